@@ -1,0 +1,50 @@
+"""Errors by what happens next.
+
+Every error carries a CamelCase ``reason`` (the same word in condition, event, log and metric), a ``message`` that
+says what was found, and a ``remedy`` that says what to do. The pass has one ending that turns them into status:
+
+* `Refused`: a person must act; not tried again until the spec, or something it names, changes.
+* `Waiting`: nothing is wrong with the release, something it needs is not there yet; looked at again after ``retry_after``.
+* `Transient`: the world did not answer; tried again with back-off.
+"""
+
+from __future__ import annotations
+
+
+class ReleaseError(Exception):
+    """The root of all errors that end in a condition."""
+
+    def __init__(self, reason: str, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.remedy = remedy
+
+    def sentence(self) -> str:
+        """What was found, then what to do: the text of a condition."""
+        return f"{self.message.rstrip('.')}. {self.remedy}".strip()
+
+
+class Refused(ReleaseError):
+    """A person must act. Ready=False, Stalled=True."""
+
+
+class Waiting(ReleaseError):
+    """Something else must happen first. Ready=False, Reconciling=True, looked at again after ``retry_after`` seconds."""
+
+    def __init__(self, reason: str, message: str, remedy: str = "", *, retry_after: float = 30.0) -> None:
+        super().__init__(reason, message, remedy)
+        self.retry_after = retry_after
+
+
+class Transient(ReleaseError):
+    """The world did not answer as it should. Ready=False, Reconciling=True, tried again with back-off.
+
+    ``retry_after`` (seconds) is what the other side asked for, for example by a Retry-After header.
+    """
+
+    def __init__(
+        self, reason: str, message: str, remedy: str = "", *, retry_after: float | None = None
+    ) -> None:
+        super().__init__(reason, message, remedy)
+        self.retry_after = retry_after

@@ -1,0 +1,3 @@
+module pluginrelease.io/lab/tools/kwok
+
+go 1.26.0

@@ -1,0 +1,3 @@
+module pluginrelease.io/lab/tools/registry
+
+go 1.26.0
