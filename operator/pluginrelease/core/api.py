@@ -1,0 +1,407 @@
+"""The PluginRelease API, ``pluginrelease.io/v1alpha1``: the only place that spells its fields.
+
+The CRD is generated from these models (`core.crd`). Field names are camelCase on the wire. Strings, lists and maps
+have maxima, because the API server charges CEL rules by the worst case. What one object alone can show to be wrong is
+refused by a CEL rule in the CRD; what needs a look at the world ends in a condition.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic.alias_generators import to_camel
+
+GROUP = "pluginrelease.io"
+VERSION = "v1alpha1"
+KIND = "PluginRelease"
+PLURAL = "pluginreleases"
+SINGULAR = "pluginrelease"
+SHORT_NAME = "prel"
+CATEGORIES = ("all", "wasm")
+API_VERSION = f"{GROUP}/{VERSION}"
+
+FIELD_MANAGER = "pluginrelease"
+FINALIZER = f"{GROUP}/finalizer"
+# on what we write: whose it is. Names can be longer than a label's 63 characters, so they are annotations.
+UID_LABEL = f"{GROUP}/uid"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY = "pluginrelease"
+RELEASE_ANNOTATION = f"{GROUP}/release"
+# on a PluginRelease: take over an object of the wanted name that is nobody's
+ADOPT_ANNOTATION = f"{GROUP}/adopt"
+# on a Namespace: which namespaces' releases may write here, a comma-separated list or "*"
+ALLOWED_NAMESPACES_ANNOTATION = f"{GROUP}/allowed-namespaces"
+
+MAX_POD_ROWS = 20
+MAX_VERIFIED = 1000
+MESSAGE_MAX = 2048
+
+
+class Model(BaseModel):
+    """camelCase on the wire, frozen in the program; unknown fields are the API server's business."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+    def wire(self) -> dict[str, Any]:
+        """The JSON form: camelCase, without what is unset."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+# the API server fills in the defaults below such a field, so that `kubectl get -o yaml` shows them
+SHOWN: dict[str, Any] = {"default": {}}
+
+
+def cel(rule: str, message: str) -> dict[str, str]:
+    """One ``x-kubernetes-validations`` entry; the message says the remedy."""
+    return {"rule": rule, "message": message}
+
+
+# ---------------------------------------------------------------------------------------------------- spec
+
+Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+NamespaceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+Duration = Annotated[str, Field(max_length=32, pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$")]
+LabelValue = Annotated[str, Field(max_length=63)]
+
+
+class SecretReference(Model):
+    """A Secret in the release's own namespace."""
+
+    name: Name = Field(description="Name of the Secret, in the PluginRelease's own namespace.")
+
+
+class ImageSource(Model):
+    """A plugin that is already an image in an OCI registry."""
+
+    ref: Annotated[str, Field(min_length=1, max_length=512)] = Field(
+        description=(
+            "The image: registry/repository:tag, or registry/repository@sha256:digest. A tag is resolved to the "
+            "digest of its manifest, and only the digest is ever written to a gateway."
+        ),
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    "!self.contains('://')",
+                    "leave the scheme out: write registry.example.com/plugins/auth:1.2, not oci://…; "
+                    "a registry without TLS is spelled by artifact.image.insecure",
+                ),
+                cel(
+                    "!self.matches('[[:space:]]')",
+                    "an image reference has no white space: registry.example.com/plugins/auth:1.2",
+                ),
+            ]
+        },
+    )
+    pull_secret_ref: SecretReference | None = Field(
+        default=None,
+        description=(
+            "A Secret of type kubernetes.io/dockerconfigjson. The operator pulls with it, and copies it to the "
+            "gateway's namespace for the gateways to pull with."
+        ),
+    )
+    insecure: bool = Field(
+        default=False,
+        description=(
+            "The operator may speak plain HTTP to this registry. It changes only the operator's own pull: the gateway "
+            "pods have their own setting, WASM_INSECURE_REGISTRIES."
+        ),
+    )
+
+
+class ArtifactSource(Model):
+    """Where the plugin comes from."""
+
+    image: ImageSource = Field(description="The plugin as an image.")
+    wasm_sha256: Annotated[str, Field(pattern=r"^[a-f0-9]{64}$", max_length=64)] | None = Field(
+        default=None,
+        description=(
+            "SHA-256 of the bytes of the .wasm file, lower-case hex. When it is given, a module with other bytes is "
+            "refused. (Istio's own sha256 is another thing: the digest of the image's manifest.)"
+        ),
+    )
+
+
+class Selector(Model):
+    """Which gateway pods."""
+
+    match_labels: Annotated[dict[str, LabelValue], Field(min_length=1, max_length=32)] = Field(
+        description="Labels that a gateway pod must carry, all of them.",
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    "self.all(k, !k.contains('*') && !self[k].contains('*') && k.size() > 0)",
+                    "Istio takes no wildcards in a selector: name the label and its value, for example "
+                    "istio: ingressgateway",
+                )
+            ]
+        },
+    )
+
+
+class Gateway(Model):
+    """The gateways that are to run the plugin."""
+
+    provider: Literal["Istio"] = Field(description="The mesh whose gateways these are. It cannot be changed.")
+    namespace: NamespaceName = Field(
+        description=(
+            "Namespace of the gateway pods, and of the WasmPlugin that is written. In Istio's root namespace "
+            "(istio-system by default) a WasmPlugin reaches the selected pods of every namespace. A namespace other "
+            "than the release's own must allow it with the annotation pluginrelease.io/allowed-namespaces. "
+            "It cannot be changed."
+        )
+    )
+    selector: Selector = Field(description="Selects the gateway pods by their labels.")
+
+
+class Phase(StrEnum):
+    """Where in the filter chain Istio puts the plugin."""
+
+    AUTHN = "AUTHN"
+    AUTHZ = "AUTHZ"
+    STATS = "STATS"
+
+
+class FailStrategy(StrEnum):
+    """What a gateway does with requests when the plugin fails at run time or cannot be fetched."""
+
+    FAIL_CLOSE = "FAIL_CLOSE"
+    FAIL_OPEN = "FAIL_OPEN"
+    FAIL_RELOAD = "FAIL_RELOAD"
+
+
+class Plugin(Model):
+    """How the gateways run the plugin; the fields of Istio's WasmPlugin."""
+
+    name: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        default=None,
+        description="The plugin's name inside its module (Envoy's root_id), for a module that has several.",
+    )
+    phase: Phase | None = Field(
+        default=None,
+        description="Where in the filter chain: before authentication, authorization or stats; unset: after them.",
+    )
+    priority: Annotated[int, Field(ge=-(2**31), le=2**31 - 1)] | None = Field(
+        default=None,
+        description="Order within the phase, higher first. Unset comes after every number, also negative ones.",
+        json_schema_extra={"format": "int32"},
+    )
+    fail_strategy: FailStrategy = Field(
+        default=FailStrategy.FAIL_CLOSE,
+        description=(
+            "What happens to requests when the plugin fails: FAIL_CLOSE refuses them, FAIL_OPEN lets them through "
+            "without the plugin, FAIL_RELOAD (Istio 1.27 and newer) starts the plugin anew and refuses meanwhile."
+        ),
+    )
+    config: dict[str, JsonValue] | None = Field(
+        default=None,
+        description="The plugin's configuration, given to it as JSON.",
+        json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
+    )
+
+
+class LoadCheck(Model):
+    """The look at the gateways."""
+
+    timeout: Duration = Field(
+        default="2m",
+        description="How long every gateway pod has to show the plugin loaded before the release is called failed.",
+    )
+
+
+class Checks(Model):
+    """What must be seen before Ready."""
+
+    load: LoadCheck = Field(
+        default_factory=LoadCheck, description="The look at the gateways.", json_schema_extra=SHOWN
+    )
+
+
+class DeletionPolicy(StrEnum):
+    """What happens to the plugin on the gateways when the PluginRelease is deleted."""
+
+    DELETE = "Delete"
+    ORPHAN = "Orphan"
+
+
+class Spec(Model):
+    """What should run, and where."""
+
+    suspend: bool = Field(
+        default=False,
+        description="Nothing is written while true: what runs goes on running, and is no longer looked at.",
+    )
+    deletion_policy: DeletionPolicy = Field(
+        default=DeletionPolicy.DELETE,
+        description="On deletion of the PluginRelease: Delete takes the plugin off the gateways, Orphan leaves it.",
+    )
+    artifact: ArtifactSource = Field(description="Where the plugin comes from.")
+    gateway: Gateway = Field(
+        description="The gateways that are to run it.",
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    "self.provider == oldSelf.provider",
+                    "gateway.provider cannot be changed: make a new PluginRelease and delete this one",
+                ),
+                cel(
+                    "self.namespace == oldSelf.namespace",
+                    "gateway.namespace cannot be changed: make a new PluginRelease and delete this one",
+                ),
+            ]
+        },
+    )
+    plugin: Plugin = Field(
+        default_factory=Plugin, description="How the gateways run it.", json_schema_extra=SHOWN
+    )
+    checks: Checks = Field(
+        default_factory=Checks, description="What must be seen before Ready.", json_schema_extra=SHOWN
+    )
+
+
+# -------------------------------------------------------------------------------------------------- status
+
+
+class ConditionType(StrEnum):
+    """The conditions of a release. Ready, Reconciling and Stalled follow kstatus."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    ARTIFACT_READY = "ArtifactReady"
+    COMPATIBLE = "Compatible"
+    APPLIED = "Applied"
+    LOADED = "Loaded"
+
+
+class Condition(Model):
+    """A metav1.Condition."""
+
+    type: str = Field(max_length=316)
+    status: Literal["True", "False", "Unknown"]
+    reason: Annotated[str, Field(min_length=1, max_length=1024)]
+    message: Annotated[str, Field(max_length=32768)] = ""
+    last_transition_time: Annotated[str, Field(max_length=64)] = Field(
+        json_schema_extra={"format": "date-time"}
+    )
+    observed_generation: Annotated[int, Field(ge=0)] | None = None
+
+
+class ArtifactStatus(Model):
+    """The artifact that was resolved, fetched and checked last."""
+
+    ref: str = Field(description="The reference as the spec names it.")
+    digest: str = Field(description="Digest of the image's manifest: what is written to the gateways.")
+    wasm_sha256: str = Field(description="SHA-256 of the bytes of the .wasm file.")
+    size: int = Field(description="Size of the .wasm file in bytes.", json_schema_extra={"format": "int64"})
+    layout: str = Field(
+        description="How the image carries the module: DockerCompat, OCICompat or OCIArtifact."
+    )
+    abi: str | None = Field(default=None, description="The proxy-wasm ABI version the module exports.")
+    toolchain: str | None = Field(
+        default=None, description="What built the module, with its version where known."
+    )
+
+
+class TargetStatus(Model):
+    """The object that was written to the gateway's namespace."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str | None = None
+
+
+class PodStatus(Model):
+    """What was seen in one gateway pod."""
+
+    name: str
+    namespace: str
+    state: Literal["Loaded", "Pending", "Unhealthy", "Unknown"]
+    revision: str | None = None
+    reason: str
+    message: Annotated[str, Field(max_length=MESSAGE_MAX)] = ""
+
+
+class GatewaysStatus(Model):
+    """What was seen in the selected gateway pods: exact counts, and at most 20 rows, failures first."""
+
+    desired: int = Field(description="How many gateway pods the selector finds.")
+    loaded: int = Field(description="How many of them were seen running the wanted revision.")
+    failed: int = Field(description="How many of them were seen refusing it.")
+    summary: str = Field(description="loaded/desired, for the column.")
+    pods: Annotated[list[PodStatus], Field(max_length=MAX_POD_ROWS)] = Field(default_factory=list)
+
+
+class RaisedLogger(Model):
+    """A log level that the operator raised on a pod, to be put back; noted before it is raised."""
+
+    namespace: str
+    pod: str
+    uid: str
+    level: str = Field(description="The level of Envoy's filter logger before.")
+
+
+class Observation(Model):
+    """What the look at the gateways started from: kept here so that a restarted operator goes on from it."""
+
+    revision: str = Field(description="The revision this observation is about.")
+    since: str = Field(
+        description="Taken before the write: log lines and Envoys older than it say nothing about this revision.",
+        json_schema_extra={"format": "date-time"},
+    )
+    written: bool = Field(default=False, description="Whether the object carries this revision already.")
+    raised_loggers: Annotated[list[RaisedLogger], Field(max_length=MAX_VERIFIED)] = Field(
+        default_factory=list
+    )
+    verified: Annotated[list[Annotated[str, Field(max_length=128)]], Field(max_length=MAX_VERIFIED)] = Field(
+        default_factory=list,
+        description="Pods seen running this revision, as <pod uid>/<start of its Envoy>.",
+    )
+
+
+class Status(Model):
+    """What was seen. Written by the operator alone."""
+
+    observed_generation: int = Field(default=-1, json_schema_extra={"format": "int64"})
+    phase: str | None = Field(
+        default=None, description="One word for people; programs read the conditions, never this."
+    )
+    conditions: Annotated[list[Condition], Field(max_length=16)] = Field(
+        default_factory=list,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    target_revision: str | None = Field(
+        default=None, description="The revision that is wanted: artifact, plugin and gateway in one hash."
+    )
+    stable_revision: str | None = Field(
+        default=None, description="The revision that was last seen running in every selected gateway pod."
+    )
+    artifact: ArtifactStatus | None = None
+    target: TargetStatus | None = None
+    gateways: GatewaysStatus | None = None
+    observation: Observation | None = None
+
+
+class Metadata(Model):
+    """The part of an object's metadata that the operator reads."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int = 0
+    resource_version: str = ""
+    creation_timestamp: str = ""
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class Release(Model):
+    """A PluginRelease as it is in the API server."""
+
+    metadata: Metadata
+    spec: Spec
+    status: Status = Field(default_factory=Status)
