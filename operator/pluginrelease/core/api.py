@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 
 GROUP = "pluginrelease.io"
 VERSION = "v1alpha1"
@@ -50,10 +51,10 @@ class Model(BaseModel):
 
 
 # the API server fills in the defaults below such a field, so that `kubectl get -o yaml` shows them
-SHOWN: dict[str, Any] = {"default": {}}
+SHOWN: JsonDict = {"default": {}}
 
 
-def cel(rule: str, message: str) -> dict[str, str]:
+def cel(rule: str, message: str) -> JsonDict:
     """One ``x-kubernetes-validations`` entry; the message says the remedy."""
     return {"rule": rule, "message": message}
 
@@ -213,9 +214,7 @@ class LoadCheck(Model):
 class Checks(Model):
     """What must be seen before Ready."""
 
-    load: LoadCheck = Field(
-        default_factory=LoadCheck, description="The look at the gateways.", json_schema_extra=SHOWN
-    )
+    load: LoadCheck = Field(default_factory=LoadCheck, description="The look at the gateways.", json_schema_extra=SHOWN)
 
 
 class DeletionPolicy(StrEnum):
@@ -252,9 +251,7 @@ class Spec(Model):
             ]
         },
     )
-    plugin: Plugin = Field(
-        default_factory=Plugin, description="How the gateways run it.", json_schema_extra=SHOWN
-    )
+    plugin: Plugin = Field(default_factory=Plugin, description="How the gateways run it.", json_schema_extra=SHOWN)
     checks: Checks = Field(
         default_factory=Checks, description="What must be seen before Ready.", json_schema_extra=SHOWN
     )
@@ -282,9 +279,7 @@ class Condition(Model):
     status: Literal["True", "False", "Unknown"]
     reason: Annotated[str, Field(min_length=1, max_length=1024)]
     message: Annotated[str, Field(max_length=32768)] = ""
-    last_transition_time: Annotated[str, Field(max_length=64)] = Field(
-        json_schema_extra={"format": "date-time"}
-    )
+    last_transition_time: Annotated[str, Field(max_length=64)] = Field(json_schema_extra={"format": "date-time"})
     observed_generation: Annotated[int, Field(ge=0)] | None = None
 
 
@@ -295,13 +290,9 @@ class ArtifactStatus(Model):
     digest: str = Field(description="Digest of the image's manifest: what is written to the gateways.")
     wasm_sha256: str = Field(description="SHA-256 of the bytes of the .wasm file.")
     size: int = Field(description="Size of the .wasm file in bytes.", json_schema_extra={"format": "int64"})
-    layout: str = Field(
-        description="How the image carries the module: DockerCompat, OCICompat or OCIArtifact."
-    )
+    layout: str = Field(description="How the image carries the module: DockerCompat, OCICompat or OCIArtifact.")
     abi: str | None = Field(default=None, description="The proxy-wasm ABI version the module exports.")
-    toolchain: str | None = Field(
-        default=None, description="What built the module, with its version where known."
-    )
+    toolchain: str | None = Field(default=None, description="What built the module, with its version where known.")
 
 
 class TargetStatus(Model):
@@ -353,9 +344,7 @@ class Observation(Model):
         json_schema_extra={"format": "date-time"},
     )
     written: bool = Field(default=False, description="Whether the object carries this revision already.")
-    raised_loggers: Annotated[list[RaisedLogger], Field(max_length=MAX_VERIFIED)] = Field(
-        default_factory=list
-    )
+    raised_loggers: Annotated[list[RaisedLogger], Field(max_length=MAX_VERIFIED)] = Field(default_factory=list)
     verified: Annotated[list[Annotated[str, Field(max_length=128)]], Field(max_length=MAX_VERIFIED)] = Field(
         default_factory=list,
         description="Pods seen running this revision, as <pod uid>/<start of its Envoy>.",

@@ -125,5 +125,5 @@ def dereference(node: JSON, definitions: JSON) -> JSON:
 
 def ordered(node: JSON) -> JSON:
     """Type and description first: a CRD is read by people."""
-    first = {key: node[key] for key in ("type", "description") if key in node}
+    first: JSON = {key: node[key] for key in ("type", "description") if key in node}
     return {**first, **{key: value for key, value in node.items() if key not in first}}

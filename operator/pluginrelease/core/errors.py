@@ -4,7 +4,7 @@ Every error carries a CamelCase ``reason`` (the same word in condition, event, l
 says what was found, and a ``remedy`` that says what to do. The pass has one ending that turns them into status:
 
 * `Refused`: a person must act; not tried again until the spec, or something it names, changes.
-* `Waiting`: nothing is wrong with the release, something it needs is not there yet; looked at again after ``retry_after``.
+* `Waiting`: the release is right, something it needs is not there yet; looked at again after ``retry_after``.
 * `Transient`: the world did not answer; tried again with back-off.
 """
 
@@ -30,7 +30,7 @@ class Refused(ReleaseError):
 
 
 class Waiting(ReleaseError):
-    """Something else must happen first. Ready=False, Reconciling=True, looked at again after ``retry_after`` seconds."""
+    """Something else must happen first. Ready=False, Reconciling=True, looked at again after ``retry_after`` s."""
 
     def __init__(self, reason: str, message: str, remedy: str = "", *, retry_after: float = 30.0) -> None:
         super().__init__(reason, message, remedy)
@@ -43,8 +43,6 @@ class Transient(ReleaseError):
     ``retry_after`` (seconds) is what the other side asked for, for example by a Retry-After header.
     """
 
-    def __init__(
-        self, reason: str, message: str, remedy: str = "", *, retry_after: float | None = None
-    ) -> None:
+    def __init__(self, reason: str, message: str, remedy: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(reason, message, remedy)
         self.retry_after = retry_after
