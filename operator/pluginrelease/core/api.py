@@ -32,11 +32,13 @@ MANAGED_BY = "pluginrelease"
 RELEASE_ANNOTATION = f"{GROUP}/release"
 # on a PluginRelease: take over an object of the wanted name that is nobody's
 ADOPT_ANNOTATION = f"{GROUP}/adopt"
+# on a WasmPlugin: the revision it carries
+REVISION_ANNOTATION = f"{GROUP}/revision"
 # on a Namespace: which namespaces' releases may write here, a comma-separated list or "*"
 ALLOWED_NAMESPACES_ANNOTATION = f"{GROUP}/allowed-namespaces"
 
 MAX_POD_ROWS = 20
-MAX_VERIFIED = 1000
+MAX_OBSERVED_PODS = 1000
 MESSAGE_MAX = 2048
 
 
@@ -287,7 +289,8 @@ class ArtifactStatus(Model):
     """The artifact that was resolved, fetched and checked last."""
 
     ref: str = Field(description="The reference as the spec names it.")
-    digest: str = Field(description="Digest of the image's manifest: what is written to the gateways.")
+    image: str = Field(description="The repository with the digest: what is written to the gateways.")
+    digest: str = Field(description="Digest of the image's manifest.")
     wasm_sha256: str = Field(description="SHA-256 of the bytes of the .wasm file.")
     size: int = Field(description="Size of the .wasm file in bytes.", json_schema_extra={"format": "int64"})
     layout: str = Field(description="How the image carries the module: DockerCompat, OCICompat or OCIArtifact.")
@@ -335,6 +338,23 @@ class RaisedLogger(Model):
     level: str = Field(description="The level of Envoy's filter logger before.")
 
 
+class PodBaseline(Model):
+    """A gateway's counters before the write, for one run of its Envoy; absent where the gateway hides them."""
+
+    uid: str
+    started_at: str = Field(json_schema_extra={"format": "date-time"})
+    config_reload: int | None = None
+    config_fail: int | None = None
+    update_rejected: int | None = None
+
+
+class VerifiedPod(Model):
+    """One run of one pod's Envoy, seen running the revision."""
+
+    uid: str
+    started_at: str = Field(json_schema_extra={"format": "date-time"})
+
+
 class Observation(Model):
     """What the look at the gateways started from: kept here so that a restarted operator goes on from it."""
 
@@ -343,12 +363,9 @@ class Observation(Model):
         description="Taken before the write: log lines and Envoys older than it say nothing about this revision.",
         json_schema_extra={"format": "date-time"},
     )
-    written: bool = Field(default=False, description="Whether the object carries this revision already.")
-    raised_loggers: Annotated[list[RaisedLogger], Field(max_length=MAX_VERIFIED)] = Field(default_factory=list)
-    verified: Annotated[list[Annotated[str, Field(max_length=128)]], Field(max_length=MAX_VERIFIED)] = Field(
-        default_factory=list,
-        description="Pods seen running this revision, as <pod uid>/<start of its Envoy>.",
-    )
+    baselines: Annotated[list[PodBaseline], Field(max_length=MAX_OBSERVED_PODS)] = Field(default_factory=list)
+    raised_loggers: Annotated[list[RaisedLogger], Field(max_length=MAX_OBSERVED_PODS)] = Field(default_factory=list)
+    verified: Annotated[list[VerifiedPod], Field(max_length=MAX_OBSERVED_PODS)] = Field(default_factory=list)
 
 
 class Status(Model):
