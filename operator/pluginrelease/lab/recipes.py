@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Fit:
-    """Which versions of a found program will do: ``at_least`` <= it < ``below``; ``ask``: the arguments that make it say."""
+    """Which versions of a found program will do: ``at_least`` <= it < ``below``; it is asked with the words ``ask``."""
 
     ask: tuple[str, ...]
     at_least: tuple[int, ...]
