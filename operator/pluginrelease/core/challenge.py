@@ -1,0 +1,130 @@
+"""What a registry's WWW-Authenticate challenge means: to us, and to a gateway that guards itself against it.
+
+Since 1.27.8, 1.28.5, 1.29.1 and 1.30 Istio's agent refuses every 401 answer that names a realm which is not an
+http(s) URL of a public host (istio pkg/wasm/imagefetcher.go, validateRealmURL). It looks at Basic challenges too, so a
+registry that answers ``Basic realm="Registry"`` works with every other tool, and with FAIL_CLOSE every request through
+the gateway is answered 403. `judge` sees that before anything is written.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from pluginrelease.core.errors import Refused
+
+# The first guarded patch release of each minor release that was not guarded from the start.
+_GUARDED_FROM = {(1, 27): 8, (1, 28): 5, (1, 29): 1}
+_GUARDED_SINCE = (1, 30)
+
+_NOT_PUBLIC = [
+    ipaddress.ip_network(net)
+    for net in (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "fc00::/7",
+        "127.0.0.0/8",
+        "::1/128",
+        "169.254.0.0/16",
+        "fe80::/10",
+    )
+]
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """One challenge: ``scheme`` in lower case (``basic``, ``bearer``) and its parameters."""
+
+    scheme: str
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def realm(self) -> str:
+        return self.parameters.get("realm", "")
+
+
+_PARAMETER = r'[A-Za-z0-9_.-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,"]+)'
+_ONE = re.compile(rf"\s*([A-Za-z0-9_.-]+)(?:\s+({_PARAMETER}(?:\s*,\s*{_PARAMETER})*))?\s*(?:,|$)")
+_PAIR = re.compile(r'([A-Za-z0-9_.-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+
+
+def read(values: Iterable[str]) -> tuple[Challenge, ...]:
+    """Read WWW-Authenticate header values (RFC 9110, 11.6.1); what cannot be read is left out."""
+    return tuple(
+        Challenge(
+            match.group(1).lower(),
+            {key.lower(): quoted or plain for key, quoted, plain in _PAIR.findall(match.group(2) or "")},
+        )
+        for value in values
+        for match in _ONE.finditer(value[:4096])
+    )
+
+
+def objection(realm: str) -> str:
+    """Why Istio's guard refuses a realm, in its words; an empty string if it does not."""
+    try:
+        url = urlsplit(realm)
+        host = url.hostname or ""
+    except ValueError as error:
+        return f"invalid realm URL: {error}"
+    if url.scheme not in ("http", "https"):
+        return f'realm scheme "{url.scheme}" not allowed'
+    if not host:
+        return "realm missing host"
+    if host == "metadata.google.internal":
+        return "realm targets cloud metadata service"
+    if host == "localhost":
+        return "realm targets localhost"
+    if not_public(host):
+        return "realm targets private/loopback/link-local IP"
+    return ""
+
+
+def not_public(host: str) -> bool:
+    """Whether a host is written as a private, loopback or link-local address. Names are not looked up."""
+    try:
+        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return any(address in network for network in _NOT_PUBLIC if network.version == address.version)
+
+
+def guarded(version: str) -> bool:
+    """Whether an Istio of this version (``1.29.1``) has the guard; one that cannot be read counts as guarded."""
+    match = re.match(r"v?(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", version)
+    if match is None:
+        return True
+    release = (int(match.group(1)), int(match.group(2)))
+    if release in _GUARDED_FROM:
+        return int(match.group(3) or 0) >= _GUARDED_FROM[release]
+    return release >= _GUARDED_SINCE
+
+
+def judge(registry: str, values: Iterable[str], versions: Iterable[str] = ()) -> None:
+    """Raise `Refused` (``RegistryChallengeRefused``) if a gateway would refuse the registry for its challenge.
+
+    ``values`` are the WWW-Authenticate values of an unauthenticated ``GET /v2/`` (none if it answered 200),
+    ``versions`` the Istio versions of the gateway's pods; the newest counts, and none known means guarded.
+    """
+    known = list(versions)
+    if known and not any(guarded(version) for version in known):
+        return
+    for value in values:
+        # The guard looks for this very text, whatever challenge it stands in.
+        for realm in re.findall(r'realm="([^"]*)"', value[:4096]):
+            reason = objection(realm)
+            if reason:
+                raise Refused(
+                    "RegistryChallengeRefused",
+                    f"The gateway would refuse the registry {registry}: rejected unsafe bearer realm: {reason} "
+                    f"(it asks for credentials with realm={realm[:100]!r})",
+                    "Set the registry's realm to an https URL with a public host name, for example "
+                    f"https://{registry.partition(':')[0]}/ (in distribution's configuration: auth.htpasswd.realm or "
+                    "auth.token.realm).",
+                )

@@ -1,0 +1,440 @@
+"""A WebAssembly module, as far as it can be known without running it.
+
+`read` walks the sections of the binary format (https://webassembly.github.io/spec/core/binary/modules.html) and
+gives a `Module`: what it imports, what it exports, with the function types that Envoy compares when it links, the
+Proxy-Wasm ABI versions it announces, and the toolchain that made it. Nothing is compiled and no code is looked at.
+
+The bytes come from a stranger: every count has a cap, every read is checked against its section, and the only
+exception that leaves this module is `Refused`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NoReturn
+
+from pluginrelease.core.errors import Refused
+
+MAGIC = b"\0asm"
+CORE_VERSION = b"\x01\0\0\0"
+COMPONENT_VERSION = b"\x0d\0\x01\0"
+ABI_PREFIX = "proxy_abi_version_"
+
+# Far above what any plugin needs and low enough to be walked in well under a second or two; V8's own limit for
+# functions and exports is 1,000,000 (v8/src/wasm/wasm-limits.h).
+MAX_TYPES = 100_000
+MAX_IMPORTS = 10_000
+MAX_FUNCTIONS = 1_000_000
+MAX_EXPORTS = 100_000
+MAX_VALUES = 1_000
+MAX_NAME_BYTES = 100_000
+MAX_CUSTOM_SECTIONS = 1_000
+MAX_PRODUCERS = 100
+
+_REBUILD = "Build and push the plugin again."
+
+
+class Kind(StrEnum):
+    """What an import or an export is."""
+
+    FUNCTION = "function"
+    TABLE = "table"
+    MEMORY = "memory"
+    GLOBAL = "global"
+    TAG = "tag"
+
+
+@dataclass(frozen=True)
+class FunctionType:
+    """Value types in and out, by their names in the text format: ``i32``, ``i64``, ``f32`` …"""
+
+    params: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """As Envoy's log writes it: ``i32 i32 -> i32``, ``void -> void``."""
+        return f"{' '.join(self.params) or 'void'} -> {' '.join(self.results) or 'void'}"
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import; ``type`` is set for functions only."""
+
+    module: str
+    name: str
+    kind: Kind
+    type: FunctionType | None = None
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Export:
+    """One export; ``type`` is set for functions only."""
+
+    name: str
+    kind: Kind
+    type: FunctionType | None = None
+
+
+@dataclass(frozen=True)
+class Module:
+    """What a module says of itself. ``size`` is in bytes."""
+
+    imports: tuple[Import, ...]
+    exports: tuple[Export, ...]
+    custom_sections: tuple[str, ...]
+    toolchain: str
+    toolchain_version: str
+    size: int
+
+    @property
+    def abis(self) -> tuple[str, ...]:
+        """The Proxy-Wasm ABI versions announced by function exports, in their order: ``("0_2_1",)``."""
+        return tuple(
+            export.name.removeprefix(ABI_PREFIX)
+            for export in self.exports
+            if export.kind is Kind.FUNCTION and export.name.startswith(ABI_PREFIX)
+        )
+
+    @property
+    def abi(self) -> str:
+        """The first announced ABI version, or an empty string."""
+        return next(iter(self.abis), "")
+
+    def function(self, name: str) -> FunctionType | None:
+        """The type of the exported function called ``name``, None where there is none."""
+        return next((e.type for e in self.exports if e.kind is Kind.FUNCTION and e.name == name), None)
+
+
+def read(data: bytes) -> Module:
+    """Read a module from its bytes.
+
+    Raises `Refused`: ``NotWasm`` (something else altogether), ``ComponentNotModule`` (a component), ``TruncatedModule``
+    (bytes are missing at the end), ``MalformedModule`` (a section says what cannot be).
+    """
+    _check_header(data)
+    sections = _Sections()
+    cursor = _Cursor(data, 8, len(data), "a section", truncated=True)
+    while not cursor.done():
+        sections.read(cursor)
+    return sections.module(len(data))
+
+
+def _check_header(data: bytes) -> None:
+    if data[:4] != MAGIC[: len(data)] or not data:
+        raise Refused(
+            "NotWasm",
+            f"The file is not a WebAssembly module: it is {_describe(data)}",
+            "Push the .wasm file that the compiler wrote; it starts with the bytes \\0asm.",
+        )
+    if len(data) < 8:
+        _truncated("the header")
+    if data[4:8] == COMPONENT_VERSION:
+        raise Refused(
+            "ComponentNotModule",
+            "The file is a WebAssembly component, and Envoy loads core modules only",
+            "Build a core module: for Rust the target wasm32-wasip1, for Go GOOS=wasip1.",
+        )
+    if data[4:8] != CORE_VERSION:
+        _malformed(f"its version field is {data[4:8].hex()}, and 01000000 is the only one there is")
+
+
+def _describe(data: bytes) -> str:
+    known = {
+        b"\x1f\x8b": "gzip data (was the archive pushed in place of the file in it?)",
+        b"\x7fELF": "a native program (was it built for this machine and not for wasm?)",
+        b"(module": "the text format, .wat (run wat2wasm first)",
+        b"PK\x03\x04": "a zip archive",
+    }
+    if not data:
+        return "empty"
+    for magic, name in known.items():
+        if data.startswith(magic):
+            return name
+    head = data[:512]
+    printable = sum(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head)
+    return "a text file" if printable == len(head) else "of an unknown kind"
+
+
+def _malformed(what: str) -> NoReturn:
+    raise Refused("MalformedModule", f"The WebAssembly module is malformed: {what}", _REBUILD)
+
+
+def _truncated(where: str) -> NoReturn:
+    raise Refused(
+        "TruncatedModule",
+        f"The WebAssembly module is cut short: it ends within {where}",
+        _REBUILD + " Compare the size of the pushed file with the one the compiler wrote.",
+    )
+
+
+@dataclass
+class _Cursor:
+    """A place in the bytes and the end that no read may pass."""
+
+    data: bytes
+    at: int
+    end: int
+    where: str
+    truncated: bool = False
+
+    def done(self) -> bool:
+        return self.at >= self.end
+
+    def take(self, length: int) -> bytes:
+        start, stop = self.at, self.at + length
+        if stop > self.end:
+            if self.truncated:
+                _truncated(self.where)
+            _malformed(f"{self.where} holds more than its length says")
+        self.at = stop
+        return self.data[start:stop]
+
+    def byte(self) -> int:
+        return self.take(1)[0]
+
+    def u32(self) -> int:
+        """An unsigned LEB128 of at most 32 bits in at most five bytes."""
+        value = 0
+        for shift in range(0, 35, 7):
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                if value > 0xFFFFFFFF:
+                    break
+                return value
+        _malformed(f"a number in {self.where} does not fit into 32 bits")
+
+    def skip_leb(self, most: int) -> None:
+        """Skip a LEB128 of at most ``most`` bytes whose value does not matter."""
+        for _ in range(most):
+            if self.byte() < 0x80:
+                return
+        _malformed(f"a number in {self.where} is too long")
+
+    def count(self, most: int, what: str) -> int:
+        number = self.u32()
+        if number > most:
+            _malformed(f"it declares {number} {what}, more than the {most} that are read")
+        return number
+
+    def name(self) -> str:
+        length = self.u32()
+        if length > MAX_NAME_BYTES:
+            _malformed(f"a name in {self.where} is {length} bytes long")
+        try:
+            return self.take(length).decode("utf-8")
+        except UnicodeDecodeError:
+            _malformed(f"a name in {self.where} is not UTF-8")
+
+    def part(self, length: int, where: str) -> _Cursor:
+        start = self.at
+        self.take(length)
+        return _Cursor(self.data, start, start + length, where)
+
+    def close(self) -> None:
+        if not self.done():
+            _malformed(f"{self.where} has {self.end - self.at} bytes too many")
+
+
+_VALUE_TYPES = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64", 0x7B: "v128", 0x70: "funcref", 0x6F: "externref"}
+_KINDS = (Kind.FUNCTION, Kind.TABLE, Kind.MEMORY, Kind.GLOBAL, Kind.TAG)
+
+# Section numbers in the order in which a module has to have them; 0 (custom) may stand anywhere.
+_ORDER = {number: place for place, number in enumerate((1, 2, 3, 4, 5, 13, 6, 14, 7, 8, 9, 12, 10, 11))}
+_NAMES = {
+    1: "the type section",
+    2: "the import section",
+    3: "the function section",
+    7: "the export section",
+    10: "the code section",
+    11: "the data section",
+    12: "the data count section",
+}
+
+
+class _Sections:
+    """What has been read so far, section by section."""
+
+    def __init__(self) -> None:
+        self.types: list[FunctionType] = []
+        self.imports: list[Import] = []
+        self.functions: list[FunctionType] = []  # the function index space: imported ones first
+        self.defined = 0
+        self.exports: list[tuple[str, Kind, int]] = []
+        self.bodies = 0
+        self.data_count = 0
+        self.data_segments = 0
+        self.custom: list[str] = []
+        self.producers: dict[str, dict[str, str]] = {}
+        self.last = -1
+
+    def read(self, cursor: _Cursor) -> None:
+        number = cursor.byte()
+        length = cursor.u32()
+        section = cursor.part(length, _NAMES.get(number, f"section {number}"))
+        if number == 0:
+            self._custom(section)
+            return
+        self._check_order(number)
+        reader = self._readers().get(number)
+        if reader is not None:
+            reader(section)
+
+    def _readers(self) -> dict[int, Callable[[_Cursor], None]]:
+        return {
+            1: self._types,
+            2: self._imports,
+            3: self._functions,
+            7: self._exports,
+            10: self._code,
+            11: self._data,
+            12: self._data_count,
+        }
+
+    def _check_order(self, number: int) -> None:
+        if number not in _ORDER:
+            _malformed(f"there is no section of number {number}")
+        if _ORDER[number] <= self.last:
+            _malformed(f"section {number} is there twice or out of order")
+        self.last = _ORDER[number]
+
+    def _types(self, section: _Cursor) -> None:
+        for _ in range(section.count(MAX_TYPES, "types")):
+            if section.byte() != 0x60:
+                _malformed("a type is not a function type; no Proxy-Wasm SDK makes such modules")
+            self.types.append(FunctionType(self._values(section), self._values(section)))
+        section.close()
+
+    def _values(self, section: _Cursor) -> tuple[str, ...]:
+        return tuple(self._value(section) for _ in range(section.count(MAX_VALUES, "values in a type")))
+
+    def _value(self, section: _Cursor) -> str:
+        code = section.byte()
+        if code not in _VALUE_TYPES:
+            _malformed(f"0x{code:02x} is no value type")
+        return _VALUE_TYPES[code]
+
+    def _type_at(self, index: int) -> FunctionType:
+        if index >= len(self.types):
+            _malformed(f"a function has type {index} of {len(self.types)}")
+        return self.types[index]
+
+    def _imports(self, section: _Cursor) -> None:
+        for _ in range(section.count(MAX_IMPORTS, "imports")):
+            module, name = section.name(), section.name()
+            kind = self._kind(section)
+            self.imports.append(Import(module, name, kind, self._described(section, kind)))
+        self.functions = [imported.type for imported in self.imports if imported.type is not None]
+        section.close()
+
+    def _kind(self, section: _Cursor) -> Kind:
+        code = section.byte()
+        if code >= len(_KINDS):
+            _malformed(f"{section.where} names kind {code}")
+        return _KINDS[code]
+
+    def _described(self, section: _Cursor, kind: Kind) -> FunctionType | None:
+        """Read what follows an import's kind; only a function's type is kept."""
+        if kind is Kind.FUNCTION:
+            return self._type_at(section.u32())
+        if kind is Kind.TABLE:
+            self._value(section)
+            self._limits(section)
+        elif kind is Kind.MEMORY:
+            self._limits(section)
+        elif kind is Kind.GLOBAL:
+            self._value(section)
+            section.byte()
+        else:
+            section.byte()
+            section.u32()
+        return None
+
+    def _limits(self, section: _Cursor) -> None:
+        flags = section.byte()
+        section.skip_leb(10)
+        if flags & 1:
+            section.skip_leb(10)
+
+    def _functions(self, section: _Cursor) -> None:
+        self.defined = section.count(MAX_FUNCTIONS, "functions")
+        for _ in range(self.defined):
+            self.functions.append(self._type_at(section.u32()))
+        section.close()
+
+    def _exports(self, section: _Cursor) -> None:
+        for _ in range(section.count(MAX_EXPORTS, "exports")):
+            name = section.name()
+            self.exports.append((name, self._kind(section), section.u32()))
+        section.close()
+        if len({name for name, _, _ in self.exports}) != len(self.exports):
+            _malformed("two exports have one name")
+
+    def _code(self, section: _Cursor) -> None:
+        self.bodies = section.u32()
+
+    def _data(self, section: _Cursor) -> None:
+        self.data_segments = section.u32()
+
+    def _data_count(self, section: _Cursor) -> None:
+        self.data_count = section.u32()
+
+    def _custom(self, section: _Cursor) -> None:
+        if len(self.custom) >= MAX_CUSTOM_SECTIONS:
+            _malformed(f"it has more than {MAX_CUSTOM_SECTIONS} custom sections")
+        name = section.name()
+        self.custom.append(name)
+        if name == "producers" and not self.producers:
+            self.producers = _read_producers(section)
+
+    def module(self, size: int) -> Module:
+        """The whole, once nothing is missing."""
+        if self.bodies < self.defined or self.data_segments < self.data_count:
+            _truncated("the code or data that its other sections announce")
+        if self.bodies > self.defined:
+            _malformed(f"it has {self.bodies} function bodies for {self.defined} functions")
+        toolchain, version = _toolchain(self.custom, self.producers)
+        exports = tuple(Export(name, kind, self._exported(kind, index)) for name, kind, index in self.exports)
+        return Module(tuple(self.imports), exports, tuple(self.custom), toolchain, version, size)
+
+    def _exported(self, kind: Kind, index: int) -> FunctionType | None:
+        if kind is not Kind.FUNCTION:
+            return None
+        if index >= len(self.functions):
+            _malformed(f"an export names function {index} of {len(self.functions)}")
+        return self.functions[index]
+
+
+def _read_producers(section: _Cursor) -> dict[str, dict[str, str]]:
+    """The producers section (WebAssembly/tool-conventions, ProducersSection.md): field → name → version.
+
+    It is only a remark; one that cannot be read is no remark, not an error.
+    """
+    try:
+        return {
+            section.name(): {section.name(): section.name() for _ in range(section.count(MAX_PRODUCERS, "producers"))}
+            for _ in range(section.count(MAX_PRODUCERS, "producer fields"))
+        }
+    except Refused:
+        return {}
+
+
+def _toolchain(custom: list[str], producers: dict[str, dict[str, str]]) -> tuple[str, str]:
+    """The toolchain's name and version, as far as the module tells; empty strings where it does not."""
+    language = producers.get("language", {})
+    tools = producers.get("processed-by", {})
+    if "TinyGo" in tools:
+        return "TinyGo", tools["TinyGo"]
+    if "go:buildid" in custom or "Go cmd/compile" in tools:
+        return "Go", language.get("Go", tools.get("Go cmd/compile", "")).removeprefix("go")
+    if "Rust" in language or "rustc" in tools:
+        return "Rust", tools.get("rustc", "").split(" ")[0]
+    for name in ("clang", "AssemblyScript", "Zig"):
+        if name in tools or name in language:
+            return name, tools.get(name, language.get(name, "")).split(" ")[0]
+    return "", ""
