@@ -61,6 +61,12 @@ def cel(rule: str, message: str) -> JsonDict:
     return {"rule": rule, "message": message}
 
 
+def immutable(field: str) -> JsonDict:
+    """A field that keeps its first value. The rule stands on the field itself: `namespace` is a reserved word of CEL."""
+    remedy = f"{field} cannot be changed: make a new PluginRelease and delete this one"
+    return {"x-kubernetes-validations": [cel("self == oldSelf", remedy)]}
+
+
 # ---------------------------------------------------------------------------------------------------- spec
 
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
@@ -146,14 +152,18 @@ class Selector(Model):
 class Gateway(Model):
     """The gateways that are to run the plugin."""
 
-    provider: Literal["Istio"] = Field(description="The mesh whose gateways these are. It cannot be changed.")
+    provider: Literal["Istio"] = Field(
+        description="The mesh whose gateways these are. It cannot be changed.",
+        json_schema_extra=immutable("gateway.provider"),
+    )
     namespace: NamespaceName = Field(
         description=(
             "Namespace of the gateway pods, and of the WasmPlugin that is written. In Istio's root namespace "
             "(istio-system by default) a WasmPlugin reaches the selected pods of every namespace. A namespace other "
             "than the release's own must allow it with the annotation pluginrelease.io/allowed-namespaces. "
             "It cannot be changed."
-        )
+        ),
+        json_schema_extra=immutable("gateway.namespace"),
     )
     selector: Selector = Field(description="Selects the gateway pods by their labels.")
 
@@ -238,21 +248,7 @@ class Spec(Model):
         description="On deletion of the PluginRelease: Delete takes the plugin off the gateways, Orphan leaves it.",
     )
     artifact: ArtifactSource = Field(description="Where the plugin comes from.")
-    gateway: Gateway = Field(
-        description="The gateways that are to run it.",
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                cel(
-                    "self.provider == oldSelf.provider",
-                    "gateway.provider cannot be changed: make a new PluginRelease and delete this one",
-                ),
-                cel(
-                    "self.namespace == oldSelf.namespace",
-                    "gateway.namespace cannot be changed: make a new PluginRelease and delete this one",
-                ),
-            ]
-        },
-    )
+    gateway: Gateway = Field(description="The gateways that are to run it.")
     plugin: Plugin = Field(default_factory=Plugin, description="How the gateways run it.", json_schema_extra=SHOWN)
     checks: Checks = Field(
         default_factory=Checks, description="What must be seen before Ready.", json_schema_extra=SHOWN
