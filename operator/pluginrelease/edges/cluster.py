@@ -1,0 +1,341 @@
+"""The API server: the only user of the kubernetes client. Objects go in and out as plain mappings; nothing is decided.
+
+Answers that are no success are raised as `core.errors`: what the API server refuses for good is `Refused`, what it
+does not know yet is `Waiting`, and everything that another try can heal is `Transient`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+from kubernetes.aio import config as kubeconfig
+from kubernetes.aio.client import ApiClient, Configuration
+
+from pluginrelease.core import api, istio
+from pluginrelease.core.errors import Refused, Transient, Waiting
+
+JSON = dict[str, Any]
+
+REQUEST_SECONDS = 30.0
+CONNECT_SECONDS = 10.0
+WATCH_SECONDS = 300
+# etcd keeps objects of 1.5 MB at most; a list of 500 pods of 20 kB each is 10 MB
+ANSWER_LIMIT = 64 * 1024 * 1024
+PAGE = 500
+PORT_FORWARD_PROTOCOL = "v4.channel.k8s.io"
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A kind as the API server's paths spell it; ``group`` is empty for the core group."""
+
+    group: str
+    version: str
+    plural: str
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """The URL path of the collection, of one object, or of its subresource."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        scope = f"/namespaces/{namespace}" if namespace else ""
+        return "/".join(part for part in (root + scope, self.plural, name, subresource) if part)
+
+
+RELEASES = Resource(api.GROUP, api.VERSION, api.PLURAL)
+WASM_PLUGINS = Resource(istio.GROUP, "v1alpha1", istio.PLURAL)
+PODS = Resource("", "v1", "pods")
+SECRETS = Resource("", "v1", "secrets")
+NAMESPACES = Resource("", "v1", "namespaces")
+
+BY_KIND = {api.KIND: RELEASES, istio.KIND: WASM_PLUGINS, "Secret": SECRETS, "Pod": PODS}
+
+
+class NotFound(Exception):
+    """The API server has no such object, or no such kind."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Cluster:
+    """One connection to one API server; use as an asynchronous context manager."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=client.rest_client.ssl_context, limit=0),
+            timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS, connect=CONNECT_SECONDS),
+            trust_env=True,
+            read_bufsize=2**20,
+        )
+
+    @classmethod
+    async def connect(cls, path: Path | None = None) -> Self:
+        """By a kubeconfig file, else by the pod's ServiceAccount, else by the user's own kubeconfig."""
+        configuration = Configuration()
+        if path is not None:
+            await kubeconfig.load_kube_config(config_file=str(path), client_configuration=configuration)
+        else:
+            await load_surroundings(configuration)
+        return cls(ApiClient(configuration))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._session.close()
+        await self._client.close()
+
+    # ------------------------------------------------------------------------------------------- objects
+
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> JSON | None:
+        """The object, or None when there is none of that name."""
+        try:
+            return await self._json("GET", resource.path(namespace, name))
+        except NotFound:
+            return None
+
+    async def list(self, resource: Resource, namespace: str | None, labels: Mapping[str, str]) -> list[JSON]:
+        """All objects with these labels, page by page; ``namespace`` None: of every namespace."""
+        items: list[JSON] = []
+        query = {"limit": str(PAGE), **selector_query(labels)}
+        while True:
+            page = await self._json("GET", resource.path(namespace), query=query)
+            items += page["items"]
+            rest = page["metadata"].get("continue")
+            if not rest:
+                return items
+            query = {**query, "continue": rest}
+
+    async def apply(self, manifest: JSON, *, uid: str | None) -> JSON:
+        """Server-side apply of one whole object, as field manager ``pluginrelease``.
+
+        With a ``uid`` the object must still be that one, and our fields are taken by force. Without one the object
+        was not there: the apply takes no field from anybody, so an object that somebody made meanwhile is a conflict
+        and not a victim.
+        """
+        metadata = manifest["metadata"]
+        body = manifest if uid is None else {**manifest, "metadata": {**metadata, "uid": uid}}
+        path = BY_KIND[manifest["kind"]].path(metadata["namespace"], metadata["name"])
+        query = {"fieldManager": api.FIELD_MANAGER, **({"force": "true"} if uid else {})}
+        try:
+            return await self._json("PATCH", path, query=query, body=body, content_type=APPLY)
+        except NotFound as error:
+            raise missing_kind(manifest, error) from error
+
+    async def apply_status(self, release: api.Release, status: api.Status) -> None:
+        """Server-side apply of the whole status. An object that is gone meanwhile has no status to write."""
+        own = release.metadata
+        body = {
+            "apiVersion": api.API_VERSION,
+            "kind": api.KIND,
+            "metadata": {"name": own.name, "namespace": own.namespace, "uid": own.uid},
+            "status": status.wire(),
+        }
+        path = RELEASES.path(own.namespace, own.name, "status")
+        query = {"fieldManager": api.FIELD_MANAGER, "force": "true"}
+        try:
+            await self._json("PATCH", path, query=query, body=body, content_type=APPLY)
+        except NotFound:
+            return
+
+    async def delete(self, observed: JSON) -> None:
+        """Deletes exactly the object that was observed; one that is gone, or was made anew, is left alone."""
+        metadata = observed["metadata"]
+        path = BY_KIND[observed["kind"]].path(metadata["namespace"], metadata["name"])
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": metadata["uid"]}}
+        try:
+            await self._json("DELETE", path, body=body)
+        except NotFound:
+            return
+
+    async def disown(self, observed: JSON) -> None:
+        """Takes the owner references off an object that is to outlive its release."""
+        metadata = observed["metadata"]
+        path = BY_KIND[observed["kind"]].path(metadata["namespace"], metadata["name"])
+        body = {"metadata": {"uid": metadata["uid"], "ownerReferences": None}}
+        try:
+            await self._json("PATCH", path, query={"fieldManager": api.FIELD_MANAGER}, body=body, content_type=MERGE)
+        except NotFound:
+            return
+
+    async def watch(self, resource: Resource, namespace: str | None, labels: Mapping[str, str]) -> AsyncIterator[JSON]:
+        """Events of the objects with these labels, from now on, until the API server ends the stream."""
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(WATCH_SECONDS),
+            "resourceVersion": await self._version_of(resource, namespace, labels),
+            **selector_query(labels),
+        }
+        timeout = aiohttp.ClientTimeout(total=WATCH_SECONDS + REQUEST_SECONDS, connect=CONNECT_SECONDS)
+        url, headers = await self._address("GET", resource.path(namespace))
+        try:
+            async with self._session.get(url, params=query, headers=headers, timeout=timeout) as answer:
+                await raise_for_answer(answer, resource.path(namespace))
+                async for line in answer.content:
+                    event: JSON = json.loads(line)
+                    if event["type"] == "ERROR":
+                        return
+                    if event["type"] != "BOOKMARK":
+                        yield event
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise unavailable(error) from error
+
+    async def _version_of(self, resource: Resource, namespace: str | None, labels: Mapping[str, str]) -> str:
+        page = await self._json("GET", resource.path(namespace), query={"limit": "1", **selector_query(labels)})
+        version: str = page["metadata"]["resourceVersion"]
+        return version
+
+    # ---------------------------------------------------------------------------------------------- pods
+
+    @asynccontextmanager
+    async def portforward(self, namespace: str, pod: str, port: int) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """A websocket to one port of a pod, spoken as ``v4.channel.k8s.io``."""
+        url, headers = await self._address("GET", PODS.path(namespace, pod, "portforward"))
+        async with self._session.ws_connect(
+            url,
+            params={"ports": str(port)},
+            headers=headers,
+            protocols=(PORT_FORWARD_PROTOCOL,),
+            max_msg_size=ANSWER_LIMIT,
+        ) as stream:
+            yield stream
+
+    async def read_log(self, namespace: str, pod: str, container: str, *, since: datetime, limit_bytes: int) -> str:
+        """The container's log since a time, at most ``limit_bytes`` of it."""
+        query = {
+            "container": container,
+            "sinceTime": since.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "limitBytes": str(limit_bytes),
+        }
+        body = await self._bytes("GET", PODS.path(namespace, pod, "log"), query=query)
+        return body.decode(errors="replace")
+
+    # ------------------------------------------------------------------------------------------- requests
+
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: JSON | None = None,
+        content_type: str = "application/json",
+    ) -> JSON:
+        answer: JSON = json.loads(await self._bytes(method, path, query=query, body=body, content_type=content_type))
+        return answer
+
+    async def _bytes(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: JSON | None = None,
+        content_type: str = "application/json",
+    ) -> bytes:
+        url, headers = await self._address(method, path)
+        data = None if body is None else json.dumps(body)
+        try:
+            async with self._session.request(
+                method, url, params=query, data=data, headers={**headers, "Content-Type": content_type}
+            ) as answer:
+                await raise_for_answer(answer, path)
+                return await read_at_most(answer, ANSWER_LIMIT)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise unavailable(error) from error
+
+    async def _address(self, method: str, path: str) -> tuple[str, dict[str, str]]:
+        """URL and headers; the client's own configuration refreshes the credentials."""
+        _, url, headers, _, _ = await self._client.param_serialize(
+            method, path, query_params=[], header_params={}, auth_settings=["BearerToken"]
+        )
+        return url, headers
+
+
+async def load_surroundings(configuration: Configuration) -> None:
+    """In a pod its ServiceAccount; else KUBECONFIG or the user's own file."""
+    try:
+        kubeconfig.load_incluster_config(client_configuration=configuration)
+    except kubeconfig.ConfigException:
+        await kubeconfig.load_kube_config(client_configuration=configuration)
+
+
+def selector_query(labels: Mapping[str, str]) -> dict[str, str]:
+    """Equality-based label selector as a query parameter."""
+    return {"labelSelector": ",".join(f"{key}={value}" for key, value in sorted(labels.items()))} if labels else {}
+
+
+async def read_at_most(answer: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The body; `Transient` when it is larger than ``limit`` bytes."""
+    parts, size = [], 0
+    async for part in answer.content.iter_chunked(2**18):
+        size += len(part)
+        if size > limit:
+            raise Transient("AnswerTooLarge", f"the API server's answer is larger than {limit} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def raise_for_answer(answer: aiohttp.ClientResponse, path: str) -> None:
+    """Turns an answer that is no success into what happens next."""
+    if answer.status < 400:
+        return
+    message = status_message(await answer.content.read(2**16)) or answer.reason or "no reason given"
+    match answer.status:
+        case 404:
+            raise NotFound(message)
+        case 400 | 422:
+            raise Refused("ApplyRefused", f"the API server refuses the object: {message}", "Correct the spec")
+        case 401 | 403:
+            raise Waiting(
+                "Forbidden",
+                f"the API server does not allow the operator this: {message}",
+                "Grant it to the operator's ServiceAccount (the chart's ClusterRole has it)",
+                retry_after=60.0,
+            )
+        case 409:
+            raise Transient("Conflict", f"the object changed meanwhile: {message}")
+        case _:
+            wait = answer.headers.get("Retry-After", "")
+            raise Transient(
+                "APIServerUnavailable",
+                f"the API server answered {answer.status} to {answer.method} {path}: {message}",
+                retry_after=float(wait) if wait.isdigit() else None,
+            )
+
+
+def status_message(body: bytes) -> str:
+    """The message of a metav1.Status, or the beginning of whatever else was sent."""
+    try:
+        message: str = json.loads(body)["message"]
+        return message
+    except (ValueError, KeyError, TypeError):
+        return body[:200].decode(errors="replace").strip()
+
+
+def missing_kind(manifest: JSON, error: NotFound) -> Waiting:
+    """A 404 to an apply: the namespace is not there, or the kind is not."""
+    if "could not find the requested resource" in error.message:
+        return Waiting(
+            "KindNotInstalled",
+            f"the API server does not know {manifest['apiVersion']} {manifest['kind']}",
+            "Install Istio's CRDs (chart istio/base)",
+        )
+    return Waiting("NamespaceNotFound", error.message, "Create the namespace, or name another in gateway.namespace")
+
+
+def unavailable(error: BaseException) -> Transient:
+    """The API server did not answer at all."""
+    text = str(error) or type(error).__name__
+    return Transient("APIServerUnavailable", f"the API server could not be reached: {text}")
