@@ -171,6 +171,9 @@ def _split_registry(path: str) -> tuple[str, str]:
 def _check_parts(text: str, registry: str, repository: str, tag: str | None) -> None:
     if not _HOST.fullmatch(registry):
         _invalid(text, f"{registry!r} is not a host name with an optional port")
+    port = re.search(r":([0-9]+)$", registry)
+    if port and not 0 < int(port.group(1)) < 65536:
+        _invalid(text, f"{port.group(1)} is not a port")
     if not repository or repository == "library/":
         _invalid(text, "the repository is missing")
     if len(repository) > 255:

@@ -20,6 +20,7 @@ from pluginrelease.core.errors import Refused
 _GUARDED_FROM = {(1, 27): 8, (1, 28): 5, (1, 29): 1}
 _GUARDED_SINCE = (1, 30)
 
+_METADATA = "metadata.google.internal"
 _NOT_PUBLIC = [
     ipaddress.ip_network(net)
     for net in (
@@ -75,13 +76,19 @@ def objection(realm: str) -> str:
         return f'realm scheme "{url.scheme}" not allowed'
     if not host:
         return "realm missing host"
-    if host == "metadata.google.internal":
+    if host == _METADATA:
         return "realm targets cloud metadata service"
     if host == "localhost":
         return "realm targets localhost"
     if not_public(host):
         return "realm targets private/loopback/link-local IP"
     return ""
+
+
+def internal(host: str) -> bool:
+    """Whether a host is one that nobody's registry may send us to: this machine, its cloud's metadata, an address in a
+    private network."""
+    return host in ("localhost", _METADATA) or not_public(host)
 
 
 def not_public(host: str) -> bool:
