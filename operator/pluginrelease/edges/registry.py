@@ -11,6 +11,7 @@ once in many threads. Errors are those of `pluginrelease.core.errors`; no messag
 from __future__ import annotations
 
 import email.utils
+import hashlib
 import http.client
 import json as jsonlib
 import os
@@ -67,6 +68,12 @@ class Access:
     max_bytes: int = artifact.MAX_WASM_BYTES
     allow_private_realms: bool = False
 
+    @property
+    def fingerprint(self) -> str:
+        """Tells one way of access from another without giving it away: to key what was fetched by it."""
+        secret = b"none" if self.dockerconfigjson is None else b"some" + self.dockerconfigjson
+        return hashlib.sha256(secret + str((self.insecure, self.allow_private_realms)).encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class Fetched:
@@ -86,8 +93,13 @@ def resolve(reference: Reference, access: Access) -> Digest:
         return digest
 
 
-def fetch(reference: Reference, access: Access) -> Fetched:
+def fetch(reference: Reference, access: Access) -> Artifact:
     """Fetch a plugin, check every byte of it and read its module. Raises as `resolve`, and what the core refuses."""
+    return pull(reference, access).artifact
+
+
+def pull(reference: Reference, access: Access) -> Fetched:
+    """As `fetch`, and keep the module's bytes."""
     with _opened(reference, access) as registry:
         digest, raw = registry.image(reference)
         layout, layer = artifact.layer(raw)
@@ -569,7 +581,7 @@ def _translated(error: Exception, reference: Reference, deadline: _Deadline) -> 
     tls = next((one for one in causes if isinstance(one, ssl.SSLError)), None)
     if tls is not None and not isinstance(tls, (ssl.SSLEOFError, ssl.SSLZeroReturnError, TimeoutError)):
         return _tls(name, str(tls))
-    if any(isinstance(one, (requests.Timeout, TimeoutError, urllib3.exceptions.TimeoutError)) for one in causes):
+    if any(isinstance(one, (requests.Timeout, TimeoutError, urllib3.exceptions.ReadTimeoutError)) for one in causes):
         return _unavailable(f"The registry {name} does not answer in time")
     system = next((one for one in causes if isinstance(one, OSError) and one.strerror), None)
     detail = str(system.strerror) if isinstance(system, OSError) else type(causes[-1]).__name__
