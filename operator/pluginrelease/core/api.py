@@ -62,7 +62,7 @@ def cel(rule: str, message: str) -> JsonDict:
 
 
 def immutable(field: str) -> JsonDict:
-    """A field that keeps its first value. The rule stands on the field itself: `namespace` is a reserved word of CEL."""
+    """A field that keeps its first value; the rule stands on the field, as `namespace` is a reserved word of CEL."""
     remedy = f"{field} cannot be changed: make a new PluginRelease and delete this one"
     return {"x-kubernetes-validations": [cel("self == oldSelf", remedy)]}
 
@@ -135,15 +135,20 @@ class ArtifactSource(Model):
 class Selector(Model):
     """Which gateway pods."""
 
-    match_labels: Annotated[dict[str, LabelValue], Field(min_length=1, max_length=32)] = Field(
+    match_labels: Annotated[dict[str, LabelValue], Field(max_length=32)] = Field(
         description="Labels that a gateway pod must carry, all of them.",
         json_schema_extra={
             "x-kubernetes-validations": [
                 cel(
-                    "self.all(k, !k.contains('*') && !self[k].contains('*') && k.size() > 0)",
-                    "Istio takes no wildcards in a selector: name the label and its value, for example "
-                    "istio: ingressgateway",
-                )
+                    "self.size() > 0",
+                    "name at least one label of the gateway's pods, for example istio: ingressgateway; "
+                    "an empty selector would mean every pod",
+                ),
+                cel(
+                    "self.all(k, k.size() > 0 && !k.contains('*') && !self[k].contains('*'))",
+                    "Istio takes neither wildcards nor empty label names in a selector: write the label and its "
+                    "value, for example istio: ingressgateway",
+                ),
             ]
         },
     )

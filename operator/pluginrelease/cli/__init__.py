@@ -1,0 +1,33 @@
+"""The command ``pluginrelease`` (also ``kubectl pluginrelease``).
+
+Every module of this package is a subcommand and holds a click command of its own name (`crd.crd`). A module is loaded
+when its subcommand is asked for: ``pluginrelease crd`` needs no kopf and no lab.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import click
+
+from pluginrelease import __version__
+
+
+class Subcommands(click.Group):
+    """The modules beside this one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = getattr(importlib.import_module(f"{__name__}.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.command(cls=Subcommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pluginrelease")
+def main() -> None:
+    """A WebAssembly plugin, from an image to seen running in every Envoy gateway pod."""

@@ -1,0 +1,44 @@
+"""``pluginrelease crd``: the CustomResourceDefinition as YAML, to apply by hand and for the chart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import yaml
+
+from pluginrelease.core import api
+from pluginrelease.core.crd import render
+
+HEADER = "# Generated from operator/pluginrelease/core/api.py by `make crds`; edit that file.\n"
+FILE = f"{api.GROUP}_{api.PLURAL}.yaml"
+# the checkout's copies: one to apply by hand, one inside the chart; the same bytes
+COPIES = (Path("crds") / FILE, Path("charts/pluginrelease/files/crds") / FILE)
+CHECKOUT = Path(__file__).resolve().parents[3]
+
+
+def text() -> str:
+    """The CRD as the YAML that is in ``crds/``, byte for byte."""
+    return HEADER + yaml.safe_dump(render(), sort_keys=False, width=110, allow_unicode=True)
+
+
+def write(checkout: Path) -> list[Path]:
+    """Writes every copy below ``checkout``; returns the paths written."""
+    written = [checkout / copy for copy in COPIES]
+    for path in written:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text(), encoding="utf-8")
+    return written
+
+
+@click.command("crd", short_help="Print the CustomResourceDefinition.")
+@click.option("--write", "to_files", is_flag=True, help="Write crds/ and the chart's copy of this checkout instead.")
+def crd(to_files: bool) -> None:
+    """Print the CustomResourceDefinition of PluginRelease: pluginrelease crd | kubectl apply --server-side -f -"""
+    if not to_files:
+        click.echo(text(), nl=False)
+        return
+    if not (CHECKOUT / "pyproject.toml").is_file():
+        raise click.UsageError(f"--write is for a checkout of the project, and {CHECKOUT} is none")
+    for path in write(CHECKOUT):
+        click.echo(f"wrote {path.relative_to(CHECKOUT)}")
