@@ -1,7 +1,7 @@
 """The command ``pluginrelease`` (also ``kubectl pluginrelease``).
 
-Every module of this package is a subcommand and holds a click command of its own name (`crd.crd`). A module is loaded
-when its subcommand is asked for: ``pluginrelease crd`` needs no kopf and no lab.
+Every module of this package is a subcommand: it holds the click command that is named after the module. A module is
+loaded when its subcommand is asked for: ``pluginrelease crd`` needs no kopf and no lab.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class Subcommands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        command: click.Command = getattr(importlib.import_module(f"{__name__}.{cmd_name}"), cmd_name)
+        module = importlib.import_module(f"{__name__}.{cmd_name}")
+        [command] = [it for it in vars(module).values() if isinstance(it, click.Command) and it.name == cmd_name]
         return command
 
 
