@@ -272,7 +272,8 @@ def _asked(program: str, arguments: tuple[str, ...], changed: int) -> tuple[int,
         asked = subprocess.run([program, *arguments], capture_output=True, timeout=10, check=False, env=quiet, cwd="/")
     except (OSError, subprocess.TimeoutExpired):
         return ()
-    said = (asked.stdout + asked.stderr)[:4096].decode(errors="replace")
+    # some print the path that they were started by, which may have numbers of its own in it
+    said = b"\n".join([asked.stdout, asked.stderr])[:4096].decode(errors="replace").replace(program, "")
     match = re.search(r"(?<![\w.])v?(\d+)\.(\d+)(?:\.(\d+))?", said)
     return tuple(int(number) for number in match.groups() if number) if match else ()
 

@@ -1,0 +1,315 @@
+"""From Go source to a module that the stock Envoy runs. Real Go, real Envoy on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click.testing
+import pytest
+import requests
+import yaml
+from tests import wasm_modules
+
+from pluginrelease.cli.build import build as build_command
+from pluginrelease.core import wasm
+from pluginrelease.core.errors import Refused, Transient
+from pluginrelease.edges import builder
+from pluginrelease.lab import binaries
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "header-authorization"
+PLUGINS = ROOT / "tests" / "fixtures" / "plugins"
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, builder.Built]:
+    """The example and the test plugins, built from their sources; the modules they need are fetched once and kept."""
+    folder = tmp_path_factory.mktemp("modules")
+    sources = {"header-authorization": EXAMPLE} | {each: PLUGINS / each for each in ("versioned", "refuses-config")}
+    return {
+        name: builder.compile_go(source, folder / name / "plugin.wasm", deadline=280)
+        for name, source in sources.items()
+    }
+
+
+@dataclass
+class Gateway:
+    """A running Envoy: its process, its admin and its listener's address, and its log."""
+
+    process: subprocess.Popen[bytes]
+    admin: str
+    url: str
+    log: Path
+
+
+def wasm_filter(module: Path, configuration: str) -> dict[str, object]:
+    return {
+        "name": "plugin",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": {
+                "name": "plugin",
+                "fail_open": False,
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": configuration,
+                },
+                "vm_config": {
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": {"local": {"filename": str(module)}},
+                },
+            },
+        },
+    }
+
+
+def static_config(module: Path, configuration: str) -> dict[str, object]:
+    """One listener on a free loopback port that answers 200 "reached" to what the plugin lets through."""
+    loopback = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
+    answer = {"status": 200, "body": {"inline_string": "reached"}}
+    router = {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}
+    manager = {
+        "@type": (
+            "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+        ),
+        "stat_prefix": "http",
+        "route_config": {
+            "virtual_hosts": [
+                {
+                    "name": "all",
+                    "domains": ["*"],
+                    "routes": [{"match": {"prefix": "/"}, "direct_response": answer}],
+                }
+            ]
+        },
+        "http_filters": [
+            wasm_filter(module, configuration),
+            {"name": "envoy.filters.http.router", "typed_config": router},
+        ],
+    }
+    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+    return {
+        "admin": {"address": loopback},
+        "static_resources": {"listeners": [{"name": "http", "address": loopback, "filter_chains": [chain]}]},
+    }
+
+
+def start_envoy(folder: Path, module: Path, configuration: str = "") -> Gateway:
+    """Envoy with one plugin; returns when its listener is there. Raises `RuntimeError` with its log when it ends."""
+    config, admin, log = folder / "envoy.yaml", folder / "admin", folder / "envoy.log"
+    config.write_text(yaml.safe_dump(static_config(module, configuration)))
+    program = [binaries.provide("envoy"), "-c", config, "--admin-address-path", admin, "--use-dynamic-base-id"]
+    quiet = ["--concurrency", "1", "--component-log-level", "wasm:info"]
+    with log.open("wb") as stderr:
+        process = subprocess.Popen([str(word) for word in [*program, *quiet]], cwd=folder, stderr=stderr)
+    try:
+        return Gateway(process, *await_listener(process, admin, log), log)
+    except BaseException:
+        stop(process)
+        raise
+
+
+def await_listener(process: subprocess.Popen[bytes], admin: Path, log: Path) -> tuple[str, str]:
+    """The admin's and the listener's URL, as soon as Envoy says that it is live; 60 s at most."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise RuntimeError(log.read_text())
+        if admin.exists() and (address := admin.read_text().strip()):
+            with contextlib.suppress(requests.ConnectionError):  # it ends: the next turn tells
+                text = requests.get(f"http://{address}/listeners", timeout=30).text
+                ready = requests.get(f"http://{address}/ready", timeout=30).status_code == 200
+                if ready and "::" in text:
+                    return f"http://{address}", "http://" + text.split("::")[1].strip()
+        try:
+            process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+    raise RuntimeError("Envoy was not ready within 60 s:\n" + log.read_text())
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(10)
+
+
+@pytest.fixture
+def gateways() -> Iterator[list[Gateway]]:
+    """Gateways that a test puts in here are stopped when it ends."""
+    started: list[Gateway] = []
+    yield started
+    for gateway in started:
+        stop(gateway.process)
+
+
+def test_the_example_guards_a_gateway(
+    modules: dict[str, builder.Built], gateways: list[Gateway], tmp_path: Path
+) -> None:
+    """The guide's two requests: 403 with the guide's words without the header, 200 with it; both are in the log."""
+    gateway = start_envoy(tmp_path, modules["header-authorization"].path)
+    gateways.append(gateway)
+    refused = requests.get(gateway.url, timeout=20)
+    wrong = requests.get(gateway.url, headers={"allow": "false"}, timeout=20)
+    allowed = requests.get(gateway.url, headers={"allow": "true"}, timeout=20)
+    assert (refused.status_code, refused.text) == (403, "Forbidden by ASM Wasm Plugin")
+    assert wrong.status_code == 403
+    assert (allowed.status_code, allowed.text) == (200, "reached")
+    log = gateway.log.read_text()
+    assert "header-authorization: refused" in log
+    assert "header-authorization: allowed" in log
+
+
+@pytest.mark.parametrize(
+    ("configuration", "version"), [("", "0000000000000000"), ('{"version": "v7"}', "v7")], ids=["stamp", "config"]
+)
+def test_the_versioned_plugin_tells_who_answers(
+    modules: dict[str, builder.Built],
+    gateways: list[Gateway],
+    tmp_path: Path,
+    configuration: str,
+    version: str,
+) -> None:
+    """x-plugin-version is the configuration's version, else the stamp in the module's own data."""
+    gateway = start_envoy(tmp_path, modules["versioned"].path, configuration)
+    gateways.append(gateway)
+    assert requests.get(gateway.url, timeout=20).headers["x-plugin-version"] == version
+
+
+def test_new_bytes_of_the_same_size_are_another_version(
+    modules: dict[str, builder.Built], gateways: list[Gateway], tmp_path: Path
+) -> None:
+    """The stamp stands in the module once and in one piece, so replacing it makes a new version without a build."""
+    old = modules["versioned"].path.read_bytes()
+    stamped = old.replace(b"version-stamp:0000000000000000", b"version-stamp:00000000cafe0001")
+    assert old.count(b"version-stamp:") == 1
+    module = tmp_path / "new.wasm"
+    module.write_bytes(stamped)
+    gateway = start_envoy(tmp_path, module)
+    gateways.append(gateway)
+    assert requests.get(gateway.url, timeout=20).headers["x-plugin-version"] == "00000000cafe0001"
+
+
+def test_a_plugin_that_refuses_its_config_is_refused_by_envoy(
+    modules: dict[str, builder.Built], gateways: list[Gateway], tmp_path: Path
+) -> None:
+    """The fixture does what it is for: Envoy does not start on {"fail": true}, and does on anything else."""
+    with pytest.raises(RuntimeError, match="refuses-config: asked to fail"):
+        gateways.append(start_envoy(tmp_path, modules["refuses-config"].path, '{"fail": true}'))
+    gateways.append(start_envoy(tmp_path, modules["refuses-config"].path, "{}"))
+    assert requests.get(gateways[-1].url, timeout=20).headers["x-plugin"] == "refuses-config"
+
+
+def test_a_renamed_abi_is_unknown_to_envoy(
+    modules: dict[str, builder.Built], gateways: list[Gateway], tmp_path: Path
+) -> None:
+    """The only thing that `rename_abi` changes is the announced version: Envoy refuses that, and nothing else."""
+    real = modules["header-authorization"].path.read_bytes()
+    module = tmp_path / "renamed.wasm"
+    module.write_bytes(wasm_modules.rename_abi(real, "9_9_9"))
+    with pytest.raises(RuntimeError, match="Missing or unknown Proxy-Wasm ABI version"):
+        gateways.append(start_envoy(tmp_path, module))
+
+
+def test_what_is_built_is_what_is_reported(modules: dict[str, builder.Built]) -> None:
+    """Path, SHA-256 and size are those of the file, and its toolchain can be read from it."""
+    built = modules["header-authorization"]
+    data = built.path.read_bytes()
+    assert (built.size, built.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    module = wasm.read(data)
+    assert (module.abi, module.toolchain, module.toolchain_version) == ("0_2_0", "Go", built.go)
+    assert "name" in module.custom_sections
+
+
+def test_the_same_source_gives_the_same_bytes(modules: dict[str, builder.Built], tmp_path: Path) -> None:
+    """A build depends on the source, not on where it lies or when: its digest means something."""
+    copy = tmp_path / "elsewhere"
+    copy.mkdir()
+    for file in ("main.go", "go.mod", "go.sum"):
+        (copy / file).write_bytes((EXAMPLE / file).read_bytes())
+    again = builder.compile_go(copy, tmp_path / "out" / "plugin.wasm")
+    assert again.sha256 == modules["header-authorization"].sha256
+
+
+GO_MOD = "module example.org/plugin\n\ngo 1.24\n"
+MAIN = "package main\n\nfunc main() {}\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "reason", "words"),
+    [
+        ({}, "SourceMissing", "no Go file"),
+        ({"main.go": MAIN}, "NoGoModule", "go mod init"),
+        ({"go.mod": GO_MOD, "a.go": "package other\n"}, "NotMainPackage", "package other"),
+        ({"go.mod": GO_MOD, "main.go": "package main\n\nfunc main() { nowhere() }\n"}, "CompileFailed", "undefined"),
+        (
+            {"go.mod": GO_MOD, "main.go": 'package main\n\nimport _ "example.org/sdk"\n\nfunc main() {}\n'},
+            "CompileFailed",
+            "go mod tidy",
+        ),
+        ({"go.mod": GO_MOD.replace("1.24", "1.99"), "main.go": MAIN}, "CompileFailed", "Install that Go"),
+        ({"go.mod": GO_MOD, "main.go": MAIN}, "NotAPlugin", builder.SDK),
+        (
+            {"go.mod": GO_MOD, "main.go": "package main\n\nfunc main() {\n\tproxywasm.SetVMContext(nil)\n}\n"},
+            "SetUpInMain",
+            "func init()",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " not in value else "",
+)
+def test_a_mistake_is_told_with_its_remedy(tmp_path: Path, files: dict[str, str], reason: str, words: str) -> None:
+    """Each mistake that can be seen has its own reason, the compiler's own line where it said one, and what to do."""
+    source = tmp_path / "plugin"
+    source.mkdir()
+    for name, text in files.items():
+        (source / name).write_text(text)
+    output = tmp_path / "plugin.wasm"
+    output.write_bytes(b"the last good one")
+    with pytest.raises(Refused) as refused:
+        builder.compile_go(source, output)
+    assert refused.value.reason == reason
+    assert words in refused.value.sentence()
+    assert output.read_bytes() == b"the last good one"
+    assert not list(tmp_path.glob(".build-*"))
+
+
+def test_a_build_ends_at_its_deadline(tmp_path: Path) -> None:
+    """A build that takes too long is stopped and may be tried again; nothing half-written is left."""
+    with pytest.raises(Transient) as late:
+        builder.compile_go(EXAMPLE, tmp_path / "plugin.wasm", deadline=0.0)
+    assert late.value.reason == "BuildTimeout"
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_size_limit_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that no gateway would read is refused here, with both numbers."""
+    monkeypatch.setattr(builder, "SIZE_LIMIT", 1000)
+    with pytest.raises(Refused, match=r"gateways read 1000 at most"):
+        builder.compile_go(EXAMPLE, tmp_path / "plugin.wasm")
+
+
+def test_the_command_prints_what_was_built(tmp_path: Path) -> None:
+    """`pluginrelease build DIR -o FILE` writes the module and prints its path, size and SHA-256."""
+    output = tmp_path / "out.wasm"
+    result = click.testing.CliRunner().invoke(build_command, [str(EXAMPLE), "-o", str(output)])
+    assert result.exit_code == 0, result.output
+    data = output.read_bytes()
+    assert f"built {output}" in result.output
+    assert f"{len(data)} bytes" in result.output
+    assert hashlib.sha256(data).hexdigest() in result.output
+
+
+def test_the_command_fails_with_the_reason(tmp_path: Path) -> None:
+    """A refused build ends with a non-zero exit code and one message: no traceback."""
+    result = click.testing.CliRunner().invoke(build_command, [str(tmp_path), "-o", str(tmp_path / "out.wasm")])
+    assert result.exit_code == 1
+    assert "Error: SourceMissing" in result.output
