@@ -1,0 +1,376 @@
+"""The lab as seen from the host: start one, find a running one, talk to it, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import http.client
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from pluginrelease.lab import binaries, blueprint, keeper, namespaces, network, registries, relay
+from pluginrelease.lab.blueprint import PRIVATE_REGISTRY_PORT, PRIVATE_USER, REGISTRY_PORT, Blueprint, Ports
+from pluginrelease.lab.controlplane import GATEWAY_LABEL, GATEWAY_VALUE
+from pluginrelease.lab.errors import LabError
+from pluginrelease.lab.events import Listener, Report
+from pluginrelease.lab.kubeapi import write_kubeconfig
+
+UP_WITHIN = 300.0
+"""Seconds for all parts together, once their programs are there."""
+DOWN_WITHIN = 20.0
+_ANSWER_LIMIT = 16 * 1024 * 1024
+
+
+class Answer(NamedTuple):
+    """An HTTP answer. Header names are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class GatewayPod(NamedTuple):
+    namespace: str
+    name: str
+    address: str
+    ready: bool
+
+
+def state_directory(name: str) -> Path:
+    """Where the lab ``name`` keeps everything: below PLUGINRELEASE_LAB_DIR, else below the user's state directory."""
+    chosen = os.environ.get("PLUGINRELEASE_LAB_DIR")
+    if chosen:
+        return Path(chosen).absolute() / name
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "pluginrelease" / "labs" / name
+
+
+def up(name: str = "default", *, gateways: int = 2, report: Report = print, detached: bool = False) -> Lab:
+    """Start a lab and wait until everything in it is ready.
+
+    It ends with this process, however that ends, unless ``detached``. Raises LabError when a lab of that name runs
+    already, when the system forbids private networks, or when a part does not come up.
+    """
+    programs = binaries.ensure(blueprint.PROGRAMS, report=report)
+    sources = {tool: binaries.module_dir(tool, report=report) for tool in ("istio", "kwok")}
+    state = state_directory(name)
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = _lock(state, name)
+    _forget(state)
+    listeners = {way: relay.listen_on_loopback() for way in Ports.__dataclass_fields__}
+    ports = Ports(**{way: int(listener.getsockname()[1]) for way, listener in listeners.items()})
+    plan = Blueprint(name, state, gateways, programs, sources["istio"], sources["kwok"], ports)
+    plan.save()
+    report(f"lab {name}: starting {gateways} gateway{'s' * (gateways != 1)}, state in {state}")
+    return _start(plan, lock, listeners, report, detached)
+
+
+def _lock(state: Path, name: str) -> int:
+    lock = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise LabError(
+            f"a lab named {name} runs already: use it, end it with `pluginrelease lab down --name {name}`, "
+            "or give another --name"
+        ) from None
+    return lock
+
+
+def _forget(state: Path) -> None:
+    """Nothing of an earlier lab of this name is taken over."""
+    for entry in state.iterdir():
+        if entry.name == "lock":
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _start(plan: Blueprint, lock: int, listeners: Mapping[str, socket.socket], report: Report, detached: bool) -> Lab:
+    heard, told = os.pipe()
+    bound = None if detached else os.pidfd_open(os.getpid())
+    descriptors = {way: listener.fileno() for way, listener in listeners.items()}
+    order = keeper.Order(str(plan.state), told, lock, descriptors, bound)
+    plan.log("keeper").parent.mkdir(parents=True)
+    with plan.log("keeper").open("wb") as log:
+        process = subprocess.Popen(
+            keeper.command(order),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=plan.state,
+            pass_fds=order.descriptors(),
+            start_new_session=True,
+        )
+    for listener in listeners.values():
+        listener.close()
+    for descriptor in (told, lock, *([] if bound is None else [bound])):
+        os.close(descriptor)
+    lab = Lab(plan, process)
+    try:
+        Listener(heard, report).wait_until_ready(UP_WITHIN)
+    except BaseException:
+        lab.close()
+        raise
+    return lab
+
+
+def attach(name: str = "default") -> Lab:
+    """The running lab of that name. Raises LabError when there is none. Leaving its context does not end it."""
+    state = state_directory(name)
+    with contextlib.suppress(FileNotFoundError):
+        if _guard_of(state) is not None:
+            return Lab(blueprint.load(state), None)
+    raise LabError(f"no lab named {name} is running: start it with `pluginrelease lab up --name {name}`")
+
+
+def _guard_of(state: Path) -> int | None:
+    """The process id of the lab's guard; None when nobody holds the lock."""
+    with (state / "lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(lock.read().strip() or 0) or None
+    return None
+
+
+def down(name: str = "default") -> bool:
+    """End the lab of that name and wait until nothing of it is left but its logs. False when none was running."""
+    state = state_directory(name)
+    try:
+        guard = _guard_of(state)
+    except FileNotFoundError:
+        return False
+    if guard is not None:
+        _end(guard)
+    _keep_only_logs(state)
+    return guard is not None
+
+
+def _end(guard: int) -> None:
+    """End a lab by its guard, after the programs of the host that were put into its network."""
+    with contextlib.suppress(ProcessLookupError):
+        guard_handle = os.pidfd_open(guard)
+        try:
+            visitors = list(_visitors(guard))
+            signal.pidfd_send_signal(guard_handle, signal.SIGTERM)
+            _wait_for_end(guard_handle)
+            for visitor in visitors:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(visitor, signal.SIGKILL)
+        finally:
+            os.close(guard_handle)
+
+
+def _wait_for_end(handle: int) -> None:
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    if not poll.poll(DOWN_WITHIN * 1000):
+        raise LabError(f"the lab did not end within {DOWN_WITHIN:.0f} s")
+
+
+def _visitors(guard: int) -> Iterator[int]:
+    """Processes in the lab's network that are not of the lab itself: started by `lab exec` or `Lab.popen`."""
+    theirs = _namespaces_of(guard)
+    if theirs is None:
+        return
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() and int(entry.name) != guard:
+            network_of, processes_of = _namespaces_of(int(entry.name)) or ("", "")
+            if network_of == theirs[0] and processes_of == theirs[1]:
+                yield int(entry.name)
+
+
+def _namespaces_of(pid: int) -> tuple[str, str] | None:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net"), os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return None
+
+
+def _gateway_pod(pod: dict[str, Any]) -> GatewayPod:
+    status, about = pod.get("status", {}), pod["metadata"]
+    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions", []))
+    return GatewayPod(about["namespace"], about["name"], status.get("podIP", ""), ready)
+
+
+def _keep_only_logs(state: Path) -> None:
+    for entry in state.iterdir():
+        if entry.is_dir() and entry.name != "logs":
+            shutil.rmtree(entry)
+        elif entry.is_file():
+            entry.unlink()
+
+
+class Lab:
+    """A running lab. As a context manager it ends the lab on leaving, if this process started it."""
+
+    def __init__(self, plan: Blueprint, process: subprocess.Popen[bytes] | None) -> None:
+        self._plan = plan
+        self._process = process
+        self._guard = process.pid if process else _guard_of(plan.state) or 0
+        self._visitors: list[subprocess.Popen[Any]] = []
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self.close()
+
+    @property
+    def name(self) -> str:
+        return self._plan.name
+
+    @property
+    def state(self) -> Path:
+        """The one directory in which everything of this lab is."""
+        return self._plan.state
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Admin, for programs on the host."""
+        return self._plan.admin_kubeconfig
+
+    @property
+    def kubeconfig_inside(self) -> Path:
+        """Admin, for programs that run inside the lab's network (`popen`, `lab exec`)."""
+        return self._plan.inside_kubeconfig
+
+    @property
+    def registry(self) -> str:
+        """host:port of the open registry as gateways see it: what belongs in an image reference."""
+        return f"{network.ADDRESS}:{REGISTRY_PORT}"
+
+    @property
+    def registry_host(self) -> str:
+        """The same registry from the host."""
+        return f"127.0.0.1:{self._plan.ports.registry}"
+
+    @property
+    def private_registry(self) -> str:
+        return f"{network.ADDRESS}:{PRIVATE_REGISTRY_PORT}"
+
+    @property
+    def private_registry_host(self) -> str:
+        return f"127.0.0.1:{self._plan.ports.private_registry}"
+
+    @property
+    def private_credentials(self) -> tuple[str, str]:
+        """(user, password) of the private registry."""
+        return PRIVATE_USER, registries.PRIVATE_PASSWORD
+
+    @property
+    def proxy(self) -> str:
+        """An HTTP proxy on the host that leads to addresses of the lab: `curl -x PROXY http://POD-IP:8080/`."""
+        return f"http://127.0.0.1:{self._plan.ports.proxy}"
+
+    @property
+    def audit_log(self) -> Path:
+        """One JSON line for each request to the API server, written before it is answered."""
+        return self._plan.audit_log
+
+    def log(self, part: str) -> Path:
+        return self._plan.log(part)
+
+    def status(self) -> dict[str, Any]:
+        """``{"phase": …, "parts": {name: {"state": starting|ready|ended, "text": …}}}``"""
+        return dict(json.loads((self.state / "status.json").read_text()))
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
+        """Run kubectl as admin and return what it prints. Raises LabError with its message when it fails."""
+        argv = [binaries.provide("kubectl"), "--kubeconfig", self.kubeconfig, *arguments]
+        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
+        if done.returncode != 0:
+            raise LabError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def gateway_pods(self, selector: str = "") -> list[GatewayPod]:
+        """The pods that are real gateways, by namespace and name; ``selector`` narrows them by labels."""
+        wanted = ",".join(filter(None, [f"{GATEWAY_LABEL}={GATEWAY_VALUE}", selector]))
+        listed = json.loads(self.kubectl("get", "pods", "-A", "-l", wanted, "-o", "json"))
+        return sorted(_gateway_pod(pod) for pod in listed["items"])
+
+    def kubeconfig_for(self, namespace: str, service_account: str, *, outside: bool = False) -> Path:
+        """A kubeconfig of a ServiceAccount by a token for it; for programs inside the lab unless ``outside``."""
+        token = self.kubectl("create", "token", service_account, "-n", namespace, "--duration=24h").strip()
+        server = self._plan.api_outside if outside else self._plan.api_inside
+        place = self.state / "kubeconfigs" / f"{namespace}.{service_account}{'.outside' * outside}"
+        ca = self._plan.ca_file.read_bytes()
+        return write_kubeconfig(place, server=server, ca=ca, token=token, namespace=namespace)
+
+    def command_inside(self, argv: Sequence[str | os.PathLike[str]], *, parent: int | None = None) -> list[str]:
+        """The command line that runs ``argv`` inside the lab's network."""
+        own = [f"/proc/{self._guard}/ns/{kind}" for kind in ("user", "net")]
+        if os.readlink(own[0]) == os.readlink("/proc/self/ns/user"):
+            own = own[1:]
+        return namespaces.launcher(argv, namespaces=own, parent=parent)
+
+    def popen(self, argv: Sequence[str | os.PathLike[str]], **options: Any) -> subprocess.Popen[Any]:
+        """Start a program of the host inside the lab's network. It ends with this process and with the lab.
+
+        ``options`` are those of `subprocess.Popen`; the process id is the program's own. The thread that calls this
+        must live as long as the program is wanted: the kernel ends it with that thread.
+        """
+        process = subprocess.Popen(self.command_inside(argv, parent=os.getpid()), **options)
+        self._visitors.append(process)
+        return process
+
+    def request(
+        self,
+        address: str,
+        port: int = 8080,
+        path: str = "/",
+        headers: Mapping[str, str] | None = None,
+        *,
+        method: str = "GET",
+        body: bytes | None = None,
+        timeout: float = 10.0,
+    ) -> Answer:
+        """One HTTP request to an address of the lab. Raises OSError when nothing answers there."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._plan.ports.proxy, timeout=timeout)
+        connection.set_tunnel(address, port)
+        try:
+            connection.request(method, path, body, dict(headers or {}))
+            answer = connection.getresponse()
+            named = {name.lower(): value for name, value in answer.getheaders()}
+            return Answer(answer.status, named, answer.read(_ANSWER_LIMIT))
+        except http.client.HTTPException as error:
+            raise ConnectionError(f"{address}:{port} gave no answer: {error!r}") from error
+        finally:
+            connection.close()
+
+    def wait(self) -> None:
+        """Wait until the lab ends by itself or by someone else."""
+        handle = os.pidfd_open(self._guard)
+        try:
+            poll = select.poll()
+            poll.register(handle, select.POLLIN)
+            poll.poll()
+        finally:
+            os.close(handle)
+
+    def close(self) -> None:
+        """End the lab and wait until nothing of it is left but its logs."""
+        for visitor in self._visitors:
+            if visitor.poll() is None:
+                visitor.kill()
+                visitor.wait()
+        _end(self._guard)
+        if self._process is not None:
+            self._process.wait()
+        _keep_only_logs(self.state)
