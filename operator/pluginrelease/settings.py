@@ -19,8 +19,6 @@ class Settings:
     istio_root_namespace: str = "istio-system"
     resync: float = 300.0
     liveness_port: int = 8080
-    log_format: str = "json"
-    log_level: str = "info"
     gateway_container: str = "istio-proxy"
     gateway_admin_port: int = 15000
     allow_private_realms: bool = False

@@ -80,6 +80,21 @@ def claim(release: api.Release, observed: JSON) -> None:
         )
 
 
+def check_allowed(release: api.Release, namespace: JSON) -> None:
+    """Raises `Refused` (NamespaceNotAllowed) unless the gateway's Namespace allows releases of the release's own."""
+    annotations = namespace["metadata"].get("annotations") or {}
+    allowed = [name.strip() for name in annotations.get(api.ALLOWED_NAMESPACES_ANNOTATION, "").split(",")]
+    if "*" in allowed or release.metadata.namespace in allowed:
+        return
+    theirs = release.spec.gateway.namespace
+    raise Refused(
+        "NamespaceNotAllowed",
+        f"Namespace {theirs} does not allow PluginReleases of namespace {release.metadata.namespace}",
+        f"Who owns {theirs} can allow it: kubectl annotate namespace {theirs} "
+        f"{api.ALLOWED_NAMESPACES_ANNOTATION}={release.metadata.namespace}",
+    )
+
+
 def is_ours(release: api.Release, observed: JSON) -> bool:
     """Whether the object carries the release's uid."""
     return labels(observed).get(api.UID_LABEL) == release.metadata.uid

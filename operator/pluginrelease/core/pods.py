@@ -1,0 +1,37 @@
+"""Pods of the API server → the gateway pods among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pluginrelease.core.envoy import PodRef
+
+JSON = dict[str, Any]
+
+
+def select(found: Iterable[JSON], container: str) -> list[PodRef]:
+    """The pods that run a gateway: with its container, not finished, not going; by namespace and name."""
+    chosen = [reference(pod) for pod in found if is_gateway(pod, container)]
+    return sorted(chosen, key=lambda pod: (pod.namespace, pod.name))
+
+
+def is_gateway(pod: JSON, container: str) -> bool:
+    """Whether the pod has the gateway's container (Istio 1.28 and newer may run it as a native sidecar) and lives."""
+    spec, metadata = pod["spec"], pod["metadata"]
+    containers = [*spec.get("containers", []), *spec.get("initContainers", [])]
+    lives = pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+    return lives and "deletionTimestamp" not in metadata and any(one["name"] == container for one in containers)
+
+
+def reference(pod: JSON) -> PodRef:
+    """Name, uid and readiness."""
+    conditions = pod.get("status", {}).get("conditions", [])
+    metadata = pod["metadata"]
+    return PodRef(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        ready=any(one["type"] == "Ready" and one["status"] == "True" for one in conditions),
+        deleting="deletionTimestamp" in metadata,
+    )

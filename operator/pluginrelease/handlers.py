@@ -1,0 +1,259 @@
+"""kopf's side: one daemon per PluginRelease runs passes until it settles, then waits for an event or the resync.
+
+Events only ring the daemon's bell; every pass reads the release anew. Clean-up hangs on `kopf.on.delete` and not on
+the daemon's end: an object that was already being deleted when the operator starts gets no daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import random
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+import kopf
+import structlog
+from pydantic import ValidationError
+
+from pluginrelease import cleanup
+from pluginrelease.artifacts import Shelf
+from pluginrelease.core import api, istio, status
+from pluginrelease.core.errors import ReleaseError
+from pluginrelease.edges import cluster as clusters
+from pluginrelease.edges.cluster import Cluster
+from pluginrelease.reconcile import World, reconcile
+from pluginrelease.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+FINALIZER_SECONDS = 10.0
+WATCH_PAUSE = 2.0
+DELETE_PAUSE = 5.0
+LOGIN_LIFETIME = timedelta(minutes=30)
+ANNOTATION_PREFIX = f"kopf.{api.GROUP}"
+
+registry = kopf.OperatorRegistry()
+RELEASES = (api.GROUP, api.VERSION, api.PLURAL)
+WASM_PLUGINS = (istio.GROUP, "v1alpha1", istio.PLURAL)
+
+
+@dataclass
+class Memo:
+    """What the handlers share: the settings, the world once it is connected, a bell per release, what rang last."""
+
+    settings: Settings
+    world: World | None = None
+    bells: dict[str, asyncio.Event] = field(default_factory=dict)
+    seen: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def bell(self, uid: str) -> asyncio.Event:
+        """The release's bell."""
+        return self.bells.setdefault(uid, asyncio.Event())
+
+    def connected(self) -> World:
+        """The world; the handlers run only after the start-up made it."""
+        if self.world is None:
+            raise kopf.TemporaryError("the operator has not connected yet", delay=1)
+        return self.world
+
+    def forget(self, uid: str) -> None:
+        """The release is gone."""
+        self.bells.pop(uid, None)
+        self.seen.pop(uid, None)
+        if self.world is not None:
+            self.world.gates.forget(uid)
+
+
+# ------------------------------------------------------------------------------------------- start and end
+
+
+@kopf.on.startup(registry=registry)
+async def start(memo: Memo, settings: kopf.OperatorSettings, **_: Any) -> None:
+    """kopf's settings, and the connection."""
+    configure(settings)
+    mine = memo.settings
+    cluster = await Cluster.connect(mine.kubeconfig)
+    memo.world = World(cluster=cluster, settings=mine, shelf=Shelf(parallel=mine.parallel_pulls))
+
+
+@kopf.on.cleanup(registry=registry)
+async def end(memo: Memo, **_: Any) -> None:
+    """The connection is closed; the gateways are left as they are."""
+    if memo.world is not None:
+        await memo.world.cluster.__aexit__()
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """One replica, no peering; annotations of our own name; a silent stream is a dead stream."""
+    settings.peering.standalone = True
+    settings.posting.loggers = False
+    settings.posting.reporting_component = "pluginrelease"
+    settings.watching.server_timeout = 600
+    settings.watching.connect_timeout = 10
+    settings.watching.label_selectors[WASM_PLUGINS] = f"{api.MANAGED_BY_LABEL}={api.MANAGED_BY}"
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 10
+    settings.networking.error_backoffs = [1, 2, 4, 8, 15]
+    settings.execution.default_backoff = 5
+    settings.persistence.finalizer = api.FINALIZER
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=ANNOTATION_PREFIX, v1=False)
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=ANNOTATION_PREFIX, v1=False)
+    settings.process.ultimate_exiting_timeout = 25
+
+
+@kopf.on.login(registry=registry)
+async def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """Credentials that expire, so that each login differs: kopf refuses the ones it has just seen fail (kopf#1158)."""
+    info = await asyncio.to_thread(kopf.login_via_client, **kwargs)
+    if info is None:
+        return None
+    return dataclasses.replace(info, expiration=datetime.now(UTC) + LOGIN_LIFETIME)
+
+
+@kopf.on.probe(registry=registry, id="now")
+async def alive(**_: Any) -> str:
+    """The event loop turns; kopf itself ends the process when a watch dies."""
+    return datetime.now(UTC).isoformat()
+
+
+# ---------------------------------------------------------------------------------------------- the bells
+
+
+@kopf.on.event(*RELEASES, registry=registry)
+async def release_changed(memo: Memo, type: str | None, body: kopf.Body, uid: str, **_: Any) -> None:  # noqa: A002
+    """Rings on what a person or a controller changed, never on the operator's own status."""
+    if type == "DELETED":
+        memo.forget(uid)
+        return
+    metadata = body["metadata"]
+    now = (
+        metadata.get("generation"),
+        metadata.get("annotations", {}).get(api.ADOPT_ANNOTATION),
+        tuple(metadata.get("finalizers", ())),
+        metadata.get("deletionTimestamp"),
+    )
+    if memo.seen.get(uid) != now:
+        memo.seen[uid] = now
+        memo.bell(uid).set()
+
+
+@kopf.on.event(*WASM_PLUGINS, registry=registry)
+async def wasm_plugin_changed(memo: Memo, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
+    """Rings for the release whose object another hand changed or deleted; the first listing rings nobody."""
+    owner = body["metadata"].get("labels", {}).get(api.UID_LABEL)
+    if type is not None and owner in memo.bells:
+        memo.bells[owner].set()
+
+
+class PodWatch:
+    """Rings a release's bell when a pod that it selects comes, goes or changes; use as a context manager."""
+
+    def __init__(self, world: World, bell: asyncio.Event) -> None:
+        self._world = world
+        self._bell = bell
+        self._watched: tuple[str | None, dict[str, str]] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def follow(self, release: api.Release) -> None:
+        """Watches this release's pods from now on; a selector that did not change keeps its watch."""
+        gateway = release.spec.gateway
+        everywhere = gateway.namespace == self._world.settings.istio_root_namespace
+        watched = (None if everywhere else gateway.namespace, gateway.selector.match_labels)
+        if watched == self._watched:
+            return
+        if self._task is not None:
+            self._task.cancel()
+        self._watched = watched
+        self._task = asyncio.create_task(self._ring(*watched))
+
+    async def _ring(self, namespace: str | None, labels: dict[str, str]) -> None:
+        while True:
+            with contextlib.suppress(ReleaseError, clusters.NotFound):
+                async for _ in self._world.cluster.watch(clusters.PODS, namespace, labels):
+                    self._bell.set()
+            await asyncio.sleep(WATCH_PAUSE)
+            self._bell.set()
+
+
+# --------------------------------------------------------------------------------------------- the daemon
+
+
+@dataclass(frozen=True)
+class Next:
+    """After a pass: seconds until the next look, and of which generation the pass was."""
+
+    look_again: float
+    generation: int = 0
+
+
+@kopf.daemon(*RELEASES, registry=registry, cancellation_timeout=5)
+async def follow(memo: Memo, body: kopf.Body, uid: str, **_: Any) -> None:
+    """Passes over one release, for as long as it lives. It never ends by itself: kopf would not start it again."""
+    world, bell = memo.connected(), memo.bell(uid)
+    name = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
+    with structlog.contextvars.bound_contextvars(release=name):
+        async with PodWatch(world, bell) as pod_watch:
+            attempt, generation = 0, 0
+            while True:
+                bell.clear()
+                step = await one_pass(world, body, pod_watch, attempt)
+                moving = step.look_again < world.settings.resync and step.generation == generation
+                attempt, generation = (attempt + 1 if moving else 0), step.generation
+                await ring_or_time(bell, step.look_again)
+
+
+async def one_pass(world: World, body: kopf.Body, pod_watch: PodWatch, attempt: int) -> Next:
+    """Reads the release, runs the pass, posts its events. Whatever fails here is tried again."""
+    metadata = body["metadata"]
+    try:
+        found = await world.cluster.get(clusters.RELEASES, metadata["namespace"], metadata["name"])
+        if found is None or found["metadata"]["uid"] != metadata["uid"]:
+            return Next(world.settings.resync)
+        if api.FINALIZER not in found["metadata"].get("finalizers", []):
+            return Next(FINALIZER_SECONDS)
+        release = api.Release.model_validate(found)
+        pod_watch.follow(release)
+        ending = await reconcile(world, release, attempt=attempt)
+    except ValidationError as error:
+        log.error("the object does not fit its schema: is the CRD of this version?", errors=error.error_count())
+        return Next(world.settings.resync)
+    except ReleaseError as error:
+        log.warning("the API server did not take part in the pass", reason=error.reason, message=error.message)
+        return Next(min(status.BACKOFF_MAX, status.BACKOFF_FIRST * 2.0 ** min(attempt, 10)))
+    for event in ending.events:
+        kopf.event(body, type=event.type, reason=event.reason, message=event.message)
+    return Next(ending.look_again, release.metadata.generation)
+
+
+async def ring_or_time(bell: asyncio.Event, seconds: float) -> None:
+    """Returns when the bell rings, and after ``seconds`` at the latest; long waits are spread by a tenth."""
+    spread = random.uniform(0.9, 1.0) if seconds > status.PENDING_MAX else 1.0  # noqa: S311  no secret depends on it
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(bell.wait(), seconds * spread)
+
+
+# ---------------------------------------------------------------------------------------------- the clean-up
+
+
+@kopf.on.delete(*RELEASES, registry=registry)
+async def release_deleted(memo: Memo, body: kopf.Body, uid: str, **_: Any) -> None:
+    """Runs until nothing is left; the finalizer goes after that."""
+    world = memo.connected()
+    try:
+        await cleanup.clean_up(world, api.Release.model_validate(dict(body)))
+    except ValidationError:
+        log.error("an object that does not fit its schema is let go", uid=uid)
+    except ReleaseError as error:
+        kopf.event(body, type="Warning", reason=error.reason, message=error.sentence()[:1024])
+        delay = getattr(error, "retry_after", None) or DELETE_PAUSE
+        raise kopf.TemporaryError(error.sentence(), delay=delay) from error

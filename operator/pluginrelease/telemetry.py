@@ -1,0 +1,54 @@
+"""Logs: one line an event, as JSON or for people; kopf's own lines come out the same way."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+SILENCED = ("aiohttp.access", "asyncio", "urllib3", "oras")
+
+
+def configure(log_format: str, level: str) -> None:
+    """Everything to standard error; ``log_format`` json or text, ``level`` a name such as info."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter(log_format, shared))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for name in SILENCED:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def formatter(log_format: str, shared: list[Any]) -> logging.Formatter:
+    """Renders our own events and the records of kopf and other libraries alike."""
+    rendering: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    if log_format == "text":
+        rendering = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*shared, object_of],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+    )
+
+
+def object_of(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The object that a line of kopf is about; its other extras hold settings and are left out."""
+    reference = getattr(event.get("_record"), "k8s_ref", None)
+    if reference:
+        event["object"] = f"{reference.get('namespace', '')}/{reference.get('name', '')}"
+    return event
