@@ -18,7 +18,7 @@ _REMEDIES = {
     "AuthenticationFailed": _LOGIN,
     "AuthenticationRequired": _LOGIN,
     "InvalidPullSecret": _LOGIN,
-    "RegistryTLS": "Give the registry a certificate that this machine trusts, or say --insecure if it speaks plain http.",
+    "RegistryTLS": "Give the registry a certificate that this machine trusts; if it speaks plain http, say --insecure.",
     "RegistryUnavailable": "Check the host, and the proxy between here and the registry.",
 }
 

@@ -1,0 +1,99 @@
+"""What a registry's challenge means to a gateway and to us."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pluginrelease.core import challenge
+from pluginrelease.core.errors import Refused
+
+
+@pytest.mark.parametrize(
+    ("realm", "objection"),
+    [
+        ("https://auth.docker.io/token", ""),
+        ("http://auth.example.com/token", ""),
+        ("https://8.8.8.8/token", ""),
+        ("anything", 'realm scheme "" not allowed'),
+        ("Registry Realm", 'realm scheme "" not allowed'),
+        ("", 'realm scheme "" not allowed'),
+        ("file:///etc/passwd", 'realm scheme "file" not allowed'),
+        ("https://", "realm missing host"),
+        ("https://localhost:5000/token", "realm targets localhost"),
+        ("http://metadata.google.internal/token", "realm targets cloud metadata service"),
+        ("http://127.0.0.1/token", "realm targets private/loopback/link-local IP"),
+        ("http://10.0.0.5/token", "realm targets private/loopback/link-local IP"),
+        ("http://172.16.3.4/", "realm targets private/loopback/link-local IP"),
+        ("http://192.168.1.1/", "realm targets private/loopback/link-local IP"),
+        ("http://169.254.169.254/latest", "realm targets private/loopback/link-local IP"),
+        ("http://[::1]:5000/", "realm targets private/loopback/link-local IP"),
+        ("http://[fe80::1]/", "realm targets private/loopback/link-local IP"),
+        ("http://[fd00::1]/", "realm targets private/loopback/link-local IP"),
+        ("http://[::ffff:127.0.0.1]/", "realm targets private/loopback/link-local IP"),
+    ],
+)
+def test_the_guard(realm: str, objection: str) -> None:
+    """A realm passes if it is an http(s) URL of a host that is not written as a private address."""
+    assert challenge.objection(realm) == objection
+
+
+def test_basic_with_a_word_for_a_realm_is_refused() -> None:
+    """The most usual challenge of a private registry makes a guarded gateway answer 403 to everyone: refused before."""
+    with pytest.raises(Refused) as refused:
+        challenge.judge("registry.example.com", ['Basic realm="Registry"'], {"1.31.0"})
+    assert refused.value.reason == "RegistryChallengeRefused"
+    assert 'rejected unsafe bearer realm: realm scheme "" not allowed' in refused.value.message
+    assert "https://registry.example.com/" in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("values", "versions", "passes"),
+    [
+        ([], ["1.31.0"], True),
+        (['Basic realm="https://registry.example.com/"'], ["1.31.0"], True),
+        (['Basic realm="x"'], [], False),
+        (['Basic realm="x"'], ["1.26.9"], True),
+        (['Basic realm="x"'], ["1.27.7", "1.28.4", "1.29.0"], True),
+        (['Basic realm="x"'], ["1.26.9", "1.29.1"], False),
+        (['Basic realm="x"'], ["1.27.8"], False),
+        (['Basic realm="x"'], ["nightly"], False),
+        (["Basic"], ["1.31.0"], True),
+        (['Bearer realm="https://a.example.com/", Basic realm="x"'], ["1.31.0"], False),
+        (['Bearer realm="https://a.example.com/"', 'Basic realm="x"'], ["1.31.0"], False),
+    ],
+)
+def test_who_is_guarded(values: list[str], versions: list[str], passes: bool) -> None:
+    """Every challenge of every header counts, for the newest Istio among the pods; an unknown one is guarded."""
+    if passes:
+        challenge.judge("registry.example.com", values, versions)
+        return
+    with pytest.raises(Refused):
+        challenge.judge("registry.example.com", values, versions)
+
+
+def test_reading() -> None:
+    """Challenges are read with their parameters, one or several to a header, quoted or not."""
+    read = challenge.read(
+        ['Bearer realm="https://a/t",service="r.io",scope="repository:a/b:pull,push"', "basic realm=x, Negotiate"]
+    )
+    assert [one.scheme for one in read] == ["bearer", "basic", "negotiate"]
+    assert read[0].parameters["scope"] == "repository:a/b:pull,push"
+    assert [one.scheme for one in challenge.read(['Basic realm="x", Bearer realm="https://y/"'])] == ["basic", "bearer"]
+
+
+@given(st.lists(st.text(max_size=80), max_size=3))
+def test_any_challenge(values: list[str]) -> None:
+    """Whatever a registry answers is read or refused, never another exception."""
+    challenge.read(values)
+    with suppress(Refused):
+        challenge.judge("r.example.com", values)
+
+
+@given(st.text(max_size=60))
+def test_any_realm(realm: str) -> None:
+    """Any realm is judged."""
+    assert isinstance(challenge.objection(realm), str)

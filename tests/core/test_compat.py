@@ -1,0 +1,178 @@
+"""A module against a gateway's Envoy versions: refused in Envoy's words, told by name, never guessed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pluginrelease.core import compat
+from pluginrelease.core.compat import State
+from pluginrelease.core.wasm import Export, FunctionType, Import, Kind, Module
+
+
+def signature(text: str) -> FunctionType:
+    """``ii:i`` → two i32 in, one out; I is i64."""
+    params, _, results = text.partition(":")
+    letters = {"i": "i32", "I": "i64"}
+    return FunctionType(tuple(letters[c] for c in params), tuple(letters[c] for c in results))
+
+
+def function(name: str, types: str) -> Export:
+    return Export(name, Kind.FUNCTION, signature(types))
+
+
+def wanted(path: str, types: str) -> Import:
+    module, _, name = path.partition(".")
+    return Import(module, name, Kind.FUNCTION, signature(types))
+
+
+PLUGIN = Module(
+    imports=(wanted("env.proxy_log", "iii:i"),),
+    exports=(
+        function("proxy_abi_version_0_2_1", ":"),
+        function("_initialize", ":"),
+        function("proxy_on_memory_allocate", "i:i"),
+    ),
+    custom_sections=(),
+    toolchain="Go",
+    toolchain_version="1.26.8",
+    size=1000,
+)
+
+
+def exporting(*exports: Export) -> Module:
+    return replace(PLUGIN, exports=(*PLUGIN.exports, *exports))
+
+
+def importing(*imports: Import) -> Module:
+    return replace(PLUGIN, imports=(*PLUGIN.imports, *imports))
+
+
+def without(name: str) -> Module:
+    return replace(PLUGIN, exports=tuple(one for one in PLUGIN.exports if one.name != name))
+
+
+def announcing(*abis: str) -> Module:
+    others = tuple(one for one in PLUGIN.exports if not one.name.startswith("proxy_abi"))
+    return replace(PLUGIN, exports=(*(function(f"proxy_abi_version_{abi}", ":") for abi in abis), *others))
+
+
+STAT = wanted("wasi_snapshot_preview1.path_filestat_get", "iiiii:i")
+YIELD = wanted("wasi_snapshot_preview1.sched_yield", ":i")
+
+
+@pytest.mark.parametrize(
+    ("module", "versions", "state", "reason"),
+    [
+        (PLUGIN, {"1.40.0"}, State.COMPATIBLE, "Compatible"),
+        (PLUGIN, {"1.20.0"}, State.COMPATIBLE, "Compatible"),
+        (PLUGIN, {"1.41.0"}, State.COMPATIBLE, "Compatible"),
+        (announcing("0_1_0"), {"1.40.0"}, State.COMPATIBLE, "Compatible"),
+        (announcing("0_2_0"), {"1.40.0"}, State.COMPATIBLE, "Compatible"),
+        (announcing("0_2_100", "0_2_1"), {"1.40.0"}, State.COMPATIBLE, "Compatible"),
+        (announcing("0_2_100"), {"1.40.0"}, State.INCOMPATIBLE, "UnknownABI"),
+        (announcing("9_9_9"), set(), State.INCOMPATIBLE, "UnknownABI"),
+        (announcing(), {"1.40.0"}, State.INCOMPATIBLE, "UnknownABI"),
+        (importing(STAT), {"1.40.0"}, State.COMPATIBLE, "Compatible"),
+        (importing(STAT), {"1.39.0"}, State.COMPATIBLE, "Compatible"),
+        (importing(STAT), {"1.38.2"}, State.INCOMPATIBLE, "MissingHostFunction"),
+        (importing(STAT), {"1.40.0", "1.38.2"}, State.INCOMPATIBLE, "MissingHostFunction"),
+        (importing(STAT), {"1.39.0-dev"}, State.UNKNOWN, "GatewayVersionUnknown"),
+        (importing(STAT), {"1.38.1-dev"}, State.INCOMPATIBLE, "MissingHostFunction"),
+        (importing(STAT), {"1.40.0-dev"}, State.COMPATIBLE, "Compatible"),
+        (importing(YIELD), {"1.33.0"}, State.COMPATIBLE, "Compatible"),
+        (importing(YIELD), {"1.32.9"}, State.INCOMPATIBLE, "MissingHostFunction"),
+        (importing(STAT), set(), State.UNKNOWN, "GatewayVersionUnknown"),
+        (importing(STAT), {"nightly"}, State.UNKNOWN, "GatewayVersionUnknown"),
+        (importing(STAT), {"nightly", "1.38.0"}, State.INCOMPATIBLE, "MissingHostFunction"),
+        (PLUGIN, set(), State.UNKNOWN, "GatewayVersionUnknown"),
+        (importing(wanted("env.proxy_new", ":i")), {"1.40.0"}, State.INCOMPATIBLE, "MissingHostFunction"),
+        (importing(wanted("env.proxy_new", ":i")), set(), State.INCOMPATIBLE, "MissingHostFunction"),
+        (importing(wanted("env.proxy_new", ":i")), {"1.99.0"}, State.UNKNOWN, "GatewayVersionUnknown"),
+        (importing(wanted("env.proxy_new", ":i")), {"1.99.0", "1.40.0"}, State.INCOMPATIBLE, "MissingHostFunction"),
+        (importing(wanted("env.fd_write", "iiii:i")), {"1.40.0"}, State.INCOMPATIBLE, "MissingHostFunction"),
+        (importing(wanted("wasi_unstable.fd_write", "iiii:i")), {"1.40.0"}, State.COMPATIBLE, "Compatible"),
+        (importing(wanted("env.proxy_redis_call", "i:i")), {"1.40.0"}, State.INCOMPATIBLE, "MissingHostFunction"),
+        (importing(wanted("env.proxy_continue_request", ":i")), {"1.40.0"}, State.INCOMPATIBLE, "MissingHostFunction"),
+        (importing(Import("env", "base", Kind.GLOBAL)), {"1.40.0"}, State.INCOMPATIBLE, "MissingHostFunction"),
+        (importing(Import("env", "memory", Kind.MEMORY)), {"1.40.0"}, State.COMPATIBLE, "Compatible"),
+        (importing(wanted("env.proxy_done", "i:i")), {"1.40.0"}, State.INCOMPATIBLE, "ImportTypeMismatch"),
+        (importing(wanted("env.proxy_done", "i:i")), set(), State.INCOMPATIBLE, "ImportTypeMismatch"),
+        (exporting(function("malloc", "ii:i")), {"1.40.0"}, State.INCOMPATIBLE, "ExportTypeMismatch"),
+        (exporting(function("proxy_on_log", "i:i")), {"1.40.0"}, State.INCOMPATIBLE, "ExportTypeMismatch"),
+        (exporting(function("proxy_on_request_headers", "ii:i")), set(), State.INCOMPATIBLE, "ExportTypeMismatch"),
+        (exporting(function("proxy_on_request_headers", "iii:i")), {"1.40.0"}, State.COMPATIBLE, "Compatible"),
+        (without("proxy_on_memory_allocate"), {"1.40.0"}, State.INCOMPATIBLE, "MissingAllocator"),
+        (replace(without("_initialize"), toolchain="TinyGo"), {"1.40.0"}, State.COMPATIBLE, "Compatible"),
+    ],
+)
+def test_judgement(module: Module, versions: set[str], state: State, reason: str) -> None:
+    """The strictest version counts; what no Envoy takes is refused without a version, the rest is then Unknown."""
+    answer = compat.judge(module, versions)
+    assert (answer.state, answer.reason) == (state, reason), answer.sentence()
+    assert answer.state is State.COMPATIBLE or answer.remedy, "whatever is not well says what to do"
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (announcing("0_2_100"), "Missing or unknown Proxy-Wasm ABI version"),
+        (importing(STAT), "missing import: wasi_snapshot_preview1.path_filestat_get: not in Envoy 1.38.0"),
+        (
+            importing(wanted("env.proxy_done", "i:i")),
+            "import type mismatch: env.proxy_done, want: i32 -> i32, but host exports: void -> i32",
+        ),
+        (
+            exporting(function("malloc", "ii:i")),
+            "Bad function signature for: malloc, want: i32 -> i32, but the module exports: i32 i32 -> i32",
+        ),
+        (without("proxy_on_memory_allocate"), "Wasm module is missing malloc function"),
+    ],
+)
+def test_words(module: Module, words: str) -> None:
+    """A refusal has the words that the gateway's log would have."""
+    assert words in compat.judge(module, {"1.38.0"}).message
+
+
+def test_missing_functions_are_named_with_the_version_that_has_them() -> None:
+    """Who is refused learns which functions are missing and from which Envoy on they are there."""
+    answer = compat.judge(importing(STAT, YIELD), {"1.38.0", "1.40.0"})
+    assert answer.missing == ("wasi_snapshot_preview1.path_filestat_get",)
+    assert "Envoy 1.39 and newer" in answer.message
+    assert "1.25" in answer.remedy, "path_filestat_get came with Go 1.26"
+
+
+def test_higress_functions_are_known_by_name() -> None:
+    """A plugin made for Higress's own host functions is told so."""
+    answer = compat.judge(importing(wanted("env.proxy_redis_call", "i:i")), {"1.40.0"})
+    assert "Only Higress" in answer.remedy
+
+
+def test_go_command() -> None:
+    """Go built without -buildmode=c-shared exits in its _start, which Envoy forbids."""
+    command = replace(
+        without("_initialize"), exports=(*without("_initialize").exports, function("_start", ":")), toolchain="Go"
+    )
+    answer = compat.judge(command, set())
+    assert (answer.state, answer.reason) == (State.INCOMPATIBLE, "NotAReactor")
+    assert "-buildmode=c-shared" in answer.remedy
+    assert compat.judge(replace(command, toolchain="TinyGo"), {"1.40.0"}).state is State.COMPATIBLE
+
+
+@pytest.mark.parametrize(
+    ("text", "release", "development"),
+    [
+        ("1.40.0", (1, 40), False),
+        ("v1.33.2", (1, 33), False),
+        ("4ac1a5f5f2a9b0c4d3e2f1a0b9c8d7e6f5a4b3c2/1.40.0/Clean/RELEASE/BoringSSL", (1, 40), False),
+        ("4ac1a5f5f2a9b0c4d3e2f1a0b9c8d7e6f5a4b3c2/1.33.3-dev/Clean/RELEASE/BoringSSL", (1, 33), False),
+        ("4ac1a5f5f2a9b0c4d3e2f1a0b9c8d7e6f5a4b3c2/1.39.0-dev/Clean/RELEASE/BoringSSL", (1, 39), True),
+        ("", None, False),
+        ("latest", None, False),
+    ],
+)
+def test_envoy_versions(text: str, release: tuple[int, int] | None, development: bool) -> None:
+    """The version is read as /server_info gives it; a development build of x.y.0 comes before x.y."""
+    read = compat.envoy(text)
+    assert (read.release, read.development) == (release, development)
