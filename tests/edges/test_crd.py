@@ -1,0 +1,349 @@
+"""The CRD in a real kube-apiserver: what it takes, what it refuses and with which words, and what kubectl shows."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from pluginrelease.cli import crd as crd_command
+from pluginrelease.core import api, crd
+from pluginrelease.lab.errors import LabError
+from pluginrelease.lab.host import Lab
+
+NAMESPACE = "crd-rules"
+CRD_NAME = f"crd/{api.PLURAL}.{api.GROUP}"
+CEL = "x-kubernetes-validations"
+UNSET = object()
+
+Node = dict[str, Any]
+
+RELEASE: Node = {
+    "apiVersion": api.API_VERSION,
+    "kind": api.KIND,
+    "metadata": {"name": "auth", "namespace": NAMESPACE},
+    "spec": {
+        "artifact": {"image": {"ref": "registry.example.com/plugins/auth:1.2"}},
+        "gateway": {
+            "provider": "Istio",
+            "namespace": "istio-system",
+            "selector": {"matchLabels": {"istio": "ingressgateway"}},
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def cluster(lab: Lab) -> Iterator[Lab]:
+    """The lab with the CRD, and a namespace for this module."""
+    lab.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=crd_command.text())
+    lab.kubectl("wait", "--for=condition=Established", "--timeout=30s", CRD_NAME)
+    lab.kubectl("create", "namespace", NAMESPACE)
+    yield lab
+    lab.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+@pytest.fixture
+def stored(cluster: Lab) -> Iterator[Lab]:
+    """The lab with RELEASE in it."""
+    cluster.kubectl("create", "-f", "-", stdin=json.dumps(RELEASE))
+    yield cluster
+    cluster.kubectl("delete", api.PLURAL, "--all", "-n", NAMESPACE)
+
+
+def release(path: str = "", value: object = UNSET) -> Node:
+    """RELEASE with one field set, or without it."""
+    changed = copy.deepcopy(RELEASE)
+    if not path:
+        return changed
+    *parents, last = path.split(".")
+    node = changed
+    for parent in parents:
+        node = node.setdefault(parent, {})
+    node[last] = value
+    if value is UNSET:
+        del node[last]
+    return changed
+
+
+def offer(lab: Lab, manifest: Node, *verb: str) -> str:
+    """Show the API server an object without storing it. Raises LabError with the server's words."""
+    return lab.kubectl(*(verb or ("create",)), "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(manifest))
+
+
+class Rule(NamedTuple):
+    """One constraint of the schema, a value it takes, a value it refuses, and words of the refusal."""
+
+    path: str
+    keyword: str
+    accepted: Any
+    refused: Any
+    words: str
+
+
+REF = "spec.artifact.image.ref"
+SECRET = "spec.artifact.image.pullSecretRef"
+LABELS = "spec.gateway.selector.matchLabels"
+SHA = "spec.artifact.wasmSha256"
+TIMEOUT = "spec.checks.load.timeout"
+IMAGE = RELEASE["spec"]["artifact"]["image"]
+GATEWAY = RELEASE["spec"]["gateway"]
+SELECTOR = GATEWAY["selector"]
+
+RULES = [
+    Rule("metadata.name", "cel", "a" * 200, "a" * 201, "200 characters at most"),
+    Rule("spec", "required", RELEASE["spec"], UNSET, "spec: Required value"),
+    Rule("spec.artifact", "required", {"image": IMAGE}, UNSET, "spec.artifact: Required value"),
+    Rule("spec.gateway", "required", GATEWAY, UNSET, "spec.gateway: Required value"),
+    Rule("spec.deletionPolicy", "enum", "Orphan", "Keep", 'supported values: "Delete", "Orphan"'),
+    Rule("spec.artifact.image", "required", IMAGE, UNSET, "spec.artifact.image: Required value"),
+    Rule(REF, "required", "a/b:1", UNSET, "spec.artifact.image.ref: Required value"),
+    Rule(REF, "minLength", "a", "", "at least 1 char"),
+    Rule(REF, "maxLength", "a" * 512, "a" * 513, "may not be more than 512"),
+    Rule(REF, "cel 0", "localhost:5000/auth@sha256:" + "0" * 64, "oci://a/b:1", "leave the scheme out: write"),
+    Rule(REF, "cel 1", "a/b:1", "a/b: 1", "has no white space"),
+    Rule(f"{SECRET}.name", "required", "keys", UNSET, "pullSecretRef.name: Required value"),
+    Rule(f"{SECRET}.name", "minLength", "k", "", "at least 1 char"),
+    Rule(f"{SECRET}.name", "maxLength", "k" * 253, "k" * 254, "may not be more than 253"),
+    Rule(f"{SECRET}.name", "pattern", "pull.keys-2", "Keys", "should match"),
+    Rule(SHA, "pattern", "0af9" * 16, "0AF9" * 16, "should match"),
+    Rule(SHA, "maxLength", "0" * 64, "0" * 65, "may not be more than 64"),
+    Rule("spec.gateway.provider", "required", "Istio", UNSET, "provider: Required value"),
+    Rule("spec.gateway.provider", "enum", "Istio", "Linkerd", 'supported values: "Istio"'),
+    Rule("spec.gateway.namespace", "required", "edge", UNSET, "namespace: Required value"),
+    Rule("spec.gateway.namespace", "minLength", "e", "", "at least 1 char"),
+    Rule("spec.gateway.namespace", "maxLength", "e" * 63, "e" * 64, "may not be more than 63"),
+    Rule("spec.gateway.namespace", "pattern", "edge-2", "edge.2", "should match"),
+    Rule("spec.gateway.selector", "required", SELECTOR, UNSET, "selector: Required value"),
+    Rule(LABELS, "required", {"istio": "edge"}, UNSET, "matchLabels: Required value"),
+    Rule(LABELS, "maxProperties", {f"l{n}": "" for n in range(32)}, {f"l{n}": "" for n in range(33)}, "32 items"),
+    Rule(LABELS, "cel 0", {"istio": "edge"}, {}, "an empty selector would mean every pod"),
+    Rule(LABELS, "cel 1", {"istio.io/edge": ""}, {"istio": "in*"}, "neither wildcards nor empty label names"),
+    Rule(f"{LABELS}{{}}", "maxLength", {"istio": "v" * 63}, {"istio": "v" * 64}, "may not be more than 63"),
+    Rule("spec.plugin.name", "minLength", "r", "", "at least 1 char"),
+    Rule("spec.plugin.name", "maxLength", "r" * 256, "r" * 257, "may not be more than 256"),
+    Rule("spec.plugin.phase", "enum", "AUTHN", "UNSPECIFIED_PHASE", 'supported values: "AUTHN", "AUTHZ", "STATS"'),
+    Rule("spec.plugin.priority", "minimum", -(2**31), -(2**31) - 1, "greater than or equal to -2147483648"),
+    Rule("spec.plugin.priority", "maximum", 2**31 - 1, 2**31, "less than or equal to 2147483647"),
+    Rule("spec.plugin.failStrategy", "enum", "FAIL_RELOAD", "FAIL_NEVER", 'supported values: "FAIL_CLOSE"'),
+    Rule(TIMEOUT, "pattern", "1h2m3.5s", "2 minutes", "should match"),
+    Rule(TIMEOUT, "maxLength", "1m" * 16, "1m" * 17, "may not be more than 32"),
+]
+MORE_REFUSED = [
+    (REF, "a/b:1\n", "has no white space"),
+    (REF, "https://registry.example.com/a:1", "leave the scheme out"),
+    (LABELS, {"*": "edge"}, "neither wildcards"),
+    (LABELS, {"": "edge"}, "empty label names"),
+    ("spec.plugin.config", ["not", "an", "object"], "must be of type object"),
+    ("spec.suspend", "yes", "must be of type boolean"),
+]
+# rules about a change: tested on a stored object
+TRANSITIONS = {("spec.gateway.provider", "cel"), ("spec.gateway.namespace", "cel")}
+
+
+def constraints(node: Node, path: str) -> Iterator[tuple[str, str]]:
+    """Every constraint below a schema node as (path, keyword)."""
+    for keyword in ("enum", "pattern", "minLength", "maxLength", "minimum", "maximum", "maxItems", "maxProperties"):
+        if keyword in node:
+            yield path, keyword
+    rules = node.get(CEL, [])
+    for number in range(len(rules)):
+        yield path, "cel" if len(rules) == 1 else f"cel {number}"
+    for name in node.get("required", []):
+        yield f"{path}.{name}", "required"
+    for name, child in node.get("properties", {}).items():
+        yield from constraints(child, f"{path}.{name}")
+    for key, mark in (("items", "[]"), ("additionalProperties", "{}")):
+        if key in node:
+            yield from constraints(node[key], f"{path}{mark}")
+
+
+def test_every_rule_of_the_spec_is_tried() -> None:
+    """The table above has a row for each constraint that the CRD puts on what people write, and no other row."""
+    schema = crd.object_schema()
+    [name_rule] = schema[CEL]
+    assert "metadata.name" in name_rule["rule"]
+    expected = {("metadata.name", "cel"), ("spec", "required")} | set(constraints(schema["properties"]["spec"], "spec"))
+    assert expected == {(rule.path, rule.keyword) for rule in RULES} | TRANSITIONS
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.path}-{rule.keyword}")
+def test_a_rule_accepts_and_refuses(cluster: Lab, rule: Rule) -> None:
+    """Each rule lets its edge value through, and refuses the value beyond it with words that help."""
+    path = rule.path.removesuffix("{}")
+    offer(cluster, release(path, rule.accepted))
+    with pytest.raises(LabError) as refusal:
+        offer(cluster, release(path, rule.refused), "create", "--validate=ignore")
+    assert rule.words in str(refusal.value)
+
+
+@pytest.mark.parametrize(("path", "value", "words"), MORE_REFUSED, ids=lambda it: str(it)[:40])
+def test_more_is_refused(cluster: Lab, path: str, value: object, words: str) -> None:
+    """The same rules see the other ways to break them."""
+    with pytest.raises(LabError) as refusal:
+        offer(cluster, release(path, value), "create", "--validate=ignore")
+    assert words in str(refusal.value)
+
+
+def test_a_typo_is_refused(cluster: Lab) -> None:
+    """kubectl's strict validation names a field that does not exist."""
+    with pytest.raises(LabError, match=r'unknown field "spec\.plugin\.prioritty"'):
+        offer(cluster, release("spec.plugin.prioritty", 1))
+
+
+def test_the_gateway_namespace_keeps_its_value(stored: Lab) -> None:
+    """gateway.namespace is immutable: the plugin would stay behind in the old one. Other fields change freely."""
+    with pytest.raises(LabError, match=r"gateway.namespace cannot be changed: make a new PluginRelease"):
+        offer(stored, release("spec.gateway.namespace", "other"), "apply")
+    offer(stored, release(LABELS, {"istio": "egressgateway"}), "apply")
+
+
+def test_the_provider_keeps_its_value(cluster: Lab) -> None:
+    """gateway.provider is immutable. With one provider its enum hides the rule, so it is tried with a second one."""
+    widened = crd.render()
+    name = "wideneds.rules.example.com"
+    widened["metadata"]["name"] = name
+    widened["spec"].update(group="rules.example.com", names={"kind": "Widened", "plural": "wideneds"})
+    spec = widened["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    spec["properties"]["gateway"]["properties"]["provider"]["enum"].append("Another")
+    other = {"apiVersion": f"rules.example.com/{api.VERSION}", "kind": "Widened"}
+    cluster.kubectl("create", "-f", "-", stdin=yaml.safe_dump(widened))
+    try:
+        cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{name}")
+        cluster.kubectl("create", "-f", "-", stdin=json.dumps(release() | other))
+        with pytest.raises(LabError, match=r"gateway.provider cannot be changed: make a new PluginRelease"):
+            offer(cluster, release("spec.gateway.provider", "Another") | other, "apply")
+    finally:
+        cluster.kubectl("delete", f"crd/{name}")
+
+
+def test_a_new_object_shows_its_defaults(stored: Lab) -> None:
+    """`kubectl get -o yaml` shows what the operator goes by, and that nothing was observed yet."""
+    found = json.loads(stored.kubectl("get", "prel", "auth", "-n", NAMESPACE, "-o", "json"))
+    assert found["status"] == {"observedGeneration": -1}
+    assert found["metadata"]["generation"] == 1
+    assert found["spec"] == {
+        "suspend": False,
+        "deletionPolicy": "Delete",
+        "artifact": {"image": {"ref": "registry.example.com/plugins/auth:1.2", "insecure": False}},
+        "gateway": GATEWAY,
+        "plugin": {"failStrategy": "FAIL_CLOSE"},
+        "checks": {"load": {"timeout": "2m"}},
+    }
+
+
+def test_what_the_api_server_stores_is_what_the_models_read(stored: Lab) -> None:
+    """An object of the API server parses into a Release, and its spec comes out unchanged."""
+    found = json.loads(stored.kubectl("get", "prel", "auth", "-n", NAMESPACE, "-o", "json"))
+    parsed = api.Release.model_validate(found)
+    assert parsed.spec.wire() == found["spec"]
+    assert parsed.status.observed_generation == -1
+
+
+def test_config_keeps_every_shape(cluster: Lab) -> None:
+    """plugin.config is the plugin's own: nested objects, lists, numbers and nulls stay as they are written."""
+    config = {"rules": [{"path": "/a", "limits": {"rps": 1.5}}], "deep": {"on": True, "none": None}, "n": 7}
+    offered = json.loads(offer(cluster, release("spec.plugin.config", config)))
+    assert offered["spec"]["plugin"]["config"] == config
+
+
+HEALTHY_STATUS: Node = {
+    "observedGeneration": 1,
+    "phase": "Ready",
+    "targetRevision": "5f2a9c01",
+    "artifact": {
+        "ref": "registry.example.com/plugins/auth:1.2",
+        "image": "registry.example.com/plugins/auth@sha256:" + "a" * 64,
+        "digest": "sha256:" + "a" * 64,
+        "wasmSha256": "b" * 64,
+        "size": 2300000,
+        "layout": "OCICompat",
+    },
+    "gateways": {"desired": 3, "loaded": 3, "failed": 0, "summary": "3/3"},
+    "conditions": [
+        {"type": "Ready", "status": "True", "reason": "Loaded", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+        {"type": "Stalled", "status": "False", "reason": "Loaded", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+    ],
+}
+
+
+def write_status(lab: Lab, status: Node) -> None:
+    """What the operator does at the end of a pass."""
+    patch = json.dumps({"status": status})
+    lab.kubectl("patch", "prel", "auth", "-n", NAMESPACE, "--subresource=status", "--type=merge", "-p", patch)
+
+
+def columns(table: str) -> dict[str, str]:
+    """The one row of a table of kubectl, by column."""
+    head, row = table.splitlines()
+    starts = [head.index(name) for name in head.split()]
+    ends = [*starts[1:], None]
+    return {name: row[start:end].strip() for name, start, end in zip(head.split(), starts, ends, strict=True)}
+
+
+def test_the_columns_of_kubectl_get(stored: Lab) -> None:
+    """`kubectl get prel` answers: does it run, where, and which one; -o wide adds why, the digest and the gateway."""
+    write_status(stored, HEALTHY_STATUS)
+    narrow = columns(stored.kubectl("get", "prel", "-n", NAMESPACE))
+    assert narrow.pop("AGE")
+    assert narrow == {"NAME": "auth", "PHASE": "Ready", "REVISION": "5f2a9c01", "LOADED": "3/3", "READY": "True"}
+    wide = columns(stored.kubectl("get", "prel", "-n", NAMESPACE, "-o", "wide"))
+    assert wide.items() >= narrow.items()
+    assert wide["REASON"] == "Loaded"
+    assert wide["DIGEST"] == HEALTHY_STATUS["artifact"]["digest"]
+    assert wide["GATEWAY"] == "istio-system"
+
+
+def test_kubectl_wait_sees_ready(stored: Lab) -> None:
+    """`kubectl wait --for=condition=Ready` returns when the condition is True, and not before."""
+    with pytest.raises(LabError, match="timed out"):
+        stored.kubectl("wait", "--for=condition=Ready", "prel/auth", "-n", NAMESPACE, "--timeout=100ms")
+    write_status(stored, HEALTHY_STATUS)
+    stored.kubectl("wait", "--for=condition=Ready", "prel/auth", "-n", NAMESPACE, "--timeout=30s")
+
+
+def test_status_belongs_to_the_subresource(stored: Lab) -> None:
+    """Who may edit a release cannot write its status with it, and a status is no new generation."""
+    stored.kubectl("apply", "-f", "-", stdin=json.dumps({**release(), "status": {"phase": "Forged"}}))
+    found = json.loads(stored.kubectl("get", "prel", "auth", "-n", NAMESPACE, "-o", "json"))
+    assert "phase" not in found["status"]
+    write_status(stored, HEALTHY_STATUS)
+    assert (
+        json.loads(stored.kubectl("get", "prel", "auth", "-n", NAMESPACE, "-o", "json"))["metadata"]["generation"] == 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("conditions", [{**HEALTHY_STATUS["conditions"][0], "status": "Maybe"}]),
+        (
+            "gateways",
+            {
+                **HEALTHY_STATUS["gateways"],
+                "pods": [{"name": "a", "namespace": "b", "state": "Fine", "reason": "Loaded"}],
+            },
+        ),
+    ],
+)
+def test_unknown_words_in_status_are_refused(stored: Lab, field: str, value: object) -> None:
+    """A status of a condition or a pod is one of the documented words."""
+    with pytest.raises(LabError, match="Unsupported value"):
+        write_status(stored, {**HEALTHY_STATUS, field: value})
+
+
+def test_it_is_listed_with_the_rest(stored: Lab) -> None:
+    """`kubectl get all` and `kubectl get wasm` show releases."""
+    for category in ("all", "wasm"):
+        listed = stored.kubectl("get", category, "-n", NAMESPACE, "-o", "name")
+        assert f"{api.SINGULAR}.{api.GROUP}/auth" in listed.split()
+
+
+def test_kubectl_explains_a_field(cluster: Lab) -> None:
+    """`kubectl explain` gives the description that the models give."""
+    explained = " ".join(cluster.kubectl("explain", "prel.spec.artifact.image.ref").split())
+    assert "only the digest is ever written to a gateway" in explained
