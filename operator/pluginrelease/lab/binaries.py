@@ -204,7 +204,7 @@ class Stock:
                 folder=self.folder / tool.name,
                 environ=golang.environment(self.cache, self.environ),
                 deadline=BUILD_DEADLINE,
-                tick=lambda seconds, steps: self.report(f"{title} … {seconds:.0f} s, {steps} steps"),
+                tick=lambda seconds, packages: self.report(f"{title} … {seconds:.0f} s, {packages} packages"),
             )
         except TimeoutError as late:
             raise _failed(title, str(late), names) from late
