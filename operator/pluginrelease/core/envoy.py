@@ -1,22 +1,55 @@
 """One gateway pod, as its Envoy describes itself: admin documents, statistics and log lines become a `Sighting`.
 
 Nothing is decided here. A document whose shape is not known becomes an entry of `Sighting.unknown`, which
-`verdict.judge` never takes for health.
+`verdict.judge` never takes for health. Shapes: Envoy's admin API (envoy.admin.v3), measured on Envoy 1.40.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import cached_property
 from typing import Any
+
+from .envoylog import LogEvent, LogFindings, LogKind, read_log
+
+__all__ = [
+    "Baseline",
+    "Documents",
+    "Entry",
+    "Incarnation",
+    "Kind",
+    "ListenerError",
+    "LogEvent",
+    "LogFindings",
+    "LogKind",
+    "PodRef",
+    "Sighting",
+    "Stats",
+    "Wanted",
+    "baseline",
+    "incarnation",
+    "logger_level",
+    "read_log",
+    "sight",
+    "version",
+]
+
+_WASM = ("envoy.extensions.filters.http.wasm.v3.Wasm", "envoy.extensions.filters.network.wasm.v3.Wasm")
+_RBAC = ("envoy.extensions.filters.http.rbac.v3.RBAC", "envoy.extensions.filters.network.rbac.v3.RBAC")
+_CODE = re.compile(r"(?:^|/)([0-9a-f]{64})\.wasm$")
+_RUNTIME = "wasm.envoy.wasm.runtime.v8."
+_TRANSLATED = "~istio-translated-wasmplugin"
 
 
 class Kind(StrEnum):
-    """What the gateway runs under the plugin's name."""
+    """What the gateway runs under the plugin's name.
+
+    The two RBAC filters are what Istio's agent puts there when it cannot fetch the module (pkg/wasm/convert.go).
+    """
 
     WASM = "Wasm"
     RBAC_DENY = "RbacDeny"
@@ -50,71 +83,77 @@ class Wanted:
     fail_strategy: str
 
     def ecds_name_matches(self, name: str) -> bool:
-        raise NotImplementedError
+        """Whether an extension configuration is this WasmPlugin's, in any Istio version.
+
+        ``NS.NAME`` up to 1.20, then with a prefix that changed twice, and from 1.30 on as a translated
+        TrafficExtension; a TrafficExtension without that suffix is another object, even under the same name.
+        """
+        prefix, _, last = name.rpartition("/")
+        if "trafficextension" in prefix:
+            return last == f"{self.namespace}.{self.name}{_TRANSLATED}"
+        return last == f"{self.namespace}.{self.name}"
 
     def plugin_name_matches(self, name: str) -> bool:
-        raise NotImplementedError
+        """Whether a name in a log line or a statistic is this plugin's (Envoy's PluginConfig.name)."""
+        last = name.rstrip(".").rpartition("/")[2]
+        return last.removesuffix(_TRANSLATED) == f"{self.namespace}.{self.name}"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One extension configuration (ECDS) that carries our name."""
+    """One extension configuration (ECDS) that carries our name.
+
+    It is what Envoy last *received*, not what it runs: a refused one shows here too. ``digest_hex`` is the name of
+    the code's file; ``last_updated`` when Envoy received it, by the gateway's clock.
+    """
 
     name: str
     kind: Kind
     type_url: str
-    path: str
-    digest_hex: str | None
-    config: Any
-    fail: str
-    last_updated: datetime | None
+    plugin_name: str = ""
+    path: str = ""
+    digest_hex: str | None = None
+    config: Any = None
+    fail: str = ""
+    last_updated: datetime | None = None
+
+
+@dataclass(frozen=True)
+class ListenerError:
+    """A listener update that Envoy refused and still wants: ``attempted`` by the gateway's clock."""
+
+    listener: str
+    details: str
+    attempted: datetime | None
 
 
 @dataclass(frozen=True)
 class Stats:
-    """Counters and gauges; None where the gateway hides them."""
+    """Counters and gauges; None where the gateway hides them.
+
+    ``named``: Envoy keeps statistics under our plugin's own name, which it makes only once a plugin was created
+    (Envoy >= 1.33). ``vm_reloads`` counts all plugins.
+    """
 
     config_reload: int | None = None
     config_fail: int | None = None
     update_rejected: int | None = None
     vm_created: int | None = None
     vm_active: int | None = None
-
-
-class LogKind(StrEnum):
-    """What one log line says about our plugin."""
-
-    LOADED = "Loaded"
-    REJECTED = "Rejected"
-    FETCH_FAILED = "FetchFailed"
-    LISTENER_REJECTED = "ListenerRejected"
-
-
-@dataclass(frozen=True)
-class LogEvent:
-    """``line`` is the gateway's own sentence; ``causes`` the lines before it, of the same thread, that say why."""
-
-    at: datetime | None
-    kind: LogKind
-    line: str
-    causes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class LogFindings:
-    """Events about our plugin, oldest first; ``truncated``: the log was cut, earlier events may be missing."""
-
-    events: tuple[LogEvent, ...] = ()
-    truncated: bool = False
-
-    @property
-    def newest(self) -> LogEvent | None:
-        return self.events[-1] if self.events else None
+    vm_reloads: int | None = None
+    named: bool = False
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """One pod, looked at once. ``unreachable`` is the reason when nothing (or not enough) could be read."""
+    """One pod, looked at once; ``unreachable`` says why when not everything could be read.
+
+    Times inside (``started_at``, entries, listener errors, log) are by the gateway's clock, which is ``skew`` ahead
+    of ours; ``at`` is by ours. ``code_files``: distinct Wasm files among the loaded plugins, ours included;
+    ``code_shared``: another plugin runs the same file as ours; ``others_updated``: when any other extension
+    configuration changed last; ``referenced``: an active HTTP listener asks for our filter, None without any such
+    listener.
+    """
 
     pod: PodRef
     at: datetime
@@ -123,11 +162,13 @@ class Sighting:
     istio_version: str | None = None
     concurrency: int | None = None
     started_at: datetime | None = None
+    skew: timedelta = timedelta()
     entries: tuple[Entry, ...] = ()
     code_files: int = 0
     code_shared: bool = False
-    listener_errors: tuple[str, ...] = ()
-    other_listener_errors: tuple[str, ...] = ()
+    others_updated: datetime | None = None
+    listener_errors: tuple[ListenerError, ...] = ()
+    other_listener_errors: tuple[ListenerError, ...] = ()
     warming: tuple[str, ...] = ()
     referenced: bool | None = None
     stats: Stats = field(default_factory=Stats)
@@ -145,24 +186,330 @@ class Incarnation:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a pod's counters were before the write, for one incarnation."""
+    """What one run of a pod's Envoy showed before the write. What is None was hidden, or not kept."""
 
     incarnation: Incarnation
     config_reload: int | None
     config_fail: int | None
     update_rejected: int | None
+    vm_created: int | None = None
+    vm_reloads: int | None = None
+    named: bool | None = None
+    digest_hex: str | None = None
+
+
+@dataclass(frozen=True)
+class Documents:
+    """What was read of one pod, as it was answered.
+
+    ``server_info``, ``start`` (`/config_dump?mask=last_updated`), ``ecds`` (`?mask=ecds_filters`), ``listeners``
+    (`?mask=dynamic_listeners`) and ``stats`` (`/stats?format=json`) are JSON texts; ``ecds`` and ``listeners`` are ""
+    where Envoy has no such section.
+    """
+
+    server_info: str
+    start: str
+    ecds: str
+    listeners: str
+    stats: str
+    log: str
+    log_truncated: bool = False
+    skew: timedelta = timedelta()
 
 
 def incarnation(sighting: Sighting) -> Incarnation | None:
     """None when the Envoy's start is not known."""
-    raise NotImplementedError
+    if sighting.started_at is None:
+        return None
+    return Incarnation(sighting.pod.uid, sighting.started_at)
 
 
 def baseline(sighting: Sighting) -> Baseline | None:
     """What to keep (in the API) of a look before a write; None when the pod could not be read."""
-    raise NotImplementedError
+    run = incarnation(sighting)
+    if sighting.unreachable or sighting.unknown or run is None:
+        return None
+    stats = sighting.stats
+    digests = [entry.digest_hex for entry in sighting.entries]
+    return Baseline(
+        run,
+        stats.config_reload,
+        stats.config_fail,
+        stats.update_rejected,
+        stats.vm_created,
+        stats.vm_reloads,
+        stats.named,
+        digests[0] if digests else None,
+    )
 
 
-def read_log(lines: Iterable[str], wanted: Wanted, since: datetime | None) -> LogFindings:
-    """Events about the wanted plugin at or after ``since``, oldest first."""
-    raise NotImplementedError
+def version(server_info: str) -> str | None:
+    """Envoy's version like "1.40.0", from `/server_info`; None for an unknown shape."""
+    build = re.fullmatch(r"[0-9a-f]*/(\d+\.\d+\.\d+)[^/]*/.*", str(_document(server_info, []).get("version", "")))
+    return build.group(1) if build else None
+
+
+def logger_level(answer: str, logger: str) -> str | None:
+    """A logger's level in the answer of `POST /logging`; None when it is not listed."""
+    line = re.search(rf"^\s*{re.escape(logger)}: (\w+)\s*$", answer, re.MULTILINE)
+    return line.group(1) if line else None
+
+
+def sight(pod: PodRef, at: datetime, documents: Documents, wanted: Wanted, since: datetime) -> Sighting:
+    """One pod's documents → what they say about the wanted plugin. ``since`` (our clock) bounds the log."""
+    unknown: list[str] = []
+    info = _document(documents.server_info, unknown, "/server_info")
+    dump = _Extensions.read(documents.ecds, wanted, unknown)
+    listeners = _Listeners.read(documents.listeners, wanted, unknown)
+    stats = _numbers(documents.stats, unknown)
+    errors = tuple(listeners.errors)
+    return Sighting(
+        pod=pod,
+        at=at,
+        envoy_version=version(documents.server_info),
+        istio_version=_text(_inner(info, "node", "metadata").get("ISTIO_VERSION")),
+        concurrency=_number(_inner(info, "command_line_options").get("concurrency")),
+        started_at=_started(documents.start, unknown),
+        skew=documents.skew,
+        entries=dump.ours,
+        code_files=dump.loaded_files(stats),
+        code_shared=dump.shared(),
+        others_updated=max((entry.last_updated for entry in dump.others if entry.last_updated), default=None),
+        listener_errors=tuple(error for error in errors if _concerns(error, wanted)),
+        other_listener_errors=tuple(error for error in errors if not _concerns(error, wanted)),
+        warming=tuple(listeners.warming),
+        referenced=listeners.referenced,
+        stats=_stats(stats, wanted),
+        log=read_log(documents.log.splitlines(), wanted, since + documents.skew, truncated=documents.log_truncated),
+        unknown=tuple(unknown),
+    )
+
+
+# ------------------------------------------------------------------------------------------- extension configurations
+
+
+@dataclass(frozen=True)
+class _Extensions:
+    ours: tuple[Entry, ...]
+    others: tuple[Entry, ...]
+
+    @classmethod
+    def read(cls, text: str, wanted: Wanted, unknown: list[str]) -> _Extensions:
+        entries = [_entry(item, unknown) for item in _items(text, "ecds_filters", unknown)]
+        ours = tuple(entry for entry in entries if wanted.ecds_name_matches(entry.name))
+        others = tuple(entry for entry in entries if not wanted.ecds_name_matches(entry.name))
+        return cls(ours, others)
+
+    def shared(self) -> bool:
+        paths = {entry.path for entry in self.ours if entry.path}
+        return any(entry.path in paths for entry in self.others)
+
+    def loaded_files(self, stats: Mapping[str, int]) -> int:
+        """Distinct code files of the plugins that Envoy created at least once; of all where it does not tell."""
+        wasm = [entry for entry in (*self.ours, *self.others) if entry.kind is Kind.WASM]
+        named = [entry for entry in wasm if f"wasm.{entry.plugin_name}.vm_reload" in stats]
+        return len({entry.path for entry in named or wasm})
+
+
+def _entry(item: Mapping[str, Any], unknown: list[str]) -> Entry:
+    extension = _inner(item, "ecds_filter")
+    typed = _inner(extension, "typed_config")
+    name, type_url = _text(extension.get("name")) or "", _text(typed.get("@type")) or ""
+    if not name or not type_url:
+        unknown.append("an extension configuration without a name or a type")
+    updated = _moment(item.get("last_updated"))
+    kind = _kind(type_url, typed)
+    if kind is not Kind.WASM:
+        return Entry(name, kind, type_url, last_updated=updated)
+    plugin = _inner(typed, "config")
+    path = _text(_inner(plugin, "vm_config", "code", "local").get("filename")) or ""
+    code = _CODE.search(path)
+    return Entry(
+        name=name,
+        kind=kind,
+        type_url=type_url,
+        plugin_name=_text(plugin.get("name")) or "",
+        path=path,
+        digest_hex=code.group(1) if code else None,
+        config=_configuration(plugin),
+        fail=_text(plugin.get("failure_policy")) or ("FAIL_OPEN" if plugin.get("fail_open") else "FAIL_CLOSED"),
+        last_updated=updated,
+    )
+
+
+def _kind(type_url: str, typed: Mapping[str, Any]) -> Kind:
+    name = type_url.rpartition("/")[2]
+    if name in _WASM:
+        return Kind.WASM
+    if name in _RBAC:
+        return Kind.RBAC_DENY if "rules" in typed else Kind.RBAC_ALLOW
+    return Kind.OTHER
+
+
+def _configuration(plugin: Mapping[str, Any]) -> Any:
+    """The plugin's JSON; {} for none, and the text itself when it is not JSON."""
+    value = _inner(plugin, "configuration").get("value")
+    if not isinstance(value, str) or not value:
+        return {}
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+# --------------------------------------------------------------------------------------------------------- listeners
+
+
+@dataclass
+class _Listeners:
+    errors: list[ListenerError]
+    warming: list[str]
+    referenced: bool | None
+
+    @classmethod
+    def read(cls, text: str, wanted: Wanted, unknown: list[str]) -> _Listeners:
+        found = cls([], [], None)
+        for item in _items(text, "dynamic_listeners", unknown):
+            found._take(item, wanted)
+        found.errors = [_dated(error, found.errors) for error in found.errors]
+        return found
+
+    def _take(self, item: Mapping[str, Any], wanted: Wanted) -> None:
+        name = _text(item.get("name")) or ""
+        if error := _inner(item, "error_state"):
+            details = _text(error.get("details")) or "refused without details"
+            self.errors.append(ListenerError(name, details, _moment(error.get("last_update_attempt"))))
+        if "warming_state" in item and self._asks(item["warming_state"], wanted):
+            self.warming.append(name)
+        if "active_state" in item:
+            chains = list(_filter_chains(item["active_state"]))
+            if chains:
+                self.referenced = bool(self.referenced) or any(map(wanted.ecds_name_matches, _names(chains)))
+
+    def _asks(self, state: Any, wanted: Wanted) -> bool:
+        return any(map(wanted.ecds_name_matches, _names(_filter_chains(state))))
+
+
+def _dated(error: ListenerError, errors: Sequence[ListenerError]) -> ListenerError:
+    """The same refusal is listed twice, once without its listener and time: it takes the time of the other."""
+    if error.attempted:
+        return error
+    times = [other.attempted for other in errors if other.details == error.details and other.attempted]
+    return ListenerError(error.listener, error.details, max(times)) if times else error
+
+
+def _concerns(error: ListenerError, wanted: Wanted) -> bool:
+    return any(map(wanted.plugin_name_matches, re.split(r"[\s,;:'\"]+", error.details)))
+
+
+def _filter_chains(node: Any) -> Iterator[list[Any]]:
+    """Every HTTP filter chain below a listener, wherever its connection manager stands."""
+    children: Iterable[Any] = ()
+    if isinstance(node, dict):
+        if isinstance(node.get("http_filters"), list):
+            yield node["http_filters"]
+        children = node.values()
+    elif isinstance(node, list):
+        children = node
+    for child in children:
+        yield from _filter_chains(child)
+
+
+def _names(chains: Iterable[list[Any]]) -> list[str]:
+    return [str(item.get("name", "")) for chain in chains for item in chain if isinstance(item, dict)]
+
+
+# -------------------------------------------------------------------------------------------------------- statistics
+
+
+def _numbers(text: str, unknown: list[str]) -> dict[str, int]:
+    listed = _document(text, unknown, "/stats").get("stats", [])
+    pairs = [(item.get("name"), item.get("value")) for item in listed if isinstance(item, dict)]
+    return {name: value for name, value in pairs if isinstance(name, str) and isinstance(value, int)}
+
+
+def _stats(stats: Mapping[str, int], wanted: Wanted) -> Stats:
+    reloads = [value for name, value in stats.items() if re.fullmatch(r"wasm\..*\.vm_reload", name)]
+    return Stats(
+        config_reload=_discovery(stats, wanted, "config_reload"),
+        config_fail=_discovery(stats, wanted, "config_fail"),
+        update_rejected=_discovery(stats, wanted, "update_rejected"),
+        vm_created=stats.get(f"{_RUNTIME}created"),
+        vm_active=stats.get(f"{_RUNTIME}active"),
+        vm_reloads=sum(reloads) if reloads else None,
+        named=any(_named(name, wanted) for name in stats),
+    )
+
+
+def _discovery(stats: Mapping[str, int], wanted: Wanted, counter: str) -> int | None:
+    for name, value in stats.items():
+        match = re.fullmatch(r"extension_config_discovery\.(?:http|network)_filter\.(.+)\.(\w+)", name)
+        if match and match.group(2) == counter and wanted.ecds_name_matches(match.group(1)):
+            return value
+    return None
+
+
+def _named(name: str, wanted: Wanted) -> bool:
+    match = re.fullmatch(r"wasm\.(.+)\.vm_reload", name)
+    return bool(match and wanted.plugin_name_matches(match.group(1)))
+
+
+# ------------------------------------------------------------------------------------------------------------- shapes
+
+
+def _started(text: str, unknown: list[str]) -> datetime | None:
+    """When this Envoy read its bootstrap: to the millisecond, and the same at every look."""
+    sections = _document(text, unknown, "/config_dump?mask=last_updated").get("configs", [])
+    for section in sections if isinstance(sections, list) else []:
+        if str(_mapping(section).get("@type", "")).endswith("BootstrapConfigDump"):
+            return _moment(section.get("last_updated"))
+    return None
+
+
+def _items(text: str, key: str, unknown: list[str]) -> list[Mapping[str, Any]]:
+    """The entries of a repeated field of every section of a masked config dump."""
+    if not text:
+        return []
+    sections = _document(text, unknown, key).get("configs", [])
+    if not isinstance(sections, list):
+        unknown.append(f"{key}: config_dump's configs are not a list")
+        return []
+    listed = [item for section in sections for item in _mapping(section).get(key, [])]
+    return [item for item in listed if isinstance(item, dict)]
+
+
+def _document(text: str, unknown: list[str], what: str = "") -> Mapping[str, Any]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        unknown.append(f"{what} did not answer with a JSON object")
+        return {}
+    return document
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _inner(value: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    for key in path:
+        value = _mapping(value.get(key))
+    return value
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _moment(value: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", str(value)))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None

@@ -1,13 +1,27 @@
-"""Sightings → what may be said about a release: Loaded, Pending, Unhealthy or Unknown, each with a reason and evidence."""
+"""Sightings → what may be said about a release: Loaded, Pending, Unhealthy or Unknown, each with a reason and evidence.
+
+docs/signs.md has the table of signs and the list of reasons. In short: a pod is Loaded when every mandatory sign holds
+and at least one positive sign was seen. That nothing bad was seen is no sign: Envoy shows a refused configuration as
+current, acknowledges the same refused bytes when they come again, and then says nothing more.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
-from .envoy import Baseline, Incarnation, PodRef, Sighting, Wanted
+from .envoy import Baseline, Entry, Incarnation, Kind, LogEvent, LogKind, PodRef, Sighting, Wanted, incarnation
+
+# an HTTP Date has whole seconds, so a gateway's clock is known to about that
+CLOCK_TOLERANCE = timedelta(seconds=2)
+# Envoy keeps one VM per worker, one on the main thread and the base it clones them from; a new file costs a canary too
+VMS_BESIDE_WORKERS = 2
+VMS_MADE_BESIDE_WORKERS = 3
+NAMED_STATS_SINCE = (1, 33)
 
 
 class State(StrEnum):
@@ -17,8 +31,15 @@ class State(StrEnum):
     UNKNOWN = "Unknown"
 
 
+_WORST_FIRST = (State.UNHEALTHY, State.UNKNOWN, State.PENDING, State.LOADED)
+# a pod that could not be read keeps what was proved about it before
+_NOT_SEEN = ("PodUnreachable", "PodNotReady")
+
+
 @dataclass(frozen=True)
 class PodVerdict:
+    """``evidence``: what was seen, the gateway's own lines among it."""
+
     pod: PodRef
     state: State
     reason: str
@@ -28,13 +49,38 @@ class PodVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``pods``: one row per pod that is not being deleted, failures first. ``verified``: what to keep for the next look."""
+    """``pods``: one row per pod that is not being deleted, failures first; ``verified`` is for the next look."""
 
     state: State
     reason: str
     message: str
     pods: tuple[PodVerdict, ...] = ()
     verified: frozenset[Incarnation] = frozenset()
+
+
+@dataclass(frozen=True)
+class _Case:
+    """All that is known when one pod is judged."""
+
+    wanted: Wanted
+    sighting: Sighting
+    write_at: datetime
+    baseline: Baseline | None
+    verified: bool
+    late: bool
+
+    def row(self, state: State, reason: str, message: str, *evidence: str) -> PodVerdict:
+        return PodVerdict(self.sighting.pod, state, reason, message, evidence)
+
+    def waiting(self, reason: str, message: str, *, then: tuple[State, str], hint: str = "") -> PodVerdict:
+        """Pending until the deadline, and then what the silence means."""
+        if not self.late:
+            return self.row(State.PENDING, reason, message)
+        return self.row(*then, f"{message} {hint}".strip())
+
+    def since_write(self, moment: datetime | None) -> bool:
+        """Whether something at this moment of the gateway's clock can be about this write."""
+        return moment is None or moment - self.sighting.skew >= self.write_at - CLOCK_TOLERANCE
 
 
 def judge(
@@ -46,5 +92,327 @@ def judge(
     verified: Collection[Incarnation] = (),
     deadline_passed: bool = False,
 ) -> Verdict:
-    """See docs/signs.md for the table of signs and reasons."""
-    raise NotImplementedError
+    """What the sightings of all selected pods say about the wanted revision, written at ``write_at``.
+
+    ``baselines`` are of before the write; ``verified`` the Incarnations that were Loaded with this very revision.
+    """
+    seen = [sighting for sighting in sightings if not sighting.pod.deleting]
+    if not seen:
+        message = "No gateway pod is there to load the plugin. It is judged when one comes."
+        return Verdict(State.PENDING, "NoGatewayPods", message)
+    before = {one.incarnation: one for one in baselines}
+    rows = []
+    proved = set()
+    for sighting in seen:
+        run = incarnation(sighting)
+        case = _Case(
+            wanted, sighting, write_at, before.get(run) if run else None, run in set(verified), deadline_passed
+        )
+        row = _pod(case)
+        rows.append(row)
+        proved |= _proved(row, run, verified)
+    rows.sort(key=lambda row: (_WORST_FIRST.index(row.state), row.pod.namespace, row.pod.name))
+    return _together(rows, frozenset(proved))
+
+
+def _proved(row: PodVerdict, run: Incarnation | None, verified: Collection[Incarnation]) -> set[Incarnation]:
+    if row.reason in _NOT_SEEN:
+        return {one for one in verified if one.uid == row.pod.uid}
+    return {run} if run and row.state is State.LOADED else set()
+
+
+def _together(rows: Sequence[PodVerdict], proved: frozenset[Incarnation]) -> Verdict:
+    worst = rows[0]
+    loaded = sum(row.state is State.LOADED for row in rows)
+    if loaded == len(rows):
+        pods = "The gateway pod runs" if loaded == 1 else f"All {loaded} gateway pods run"
+        return Verdict(State.LOADED, "Loaded", f"{pods} the plugin.", tuple(rows), proved)
+    message = f"{loaded} of {len(rows)} gateway pods run the plugin; {worst.pod.name}: {worst.message}"
+    return Verdict(worst.state, worst.reason, message, tuple(rows), proved)
+
+
+# ------------------------------------------------------------------------------------------------------------ one pod
+
+
+def _pod(case: _Case) -> PodVerdict:
+    """The first of these that has something to say."""
+    return (
+        _unseen(case)
+        or _strange(case)
+        or _stand_in(case)
+        or _undelivered(case)
+        or _refused(case)
+        or _unattached(case)
+        or _proof(case)
+    )
+
+
+def _unseen(case: _Case) -> PodVerdict | None:
+    sighting = case.sighting
+    if not sighting.pod.ready:
+        detail = f" ({sighting.unreachable})" if sighting.unreachable else ""
+        lines = [_told(event) for event in sighting.log.events[-1:]]
+        return case.row(State.PENDING, "PodNotReady", f"The pod is not ready yet{detail}.", *lines)
+    if sighting.unreachable:
+        message = f"The gateway could not be asked: {sighting.unreachable.rstrip('.')}."
+        return case.waiting("PodUnreachable", message, then=(State.UNKNOWN, "PodUnreachable"))
+    return None
+
+
+def _strange(case: _Case) -> PodVerdict | None:
+    """What is not understood is not healthy."""
+    strange = list(case.sighting.unknown)
+    for entry in case.sighting.entries:
+        if entry.kind is Kind.OTHER:
+            strange.append(f"the filter {entry.name} is a {entry.type_url or 'nothing'}")
+        elif entry.kind is Kind.WASM and entry.digest_hex is None:
+            strange.append(f"the code of {entry.name} is not a file named by a digest")
+    if not strange:
+        return None
+    message = f"The gateway answered in a way that this version does not understand: {'; '.join(strange)}."
+    return case.row(State.UNKNOWN, "UnknownShape", message)
+
+
+def _stand_in(case: _Case) -> PodVerdict | None:
+    """An RBAC filter in the plugin's place acts on every request, so it is told at once unless it is an old one."""
+    standing = [entry for entry in case.sighting.entries if entry.kind in (Kind.RBAC_DENY, Kind.RBAC_ALLOW)]
+    if not standing:
+        return None
+    failed = case.sighting.log.newest(LogKind.FETCH_FAILED)
+    current = any(case.since_write(entry.last_updated) for entry in standing) or failed is not None
+    if not current and not case.late:
+        message = "A stand-in for an earlier revision, which could not be fetched, is still in the plugin's place."
+        return case.row(State.PENDING, "AwaitingConfig", message)
+    cause = f" The gateway says: {_told(failed)}" if failed else ""
+    if any(entry.kind is Kind.RBAC_ALLOW for entry in standing):
+        message = f"The gateway could not fetch the plugin; FAIL_OPEN lets every request pass without it.{cause}"
+        return case.row(State.UNHEALTHY, "RunningUnprotected", message, *_lines(failed))
+    message = f"The gateway could not fetch the plugin and answers 403 to every request.{cause}"
+    return case.row(State.UNHEALTHY, "FetchFailed", message, *_lines(failed))
+
+
+def _undelivered(case: _Case) -> PodVerdict | None:
+    """The wanted configuration is not what Envoy received last."""
+    entries = case.sighting.entries
+    stale = [entry for entry in entries if not _delivered(entry, case.wanted)]
+    if entries and not stale:
+        return None
+    newest = case.sighting.log.newest()
+    if newest and newest.kind is LogKind.FETCH_FAILED:
+        kept = "keeps what it had" if entries else "runs without it"
+        message = f"The gateway could not fetch the plugin and {kept}. It says: {_told(newest)}"
+        return case.row(State.UNHEALTHY, "FetchFailed", message, *_lines(newest))
+    if not entries:
+        return _absent(case)
+    return _old(case, stale[0])
+
+
+def _delivered(entry: Entry, wanted: Wanted) -> bool:
+    return entry.digest_hex == wanted.digest_hex and same(entry.config, dict(wanted.config or {}))
+
+
+def _absent(case: _Case) -> PodVerdict:
+    if case.sighting.referenced is None:
+        return _no_listener(case)
+    return case.waiting(
+        "AwaitingConfig",
+        "The gateway has not received the plugin yet.",
+        then=(State.UNHEALTHY, "ConfigNotDelivered"),
+        hint="Check that istiod runs and that the plugin's selector, phase and match reach this pod.",
+    )
+
+
+def _old(case: _Case, entry: Entry) -> PodVerdict:
+    if entry.digest_hex == case.wanted.digest_hex:
+        return case.waiting(
+            "AwaitingConfig",
+            "The gateway has the wanted code with another configuration.",
+            then=(State.UNHEALTHY, "ConfigMismatch"),
+            hint="Something else writes this WasmPlugin's pluginConfig, or the control plane changes it.",
+        )
+    return case.waiting(
+        "AwaitingConfig",
+        f"The gateway still has sha256:{(entry.digest_hex or '')[:12]} and not sha256:{case.wanted.digest_hex[:12]}.",
+        then=(State.UNHEALTHY, "ConfigNotDelivered"),
+        hint="Check that istiod runs and that the gateway is connected to it.",
+    )
+
+
+def _refused(case: _Case) -> PodVerdict | None:
+    """Envoy has the wanted configuration and would not run it: what ran before goes on running."""
+    received = max((entry.last_updated for entry in case.sighting.entries if entry.last_updated), default=None)
+    event = case.sighting.log.newest(LogKind.LOADED, LogKind.REJECTED, LogKind.LISTENER_REJECTED)
+    if event and event.kind is not LogKind.LOADED and _not_before(event.at, received):
+        return _refusal(case, event)
+    for error in case.sighting.listener_errors:
+        if _not_before(error.attempted, received):
+            message = f"The gateway refuses its listeners' updates because of this plugin: {error.details}"
+            return case.row(State.UNHEALTHY, "ListenerRejected", message, error.details)
+    return None
+
+
+def _refusal(case: _Case, event: LogEvent) -> PodVerdict:
+    if event.kind is LogKind.LISTENER_REJECTED:
+        message = f"The gateway refuses its listeners' updates because of this plugin. It says: {_told(event)}"
+        return case.row(State.UNHEALTHY, "ListenerRejected", message, *_lines(event))
+    effect = "the gateway answers 500 to every request" if _fresh(case) else "what ran before goes on running"
+    message = f"Envoy refused the plugin; {effect}. It says: {_told(event)}"
+    return case.row(State.UNHEALTHY, "PluginRejected", message, *_lines(event))
+
+
+def _unattached(case: _Case) -> PodVerdict | None:
+    if case.sighting.warming:
+        return case.waiting(
+            "AwaitingListener",
+            f"The listener {case.sighting.warming[0]} is still warming.",
+            then=(State.UNHEALTHY, "ListenerStuck"),
+            hint="Its last update serves nothing yet; `/init_dump` of the gateway's admin port says what it waits for.",
+        )
+    if case.sighting.referenced is None:
+        return _no_listener(case)
+    if not case.sighting.referenced:
+        return case.waiting(
+            "AwaitingListener",
+            "The gateway has the plugin, and none of its listeners uses it.",
+            then=(State.UNHEALTHY, "NotReferenced"),
+            hint="Check the plugin's match and that no listener update is refused.",
+        )
+    return None
+
+
+def _no_listener(case: _Case) -> PodVerdict:
+    return case.waiting(
+        "NoHttpListener",
+        "The gateway has no HTTP listener, so nothing asks for the plugin.",
+        then=(State.UNKNOWN, "NoHttpListener"),
+        hint="Give it a Gateway with an HTTP server.",
+    )
+
+
+# -------------------------------------------------------------------------------------------------------------- proof
+
+
+def _proof(case: _Case) -> PodVerdict:
+    signs = [sign for sign in _signs(case) if sign]
+    if signs:
+        notes = [f"an earlier update is still refused: {error.details}" for error in case.sighting.listener_errors]
+        return case.row(State.LOADED, "Loaded", f"Runs the plugin: {signs[0]}.", *signs, *notes)
+    if case.sighting.log.truncated:
+        message = "The gateway's log since the write is too long to be read whole, so a refusal could be missed."
+        return case.waiting("LogIncomplete", message, then=(State.UNKNOWN, "LogIncomplete"))
+    return case.waiting(
+        "AwaitingPositiveSign",
+        "The gateway has the plugin and refuses nothing, and has not yet shown that it runs it.",
+        then=(State.UNKNOWN, "NoPositiveSign"),
+        hint="Restart the pod, or let its statistics be seen: annotation sidecar.istio.io/statsInclusionPrefixes "
+        "with extension_config_discovery on the gateway's pods.",
+    )
+
+
+def _signs(case: _Case) -> tuple[str | None, ...]:
+    """The positive signs; those that rest on the log having no refusal need the whole log."""
+    by_themselves = (_counted(case), _logged(case), _known(case))
+    if case.sighting.log.truncated:
+        return by_themselves
+    return (*by_themselves, _started(case), _made(case))
+
+
+def _counted(case: _Case) -> str | None:
+    """A refused configuration raises config_reload too, so update_rejected and config_fail must stand still."""
+    now, before = case.sighting.stats, case.baseline
+    if before is None or now.config_reload is None or before.config_reload is None:
+        return None
+    still = (now.update_rejected, now.config_fail) == (before.update_rejected, before.config_fail)
+    risen = now.config_reload > before.config_reload
+    return f"config_reload rose from {before.config_reload} to {now.config_reload}" if still and risen else None
+
+
+def _logged(case: _Case) -> str | None:
+    event = case.sighting.log.newest(LogKind.LOADED, LogKind.REJECTED, LogKind.LISTENER_REJECTED)
+    if event is None or event.kind is not LogKind.LOADED or event.at is None:
+        return None
+    received = [entry.last_updated for entry in case.sighting.entries]
+    if not all(moment and event.at >= moment for moment in received):
+        return None
+    return f"Envoy logged: {event.line}"
+
+
+def _started(case: _Case) -> str | None:
+    """Envoy makes a plugin's own statistics only when it has created it; before 1.33 the count of VMs must do."""
+    stats = case.sighting.stats
+    fresh = _fresh(case) or (case.baseline is not None and case.baseline.named is False)
+    if not fresh or not _workers_served(case.sighting):
+        return None
+    if stats.named:
+        return f"Envoy made the plugin's statistics, and {stats.vm_active} VMs run"
+    if _release(case.sighting) < NAMED_STATS_SINCE and _fresh(case) and not case.sighting.code_shared:
+        return f"{stats.vm_active} VMs run, as many as the plugins need"
+    return None
+
+
+def _made(case: _Case) -> str | None:
+    """New code in a running Envoy: a refused module costs one VM, a loaded one a VM for every worker and more."""
+    now, before = case.sighting.stats, case.baseline
+    if before is None or before.vm_created is None or now.vm_created is None or not _workers_served(case.sighting):
+        return None
+    alone = case.sighting.others_updated is None or not case.since_write(case.sighting.others_updated)
+    reloaded = now.vm_reloads != before.vm_reloads and before.vm_reloads is not None
+    if before.digest_hex == case.wanted.digest_hex or case.sighting.code_shared or not alone or reloaded:
+        return None
+    made = now.vm_created - before.vm_created
+    enough = made >= VMS_MADE_BESIDE_WORKERS + (case.sighting.concurrency or 0)
+    return f"{made} VMs were made for the new code, and no other plugin changed" if enough else None
+
+
+def _known(case: _Case) -> str | None:
+    return "it was seen running this revision before, and nothing has changed since" if case.verified else None
+
+
+def _fresh(case: _Case) -> bool:
+    """Whether this Envoy started after the write, so that all it has ever loaded came with or after it."""
+    started = case.sighting.started_at
+    return started is not None and started - case.sighting.skew > case.write_at
+
+
+def _workers_served(sighting: Sighting) -> bool:
+    """Whether as many VMs run as the loaded plugins need: a worker without one skips the plugin silently."""
+    if sighting.stats.vm_active is None or sighting.concurrency is None:
+        return False
+    return sighting.stats.vm_active >= (VMS_BESIDE_WORKERS + sighting.concurrency) * max(sighting.code_files, 1)
+
+
+def _release(sighting: Sighting) -> tuple[int, ...]:
+    """Envoy's (major, minor); an unknown one counts as new, of which more is asked."""
+    parts = (sighting.envoy_version or "").split(".")[:2]
+    return tuple(map(int, parts)) if len(parts) == 2 else NAMED_STATS_SINCE
+
+
+# ------------------------------------------------------------------------------------------------------------- values
+
+
+def _not_before(moment: datetime | None, received: datetime | None) -> bool:
+    """What is older than the configuration was about an earlier one; what has no time counts."""
+    return moment is None or received is None or moment >= received
+
+
+def _lines(event: LogEvent | None) -> tuple[str, ...]:
+    return (*event.causes, event.line) if event else ()
+
+
+def _told(event: LogEvent) -> str:
+    return " / ".join(_lines(event))
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are equal; 1 and 1.0 are, since Istio carries numbers as doubles; 1 and true are not."""
+    return json.dumps(_plain(one), sort_keys=True) == json.dumps(_plain(other), sort_keys=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value

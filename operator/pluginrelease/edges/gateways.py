@@ -1,19 +1,34 @@
 """Gateway pods seen through the API server: HTTP to Envoy's admin port over a port-forward, and the pod's log.
 
-A pod that cannot be read is data, never an exception.
+A pod that cannot be read is data, never an exception: its `Sighting` says why. Nothing is decided here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Protocol, TypeVar
+from urllib.parse import quote, urlencode
 
 import aiohttp
+import h11
 
-from pluginrelease.core.envoy import PodRef, Sighting, Wanted
+from pluginrelease.core import envoy, envoylog
+from pluginrelease.core.envoy import Documents, PodRef, Sighting, Wanted
+from pluginrelease.core.errors import ReleaseError, Transient
+
+T = TypeVar("T")
+
+# a Date header has whole seconds, and the answer took its way: less than this is no difference between two clocks
+CLOCK_TOLERANCE = timedelta(seconds=2)
+LOGGER = "filter"
+DATA, ERROR = 0, 1
 
 
 class Channels(Protocol):
@@ -26,7 +41,7 @@ class Channels(Protocol):
         ...
 
     async def read_log(self, namespace: str, pod: str, container: str, *, since: datetime, limit_bytes: int) -> str:
-        """The container's log since a time, at most ``limit_bytes`` of it."""
+        """The container's log since a time, the first ``limit_bytes`` of it."""
         ...
 
 
@@ -39,6 +54,7 @@ class Settings:
     parallel: int = 16
     answer_limit_bytes: int = 64 * 1024 * 1024
     log_limit_bytes: int = 4 * 1024 * 1024
+    log_pages: int = 4
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,13 @@ class PodVersion:
 DEFAULT = Settings()
 
 
+class Unreadable(Exception):
+    """The pod did not answer as an Envoy does; the text is for people."""
+
+
+# ------------------------------------------------------------------------------------------------------------ looking
+
+
 async def look(
     channels: Channels,
     pods: Sequence[PodRef],
@@ -62,31 +85,250 @@ async def look(
     deadline_seconds: float,
     settings: Settings = DEFAULT,
 ) -> tuple[Sighting, ...]:
-    """Every pod, in the order given, under one deadline; log lines from ``since`` on."""
-    raise NotImplementedError
+    """Every pod, in the order given, under one deadline; ``since`` is where reading the logs begins."""
+
+    async def one(pod: PodRef) -> Sighting:
+        documents = await _documents(channels, pod, wanted, since, settings)
+        return envoy.sight(pod, datetime.now(UTC), documents, wanted, since)
+
+    def failed(pod: PodRef, error: str) -> Sighting:
+        return Sighting(pod, datetime.now(UTC), unreachable=error)
+
+    return await _each(pods, one, failed, deadline_seconds, settings)
 
 
 async def versions(
     channels: Channels, pods: Sequence[PodRef], *, deadline_seconds: float, settings: Settings = DEFAULT
 ) -> tuple[PodVersion, ...]:
     """Each pod's Envoy version, in the order given."""
-    raise NotImplementedError
+
+    async def one(pod: PodRef) -> PodVersion:
+        async with _admin(channels, pod, settings) as admin:
+            found = envoy.version((await admin.get("/server_info")).text)
+        return PodVersion(pod, found, None if found else "/server_info has no version of a known shape")
+
+    def failed(pod: PodRef, error: str) -> PodVersion:
+        return PodVersion(pod, None, error)
+
+    return await _each(pods, one, failed, deadline_seconds, settings)
 
 
-async def raise_logging(
+async def read_logging(
     channels: Channels, pod: PodRef, *, deadline_seconds: float = 10, settings: Settings = DEFAULT
 ) -> str:
-    """Sets the ``filter`` logger to debug and returns the level it had. Raises `Transient`."""
-    raise NotImplementedError
+    """The level of Envoy's ``filter`` logger. Raises `Transient`."""
+    return await _logging(channels, pod, "/logging", deadline_seconds, settings)
 
 
-async def restore_logging(
-    channels: Channels,
-    pod: PodRef,
-    level: str,
-    *,
-    deadline_seconds: float = 10,
-    settings: Settings = DEFAULT,
+async def set_logging(
+    channels: Channels, pod: PodRef, level: str, *, deadline_seconds: float = 10, settings: Settings = DEFAULT
 ) -> None:
-    """Puts the ``filter`` logger back to ``level``. Raises `Transient`."""
-    raise NotImplementedError
+    """Sets Envoy's ``filter`` logger; at debug it names each plugin it has loaded. Raises `Transient`."""
+    query = urlencode({LOGGER: level})
+    found = await _logging(channels, pod, f"/logging?{query}", deadline_seconds, settings)
+    if found != level:
+        raise _transient(pod, f"the {LOGGER} logger is at {found} after it was set to {level}")
+
+
+async def _each(
+    pods: Sequence[PodRef],
+    one: Callable[[PodRef], Awaitable[T]],
+    failed: Callable[[PodRef, str], T],
+    deadline_seconds: float,
+    settings: Settings,
+) -> tuple[T, ...]:
+    """All pods side by side, ``parallel`` at a time, each ended by the common deadline."""
+    deadline = asyncio.get_running_loop().time() + deadline_seconds
+    free = asyncio.Semaphore(settings.parallel)
+
+    async def bounded(pod: PodRef) -> T:
+        try:
+            async with asyncio.timeout_at(deadline), free:
+                return await one(pod)
+        except TimeoutError:
+            return failed(pod, f"no answer within {deadline_seconds:g} s")
+        except (Unreadable, ReleaseError, aiohttp.ClientError, OSError, h11.ProtocolError, ValueError) as error:
+            return failed(pod, _said(error))
+
+    return tuple(await asyncio.gather(*map(bounded, pods)))
+
+
+async def _logging(channels: Channels, pod: PodRef, target: str, deadline_seconds: float, settings: Settings) -> str:
+    try:
+        async with asyncio.timeout(deadline_seconds), _admin(channels, pod, settings) as admin:
+            answer = await admin.request("POST", target)
+    except (Unreadable, aiohttp.ClientError, OSError, h11.ProtocolError) as error:
+        raise _transient(pod, _said(error) or f"no answer within {deadline_seconds:g} s") from error
+    level = envoy.logger_level(answer.text, LOGGER)
+    if answer.status != 200 or level is None:
+        raise _transient(pod, f"POST /logging answered {answer.status} without the {LOGGER} logger")
+    return level
+
+
+def _transient(pod: PodRef, message: str) -> Transient:
+    return Transient("LoggerNotSet", f"{pod.namespace}/{pod.name}: {message}", "The next look tries again.")
+
+
+def _said(error: Exception) -> str:
+    """A sentence without the API server's address."""
+    if isinstance(error, aiohttp.WSServerHandshakeError):
+        return f"the API server answered the port-forward with {error.status}"
+    if isinstance(error, ReleaseError):
+        return error.message
+    if isinstance(error, h11.ProtocolError):
+        return f"the admin port does not speak HTTP ({error})"
+    return str(error) or type(error).__name__
+
+
+# ----------------------------------------------------------------------------------------------------- what is asked
+
+
+async def _documents(channels: Channels, pod: PodRef, wanted: Wanted, since: datetime, settings: Settings) -> Documents:
+    """Configuration before statistics before log: what refused the first then shows in the others."""
+    async with _admin(channels, pod, settings) as admin:
+        info = await admin.get("/server_info")
+        start = await admin.get("/config_dump?mask=last_updated")
+        ecds = await admin.section("ecds_filters")
+        listeners = await admin.section("dynamic_listeners")
+        stats = await admin.get(f"/stats?format=json&filter={quote(_statistics(wanted), safe='')}")
+    log, truncated = await _log(channels, pod, since + info.skew, settings)
+    return Documents(info.text, start.text, ecds, listeners, stats.text, log, truncated, info.skew)
+
+
+def _statistics(wanted: Wanted) -> str:
+    """Envoy's own Wasm statistics, and those of the subscription of one plugin."""
+    name = re.escape(f"{wanted.namespace}.{wanted.name}")
+    return rf"^wasm\.|^extension_config_discovery\..*{name}"
+
+
+async def _log(channels: Channels, pod: PodRef, since: datetime, settings: Settings) -> tuple[str, bool]:
+    """The whole log since a time, page by page; (its last seconds, True) behind a gap when it is too long for that."""
+    pages: list[str] = []
+    start = since
+    for _ in range(settings.log_pages):
+        page = await _page(channels, pod, start, settings)
+        pages.append(page)
+        if len(page.encode()) < settings.log_limit_bytes:
+            return "\n".join(pages), False
+        reached = envoylog.last_time(page)
+        if reached is None or reached <= start:
+            break
+        start = reached
+    pages.append(await _page(channels, pod, datetime.now(UTC) - timedelta(seconds=5), settings))
+    return "\n".join(pages), True
+
+
+async def _page(channels: Channels, pod: PodRef, since: datetime, settings: Settings) -> str:
+    limit = settings.log_limit_bytes
+    return await channels.read_log(pod.namespace, pod.name, settings.container, since=since, limit_bytes=limit)
+
+
+# ------------------------------------------------------------------------------------------ HTTP over a port-forward
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``skew``: how far the answering clock is ahead of ours; zero when that is within its precision."""
+
+    status: int
+    text: str
+    skew: timedelta = timedelta()
+
+
+class Admin:
+    """HTTP/1.1 on one forwarded port, one request after the other on one connection."""
+
+    def __init__(self, stream: aiohttp.ClientWebSocketResponse, limit: int) -> None:
+        self._stream = stream
+        self._limit = limit
+        self._connection = h11.Connection(h11.CLIENT)
+        self._ports = {DATA: 2, ERROR: 2}
+
+    async def get(self, target: str) -> Answer:
+        """Raises `Unreadable` for any status but 200."""
+        answer = await self.request("GET", target)
+        if answer.status != 200:
+            raise Unreadable(f"GET {target.partition('?')[0]} answered {answer.status}")
+        return answer
+
+    async def section(self, mask: str) -> str:
+        """Of the configuration dump only the sections with this field, of all kinds; "" when there are none."""
+        answer = await self.request("GET", f"/config_dump?mask={mask}")
+        if answer.status == 400 and "could not be successfully applied to any configs" in answer.text:
+            return ""
+        if answer.status != 200:
+            raise Unreadable(f"GET /config_dump?mask={mask} answered {answer.status}")
+        return answer.text
+
+    async def request(self, method: str, target: str) -> Answer:
+        """One request and its whole answer, at most ``limit`` bytes of it."""
+        if self._connection.our_state is h11.DONE:
+            self._connection.start_next_cycle()
+        head = [("Host", "localhost"), ("Content-Length", "0")]
+        await self._send(h11.Request(method=method, target=target, headers=head))
+        await self._send(h11.EndOfMessage())
+        response = await self._expect(h11.Response)
+        body = await self._body()
+        return Answer(response.status_code, body.decode(errors="replace"), _skew(response))
+
+    async def _send(self, event: h11.Request | h11.EndOfMessage) -> None:
+        data = self._connection.send(event)
+        if data:
+            await self._stream.send_bytes(bytes([DATA]) + data)
+
+    async def _expect(self, kind: type[h11.Response]) -> h11.Response:
+        event = await self._event()
+        while isinstance(event, h11.InformationalResponse):
+            event = await self._event()
+        if not isinstance(event, kind):
+            raise Unreadable("the connection ended before an answer")
+        return event
+
+    async def _body(self) -> bytes:
+        body = bytearray()
+        while not isinstance(event := await self._event(), h11.EndOfMessage):
+            if not isinstance(event, h11.Data):
+                raise Unreadable("the connection ended within an answer")
+            body += event.data
+            if len(body) > self._limit:
+                raise Unreadable(f"an answer is longer than {self._limit} bytes")
+        return bytes(body)
+
+    async def _event(self) -> h11.Event:
+        event = self._connection.next_event()
+        while event is h11.NEED_DATA:
+            self._connection.receive_data(await self._receive())
+            event = self._connection.next_event()
+        if not isinstance(event, h11.Event):
+            raise Unreadable("the connection was switched to another protocol")
+        return event
+
+    async def _receive(self) -> bytes:
+        """The next bytes of the connection; b"" at its end. Each channel begins with the port's number."""
+        while True:
+            message = await self._stream.receive()
+            if message.type is not aiohttp.WSMsgType.BINARY:
+                return b""
+            channel, payload = message.data[0], message.data[1:]
+            left = self._ports.get(channel, 0)
+            self._ports[channel] = max(0, left - len(payload))
+            payload = payload[left:]
+            if payload and channel == ERROR:
+                raise Unreadable(payload.decode(errors="replace").strip())
+            if payload and channel == DATA:
+                return bytes(payload)
+
+
+def _skew(response: h11.Response) -> timedelta:
+    for name, value in response.headers:
+        if name == b"date":
+            with contextlib.suppress(ValueError):
+                skew = parsedate_to_datetime(value.decode("ascii")) - datetime.now(UTC)
+                return skew if abs(skew) > CLOCK_TOLERANCE else timedelta()
+    return timedelta()
+
+
+@contextlib.asynccontextmanager
+async def _admin(channels: Channels, pod: PodRef, settings: Settings) -> AsyncIterator[Admin]:
+    async with channels.portforward(pod.namespace, pod.name, settings.admin_port) as stream:
+        yield Admin(stream, settings.answer_limit_bytes)

@@ -1,0 +1,234 @@
+"""A gateway container's log → what it says about one plugin.
+
+The container writes two logs into one stream, Envoy's and the agent's, as text (tab-separated fields, one per line,
+some messages running over several lines) or as one JSON object per line. Few lines name a plugin. Those that say *why*
+a module was refused do not: they count for us only when they come from the same thread, directly before a line that
+names us, with no line in between that names a neighbour.
+
+Texts: Envoy source/common/filter/config_discovery_impl.cc, source/extensions/common/wasm/wasm.cc,
+source/common/listener_manager/lds_api.cc; proxy-wasm-cpp-host src/wasm.cc, src/v8/v8.cc; Istio pkg/wasm/convert.go.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .envoy import Wanted
+
+MAX_CAUSES = 6
+MAX_LINE = 300
+MAX_MESSAGE = 8192
+
+_TEXT = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)\t(\w+)\t([^\t]*)\t(.*)$", re.DOTALL)
+_CALLER = re.compile(r"^[\w./-]+:\d+\t")
+_THREAD = re.compile(r"\tthread=(\d+)\s*$")
+_ENVOY_DEFAULT = re.compile(
+    r"^\[(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d\.\d+)\]\[(\d+)\]\[(\w+)\]\[([^\]]*)\] (?:\[[^\]]*\] )?(.*)$", re.DOTALL
+)
+_CREATED = re.compile(r"Updated filter config (\S+) created, warming done")
+_STARTED = re.compile(r"Updated filter config (\S+) accepted, posting to workers")
+_FAILED = re.compile(r"Updating filter config (\S+) failed due to")
+_PLUGIN_FAILED = re.compile(r"^Plugin (\S+) failed to load")
+_UNABLE = re.compile(r"Unable to create Wasm (?:plugin|HTTP filter|network filter) ([^\s,;]+)")
+_LISTENER = re.compile(r"^lds: |envoy\.config\.listener\.v3\.Listener|adding/updating listener")
+_FETCH = re.compile(r"^(?:error in converting the wasm config to local: |convert the wasm config: )", re.IGNORECASE)
+_CAUSE = re.compile(
+    r"^(?:Wasm VM failed |Failed to (?:load|parse) |Function: |Wasm module is |Bad function signature|wasm log)"
+)
+_PLUGIN_LOG = re.compile(r"^wasm log(?: (\S+)[^:]*)?:\s?")
+
+
+class LogKind(StrEnum):
+    """What one event in the log says about our plugin."""
+
+    LOADED = "Loaded"
+    REJECTED = "Rejected"
+    LISTENER_REJECTED = "ListenerRejected"
+    FETCH_FAILED = "FetchFailed"
+
+
+@dataclass(frozen=True)
+class LogEvent:
+    """``line`` is the gateway's own sentence; ``causes`` the lines before it, of the same thread, that say why."""
+
+    at: datetime | None
+    kind: LogKind
+    line: str
+    causes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LogFindings:
+    """Events about our plugin, oldest first; ``truncated``: the log was cut, later events may be missing."""
+
+    events: tuple[LogEvent, ...] = ()
+    truncated: bool = False
+
+    def newest(self, *kinds: LogKind) -> LogEvent | None:
+        """The last event, of these kinds when any are given."""
+        chosen = [event for event in self.events if not kinds or event.kind in kinds]
+        return chosen[-1] if chosen else None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One log message; ``thread`` is "" where the writer has none (the agent)."""
+
+    at: datetime | None
+    level: str
+    thread: str
+    message: str
+
+
+def read_log(lines: Iterable[str], wanted: Wanted, since: datetime | None, *, truncated: bool = False) -> LogFindings:
+    """Events about the wanted plugin at or after ``since``, oldest first."""
+    reader = _Reader(wanted)
+    for record in records(lines):
+        if since is None or record.at is None or record.at >= since:
+            reader.take(record)
+    return LogFindings(tuple(reader.events), truncated)
+
+
+def records(lines: Iterable[str]) -> Iterator[Record]:
+    """Messages with the lines that continue them (error lists, VM backtraces) joined on."""
+    held = ""
+    for line in lines:
+        if not _begins(line) and held:
+            held = f"{held}\n{line}"[:MAX_MESSAGE]
+            continue
+        if held:
+            yield record(held)
+        held = line
+    if held:
+        yield record(held)
+
+
+def record(text: str) -> Record:
+    """One message; a line of no known format keeps its text and has no time."""
+    if text.startswith("{"):
+        return _from_json(text)
+    if match := _TEXT.match(text):
+        return _from_fields(match)
+    if match := _ENVOY_DEFAULT.match(text):
+        day, clock, thread, level, _, message = match.groups()
+        return Record(_time(f"{day}T{clock}Z"), level, thread, message)
+    return Record(None, "", "", text)
+
+
+def last_time(text: str) -> datetime | None:
+    """The time of the last message that has one: where to read on."""
+    for line in reversed(text.splitlines()):
+        if _begins(line) and (at := record(line).at):
+            return at
+    return None
+
+
+def _begins(line: str) -> bool:
+    return line.startswith("{") or bool(_TEXT.match(line) or _ENVOY_DEFAULT.match(line))
+
+
+def _from_fields(match: re.Match[str]) -> Record:
+    at, level, _, rest = match.groups()
+    thread = _THREAD.search(rest)
+    message = _CALLER.sub("", rest[: thread.start()] if thread else rest)
+    return Record(_time(at), level, thread.group(1) if thread else "", message.strip())
+
+
+def _from_json(text: str) -> Record:
+    try:
+        fields: Any = json.loads(text)
+    except ValueError:
+        return Record(None, "", "", text)
+    message = str(fields.get("msg", fields.get("message", "")))
+    at = _time(str(fields.get("time", fields.get("timestamp", ""))))
+    return Record(at, str(fields.get("level", "")), str(fields.get("thread", "")), message.strip())
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
+    except ValueError:
+        return None
+    return at if at.tzinfo else None
+
+
+class _Reader:
+    """Goes through the messages once; holds, per thread, the causes that no line has claimed yet."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self.events: list[LogEvent] = []
+        self.causes: dict[str, list[str]] = {}
+        self.open: dict[str, int] = {}
+
+    def take(self, record: Record) -> None:
+        message = record.message
+        if _STARTED.search(message):
+            self._forget(record.thread)
+        elif created := _CREATED.search(message):
+            self._settle(record, LogKind.LOADED, self.wanted.ecds_name_matches(created.group(1)))
+        elif failed := _FAILED.search(message):
+            self._settle(record, LogKind.REJECTED, self.wanted.ecds_name_matches(failed.group(1)))
+        elif names := _named(message):
+            kind = LogKind.LISTENER_REJECTED if _LISTENER.search(message) else LogKind.REJECTED
+            self._settle(record, kind, any(self.wanted.plugin_name_matches(name) for name in names))
+        elif _FETCH.search(message):
+            self._fetch(record)
+        elif _CAUSE.match(message):
+            self._hold(record)
+
+    def _forget(self, thread: str) -> None:
+        self.causes.pop(thread, None)
+        self.open.pop(thread, None)
+
+    def _hold(self, record: Record) -> None:
+        log = _PLUGIN_LOG.match(record.message)
+        if log and (not record.message[log.end() :].strip() or not self._own(log.group(1))):
+            return
+        self.open.pop(record.thread, None)
+        held = self.causes.setdefault(record.thread, [])
+        held.append(shorten(record.message))
+        del held[:-MAX_CAUSES]
+
+    def _own(self, name: str | None) -> bool:
+        """A plugin's log line has no name before its root context exists, and its own afterwards."""
+        return name is None or self.wanted.plugin_name_matches(name)
+
+    def _settle(self, record: Record, kind: LogKind, ours: bool) -> None:
+        """A line that names a plugin claims the causes held for its thread, for us or for the neighbour."""
+        causes = tuple(self.causes.pop(record.thread, ()))
+        index = self.open.pop(record.thread, None)
+        if not ours:
+            return
+        if index is not None and self._continues(index, kind, causes):
+            self.events[index] = replace(self.events[index], at=record.at, kind=kind)
+        else:
+            self.events.append(LogEvent(record.at, kind, shorten(record.message), causes))
+            index = len(self.events) - 1
+        self.open[record.thread] = index
+
+    def _continues(self, index: int, kind: LogKind, causes: tuple[str, ...]) -> bool:
+        """One refusal is told by up to four lines; they are one event, a listener's refusal being the wider one."""
+        return not causes and index == len(self.events) - 1 and LogKind.LOADED not in (kind, self.events[index].kind)
+
+    def _fetch(self, record: Record) -> None:
+        named = re.findall(r"[^\s:,]+", record.message)
+        if self.wanted.digest_hex in record.message or any(map(self.wanted.plugin_name_matches, named)):
+            self.events.append(LogEvent(record.at, LogKind.FETCH_FAILED, shorten(record.message)))
+
+
+def _named(message: str) -> list[str]:
+    return _UNABLE.findall(message) or _PLUGIN_FAILED.findall(message)
+
+
+def shorten(message: str) -> str:
+    """One line of at most `MAX_LINE` characters: what a condition's message can carry."""
+    flat = " ".join(message.split())
+    return flat if len(flat) <= MAX_LINE else f"{flat[: MAX_LINE - 1]}…"
