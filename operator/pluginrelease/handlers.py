@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -100,17 +99,36 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.execution.default_backoff = 5
     settings.persistence.finalizer = api.FINALIZER
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=ANNOTATION_PREFIX, v1=False)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=ANNOTATION_PREFIX, v1=False)
+    settings.persistence.diffbase_storage = NothingKept()
     settings.process.ultimate_exiting_timeout = 25
 
 
+class NothingKept(kopf.DiffBaseStorage):
+    """No last-handled annotation: nothing here asks kopf for differences, and on a large ``plugin.config`` the
+    annotation would pass the API server's limit and stop all handling of the object (kopf#1087)."""
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        """The object as it is, so that kopf never sees a difference."""
+        return self.build(body=body)
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Nothing."""
+
+
 @kopf.on.login(registry=registry)
-async def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
+async def log_in(memo: Memo, **_: Any) -> kopf.ConnectionInfo:
     """Credentials that expire, so that each login differs: kopf refuses the ones it has just seen fail (kopf#1158)."""
-    info = await asyncio.to_thread(kopf.login_via_client, **kwargs)
-    if info is None:
-        return None
-    return dataclasses.replace(info, expiration=datetime.now(UTC) + LOGIN_LIFETIME)
+    found = await clusters.credentials(memo.settings.kubeconfig)
+    return kopf.ConnectionInfo(
+        server=found.server,
+        ca_path=found.ca_path,
+        insecure=found.insecure,
+        scheme="Bearer" if found.token else None,
+        token=found.token,
+        certificate_path=found.certificate_path,
+        private_key_path=found.private_key_path,
+        expiration=datetime.now(UTC) + LOGIN_LIFETIME,
+    )
 
 
 @kopf.on.probe(registry=registry, id="now")
@@ -196,20 +214,20 @@ class Next:
     generation: int = 0
 
 
-@kopf.daemon(*RELEASES, registry=registry, cancellation_timeout=5)
-async def follow(memo: Memo, body: kopf.Body, uid: str, **_: Any) -> None:
+@kopf.daemon(*RELEASES, registry=registry, cancellation_backoff=1, cancellation_timeout=5)
+async def follow(memo: Memo, body: kopf.Body, uid: str, stopped: kopf.DaemonStopped, **_: Any) -> None:
     """Passes over one release, for as long as it lives. It never ends by itself: kopf would not start it again."""
     world, bell = memo.connected(), memo.bell(uid)
     name = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
     with structlog.contextvars.bound_contextvars(release=name):
         async with PodWatch(world, bell) as pod_watch:
             attempt, generation = 0, 0
-            while True:
+            while not stopped:
                 bell.clear()
                 step = await one_pass(world, body, pod_watch, attempt)
                 moving = step.look_again < world.settings.resync and step.generation == generation
                 attempt, generation = (attempt + 1 if moving else 0), step.generation
-                await ring_or_time(bell, step.look_again)
+                await ring_or_time(bell, stopped, step.look_again)
 
 
 async def one_pass(world: World, body: kopf.Body, pod_watch: PodWatch, attempt: int) -> Next:
@@ -235,11 +253,18 @@ async def one_pass(world: World, body: kopf.Body, pod_watch: PodWatch, attempt: 
     return Next(ending.look_again, release.metadata.generation)
 
 
-async def ring_or_time(bell: asyncio.Event, seconds: float) -> None:
-    """Returns when the bell rings, and after ``seconds`` at the latest; long waits are spread by a tenth."""
+async def ring_or_time(bell: asyncio.Event, stopped: kopf.DaemonStopped, seconds: float) -> None:
+    """Returns when the bell rings, when the daemon is to stop, and after ``seconds`` at the latest.
+
+    Long waits are spread by a tenth, so that many releases do not look at the gateways all at once.
+    """
     spread = random.uniform(0.9, 1.0) if seconds > status.PENDING_MAX else 1.0  # noqa: S311  no secret depends on it
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(bell.wait(), seconds * spread)
+    waits = [asyncio.ensure_future(bell.wait()), asyncio.ensure_future(stopped.wait())]
+    try:
+        await asyncio.wait(waits, timeout=seconds * spread, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 # ---------------------------------------------------------------------------------------------- the clean-up

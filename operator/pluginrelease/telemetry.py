@@ -9,7 +9,8 @@ from typing import Any
 
 import structlog
 
-SILENCED = ("aiohttp.access", "asyncio", "urllib3", "oras")
+# kopf.objects tells of every handler that succeeded; what a pass did is told by the pass
+SILENCED = ("aiohttp.access", "asyncio", "urllib3", "oras", "kopf.objects")
 
 
 def configure(log_format: str, level: str) -> None:
@@ -39,7 +40,9 @@ def formatter(log_format: str, shared: list[Any]) -> logging.Formatter:
     """Renders our own events and the records of kopf and other libraries alike."""
     rendering: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     if log_format == "text":
-        rendering = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        # a plain traceback: one that shows local variables would show secrets
+        plain = structlog.dev.plain_traceback
+        rendering = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*shared, object_of],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],

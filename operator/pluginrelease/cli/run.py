@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 import click
@@ -54,8 +53,6 @@ def run(
 ) -> None:
     """Run the operator until it is told to stop."""
     telemetry.configure(log_format, log_level)
-    if kubeconfig is not None:
-        os.environ["KUBECONFIG"] = str(kubeconfig)  # kopf's own login reads it from there
     settings = Settings(
         namespaces=namespaces,
         kubeconfig=kubeconfig,

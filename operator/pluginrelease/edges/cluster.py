@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -81,12 +81,7 @@ class Cluster:
     @classmethod
     async def connect(cls, path: Path | None = None) -> Self:
         """By a kubeconfig file, else by the pod's ServiceAccount, else by the user's own kubeconfig."""
-        configuration = Configuration()
-        if path is not None:
-            await kubeconfig.load_kube_config(config_file=str(path), client_configuration=configuration)
-        else:
-            await load_surroundings(configuration)
-        return cls(ApiClient(configuration))
+        return cls(ApiClient(await configuration(path)))
 
     async def __aenter__(self) -> Self:
         return self
@@ -263,12 +258,43 @@ class Cluster:
         return url, headers
 
 
-async def load_surroundings(configuration: Configuration) -> None:
-    """In a pod its ServiceAccount; else KUBECONFIG or the user's own file."""
+@dataclass(frozen=True)
+class Credentials:
+    """Where the API server is and how to log in: for a library that makes connections of its own."""
+
+    server: str
+    ca_path: str | None
+    insecure: bool
+    token: str | None = field(repr=False)
+    certificate_path: str | None
+    private_key_path: str | None
+
+
+async def credentials(path: Path | None = None) -> Credentials:
+    """What `Cluster.connect` would use now; a token that is rotated is read anew."""
+    found = await configuration(path)
+    scheme_and_token = await found.get_api_key_with_prefix("BearerToken")
+    return Credentials(
+        server=found.host,
+        ca_path=found.ssl_ca_cert,
+        insecure=not found.verify_ssl,
+        token=scheme_and_token.removeprefix("Bearer ") if scheme_and_token else None,
+        certificate_path=found.cert_file,
+        private_key_path=found.key_file,
+    )
+
+
+async def configuration(path: Path | None) -> Configuration:
+    """By a kubeconfig file; without one by the pod's ServiceAccount, else by KUBECONFIG or the user's own file."""
+    found = Configuration()
+    if path is not None:
+        await kubeconfig.load_kube_config(config_file=str(path), client_configuration=found)
+        return found
     try:
-        kubeconfig.load_incluster_config(client_configuration=configuration)
+        kubeconfig.load_incluster_config(client_configuration=found)
     except kubeconfig.ConfigException:
-        await kubeconfig.load_kube_config(client_configuration=configuration)
+        await kubeconfig.load_kube_config(client_configuration=found)
+    return found
 
 
 def selector_query(labels: Mapping[str, str]) -> dict[str, str]:
