@@ -1,0 +1,830 @@
+"""The registry's edge against a real registry (CNCF distribution), and against servers that misbehave on purpose."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import os
+import socket
+import ssl
+import subprocess
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+from click.testing import CliRunner
+from tests import wasm_modules as made
+
+from pluginrelease.cli import push as push_command
+from pluginrelease.core import artifact, challenge
+from pluginrelease.core.artifact import Digest, Layout, Reference
+from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
+from pluginrelease.edges import registry
+from pluginrelease.edges.registry import Access
+from pluginrelease.lab import binaries
+
+WASM = made.plugin("0_2_1")
+USER, PASSWORD = "tester", "correct horse"
+PASSWORD_HASH = "$2b$04$PluginReleaseTestsSale4l6sx1zfn6J9haxgMql5Z6QrZ9TNgKO"  # bcrypt, the one form it reads
+REALM = "https://registry.example.com/"
+SELF_SIGNED = Path(__file__).parents[1] / "fixtures" / "tls" / "self-signed.pem"  # for 127.0.0.1; worth nothing
+OPEN = Access(insecure=True, deadline_seconds=20)
+
+
+def secret(host: str, password: str = PASSWORD, **entry: str) -> bytes:
+    auth = base64.b64encode(f"{USER}:{password}".encode()).decode()
+    return json.dumps({"auths": {host: entry or {"auth": auth}}}).encode()
+
+
+def as_tester(host: str, password: str = PASSWORD) -> Access:
+    return Access(insecure=True, deadline_seconds=20, dockerconfigjson=secret(host, password))
+
+
+# --- a real registry ---
+
+
+@dataclass(frozen=True)
+class Real:
+    host: str
+
+    def reference(self, name: str) -> Reference:
+        return artifact.parse(f"{self.host}/{name}")
+
+    def blob(self, repository: str, content: bytes) -> dict[str, Any]:
+        """Upload a blob as it is, as a foreign tool would; gives its descriptor without a type."""
+        start = requests.post(f"http://{self.host}/v2/{repository}/blobs/uploads/", timeout=10)
+        digest = str(Digest.of(content))
+        put = requests.put(start.headers["Location"], params={"digest": digest}, data=content, timeout=10)
+        assert put.status_code == 201, put.text
+        return {"digest": digest, "size": len(content)}
+
+    def manifest(self, repository: str, question: str, media_type: str, content: dict[str, Any]) -> str:
+        raw = json.dumps({"schemaVersion": 2, "mediaType": media_type, **content})
+        url = f"http://{self.host}/v2/{repository}/manifests/{question}"
+        put = requests.put(url, data=raw, headers={"Content-Type": media_type}, timeout=10)
+        assert put.status_code == 201, put.text
+        return put.headers["Docker-Content-Digest"]
+
+
+@contextlib.contextmanager
+def running(folder: Path, **extra: Any) -> Iterator[Real]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{free.getsockname()[1]}"
+    config = {
+        "version": 0.1,
+        "log": {"level": "warn"},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
+        "http": {"addr": host},
+        **extra,
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    program = [binaries.provide("registry"), "serve", folder / "config.yaml"]
+    environ = os.environ | {"OTEL_TRACES_EXPORTER": "none"}
+    with (folder / "log").open("wb") as log, subprocess.Popen(program, stdout=log, stderr=log, env=environ) as process:
+        try:
+            await_port(host, process)
+            yield Real(host)
+        finally:
+            process.terminate()
+
+
+def await_port(host: str, process: subprocess.Popen[bytes]) -> None:
+    name, port = host.split(":")
+    end = time.monotonic() + 30
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection((name, int(port)), timeout=1):
+            return
+        time.sleep(0.02)
+    pytest.fail("the registry did not start")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+    with running(tmp_path_factory.mktemp("plain")) as real:
+        yield real
+
+
+@pytest.fixture(scope="module")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+    folder = tmp_path_factory.mktemp("private")
+    (folder / "htpasswd").write_text(f"{USER}:{PASSWORD_HASH}\n")
+    with running(folder, auth={"htpasswd": {"realm": REALM, "path": str(folder / "htpasswd")}}) as real:
+        yield real
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "any-name.wasm"
+    path.write_bytes(WASM)
+    return path
+
+
+def test_pushed_resolved_fetched(plain: Real, file: Path) -> None:
+    """What was pushed comes back byte for byte, under one digest that the registry, too, says it has."""
+    reference = plain.reference("team/plugin:1.0")
+    pushed = registry.push(reference, file, OPEN)
+    head = requests.head(
+        f"http://{plain.host}/v2/team/plugin/manifests/1.0", headers={"Accept": artifact.OCI_MANIFEST}, timeout=5
+    )
+    assert head.headers["Docker-Content-Digest"] == str(pushed)
+    assert registry.resolve(reference, OPEN) == pushed
+    fetched = registry.pull(reference, OPEN)
+    assert fetched.wasm == WASM
+    assert fetched.artifact.layout is Layout.OCI_COMPAT
+    assert fetched.artifact.wasm_sha256 == hashlib.sha256(WASM).hexdigest()
+    assert (fetched.artifact.size, fetched.artifact.module.abi) == (len(WASM), "0_2_1")
+    assert registry.fetch(fetched.artifact.pinned, OPEN).digest == pushed
+
+
+def test_pushed_again(plain: Real, file: Path) -> None:
+    """The same module gives the same digest, wherever and whenever it is pushed."""
+    first = registry.push(plain.reference("team/again:1"), file, OPEN)
+    assert registry.push(plain.reference("team/again:2"), file, OPEN) == first
+    assert registry.push(plain.reference(f"team/other@{first}"), file, OPEN) == first
+
+
+def test_other_tools_layouts(plain: Real) -> None:
+    """An image of a container build and a raw artifact are read as well, the module from the right layer."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        member = tarfile.TarInfo("app/plugin.wasm")
+        member.size = len(WASM)
+        tar.addfile(member, io.BytesIO(WASM))
+    config = plain.blob("kinds", b"{}") | {"mediaType": "application/vnd.docker.container.image.v1+json"}
+    layer = plain.blob("kinds", out.getvalue()) | {"mediaType": artifact.DOCKER_LAYER}
+    plain.manifest("kinds", "docker", artifact.DOCKER_MANIFEST, {"config": config, "layers": [layer]})
+    raw = plain.blob("kinds", WASM) | {"mediaType": artifact.WASM_LAYER}
+    other = plain.blob("kinds", b'{"type":"envoy_proxy"}') | {"mediaType": "application/vnd.module.wasm.config.v1+json"}
+    plain.manifest("kinds", "raw", artifact.OCI_MANIFEST, {"config": config, "layers": [other, raw]})
+    for tag, layout in (("docker", Layout.DOCKER_COMPAT), ("raw", Layout.OCI_ARTIFACT)):
+        fetched = registry.pull(plain.reference(f"kinds:{tag}"), OPEN)
+        assert (fetched.wasm, fetched.artifact.layout) == (WASM, layout)
+
+
+def test_unreadable_layout(plain: Real) -> None:
+    """An image that a gateway cannot read is refused although it holds the module."""
+    raw = plain.blob("kinds", WASM) | {"mediaType": artifact.WASM_LAYER}
+    plain.manifest("kinds", "single", artifact.OCI_MANIFEST, {"config": raw, "layers": [raw]})
+    assert failure(plain.reference("kinds:single")).reason == "UnreadableLayout"
+
+
+def test_an_index_gives_its_child(plain: Real, file: Path) -> None:
+    """A tag of a multi-platform image resolves to the digest that a gateway compares: its child's."""
+    child = registry.push(plain.reference("multi:one"), file, OPEN)
+    size = len(artifact.pack(WASM).manifest)
+    entry = {"mediaType": artifact.OCI_MANIFEST, "digest": str(child), "size": size}
+    amd64 = entry | {"platform": {"os": "linux", "architecture": "amd64"}}
+    index = plain.manifest("multi", "1", artifact.OCI_INDEX, {"manifests": [amd64]})
+    assert index != str(child)
+    assert registry.resolve(plain.reference("multi:1"), OPEN) == child
+    assert registry.fetch(plain.reference(f"multi@{index}"), OPEN).digest == child
+
+
+def test_a_tag_that_is_not_there(plain: Real) -> None:
+    """A missing tag is waited for: it may be pushed in a minute."""
+    error = failure(plain.reference("team/nothing:9"))
+    assert isinstance(error, Waiting)
+    assert (error.reason, error.retry_after) == ("ManifestNotFound", 60)
+    assert "team/nothing:9" in error.message
+
+
+def test_too_large(plain: Real, file: Path) -> None:
+    """A layer beyond the cap is refused before it is downloaded, and a file before it is pushed."""
+    registry.push(plain.reference("large:1"), file, OPEN)
+    small = Access(insecure=True, max_bytes=20)
+    assert failure(plain.reference("large:1"), small).reason == "ArtifactTooLarge"
+    with pytest.raises(Refused, match="larger than 20 bytes"):
+        registry.push(plain.reference("large:2"), file, small)
+
+
+def test_what_a_layer_unpacks_to_is_capped(plain: Real, tmp_path: Path) -> None:
+    """A small layer that unpacks to more than the cap is refused, too."""
+    big = tmp_path / "big.wasm"
+    big.write_bytes(made.HEADER + bytes(1 << 20))
+    registry.push(plain.reference("large:bomb"), big, OPEN)
+    error = failure(plain.reference("large:bomb"), Access(insecure=True, max_bytes=100_000))
+    assert error.reason == "ArtifactTooLarge"
+
+
+def test_not_a_module(plain: Real, tmp_path: Path) -> None:
+    """A text file called plugin.wasm is refused by what it is."""
+    text = tmp_path / "plugin.wasm"
+    text.write_bytes(made.text_file())
+    registry.push(plain.reference("text:1"), text, OPEN)
+    error = failure(plain.reference("text:1"))
+    assert error.reason == "NotWasm"
+    assert "a text file" in error.message
+
+
+def test_https_by_default(plain: Real) -> None:
+    """Plain http is spoken only where the release says so, and the message names the field."""
+    error = failure(plain.reference("team/plugin:1.0"), Access(deadline_seconds=20))
+    assert isinstance(error, Refused)
+    assert error.reason == "RegistryTLS"
+    assert "insecure: true" in error.remedy
+
+
+def test_private_without_a_secret(private: Real) -> None:
+    """No credentials: refused with the field that names them."""
+    error = failure(private.reference("team/plugin:1"))
+    assert isinstance(error, Refused)
+    assert error.reason == "AuthenticationRequired"
+    assert "pullSecretRef" in error.remedy
+
+
+def test_private_with_another_registrys_secret(private: Real) -> None:
+    """A secret without an entry for this registry: the message says which it has."""
+    error = failure(private.reference("team/plugin:1"), as_tester("other.example.com"))
+    assert error.reason == "AuthenticationRequired"
+    assert "other.example.com" in error.message
+
+
+def test_private_with_wrong_credentials(private: Real) -> None:
+    """Bad credentials are refused at once, without another try, and are not in the message."""
+    began = time.monotonic()
+    error = failure(private.reference("team/plugin:1"), as_tester(private.host, "hush hush"))
+    assert time.monotonic() - began < 5
+    assert (type(error), error.reason) == (Refused, "AuthenticationFailed")
+    assert "hush" not in error.sentence()
+
+
+def test_private(private: Real, file: Path) -> None:
+    """With the right secret it is pushed and fetched."""
+    access = as_tester(private.host)
+    pushed = registry.push(private.reference("team/plugin:1"), file, access)
+    assert registry.fetch(private.reference("team/plugin:1"), access).digest == pushed
+
+
+def test_invalid_secret(private: Real) -> None:
+    """A secret that is not one is refused before anything is asked."""
+    access = Access(insecure=True, dockerconfigjson=b"user: tester")
+    assert failure(private.reference("team/plugin:1"), access).reason == "InvalidPullSecret"
+
+
+def test_nothing_is_taken_from_the_home_folder(private: Real, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials come from the release's secret alone: not from ~/.docker, not from ~/.netrc."""
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker" / "config.json").write_bytes(secret(private.host))
+    netrc = tmp_path / ".netrc"
+    netrc.write_text(f"machine 127.0.0.1 login {USER} password {PASSWORD}\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / ".docker"))
+    assert failure(private.reference("team/plugin:1")).reason == "AuthenticationRequired"
+
+
+def test_challenge(plain: Real, private: Real) -> None:
+    """What a registry asks of everyone is read without credentials, and the gateway's guard accepts this realm."""
+    assert registry.challenge(plain.reference("any:1"), OPEN) == ()
+    values = registry.challenge(private.reference("any:1"), as_tester(private.host))
+    assert values == (f'Basic realm="{REALM}"',)
+    challenge.judge(private.host, values, {"1.31.0"})
+
+
+def test_many_at_once(plain: Real, file: Path) -> None:
+    """Calls share nothing: many threads at once each get the whole."""
+    registry.push(plain.reference("threads:1"), file, OPEN)
+    found: list[bytes] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(registry.pull(plain.reference("threads:1"), OPEN).wasm))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert found == [WASM] * 8
+
+
+# --- servers that misbehave ---
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Answer:
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    length: int | None = None  # what Content-Length says, if it is to lie; -1: nothing
+    pace: float = 0.0  # seconds between two bytes
+
+
+Script = Callable[[Request], Answer]
+
+
+@dataclass
+class Scripted:
+    host: str
+    script: Script
+    seen: list[Request] = field(default_factory=list)
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def reference(self, name: str = "team/plugin:1") -> Reference:
+        return artifact.parse(f"{self.host}/{name}")
+
+    def paths(self) -> list[str]:
+        return [f"{one.method} {one.path}" for one in self.seen]
+
+
+@pytest.fixture
+def scripted() -> Iterator[Callable[..., Scripted]]:
+    """Starts servers that answer by a script; ends them all."""
+    servers: list[tuple[ThreadingHTTPServer, Scripted]] = []
+
+    def start(script: Script, tls: Path | None = None) -> Scripted:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {}))
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        one = Scripted(f"127.0.0.1:{server.server_address[1]}", script)
+        server.RequestHandlerClass.scripted = one  # type: ignore[attr-defined]
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients break off here on purpose
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        servers.append((server, one))
+        return one
+
+    yield start
+    for server, one in servers:
+        one.stopped.set()
+        server.shutdown()
+        server.server_close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    scripted: Scripted
+
+    def answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        asked = Request(self.command, self.path, dict(self.headers), body)
+        self.scripted.seen.append(asked)
+        said = self.scripted.script(asked)
+        self.send_response(said.status)
+        for key, value in said.headers.items():
+            self.send_header(key, value)
+        if said.length != -1:
+            self.send_header("Content-Length", str(len(said.body) if said.length is None else said.length))
+        self.end_headers()
+        self.say(said)
+
+    def say(self, said: Answer) -> None:
+        if not said.pace:
+            self.wfile.write(said.body)
+            return
+        for number in range(len(said.body)):
+            self.wfile.write(said.body[number : number + 1])
+            if self.scripted.stopped.wait(said.pace):
+                return
+
+    do_GET = do_HEAD = do_POST = do_PUT = answer  # noqa: N815 - the names that http.server calls
+
+    def log_message(self, *_: Any) -> None:
+        """Quiet."""
+
+
+IMAGE = artifact.pack(WASM)
+
+
+def good(asked: Request) -> Answer:
+    """A registry that has one image under every name."""
+    if "/manifests/" in asked.path:
+        return Answer(200, IMAGE.manifest, {"Content-Type": artifact.OCI_MANIFEST})
+    if "/blobs/" in asked.path:
+        return Answer(200, IMAGE.layer)
+    return Answer(200, b"{}")
+
+
+def failure(reference: Reference, access: Access = OPEN) -> ReleaseError:
+    with pytest.raises(ReleaseError) as error:
+        registry.fetch(reference, access)
+    assert error.value.remedy, "every error says what to do"
+    return error.value
+
+
+def quick(seconds: float = 1.0, **more: Any) -> Access:
+    return Access(insecure=True, deadline_seconds=seconds, **more)
+
+
+def test_the_scripted_registry_is_a_good_one(scripted: Callable[..., Scripted]) -> None:
+    """Without a fault in it the scripted server passes for a registry: the tests below fail by their faults alone."""
+    assert registry.pull(scripted(good).reference(), OPEN).wasm == WASM
+
+
+def test_wrong_bytes_in_a_layer(scripted: Callable[..., Scripted]) -> None:
+    """One wrong byte in a layer, and it is refused."""
+
+    def script(asked: Request) -> Answer:
+        return Answer(200, IMAGE.layer[:-1] + b"!") if "/blobs/" in asked.path else good(asked)
+
+    assert failure(scripted(script).reference()).reason == "DigestMismatch"
+
+
+@pytest.mark.parametrize("content", [IMAGE.layer[:-1], IMAGE.layer + b"more", gzip.compress(b"x" * 10)])
+def test_a_layer_of_another_length(scripted: Callable[..., Scripted], content: bytes) -> None:
+    """A layer that is shorter or longer than its manifest says is refused."""
+
+    def script(asked: Request) -> Answer:
+        return Answer(200, content) if "/blobs/" in asked.path else good(asked)
+
+    assert failure(scripted(script).reference()).reason == "DigestMismatch"
+
+
+def test_wrong_manifest_for_a_digest(scripted: Callable[..., Scripted]) -> None:
+    """Who asks by digest gets the bytes of that digest or an error."""
+    server = scripted(good)
+    assert failure(server.reference(f"team/plugin@sha256:{'0' * 64}")).reason == "DigestMismatch"
+
+
+def test_manifest_changed_on_the_way(scripted: Callable[..., Scripted]) -> None:
+    """A tag's manifest is compared with the digest that the registry announces for it."""
+
+    def script(asked: Request) -> Answer:
+        said = good(asked)
+        said.headers["Docker-Content-Digest"] = f"sha256:{'0' * 64}"
+        return said
+
+    assert failure(scripted(script).reference()).reason == "DigestMismatch"
+
+
+def test_endless_bodies(scripted: Callable[..., Scripted]) -> None:
+    """A manifest or a layer that never ends is cut off at its cap."""
+
+    def endless_manifest(asked: Request) -> Answer:
+        return Answer(200, b" " * (artifact.MAX_MANIFEST_BYTES + 1000), length=-1)
+
+    def endless_layer(asked: Request) -> Answer:
+        return Answer(200, bytes(1 << 20), length=-1) if "/blobs/" in asked.path else good(asked)
+
+    assert failure(scripted(endless_manifest).reference()).reason == "ArtifactTooLarge"
+    assert failure(scripted(endless_layer).reference()).reason == "DigestMismatch"
+
+
+@pytest.mark.parametrize("part", ["/manifests/", "/blobs/"])
+def test_truncated_bodies(scripted: Callable[..., Scripted], part: str) -> None:
+    """A body that breaks off is the world's fault, not the artifact's: tried again later."""
+
+    def script(asked: Request) -> Answer:
+        said = good(asked)
+        return Answer(200, said.body[:50], said.headers, length=len(said.body)) if part in asked.path else said
+
+    error = failure(scripted(script).reference())
+    assert (type(error), error.reason) == (Transient, "RegistryUnavailable")
+
+
+def test_a_registry_that_accepts_and_says_nothing() -> None:
+    """A hanging registry costs one deadline and no more."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        error = failure(artifact.parse(f"127.0.0.1:{silent.getsockname()[1]}/team/plugin:1"), quick(1.0))
+        assert time.monotonic() - began < 4
+    assert (type(error), error.reason) == (Transient, "RegistryUnavailable")
+
+
+@pytest.mark.parametrize("part", ["/manifests/", "/blobs/"])
+def test_a_registry_that_drips(scripted: Callable[..., Scripted], part: str) -> None:
+    """A body that comes byte by byte ends at the deadline, though no single wait is long."""
+
+    def script(asked: Request) -> Answer:
+        said = good(asked)
+        said.pace = 0.2 if part in asked.path else 0.0
+        return said
+
+    began = time.monotonic()
+    error = failure(scripted(script).reference(), quick(1.0))
+    assert time.monotonic() - began < 4
+    assert (type(error), error.reason) == (Transient, "RegistryUnavailable")
+    assert "within 1 seconds" in error.message
+
+
+def test_headers_that_drip() -> None:
+    """Headers that come byte by byte end at the deadline, too, where no timeout of the HTTP library would."""
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            with contextlib.suppress(OSError):
+                connection, _ = server.accept()
+                with connection:
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+                    while not stop.wait(0.1):
+                        connection.sendall(b"a")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        began = time.monotonic()
+        try:
+            error = failure(artifact.parse(f"127.0.0.1:{server.getsockname()[1]}/team/plugin:1"), quick(1.0))
+        finally:
+            stop.set()
+            thread.join(5)
+        assert time.monotonic() - began < 5
+    assert error.reason == "RegistryUnavailable"
+
+
+def test_nobody_listens() -> None:
+    """A registry that is down is tried again later."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    error = failure(artifact.parse(f"127.0.0.1:{port}/team/plugin:1"))
+    assert (type(error), error.reason) == (Transient, "RegistryUnavailable")
+    assert "refused" in error.message
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_busy_registry_is_asked_again(scripted: Callable[..., Scripted], status: int) -> None:
+    """One bad answer of the passing kind does not fail a fetch."""
+
+    def script(asked: Request) -> Answer:
+        return Answer(status) if len(server.seen) == 1 else good(asked)
+
+    server = scripted(script)
+    assert registry.pull(server.reference(), OPEN).wasm == WASM
+
+
+def test_a_throttling_registry_is_believed(scripted: Callable[..., Scripted]) -> None:
+    """Who is told to come back in an hour does not wait within the call, and passes the hour on."""
+    server = scripted(lambda _: Answer(429, b"", {"Retry-After": "3600"}))
+    began = time.monotonic()
+    error = failure(server.reference())
+    assert time.monotonic() - began < 2
+    assert isinstance(error, Transient)
+    assert error.retry_after == 3600
+    assert len(server.seen) == 1
+
+
+def test_a_bad_request_is_not_repeated(scripted: Callable[..., Scripted]) -> None:
+    """What will not heal is asked once, and the registry's own words are passed on."""
+    said = json.dumps({"errors": [{"code": "UNSUPPORTED", "message": "no such\nthing"}]}).encode()
+    server = scripted(lambda _: Answer(400, said))
+    error = failure(server.reference())
+    assert (type(error), error.reason) == (Refused, "RegistryRefused")
+    assert "400: UNSUPPORTED: no such thing" in error.message
+    assert len(server.seen) == 1
+
+
+def test_redirect_within_the_registry(scripted: Callable[..., Scripted]) -> None:
+    """A redirect on the registry's own host is followed, credentials and all."""
+
+    def script(asked: Request) -> Answer:
+        if "Authorization" not in asked.headers:
+            return Answer(401, b"", {"WWW-Authenticate": f'Basic realm="{REALM}"'})
+        if "/blobs/" in asked.path and "moved" not in asked.path:
+            return Answer(307, b"", {"Location": "/moved" + asked.path})
+        return good(asked)
+
+    server = scripted(script)
+    assert registry.pull(server.reference(), as_tester(server.host)).wasm == WASM
+
+
+def test_redirect_to_another_host_shows_no_credentials(scripted: Callable[..., Scripted]) -> None:
+    """A blob store that a registry redirects to never sees the registry's credentials."""
+    store = scripted(good)
+
+    def script(asked: Request) -> Answer:
+        if "Authorization" not in asked.headers:
+            return Answer(401, b"", {"WWW-Authenticate": f'Basic realm="{REALM}"'})
+        if "/blobs/" in asked.path:
+            return Answer(307, b"", {"Location": f"http://{store.host}{asked.path}"})
+        return good(asked)
+
+    server = scripted(script)
+    assert registry.pull(server.reference(), as_tester(server.host)).wasm == WASM
+    assert store.seen
+    assert all("Authorization" not in one.headers for one in store.seen)
+
+
+@pytest.mark.parametrize(
+    "target", ["http://169.254.169.254/latest/meta-data", "http://localhost:1/x", "http://10.1.2.3/", "file:///etc/x"]
+)
+def test_redirect_into_the_private_network(scripted: Callable[..., Scripted], target: str) -> None:
+    """A registry cannot send the operator to the cloud's metadata or to its neighbours."""
+    server = scripted(lambda _: Answer(307, b"", {"Location": target}))
+    assert failure(server.reference()).reason == "RegistryRedirectRefused"
+
+
+def test_redirect_for_ever(scripted: Callable[..., Scripted]) -> None:
+    """A redirect in a circle ends."""
+    server = scripted(lambda asked: Answer(302, b"", {"Location": asked.path}))
+    assert failure(server.reference()).reason == "RegistryRedirectRefused"
+    assert len(server.seen) < 10
+
+
+@pytest.mark.parametrize(
+    "realm", ["http://169.254.169.254/token", "http://localhost:9/token", "http://127.0.0.1:9/t", "token", "file:///t"]
+)
+def test_evil_realms(scripted: Callable[..., Scripted], realm: str) -> None:
+    """Credentials are not taken to a realm on this machine, in a private network or of another scheme."""
+    server = scripted(lambda _: Answer(401, b"", {"WWW-Authenticate": f'Bearer realm="{realm}",service="x"'}))
+    assert failure(server.reference(), as_tester(server.host)).reason == "RegistryChallengeRefused"
+
+
+@dataclass
+class Tokens:
+    """A registry with a token service of its own, which gives each token to one scope and one use count."""
+
+    uses: int = 1000
+    issued: list[Request] = field(default_factory=list)
+    served: dict[str, int] = field(default_factory=dict)
+    host: str = ""
+
+    def __call__(self, asked: Request) -> Answer:
+        if asked.path.startswith("/token"):
+            return self.issue(asked)
+        token = asked.headers.get("Authorization", "").removeprefix("Bearer ")
+        action = "pull" if asked.method in ("GET", "HEAD") else "pull,push"
+        self.served[token] = self.served.get(token, 0) + 1
+        if token.split("-")[0] != action or self.served[token] > self.uses:
+            scope = f"repository:team/plugin:{action}"
+            header = f'Bearer realm="http://{self.host}/token",service="tests",scope="{scope}"'
+            return Answer(401, b"", {"WWW-Authenticate": header})
+        if asked.method == "HEAD":
+            return Answer(404)
+        if asked.method == "POST":
+            return Answer(202, b"", {"Location": "/v2/team/plugin/blobs/uploads/1"})
+        return Answer(201) if asked.method == "PUT" else good(asked)
+
+    def issue(self, asked: Request) -> Answer:
+        self.issued.append(asked)
+        action = "pull,push" if "push" in asked.path + asked.body.decode() else "pull"
+        return Answer(200, json.dumps({"token": f"{action}-{len(self.issued)}"}).encode())
+
+
+def with_tokens(scripted: Callable[..., Scripted], tokens: Tokens) -> Scripted:
+    server = scripted(tokens)
+    tokens.host = server.host
+    return server
+
+
+def on_loopback(access: Access) -> Access:
+    """The token service of these tests has a loopback address."""
+    return Access(True, access.dockerconfigjson, access.deadline_seconds, access.max_bytes, True)
+
+
+def test_tokens_by_credentials(scripted: Callable[..., Scripted]) -> None:
+    """A bearer challenge is answered with a token that was asked for with the credentials, once for all reads."""
+    tokens = Tokens()
+    server = with_tokens(scripted, tokens)
+    assert registry.pull(server.reference(), on_loopback(as_tester(server.host))).wasm == WASM
+    assert len(tokens.issued) == 1
+    assert "scope=repository%3Ateam%2Fplugin%3Apull" in tokens.issued[0].path
+    assert "service=tests" in tokens.issued[0].path
+    basic = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    assert tokens.issued[0].headers["Authorization"] == f"Basic {basic}"
+
+
+def test_anonymous_tokens(scripted: Callable[..., Scripted]) -> None:
+    """Without credentials a token is asked for without them, as public registries want."""
+    tokens = Tokens()
+    server = with_tokens(scripted, tokens)
+    assert registry.pull(server.reference(), on_loopback(OPEN)).wasm == WASM
+    assert "Authorization" not in tokens.issued[0].headers
+
+
+def test_tokens_by_identity_token(scripted: Callable[..., Scripted]) -> None:
+    """An identity token is exchanged by POST, not sent as a password."""
+    tokens = Tokens()
+    server = with_tokens(scripted, tokens)
+    access = Access(dockerconfigjson=secret(server.host, identitytoken="opaque"))
+    assert registry.pull(server.reference(), on_loopback(access)).wasm == WASM
+    assert tokens.issued[0].method == "POST"
+    assert b"refresh_token=opaque" in tokens.issued[0].body
+    assert "Authorization" not in tokens.issued[0].headers
+
+
+def test_an_expired_token_is_replaced(scripted: Callable[..., Scripted]) -> None:
+    """A token that is no longer accepted is replaced by a new one, within the call."""
+    tokens = Tokens(uses=1)
+    server = with_tokens(scripted, tokens)
+    assert registry.pull(server.reference(), on_loopback(OPEN)).wasm == WASM
+    assert len(tokens.issued) == 2
+
+
+def test_a_token_for_reading_is_not_used_for_writing(scripted: Callable[..., Scripted], file: Path) -> None:
+    """Pushing asks for a token with the right to push, besides the one for reading."""
+    tokens = Tokens()
+    server = with_tokens(scripted, tokens)
+    registry.push(server.reference(), file, on_loopback(as_tester(server.host)))
+    assert len(tokens.issued) == 2
+
+
+def test_a_token_service_that_says_no(scripted: Callable[..., Scripted]) -> None:
+    """A refusing token service is a refusal of the credentials; nothing is repeated."""
+
+    def script(asked: Request) -> Answer:
+        if asked.path.startswith("/token"):
+            return Answer(403)
+        return Answer(401, b"", {"WWW-Authenticate": f'Bearer realm="http://{server.host}/token"'})
+
+    server = scripted(script)
+    error = failure(server.reference(), on_loopback(as_tester(server.host)))
+    assert error.reason == "AuthenticationFailed"
+    assert len(server.seen) == 2
+
+
+def test_an_untrusted_certificate(scripted: Callable[..., Scripted]) -> None:
+    """A certificate that nobody trusts is refused, not retried, and nothing is sent over it."""
+    server = scripted(good, tls=SELF_SIGNED)
+    error = failure(server.reference(), Access(dockerconfigjson=secret(server.host), deadline_seconds=20))
+    assert (type(error), error.reason) == (Refused, "RegistryTLS")
+    assert "self-signed" in error.message or "self signed" in error.message
+    assert not server.seen
+
+
+def test_a_trusted_certificate(scripted: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An authority that is named in the environment, as containers do, is trusted; the deadline holds over TLS, too."""
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(SELF_SIGNED))
+
+    def script(asked: Request) -> Answer:
+        said = good(asked)
+        said.pace = 0.2 if "slow" in asked.path else 0.0
+        return said
+
+    server = scripted(script, tls=SELF_SIGNED)
+    assert registry.pull(server.reference(), Access(deadline_seconds=20)).wasm == WASM
+    began = time.monotonic()
+    assert failure(server.reference("slow:1"), Access(deadline_seconds=1)).reason == "RegistryUnavailable"
+    assert time.monotonic() - began < 4
+
+
+def test_a_secret_is_in_no_text() -> None:
+    """An Access may be logged: its repr and its fingerprint hide the secret; another secret has another fingerprint."""
+    access = Access(dockerconfigjson=b"hush")
+    assert "hush" not in repr(access)
+    assert access.fingerprint != Access().fingerprint
+
+
+# --- the command ---
+
+
+@pytest.fixture
+def no_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "no-docker"))
+
+
+@pytest.mark.usefixtures("no_docker")
+def test_push_command(plain: Real, file: Path) -> None:
+    """The command prints the reference to put into a release: by digest."""
+    result = CliRunner().invoke(push_command.command, [str(file), f"{plain.host}/cli:1", "--insecure"])
+    assert result.exit_code == 0, result.output
+    pinned = artifact.parse(result.stdout.strip())
+    assert registry.fetch(pinned, OPEN).digest == pinned.digest
+    as_json = CliRunner().invoke(push_command.command, [str(file), f"{plain.host}/cli:1", "--insecure", "-o", "json"])
+    assert json.loads(as_json.stdout)["reference"] == str(pinned)
+    assert json.loads(as_json.stdout)["abi"] == "0_2_1"
+
+
+@pytest.mark.usefixtures("no_docker")
+def test_push_command_refuses_what_is_no_module(plain: Real, tmp_path: Path) -> None:
+    """A file that is not a module is not pushed."""
+    text = tmp_path / "plugin.wasm"
+    text.write_bytes(made.text_file())
+    result = CliRunner().invoke(push_command.command, [str(text), f"{plain.host}/cli:text", "--insecure"])
+    assert result.exit_code == 1
+    assert "NotWasm" in result.stderr
+    assert failure(plain.reference("cli:text")).reason == "ManifestNotFound"
+
+
+@pytest.mark.usefixtures("no_docker")
+def test_push_command_warns_of_an_unknown_abi(plain: Real, tmp_path: Path) -> None:
+    """What every gateway would refuse is pushed with a warning."""
+    odd = tmp_path / "plugin.wasm"
+    odd.write_bytes(made.unknown_abi())
+    result = CliRunner().invoke(push_command.command, [str(odd), f"{plain.host}/cli:odd", "--insecure"])
+    assert result.exit_code == 0
+    assert "UnknownABI" in result.stderr
+
+
+def test_push_command_takes_docker_credentials(
+    private: Real, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person's docker login is used, from where docker keeps it or from a file that is named."""
+    (tmp_path / "config.json").write_bytes(secret(private.host))
+    arguments = [str(file), f"{private.host}/cli:1", "--insecure"]
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "none"))
+    refused = CliRunner().invoke(push_command.command, arguments)
+    assert (refused.exit_code, "docker login" in refused.stderr) == (1, True)
+    named = CliRunner().invoke(push_command.command, [*arguments, "--docker-config", str(tmp_path / "config.json")])
+    assert named.exit_code == 0, named.output
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    assert CliRunner().invoke(push_command.command, arguments).exit_code == 0
