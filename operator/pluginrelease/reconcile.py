@@ -11,7 +11,7 @@ import base64
 import binascii
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -34,6 +34,9 @@ from pluginrelease.settings import Settings
 JSON = dict[str, Any]
 
 log = structlog.get_logger(__name__)
+
+# the fields that a baseline has in the program and in the API alike
+COUNTERS = ("config_reload", "config_fail", "update_rejected", "vm_created", "vm_reloads", "named", "digest_hex")
 
 
 def utc_now() -> datetime:
@@ -383,7 +386,7 @@ class Pass:
             self.world.cluster,
             selected,
             wanted,
-            since=since,
+            since=self.log_since(observation, selected),
             deadline_seconds=self.world.settings.look_deadline,
             settings=self.world.reach,
         )
@@ -398,6 +401,13 @@ class Pass:
         self.keep(observation, judged)
         if judged.state is not verdict.State.PENDING:
             await self.put_loggers_back()
+
+    def log_since(self, observation: api.Observation, selected: Collection[PodRef]) -> datetime:
+        """From where to read the logs: from the write on, until every pod was seen; then only what is new."""
+        since = moment(observation.since)
+        if {pod.uid for pod in selected} <= {one.uid for one in observation.verified}:
+            return max(since, self.world.now() - timedelta(seconds=2 * self.world.settings.resync))
+        return since
 
     def keep(self, observation: api.Observation, judged: Verdict) -> None:
         """The verdict, and which pods need no new proof at the next look."""
@@ -514,23 +524,15 @@ def wrong_secret(release: api.Release, what: str) -> Refused:
 
 def noted(baseline: Baseline) -> api.PodBaseline:
     """A baseline as status keeps it."""
-    return api.PodBaseline(
-        uid=baseline.incarnation.uid,
-        started_at=precise(baseline.incarnation.started_at),
-        config_reload=baseline.config_reload,
-        config_fail=baseline.config_fail,
-        update_rejected=baseline.update_rejected,
-    )
+    run = baseline.incarnation
+    counters = {name: getattr(baseline, name) for name in COUNTERS}
+    return api.PodBaseline(uid=run.uid, started_at=precise(run.started_at), **counters)
 
 
 def remembered(kept: api.PodBaseline) -> Baseline:
     """A baseline as status gives it back."""
-    return Baseline(
-        incarnation=Incarnation(kept.uid, moment(kept.started_at)),
-        config_reload=kept.config_reload,
-        config_fail=kept.config_fail,
-        update_rejected=kept.update_rejected,
-    )
+    counters = {name: getattr(kept, name) for name in COUNTERS}
+    return Baseline(incarnation=Incarnation(kept.uid, moment(kept.started_at)), **counters)
 
 
 def precise(when: datetime) -> str:

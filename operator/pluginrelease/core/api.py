@@ -347,6 +347,12 @@ class PodBaseline(Model):
     config_reload: int | None = None
     config_fail: int | None = None
     update_rejected: int | None = None
+    vm_created: int | None = None
+    vm_reloads: int | None = None
+    named: bool | None = Field(default=None, description="Whether Envoy had statistics of the plugin's own name.")
+    digest_hex: Annotated[str, Field(max_length=64)] | None = Field(
+        default=None, description="The manifest's digest in the name of the file that the gateway had."
+    )
 
 
 class VerifiedPod(Model):
