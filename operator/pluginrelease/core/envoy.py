@@ -186,7 +186,10 @@ class Incarnation:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What one run of a pod's Envoy showed before the write. What is None was hidden, or not kept."""
+    """What one run of a pod's Envoy showed before the write. What is None was hidden, or not kept.
+
+    The last five serve signs that need no raised logger and no hidden counter; without them there are fewer signs.
+    """
 
     incarnation: Incarnation
     config_reload: int | None
@@ -196,6 +199,7 @@ class Baseline:
     vm_reloads: int | None = None
     named: bool | None = None
     digest_hex: str | None = None
+    others_updated: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -240,6 +244,7 @@ def baseline(sighting: Sighting) -> Baseline | None:
         stats.vm_reloads,
         stats.named,
         digests[0] if digests else None,
+        sighting.others_updated,
     )
 
 

@@ -355,7 +355,7 @@ def _made(case: _Case) -> str | None:
     now, before = case.sighting.stats, case.baseline
     if before is None or before.vm_created is None or now.vm_created is None or not _workers_served(case.sighting):
         return None
-    alone = case.sighting.others_updated is None or not case.since_write(case.sighting.others_updated)
+    alone = case.sighting.others_updated == before.others_updated
     reloaded = now.vm_reloads != before.vm_reloads and before.vm_reloads is not None
     if before.digest_hex == case.wanted.digest_hex or case.sighting.code_shared or not alone or reloaded:
         return None

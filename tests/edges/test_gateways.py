@@ -1,0 +1,302 @@
+"""Gateways are judged by what a real Envoy shows: what it loads, refuses, keeps and hides."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests import wasm_modules as made
+from tests.edges.real_envoy import Channels, Gateway, api_server
+
+from pluginrelease.core import envoy, verdict
+from pluginrelease.core.envoy import Baseline, Incarnation, Kind, PodRef, Sighting, Wanted
+from pluginrelease.core.errors import Transient
+from pluginrelease.core.verdict import State, Verdict
+from pluginrelease.edges import gateways
+
+POD = PodRef("apps", "gateway", "uid-1", ready=True)
+
+
+def variant(text: str) -> bytes:
+    """A plugin that loads, whose bytes differ from others' by a custom section."""
+    return made.plugin() + made.section(0, made.name("variant") + text.encode())
+
+
+@dataclass
+class Scene:
+    """One gateway, and a release that delivers to it as the operator would: look, write, look again."""
+
+    gateway: Gateway
+    channels: Channels
+    wanted: Wanted = field(default_factory=lambda: Wanted("apps", "header", "", {}, "FAIL_CLOSE"))
+    write_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    baselines: tuple[Baseline, ...] = ()
+    verified: frozenset[Incarnation] = frozenset()
+
+    async def see(self) -> Sighting:
+        (seen,) = await gateways.look(self.channels, [POD], self.wanted, since=self.write_at, deadline_seconds=30)
+        return seen
+
+    async def write(self, wasm: bytes, config: dict[str, Any] | None = None, *, delivered: bool = True) -> None:
+        before = envoy.baseline(await self.see())
+        self.baselines = (before,) if before else ()
+        self.verified = frozenset()
+        self.write_at = datetime.now(UTC)
+        digest = self.gateway.deliver("header", wasm, config) if delivered else "0" * 64
+        self.wanted = replace(self.wanted, digest_hex=digest, config=config)
+
+    async def judged(self, *, late: bool = False) -> Verdict:
+        found = verdict.judge(
+            self.wanted,
+            [await self.see()],
+            write_at=self.write_at,
+            baselines=self.baselines,
+            verified=self.verified,
+            deadline_passed=late,
+        )
+        self.verified = found.verified
+        return found
+
+    async def settled(self, *states: State) -> Verdict:
+        """The first verdict in one of these states."""
+        found = await self.judged()
+        for _ in range(600):
+            if found.state in states:
+                return found
+            found = await self.judged()
+        raise AssertionError(f"still {found}")
+
+
+Stage = Callable[..., Awaitable[Scene]]
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    """Makes a gateway that runs the first variant of the plugin, and of other plugins that are named."""
+    async with AsyncExitStack() as stack:
+
+        async def make(*others: str, show_subscriptions: bool = False, concurrency: int = 2) -> Scene:
+            gateway = Gateway(tmp_path, show_subscriptions=show_subscriptions, concurrency=concurrency)
+            gateway.deliver("header", variant("first"))
+            for other in others:
+                gateway.deliver(other, variant(other))
+            gateway.listen("header", *others)
+            stack.push_async_callback(gateway.stop)
+            await gateway.start()
+            channels = await stack.enter_async_context(api_server(gateway=gateway))
+            return Scene(gateway, channels)
+
+        yield make
+
+
+async def test_new_code_is_proved_by_the_vms_made_for_it(stage: Stage) -> None:
+    """On a gateway that shows and logs no more than Istio's default, new code is Loaded by the VMs made for it."""
+    scene = await stage("neighbour")
+    await scene.write(variant("second"))
+    found = await scene.settled(State.LOADED, State.UNHEALTHY)
+    assert (found.state, found.reason) == (State.LOADED, "Loaded")
+    assert "VMs were made" in found.pods[0].message
+
+
+@pytest.mark.parametrize("module", [made.unknown_abi(), made.missing_import()], ids=["abi", "import"])
+async def test_refused_code_is_unhealthy_though_the_dump_shows_it(stage: Stage, module: bytes) -> None:
+    """Envoy shows refused code as current and goes on with the old: Unhealthy, in Envoy's own words."""
+    scene = await stage("neighbour", show_subscriptions=True)
+    await scene.write(module)
+    found = await scene.settled(State.LOADED, State.UNHEALTHY)
+    assert (found.state, found.reason) == (State.UNHEALTHY, "PluginRejected")
+    assert "what ran before goes on running" in found.message
+    assert "Wasm VM failed" in found.message or "missing import" in found.message
+    seen = await scene.see()
+    assert seen.entries[0].digest_hex == scene.wanted.digest_hex
+    assert await scene.gateway.answer() == 200
+
+
+async def test_refused_bytes_that_come_again_are_no_success(stage: Stage) -> None:
+    """Envoy acknowledges refused bytes that come again and runs nothing: without its first refusal it is Unknown."""
+    scene = await stage(show_subscriptions=True)
+    await scene.write(made.unknown_abi())
+    await scene.settled(State.UNHEALTHY)
+    await scene.write(made.unknown_abi())
+    scene.gateway.log.write_text("")
+    assert (await scene.judged()).state is State.PENDING
+    late = await scene.judged(late=True)
+    assert (late.state, late.reason) == (State.UNKNOWN, "NoPositiveSign")
+
+
+async def test_a_neighbours_refusal_is_not_ours(stage: Stage) -> None:
+    """Another plugin's refusal, in the same log and the same listener, does not make ours unhealthy."""
+    scene = await stage("neighbour", show_subscriptions=True)
+    scene.gateway.deliver("neighbour", made.unknown_abi())
+    await scene.write(variant("second"))
+    found = await scene.settled(State.LOADED, State.UNHEALTHY)
+    assert (found.state, found.reason) == (State.LOADED, "Loaded")
+
+
+async def test_a_new_configuration_is_proved_by_the_counter(stage: Stage) -> None:
+    """Where the subscription's counters are visible, config_reload proves a change of configuration alone."""
+    scene = await stage(show_subscriptions=True)
+    await scene.write(variant("first"), {"allow": ["a", 1, True]})
+    found = await scene.settled(State.LOADED, State.UNHEALTHY)
+    assert "config_reload rose from 1 to 2" in found.pods[0].message
+
+
+async def test_a_new_configuration_is_proved_by_the_log(stage: Stage) -> None:
+    """With the filter logger raised before the write, Envoy names the plugin that it has created."""
+    scene = await stage()
+    assert await gateways.read_logging(scene.channels, POD) == "warning"
+    await gateways.set_logging(scene.channels, POD, "debug")
+    await scene.write(variant("first"), {"allow": True})
+    found = await scene.settled(State.LOADED, State.UNHEALTHY)
+    assert "created, warming done" in found.pods[0].message
+    await gateways.set_logging(scene.channels, POD, "warning")
+    assert await gateways.read_logging(scene.channels, POD) == "warning"
+
+
+async def test_a_new_configuration_without_a_sign_is_unknown(stage: Stage) -> None:
+    """Where neither log nor counters tell, a changed configuration is never called Loaded; what to do is said."""
+    scene = await stage()
+    await scene.write(variant("first"), {"allow": True})
+    seen = await scene.see()
+    while seen.entries[0].config != {"allow": True}:
+        seen = await scene.see()
+    assert (await scene.judged()).reason == "AwaitingPositiveSign"
+    late = await scene.judged(late=True)
+    assert (late.state, late.reason) == (State.UNKNOWN, "NoPositiveSign")
+    assert "statsInclusionPrefixes" in late.message
+
+
+async def test_a_pod_that_starts_later_is_proved_by_the_plugins_own_statistics(stage: Stage) -> None:
+    """An Envoy that started after the write makes the plugin's statistics only when it has created the plugin."""
+    scene = await stage("neighbour", concurrency=1)
+    await scene.write(variant("second"))
+    scene.gateway.log.write_text("")
+    await scene.gateway.restart()
+    found = await scene.settled(State.LOADED, State.UNHEALTHY)
+    assert "Envoy made the plugin's statistics" in found.pods[0].message
+
+
+async def test_a_pod_that_starts_with_refused_code_answers_500(stage: Stage) -> None:
+    """An Envoy that starts while the plugin is bad serves without it, by 500: said, and never Loaded."""
+    scene = await stage("neighbour")
+    await scene.write(made.unknown_abi())
+    await scene.settled(State.UNHEALTHY)
+    scene.gateway.log.write_text("")
+    await scene.gateway.restart()
+    found = await scene.settled(State.LOADED, State.UNHEALTHY)
+    assert (found.state, found.reason) == (State.UNHEALTHY, "PluginRejected")
+    assert "answers 500 to every request" in found.message
+    assert await scene.gateway.answer() == 500
+    assert not (await scene.see()).stats.named
+
+
+async def test_what_was_proved_holds_for_that_run_of_envoy_only(stage: Stage) -> None:
+    """A pod that was Loaded stays so without new signs; a restarted Envoy has to prove it anew."""
+    scene = await stage(show_subscriptions=True)
+    await scene.write(variant("first"), {"allow": True})
+    await scene.settled(State.LOADED)
+    before = scene.verified
+    scene.baselines = ()
+    again = await scene.judged()
+    assert again.state is State.LOADED
+    assert "seen running this revision before" in again.pods[0].message
+    await scene.gateway.restart()
+    assert (await scene.settled(State.LOADED)).verified.isdisjoint(before)
+
+
+@pytest.mark.parametrize(
+    ("deny", "reason", "kind"),
+    [(True, "FetchFailed", Kind.RBAC_DENY), (False, "RunningUnprotected", Kind.RBAC_ALLOW)],
+    ids=["deny", "allow"],
+)
+async def test_a_stand_in_is_told_at_once(stage: Stage, deny: bool, reason: str, kind: Kind) -> None:
+    """The RBAC filter that stands in for a module that could not be fetched is Unhealthy before any deadline."""
+    scene = await stage()
+    await scene.write(variant("second"), delivered=False)
+    scene.gateway.stand_in("header", deny=deny)
+    found = await scene.settled(State.LOADED, State.UNHEALTHY)
+    assert (found.state, found.reason) == (State.UNHEALTHY, reason)
+    assert (await scene.see()).entries[0].kind is kind
+    assert await scene.gateway.answer() == (403 if deny else 200)
+
+
+async def test_a_refused_listener_is_told_until_it_is_mended(stage: Stage) -> None:
+    """While our code is refused, every update of its listener is refused too; mended code is Loaded again."""
+    scene = await stage("neighbour", show_subscriptions=True)
+    await scene.write(made.unknown_abi())
+    await scene.settled(State.UNHEALTHY)
+    scene.gateway.listen("header", "neighbour", prefix="changed")
+    seen = await scene.see()
+    while not seen.listener_errors:
+        seen = await scene.see()
+    assert "apps.header" in seen.listener_errors[0].details
+    assert (await scene.judged()).reason == "ListenerRejected"
+    await scene.write(variant("second"))
+    assert (await scene.settled(State.LOADED, State.UNKNOWN)).reason == "Loaded"
+
+
+async def test_a_pod_that_does_not_answer_is_data(stage: Stage) -> None:
+    """A pod that is gone, refuses or hangs is one row, and the others are seen nevertheless."""
+    scene = await stage()
+    pods = [POD, PodRef("apps", "gone", "uid-2", ready=True)]
+    seen = await gateways.look(scene.channels, pods, scene.wanted, since=scene.write_at, deadline_seconds=30)
+    assert seen[0].unreachable is None
+    assert "error forwarding port" in (seen[1].unreachable or "")
+    found = verdict.judge(scene.wanted, seen, write_at=scene.write_at)
+    assert [row.reason for row in found.pods if row.pod.name == "gone"] == ["PodUnreachable"]
+    told = await gateways.versions(scene.channels, pods, deadline_seconds=30)
+    assert (told[0].envoy, told[1].envoy) == ((await scene.see()).envoy_version, None)
+    with pytest.raises(Transient):
+        await gateways.read_logging(scene.channels, pods[1])
+
+
+async def test_every_wait_has_a_deadline(stage: Stage) -> None:
+    """An Envoy that hangs costs its deadline and no more, and says so."""
+    scene = await stage()
+    assert scene.gateway.process is not None
+    scene.gateway.process.send_signal(19)
+    try:
+        (seen,) = await gateways.look(scene.channels, [POD], scene.wanted, since=scene.write_at, deadline_seconds=0.5)
+    finally:
+        scene.gateway.process.send_signal(18)
+    assert seen.unreachable == "no answer within 0.5 s"
+
+
+async def test_answers_have_a_limit(stage: Stage) -> None:
+    """An answer that is longer than the limit is not read to its end."""
+    scene = await stage()
+    small = gateways.Settings(answer_limit_bytes=1000)
+    (seen,) = await gateways.look(
+        scene.channels, [POD], scene.wanted, since=scene.write_at, deadline_seconds=30, settings=small
+    )
+    assert "longer than 1000 bytes" in (seen.unreachable or "")
+
+
+async def test_a_long_log_is_read_in_pages_and_a_gap_is_told(stage: Stage) -> None:
+    """The API server gives a log's first bytes: the newest lines are reached page by page, or a gap is admitted."""
+    scene = await stage()
+    await scene.write(made.unknown_abi())
+    await scene.settled(State.UNHEALTHY)
+    size = scene.gateway.log.stat().st_size
+    whole = gateways.Settings(log_limit_bytes=size + 1)
+    short = gateways.Settings(log_limit_bytes=200, log_pages=2)
+    for settings, truncated in ((whole, False), (short, True)):
+        (seen,) = await gateways.look(
+            scene.channels, [POD], scene.wanted, since=scene.write_at, deadline_seconds=30, settings=settings
+        )
+        assert seen.log.truncated is truncated
+
+
+async def test_what_a_gateway_says_of_itself(stage: Stage) -> None:
+    """Versions, threads and the start of this very Envoy, which is the same at every look."""
+    scene = await stage("neighbour", concurrency=1)
+    first, second = await scene.see(), await scene.see()
+    assert (first.istio_version, first.concurrency, first.unknown) == ("1.31.0", 1, ())
+    assert first.started_at == second.started_at
+    assert (first.stats.vm_active, first.code_files, first.code_shared) == (6, 2, False)
+    assert first.referenced is True
