@@ -14,7 +14,7 @@ import yaml
 from pluginrelease.lab import network
 from pluginrelease.lab.blueprint import API_PORT, Blueprint
 from pluginrelease.lab.kubeapi import ApiError, KubeApi, Object, read_manifests, write_kubeconfig, write_private
-from pluginrelease.lab.processes import Probe, Program
+from pluginrelease.lab.processes import Argv, Probe, Program
 
 ETCD = "http://127.0.0.1:2379"
 KUBELET_PORT = 10247
@@ -42,7 +42,7 @@ def answers(url: str, *, status: int = 200) -> Probe:
 
 def etcd(lab: Blueprint) -> Program:
     """Without fsync: a lab's data need not outlive a power cut."""
-    argv = [
+    argv: Argv = [
         lab.programs["etcd"],
         f"--data-dir={lab.run / 'etcd'}",
         f"--listen-client-urls={ETCD}",
@@ -84,7 +84,7 @@ def _new_elliptic_key() -> str:
 def apiserver(lab: Blueprint) -> Program:
     """RBAC and audit on. It listens on every address, so that its own certificate also says localhost."""
     key = lab.certificates / "service-accounts.key"
-    argv = [
+    argv: Argv = [
         lab.programs["kube-apiserver"],
         f"--etcd-servers={ETCD}",
         f"--cert-dir={lab.certificates}",
@@ -122,7 +122,7 @@ def part_kubeconfig(lab: Blueprint, user: str) -> Path:
 
 def controller_manager(lab: Blueprint) -> Program:
     """So that garbage collection, Deployments, disruption budgets and namespace deletion are real."""
-    argv = [
+    argv: Argv = [
         lab.programs["kube-controller-manager"],
         f"--kubeconfig={part_kubeconfig(lab, 'controllers')}",
         f"--service-account-private-key-file={lab.certificates / 'service-accounts.key'}",
@@ -145,7 +145,7 @@ def kwok(lab: Blueprint) -> Program:
     """Answers for the node and for pods that are only simulated; the lab itself answers for gateway pods."""
     config = lab.run / "kwok.yaml"
     write_private(config, yaml.safe_dump_all(_stages(lab.kwok_sources)))
-    argv = [
+    argv: Argv = [
         lab.programs["kwok"],
         f"--kubeconfig={part_kubeconfig(lab, 'nodes')}",
         f"--config={config}",

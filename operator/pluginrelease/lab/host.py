@@ -12,7 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from pluginrelease.lab.controlplane import GATEWAY_LABEL, GATEWAY_VALUE
 from pluginrelease.lab.errors import LabError
 from pluginrelease.lab.events import Listener, Report
 from pluginrelease.lab.kubeapi import write_kubeconfig
+from pluginrelease.lab.processes import Argv
 
 UP_WITHIN = 300.0
 """Seconds for all parts together, once their programs are there."""
@@ -293,7 +294,7 @@ class Lab:
 
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
         """Run kubectl as admin and return what it prints. Raises LabError with its message when it fails."""
-        argv = [binaries.provide("kubectl"), "--kubeconfig", self.kubeconfig, *arguments]
+        argv: Argv = [binaries.provide("kubectl"), "--kubeconfig", self.kubeconfig, *arguments]
         done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
         if done.returncode != 0:
             raise LabError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
@@ -313,14 +314,14 @@ class Lab:
         ca = self._plan.ca_file.read_bytes()
         return write_kubeconfig(place, server=server, ca=ca, token=token, namespace=namespace)
 
-    def command_inside(self, argv: Sequence[str | os.PathLike[str]], *, parent: int | None = None) -> list[str]:
+    def command_inside(self, argv: Argv, *, parent: int | None = None) -> list[str]:
         """The command line that runs ``argv`` inside the lab's network."""
         own = [f"/proc/{self._guard}/ns/{kind}" for kind in ("user", "net")]
         if os.readlink(own[0]) == os.readlink("/proc/self/ns/user"):
             own = own[1:]
         return namespaces.launcher(argv, namespaces=own, parent=parent)
 
-    def popen(self, argv: Sequence[str | os.PathLike[str]], **options: Any) -> subprocess.Popen[Any]:
+    def popen(self, argv: Argv, **options: Any) -> subprocess.Popen[Any]:
         """Start a program of the host inside the lab's network. It ends with this process and with the lab.
 
         ``options`` are those of `subprocess.Popen`; the process id is the program's own. The thread that calls this

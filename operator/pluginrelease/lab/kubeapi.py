@@ -121,12 +121,17 @@ _CLUSTER_WIDE = {"Namespace", "Node", "CustomResourceDefinition", "ClusterRole",
 def collection_of(manifest: Mapping[str, Any]) -> str:
     """The path of the collection that an object belongs to, by the rules by which kinds are made plural."""
     version, kind = str(manifest["apiVersion"]), str(manifest["kind"])
-    plural = kind.lower()
-    plural = f"{plural[:-1]}ies" if plural.endswith("y") else plural if plural.endswith("s") else f"{plural}s"
+    plural = _plural(kind.lower())
     root = f"/apis/{version}" if "/" in version else f"/api/{version}"
     if kind in _CLUSTER_WIDE:
         return f"{root}/{plural}"
     return f"{root}/namespaces/{manifest['metadata']['namespace']}/{plural}"
+
+
+def _plural(kind: str) -> str:
+    if kind.endswith("s"):
+        return kind
+    return f"{kind[:-1]}ies" if kind[-1] == "y" and kind[-2] not in "aeiou" else f"{kind}s"
 
 
 def path_of(manifest: Mapping[str, Any]) -> str:

@@ -132,6 +132,8 @@ def launch(order: str, argv: Sequence[str]) -> None:
     wanted = json.loads(order)
     for namespace in wanted["namespaces"]:
         join(namespace)
+        if isinstance(namespace, int):
+            os.close(namespace)
     if wanted["bound"]:
         unshare(NEW_MOUNTS)
         keep_mounts_private()

@@ -19,6 +19,7 @@ POLL_EVERY = 0.05
 LAST_LINES = 15
 _TAIL_BYTES = 16 * 1024
 
+Argv = Sequence[str | os.PathLike[str]]
 Probe = Callable[[], Awaitable[bool]]
 
 
@@ -27,7 +28,7 @@ class Program:
     """What to run. ``ready`` answers whether it does its work yet; None means that starting it is enough."""
 
     name: str
-    argv: Sequence[str | Path]
+    argv: Argv
     log: Path
     ready: Probe | None = None
     env: Mapping[str, str] = field(default_factory=dict)
@@ -67,8 +68,8 @@ class Part:
         return time.monotonic() - self.started
 
     async def _poll(self) -> None:
-        while self.program.ready is not None and not await self.program.ready():  # noqa: ASYNC110 - health can only be asked for
-            await asyncio.sleep(POLL_EVERY)
+        if self.program.ready is not None:
+            await until(self.program.ready)
 
     def obituary(self) -> str:
         """One sentence with the exit status, then the last lines of the log."""
@@ -84,12 +85,18 @@ class Part:
             os.killpg(self.pid, number)
 
 
+async def until(probe: Probe) -> None:
+    """Ask ``probe`` until it says yes. The caller sets a deadline."""
+    while not await probe():  # noqa: ASYNC110 - another program's health can only be asked for
+        await asyncio.sleep(POLL_EVERY)
+
+
 async def start(program: Program) -> Part:
     """Start ``program`` in a session of its own with its output appended to its log."""
     program.log.parent.mkdir(parents=True, exist_ok=True)
     with program.log.open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            *map(os.fspath, program.argv),
+            *program.argv,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import yaml
 
 from pluginrelease.lab import network
 from pluginrelease.lab.blueprint import PRIVATE_REGISTRY_PORT, PRIVATE_USER, REGISTRY_PORT, Blueprint
 from pluginrelease.lab.controlplane import answers
 from pluginrelease.lab.kubeapi import write_private
-from pluginrelease.lab.processes import Probe, Program
+from pluginrelease.lab.processes import Argv, Probe, Program
 
 PRIVATE_PASSWORD = "lab-password"  # noqa: S105 - the registry exists inside a lab only, and ends with it
 _PRIVATE_PASSWORD_HASH = "$2a$05$S91tG/pyL09/yzzt/kancOHwdng41vl7sFK3TpgRbYommpPF1s52S"  # noqa: S105 - of the above; the registry reads bcrypt only
@@ -30,7 +32,7 @@ def private_registry(lab: Blueprint) -> Program:
     return _registry(lab, "private-registry", PRIVATE_REGISTRY_PORT, auth, probe)
 
 
-def _registry(lab: Blueprint, name: str, port: int, extra: dict[str, object], probe: Probe) -> Program:
+def _registry(lab: Blueprint, name: str, port: int, extra: Mapping[str, object], probe: Probe) -> Program:
     config = lab.run / f"{name}.yaml"
     content = {
         "version": 0.1,
@@ -44,5 +46,5 @@ def _registry(lab: Blueprint, name: str, port: int, extra: dict[str, object], pr
         **extra,
     }
     write_private(config, yaml.safe_dump(content))
-    argv = [lab.programs["registry"], "serve", config]
+    argv: Argv = [lab.programs["registry"], "serve", config]
     return Program(name, argv, lab.log(name), probe, env={"OTEL_TRACES_EXPORTER": "none"})

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+import struct
 from collections.abc import Awaitable, Callable
 
 from pluginrelease.lab import network
@@ -40,9 +41,13 @@ class Relay:
             task.add_done_callback(self._carried.discard)
 
     async def _serve(self, client: socket.socket) -> None:
-        with client, contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(_CONNECT_TIMEOUT):
-                target = await self._connect()
+        with client, contextlib.suppress(OSError):
+            try:
+                async with asyncio.timeout(_CONNECT_TIMEOUT):
+                    target = await self._connect()
+            except (OSError, TimeoutError):
+                _refuse(client)
+                return
             with target:
                 await carry(client, target)
 
@@ -51,6 +56,11 @@ class Relay:
         for task in list(self._carried):
             task.cancel()
         self._listener.close()
+
+
+def _refuse(client: socket.socket) -> None:
+    """Reset the connection, so that the client sees an error and not an empty answer."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 async def carry(one: socket.socket, other: socket.socket) -> None:

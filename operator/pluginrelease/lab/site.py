@@ -3,47 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import time
 import traceback
 from collections.abc import Awaitable, Coroutine
 from typing import Any
 
-from pluginrelease.lab import controlplane, network, registries, relay
+from pluginrelease.lab import controlplane, gateways, istio, network, registries, relay
 from pluginrelease.lab.blueprint import API_PORT, PRIVATE_REGISTRY_PORT, REGISTRY_PORT, Blueprint
 from pluginrelease.lab.errors import LabError
 from pluginrelease.lab.events import Teller
-from pluginrelease.lab.kubeapi import KubeApi, write_private
+from pluginrelease.lab.gateways import Gateways
+from pluginrelease.lab.journal import Journal
+from pluginrelease.lab.kubeapi import KubeApi
 from pluginrelease.lab.processes import READY_WITHIN, Program, start
-
-
-class Journal:
-    """What is said about each part: a line for the person who waits, and the file that `lab status` reads."""
-
-    def __init__(self, lab: Blueprint, teller: Teller) -> None:
-        self._lab = lab
-        self._teller = teller
-        self._began = time.monotonic()
-        self._parts: dict[str, dict[str, str]] = {}
-        self._phase = "starting"
-
-    def note(self, part: str, state: str, text: str) -> None:
-        """``state`` is starting, ready, ended or gone; ``gone`` is for what was meant to go."""
-        self._parts[part] = {"state": state, "text": text}
-        if state == "gone":
-            del self._parts[part]
-        self._teller.line(f"{time.monotonic() - self._began:5.1f}s  {part:<24} {text}")
-        self._write()
-
-    def enter(self, phase: str) -> None:
-        """``phase`` is ready or failed."""
-        self._phase = phase
-        self._write()
-
-    def _write(self) -> None:
-        content = {"phase": self._phase, "parts": self._parts}
-        write_private(self._lab.state / "status.json", json.dumps(content, indent=1))
 
 
 async def keep(lab: Blueprint, listeners: dict[str, socket.socket], teller: Teller) -> None:
@@ -83,7 +56,8 @@ class Site:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.run(registries.open_registry(self.lab)))
             group.create_task(self.run(registries.private_registry(self.lab)))
-            group.create_task(self._control_plane())
+            group.create_task(self.run(istio.upstream(self.lab)))
+            group.create_task(self._cluster())
 
     async def _open_ways_in(self, listeners: dict[str, socket.socket]) -> None:
         for name, port in (
@@ -94,19 +68,32 @@ class Site:
             relay.Relay(listeners[name], relay.to(network.ADDRESS, port))
         await relay.serve_proxy(listeners["proxy"])
 
-    async def _control_plane(self) -> None:
+    async def _cluster(self) -> None:
         await self.run(controlplane.etcd(self.lab))
         await self.run(controlplane.apiserver(self.lab))
         controlplane.write_kubeconfigs(self.lab)
-        async with KubeApi(self.lab.api_inside, self.lab.tokens.lab, self.lab.ca_file) as api:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self.run(controlplane.controller_manager(self.lab)))
-                group.create_task(self._nodes(api))
+        api = self.api = KubeApi(self.lab.api_inside, self.lab.tokens.lab, self.lab.ca_file)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.run(controlplane.controller_manager(self.lab)))
+            group.create_task(self._node(api))
+            group.create_task(self._mesh(api))
+            group.create_task(self.step("gateways", gateways.install(self.lab, api)))
+        await self._gateways(api)
 
-    async def _nodes(self, api: KubeApi) -> None:
+    async def _node(self, api: KubeApi) -> None:
         await self.step("kwok", controlplane.install_kwok_kinds(self.lab, api))
         await self.run(controlplane.kwok(self.lab))
         await self.step("node", controlplane.make_node(api), f"{controlplane.NODE} is ready")
+
+    async def _mesh(self, api: KubeApi) -> None:
+        await self.step("istio kinds", istio.install_kinds(self.lab, api), "known to the API server")
+        await self.run(istio.istiod(self.lab))
+
+    async def _gateways(self, api: KubeApi) -> None:
+        watched = Gateways(self.lab, api, self.journal)
+        self._later(watched.keep())
+        wanted = watched.wait_until_serving(gateways.NAMESPACE, self.lab.gateways)
+        await self.step("gateways", wanted, "every one answers a request")
 
     async def run(self, program: Program) -> None:
         """Start a program, wait until it is ready, and watch it from then on. Raises LabError."""
