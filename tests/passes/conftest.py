@@ -1,0 +1,48 @@
+"""One operator on the session's lab, as the chart's ServiceAccount; each test leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pluginrelease.edges import builder
+from pluginrelease.lab import Lab, operator
+from tests.passes.world import Operator, World
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def running_operator(lab: Lab) -> Iterator[Operator]:
+    """Started once; at the end, the API server must have refused it nothing."""
+    operator.install(lab)
+    running = Operator(lab, lab.log("operator"))
+    running.start()
+    yield running
+    running.stop()
+    assert operator.forbidden(lab) == [], "the chart's RBAC lacks something that the operator asked for"
+
+
+@pytest.fixture
+def world(lab: Lab, running_operator: Operator) -> Iterator[World]:
+    """The lab with its operator; what the test applied is deleted when it ends."""
+    one = World(lab, running_operator)
+    yield one
+    one.clean_up()
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Builds a plugin of examples/ or tests/fixtures/plugins once in a session."""
+    folder, done = tmp_path_factory.mktemp("plugins"), dict[str, Path]()
+
+    def build(name: str) -> Path:
+        if name not in done:
+            [source] = [it for it in (ROOT / "examples" / name, ROOT / "tests/fixtures/plugins" / name) if it.exists()]
+            done[name] = folder / f"{name}.wasm"
+            builder.compile_go(source, done[name], deadline=300)
+        return done[name]
+
+    return build
