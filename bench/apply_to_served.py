@@ -1,0 +1,168 @@
+"""From apply to served: a PluginRelease against the same change as a bare WasmPlugin.
+
+Both ways are applied by kubectl, one after the other in the same lab, with new bytes of the same size each time, so
+that nothing that was pulled, compiled or inspected before is of use. The clock runs from the start of kubectl until
+every gateway pod has answered a request with the new version. Each turn is a first release and then a change of it;
+afterwards the object is deleted, and the next turn begins when no gateway runs the plugin any more. The order of the
+two ways changes from turn to turn. A first turn of both is not counted.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.figures import Figure
+from pluginrelease.core import artifact
+from pluginrelease.edges import registry
+from pluginrelease.lab import Lab
+
+NAMESPACE = "istio-ingress"
+LABELS = {"istio": "ingressgateway"}
+NAME = "bench"
+HEADER = "x-plugin-version"
+STAMP = b"version-stamp:"
+STAMP_DIGITS = 16
+SERVED_WITHIN = 120.0
+LOOK_EVERY = 0.05
+SETTLE = 2.0  # seconds of quiet before the clock starts, the same for both ways
+
+Manifest = dict[str, Any]
+Report = Callable[[str], None]
+
+
+def plugin_release(image: str) -> Manifest:
+    """Our way. The lab's registry speaks plain http."""
+    return {
+        "apiVersion": "pluginrelease.io/v1alpha1",
+        "kind": "PluginRelease",
+        "metadata": {"name": NAME, "namespace": NAMESPACE},
+        "spec": {
+            "artifact": {"image": {"ref": image, "insecure": True}},
+            "gateway": {"provider": "Istio", "namespace": NAMESPACE, "selector": {"matchLabels": LABELS}},
+            "plugin": {"phase": "AUTHN", "failStrategy": "FAIL_CLOSE"},
+        },
+    }
+
+
+def wasm_plugin(image: str) -> Manifest:
+    """The other way: what a user writes today, with the tag."""
+    return {
+        "apiVersion": "extensions.istio.io/v1alpha1",
+        "kind": "WasmPlugin",
+        "metadata": {"name": f"{NAME}-bare", "namespace": NAMESPACE},
+        "spec": {
+            "url": f"oci://{image}",
+            "phase": "AUTHN",
+            "failStrategy": "FAIL_CLOSE",
+            "selector": {"matchLabels": LABELS},
+        },
+    }
+
+
+WAYS: Mapping[str, Callable[[str], Manifest]] = {"ours": plugin_release, "other": wasm_plugin}
+
+
+@dataclass
+class Bench:
+    """The lab, its gateways' addresses, the module to make new versions of, and what was measured so far."""
+
+    lab: Lab
+    module: bytes
+    workplace: Path
+    report: Report
+    gateways: Sequence[str] = ()
+    versions: int = 0
+    first: dict[str, list[float]] = field(default_factory=lambda: {way: [] for way in WAYS})
+    change: dict[str, list[float]] = field(default_factory=lambda: {way: [] for way in WAYS})
+    ready: list[float] = field(default_factory=list)
+
+    def run(self, turns: int) -> list[Figure]:
+        """Measure ``turns`` turns of both ways after one that is not counted."""
+        self.gateways = self._addresses()
+        for turn in range(turns + 1):
+            for way in sorted(WAYS, reverse=turn % 2 == 1):
+                self._turn(way, counted=turn > 0)
+        return [
+            Figure("apply-to-served", tuple(self.change["ours"]), tuple(self.change["other"])),
+            Figure("first-apply-to-served", tuple(self.first["ours"]), tuple(self.first["other"])),
+        ]
+
+    def _turn(self, way: str, *, counted: bool) -> None:
+        times = [self._served(way), self._served(way)]
+        self._take_away(way)
+        words = f"{way:5}  first {times[0]:5.2f} s  change {times[1]:5.2f} s"
+        self.report(words if counted else f"{words}  (not counted)")
+        if counted:
+            self.first[way].append(times[0])
+            self.change[way].append(times[1])
+
+    def _served(self, way: str) -> float:
+        """Seconds from apply until every gateway answers with a new version."""
+        version, image = self._new_version()
+        manifest = json.dumps(WAYS[way](image))
+        time.sleep(SETTLE)
+        began = time.monotonic()
+        self.lab.kubectl("apply", "-f", "-", stdin=manifest)
+        self._await_answers(version)
+        served = time.monotonic() - began
+        if way == "ours":
+            self._await_ready()
+            self.ready.append(time.monotonic() - began)
+        return served
+
+    def _new_version(self) -> tuple[str, str]:
+        """A module that was never seen before, pushed: (what it answers with, its image as gateways name it)."""
+        self.versions += 1
+        version = f"{self.versions:0{STAMP_DIGITS}x}"
+        file = self.workplace / "plugin.wasm"
+        file.write_bytes(stamped(self.module, version))
+        name = f"bench/versioned:{version}"
+        place = artifact.parse(f"{self.lab.registry_host}/{name}")
+        registry.push(place, file, registry.Access(insecure=True))
+        return version, f"{self.lab.registry}/{name}"
+
+    def _await_answers(self, version: str | None) -> None:
+        """Until every gateway answers 200 with this version in the header (None: without the header)."""
+        until = time.monotonic() + SERVED_WITHIN
+        waiting = list(self.gateways)
+        while waiting:
+            waiting = [address for address in waiting if self._version(address) != (200, version)]
+            if time.monotonic() > until:
+                seen = {address: self._version(address) for address in waiting}
+                raise TimeoutError(f"version {version} was not served within {SERVED_WITHIN:.0f} s, but {seen}")
+            if waiting:
+                time.sleep(LOOK_EVERY)
+
+    def _version(self, address: str) -> tuple[int, str | None]:
+        try:
+            answer = self.lab.request(address, 8080, "/")
+        except OSError:
+            return 0, None
+        return answer.status, answer.headers.get(HEADER)
+
+    def _await_ready(self) -> None:
+        """Our release's own verdict, so that its looking at the gateways does not run into the next measurement."""
+        self.lab.kubectl(
+            "wait", "pluginrelease", NAME, "-n", NAMESPACE, "--for=condition=Ready", "--timeout=120s", timeout=130
+        )
+
+    def _take_away(self, way: str) -> None:
+        manifest = json.dumps(WAYS[way]("none.example/none:none"))
+        self.lab.kubectl("delete", "--wait=true", "-f", "-", stdin=manifest, timeout=120)
+        self._await_answers(None)
+
+    def _addresses(self) -> list[str]:
+        selector = ",".join(f"{key}={value}" for key, value in LABELS.items())
+        found = self.lab.kubectl("get", "pods", "-n", NAMESPACE, "-l", selector, "-o", "json")
+        return [pod["status"]["podIP"] for pod in json.loads(found)["items"]]
+
+
+def stamped(module: bytes, version: str) -> bytes:
+    """The module with another version in its data: other bytes, the same size."""
+    at = module.index(STAMP) + len(STAMP)
+    return module[:at] + version.encode().rjust(STAMP_DIGITS, b"0") + module[at + STAMP_DIGITS :]

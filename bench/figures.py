@@ -1,0 +1,63 @@
+"""Measured times → a figure, a table for people, and results.json for programs. Pure: no clock, no files."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One comparison: what each run of both ways measured, in ``unit``."""
+
+    name: str
+    ours: tuple[float, ...]
+    other: tuple[float, ...]
+    unit: str = "s"
+
+    @property
+    def ratio(self) -> float:
+        """Median of ours over median of the other; below 1 ours is faster."""
+        return statistics.median(self.ours) / statistics.median(self.other)
+
+    def result(self) -> dict[str, float | int | str]:
+        """The entry in results.json: medians, their ratio, the unit, and how many runs each side had."""
+        return {
+            "ours": round(statistics.median(self.ours), 3),
+            "other": round(statistics.median(self.other), 3),
+            "ratio": round(self.ratio, 3),
+            "unit": self.unit,
+            "runs": len(self.ours),
+        }
+
+
+def results(figures: Iterable[Figure]) -> dict[str, dict[str, float | int | str]]:
+    """The content of results.json."""
+    return {figure.name: figure.result() for figure in figures}
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """Medians side by side, their ratio, and the spread (smallest to largest) of each side."""
+    header = ("figure", "ours", "other", "ratio", "spread of ours", "spread of other", "runs")
+    rows = [header, *map(_row, figures)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _row(figure: Figure) -> tuple[str, ...]:
+    return (
+        figure.name,
+        f"{statistics.median(figure.ours):.2f} {figure.unit}",
+        f"{statistics.median(figure.other):.2f} {figure.unit}",
+        f"{figure.ratio:.2f}",
+        _spread(figure.ours),
+        _spread(figure.other),
+        str(len(figure.ours)),
+    )
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{min(values):.2f} … {max(values):.2f}"
