@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .envoy import Wanted
 
 MAX_CAUSES = 6
-MAX_LINE = 300
+MAX_LINE = 600
 MAX_MESSAGE = 8192
 
 _TEXT = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)\t(\w+)\t([^\t]*)\t(.*)$", re.DOTALL)
@@ -229,6 +229,8 @@ def _named(message: str) -> list[str]:
 
 
 def shorten(message: str) -> str:
-    """One line of at most `MAX_LINE` characters: what a condition's message can carry."""
+    """One line of at most `MAX_LINE` characters; a longer one loses its middle, for its end often tells the cause."""
     flat = " ".join(message.split())
-    return flat if len(flat) <= MAX_LINE else f"{flat[: MAX_LINE - 1]}…"
+    if len(flat) <= MAX_LINE:
+        return flat
+    return f"{flat[: MAX_LINE // 3]} … {flat[-(MAX_LINE - MAX_LINE // 3 - 3) :]}"

@@ -88,8 +88,8 @@ async def look(
     """Every pod, in the order given, under one deadline; ``since`` is where reading the logs begins."""
 
     async def one(pod: PodRef) -> Sighting:
-        documents = await _documents(channels, pod, wanted, since, settings)
-        return envoy.sight(pod, datetime.now(UTC), documents, wanted, since)
+        read = await documents(channels, pod, wanted, since, settings)
+        return envoy.sight(pod, datetime.now(UTC), read, wanted, since)
 
     def failed(pod: PodRef, error: str) -> Sighting:
         return Sighting(pod, datetime.now(UTC), unreachable=error)
@@ -183,8 +183,12 @@ def _said(error: Exception) -> str:
 # ----------------------------------------------------------------------------------------------------- what is asked
 
 
-async def _documents(channels: Channels, pod: PodRef, wanted: Wanted, since: datetime, settings: Settings) -> Documents:
-    """Configuration before statistics before log: what refused the first then shows in the others."""
+async def documents(
+    channels: Channels, pod: PodRef, wanted: Wanted, since: datetime, settings: Settings = DEFAULT
+) -> Documents:
+    """What one pod answers, unjudged. Configuration before statistics before log: what refused the first then shows
+    in the others. Raises what the port-forward raises, and `Unreadable`; the caller sets the deadline.
+    """
     async with _admin(channels, pod, settings) as admin:
         info = await admin.get("/server_info")
         start = await admin.get("/config_dump?mask=last_updated")

@@ -1,0 +1,335 @@
+"""What a gateway's documents and log lines say: recorded answers of a real Envoy, and lines as Istio prints them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pluginrelease.core import envoy, verdict
+from pluginrelease.core.envoy import Documents, Kind, LogFindings, LogKind, PodRef, Sighting, Wanted
+from pluginrelease.core.verdict import State
+
+RECORDED = Path(__file__).parents[1] / "fixtures" / "envoy"
+POD = PodRef("apps", "gateway", "uid-1", ready=True)
+BEGINNING = datetime.fromtimestamp(0, UTC)
+CONFIG = {"allow": True, "size": 1}
+NAME = "extensions.istio.io/trafficextension/apps.header~istio-translated-wasmplugin"
+NEIGHBOUR = NAME.replace("header", "neighbour")
+
+
+def documents(case: str) -> Documents:
+    folder = RECORDED / case
+    parts = ("server_info", "start", "ecds", "listeners", "stats")
+    return Documents(*((folder / f"{part}.json").read_text() for part in parts), (folder / "log.txt").read_text())
+
+
+def wanted(case: str = "") -> Wanted:
+    digest = (RECORDED / case / "digest.txt").read_text().strip() if case else "a" * 64
+    return Wanted("apps", "header", digest, CONFIG, "FAIL_CLOSE")
+
+
+def seen(case: str) -> Sighting:
+    return envoy.sight(POD, BEGINNING, documents(case), wanted(case), BEGINNING)
+
+
+# ------------------------------------------------------------------------------------------------------ the documents
+
+
+def test_a_loaded_plugin() -> None:
+    """Everything that the recorded Envoy tells of itself, of our plugin and of its listener is read."""
+    sighting = seen("loaded")
+    (entry,) = sighting.entries
+    assert (sighting.envoy_version, sighting.istio_version, sighting.concurrency) == ("1.40.0", "1.31.0", 2)
+    assert (entry.name, entry.kind, entry.digest_hex) == (NAME, Kind.WASM, wanted("loaded").digest_hex)
+    assert (entry.config, entry.fail) == (CONFIG, "FAIL_CLOSED")
+    assert (sighting.code_files, sighting.code_shared, sighting.referenced) == (2, False, True)
+    stats = sighting.stats
+    assert (stats.config_reload, stats.update_rejected, stats.vm_active, stats.named) == (2, 0, 8, True)
+    assert (sighting.listener_errors, sighting.warming, sighting.unknown) == ((), (), ())
+    newest = sighting.log.newest()
+    assert newest is not None
+    assert newest.kind is LogKind.LOADED
+
+
+def test_a_refused_plugin_shows_as_current_and_counts_as_reloaded() -> None:
+    """The dump names the refused file and config_reload has risen: both lie, the rejection and its causes do not."""
+    sighting = seen("refused")
+    assert sighting.entries[0].digest_hex == wanted("refused").digest_hex
+    assert (sighting.stats.config_reload, sighting.stats.update_rejected) == (2, 1)
+    (event,) = [event for event in sighting.log.events if event.kind is LogKind.REJECTED]
+    assert event.causes == (
+        "Wasm VM failed Missing or unknown Proxy-Wasm ABI version",
+        "Wasm VM failed Failed to load Wasm code",
+    )
+    assert "apps.header" in event.line
+
+
+def test_the_newest_event_counts() -> None:
+    """A refusal that a success followed is over."""
+    kinds = [event.kind for event in seen("refused_then_loaded").log.events]
+    assert kinds == [LogKind.REJECTED, LogKind.LOADED]
+
+
+def test_a_neighbours_refusal_is_in_the_log_and_not_ours() -> None:
+    """Lines that name another plugin, and the causes before them, leave ours alone."""
+    assert "Unable to create Wasm plugin apps.neighbour" in documents("neighbour_refused").log
+    assert [event.kind for event in seen("neighbour_refused").log.events] == [LogKind.LOADED]
+
+
+def test_a_listener_refused_because_of_us() -> None:
+    """The error is ours, has its time also where Envoy leaves that out, and comes before the refusal of the plugin."""
+    sighting = seen("listener_refused")
+    assert {error.details for error in sighting.listener_errors} == {
+        "Unable to create Wasm plugin apps.header~istio-translated-wasmplugin"
+    }
+    assert all(error.attempted for error in sighting.listener_errors)
+    assert sighting.other_listener_errors == ()
+    assert [event.kind for event in sighting.log.events] == [LogKind.REJECTED, LogKind.LISTENER_REJECTED]
+
+
+def test_the_two_stand_ins_are_told_apart() -> None:
+    """No rules at all let every request pass; empty rules let none."""
+    assert [seen(case).entries[0].kind for case in ("denied", "allowed")] == [Kind.RBAC_DENY, Kind.RBAC_ALLOW]
+
+
+def test_absent_sections_are_absence_and_not_trouble() -> None:
+    """An Envoy that has no extension configurations and no dynamic listeners has not received the plugin."""
+    read = documents("loaded")
+    bare = Documents(read.server_info, read.start, "", "", read.stats, "")
+    sighting = envoy.sight(POD, BEGINNING, bare, wanted(), BEGINNING)
+    assert (sighting.entries, sighting.referenced, sighting.unknown) == ((), None, ())
+
+
+def test_a_composite_filter_is_something_else() -> None:
+    """A filter type that is neither Wasm nor the known stand-in is named, never taken for the plugin."""
+    read = documents("denied")
+    ecds = read.ecds.replace("http.rbac.v3.RBAC", "http.composite.v3.Composite", 1)
+    strange = Documents(read.server_info, read.start, ecds, read.listeners, read.stats, read.log)
+    sighting = envoy.sight(POD, BEGINNING, strange, wanted(), BEGINNING)
+    assert sighting.entries[0].kind is Kind.OTHER
+    found = verdict.judge(wanted(), [sighting], write_at=BEGINNING)
+    assert (found.state, found.reason) == (State.UNKNOWN, "UnknownShape")
+    assert "Composite" in found.message
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["configs", "ecds_filters", "stats", "name", "ecds_filter", "@type"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(part=st.integers(0, 4), value=JSON_VALUES)
+def test_strange_documents_are_never_loaded(part: int, value: object) -> None:
+    """Whatever a document turns into, reading it raises nothing; without known configuration nothing is Loaded."""
+    read = documents("loaded")
+    texts = [read.server_info, read.start, read.ecds, read.listeners, read.stats]
+    texts[part] = json.dumps(value)
+    sighting = envoy.sight(POD, BEGINNING, Documents(*texts, read.log), wanted("loaded"), BEGINNING)
+    found = verdict.judge(wanted("loaded"), [sighting], write_at=BEGINNING)
+    if part in (2, 3) or not isinstance(value, dict):
+        assert found.state is not State.LOADED
+
+
+def test_versions() -> None:
+    """The version is the second part of a build's name; anything else is unknown."""
+    assert envoy.version('{"version": "abc0/1.36.2-dev/Modified/RELEASE/BoringSSL"}') == "1.36.2"
+    assert [envoy.version(text) for text in ("{}", "no", '{"version": 3}')] == [None, None, None]
+
+
+def test_a_loggers_level() -> None:
+    """The answer lists every logger; another's name that ends alike is not ours."""
+    answer = "active loggers:\n  ext_filter: trace\n  filter: warning\n  filter_x: info\n"
+    assert envoy.logger_level(answer, "filter") == "warning"
+    assert envoy.logger_level("active loggers:\n  ext_filter: trace\n", "filter") is None
+
+
+# ---------------------------------------------------------------------------------------------------------- the names
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "why"),
+    [
+        ("apps.header", True, "Istio up to 1.20"),
+        ("extenstions.istio.io/wasmplugin/apps.header", True, "1.21 to 1.25, with its typing error"),
+        ("extensions.istio.io/wasmplugin/apps.header", True, "1.26 to 1.29"),
+        (NAME, True, "1.30 and later"),
+        ("extensions.istio.io/trafficextension/apps.header", False, "a TrafficExtension of that name"),
+        ("extensions.istio.io/wasmplugin/apps.header2", False, "a longer name"),
+        ("extensions.istio.io/wasmplugin/myapps.header", False, "a longer namespace"),
+        ("extensions.istio.io/wasmplugin/appsxheader", False, "the dot is a dot"),
+        ("", False, "no name"),
+    ],
+)
+def test_names_of_our_extension_configuration(name: str, ours: bool, why: str) -> None:
+    """Each Istio version has its own name for the same WasmPlugin; names that only look alike are not ours."""
+    assert wanted().ecds_name_matches(name) is ours, why
+
+
+# ------------------------------------------------------------------------------------------------------------ the log
+
+
+def line(second: int, message: str, *, thread: int = 15, scope: str = "envoy wasm", level: str = "error") -> str:
+    caller = "external/envoy/source/extensions/common/wasm/wasm.cc:104"
+    return f"2026-11-20T20:54:{second:02}.540001Z\t{level}\t{scope} {caller}\t{message}\tthread={thread}"
+
+
+def read(*lines: str, since: datetime = BEGINNING) -> LogFindings:
+    return envoy.read_log("\n".join(lines).splitlines(), wanted(), since)
+
+
+REFUSED = "gRPC config for type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig rejected: "
+MISSING = "Failed to load Wasm module due to a missing import: wasi_snapshot_preview1.path_filestat_get"
+AGENT = (
+    "2026-11-20T20:54:10.000001Z\terror\twasm\terror in converting the wasm config to local: cannot fetch Wasm module "
+    "{url}: could not fetch Wasm OCI image: the given image is in invalid format as an OCI image: 2 errors occurred:\n"
+    "\t* could not parse as compat variant: invalid media type\n"
+    "\t* could not parse as oci variant: number of layers must be 2 but got 1\n\n. applying deny RBAC filter"
+)
+
+
+def test_causes_are_those_of_the_same_thread() -> None:
+    """Causes carry no name: those of another thread are not ours, also when they stand in between."""
+    found = read(
+        line(1, MISSING),
+        line(2, "Wasm VM failed Failed to configure base Wasm plugin", thread=99),
+        line(3, f"{REFUSED}Unable to create Wasm plugin apps.header~istio-translated-wasmplugin", scope="envoy config"),
+    )
+    assert [event.causes for event in found.events] == [(MISSING,)]
+
+
+def test_a_neighbours_line_takes_the_causes_before_it() -> None:
+    """What stands before a neighbour's name is the neighbour's, though ours is refused next."""
+    found = read(
+        line(1, MISSING),
+        line(2, f"{REFUSED}Unable to create Wasm plugin apps.neighbour"),
+        line(3, f"{REFUSED}Unable to create Wasm plugin apps.header"),
+    )
+    assert [event.causes for event in found.events] == [()]
+
+
+def test_a_refusal_told_by_several_lines_is_one_event() -> None:
+    """Envoy names a refused plugin up to four times: the causes and the last time are kept in one event."""
+    found = read(
+        line(1, MISSING),
+        line(1, "Plugin apps.header~istio-translated-wasmplugin failed to load", level="critical"),
+        line(2, f"{REFUSED}Unable to create Wasm plugin apps.header~istio-translated-wasmplugin"),
+        line(3, f"Updating filter config {NAME} failed due to 2", level="debug", scope="envoy filter"),
+    )
+    (event,) = found.events
+    assert (event.kind, event.causes) == (LogKind.REJECTED, (MISSING,))
+    assert event.at is not None
+    assert event.at.second == 3
+
+
+def test_worker_update_complete_is_no_sign() -> None:
+    """Envoy prints it for refused configurations too."""
+    assert not read(line(1, f"Filter config {NAME} worker update complete", scope="envoy filter")).events
+
+
+def test_what_the_plugin_said_is_a_cause_and_what_another_said_is_not() -> None:
+    """Before its root context a plugin's line has no name and counts by its thread; a named neighbour's does not."""
+    found = read(
+        line(1, "wasm log: size must be positive"),
+        line(1, "wasm log apps.neighbour my_root my_vm: tick"),
+        line(1, "wasm log: "),
+        line(2, "Wasm VM failed Failed to configure base Wasm plugin"),
+        line(3, "Plugin apps.header failed to load"),
+    )
+    assert found.events[0].causes == (
+        "wasm log: size must be positive",
+        "Wasm VM failed Failed to configure base Wasm plugin",
+    )
+
+
+def test_a_trap_with_its_backtrace_is_one_line() -> None:
+    """A message over several lines is joined, bounded, and belongs to its thread."""
+    trap = (
+        "Function: proxy_on_configure failed: Uncaught RuntimeError: unreachable\nin-VM backtrace:\n  0:  0x1 - abort"
+    )
+    found = read(line(1, trap), line(2, f"{REFUSED}Unable to create Wasm plugin apps.header"))
+    assert found.events[0].causes == (" ".join(trap.split()),)
+    long = read(line(1, f"{REFUSED}Unable to create Wasm plugin apps.header {'x' * 5000}"))
+    assert len(long.events[0].line) <= 600
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        (f"{REFUSED}Unable to create Wasm HTTP filter apps.header", LogKind.REJECTED),
+        (f"delta config for x rejected: Unable to create Wasm plugin {NAME[37:]}, other", LogKind.REJECTED),
+        (
+            "lds: listener '0.0.0.0_80' config rejected: Unable to create Wasm plugin apps.header",
+            LogKind.LISTENER_REJECTED,
+        ),
+        (
+            "gRPC config for type.googleapis.com/envoy.config.listener.v3.Listener rejected: Error adding/updating "
+            "listener(s) 0.0.0.0_80: Unable to create Wasm plugin apps.header\n",
+            LogKind.LISTENER_REJECTED,
+        ),
+    ],
+)
+def test_refusals_by_older_and_newer_envoys(message: str, kind: LogKind) -> None:
+    """The sentence changed with Envoy's versions and with the way that configuration comes."""
+    assert [event.kind for event in read(line(1, message)).events] == [kind]
+
+
+@pytest.mark.parametrize(
+    ("url", "ours", "why"),
+    [
+        (f"oci://registry/plugin@sha256:{'a' * 64}", True, "it names our digest"),
+        (f"oci://registry/plugin@sha256:{'b' * 64}", False, "another digest"),
+        ("apps.header~istio-translated-wasmplugin", True, "a missing secret is told by the plugin's name"),
+        ("apps.neighbour", False, "the neighbour's secret"),
+    ],
+)
+def test_the_agents_failed_fetch(url: str, ours: bool, why: str) -> None:
+    """The agent's error runs over several lines and names the image: it is ours when that is our digest."""
+    found = read(AGENT.format(url=url))
+    assert [event.kind for event in found.events] == ([LogKind.FETCH_FAILED] if ours else []), why
+    assert not ours or "number of layers must be 2" in found.events[0].line
+
+
+def test_json_logs_say_the_same() -> None:
+    """With JSON logging each line is an object; thread and time are fields of it."""
+    fields = {"time": "2026-11-20T20:54:01.540001Z", "scope": "envoy wasm", "thread": "15"}
+    lines = [
+        json.dumps({**fields, "level": "error", "msg": MISSING}),
+        json.dumps({**fields, "level": "warn", "msg": f"{REFUSED}Unable to create Wasm plugin apps.header"}),
+        "{not json",
+    ]
+    (event,) = read(*lines).events
+    assert (event.kind, event.causes) == (LogKind.REJECTED, (MISSING,))
+
+
+def test_envoys_own_format_says_the_same() -> None:
+    """Without Istio's log format Envoy writes brackets."""
+    start = "[2026-11-20 20:54:01.540][15]"
+    found = read(
+        f"{start}[error][wasm] [source/extensions/common/wasm/wasm.cc:104] {MISSING}",
+        f"{start}[warning][config] [source/x.cc:1] {REFUSED}Unable to create Wasm plugin apps.header",
+    )
+    assert found.events[0].causes == (MISSING,)
+
+
+def test_lines_before_the_write_do_not_count() -> None:
+    """Reading starts at a time; the lines before it are of an earlier revision."""
+    since = datetime(2026, 11, 20, 20, 54, 2, tzinfo=UTC)
+    refusal = f"{REFUSED}Unable to create Wasm plugin apps.header"
+    assert not read(line(1, refusal), since=since).events
+    assert read(line(3, refusal), since=since - timedelta(seconds=1)).events
+
+
+@given(st.lists(st.text(max_size=60), max_size=8))
+def test_any_lines(lines: list[str]) -> None:
+    """A log holds anything, access logs with strangers' text among it; reading it raises nothing."""
+    assert not read(*lines).events

@@ -1,0 +1,401 @@
+"""What may be said of a gateway: the table of signs, one row per rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pluginrelease.core import verdict
+from pluginrelease.core.envoy import (
+    Baseline,
+    Entry,
+    Incarnation,
+    Kind,
+    ListenerError,
+    LogEvent,
+    LogFindings,
+    LogKind,
+    PodRef,
+    Sighting,
+    Stats,
+    Wanted,
+)
+from pluginrelease.core.verdict import State
+
+WRITE = datetime(2026, 11, 20, 12, tzinfo=UTC)
+NEW, OLD = "a" * 64, "b" * 64
+WANTED = Wanted("apps", "header", NEW, {"allow": True}, "FAIL_CLOSE")
+POD = PodRef("apps", "gateway-1", "uid-1", ready=True)
+STARTED = WRITE - timedelta(hours=1)
+RUN = Incarnation("uid-1", STARTED)
+
+
+def after(seconds: float) -> datetime:
+    return WRITE + timedelta(seconds=seconds)
+
+
+ENTRY = Entry(
+    name="extensions.istio.io/wasmplugin/apps.header",
+    kind=Kind.WASM,
+    type_url="type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+    plugin_name="apps.header",
+    path=f"/var/lib/istio/data/x/{NEW}.wasm",
+    digest_hex=NEW,
+    config={"allow": True},
+    fail="FAIL_CLOSED",
+    last_updated=after(1),
+)
+BEFORE = Baseline(
+    RUN, config_reload=1, config_fail=0, update_rejected=0, vm_created=5, vm_reloads=0, named=True, digest_hex=OLD
+)
+# a running gateway with two workers that has received the wanted configuration and has not shown more
+QUIET = Sighting(
+    POD,
+    after(5),
+    envoy_version="1.40.0",
+    concurrency=2,
+    started_at=STARTED,
+    entries=(ENTRY,),
+    code_files=1,
+    referenced=True,
+    stats=Stats(vm_created=5, vm_active=4, vm_reloads=0, named=True),
+)
+COUNTED = replace(QUIET, stats=replace(QUIET.stats, config_reload=2, config_fail=0, update_rejected=0))
+
+
+def event(kind: LogKind, at: datetime | None = None, *causes: str) -> LogFindings:
+    return LogFindings((LogEvent(at or after(2), kind, f"line of {kind}", causes),))
+
+
+def entry(**changes: Any) -> tuple[Entry, ...]:
+    return (replace(ENTRY, **changes),)
+
+
+def judged(sighting: Sighting, **given: Any) -> verdict.PodVerdict:
+    found = verdict.judge(WANTED, [sighting], **{"write_at": WRITE, "baselines": [BEFORE], **given})
+    return found.pods[0]
+
+
+# ------------------------------------------------------------------------------------------------------ positive signs
+
+FRESH = replace(QUIET, started_at=after(10), entries=entry(last_updated=after(11)))
+
+POSITIVE: Mapping[str, tuple[Sighting, dict[str, Any]]] = {
+    "the counter of reloads rose and no refusal was counted": (COUNTED, {}),
+    "Envoy logged that it created our plugin": (replace(QUIET, log=event(LogKind.LOADED)), {}),
+    "an Envoy that started later made our statistics": (FRESH, {}),
+    "our statistics are new since the write": (QUIET, {"baselines": [replace(BEFORE, named=False)]}),
+    "an older Envoy that started later runs as many VMs as needed": (
+        replace(FRESH, envoy_version="1.32.4", stats=Stats(vm_active=4)),
+        {},
+    ),
+    "VMs were made for new code": (replace(QUIET, stats=replace(QUIET.stats, vm_created=10)), {}),
+    "this run of this Envoy was proved before": (QUIET, {"verified": [RUN]}),
+}
+
+
+@pytest.mark.parametrize("why", POSITIVE)
+def test_one_positive_sign_is_enough(why: str) -> None:
+    """All mandatory signs and one positive one make a pod Loaded, with the sign as evidence."""
+    sighting, given = POSITIVE[why]
+    found = judged(sighting, **given)
+    assert (found.state, found.reason) == (State.LOADED, "Loaded"), why
+    assert found.evidence
+
+
+NOT_POSITIVE: Mapping[str, tuple[Sighting, dict[str, Any]]] = {
+    "nothing bad was seen": (QUIET, {}),
+    "a refused configuration raises config_reload too": (
+        replace(COUNTED, stats=replace(COUNTED.stats, update_rejected=1, config_fail=1)),
+        {},
+    ),
+    "the counter did not rise": (replace(COUNTED, stats=replace(COUNTED.stats, config_reload=1)), {}),
+    "the baseline is lost": (COUNTED, {"baselines": []}),
+    "the baseline is of another run of Envoy": (
+        COUNTED,
+        {"baselines": [replace(BEFORE, incarnation=Incarnation("uid-1", STARTED - timedelta(1)))]},
+    ),
+    "Envoy created what it had before this configuration": (
+        replace(QUIET, log=event(LogKind.LOADED, after(0.5))),
+        {},
+    ),
+    "the log does not say when Envoy created it": (
+        replace(QUIET, entries=entry(last_updated=None), log=event(LogKind.LOADED)),
+        {},
+    ),
+    "a running Envoy had our statistics before": (QUIET, {"baselines": [replace(BEFORE, named=True)]}),
+    "an Envoy that started later has no statistics of ours": (
+        replace(FRESH, stats=replace(QUIET.stats, named=False)),
+        {},
+    ),
+    "a worker has no VM": (replace(FRESH, stats=replace(QUIET.stats, vm_active=3)), {}),
+    "the VMs may be those of a plugin with the same code": (
+        replace(FRESH, envoy_version="1.32.4", stats=Stats(vm_active=4), code_shared=True),
+        {},
+    ),
+    "one VM was made, as for a refused module": (replace(QUIET, stats=replace(QUIET.stats, vm_created=6)), {}),
+    "the VMs may be a neighbour's": (
+        replace(QUIET, stats=replace(QUIET.stats, vm_created=10), others_updated=after(1)),
+        {},
+    ),
+    "the VMs may be reloads after crashes": (
+        replace(QUIET, stats=replace(QUIET.stats, vm_created=10, vm_reloads=5)),
+        {},
+    ),
+    "the code was there before, only its configuration is new": (
+        replace(QUIET, stats=replace(QUIET.stats, vm_created=10)),
+        {"baselines": [replace(BEFORE, digest_hex=NEW)]},
+    ),
+    "another run of this pod's Envoy was proved": (
+        QUIET,
+        {"verified": [Incarnation("uid-1", STARTED - timedelta(1)), Incarnation("uid-2", STARTED)]},
+    ),
+}
+
+
+@pytest.mark.parametrize("why", NOT_POSITIVE)
+def test_what_is_no_sign(why: str) -> None:
+    """Without a positive sign a pod is Pending, and Unknown when the time is up: never Loaded, never blamed."""
+    sighting, given = NOT_POSITIVE[why]
+    assert judged(sighting, **given).reason == "AwaitingPositiveSign", why
+    late = judged(sighting, **given, deadline_passed=True)
+    assert (late.state, late.reason) == (State.UNKNOWN, "NoPositiveSign"), why
+
+
+# -------------------------------------------------------------------------------------------------------------- trouble
+
+REFUSED_ONCE = event(LogKind.REJECTED, after(2), "Wasm VM failed Missing or unknown Proxy-Wasm ABI version")
+STAND_IN = {"kind": Kind.RBAC_DENY, "digest_hex": None, "config": None, "path": ""}
+PROVED: dict[str, Any] = {"verified": [RUN]}
+
+TROUBLE: list[tuple[str, Sighting, State, str]] = [
+    ("not ready yet", replace(COUNTED, pod=replace(POD, ready=False)), State.PENDING, "PodNotReady"),
+    ("not read", replace(COUNTED, unreachable="no answer within 5 s"), State.PENDING, "PodUnreachable"),
+    ("a strange document", replace(COUNTED, unknown=("/stats did not answer",)), State.UNKNOWN, "UnknownShape"),
+    ("another filter", replace(COUNTED, entries=entry(kind=Kind.OTHER)), State.UNKNOWN, "UnknownShape"),
+    ("a file without a digest", replace(COUNTED, entries=entry(digest_hex=None)), State.UNKNOWN, "UnknownShape"),
+    ("a deny-all stand-in", replace(COUNTED, entries=entry(**STAND_IN)), State.UNHEALTHY, "FetchFailed"),
+    (
+        "an allow-all stand-in",
+        replace(COUNTED, entries=entry(**{**STAND_IN, "kind": Kind.RBAC_ALLOW})),
+        State.UNHEALTHY,
+        "RunningUnprotected",
+    ),
+    (
+        "a stand-in of an earlier revision",
+        replace(COUNTED, entries=entry(**STAND_IN, last_updated=after(-60))),
+        State.PENDING,
+        "AwaitingConfig",
+    ),
+    (
+        "a stand-in that stayed because this revision failed too",
+        replace(COUNTED, entries=entry(**STAND_IN, last_updated=after(-60)), log=event(LogKind.FETCH_FAILED)),
+        State.UNHEALTHY,
+        "FetchFailed",
+    ),
+    ("the old code", replace(COUNTED, entries=entry(digest_hex=OLD)), State.PENDING, "AwaitingConfig"),
+    ("another configuration", replace(COUNTED, entries=entry(config={})), State.PENDING, "AwaitingConfig"),
+    (
+        "one of two entries is old",
+        replace(COUNTED, entries=(ENTRY, *entry(digest_hex=OLD))),
+        State.PENDING,
+        "AwaitingConfig",
+    ),
+    ("nothing received", replace(COUNTED, entries=()), State.PENDING, "AwaitingConfig"),
+    ("no HTTP listener", replace(COUNTED, entries=(), referenced=None), State.PENDING, "NoHttpListener"),
+    (
+        "an older Istio keeps the old code when it cannot fetch the new",
+        replace(COUNTED, entries=entry(digest_hex=OLD), log=event(LogKind.FETCH_FAILED)),
+        State.UNHEALTHY,
+        "FetchFailed",
+    ),
+    ("refused by Envoy", replace(COUNTED, log=REFUSED_ONCE), State.UNHEALTHY, "PluginRejected"),
+    (
+        "refused, at a time that the log does not tell",
+        replace(COUNTED, log=LogFindings((LogEvent(None, LogKind.REJECTED, "x"),))),
+        State.UNHEALTHY,
+        "PluginRejected",
+    ),
+    (
+        "a refusal that this configuration replaced",
+        replace(COUNTED, log=event(LogKind.REJECTED, after(0.5))),
+        State.LOADED,
+        "Loaded",
+    ),
+    (
+        "a refusal after a success",
+        replace(COUNTED, log=LogFindings((*event(LogKind.LOADED, after(1)).events, *REFUSED_ONCE.events))),
+        State.UNHEALTHY,
+        "PluginRejected",
+    ),
+    (
+        "its listener refused",
+        replace(COUNTED, log=event(LogKind.LISTENER_REJECTED)),
+        State.UNHEALTHY,
+        "ListenerRejected",
+    ),
+    (
+        "a listener's error that names us",
+        replace(COUNTED, listener_errors=(ListenerError("l", "x", after(2)),)),
+        State.UNHEALTHY,
+        "ListenerRejected",
+    ),
+    (
+        "a listener's error from before this configuration",
+        replace(COUNTED, listener_errors=(ListenerError("l", "x", after(0)),)),
+        State.LOADED,
+        "Loaded",
+    ),
+    (
+        "a listener's error that names others",
+        replace(COUNTED, other_listener_errors=(ListenerError("l", "x", after(2)),)),
+        State.LOADED,
+        "Loaded",
+    ),
+    ("a listener that is warming", replace(COUNTED, warming=("0.0.0.0_8080",)), State.PENDING, "AwaitingListener"),
+    ("no listener uses it", replace(COUNTED, referenced=False), State.PENDING, "AwaitingListener"),
+    ("a cut log", replace(QUIET, log=LogFindings(truncated=True)), State.PENDING, "LogIncomplete"),
+    (
+        "a cut log, and a counter that needs none",
+        replace(COUNTED, log=LogFindings(truncated=True)),
+        State.LOADED,
+        "Loaded",
+    ),
+    (
+        "a cut log, and VMs that could be a refused module's",
+        replace(FRESH, log=LogFindings(truncated=True)),
+        State.PENDING,
+        "LogIncomplete",
+    ),
+]
+
+
+@pytest.mark.parametrize(("why", "sighting", "state", "reason"), TROUBLE, ids=[row[0] for row in TROUBLE])
+def test_mandatory_signs(why: str, sighting: Sighting, state: State, reason: str) -> None:
+    """Whatever positive sign there is, a mandatory one that fails decides, and before the deadline only facts blame."""
+    found = judged(sighting)
+    assert (found.state, found.reason) == (state, reason), why
+    assert found.message
+
+
+@pytest.mark.parametrize(
+    ("why", "sighting"), [(row[0], row[1]) for row in TROUBLE if row[2] is not State.LOADED and "cut log" not in row[0]]
+)
+def test_what_was_proved_before_does_not_excuse(why: str, sighting: Sighting) -> None:
+    """A pod that was Loaded with this very revision is not Loaded any more when a mandatory sign fails."""
+    assert judged(sighting, **PROVED).state is not State.LOADED, why
+
+
+@pytest.mark.parametrize(
+    ("sighting", "state", "reason"),
+    [
+        (replace(COUNTED, unreachable="x"), State.UNKNOWN, "PodUnreachable"),
+        (replace(COUNTED, pod=replace(POD, ready=False)), State.PENDING, "PodNotReady"),
+        (replace(COUNTED, entries=entry(digest_hex=OLD)), State.UNHEALTHY, "ConfigNotDelivered"),
+        (replace(COUNTED, entries=()), State.UNHEALTHY, "ConfigNotDelivered"),
+        (replace(COUNTED, entries=entry(config={})), State.UNHEALTHY, "ConfigMismatch"),
+        (replace(COUNTED, entries=(), referenced=None), State.UNKNOWN, "NoHttpListener"),
+        (replace(COUNTED, entries=entry(**STAND_IN, last_updated=after(-60))), State.UNHEALTHY, "FetchFailed"),
+        (replace(COUNTED, warming=("l",)), State.UNHEALTHY, "ListenerStuck"),
+        (replace(COUNTED, referenced=False), State.UNHEALTHY, "NotReferenced"),
+        (replace(QUIET, log=LogFindings(truncated=True)), State.UNKNOWN, "LogIncomplete"),
+    ],
+)
+def test_what_silence_means_when_the_time_is_up(sighting: Sighting, state: State, reason: str) -> None:
+    """After the deadline waiting becomes a finding; a pod that merely is not ready stays Pending."""
+    found = judged(sighting, deadline_passed=True)
+    assert (found.state, found.reason) == (state, reason)
+
+
+def test_a_refusal_says_what_serves() -> None:
+    """In a running Envoy the old code goes on; one that started with the bad code answers 500."""
+    running = judged(replace(COUNTED, log=REFUSED_ONCE))
+    assert "what ran before goes on running" in running.message
+    assert "Missing or unknown Proxy-Wasm ABI version" in running.message
+    fresh = judged(replace(FRESH, log=event(LogKind.REJECTED, after(12))))
+    assert "answers 500 to every request" in fresh.message
+
+
+# ------------------------------------------------------------------------------------------------------------- clocks
+
+
+def test_a_gateways_clock_is_taken_into_account() -> None:
+    """A gateway whose clock is an hour behind started after the write, though its own time says before."""
+    behind = timedelta(hours=-1)
+    early = replace(FRESH, started_at=after(10) + behind, entries=entry(last_updated=after(11) + behind))
+    assert judged(early).state is State.PENDING
+    assert judged(replace(early, skew=behind)).state is State.LOADED
+
+
+# --------------------------------------------------------------------------------------------------------- many pods
+
+
+def pod(number: int, **changes: Any) -> PodRef:
+    return replace(POD, name=f"gateway-{number}", uid=f"uid-{number}", **changes)
+
+
+def test_no_pods_is_never_loaded() -> None:
+    """Nothing seen is nothing proved, also when the only pod is on its way out."""
+    for sightings in ([], [replace(COUNTED, pod=pod(1, deleting=True))]):
+        found = verdict.judge(WANTED, sightings, write_at=WRITE, baselines=[BEFORE])
+        assert (found.state, found.reason, found.pods) == (State.PENDING, "NoGatewayPods", ())
+
+
+def test_the_worst_pod_speaks_for_all() -> None:
+    """Unhealthy before Unknown before Pending before Loaded; failures are the first rows."""
+    sightings = [
+        replace(COUNTED, pod=pod(1)),
+        replace(QUIET, pod=pod(2)),
+        replace(COUNTED, pod=pod(3), log=REFUSED_ONCE),
+        replace(COUNTED, pod=pod(4), unknown=("x",)),
+        replace(COUNTED, pod=pod(5, deleting=True)),
+    ]
+    baselines = [replace(BEFORE, incarnation=Incarnation(f"uid-{number}", STARTED)) for number in range(6)]
+    found = verdict.judge(WANTED, sightings, write_at=WRITE, baselines=baselines)
+    assert (found.state, found.reason) == (State.UNHEALTHY, "PluginRejected")
+    assert [row.pod.name for row in found.pods] == ["gateway-3", "gateway-4", "gateway-2", "gateway-1"]
+    assert found.message.startswith("1 of 4 gateway pods run the plugin; gateway-3: ")
+
+
+def test_what_is_kept_for_the_next_look() -> None:
+    """Proved runs are kept, also of a pod that does not answer just now; not of one that fails or is gone."""
+    sightings = [
+        replace(COUNTED, pod=pod(1)),
+        replace(QUIET, pod=pod(2), unreachable="x", started_at=None),
+        replace(QUIET, pod=pod(3), log=REFUSED_ONCE),
+    ]
+    known = [Incarnation(f"uid-{number}", STARTED) for number in (2, 3, 4)]
+    found = verdict.judge(WANTED, sightings, write_at=WRITE, baselines=[BEFORE], verified=known)
+    assert found.verified == {Incarnation("uid-1", STARTED), Incarnation("uid-2", STARTED)}
+
+
+# ------------------------------------------------------------------------------------------------------ configuration
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ({}, {}, True),
+        ({"a": 1, "b": [1, 2]}, {"b": [1.0, 2.0], "a": 1.0}, True),
+        ({"a": True}, {"a": 1}, False),
+        ({"a": [1, 2]}, {"a": [2, 1]}, False),
+        ({"a": None}, {}, False),
+        ({"a": 12345678901234567890}, {"a": 12345678901234567000}, True),
+        ({"a": "1"}, {"a": 1}, False),
+        ({}, "not json", False),
+    ],
+)
+def test_configurations_are_compared_as_istio_carries_them(one: Any, other: Any, equal: bool) -> None:
+    """Istio keeps numbers as doubles; everything else must be the same."""
+    assert verdict.same(one, other) is equal
+
+
+def test_no_configuration_is_an_empty_one() -> None:
+    """Istio sends no configuration for an empty one."""
+    sighting = replace(COUNTED, entries=entry(config={}))
+    found = verdict.judge(replace(WANTED, config=None), [sighting], write_at=WRITE, baselines=[BEFORE])
+    assert found.state is State.LOADED

@@ -1,0 +1,131 @@
+"""Records what a real Envoy answers, for the tests of the pure core: ``python -m tests.edges.record_envoy``.
+
+Run from the project's root. Each case becomes one folder below tests/fixtures/envoy; see the README there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pluginrelease.core.envoy import PodRef, Wanted
+from pluginrelease.edges import gateways
+from tests import wasm_modules as made
+from tests.edges.real_envoy import Channels, Gateway, api_server, until
+
+FOLDER = Path(__file__).parents[1] / "fixtures" / "envoy"
+POD = PodRef("apps", "gateway", "uid-1", ready=True)
+WANTED = Wanted("apps", "header", "", {}, "FAIL_CLOSE")
+GOOD = made.plugin() + made.section(0, made.name("variant") + b"good")
+CONFIG = {"allow": True, "size": 1}
+WANTED_DIGEST: dict[str, str] = {}
+
+
+async def loaded(gateway: Gateway) -> None:
+    WANTED_DIGEST["loaded"] = gateway.deliver("header", GOOD, CONFIG)
+    await in_log(gateway, "apps.header~istio-translated-wasmplugin created")
+
+
+async def refused(gateway: Gateway) -> None:
+    WANTED_DIGEST["refused"] = gateway.deliver("header", made.unknown_abi(), CONFIG)
+    await in_log(gateway, "Unable to create Wasm plugin apps.header")
+
+
+async def refused_then_loaded(gateway: Gateway) -> None:
+    await refused(gateway)
+    await loaded(gateway)
+    WANTED_DIGEST["refused_then_loaded"] = WANTED_DIGEST["loaded"]
+
+
+async def neighbour_refused(gateway: Gateway) -> None:
+    await loaded(gateway)
+    gateway.deliver("neighbour", made.missing_import())
+    await in_log(gateway, "Unable to create Wasm plugin apps.neighbour")
+    WANTED_DIGEST["neighbour_refused"] = WANTED_DIGEST["loaded"]
+
+
+async def listener_refused(gateway: Gateway) -> None:
+    await refused(gateway)
+    gateway.listen("header", "neighbour", prefix="changed")
+    await in_log(gateway, "adding/updating listener")
+    WANTED_DIGEST["listener_refused"] = WANTED_DIGEST["refused"]
+
+
+async def denied(gateway: Gateway) -> None:
+    gateway.stand_in("header", deny=True)
+    await in_log(gateway, "apps.header~istio-translated-wasmplugin created")
+
+
+async def allowed(gateway: Gateway) -> None:
+    gateway.stand_in("header", deny=False)
+    await in_log(gateway, "apps.header~istio-translated-wasmplugin created")
+
+
+async def in_log(gateway: Gateway, text: str) -> None:
+    async def there() -> bool:
+        return text in gateway.log.read_text()
+
+    await until(there)
+
+
+CASES: tuple[Callable[[Gateway], Awaitable[None]], ...] = (
+    loaded,
+    refused,
+    refused_then_loaded,
+    neighbour_refused,
+    listener_refused,
+    denied,
+    allowed,
+)
+
+
+async def record(case: Callable[[Gateway], Awaitable[None]], scratch: Path) -> None:
+    gateway = Gateway(scratch, show_subscriptions=True)
+    gateway.deliver("header", made.plugin())
+    gateway.deliver("neighbour", made.plugin() + made.section(0, made.name("variant") + b"neighbour"))
+    gateway.listen("header", "neighbour")
+    try:
+        await gateway.start()
+        async with api_server(gateway=gateway) as channels:
+            await gateways.set_logging(channels, POD, "debug")
+            await case(gateway)
+            await keep(case.__name__, channels, scratch)
+    finally:
+        await gateway.stop()
+
+
+async def keep(case: str, channels: Channels, scratch: Path) -> None:
+    """What `gateways.look` asks for, without this machine's folders and the list of Envoy's extensions."""
+    since = datetime.fromtimestamp(0, UTC)
+    async with asyncio.timeout(30):
+        found = await gateways.documents(channels, POD, WANTED, since)
+    info = json.loads(found.server_info)
+    info["node"]["extensions"] = []
+    info["command_line_options"] = {"concurrency": info["command_line_options"]["concurrency"]}
+    folder = FOLDER / case
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "server_info.json": json.dumps(info, indent=1),
+        "start.json": found.start,
+        "ecds.json": found.ecds,
+        "listeners.json": found.listeners,
+        "stats.json": json.dumps(json.loads(found.stats), indent=1),
+        "log.txt": found.log,
+        "digest.txt": WANTED_DIGEST.get(case, "0" * 64),
+    }
+    for file, text in texts.items():
+        (folder / file).write_text(text.replace(str(scratch), "/var/lib/istio/data").rstrip() + "\n")
+
+
+async def main() -> None:
+    for case in CASES:
+        with tempfile.TemporaryDirectory() as scratch:
+            await record(case, Path(scratch))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
