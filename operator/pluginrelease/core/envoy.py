@@ -428,8 +428,8 @@ def _names(chains: Iterable[list[Any]]) -> list[str]:
 
 
 def _numbers(text: str, unknown: list[str]) -> dict[str, int]:
-    listed = _document(text, unknown, "/stats").get("stats", [])
-    pairs = [(item.get("name"), item.get("value")) for item in listed if isinstance(item, dict)]
+    listed = _list(_document(text, unknown, "/stats"), "stats", unknown)
+    pairs = [(item.get("name"), item.get("value")) for item in listed]
     return {name: value for name, value in pairs if isinstance(name, str) and isinstance(value, int)}
 
 
@@ -464,9 +464,8 @@ def _named(name: str, wanted: Wanted) -> bool:
 
 def _started(text: str, unknown: list[str]) -> datetime | None:
     """When this Envoy read its bootstrap: to the millisecond, and the same at every look."""
-    sections = _document(text, unknown, "/config_dump?mask=last_updated").get("configs", [])
-    for section in sections if isinstance(sections, list) else []:
-        if str(_mapping(section).get("@type", "")).endswith("BootstrapConfigDump"):
+    for section in _list(_document(text, unknown, "/config_dump?mask=last_updated"), "configs", unknown):
+        if str(section.get("@type", "")).endswith("BootstrapConfigDump"):
             return _moment(section.get("last_updated"))
     return None
 
@@ -475,12 +474,17 @@ def _items(text: str, key: str, unknown: list[str]) -> list[Mapping[str, Any]]:
     """The entries of a repeated field of every section of a masked config dump."""
     if not text:
         return []
-    sections = _document(text, unknown, key).get("configs", [])
-    if not isinstance(sections, list):
-        unknown.append(f"{key}: config_dump's configs are not a list")
-        return []
-    listed = [item for section in sections for item in _mapping(section).get(key, [])]
-    return [item for item in listed if isinstance(item, dict)]
+    sections = _list(_document(text, unknown, key), "configs", unknown)
+    return [item for section in sections for item in _list(section, key, unknown)]
+
+
+def _list(document: Mapping[str, Any], key: str, unknown: list[str]) -> list[Mapping[str, Any]]:
+    """A list of objects; a field that is there and is something else is not understood."""
+    listed = document.get(key, [])
+    if isinstance(listed, list) and all(isinstance(item, dict) for item in listed):
+        return listed
+    unknown.append(f"{key} is not a list of objects")
+    return []
 
 
 def _document(text: str, unknown: list[str], what: str = "") -> Mapping[str, Any]:
