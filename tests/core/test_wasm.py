@@ -7,10 +7,10 @@ from contextlib import suppress
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests import wasm_modules as made
 
 from pluginrelease.core import wasm
 from pluginrelease.core.errors import Refused
+from tests import wasm_modules as made
 
 
 def reason(data: bytes) -> str:

@@ -25,7 +25,6 @@ import pytest
 import requests
 import yaml
 from click.testing import CliRunner
-from tests import wasm_modules as made
 
 from pluginrelease.cli import push as push_command
 from pluginrelease.core import artifact, challenge
@@ -34,6 +33,7 @@ from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 from pluginrelease.edges import registry
 from pluginrelease.edges.registry import Access
 from pluginrelease.lab import binaries
+from tests import wasm_modules as made
 
 WASM = made.plugin("0_2_1")
 USER, PASSWORD = "tester", "correct horse"
@@ -279,7 +279,7 @@ def test_nothing_is_taken_from_the_home_folder(private: Real, tmp_path: Path, mo
     (tmp_path / ".docker").mkdir()
     (tmp_path / ".docker" / "config.json").write_bytes(secret(private.host))
     netrc = tmp_path / ".netrc"
-    netrc.write_text(f"machine 127.0.0.1 login {USER} password {PASSWORD}\n")
+    netrc.write_text(f'machine 127.0.0.1 login {USER} password "{PASSWORD}"\n')
     netrc.chmod(0o600)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / ".docker"))
@@ -477,6 +477,13 @@ def test_endless_bodies(scripted: Callable[..., Scripted]) -> None:
 
     assert failure(scripted(endless_manifest).reference()).reason == "ArtifactTooLarge"
     assert failure(scripted(endless_layer).reference()).reason == "DigestMismatch"
+
+
+def test_a_layer_that_is_announced_too_large(scripted: Callable[..., Scripted]) -> None:
+    """A layer whose announced size is beyond the cap is not even asked for."""
+    server = scripted(good)
+    assert failure(server.reference(), quick(10, max_bytes=10)).reason == "ArtifactTooLarge"
+    assert not [path for path in server.paths() if "/blobs/" in path]
 
 
 @pytest.mark.parametrize("part", ["/manifests/", "/blobs/"])
