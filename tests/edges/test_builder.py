@@ -14,13 +14,13 @@ import click.testing
 import pytest
 import requests
 import yaml
-from tests import wasm_modules
 
 from pluginrelease.cli.build import build as build_command
 from pluginrelease.core import wasm
 from pluginrelease.core.errors import Refused, Transient
 from pluginrelease.edges import builder
 from pluginrelease.lab import binaries
+from tests import wasm_modules
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "header-authorization"
