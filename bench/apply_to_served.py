@@ -10,6 +10,7 @@ two ways changes from turn to turn. A first turn of both is not counted.
 from __future__ import annotations
 
 import json
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from pluginrelease.lab import Lab
 
 NAMESPACE = "istio-ingress"
 LABELS = {"istio": "ingressgateway"}
+SELECTOR = "istio=ingressgateway"
 NAME = "bench"
 HEADER = "x-plugin-version"
 STAMP = b"version-stamp:"
@@ -83,7 +85,7 @@ class Bench:
 
     def run(self, turns: int) -> list[Figure]:
         """Measure ``turns`` turns of both ways after one that is not counted."""
-        self.gateways = self._addresses()
+        self.gateways = [pod.address for pod in self.lab.gateway_pods(SELECTOR)]
         for turn in range(turns + 1):
             for way in sorted(WAYS, reverse=turn % 2 == 1):
                 self._turn(way, counted=turn > 0)
@@ -91,6 +93,11 @@ class Bench:
             Figure("apply-to-served", tuple(self.change["ours"]), tuple(self.change["other"])),
             Figure("first-apply-to-served", tuple(self.first["ours"]), tuple(self.first["other"])),
         ]
+
+    @property
+    def median_ready(self) -> float:
+        """Seconds from apply until the operator itself said Ready."""
+        return statistics.median(self.ready)
 
     def _turn(self, way: str, *, counted: bool) -> None:
         times = [self._served(way), self._served(way)]
@@ -155,11 +162,6 @@ class Bench:
         manifest = json.dumps(WAYS[way]("none.example/none:none"))
         self.lab.kubectl("delete", "--wait=true", "-f", "-", stdin=manifest, timeout=120)
         self._await_answers(None)
-
-    def _addresses(self) -> list[str]:
-        selector = ",".join(f"{key}={value}" for key, value in LABELS.items())
-        found = self.lab.kubectl("get", "pods", "-n", NAMESPACE, "-l", selector, "-o", "json")
-        return [pod["status"]["podIP"] for pod in json.loads(found)["items"]]
 
 
 def stamped(module: bytes, version: str) -> bytes:
