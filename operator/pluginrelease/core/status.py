@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pluginrelease.core import api
 from pluginrelease.core.api import ConditionType
@@ -26,11 +26,17 @@ STEPS = (
     ConditionType.LOADED,
 )
 
+# whose success is an event
+STEPS_TOLD = (ConditionType.ARTIFACT_READY, ConditionType.APPLIED)
+
+NOT_REACHED = "NotReached"
+SUSPENDED = "Suspended"
+
 BACKOFF_FIRST = 1.0
 BACKOFF_MAX = 60.0
 PENDING_FIRST = 0.3
 PENDING_MAX = 5.0
-UNHEALTHY_LOOK = 15.0
+UNHEALTHY_LOOK = 15.0  # and of what could not be told: both can heal by themselves
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,7 @@ def summarize(report: Report) -> Summary:
     """Ready from what the pass ended with: the failure first, then what was seen."""
     if report.suspended:
         text = "spec.suspend is true: what runs goes on running, and is not looked at. Set it to false to go on"
-        return Summary("Suspended", "Unknown", "Suspended", text)
+        return Summary("Suspended", "Unknown", SUSPENDED, text)
     if report.failure is not None:
         return failed(report.failure.error)
     if report.verdict is not None:
@@ -162,7 +168,7 @@ def steps(report: Report) -> Iterable[Finding]:
     step, error = report.failure.step, report.failure.error
     yield Finding(step, "False", error.reason, error.sentence())
     for later in STEPS[STEPS.index(step) + 1 :]:
-        yield Finding(later, "Unknown", "NotReached", f"{step} comes first")
+        yield Finding(later, "Unknown", NOT_REACHED, f"{step} comes first")
 
 
 def loaded(verdict: Verdict) -> Finding:
@@ -241,42 +247,57 @@ def look_again(report: Report, attempt: int, resync: float) -> float:
     if isinstance(error, Transient):
         backoff = min(BACKOFF_FIRST * 2.0 ** min(attempt, 10), BACKOFF_MAX)
         return max(error.retry_after or 0.0, backoff)
+    if report.observation is not None and report.observation.raised_loggers and not is_pending(report):
+        return min(LOGGER_LOOK, resync)
     if report.verdict is None or error is not None:
         return resync
     match report.verdict.state:
         case State.PENDING:
             return min(PENDING_FIRST * 1.3 ** min(attempt, 20), PENDING_MAX)
-        case State.UNHEALTHY:
+        case State.UNHEALTHY | State.UNKNOWN:
             return min(UNHEALTHY_LOOK, resync)
-        case _:
+        case State.LOADED:
             return resync
 
 
+def is_pending(report: Report) -> bool:
+    """Whether the gateways are still being waited for."""
+    return report.verdict is not None and report.verdict.state is State.PENDING
+
+
 def events(before: list[api.Condition], after: list[api.Condition]) -> tuple[Event, ...]:
-    """What a person wants to read in ``kubectl describe``: every turn of Ready, and each step's success once."""
-    known: dict[str, Any] = {condition.type: (condition.status, condition.reason) for condition in before}
+    """What a person wants to read in ``kubectl describe``: every turn of Ready, and what each step came to, once."""
+    known = {condition.type: turn(condition) for condition in before}
     return tuple(
         Event("Normal" if is_good(condition) else "Warning", condition.reason, condition.message[:1024])
         for condition in after
-        if known.get(condition.type) != (condition.status, condition.reason) and is_told(condition, after)
+        if known.get(condition.type) != turn(condition) and is_told(condition, after)
     )
 
 
+def turn(condition: api.Condition) -> tuple[str, ...]:
+    """What makes a condition news. A step that succeeds names what it was about: another revision is news."""
+    succeeded = condition.type in STEPS_TOLD and condition.status == "True"
+    return (condition.status, condition.reason, condition.message if succeeded else "")
+
+
 def is_told(condition: api.Condition, after: list[api.Condition]) -> bool:
-    """Progress is told by the steps; Ready tells when it settles one way or the other."""
-    if condition.type == ConditionType.READY:
-        return not any(other.type == ConditionType.RECONCILING for other in after) or condition.reason == "Suspended"
-    steps_told = (ConditionType.ARTIFACT_READY, ConditionType.APPLIED)
-    if condition.type in steps_told and condition.status == "True":
-        return True
-    if condition.type == ConditionType.RECONCILING:
-        return not any(other.reason == condition.reason for other in after if other.type == ConditionType.LOADED)
-    return condition.type == ConditionType.COMPATIBLE and condition.reason not in ("NotReached", "Compatible")
+    """Progress is told by the steps; Ready tells when it settles one way or the other; nothing is told twice."""
+    match condition.type:
+        case ConditionType.READY:
+            return not any(other.type == ConditionType.RECONCILING for other in after)
+        case ConditionType.RECONCILING:
+            return not any(other.reason == condition.reason for other in after if other.type == ConditionType.LOADED)
+        case ConditionType.COMPATIBLE:
+            return condition.status == "Unknown" and condition.reason != NOT_REACHED
+        case _:
+            return condition.type in STEPS_TOLD and condition.status == "True"
 
 
 def is_good(condition: api.Condition) -> bool:
-    """Whether the turn is one to be glad of."""
-    return condition.status == "True" and condition.type not in (ConditionType.RECONCILING, ConditionType.STALLED)
+    """Whether the turn is one to be glad of, or one that a person asked for."""
+    abnormal = (ConditionType.RECONCILING, ConditionType.STALLED)
+    return condition.reason == SUSPENDED or (condition.status == "True" and condition.type not in abnormal)
 
 
 def timestamp(moment: datetime) -> str:

@@ -1,0 +1,24 @@
+"""``pluginrelease demo``: the main job, end to end, on a lab of its own."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from pluginrelease.core.errors import ReleaseError
+from pluginrelease.lab.errors import LabError
+
+
+@click.command("demo")
+@click.option("--keep", is_flag=True, help="Leave it running at the end, and say how to talk to it.")
+@click.option("--gateways", type=click.IntRange(1, 10), default=2, show_default=True, help="How many gateway pods.")
+def demo(keep: bool, gateways: int) -> None:
+    """Build a plugin, release it to real gateways, see it work, and see a bad one refused."""
+    from pluginrelease.lab import demo as demonstration  # the lab's libraries are an extra
+
+    try:
+        failures = demonstration.run(keep=keep, gateways=gateways, report=click.echo)
+    except (LabError, ReleaseError) as error:
+        raise click.ClickException(str(error)) from error
+    sys.exit(1 if failures else 0)

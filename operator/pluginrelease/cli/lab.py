@@ -1,0 +1,5 @@
+"""``pluginrelease lab``: the embedded mesh; its commands are the lab's own."""
+
+from pluginrelease.lab.cli import lab
+
+__all__ = ["lab"]
