@@ -37,6 +37,7 @@ BACKOFF_MAX = 60.0
 PENDING_FIRST = 0.3
 PENDING_MAX = 5.0
 UNHEALTHY_LOOK = 15.0  # and of what could not be told: both can heal by themselves
+LOGGER_LOOK = 5.0  # a gateway whose log level could not be put back is not left waiting for the resync
 
 
 @dataclass(frozen=True)
