@@ -23,6 +23,8 @@ class Write:
     manifest: JSON
     uid: str | None
     why: str
+    # False: only metadata changes, and no gateway will load anything anew because of it
+    reaches_gateways: bool = True
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class Plan:
     @property
     def converged(self) -> bool:
         return not self.writes
+
+    @property
+    def reaches_gateways(self) -> bool:
+        return any(write.reaches_gateways for write in self.writes)
 
 
 def draft(release: api.Release, wanted: Iterable[tuple[JSON, JSON | None]]) -> Plan:
@@ -51,10 +57,24 @@ def needed(release: api.Release, manifest: JSON, observed: JSON | None) -> Write
     if observed is None:
         return Write(manifest, uid=None, why="it does not exist yet")
     claim(release, observed)
-    difference = first_difference(manifest, observed)
+    difference = first_difference(comparable(release, manifest), comparable(release, observed))
     if difference is None:
         return None
-    return Write(manifest, uid=observed["metadata"]["uid"], why=f"{difference} differs")
+    reaches = first_difference(loadable(manifest), loadable(observed)) is not None
+    return Write(manifest, uid=observed["metadata"]["uid"], why=f"{difference} differs", reaches_gateways=reaches)
+
+
+def comparable(release: api.Release, thing: JSON) -> JSON:
+    """The object with the release's own owner reference or none: others may own it too, and that is theirs."""
+    metadata = thing["metadata"]
+    own = [one for one in metadata.get("ownerReferences") or [] if one["uid"] == release.metadata.uid]
+    return {**thing, "metadata": {**metadata, "ownerReferences": own}}
+
+
+def loadable(thing: JSON) -> JSON:
+    """What a gateway can notice: the spec or the data, and the revision, which also tells of fields taken away."""
+    revision = (thing["metadata"].get("annotations") or {}).get(api.REVISION_ANNOTATION)
+    return {"revision": revision, "spec": thing.get("spec"), "data": thing.get("data")}
 
 
 def claim(release: api.Release, observed: JSON) -> None:
@@ -69,7 +89,8 @@ def claim(release: api.Release, observed: JSON) -> None:
         raise Refused(
             "ObjectNotOurs",
             f"{kind} {namespace}/{name} belongs to another PluginRelease ({whose})",
-            "Delete that release, or give this one another name",
+            "Delete that release, or give this one another name. If that release is gone already, delete the object, "
+            f"or take its label {api.UID_LABEL} off",
         )
     if release.metadata.annotations.get(api.ADOPT_ANNOTATION) != "true":
         raise Refused(

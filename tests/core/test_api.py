@@ -1,0 +1,123 @@
+"""The models are the wire: what is written comes back, defaults are the documented ones, nothing changes in place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from pluginrelease.core import api
+from tests.releases import ARTIFACT, manifest, release
+
+FULL = manifest(
+    metadata__annotations={"pluginrelease.io/adopt": "true"},
+    spec={
+        "suspend": True,
+        "deletionPolicy": "Orphan",
+        "artifact": {
+            "image": {"ref": "localhost:5000/auth:1", "pullSecretRef": {"name": "keys"}, "insecure": True},
+            "wasmSha256": "0" * 64,
+        },
+        "gateway": {
+            "provider": "Istio",
+            "namespace": "istio-system",
+            "selector": {"matchLabels": {"istio": "ingressgateway"}},
+        },
+        "plugin": {
+            "name": "root",
+            "phase": "AUTHZ",
+            "priority": -3,
+            "failStrategy": "FAIL_OPEN",
+            "config": {"allow": ["a", None, 1.5], "nested": {"null": None, "no": False}},
+        },
+        "checks": {"load": {"timeout": "5m"}},
+    },
+)
+
+
+def test_a_spec_comes_back_as_it_was_written() -> None:
+    """Every field of the API is read and written under its camelCase name, also null values inside plugin.config."""
+    assert api.Release.model_validate(FULL).spec.wire() == FULL["spec"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("suspend", False),
+        ("deletion_policy", "Delete"),
+        ("plugin.fail_strategy", "FAIL_CLOSE"),
+        ("plugin.phase", None),
+        ("plugin.priority", None),
+        ("plugin.config", None),
+        ("checks.load.timeout", "2m"),
+        ("artifact.image.insecure", False),
+        ("artifact.image.pull_secret_ref", None),
+        ("artifact.wasm_sha256", None),
+    ],
+)
+def test_the_shortest_release_has_the_safe_defaults(field: str, value: Any) -> None:
+    """What is left out is: not suspended, taken off on deletion, closed on failure, TLS, two minutes to load."""
+    node: Any = release().spec
+    for part in field.split("."):
+        node = getattr(node, part)
+    assert node == value
+
+
+def test_a_new_object_is_not_taken_for_done() -> None:
+    """observedGeneration begins at -1, so that no tool reads an object that nobody has looked at as ready."""
+    status = api.Status()
+    assert status.observed_generation == -1
+    assert status.conditions == []
+
+
+def test_a_status_comes_back_as_it_was_written() -> None:
+    """A restarted operator reads from status exactly what it noted there."""
+    status = api.Status(
+        observed_generation=3,
+        phase="Ready",
+        artifact=ARTIFACT,
+        observation=api.Observation(
+            revision="0123456789",
+            since="2026-01-01T00:00:00.000001Z",
+            baselines=[api.PodBaseline(uid="u", started_at="2026-01-01T00:00:00Z", config_reload=0)],
+            raised_loggers=[api.RaisedLogger(namespace="n", pod="p", uid="u", level="warning")],
+            verified=[api.VerifiedPod(uid="u", started_at="2026-01-01T00:00:00Z")],
+        ),
+    )
+    assert api.Status.model_validate(status.wire()) == status
+
+
+def test_what_is_unset_is_not_written() -> None:
+    """A status without an artifact has no key for it: kubectl shows no nulls, and apply owns no empty fields."""
+    assert api.Status().wire() == {"observedGeneration": -1, "conditions": []}
+
+
+def test_nothing_changes_in_place() -> None:
+    """A pass cannot alter the release that it was given."""
+    found = release()
+    with pytest.raises(ValidationError, match="frozen"):
+        found.spec.suspend = True  # type: ignore[misc]
+
+
+def test_fields_of_a_newer_version_are_left_alone() -> None:
+    """A field that this version does not know does not stop the operator; the API server judges fields."""
+    assert release(spec__rollout={"strategy": "Canary"}).spec == release().spec
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        ("spec__gateway__provider", "Linkerd", "only Istio is supported"),
+        ("spec__gateway__namespace", "Not_A_Name", "a namespace is a DNS label"),
+        ("spec__artifact__wasmSha256", "ABC", "64 lower-case hex digits"),
+        ("spec__plugin__failStrategy", "FAIL_MAYBE", "one of three"),
+        ("spec__plugin__priority", 2**31, "Istio's priority is an int32"),
+        ("spec__checks__load__timeout", "soon", "a duration"),
+    ],
+)
+def test_an_object_that_no_schema_allows_is_not_read(path: str, value: Any, reason: str) -> None:
+    """The models refuse what the CRD refuses, in case the CRD in the cluster is an older one."""
+    with pytest.raises(ValidationError):
+        release(**{path: value})
+    assert reason

@@ -1,0 +1,209 @@
+"""A release as Istio's WasmPlugin: pinned by digest, named so that releases never meet, a revision for what matters."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from pluginrelease.core import api, istio
+from tests.releases import ARTIFACT, DIGEST, IMAGE, UID, abroad, release
+
+KUBERNETES_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+
+
+def test_the_whole_wasmplugin() -> None:
+    """A release with everything set is this WasmPlugin and no other."""
+    whole = release(
+        spec__artifact__image__pullSecretRef={"name": "keys"},
+        spec__plugin={
+            "name": "root",
+            "phase": "AUTHN",
+            "priority": 10,
+            "failStrategy": "FAIL_OPEN",
+            "config": {"allow": ["a"]},
+        },
+    )
+    assert istio.wasm_plugin(whole, ARTIFACT) == {
+        "apiVersion": "extensions.istio.io/v1alpha1",
+        "kind": "WasmPlugin",
+        "metadata": {
+            "name": "auth",
+            "namespace": "istio-ingress",
+            "labels": {"app.kubernetes.io/managed-by": "pluginrelease", "pluginrelease.io/uid": UID},
+            "annotations": {
+                "pluginrelease.io/release": "istio-ingress/auth",
+                "pluginrelease.io/revision": istio.revision(whole.spec, DIGEST),
+            },
+            "ownerReferences": [
+                {
+                    "apiVersion": "pluginrelease.io/v1alpha1",
+                    "kind": "PluginRelease",
+                    "name": "auth",
+                    "uid": UID,
+                    "controller": True,
+                    "blockOwnerDeletion": False,
+                }
+            ],
+        },
+        "spec": {
+            "selector": {"matchLabels": {"istio": "ingressgateway"}},
+            "url": f"oci://{IMAGE}",
+            "imagePullPolicy": "IfNotPresent",
+            "imagePullSecret": "keys",
+            "failStrategy": "FAIL_OPEN",
+            "pluginName": "root",
+            "phase": "AUTHN",
+            "priority": 10,
+            "pluginConfig": {"allow": ["a"]},
+        },
+    }
+
+
+def test_what_is_not_said_is_not_written() -> None:
+    """A release without options leaves Istio's own defaults alone, but always says what happens on failure."""
+    spec = istio.wasm_plugin(release(), ARTIFACT)["spec"]
+    assert spec.keys() == {"selector", "url", "imagePullPolicy", "failStrategy"}
+    assert spec["failStrategy"] == "FAIL_CLOSE"
+
+
+@pytest.mark.parametrize("priority", [0, -1])
+def test_a_priority_of_zero_is_a_priority(priority: int) -> None:
+    """Zero and negative numbers are written: unset means another order to Istio."""
+    written = istio.wasm_plugin(release(spec__plugin__priority=priority), ARTIFACT)
+    assert written["spec"]["priority"] == priority
+
+
+def test_an_empty_configuration_is_a_configuration() -> None:
+    """`config: {}` is written as it is."""
+    assert istio.wasm_plugin(release(spec__plugin__config={}), ARTIFACT)["spec"]["pluginConfig"] == {}
+
+
+def test_a_tag_never_reaches_a_gateway() -> None:
+    """The URL names the repository and the digest; the tag that was asked for is not in the object."""
+    assert istio.wasm_plugin(release(), ARTIFACT)["spec"]["url"] == f"oci://registry.example.com/plugins/auth@{DIGEST}"
+
+
+# ------------------------------------------------------------------------------------------------------------- names
+
+
+def test_at_home_the_object_has_the_releases_name() -> None:
+    """`kubectl get wasmplugin auth` finds what the PluginRelease auth wrote."""
+    assert istio.object_name(release()) == "auth"
+
+
+def test_abroad_the_name_tells_where_it_comes_from() -> None:
+    """In another namespace the name begins with the release's namespace and name."""
+    assert re.fullmatch(r"team-a-auth-[0-9a-f]{10}", istio.object_name(abroad()))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "reason"),
+    [
+        (("a", "b-c"), ("a-b", "c"), "the same words, parted elsewhere"),
+        (("a", "x" * 200), ("a", "x" * 199 + "y"), "they differ where the readable part is cut"),
+        (("team-a", "auth"), ("team-b", "auth"), "two teams with one idea"),
+        (
+            ("a-" * 31 + "a", "a-" * 99 + "a"),
+            ("a-" * 30 + "a", "a-" * 99 + "a"),
+            "one name, and the cut hides the rest",
+        ),
+    ],
+)
+def test_two_releases_never_share_a_name(one: tuple[str, str], other: tuple[str, str], reason: str) -> None:
+    """Releases of different namespaces write different objects, however their names are put together."""
+    names = {istio.object_name(release(metadata__namespace=space, metadata__name=name)) for space, name in (one, other)}
+    assert len(names) == 2, reason
+
+
+@pytest.mark.parametrize("cut_at", ["-", "."])
+def test_the_longest_names_still_fit(cut_at: str) -> None:
+    """The object and the copied secret of the longest release have names that the API server takes."""
+    longest = release(metadata__namespace="n" * 63, metadata__name=("m" * 171 + cut_at * 2 + "m" * 60)[:200])
+    names = (istio.object_name(longest), istio.copied_secret_name(longest))
+    assert all(len(name) <= 253 and KUBERNETES_NAME.fullmatch(name) for name in names)
+    assert f"{cut_at}-" not in names[0][60:]
+
+
+# --------------------------------------------------------------------------------------------------------- ownership
+
+
+def test_an_owner_in_another_namespace_is_never_named() -> None:
+    """The garbage collector would delete an object whose owner it looks for in the wrong namespace."""
+    assert "ownerReferences" not in istio.wasm_plugin(abroad(), ARTIFACT)["metadata"]
+
+
+def test_what_is_to_stay_has_no_owner() -> None:
+    """With deletionPolicy Orphan the garbage collector must not take the plugin off the gateways."""
+    orphan = release(spec__deletionPolicy="Orphan")
+    assert "ownerReferences" not in istio.wasm_plugin(orphan, ARTIFACT)["metadata"]
+
+
+def test_the_copied_secret_is_the_releases() -> None:
+    """The copy has the type that gateways need, its own name, and says whose it is."""
+    there = abroad(spec__artifact__image__pullSecretRef={"name": "keys"})
+    copy = istio.pull_secret(there, "e30=")
+    assert copy["type"] == "kubernetes.io/dockerconfigjson"
+    assert copy["data"] == {".dockerconfigjson": "e30="}
+    assert copy["metadata"]["name"] == istio.pull_secret_name(there) == f"{istio.object_name(there)}-pull"
+    assert copy["metadata"]["namespace"] == "istio-ingress"
+    assert copy["metadata"]["labels"][api.UID_LABEL] == UID
+    assert copy["metadata"]["annotations"] == {api.RELEASE_ANNOTATION: "team-a/auth"}
+
+
+def test_at_home_the_secret_is_named_and_not_copied() -> None:
+    """In the gateway's own namespace the gateways read the very secret that the release names."""
+    assert istio.pull_secret_name(release(spec__artifact__image__pullSecretRef={"name": "keys"})) == "keys"
+    assert istio.pull_secret_name(release()) is None
+
+
+# ---------------------------------------------------------------------------------------------------------- revision
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"spec__plugin__config": {"a": 1}}, "another configuration"),
+        ({"spec__plugin__config": {}}, "an empty configuration is not none"),
+        ({"spec__plugin__phase": "AUTHN"}, "another place in the chain"),
+        ({"spec__plugin__priority": 0}, "a priority where there was none"),
+        ({"spec__plugin__failStrategy": "FAIL_OPEN"}, "another way to fail"),
+        ({"spec__plugin__name": "root"}, "another plugin of the module"),
+        ({"spec__gateway__selector__matchLabels": {"istio": "egressgateway"}}, "other gateways"),
+        ({"spec__artifact__image__pullSecretRef": {"name": "keys"}}, "gateways pull with another secret"),
+    ],
+)
+def test_what_gateways_notice_is_a_new_revision(changes: dict[str, Any], reason: str) -> None:
+    """A change that reaches the gateways is rolled out and looked at anew."""
+    assert istio.revision(release(**changes).spec, DIGEST) != istio.revision(release().spec, DIGEST), reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"spec__suspend": True}, "a pause changes nothing that runs"),
+        ({"spec__deletionPolicy": "Orphan"}, "what happens later changes nothing that runs"),
+        ({"spec__checks": {"load": {"timeout": "9m"}}}, "patience changes nothing that runs"),
+        ({"spec__artifact__image__ref": "registry.example.com/plugins/auth:latest"}, "another tag of the same digest"),
+        ({"spec__artifact__wasmSha256": "0" * 64}, "a check of ours"),
+        ({"spec__artifact__image__insecure": True}, "our own way to the registry"),
+        ({"metadata__name": "other"}, "names are not content"),
+    ],
+)
+def test_what_gateways_do_not_notice_is_none(changes: dict[str, Any], reason: str) -> None:
+    """A change that no gateway can see does not start a rollout."""
+    assert istio.revision(release(**changes).spec, DIGEST) == istio.revision(release().spec, DIGEST), reason
+
+
+def test_other_bytes_are_another_revision() -> None:
+    """The same spec with another digest is another revision."""
+    assert istio.revision(release().spec, "sha256:" + "00" * 32) != istio.revision(release().spec, DIGEST)
+
+
+def test_a_revision_is_the_same_tomorrow() -> None:
+    """Neither the order of keys nor the operator's restart changes it; a new value here would roll out everything."""
+    forth = release(spec__plugin__config={"a": 1, "b": {"c": 2, "d": 3}})
+    back = release(spec__plugin__config={"b": {"d": 3, "c": 2}, "a": 1})
+    assert istio.revision(forth.spec, DIGEST) == istio.revision(back.spec, DIGEST)
+    assert istio.revision(release().spec, DIGEST) == "147aaefd98"

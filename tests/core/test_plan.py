@@ -1,0 +1,233 @@
+"""What is written and why: nothing without need, nothing over somebody else's work, nothing that is not allowed."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from pluginrelease.core import api, istio, plan
+from pluginrelease.core.errors import Refused
+from tests.releases import ARTIFACT, UID, abroad, release
+
+JSON = dict[str, Any]
+THEIRS = "6f1c2a0e-0002-4000-8000-000000000002"
+SOMEBODY = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "gateway", "uid": THEIRS}
+
+
+def wanted(**changes: Any) -> JSON:
+    return istio.wasm_plugin(release(**changes), ARTIFACT)
+
+
+def stored(manifest: JSON | None = None) -> JSON:
+    """A manifest as the API server gives it back: with a uid, a generation, managed fields and a status."""
+    found = copy.deepcopy(manifest or wanted())
+    found["metadata"] |= {"uid": "object-uid", "generation": 4, "resourceVersion": "17", "managedFields": []}
+    found["status"] = {}
+    return found
+
+
+def test_what_is_not_there_is_made() -> None:
+    """The first write says why, and claims nothing that somebody may have put there meanwhile."""
+    drafted = plan.draft(release(), [(wanted(), None)])
+    assert drafted.writes == (plan.Write(wanted(), uid=None, why="it does not exist yet"),)
+    assert drafted.reaches_gateways
+
+
+def test_what_is_as_wanted_is_left_alone() -> None:
+    """A settled release writes nothing, whatever the API server has added."""
+    drafted = plan.draft(release(), [(wanted(), stored())])
+    assert drafted.converged
+    assert not drafted.reaches_gateways
+
+
+def test_a_change_is_written_to_the_object_that_was_seen() -> None:
+    """The write names the object's uid: one that was made anew in between is not touched."""
+    changed = release(spec__plugin__priority=5)
+    [write] = plan.draft(changed, [(istio.wasm_plugin(changed, ARTIFACT), stored())]).writes
+    assert write.uid == "object-uid"
+    assert write.why == "metadata.annotations.pluginrelease.io/revision differs"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "why"),
+    [
+        (("spec", "url"), "oci://registry.example.com/evil:1", "spec.url"),
+        (("spec", "selector"), {"matchLabels": {"istio": "other"}}, "spec.selector.matchLabels.istio"),
+        (("spec", "failStrategy"), "FAIL_OPEN", "spec.failStrategy"),
+        (("spec",), {}, "spec.selector"),
+    ],
+)
+def test_another_hands_change_is_taken_back(path: tuple[str, ...], value: object, why: str) -> None:
+    """Somebody's edit of what the release says is seen by its path and written over."""
+    edited = stored()
+    node = edited
+    for part in path[:-1]:
+        node = node[part]
+    node[path[-1]] = value
+    [write] = plan.draft(release(), [(wanted(), edited)]).writes
+    assert write.why == f"{why} differs"
+    assert write.reaches_gateways
+
+
+def test_what_others_add_is_theirs() -> None:
+    """A label, an annotation, an owner or a field that somebody put beside ours starts no tug-of-war."""
+    edited = stored()
+    edited["metadata"]["labels"]["team"] = "edge"
+    edited["metadata"]["annotations"]["note"] = "hello"
+    edited["metadata"]["ownerReferences"].append(SOMEBODY)
+    edited["spec"]["verificationKey"] = "theirs"
+    assert plan.draft(release(), [(wanted(), edited)]).converged
+
+
+def test_a_release_that_becomes_an_orphan_lets_go_at_once() -> None:
+    """deletionPolicy Orphan takes the owner off the object now: a foreground deletion would be faster than we are."""
+    orphan = release(spec__deletionPolicy="Orphan")
+    [write] = plan.draft(orphan, [(istio.wasm_plugin(orphan, ARTIFACT), stored())]).writes
+    assert write.why == "metadata.ownerReferences differs"
+    assert "ownerReferences" not in write.manifest["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [("labels", "the label that says whose it is"), ("ownerReferences", "the owner")],
+)
+def test_mended_metadata_is_no_news_to_gateways(field: str, reason: str) -> None:
+    """When only metadata is put right, no gateway loads anything anew, and none is asked for a new proof."""
+    edited = stored()
+    if field == "labels":
+        edited["metadata"]["labels"].pop(api.MANAGED_BY_LABEL)
+    else:
+        edited["metadata"]["ownerReferences"] = []
+    drafted = plan.draft(release(), [(wanted(), edited)])
+    assert not drafted.converged, reason
+    assert not drafted.reaches_gateways, reason
+
+
+def test_a_rotated_password_is_written() -> None:
+    """The copy of the pull secret follows its original."""
+    there = abroad(spec__artifact__image__pullSecretRef={"name": "keys"})
+    old, new = (istio.pull_secret(there, content) for content in ("b2xk", "bmV3"))
+    [write] = plan.draft(there, [(new, stored(old))]).writes
+    assert write.why == "data..dockerconfigjson differs"
+
+
+def test_a_field_that_is_no_longer_wanted_is_seen_by_the_revision() -> None:
+    """A priority that is taken out of the spec leaves the object: the revision differs, so the whole is applied."""
+    before = stored(wanted(spec__plugin__priority=5))
+    [write] = plan.draft(release(), [(wanted(), before)]).writes
+    assert "priority" not in write.manifest["spec"]
+    assert write.reaches_gateways
+
+
+# -------------------------------------------------------------------------------------------------------- whose it is
+
+
+def owned_by(uid: str | None, **annotations: str) -> JSON:
+    found = stored()
+    found["metadata"]["labels"] = {} if uid is None else {api.UID_LABEL: uid}
+    found["metadata"]["annotations"] = annotations
+    return found
+
+
+def test_an_object_of_nobody_is_not_overwritten() -> None:
+    """A hand-made WasmPlugin of the same name refuses the release; the remedy names the annotation that allows it."""
+    with pytest.raises(Refused) as refused:
+        plan.draft(release(), [(wanted(), owned_by(None))])
+    assert refused.value.reason == "ObjectNotOurs"
+    assert "WasmPlugin istio-ingress/auth exists and was not made by this PluginRelease" in refused.value.message
+    assert "pluginrelease.io/adopt=true" in refused.value.remedy
+
+
+def test_an_object_without_any_labels_is_of_nobody() -> None:
+    """The API server leaves out empty maps, or gives null for them."""
+    bare = stored()
+    for empty in (None, {}):
+        bare["metadata"]["labels"] = empty
+        with pytest.raises(Refused):
+            plan.claim(release(), bare)
+    del bare["metadata"]["labels"]
+    with pytest.raises(Refused):
+        plan.claim(release(), bare)
+
+
+def test_an_object_of_nobody_is_taken_over_when_asked() -> None:
+    """With pluginrelease.io/adopt=true the object becomes the release's, under the uid that was seen."""
+    adopting = release(metadata__annotations={api.ADOPT_ANNOTATION: "true"})
+    [write] = plan.draft(adopting, [(wanted(), owned_by(None))]).writes
+    assert write.uid == "object-uid"
+    assert write.manifest["metadata"]["labels"][api.UID_LABEL] == UID
+
+
+@pytest.mark.parametrize("word", ["false", "", "True", "yes"])
+def test_adopting_is_spelled_true(word: str) -> None:
+    """Any other value of the annotation takes nothing over."""
+    with pytest.raises(Refused):
+        plan.claim(release(metadata__annotations={api.ADOPT_ANNOTATION: word}), owned_by(None))
+
+
+def test_another_releases_object_is_never_taken() -> None:
+    """Not even with the annotation: two releases would write over each other for ever. The message names the other."""
+    other = owned_by(THEIRS, **{api.RELEASE_ANNOTATION: "team-b/auth"})
+    adopting = release(metadata__annotations={api.ADOPT_ANNOTATION: "true"})
+    with pytest.raises(Refused) as refused:
+        plan.draft(adopting, [(wanted(), other)])
+    assert refused.value.reason == "ObjectNotOurs"
+    assert "team-b/auth" in refused.value.message
+    assert api.UID_LABEL in refused.value.remedy
+
+
+def test_another_release_without_a_name_is_told_by_its_uid() -> None:
+    """When the annotation was taken off, the message still says who it is."""
+    with pytest.raises(Refused, match=THEIRS):
+        plan.claim(release(), owned_by(THEIRS))
+
+
+def test_clean_up_knows_its_own() -> None:
+    """Only an object with the release's uid is the release's: one of the same name that was made anew is not."""
+    assert plan.is_ours(release(), stored())
+    assert not plan.is_ours(release(), owned_by(THEIRS))
+    assert not plan.is_ours(release(), owned_by(None))
+
+
+# ---------------------------------------------------------------------------------------------------------- allowed
+
+
+def namespace(**annotations: str) -> JSON:
+    return {"metadata": {"name": "istio-ingress", "annotations": annotations}}
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [("team-a", "named"), ("team-b, team-a", "one of several"), ("*", "everybody"), (" team-a ", "white space")],
+)
+def test_a_namespace_lets_in_whom_it_names(value: str, reason: str) -> None:
+    """The owner of the gateways' namespace says whose releases may write there."""
+    plan.check_allowed(abroad(), namespace(**{api.ALLOWED_NAMESPACES_ANNOTATION: value}))
+    assert reason
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("team-b", "another team"),
+        ("team-a-staging", "a longer name"),
+        ("team", "a shorter one"),
+        ("", "nobody"),
+        ("team-*", "no patterns: a name or all"),
+    ],
+)
+def test_a_namespace_lets_in_nobody_else(value: str, reason: str) -> None:
+    """A release from elsewhere is refused, with the command that would allow it."""
+    with pytest.raises(Refused) as refused:
+        plan.check_allowed(abroad(), namespace(**{api.ALLOWED_NAMESPACES_ANNOTATION: value}))
+    assert refused.value.reason == "NamespaceNotAllowed", reason
+    assert "kubectl annotate namespace istio-ingress pluginrelease.io/allowed-namespaces=team-a" in refused.value.remedy
+
+
+@pytest.mark.parametrize("metadata", [{"name": "x"}, {"name": "x", "annotations": None}])
+def test_a_namespace_that_says_nothing_lets_in_nobody(metadata: JSON) -> None:
+    """Without the annotation another namespace's gateways are closed."""
+    with pytest.raises(Refused):
+        plan.check_allowed(abroad(), {"metadata": metadata})

@@ -1,0 +1,324 @@
+"""The one ending: every state of a pass in kstatus's words, what is told, and when it is looked at again.
+
+The table here is the table of docs/states.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pluginrelease.core import api, status
+from pluginrelease.core.api import ConditionType
+from pluginrelease.core.envoy import PodRef
+from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
+from pluginrelease.core.status import Failure, Finding, Report
+from pluginrelease.core.verdict import PodVerdict, State, Verdict
+from tests.releases import ARTIFACT, release
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, 999_999, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=1)
+RESYNC = 300.0
+
+APPLIED = (
+    Finding(ConditionType.ARTIFACT_READY, "True", "ArtifactReady", "auth:1.2 is sha256:abab"),
+    Finding(ConditionType.COMPATIBLE, "True", "Compatible", "all imports are there"),
+    Finding(ConditionType.APPLIED, "True", "Applied", "WasmPlugin istio-ingress/auth carries revision 0123456789"),
+)
+
+
+def row(name: str, state: State, reason: str = "Loaded", *evidence: str) -> PodVerdict:
+    return PodVerdict(PodRef("istio-ingress", name, f"uid-{name}", ready=True), state, reason, f"{name} says", evidence)
+
+
+def seen(state: State, reason: str, *rows: PodVerdict) -> Report:
+    """A whole pass that ended with this verdict."""
+    verdict = Verdict(state, reason, f"because of {reason}", rows)
+    return Report(findings=APPLIED, verdict=verdict, target_revision="0123456789", artifact=ARTIFACT)
+
+
+def failed(step: ConditionType, error: ReleaseError) -> Report:
+    return Report(failure=Failure(step, error))
+
+
+LOADED = seen(State.LOADED, "Loaded", row("a", State.LOADED))
+PENDING = seen(State.PENDING, "AwaitingConfig", row("a", State.PENDING, "AwaitingConfig"))
+UNHEALTHY = seen(State.UNHEALTHY, "PluginRejected", row("a", State.UNHEALTHY, "PluginRejected"))
+UNKNOWN = seen(State.UNKNOWN, "NoPositiveSign", row("a", State.UNKNOWN, "NoPositiveSign"))
+NO_PODS = seen(State.PENDING, "NoGatewayPods")
+REFUSED = failed(ConditionType.COMPATIBLE, Refused("UnknownABI", "no ABI that Envoy knows", "Build it anew"))
+WAITING = failed(ConditionType.ARTIFACT_READY, Waiting("ManifestNotFound", "no such tag", "Push it", retry_after=60))
+TRANSIENT = failed(ConditionType.ARTIFACT_READY, Transient("RegistryUnavailable", "it does not answer"))
+DELETING = failed(ConditionType.APPLIED, Waiting("Deleting", "the PluginRelease is being deleted"))
+SUSPENDED = Report(suspended=True)
+
+
+def settle(
+    report: Report, before: api.Release | None = None, *, attempt: int = 0, now: datetime = NOW
+) -> status.Ending:
+    return status.settle(before or release(), report, now=now, attempt=attempt, resync=RESYNC)
+
+
+def after(*reports: Report) -> api.Release:
+    """The release once these passes have ended, one after the other."""
+    found = release()
+    for report in reports:
+        found = found.model_copy(update={"status": settle(report, found).status})
+    return found
+
+
+def conditions(found: api.Status) -> dict[str, api.Condition]:
+    return {condition.type: condition for condition in found.conditions}
+
+
+# ------------------------------------------------------------------------------------------------ the table of states
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of docs/states.md."""
+
+    reason: str
+    report: Report
+    phase: str
+    ready: str
+    also: str | None
+    look_again: float
+
+
+TABLE = [
+    Case("seen running everywhere: done", LOADED, "Ready", "True", None, RESYNC),
+    Case("still on its way: the operator goes on", PENDING, "Loading", "False", "Reconciling", 0.3),
+    Case("nobody is there to load it: waited for", NO_PODS, "Loading", "False", "Reconciling", 0.3),
+    Case("a gateway refused it: a person must act", UNHEALTHY, "Unhealthy", "False", "Stalled", 15),
+    Case("it cannot be told: not called healthy, nor broken", UNKNOWN, "Unknown", "Unknown", None, 15),
+    Case("refused before any gateway: a person must act", REFUSED, "Refused", "False", "Stalled", RESYNC),
+    Case("something is missing that may come", WAITING, "Waiting", "False", "Reconciling", 60),
+    Case("the world does not answer: tried again", TRANSIENT, "Retrying", "False", "Reconciling", 1),
+    Case("a person has paused it", SUSPENDED, "Suspended", "Unknown", None, RESYNC),
+    Case("it is going: the clean-up goes on", DELETING, "Waiting", "False", "Reconciling", 30),
+    Case("nothing was learned yet", Report(), "Pending", "False", "Reconciling", RESYNC),
+]
+
+
+@pytest.mark.parametrize("case", TABLE, ids=lambda case: case.reason)
+def test_every_state_has_one_reading(case: Case) -> None:
+    """A state is shown by Ready, at most one of Reconciling and Stalled, and a phase; each says the same reason."""
+    ending = settle(case.report)
+    found = conditions(ending.status)
+    assert ending.status.phase == case.phase
+    assert found["Ready"].status == case.ready
+    assert {kind for kind in ("Reconciling", "Stalled") if kind in found} == ({case.also} - {None})
+    assert all(found[kind].reason == found["Ready"].reason for kind in ("Reconciling", "Stalled") if kind in found)
+    assert ending.look_again == pytest.approx(case.look_again)
+
+
+@pytest.mark.parametrize("case", TABLE, ids=lambda case: case.reason)
+def test_every_ending_is_about_the_spec_that_was_read(case: Case) -> None:
+    """observedGeneration is the spec's, also after a failure, in status and in what was found now."""
+    ending = settle(case.report, release(metadata__generation=7))
+    assert ending.status.observed_generation == 7
+    assert conditions(ending.status)["Ready"].observed_generation == 7
+
+
+def test_a_refusal_says_what_to_do() -> None:
+    """The message of Ready and of the step is what was found, then the remedy."""
+    found = conditions(settle(REFUSED).status)
+    assert found["Ready"].message == found["Compatible"].message == "no ABI that Envoy knows. Build it anew"
+
+
+def test_reconciling_and_stalled_go_when_they_are_over() -> None:
+    """kstatus: an abnormal condition is there only while it is True."""
+    assert "Stalled" not in conditions(settle(LOADED, after(REFUSED)).status)
+    assert "Reconciling" not in conditions(settle(LOADED, after(PENDING)).status)
+
+
+# -------------------------------------------------------------------------------------------------- the steps
+
+
+def test_the_steps_after_a_failure_are_not_claimed() -> None:
+    """What was true of an earlier spec is not said of this one: later steps turn Unknown, NotReached."""
+    found = conditions(settle(REFUSED, after(LOADED)).status)
+    assert (found["ArtifactReady"].status, found["Compatible"].status) == ("True", "False")
+    assert {(found[kind].status, found[kind].reason) for kind in ("Applied", "Loaded")} == {("Unknown", "NotReached")}
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [(LOADED, "True"), (PENDING, "False"), (UNHEALTHY, "False"), (UNKNOWN, "Unknown"), (NO_PODS, "False")],
+)
+def test_loaded_is_what_was_seen(report: Report, expected: str) -> None:
+    """The condition Loaded is True only when every pod was seen running the plugin."""
+    assert conditions(settle(report).status)["Loaded"].status == expected
+
+
+def test_a_short_pass_keeps_what_it_did_not_ask_again() -> None:
+    """A settled release is only looked at: the conditions of its earlier steps stay."""
+    look = Report(verdict=LOADED.verdict, target_revision="0123456789")
+    found = conditions(settle(look, after(LOADED)).status)
+    assert {found[kind].reason for kind in ("ArtifactReady", "Compatible", "Applied")} == {
+        "ArtifactReady",
+        "Compatible",
+        "Applied",
+    }
+
+
+def test_conditions_are_always_in_one_order() -> None:
+    """`kubectl describe` reads from the summary to the steps in their order."""
+    kinds = [condition.type for condition in settle(replace(REFUSED, findings=APPLIED[:1])).status.conditions]
+    assert kinds == ["Ready", "Stalled", "ArtifactReady", "Compatible", "Applied", "Loaded"]
+
+
+def test_a_transition_time_moves_with_the_status_alone() -> None:
+    """Another reason or message is no transition; a turn of the status is one."""
+    before = after(PENDING)
+    waiting = replace(PENDING, verdict=replace(PENDING.verdict, reason="PodNotReady"))
+    same, turned = (conditions(settle(one, before, now=LATER).status)["Ready"] for one in (waiting, LOADED))
+    assert (same.reason, same.last_transition_time) == ("PodNotReady", "2026-01-01T12:00:00Z")
+    assert turned.last_transition_time == "2026-01-01T12:01:00Z"
+
+
+def test_a_long_message_is_cut() -> None:
+    """A gateway's or a registry's endless words do not make a status that the API server refuses."""
+    wordy = failed(ConditionType.ARTIFACT_READY, Refused("UnreadableLayout", "x" * 100_000))
+    assert all(len(condition.message) <= api.MESSAGE_MAX for condition in settle(wordy).status.conditions)
+
+
+# ------------------------------------------------------------------------------------------- revisions and gateways
+
+
+def test_the_stable_revision_is_one_that_was_seen_running() -> None:
+    """While another revision loads or fails, stableRevision stays what was last Loaded everywhere."""
+    newer = replace(UNHEALTHY, target_revision="fedcba9876")
+    found = settle(newer, after(LOADED)).status
+    assert (found.stable_revision, found.target_revision) == ("0123456789", "fedcba9876")
+    assert settle(UNHEALTHY).status.stable_revision is None
+
+
+def test_a_failure_does_not_forget_what_is_known() -> None:
+    """Artifact, target and the gateways' last rows stay when a later pass could not get so far."""
+    before = after(replace(LOADED, observation=api.Observation(revision="0123456789", since="2026-01-01T00:00:00Z")))
+    found = settle(TRANSIENT, before).status
+    assert found.artifact == ARTIFACT
+    assert found.gateways == before.status.gateways
+    assert found.observation == before.status.observation
+
+
+def test_the_counts_are_exact_and_the_rows_are_few() -> None:
+    """Of a thousand pods all are counted and twenty are shown, in the verdict's order: failures first."""
+    rows = [row(f"bad-{n}", State.UNHEALTHY, "PluginRejected") for n in range(5)]
+    rows += [row(f"new-{n}", State.PENDING, "PodNotReady") for n in range(3)]
+    rows += [row(f"good-{n}", State.LOADED) for n in range(992)]
+    shown = settle(seen(State.UNHEALTHY, "PluginRejected", *rows)).status.gateways
+    assert shown is not None
+    assert (shown.desired, shown.loaded, shown.failed, shown.summary) == (1000, 992, 5, "992/1000")
+    assert [pod.name for pod in shown.pods] == [one.pod.name for one in rows[:20]]
+
+
+def test_no_pods_are_shown_as_none() -> None:
+    """A selector that matches nothing shows 0/0, not the rows of pods that are gone."""
+    shown = settle(NO_PODS, after(LOADED)).status.gateways
+    assert shown is not None
+    assert (shown.summary, shown.pods) == ("0/0", [])
+
+
+def test_a_pod_names_a_revision_only_if_it_runs_it() -> None:
+    """A row of a pod that has not loaded the plugin says no revision; its message has the gateway's own words."""
+    rows = [row("bad", State.UNHEALTHY, "PluginRejected", "Failed to load", "rejected"), row("good", State.LOADED)]
+    shown = settle(seen(State.UNHEALTHY, "PluginRejected", *rows)).status.gateways
+    assert shown is not None
+    assert [pod.revision for pod in shown.pods] == [None, "0123456789"]
+    assert shown.pods[0].message == "bad says [Failed to load; rejected]"
+
+
+# ---------------------------------------------------------------------------------------------------- when again
+
+
+def looks(report: Report, attempts: int) -> list[float]:
+    return [settle(report, attempt=attempt).look_again for attempt in range(attempts)]
+
+
+def test_what_moves_is_looked_at_soon_and_then_less_often() -> None:
+    """A rollout is seen within a moment, and one that takes minutes does not hammer the gateways."""
+    waits = looks(PENDING, 40)
+    assert waits[0] < 0.5
+    assert waits == sorted(waits)
+    assert waits[-1] == 5.0
+
+
+def test_what_does_not_answer_is_asked_with_back_off() -> None:
+    """A registry or API server that is down is tried after 1, 2, 4 … and at most 60 seconds, for ever."""
+    assert looks(TRANSIENT, 8) == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert settle(TRANSIENT, attempt=10_000).look_again == 60
+
+
+def test_who_asks_for_time_gets_it() -> None:
+    """A Retry-After longer than our own back-off is kept to; a shorter one does not make us faster."""
+    for asked, expected in ((120.0, 120.0), (0.1, 1.0)):
+        busy = failed(ConditionType.ARTIFACT_READY, Transient("RegistryUnavailable", "busy", retry_after=asked))
+        assert settle(busy).look_again == expected
+
+
+def test_a_wait_is_never_longer_than_the_resync() -> None:
+    """Somebody who sets a short resync gets it."""
+    for report in (WAITING, UNHEALTHY, UNKNOWN, LOADED, REFUSED, SUSPENDED):
+        assert status.settle(release(), report, now=NOW, attempt=0, resync=5.0).look_again == 5.0
+
+
+# -------------------------------------------------------------------------------------------------------- events
+
+
+def told(*reports: Report) -> list[tuple[str, str]]:
+    """Type and reason of the events of the last of these passes."""
+    return [(event.type, event.reason) for event in settle(reports[-1], after(*reports[:-1])).events]
+
+
+@pytest.mark.parametrize(
+    ("reports", "expected", "reason"),
+    [
+        ((PENDING,), [("Normal", "ArtifactReady"), ("Normal", "Applied")], "progress is told by its steps"),
+        ((PENDING, LOADED), [("Normal", "Loaded")], "then that it runs"),
+        ((LOADED, LOADED), [], "nothing new"),
+        ((PENDING, PENDING), [], "waiting is not told again and again"),
+        ((LOADED, UNHEALTHY), [("Warning", "PluginRejected")], "trouble after Ready"),
+        ((UNHEALTHY, LOADED), [("Normal", "Loaded")], "and its end"),
+        ((LOADED, UNKNOWN), [("Warning", "NoPositiveSign")], "doubt is told"),
+        ((REFUSED,), [("Warning", "UnknownABI")], "a refusal once, not for Ready and for the step"),
+        ((WAITING,), [("Warning", "ManifestNotFound")], "what is missing once"),
+        ((TRANSIENT,), [("Warning", "RegistryUnavailable")], "an outage once"),
+        ((TRANSIENT, TRANSIENT), [], "and not at each try"),
+        ((TRANSIENT, WAITING), [("Warning", "ManifestNotFound")], "another cause is news"),
+        ((LOADED, SUSPENDED), [("Normal", "Suspended")], "a pause that a person asked for is no warning"),
+        ((SUSPENDED, SUSPENDED), [], "once"),
+    ],
+)
+def test_what_kubectl_describe_tells(reports: tuple[Report, ...], expected: list[tuple[str, str]], reason: str) -> None:
+    """Each turn is one event, with the condition's own reason."""
+    assert told(*reports) == expected, reason
+
+
+def test_a_gateway_of_an_unknown_version_is_a_warning() -> None:
+    """The release goes on, and what could not be checked is told once."""
+    doubt = Finding(ConditionType.COMPATIBLE, "Unknown", "GatewayVersionUnknown", "no pod has told its version")
+    report = replace(NO_PODS, findings=(APPLIED[0], doubt, APPLIED[2]))
+    assert told(report) == [
+        ("Normal", "ArtifactReady"),
+        ("Warning", "GatewayVersionUnknown"),
+        ("Normal", "Applied"),
+    ]
+    assert told(report, report) == []
+
+
+def test_the_next_revision_is_told_again() -> None:
+    """That something was applied is news when it is another revision, though the condition was True before."""
+    message = "WasmPlugin istio-ingress/auth carries revision fedcba9876"
+    newer = replace(PENDING, findings=(*APPLIED[:2], replace(APPLIED[2], message=message)))
+    assert told(LOADED, newer) == [("Normal", "Applied")]
+
+
+def test_an_event_fits_into_an_event() -> None:
+    """Messages are cut to the 1024 characters that the API server takes."""
+    [event] = settle(failed(ConditionType.ARTIFACT_READY, Refused("UnreadableLayout", "x" * 5000))).events
+    assert len(event.message) == 1024
