@@ -37,6 +37,7 @@ SHOWN_LINES = 12
 
 Report = Callable[[str], None]
 _process_downloads = Downloads()
+_provided: dict[str, Path] = {}
 
 
 def say(line: str) -> None:
@@ -45,8 +46,13 @@ def say(line: str) -> None:
 
 
 def provide(name: str, *, report: Report = say) -> Path:
-    """The path of one program, made ready when it is not there yet. Raises `Refused` with the remedy."""
-    return ensure([name], report=report)[name]
+    """The path of one program, made ready when it is not there yet. Raises `Refused` with the remedy.
+
+    What was found once in this process is not looked for again.
+    """
+    if name not in _provided or not _provided[name].exists():
+        _provided[name] = ensure([name], report=report)[name]
+    return _provided[name]
 
 
 def ensure(names: Iterable[str], *, report: Report = say) -> dict[str, Path]:
