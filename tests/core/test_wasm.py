@@ -120,6 +120,11 @@ def test_refusals(data: bytes, expected: str) -> None:
     assert reason(data) == expected
 
 
+def test_references_in_types() -> None:
+    """A type may have references to other types, which only the newest compilers write."""
+    assert wasm.read(with_type(b"\x01\x60\x02\x64\x00\x7f\x01\x63\x70")).exports == ()
+
+
 def test_what_a_wrong_file_is() -> None:
     """The message says what was pushed in place of a module."""
     with pytest.raises(Refused, match="a text file"):

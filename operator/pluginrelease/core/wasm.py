@@ -241,7 +241,16 @@ class _Cursor:
             _malformed(f"{self.where} has {self.end - self.at} bytes too many")
 
 
-_VALUE_TYPES = {0x7F: "i32", 0x7E: "i64", 0x7D: "f32", 0x7C: "f64", 0x7B: "v128", 0x70: "funcref", 0x6F: "externref"}
+_VALUE_TYPES = {
+    0x7F: "i32",
+    0x7E: "i64",
+    0x7D: "f32",
+    0x7C: "f64",
+    0x7B: "v128",
+    0x70: "funcref",
+    0x6F: "externref",
+    0x69: "exnref",
+}
 _KINDS = (Kind.FUNCTION, Kind.TABLE, Kind.MEMORY, Kind.GLOBAL, Kind.TAG)
 
 # Section numbers in the order in which a module has to have them; 0 (custom) may stand anywhere.
@@ -315,6 +324,9 @@ class _Sections:
 
     def _value(self, section: _Cursor) -> str:
         code = section.byte()
+        if code in (0x63, 0x64):  # a reference to a type that follows; nothing here compares such
+            section.skip_leb(5)
+            return "ref"
         if code not in _VALUE_TYPES:
             _malformed(f"0x{code:02x} is no value type")
         return _VALUE_TYPES[code]
