@@ -104,6 +104,8 @@ async def reconcile(world: World, release: api.Release, *, attempt: int) -> stat
     """
     work = Pass(world, release)
     failure = await attempt_pass(work)
+    if failure is not None and failure.step is not ConditionType.LOADED:
+        await work.put_loggers_back()
     ending = status.settle(
         work.release,
         replace(work.report, failure=failure),
@@ -356,19 +358,26 @@ class Pass:
     # ------------------------------------------------------------------------------- the pull secret's copy
 
     async def keep_secret_in_step(self) -> None:
-        """A rotated pull secret reaches the gateways, also while the registry is down."""
+        """A rotated pull secret reaches the gateways, also while the registry is down; one no longer named goes."""
         self.step = ConditionType.APPLIED
         await self.copy_secret()
+        copy = await self.copied_secret()
+        if self.release.spec.artifact.image.pull_secret_ref is None and copy and plan.is_ours(self.release, copy):
+            await self.world.cluster.delete(copy)
+
+    async def copied_secret(self) -> JSON | None:
+        """The copy in the gateway's namespace; in the release's own there is none."""
+        if istio.is_local(self.release):
+            return None
+        name = istio.copied_secret_name(self.release)
+        return await self.world.cluster.get(clusters.SECRETS, self.release.spec.gateway.namespace, name)
 
     async def copy_secret(self) -> None:
-        """The copy in the gateway's namespace: made, renewed, or taken away when no secret is named any more."""
-        if istio.is_local(self.release):
-            return
-        namespace, name = self.release.spec.gateway.namespace, istio.copied_secret_name(self.release)
-        copy = await self.world.cluster.get(clusters.SECRETS, namespace, name)
-        source = await self.pull_secret_object()
+        """The copy in the gateway's namespace: made, or renewed."""
+        source = None if istio.is_local(self.release) else await self.pull_secret_object()
         if source is None:
             return
+        copy = await self.copied_secret()
         manifest = istio.pull_secret(self.release, source["data"][".dockerconfigjson"])
         for write in plan.draft(self.release, [(manifest, copy)]).writes:
             await self.apply(write)

@@ -253,6 +253,8 @@ def look_again(report: Report, attempt: int, resync: float) -> float:
     if report.verdict is None or error is not None:
         return resync
     match report.verdict.state:
+        case State.PENDING if not report.verdict.pods:
+            return resync
         case State.PENDING:
             return min(PENDING_FIRST * 1.3 ** min(attempt, 20), PENDING_MAX)
         case State.UNHEALTHY | State.UNKNOWN:

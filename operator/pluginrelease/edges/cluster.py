@@ -352,7 +352,7 @@ def status_message(body: bytes) -> str:
 
 def missing_kind(manifest: JSON, error: NotFound) -> Waiting:
     """A 404 to an apply: the namespace is not there, or the kind is not."""
-    if "could not find the requested resource" in error.message:
+    if "could not find the requested resource" in error.message or "page not found" in error.message:
         return Waiting(
             "KindNotInstalled",
             f"the API server does not know {manifest['apiVersion']} {manifest['kind']}",
