@@ -132,14 +132,32 @@ def _value(variable: Object, pod: Pod, address: str) -> str:
 
 
 @dataclass(frozen=True)
+class End:
+    """How one run of a container went: times as the API writes them, ``code`` negative for a signal."""
+
+    code: int
+    started: str
+    finished: str
+
+    def terminated(self) -> Object:
+        code = self.code if self.code >= 0 else 128 - self.code
+        return {
+            "exitCode": code,
+            "startedAt": self.started,
+            "finishedAt": self.finished,
+            "reason": "Error" if code else "Completed",
+        }
+
+
+@dataclass(frozen=True)
 class Container:
-    """The real container at one moment. ``ended`` is (exit status, time) of its last run but this."""
+    """The real container at one moment. ``ended`` is the end of the run before."""
 
     identity: str
     started: str
     restarts: int
     ready: bool
-    ended: tuple[int, str] | None = None
+    ended: End | None = None
     waiting: str = ""
 
 
@@ -189,8 +207,7 @@ def _container_status(spec: Object, pod: Pod, container: Container) -> Object:
     if real and container.waiting:
         found["state"] = {"waiting": {"reason": container.waiting}}
     if real and container.ended:
-        code, finished = container.ended
-        found["lastState"] = {"terminated": {"exitCode": code, "finishedAt": finished, "reason": "Error"}}
+        found["lastState"] = {"terminated": container.ended.terminated()}
     return found
 
 

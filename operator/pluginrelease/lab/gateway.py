@@ -20,7 +20,7 @@ import aiohttp
 
 from pluginrelease.lab import containers, namespaces, network, relay
 from pluginrelease.lab.blueprint import Blueprint
-from pluginrelease.lab.containers import Container, Pod
+from pluginrelease.lab.containers import Container, End, Pod
 from pluginrelease.lab.controlplane import answers
 from pluginrelease.lab.crilog import CriLog
 from pluginrelease.lab.keeper import ISTIO_DATA
@@ -55,7 +55,6 @@ class Gateway:
         self._tell = tell
         self._vanished = False
         self._leaving = asyncio.Event()
-        self._relays: list[relay.Relay] = []
         self._life = asyncio.ensure_future(self._live())
 
     @property
@@ -97,12 +96,8 @@ class Gateway:
         own = await asyncio.to_thread(network.make_namespace, self._number)
         try:
             await self._prepare()
-            await self._open_ways_in(own)
             await self._keep_running(own)
         finally:
-            for way in self._relays:
-                way.close()
-            self._relays.clear()
             await asyncio.to_thread(own.close)
 
     async def _prepare(self) -> None:
@@ -146,14 +141,15 @@ class Gateway:
                     raise
             await self._unless_leaving(_RETRY_AFTER)
 
-    async def _open_ways_in(self, own: network.Namespace) -> None:
-        """Let the API server's port-forward reach the pod's own loopback, and its logs be read."""
-        forwards = []
-        for port in sorted(ADMIN_PORTS | {LISTENER_PORT} | self.pod.container_ports):
-            way = relay.Relay(relay.listen_on_loopback(), relay.into(own, port))
-            self._relays.append(way)
-            forwards.append({"ports": [port], "target": {"address": "127.0.0.1", "port": way.port}})
+    async def _map_ports(self, own: network.Namespace) -> dict[int, relay.Relay]:
+        """Tell kwok a way to each port of the pod's own loopback. None of them accepts before the pod's port does."""
+        ports = sorted(ADMIN_PORTS | {LISTENER_PORT} | self.pod.container_ports)
+        ways = {port: relay.Relay(relay.reserve_on_loopback(), relay.into(own, port)) for port in ports}
+        forwards = [
+            {"ports": [port], "target": {"address": "127.0.0.1", "port": way.port}} for port, way in ways.items()
+        ]
         await self._api.apply(self._mapping("PortForward", {"forwards": forwards}))
+        return ways
 
     async def _show_log(self, restarts: int) -> None:
         entry = {"containers": [self.pod.proxy["name"]], "logsFile": str(self._log(restarts)), "follow": True}
@@ -177,7 +173,7 @@ class Gateway:
             code = await self._run(own, container)
             if self._leaving.is_set():
                 return
-            ended = (code, containers.now())
+            ended = End(code, container.started, containers.now())
             self._say_that_it_ended(code, self._log(restarts))
             await self._report(replace(container, ended=ended, waiting="CrashLoopBackOff"))
             await self._unless_leaving(min(_LONGEST_BACK_OFF, float(restarts)))
@@ -191,6 +187,7 @@ class Gateway:
         """Run the container until it ends or the pod has to leave; its exit status."""
         began = time.monotonic()
         await self._show_log(container.restarts)
+        ways = await self._map_ports(own)
         process = await self._start(own)
         log = self._log(container.restarts)
         beside = [
@@ -198,10 +195,14 @@ class Gateway:
             asyncio.ensure_future(_record(process.stderr, CriLog(log, "stderr"))),
         ]
         probing = asyncio.ensure_future(self._probe(container, began))
+        opening = asyncio.ensure_future(_open_as_they_listen(own, ways))
         try:
             return await self._until_ended(process)
         finally:
             probing.cancel()
+            opening.cancel()
+            for way in ways.values():
+                way.close()
             _signal(process, signal.SIGKILL)
             await process.wait()
             await asyncio.wait(beside)
@@ -285,6 +286,17 @@ def _readiness(up: bool, address: str, seconds: float) -> tuple[str, str]:
     if up:
         return "ready", f"ready after {seconds:.1f} s at {address}"
     return "starting", f"not ready any more at {address}"
+
+
+async def _open_as_they_listen(own: network.Namespace, ways: dict[int, relay.Relay]) -> None:
+    """A port-forward to a port on which nothing listens has to fail at once, as it does with a kubelet."""
+    closed = set(ways)
+    while closed:
+        listening = closed & own.listening_ports()
+        for port in listening:
+            ways[port].open()
+        closed -= listening
+        await asyncio.sleep(_PROBE_UNTIL_READY)
 
 
 async def _record(output: asyncio.StreamReader | None, log: CriLog) -> None:

@@ -6,6 +6,7 @@ the lab's own, its addresses cannot collide with the machine's.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -24,6 +25,8 @@ PREFIX_LENGTH = 16
 SIMULATED_PODS = "10.244.128.0/17"
 """Addresses of pods that are only simulated; real gateways have theirs below."""
 _LOOPBACK_INDEX = 1
+_LISTENING = "0A"
+"""The state as proc(5) writes it in net/tcp."""
 _FIRST_POD = 256
 _LAST_POD = 127 * 256 + 255
 
@@ -66,6 +69,19 @@ class Namespace:
     def socket(self) -> socket.socket:
         """A TCP socket that belongs to this network although the caller does not."""
         return _inside(self.descriptor, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+
+    def listening_ports(self) -> set[int]:
+        """The TCP ports that something in this network accepts connections on."""
+        return _inside(self.descriptor, _listening_ports)
+
+
+def _listening_ports() -> set[int]:
+    found: set[int] = set()
+    for family in ("tcp", "tcp6"):
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/thread-self/net/{family}") as table:
+            rows = [line.split() for line in table.readlines()[1:]]
+        found |= {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == _LISTENING}
+    return found
 
 
 def make_namespace(number: int) -> Namespace:

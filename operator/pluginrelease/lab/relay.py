@@ -13,24 +13,31 @@ from pluginrelease.lab import network
 
 _CHUNK = 256 * 1024
 _CONNECT_TIMEOUT = 10.0
+_WAITING_CONNECTIONS = 128
 _REQUEST_HEAD_LIMIT = 64 * 1024
 
 Connect = Callable[[], Awaitable[socket.socket]]
 
 
 class Relay:
-    """Accepts on a listening socket and carries every connection to where ``connect`` leads. Close it to stop."""
+    """Carries every connection to where ``connect`` leads. A socket that does not listen yet refuses until `open`."""
 
     def __init__(self, listener: socket.socket, connect: Connect) -> None:
         listener.setblocking(False)
         self._listener = listener
         self._connect = connect
         self._carried: set[asyncio.Task[None]] = set()
-        self._accepting = asyncio.ensure_future(self._accept())
+        self._accepting: asyncio.Task[None] | None = None
 
     @property
     def port(self) -> int:
         return int(self._listener.getsockname()[1])
+
+    def open(self) -> None:
+        """Accept connections from now on; nothing happens when it does already."""
+        if self._accepting is None:
+            self._listener.listen(_WAITING_CONNECTIONS)
+            self._accepting = asyncio.ensure_future(self._accept())
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
@@ -42,6 +49,7 @@ class Relay:
 
     async def _serve(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
                 async with asyncio.timeout(_CONNECT_TIMEOUT):
                     target = await self._connect()
@@ -52,7 +60,8 @@ class Relay:
                 await carry(client, target)
 
     def close(self) -> None:
-        self._accepting.cancel()
+        if self._accepting is not None:
+            self._accepting.cancel()
         for task in list(self._carried):
             task.cancel()
         self._listener.close()
@@ -111,10 +120,16 @@ async def _connected(made: socket.socket, address: str, port: int) -> socket.soc
 
 def listen_on_loopback() -> socket.socket:
     """A listening socket on a free port of 127.0.0.1 of the network that the caller is in."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(128)
+    listener = reserve_on_loopback()
+    listener.listen(_WAITING_CONNECTIONS)
     return listener
+
+
+def reserve_on_loopback() -> socket.socket:
+    """A socket that holds a free port of 127.0.0.1 and refuses connections until it listens."""
+    reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    reserved.bind(("127.0.0.1", 0))
+    return reserved
 
 
 async def serve_proxy(listener: socket.socket) -> asyncio.Server:

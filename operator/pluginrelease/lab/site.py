@@ -47,6 +47,7 @@ class Site:
         self.lab = lab
         self.journal = journal
         self._running: set[asyncio.Task[None]] = set()
+        self._ways_in: list[relay.Relay] = []
 
     async def build(self, listeners: dict[str, socket.socket]) -> None:
         network.make_bridge()
@@ -65,7 +66,9 @@ class Site:
             ("registry", REGISTRY_PORT),
             ("private_registry", PRIVATE_REGISTRY_PORT),
         ):
-            relay.Relay(listeners[name], relay.to(network.ADDRESS, port))
+            way = relay.Relay(listeners[name], relay.to(network.ADDRESS, port))
+            way.open()
+            self._ways_in.append(way)
         await relay.serve_proxy(listeners["proxy"])
 
     async def _cluster(self) -> None:
