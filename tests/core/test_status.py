@@ -261,6 +261,18 @@ def test_who_asks_for_time_gets_it() -> None:
         assert settle(busy).look_again == expected
 
 
+def test_a_raised_log_level_is_not_left_until_the_resync() -> None:
+    """A gateway that could not be given its log level back is asked again soon, once it is no longer waited for."""
+    raised = [api.RaisedLogger(namespace="istio-ingress", pod="a", uid="uid-a", level="warning")]
+    observation = api.Observation(revision="0123456789", since="2026-01-01T00:00:00Z", raised_loggers=raised)
+    assert settle(replace(LOADED, observation=observation)).look_again == 5.0
+    assert settle(replace(SUSPENDED, observation=observation)).look_again == 5.0
+    assert settle(replace(PENDING, observation=observation)).look_again < 0.5
+    assert (
+        settle(replace(LOADED, observation=observation.model_copy(update={"raised_loggers": []}))).look_again == RESYNC
+    )
+
+
 def test_a_wait_is_never_longer_than_the_resync() -> None:
     """Somebody who sets a short resync gets it."""
     for report in (WAITING, UNHEALTHY, UNKNOWN, LOADED, REFUSED, SUSPENDED):
@@ -316,6 +328,12 @@ def test_the_next_revision_is_told_again() -> None:
     message = "WasmPlugin istio-ingress/auth carries revision fedcba9876"
     newer = replace(PENDING, findings=(*APPLIED[:2], replace(APPLIED[2], message=message)))
     assert told(LOADED, newer) == [("Normal", "Applied")]
+
+
+def test_other_words_for_the_same_trouble_are_no_news() -> None:
+    """A message that counts on, as gateways do one by one, does not fill the events."""
+    counting = replace(UNHEALTHY, verdict=replace(UNHEALTHY.verdict, message="2 of 3 gateway pods run the plugin"))
+    assert told(UNHEALTHY, counting) == []
 
 
 def test_an_event_fits_into_an_event() -> None:
