@@ -23,9 +23,25 @@ class Subcommands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        module = importlib.import_module(f"{__name__}.{cmd_name}")
+        try:
+            module = importlib.import_module(f"{__name__}.{cmd_name}")
+        except ModuleNotFoundError as missing:
+            return without(cmd_name, missing)
         [command] = [it for it in vars(module).values() if isinstance(it, click.Command) and it.name == cmd_name]
         return command
+
+
+def without(name: str, missing: ModuleNotFoundError) -> click.Command:
+    """Stands in for a subcommand of the lab where the package was installed without it, as in the operator's image."""
+    if (missing.name or "").startswith(__package__.partition(".")[0]):
+        raise missing
+
+    def say() -> None:
+        raise click.ClickException(
+            f"`{name}` needs {missing.name}, which comes with the lab: pip install 'pluginrelease-operator[lab]'"
+        )
+
+    return click.Command(name, callback=say, short_help="(not installed: it comes with the extra [lab])")
 
 
 @click.command(cls=Subcommands, context_settings={"help_option_names": ["-h", "--help"]})
