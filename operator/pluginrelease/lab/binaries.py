@@ -37,6 +37,7 @@ SHOWN_LINES = 12
 
 Report = Callable[[str], None]
 _process_downloads = Downloads()
+_passed_over: set[str] = set()  # what was told once in this process
 _provided: dict[str, Path] = {}
 
 
@@ -155,6 +156,9 @@ class Stock:
         version = _asked(found, fit.ask, Path(found).stat().st_mtime_ns)
         if fit.at_least <= version < fit.below:
             return Path(found)
+        if found in _passed_over:
+            return None
+        _passed_over.add(found)
         said = ".".join(map(str, version)) or "of an unknown version"
         lower, upper = (".".join(map(str, bound)) for bound in (fit.at_least, fit.below))
         self.report(f"passing over {found}: it is {said}, and the lab needs at least {lower} and less than {upper}")
