@@ -278,12 +278,18 @@ class ConditionType(StrEnum):
 class Condition(Model):
     """A metav1.Condition."""
 
-    type: str = Field(max_length=316)
-    status: Literal["True", "False", "Unknown"]
-    reason: Annotated[str, Field(min_length=1, max_length=1024)]
-    message: Annotated[str, Field(max_length=32768)] = ""
-    last_transition_time: Annotated[str, Field(max_length=64)] = Field(json_schema_extra={"format": "date-time"})
-    observed_generation: Annotated[int, Field(ge=0)] | None = None
+    type: str = Field(max_length=316, description="Which condition.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Unknown: it cannot be told, or was not looked at.")
+    reason: Annotated[str, Field(min_length=1, max_length=1024)] = Field(description="Why, in one CamelCase word.")
+    message: Annotated[str, Field(max_length=32768)] = Field(
+        default="", description="What was found, and then what to do."
+    )
+    last_transition_time: Annotated[str, Field(max_length=64)] = Field(
+        description="When the status last changed.", json_schema_extra={"format": "date-time"}
+    )
+    observed_generation: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="The generation of the spec that it is about."
+    )
 
 
 class ArtifactStatus(Model):
@@ -302,22 +308,24 @@ class ArtifactStatus(Model):
 class TargetStatus(Model):
     """The object that was written to the gateway's namespace."""
 
-    api_version: str
-    kind: str
-    namespace: str
-    name: str
-    uid: str | None = None
+    api_version: str = Field(description="Its API version.")
+    kind: str = Field(description="WasmPlugin.")
+    namespace: str = Field(description="Its namespace: spec.gateway.namespace.")
+    name: str = Field(description="Its name, made from the release's.")
+    uid: str | None = Field(default=None, description="Which object of that name.")
 
 
 class PodStatus(Model):
     """What was seen in one gateway pod."""
 
-    name: str
-    namespace: str
-    state: Literal["Loaded", "Pending", "Unhealthy", "Unknown"]
-    revision: str | None = None
-    reason: str
-    message: Annotated[str, Field(max_length=MESSAGE_MAX)] = ""
+    name: str = Field(description="Name of the pod.")
+    namespace: str = Field(description="Namespace of the pod.")
+    state: Literal["Loaded", "Pending", "Unhealthy", "Unknown"] = Field(description="What the signs in it amount to.")
+    revision: str | None = Field(default=None, description="The revision that was seen running in it.")
+    reason: str = Field(description="Why, in one CamelCase word.")
+    message: Annotated[str, Field(max_length=MESSAGE_MAX)] = Field(
+        default="", description="What was seen, where it can in the gateway's own words."
+    )
 
 
 class GatewaysStatus(Model):
@@ -327,28 +335,32 @@ class GatewaysStatus(Model):
     loaded: int = Field(description="How many of them were seen running the wanted revision.")
     failed: int = Field(description="How many of them were seen refusing it.")
     summary: str = Field(description="loaded/desired, for the column.")
-    pods: Annotated[list[PodStatus], Field(max_length=MAX_POD_ROWS)] = Field(default_factory=list)
+    pods: Annotated[list[PodStatus], Field(max_length=MAX_POD_ROWS)] = Field(
+        default_factory=list, description="At most 20 pods, failures first."
+    )
 
 
 class RaisedLogger(Model):
     """A log level that the operator raised on a pod, to be put back; noted before it is raised."""
 
-    namespace: str
-    pod: str
-    uid: str
+    namespace: str = Field(description="Namespace of the pod.")
+    pod: str = Field(description="Name of the pod.")
+    uid: str = Field(description="Which pod of that name.")
     level: str = Field(description="The level of Envoy's filter logger before.")
 
 
 class PodBaseline(Model):
     """A gateway's counters before the write, for one run of its Envoy; absent where the gateway hides them."""
 
-    uid: str
-    started_at: str = Field(json_schema_extra={"format": "date-time"})
-    config_reload: int | None = None
-    config_fail: int | None = None
-    update_rejected: int | None = None
-    vm_created: int | None = None
-    vm_reloads: int | None = None
+    uid: str = Field(description="Which pod.")
+    started_at: str = Field(description="When this run of its Envoy began.", json_schema_extra={"format": "date-time"})
+    config_reload: int | None = Field(default=None, description="Modules loaded anew by a change of configuration.")
+    config_fail: int | None = Field(default=None, description="Configurations that Envoy could not use.")
+    update_rejected: int | None = Field(
+        default=None, description="Updates of the plugin's configuration that Envoy refused."
+    )
+    vm_created: int | None = Field(default=None, description="Virtual machines started.")
+    vm_reloads: int | None = Field(default=None, description="Virtual machines started anew after a failure.")
     named: bool | None = Field(default=None, description="Whether Envoy had statistics of the plugin's own name.")
     digest_hex: Annotated[str, Field(max_length=64)] | None = Field(
         default=None, description="The manifest's digest in the name of the file that the gateway had."
@@ -358,8 +370,8 @@ class PodBaseline(Model):
 class VerifiedPod(Model):
     """One run of one pod's Envoy, seen running the revision."""
 
-    uid: str
-    started_at: str = Field(json_schema_extra={"format": "date-time"})
+    uid: str = Field(description="Which pod.")
+    started_at: str = Field(description="When this run of its Envoy began.", json_schema_extra={"format": "date-time"})
 
 
 class Observation(Model):
@@ -370,20 +382,31 @@ class Observation(Model):
         description="Taken before the write: log lines and Envoys older than it say nothing about this revision.",
         json_schema_extra={"format": "date-time"},
     )
-    baselines: Annotated[list[PodBaseline], Field(max_length=MAX_OBSERVED_PODS)] = Field(default_factory=list)
-    raised_loggers: Annotated[list[RaisedLogger], Field(max_length=MAX_OBSERVED_PODS)] = Field(default_factory=list)
-    verified: Annotated[list[VerifiedPod], Field(max_length=MAX_OBSERVED_PODS)] = Field(default_factory=list)
+    baselines: Annotated[list[PodBaseline], Field(max_length=MAX_OBSERVED_PODS)] = Field(
+        default_factory=list, description="The gateways' counters before the write."
+    )
+    raised_loggers: Annotated[list[RaisedLogger], Field(max_length=MAX_OBSERVED_PODS)] = Field(
+        default_factory=list, description="Log levels to be put back."
+    )
+    verified: Annotated[list[VerifiedPod], Field(max_length=MAX_OBSERVED_PODS)] = Field(
+        default_factory=list, description="Pods in which the revision was seen running."
+    )
 
 
 class Status(Model):
     """What was seen. Written by the operator alone."""
 
-    observed_generation: int = Field(default=-1, json_schema_extra={"format": "int64"})
+    observed_generation: int = Field(
+        default=-1,
+        description="The generation of the spec that the last pass was about; -1 before the first.",
+        json_schema_extra={"format": "int64"},
+    )
     phase: str | None = Field(
         default=None, description="One word for people; programs read the conditions, never this."
     )
     conditions: Annotated[list[Condition], Field(max_length=16)] = Field(
         default_factory=list,
+        description="The state of the release, one condition a type; Ready is always there after the first pass.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     target_revision: str | None = Field(
@@ -392,10 +415,16 @@ class Status(Model):
     stable_revision: str | None = Field(
         default=None, description="The revision that was last seen running in every selected gateway pod."
     )
-    artifact: ArtifactStatus | None = None
-    target: TargetStatus | None = None
-    gateways: GatewaysStatus | None = None
-    observation: Observation | None = None
+    artifact: ArtifactStatus | None = Field(
+        default=None, description="The artifact that was resolved, fetched and checked last."
+    )
+    target: TargetStatus | None = Field(
+        default=None, description="The object that was written to the gateway's namespace."
+    )
+    gateways: GatewaysStatus | None = Field(default=None, description="What was seen in the selected gateway pods.")
+    observation: Observation | None = Field(
+        default=None, description="What the look at the gateways started from; the operator's own notes."
+    )
 
 
 class Metadata(Model):
