@@ -10,7 +10,7 @@ import pytest
 from pluginrelease import lab as labs
 from pluginrelease.lab import binaries, blueprint
 
-NEEDED = (*blueprint.PROGRAMS, "kubectl")
+NEEDED = (*blueprint.PROGRAMS, "kubectl", "helm")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
