@@ -91,7 +91,7 @@ class Case:
 TABLE = [
     Case("seen running everywhere: done", LOADED, "Ready", "True", None, RESYNC),
     Case("still on its way: the operator goes on", PENDING, "Loading", "False", "Reconciling", 0.3),
-    Case("nobody is there to load it: waited for", NO_PODS, "Loading", "False", "Reconciling", 0.3),
+    Case("nobody is there to load it: a pod that comes is told", NO_PODS, "Loading", "False", "Reconciling", RESYNC),
     Case("a gateway refused it: a person must act", UNHEALTHY, "Unhealthy", "False", "Stalled", 15),
     Case("it cannot be told: not called healthy, nor broken", UNKNOWN, "Unknown", "Unknown", None, 15),
     Case("refused before any gateway: a person must act", REFUSED, "Refused", "False", "Stalled", RESYNC),
