@@ -10,10 +10,8 @@ from pluginrelease.core import pods
 from pluginrelease.core.envoy import PodRef
 
 JSON = dict[str, Any]
-READY = {
-    "phase": "Running",
-    "conditions": [{"type": "Initialized", "status": "True"}, {"type": "Ready", "status": "True"}],
-}
+STARTED = {"type": "Initialized", "status": "True"}
+READY = {"phase": "Running", "conditions": [STARTED, {"type": "Ready", "status": "True"}]}
 
 
 def pod(name: str = "gateway-1", **parts: Any) -> JSON:
@@ -51,7 +49,7 @@ def test_others_are_not_counted(found: JSON, reason: str) -> None:
     [
         (pod(status={"phase": "Pending"}), "it is being scheduled: it will serve, so it is waited for"),
         (pod(status={}), "it was made this moment"),
-        (pod(status={"conditions": [{"type": "Ready", "status": "False"}]}), "it fails its readiness probe"),
+        (pod(status={"conditions": [STARTED, {"type": "Ready", "status": "False"}]}), "it fails its readiness probe"),
         (pod(status={"conditions": [{"type": "Ready", "status": "Unknown"}]}), "its node is silent"),
     ],
 )
