@@ -191,17 +191,19 @@ async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 60
 
 
 class Channels:
-    """What the operator's cluster edge offers, for pods named after their gateways."""
+    """What the operator's cluster edge offers, for pods named like gateways; the next ``broken`` forwards fail."""
 
     def __init__(self, session: aiohttp.ClientSession, address: str, gateways: dict[str, Gateway]) -> None:
         self.session = session
         self.address = address
         self.gateways = gateways
-        self.pages = 0
+        self.broken = 0
 
     @contextlib.asynccontextmanager
     async def portforward(self, namespace: str, pod: str, port: int) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-        target = self.gateways[pod].admin if pod in self.gateways else 1
+        self.broken -= 1
+        reachable = pod in self.gateways and self.broken < 0
+        target = self.gateways[pod].admin if reachable else 1
         url = f"{self.address}/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={port}&to={target}"
         async with self.session.ws_connect(url, protocols=(PROTOCOL,)) as stream:
             assert stream.protocol == PROTOCOL
@@ -209,7 +211,6 @@ class Channels:
 
     async def read_log(self, namespace: str, pod: str, container: str, *, since: datetime, limit_bytes: int) -> str:
         """As the API server: whole seconds, and the first bytes of what there is."""
-        self.pages += 1
         start = since.replace(microsecond=0)
         kept, keeping = [], False
         for line in self.gateways[pod].log.read_text().splitlines(keepends=True):

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import wasm_modules as made
-from tests.edges.real_envoy import Channels, Gateway, api_server
 
 from pluginrelease.core import envoy, verdict
 from pluginrelease.core.envoy import Baseline, Incarnation, Kind, PodRef, Sighting, Wanted
 from pluginrelease.core.errors import Transient
 from pluginrelease.core.verdict import State, Verdict
 from pluginrelease.edges import gateways
+from tests import wasm_modules as made
+from tests.edges.real_envoy import Channels, Gateway, api_server
 
 POD = PodRef("apps", "gateway", "uid-1", ready=True)
 
@@ -253,6 +253,17 @@ async def test_a_pod_that_does_not_answer_is_data(stage: Stage) -> None:
     assert (told[0].envoy, told[1].envoy) == ((await scene.see()).envoy_version, None)
     with pytest.raises(Transient):
         await gateways.read_logging(scene.channels, pods[1])
+
+
+async def test_one_broken_connection_is_tried_again(stage: Stage) -> None:
+    """An Envoy that was busy resets what waited for it: one reset hides nothing, two are told."""
+    scene = await stage()
+    scene.channels.broken = 1
+    assert (await scene.see()).unreachable is None
+    scene.channels.broken = 1
+    assert await gateways.read_logging(scene.channels, POD) == "warning"
+    scene.channels.broken = 2
+    assert "error forwarding port" in ((await scene.see()).unreachable or "")
 
 
 async def test_every_wait_has_a_deadline(stage: Stage) -> None:

@@ -207,16 +207,16 @@ class _Reader:
         index = self.open.pop(record.thread, None)
         if not ours:
             return
-        if index is not None and self._continues(index, kind, causes):
+        if index is not None and self._continues(index, kind):
             self.events[index] = replace(self.events[index], at=record.at, kind=kind)
         else:
             self.events.append(LogEvent(record.at, kind, shorten(record.message), causes))
             index = len(self.events) - 1
         self.open[record.thread] = index
 
-    def _continues(self, index: int, kind: LogKind, causes: tuple[str, ...]) -> bool:
-        """One refusal is told by up to four lines; they are one event, a listener's refusal being the wider one."""
-        return not causes and index == len(self.events) - 1 and LogKind.LOADED not in (kind, self.events[index].kind)
+    def _continues(self, index: int, kind: LogKind) -> bool:
+        """One refusal is told by up to four lines; they are one event, until a cause begins the next."""
+        return index == len(self.events) - 1 and LogKind.LOADED not in (kind, self.events[index].kind)
 
     def _fetch(self, record: Record) -> None:
         named = re.findall(r"[^\s:,]+", record.message)

@@ -73,6 +73,9 @@ class Unreadable(Exception):
     """The pod did not answer as an Envoy does; the text is for people."""
 
 
+BROKEN = (Unreadable, aiohttp.ClientError, OSError, h11.ProtocolError)
+
+
 # ------------------------------------------------------------------------------------------------------------ looking
 
 
@@ -88,7 +91,7 @@ async def look(
     """Every pod, in the order given, under one deadline; ``since`` is where reading the logs begins."""
 
     async def one(pod: PodRef) -> Sighting:
-        read = await documents(channels, pod, wanted, since, settings)
+        read = await _twice(lambda: documents(channels, pod, wanted, since, settings))
         return envoy.sight(pod, datetime.now(UTC), read, wanted, since)
 
     def failed(pod: PodRef, error: str) -> Sighting:
@@ -103,8 +106,7 @@ async def versions(
     """Each pod's Envoy version, in the order given."""
 
     async def one(pod: PodRef) -> PodVersion:
-        async with _admin(channels, pod, settings) as admin:
-            found = envoy.version((await admin.get("/server_info")).text)
+        found = envoy.version((await _twice(lambda: _ask(channels, pod, "GET", "/server_info", settings))).text)
         return PodVersion(pod, found, None if found else "/server_info has no version of a known shape")
 
     def failed(pod: PodRef, error: str) -> PodVersion:
@@ -147,7 +149,7 @@ async def _each(
                 return await one(pod)
         except TimeoutError:
             return failed(pod, f"no answer within {deadline_seconds:g} s")
-        except (Unreadable, ReleaseError, aiohttp.ClientError, OSError, h11.ProtocolError, ValueError) as error:
+        except (*BROKEN, ReleaseError, ValueError) as error:
             return failed(pod, _said(error))
 
     return tuple(await asyncio.gather(*map(bounded, pods)))
@@ -155,14 +157,22 @@ async def _each(
 
 async def _logging(channels: Channels, pod: PodRef, target: str, deadline_seconds: float, settings: Settings) -> str:
     try:
-        async with asyncio.timeout(deadline_seconds), _admin(channels, pod, settings) as admin:
-            answer = await admin.request("POST", target)
-    except (Unreadable, aiohttp.ClientError, OSError, h11.ProtocolError) as error:
-        raise _transient(pod, _said(error) or f"no answer within {deadline_seconds:g} s") from error
+        async with asyncio.timeout(deadline_seconds):
+            answer = await _twice(lambda: _ask(channels, pod, "POST", target, settings))
+    except BROKEN as error:
+        raise _transient(pod, _said(error)) from error
     level = envoy.logger_level(answer.text, LOGGER)
     if answer.status != 200 or level is None:
         raise _transient(pod, f"POST /logging answered {answer.status} without the {LOGGER} logger")
     return level
+
+
+async def _twice(ask: Callable[[], Awaitable[T]]) -> T:
+    """An Envoy that was busy compiling resets connections that waited meanwhile; the next one is answered."""
+    try:
+        return await ask()
+    except BROKEN:
+        return await ask()
 
 
 def _transient(pod: PodRef, message: str) -> Transient:
@@ -175,6 +185,8 @@ def _said(error: Exception) -> str:
         return f"the API server answered the port-forward with {error.status}"
     if isinstance(error, ReleaseError):
         return error.message
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
     if isinstance(error, h11.ProtocolError):
         return f"the admin port does not speak HTTP ({error})"
     return str(error) or type(error).__name__
@@ -197,6 +209,11 @@ async def documents(
         stats = await admin.get(f"/stats?format=json&filter={quote(_statistics(wanted), safe='')}")
     log, truncated = await _log(channels, pod, since + info.skew, settings)
     return Documents(info.text, start.text, ecds, listeners, stats.text, log, truncated, info.skew)
+
+
+async def _ask(channels: Channels, pod: PodRef, method: str, target: str, settings: Settings) -> Answer:
+    async with _admin(channels, pod, settings) as admin:
+        return await admin.request(method, target)
 
 
 def _statistics(wanted: Wanted) -> str:
