@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from pluginrelease.cli import crd as crd_command
 from pluginrelease.cli import main
-from pluginrelease.core import api, crd
+from pluginrelease.core import api, crd, reference
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 RULES = "x-kubernetes-validations"
@@ -43,17 +43,51 @@ def test_the_files_are_what_the_models_say(copy: Path) -> None:
     assert file.read_text(encoding="utf-8") == crd_command.text(), f"{copy} is not what the models say: run `make crds`"
 
 
+def test_the_reference_is_what_the_models_say() -> None:
+    """docs/api.md has a row for every field of spec and status, in the models' own words."""
+    page = (CHECKOUT / crd_command.REFERENCE).read_text(encoding="utf-8")
+    assert page == reference.fill(page), f"{crd_command.REFERENCE} is not what the models say: run `make crds`"
+    for part in ("spec", "status"):
+        for path, node in below(part):
+            field = path.removeprefix(f".{part}").removeprefix(".").removesuffix("[]").removesuffix("{}")
+            assert not field or f"\n| `{field}` | " in page, f"{part}.{field} has no row"
+
+
+@pytest.mark.parametrize("kind", api.ConditionType)
+def test_the_reference_explains_every_condition(kind: api.ConditionType) -> None:
+    """docs/api.md says what each condition means when it is True."""
+    page = (CHECKOUT / crd_command.REFERENCE).read_text(encoding="utf-8")
+    assert f"\n| `{kind}` | " in page
+
+
+@pytest.mark.parametrize("constant", sorted(name for name in vars(api) if name.endswith(("_ANNOTATION", "_LABEL"))))
+def test_the_reference_names_every_annotation_and_label(constant: str) -> None:
+    """What the operator reads from or writes into metadata is documented by its name."""
+    page = (CHECKOUT / crd_command.REFERENCE).read_text(encoding="utf-8")
+    assert f"`{getattr(api, constant)}`" in page
+
+
+def test_a_page_without_marks_is_refused() -> None:
+    """A mark that was edited away is an error, not a table that quietly goes stale."""
+    with pytest.raises(ValueError, match="fields of spec"):
+        reference.fill("no marks here")
+
+
 def test_the_command_prints_the_crd() -> None:
     """`pluginrelease crd` prints YAML that is the rendered CRD, so that it can be piped to kubectl."""
     printed = CliRunner().invoke(main, ["crd"], catch_exceptions=False).stdout
     assert yaml.safe_load(printed) == crd.render()
 
 
-def test_write_fills_an_empty_checkout(tmp_path: Path) -> None:
-    """`make crds` makes the folders it needs, and every copy has the same bytes."""
-    written = crd_command.write(tmp_path)
-    assert [path.relative_to(tmp_path) for path in written] == list(crd_command.COPIES)
-    assert len({path.read_bytes() for path in written}) == 1
+def test_write_makes_its_folders(tmp_path: Path) -> None:
+    """`make crds` makes the folders it needs, every copy has the same bytes, and the reference is filled in."""
+    page = tmp_path / crd_command.REFERENCE
+    page.parent.mkdir()
+    page.write_text((CHECKOUT / crd_command.REFERENCE).read_text(encoding="utf-8"), encoding="utf-8")
+    *copies, filled = crd_command.write(tmp_path)
+    assert [path.relative_to(tmp_path) for path in copies] == list(crd_command.COPIES)
+    assert {path.read_text(encoding="utf-8") for path in copies} == {crd_command.text()}
+    assert filled == page
 
 
 def test_write_needs_a_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -74,9 +108,10 @@ def test_every_property_is_typed(part: str) -> None:
         assert not foreign, f"{path} carries {foreign}"
 
 
-def test_every_field_of_spec_is_described() -> None:
+@pytest.mark.parametrize("part", ["spec", "status"])
+def test_every_field_is_described(part: str) -> None:
     """`kubectl explain prel.spec` has a sentence for every field."""
-    undescribed = [path for path, node in below("spec") if not node.get("description") and not path.endswith("{}")]
+    undescribed = [path for path, node in below(part) if not node.get("description") and not path.endswith("{}")]
     assert undescribed == []
 
 

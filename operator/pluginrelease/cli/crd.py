@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 import yaml
 
-from pluginrelease.core import api
+from pluginrelease.core import api, reference
 from pluginrelease.core.crd import render
 
 HEADER = "# Generated from operator/pluginrelease/core/api.py by `make crds`; edit that file.\n"
 FILE = f"{api.GROUP}_{api.PLURAL}.yaml"
 # the checkout's copies: one to apply by hand, one inside the chart; the same bytes
 COPIES = (Path("crds") / FILE, Path("charts/pluginrelease/files/crds") / FILE)
+REFERENCE = Path("docs/api.md")
 CHECKOUT = Path(__file__).resolve().parents[3]
 
 
@@ -23,16 +24,20 @@ def text() -> str:
 
 
 def write(checkout: Path) -> list[Path]:
-    """Writes every copy below ``checkout``; returns the paths written."""
-    written = [checkout / copy for copy in COPIES]
-    for path in written:
+    """Writes every copy below ``checkout``, and the tables of the API reference; returns the paths written."""
+    copies = [checkout / copy for copy in COPIES]
+    for path in copies:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text(), encoding="utf-8")
-    return written
+    page = checkout / REFERENCE
+    page.write_text(reference.fill(page.read_text(encoding="utf-8")), encoding="utf-8")
+    return [*copies, page]
 
 
 @click.command("crd", short_help="Print the CustomResourceDefinition.")
-@click.option("--write", "to_files", is_flag=True, help="Write crds/ and the chart's copy of this checkout instead.")
+@click.option(
+    "--write", "to_files", is_flag=True, help="Write crds/, the chart's copy and docs/api.md of this checkout instead."
+)
 def crd(to_files: bool) -> None:
     """Print the CustomResourceDefinition of PluginRelease: pluginrelease crd | kubectl apply --server-side -f -"""
     if not to_files:
