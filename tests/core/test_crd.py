@@ -48,7 +48,7 @@ def test_the_reference_is_what_the_models_say() -> None:
     page = (CHECKOUT / crd_command.REFERENCE).read_text(encoding="utf-8")
     assert page == reference.fill(page), f"{crd_command.REFERENCE} is not what the models say: run `make crds`"
     for part in ("spec", "status"):
-        for path, node in below(part):
+        for path, _ in below(part):
             field = path.removeprefix(f".{part}").removeprefix(".").removesuffix("[]").removesuffix("{}")
             assert not field or f"\n| `{field}` | " in page, f"{part}.{field} has no row"
 
