@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -54,7 +55,9 @@ def istiod(lab: Blueprint) -> Program:
 
 def upstream(lab: Blueprint) -> Program:
     argv: Argv = [sys.executable, "-P", Path(echo.__file__), network.ADDRESS, str(ECHO_PORT)]
-    return Program("echo", argv, lab.log("echo"), answers(f"http://{network.ADDRESS}:{ECHO_PORT}/"))
+    packages = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    ready = answers(f"http://{network.ADDRESS}:{ECHO_PORT}/")
+    return Program("echo", argv, lab.log("echo"), ready, env=packages)
 
 
 async def install_kinds(lab: Blueprint, api: KubeApi) -> None:
