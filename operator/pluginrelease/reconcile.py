@@ -307,16 +307,22 @@ class Pass:
         await self.copy_secret()
         manifest = istio.wasm_plugin(self.release, self.known_artifact())
         drafted = plan.draft(self.release, [(manifest, observed)])
-        await self.begin_observation(before, writing=not drafted.converged)
+        await self.begin_observation(before, writing=drafted.reaches_gateways)
         target = observed
         for write in drafted.writes:
             target = await self.apply(write)
         self.wrote(target or manifest)
 
     async def begin_observation(self, before: Collection[Sighting], *, writing: bool) -> None:
-        """Starts the observation of a revision, unless an earlier pass wrote it and was cut short after that."""
+        """Starts the observation of a revision, unless an earlier pass wrote it and was cut short after that.
+
+        A revision that is written once more (another hand had changed or deleted the object) keeps the pods that were
+        seen running it: istiod may pass on nothing at all, and then no gateway shows a new sign. One that has lost it
+        meanwhile shows that by what it has.
+        """
         known, revision = self.release.status.observation, self.known_revision()
-        if known is not None and known.revision == revision and not writing:
+        again = known is not None and known.revision == revision
+        if again and not writing:
             return
         baselines = [noted(one) for one in map(envoy.baseline, before) if one is not None]
         await self.note(
@@ -325,6 +331,7 @@ class Pass:
                 since=precise(self.world.now()),
                 baselines=baselines[: api.MAX_OBSERVED_PODS],
                 raised_loggers=known.raised_loggers if known else [],
+                verified=known.verified if known and again else [],
             )
         )
         if writing:
