@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -117,6 +118,52 @@ def test_a_composite_filter_is_something_else() -> None:
     assert "Composite" in found.message
 
 
+def changed(case: str, since: datetime = BEGINNING, **parts: object) -> Sighting:
+    return envoy.sight(POD, BEGINNING, replace(documents(case), **parts), wanted(case), since)  # type: ignore[arg-type]
+
+
+def test_a_neighbour_that_never_loaded_needs_no_vms() -> None:
+    """Code files are counted of the plugins that Envoy has created, which it shows by their own statistics."""
+    stats = json.loads(documents("loaded").stats)
+    stats["stats"] = [item for item in stats["stats"] if "apps.neighbour" not in item.get("name", "")]
+    assert changed("loaded", stats=json.dumps(stats)).code_files == 1
+
+
+def test_a_shared_code_file_is_told() -> None:
+    """A neighbour with the same file shares its VMs, and what is counted is no proof of ours."""
+    ours, neighbours = (
+        entry["ecds_filter"] for entry in json.loads(documents("loaded").ecds)["configs"][0]["ecds_filters"]
+    )
+    path = [each["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"] for each in (ours, neighbours)]
+    assert changed("loaded", ecds=documents("loaded").ecds.replace(path[1], path[0])).code_shared
+
+
+def test_the_log_is_read_by_the_gateways_clock() -> None:
+    """Since when is by our clock; a gateway that is behind wrote its lines with earlier times."""
+    since = datetime(2026, 11, 20, 20, 54, 30, tzinfo=UTC)
+    log = line(1, f"{REFUSED}Unable to create Wasm plugin apps.header")
+    assert not changed("loaded", since, log=log).log.events
+    assert changed("loaded", since, log=log, skew=timedelta(minutes=-1)).log.events
+
+
+def test_a_listener_that_is_warming_is_no_active_one() -> None:
+    """A listener whose first version still warms uses our filter for no request."""
+    warming = documents("loaded").listeners.replace('"active_state"', '"warming_state"')
+    sighting = changed("loaded", listeners=warming)
+    assert (sighting.warming, sighting.referenced) == (("0.0.0.0_8080",), None)
+    without = documents("loaded").listeners.replace("apps.header", "apps.third")
+    assert changed("loaded", listeners=without).referenced is False
+
+
+@pytest.mark.parametrize("part", ["ecds", "listeners", "stats", "start", "server_info"])
+@pytest.mark.parametrize("text", ["", "[]", "upstream connect error", '{"configs": 3, "stats": {}}'])
+def test_what_has_no_known_shape_is_told(part: str, text: str) -> None:
+    """A document that is no JSON object, or whose lists are none, is an unknown shape; an absent section is not."""
+    absent = part in ("ecds", "listeners") and not text
+    odd_info = part == "server_info" and text.startswith("{")
+    assert bool(changed("loaded", **{part: text}).unknown) is not (absent or odd_info)
+
+
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: (
@@ -203,6 +250,17 @@ def test_causes_are_those_of_the_same_thread() -> None:
         line(1, MISSING),
         line(2, "Wasm VM failed Failed to configure base Wasm plugin", thread=99),
         line(3, f"{REFUSED}Unable to create Wasm plugin apps.header~istio-translated-wasmplugin", scope="envoy config"),
+    )
+    assert [event.causes for event in found.events] == [(MISSING,)]
+
+
+def test_causes_of_an_attempt_that_ended_otherwise_are_dropped() -> None:
+    """A new attempt on the thread begins without the causes of the one before."""
+    found = read(
+        line(1, "wasm log: a warning of the one before"),
+        line(2, f"Updated filter config {NAME} accepted, posting to workers", scope="envoy filter"),
+        line(3, MISSING),
+        line(4, f"{REFUSED}Unable to create Wasm plugin apps.header"),
     )
     assert [event.causes for event in found.events] == [(MISSING,)]
 
