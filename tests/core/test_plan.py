@@ -81,6 +81,15 @@ def test_what_others_add_is_theirs() -> None:
     assert plan.draft(release(), [(wanted(), edited)]).converged
 
 
+def test_a_number_is_the_same_number_in_the_api_servers_spelling() -> None:
+    """The API server writes 1.0 as 1 and keeps null: neither is a difference, or every look would write again."""
+    config = {"ratio": 1.0, "none": None, "list": [1.0, None]}
+    edited = stored(wanted(spec__plugin__config=config))
+    edited["spec"]["pluginConfig"] = {"ratio": 1, "none": None, "list": [1, None]}
+    asked = release(spec__plugin__config=config)
+    assert plan.draft(asked, [(istio.wasm_plugin(asked, ARTIFACT), edited)]).converged
+
+
 def test_a_release_that_becomes_an_orphan_lets_go_at_once() -> None:
     """deletionPolicy Orphan takes the owner off the object now: a foreground deletion would be faster than we are."""
     orphan = release(spec__deletionPolicy="Orphan")
