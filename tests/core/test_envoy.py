@@ -151,6 +151,12 @@ def test_a_listener_that_is_warming_is_no_active_one() -> None:
     warming = documents("loaded").listeners.replace('"active_state"', '"warming_state"')
     sighting = changed("loaded", listeners=warming)
     assert (sighting.warming, sighting.referenced) == (("0.0.0.0_8080",), None)
+    both = json.loads(documents("loaded").listeners)
+    (item,) = both["configs"][0]["dynamic_listeners"]
+    item["warming_state"] = item["active_state"]
+    item["active_state"] = json.loads(json.dumps(item["active_state"]).replace("apps.header", "apps.third"))
+    updating = changed("loaded", listeners=json.dumps(both))
+    assert (updating.warming, updating.referenced) == (("0.0.0.0_8080",), False)
     without = documents("loaded").listeners.replace("apps.header", "apps.third")
     assert changed("loaded", listeners=without).referenced is False
 
