@@ -30,7 +30,7 @@ def test_a_command_without_the_lab_says_what_to_install(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(importlib, "import_module", load_without_lab)
     assert "not installed" in CliRunner().invoke(main, ["-h"], catch_exceptions=False).stdout
-    refused = CliRunner().invoke(main, ["crd"])
+    refused = CliRunner().invoke(main, ["crd", "up", "--write"])
     assert refused.exit_code == 1
     assert "needs pyroute2" in refused.output
     assert "pip install 'pluginrelease-operator[lab]'" in refused.output

@@ -41,7 +41,12 @@ def without(name: str, missing: ModuleNotFoundError) -> click.Command:
             f"`{name}` needs {missing.name}, which comes with the lab: pip install 'pluginrelease-operator[lab]'"
         )
 
-    return click.Command(name, callback=say, short_help="(not installed: it comes with the extra [lab])")
+    return click.Command(
+        name,
+        callback=say,
+        short_help="(not installed: it comes with the extra [lab])",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
 
 
 @click.command(cls=Subcommands, context_settings={"help_option_names": ["-h", "--help"]})
