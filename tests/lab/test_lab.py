@@ -53,7 +53,7 @@ def test_a_request_goes_through_every_gateway_to_the_upstream_and_back(lab: Lab)
 
 def test_a_request_to_an_address_without_a_gateway_is_an_error_and_no_answer(lab: Lab) -> None:
     """Nobody mistakes a proxy's page for a gateway's answer."""
-    with pytest.raises(OSError, match="answer|timed out|closed|Tunnel"):
+    with pytest.raises(OSError, match=r"answer|timed out|closed|Tunnel"):
         lab.request("10.244.99.99", 8080, timeout=5)
 
 
@@ -69,6 +69,16 @@ def test_a_program_of_the_host_that_is_put_into_the_lab_reaches_its_parts(lab: L
     program = f"import urllib.request; print(urllib.request.urlopen('http://{lab.registry}/v2/').status)"
     run = lab.popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert run.communicate(timeout=30)[0].strip() == "200"
+
+
+def test_a_pod_that_does_not_ask_for_a_real_gateway_is_only_simulated(lab: Lab) -> None:
+    """It is ready at once and costs no process: hundreds of them are cheap."""
+    simulated = {"apiVersion": "v1", "spec": {"nodeName": "lab-node"}}
+    lab.kubectl("run", "simulated", "--image=none", f"--overrides={json.dumps(simulated)}")
+    lab.kubectl("wait", "--for=condition=Ready", "pod/simulated", "--timeout=30s")
+    uid = lab.kubectl("get", "pod", "simulated", "-o", "jsonpath={.metadata.uid}")
+    assert processes_of(uid) == []
+    lab.kubectl("delete", "pod", "simulated")
 
 
 def test_a_service_account_has_its_own_rights_and_no_more(lab: Lab) -> None:

@@ -52,6 +52,7 @@ def _wait_for_end(running: host.Lab) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         running.wait()
+        raise click.ClickException(f"the lab has ended by itself; see {running.state}/logs")
     except KeyboardInterrupt:
         click.echo("\nending the lab")
 

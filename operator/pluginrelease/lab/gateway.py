@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import time
 import uuid
@@ -68,10 +69,10 @@ class Gateway:
     def see(self, pod: Pod) -> None:
         """Take in a newer state of the Pod object."""
         self.pod = pod
-        if self._folder.exists():
-            self._write_downward()
         if pod.leaving:
             self._leaving.set()
+        elif self._folder.exists():
+            self._write_downward()
 
     async def vanish(self) -> None:
         """The Pod object is gone: nothing is waited for."""
@@ -88,6 +89,7 @@ class Gateway:
             except _TROUBLE as trouble:
                 self._tell("ended", f"could not be run, and is tried again: {trouble!r}")
                 await self._unless_leaving(1.0)
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
         await self._let_the_object_go()
         self._tell("gone", "has ended")
 

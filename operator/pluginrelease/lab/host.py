@@ -101,6 +101,7 @@ def _forget(state: Path) -> None:
 
 def _start(plan: Blueprint, lock: int, listeners: Mapping[str, socket.socket], report: Report, detached: bool) -> Lab:
     heard, told = os.pipe()
+    os.set_blocking(told, False)  # a starter that does not listen must not hold the lab up
     bound = None if detached else os.pidfd_open(os.getpid())
     descriptors = {way: listener.fileno() for way, listener in listeners.items()}
     order = keeper.Order(str(plan.state), told, lock, descriptors, bound)
