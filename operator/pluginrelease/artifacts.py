@@ -48,7 +48,9 @@ class Shelf:
         digest that was refused for what it is, is refused again without fetching it.
         """
         async with self._pulls:
-            digest = reference.digest or await asyncio.to_thread(registry.resolve, reference, access)
+            digest = reference.digest
+            if digest is None:
+                digest = await asyncio.to_thread(registry.resolve, reference, access)
             return await self._fetched(reference.pinned(digest), access)
 
     async def _fetched(self, reference: Reference, access: Access) -> Found:

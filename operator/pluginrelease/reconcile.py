@@ -140,6 +140,7 @@ class Pass:
     release: api.Release
     step: ConditionType = ConditionType.APPLIED
     report: Report = field(default_factory=Report)
+    load_timeout: timedelta = timedelta()
 
     async def run(self) -> None:
         """Either everything stands as wanted and only the look remains, or the whole way is gone."""
@@ -158,9 +159,10 @@ class Pass:
     # ------------------------------------------------------------------------------- what was there
 
     def check_alive(self) -> None:
-        """Nothing is written for a release that is going: its clean-up may be under way."""
+        """Nothing is written for a release that is going, as its clean-up may be under way, or that says nonsense."""
         if self.release.metadata.deletion_timestamp:
             raise Waiting("Deleting", "the PluginRelease is being deleted")
+        self.load_timeout = duration.parse(self.release.spec.checks.load.timeout)
 
     async def check_permission(self) -> None:
         """The gateway's namespace must allow the release's; raises `Refused` (NamespaceNotAllowed)."""
@@ -199,11 +201,10 @@ class Pass:
     def pinned(self) -> api.ArtifactStatus | None:
         """The digest that this reference was settled on: a tag is not asked again while the release holds it."""
         known, image = self.release.status.artifact, self.release.spec.artifact
-        passed = all(
-            condition.status != "False"
-            for condition in self.release.status.conditions
-            if condition.type in (ConditionType.ARTIFACT_READY, ConditionType.COMPATIBLE)
-        )
+        failed = {it.type for it in self.release.status.conditions if it.status == "False"}
+        stalled = any(it.type == ConditionType.STALLED for it in self.release.status.conditions)
+        # only a refusal lets the pin go: a registry that did not answer says nothing about the artifact
+        passed = not (stalled and failed & {ConditionType.ARTIFACT_READY, ConditionType.COMPATIBLE})
         matches = known is not None and known.ref == image.image.ref
         right = known is not None and image.wasm_sha256 in (None, known.wasm_sha256)
         return known if passed and matches and right else None
@@ -316,22 +317,24 @@ class Pass:
     async def begin_observation(self, before: Collection[Sighting], *, writing: bool) -> None:
         """Starts the observation of a revision, unless an earlier pass wrote it and was cut short after that.
 
-        A revision that is written once more (another hand had changed or deleted the object) keeps the pods that were
-        seen running it: istiod may pass on nothing at all, and then no gateway shows a new sign. One that has lost it
-        meanwhile shows that by what it has.
+        What a gateway loads may be the same as before: another hand had changed or deleted the object, or only phase,
+        priority or selector are new. Then Envoy gets nothing new and shows no new sign, so the pods that were seen
+        running it are kept; one that has lost it meanwhile shows that by what it has.
         """
         known, revision = self.release.status.observation, self.known_revision()
         again = known is not None and known.revision == revision
         if again and not writing:
             return
         baselines = [noted(one) for one in map(envoy.baseline, before) if one is not None]
+        load = istio.load(self.release.spec, self.known_artifact().digest)
         await self.note(
             api.Observation(
                 revision=revision,
+                load=load,
                 since=precise(self.world.now()),
                 baselines=baselines[: api.MAX_OBSERVED_PODS],
                 raised_loggers=known.raised_loggers if known else [],
-                verified=known.verified if known and again else [],
+                verified=known.verified if known and known.load == load else [],
             )
         )
         if writing:
@@ -406,16 +409,17 @@ class Pass:
             deadline_seconds=self.world.settings.look_deadline,
             settings=self.world.reach,
         )
+        late = self.world.now() > since + self.load_timeout
         judged = verdict.judge(
             wanted,
             seen,
             write_at=since,
             baselines=[remembered(one) for one in observation.baselines],
             verified=[Incarnation(one.uid, moment(one.started_at)) for one in observation.verified],
-            deadline_passed=self.world.now() > since + duration.parse(self.release.spec.checks.load.timeout),
+            deadline_passed=late,
         )
         self.keep(observation, judged)
-        if judged.state is not verdict.State.PENDING:
+        if judged.state is not verdict.State.PENDING or late:
             await self.put_loggers_back()
 
     def log_since(self, observation: api.Observation, selected: Collection[PodRef]) -> datetime:
@@ -542,13 +546,15 @@ def noted(baseline: Baseline) -> api.PodBaseline:
     """A baseline as status keeps it."""
     run = baseline.incarnation
     counters = {name: getattr(baseline, name) for name in COUNTERS}
-    return api.PodBaseline(uid=run.uid, started_at=precise(run.started_at), **counters)
+    others = precise(baseline.others_updated) if baseline.others_updated else None
+    return api.PodBaseline(uid=run.uid, started_at=precise(run.started_at), others_updated=others, **counters)
 
 
 def remembered(kept: api.PodBaseline) -> Baseline:
     """A baseline as status gives it back."""
     counters = {name: getattr(kept, name) for name in COUNTERS}
-    return Baseline(incarnation=Incarnation(kept.uid, moment(kept.started_at)), **counters)
+    others = moment(kept.others_updated) if kept.others_updated else None
+    return Baseline(Incarnation(kept.uid, moment(kept.started_at)), others_updated=others, **counters)
 
 
 def precise(when: datetime) -> str:

@@ -365,6 +365,11 @@ class PodBaseline(Model):
     digest_hex: Annotated[str, Field(max_length=64)] | None = Field(
         default=None, description="The manifest's digest in the name of the file that the gateway had."
     )
+    others_updated: str | None = Field(
+        default=None,
+        description="When another plugin of this gateway was last updated.",
+        json_schema_extra={"format": "date-time"},
+    )
 
 
 class VerifiedPod(Model):
@@ -378,6 +383,9 @@ class Observation(Model):
     """What the look at the gateways started from: kept here so that a restarted operator goes on from it."""
 
     revision: str = Field(description="The revision this observation is about.")
+    load: str = Field(
+        default="", description="What a gateway loads of it: artifact, plugin name, configuration and failStrategy."
+    )
     since: str = Field(
         description="Taken before the write: log lines and Envoys older than it say nothing about this revision.",
         json_schema_extra={"format": "date-time"},

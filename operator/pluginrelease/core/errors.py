@@ -26,7 +26,15 @@ class ReleaseError(Exception):
 
 
 class Refused(ReleaseError):
-    """A person must act. Ready=False, Stalled=True."""
+    """A person must act. Ready=False, Stalled=True.
+
+    ``recheck`` (seconds): when to see whether somebody did, for what can be seen by one cheap request to the API
+    server. None: at the next change of the release, or at the resync.
+    """
+
+    def __init__(self, reason: str, message: str, remedy: str = "", *, recheck: float | None = None) -> None:
+        super().__init__(reason, message, remedy)
+        self.recheck = recheck
 
 
 class Waiting(ReleaseError):

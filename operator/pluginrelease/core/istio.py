@@ -65,6 +65,16 @@ def revision(spec: api.Spec, digest: str) -> str:
     )
 
 
+def load(spec: api.Spec, digest: str) -> str:
+    """Ten hex digits over the part of a revision that Envoy loads.
+
+    Phase, priority and selector only move a loaded plugin within a listener or between pods: Envoy gets the same
+    extension configuration and says nothing new about it.
+    """
+    plugin = spec.plugin
+    return digest_of([digest, plugin.name, plugin.config, plugin.fail_strategy])
+
+
 def digest_of(value: Any) -> str:
     """Ten hex digits of a value's canonical JSON."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

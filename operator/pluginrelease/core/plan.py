@@ -11,6 +11,9 @@ from pluginrelease.core.errors import Refused
 
 JSON = dict[str, Any]
 
+# seconds until an object or a namespace of somebody else is looked at again
+RECHECK = 30.0
+
 
 @dataclass(frozen=True)
 class Write:
@@ -91,6 +94,7 @@ def claim(release: api.Release, observed: JSON) -> None:
             f"{kind} {namespace}/{name} belongs to another PluginRelease ({whose})",
             "Delete that release, or give this one another name. If that release is gone already, delete the object, "
             f"or take its label {api.UID_LABEL} off",
+            recheck=RECHECK,
         )
     if release.metadata.annotations.get(api.ADOPT_ANNOTATION) != "true":
         raise Refused(
@@ -98,6 +102,7 @@ def claim(release: api.Release, observed: JSON) -> None:
             f"{kind} {namespace}/{name} exists and was not made by this PluginRelease",
             f"Delete it, give the PluginRelease another name, or annotate the PluginRelease with "
             f"{api.ADOPT_ANNOTATION}=true to take it over",
+            recheck=RECHECK,
         )
 
 
@@ -113,6 +118,7 @@ def check_allowed(release: api.Release, namespace: JSON) -> None:
         f"Namespace {theirs} does not allow PluginReleases of namespace {release.metadata.namespace}",
         f"Who owns {theirs} can allow it: kubectl annotate namespace {theirs} "
         f"{api.ALLOWED_NAMESPACES_ANNOTATION}={release.metadata.namespace}",
+        recheck=RECHECK,
     )
 
 

@@ -245,6 +245,8 @@ def look_again(report: Report, attempt: int, resync: float) -> float:
     error = report.failure.error if report.failure else None
     if isinstance(error, Waiting):
         return min(error.retry_after, resync)
+    if isinstance(error, Refused) and error.recheck is not None:
+        return min(error.recheck, resync)
     if isinstance(error, Transient):
         backoff = min(BACKOFF_FIRST * 2.0 ** min(attempt, 10), BACKOFF_MAX)
         return max(error.retry_after or 0.0, backoff)

@@ -154,10 +154,11 @@ class Cluster:
             return
 
     async def disown(self, observed: JSON) -> None:
-        """Takes the owner references off an object that is to outlive its release."""
+        """Takes owner references and our uid off an object that is to outlive its release: it is nobody's then."""
         metadata = observed["metadata"]
         path = BY_KIND[observed["kind"]].path(metadata["namespace"], metadata["name"])
-        body = {"metadata": {"uid": metadata["uid"], "ownerReferences": None}}
+        labels = {api.UID_LABEL: None}
+        body = {"metadata": {"uid": metadata["uid"], "ownerReferences": None, "labels": labels}}
         try:
             await self._json("PATCH", path, query={"fieldManager": api.FIELD_MANAGER}, body=body, content_type=MERGE)
         except NotFound:
