@@ -207,3 +207,23 @@ def test_a_revision_is_the_same_tomorrow() -> None:
     back = release(spec__plugin__config={"b": {"d": 3, "c": 2}, "a": 1})
     assert istio.revision(forth.spec, DIGEST) == istio.revision(back.spec, DIGEST)
     assert istio.revision(release().spec, DIGEST) == "147aaefd98"
+
+
+@pytest.mark.parametrize(
+    ("changes", "same", "reason"),
+    [
+        ({"spec__plugin__phase": "AUTHZ"}, True, "another phase moves the filter within the listener"),
+        ({"spec__plugin__priority": 7}, True, "another priority does too"),
+        (
+            {"spec__gateway__selector__matchLabels": {"app": "edge"}},
+            True,
+            "another selector moves it between pods, and a pod that is new to it has no proof to keep",
+        ),
+        ({"spec__plugin__config": {"a": 1}}, False, "Envoy configures the plugin anew"),
+        ({"spec__plugin__failStrategy": "FAIL_OPEN"}, False, "Envoy makes the plugin anew"),
+        ({"spec__plugin__name": "second"}, False, "another plugin of the module runs"),
+    ],
+)
+def test_what_envoy_loads_anew(changes: dict[str, Any], same: bool, reason: str) -> None:
+    """A change that gives Envoy nothing new to load keeps what was proved of its pods; every other asks again."""
+    assert (istio.load(release(**changes).spec, DIGEST) == istio.load(release().spec, DIGEST)) is same, reason

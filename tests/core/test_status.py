@@ -340,3 +340,10 @@ def test_an_event_fits_into_an_event() -> None:
     """Messages are cut to the 1024 characters that the API server takes."""
     [event] = settle(failed(ConditionType.ARTIFACT_READY, Refused("UnreadableLayout", "x" * 5000))).events
     assert len(event.message) == 1024
+
+
+def test_a_refusal_that_is_cheap_to_see_lifted_is_looked_at_soon() -> None:
+    """Who allows a namespace, or deletes an object that stood in the way, does not wait for the resync."""
+    refused = Refused("NamespaceNotAllowed", "no", "allow it", recheck=30.0)
+    report = Report(failure=Failure(ConditionType.APPLIED, refused))
+    assert settle(report).look_again == 30.0
