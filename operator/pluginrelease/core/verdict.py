@@ -22,6 +22,11 @@ CLOCK_TOLERANCE = timedelta(seconds=2)
 VMS_BESIDE_WORKERS = 2
 VMS_MADE_BESIDE_WORKERS = 3
 NAMED_STATS_SINCE = (1, 33)
+# Istio's agent fetches again only when the control plane sends the plugin anew (pkg/wasm/convert.go)
+FETCH_AGAIN = (
+    "Once the registry gives the image out again, replace the pod or change the release: "
+    "the gateway does not soon try again by itself."
+)
 
 
 class State(StrEnum):
@@ -183,7 +188,8 @@ def _stand_in(case: _Case) -> PodVerdict | None:
     if not current and not case.late:
         message = "A stand-in for an earlier revision, which could not be fetched, is still in the plugin's place."
         return case.row(State.PENDING, "AwaitingConfig", message)
-    cause = f" The gateway says: {_told(failed)}" if failed else ""
+    cause = f" It says: {_told(failed)}." if failed else ""
+    cause = f"{cause} {FETCH_AGAIN}"
     if any(entry.kind is Kind.RBAC_ALLOW for entry in standing):
         message = f"The gateway could not fetch the plugin; FAIL_OPEN lets every request pass without it.{cause}"
         return case.row(State.UNHEALTHY, "RunningUnprotected", message, *_lines(failed))
@@ -200,7 +206,7 @@ def _undelivered(case: _Case) -> PodVerdict | None:
     newest = case.sighting.log.newest()
     if newest and newest.kind is LogKind.FETCH_FAILED:
         kept = "keeps what it had" if entries else "runs without it"
-        message = f"The gateway could not fetch the plugin and {kept}. It says: {_told(newest)}"
+        message = f"The gateway could not fetch the plugin and {kept}. It says: {_told(newest)}. {FETCH_AGAIN}"
         return case.row(State.UNHEALTHY, "FetchFailed", message, *_lines(newest))
     if not entries:
         return _absent(case)
@@ -255,9 +261,18 @@ def _refusal(case: _Case, event: LogEvent) -> PodVerdict:
     if event.kind is LogKind.LISTENER_REJECTED:
         message = f"The gateway refuses its listeners' updates because of this plugin. It says: {_told(event)}"
         return case.row(State.UNHEALTHY, "ListenerRejected", message, *_lines(event))
-    effect = "the gateway answers 500 to every request" if _fresh(case) else "what ran before goes on running"
+    effect = "the gateway answers 500 to every request" if _bare(case) else "what ran before goes on running"
     message = f"Envoy refused the plugin; {effect}. It says: {_told(event)}"
     return case.row(State.UNHEALTHY, "PluginRejected", message, *_lines(event))
+
+
+def _bare(case: _Case) -> bool:
+    """Whether this Envoy runs no earlier version of the plugin: its listener then has a gap in the filter's place."""
+    before = case.baseline
+    if _fresh(case) or before is None:
+        return _fresh(case)
+    never_created = before.named is False and _release(case.sighting) >= NAMED_STATS_SINCE
+    return before.digest_hex is None or never_created
 
 
 def _unattached(case: _Case) -> PodVerdict | None:
