@@ -138,6 +138,18 @@ def test_a_shared_code_file_is_told() -> None:
     assert changed("loaded", ecds=documents("loaded").ecds.replace(path[1], path[0])).code_shared
 
 
+def test_the_same_image_in_two_repositories_is_one_code() -> None:
+    """Istio names a file by repository and digest, and Envoy shares the VMs of equal bytes: the digest counts."""
+    ours, neighbours = (
+        entry["ecds_filter"]["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"]
+        for entry in json.loads(documents("loaded").ecds)["configs"][0]["ecds_filters"]
+    )
+    elsewhere = f"{neighbours.rpartition('/')[0]}/{ours.rpartition('/')[2]}"
+    assert elsewhere != ours
+    sighting = changed("loaded", ecds=documents("loaded").ecds.replace(neighbours, elsewhere))
+    assert (sighting.code_files, sighting.code_shared) == (1, True)
+
+
 def test_the_log_is_read_by_the_gateways_clock() -> None:
     """Since when is by our clock; a gateway that is behind wrote its lines with earlier times."""
     since = datetime(2026, 11, 20, 20, 54, 30, tzinfo=UTC)

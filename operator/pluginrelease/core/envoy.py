@@ -306,14 +306,19 @@ class _Extensions:
         return cls(ours, others)
 
     def shared(self) -> bool:
-        paths = {entry.path for entry in self.ours if entry.path}
-        return any(entry.path in paths for entry in self.others)
+        codes = {_code(entry) for entry in self.ours if entry.path}
+        return any(_code(entry) in codes for entry in self.others)
 
     def loaded_files(self, stats: Mapping[str, int]) -> int:
-        """Distinct code files of the plugins that Envoy created at least once; of all where it does not tell."""
+        """Distinct codes of the plugins that Envoy created at least once; of all where it does not tell."""
         wasm = [entry for entry in (*self.ours, *self.others) if entry.kind is Kind.WASM]
         named = [entry for entry in wasm if f"wasm.{entry.plugin_name}.vm_reload" in stats]
-        return len({entry.path for entry in named or wasm})
+        return len({_code(entry) for entry in named or wasm})
+
+
+def _code(entry: Entry) -> str:
+    """What Envoy shares a VM by is the code's bytes: the same image in two repositories is two files and one code."""
+    return entry.digest_hex or entry.path
 
 
 def _entry(item: Mapping[str, Any], unknown: list[str]) -> Entry:
