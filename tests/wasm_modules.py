@@ -5,34 +5,72 @@ The layout is the binary format's own: https://webassembly.github.io/spec/core/b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 HEADER = b"\0asm\x01\0\0\0"
-TYPE, IMPORT, FUNCTION, MEMORY, EXPORT, CODE = 1, 2, 3, 5, 7, 10
+TYPE, IMPORT, FUNCTION, MEMORY, EXPORT, CODE, DATA = 1, 2, 3, 5, 7, 10, 11
 KIND_FUNCTION, KIND_MEMORY = 0, 2
-I32 = 0x7F
+I32 = b"\x7f"
 ABI_PREFIX = b"proxy_abi_version_"
 
 
-def plugin(abi: str = "0_2_0", *, imports: Iterable[tuple[str, str]] = ()) -> bytes:
-    """A valid module that announces ``abi`` and imports functions ``() -> i32`` by (module, name)."""
-    wanted = list(imports)
-    exports = [f"proxy_abi_version_{abi}", "proxy_on_memory_allocate", "_initialize"]
+def plugin(abi: str = "0_2_0", *, imports: Iterable[tuple[str, str]] = (), start: bytes = b"") -> bytes:
+    """A valid module that announces ``abi`` and imports functions ``() -> i32`` by (module, name).
+
+    ``start`` is the code of its proxy_on_vm_start; without it there is none.
+    """
+    functions = [
+        (f"proxy_abi_version_{abi}", 0, 0, b""),
+        ("proxy_on_memory_allocate", 1, 1, b"\x41\0"),
+        ("_initialize", 0, 0, b""),
+        *([("proxy_on_vm_start", 2, 1, start)] if start else []),
+    ]
+    return composed([(m, n, 0, 1) for m, n in imports], functions)
+
+
+def traps_at_start() -> bytes:
+    """A module with which everything is right until a gateway starts it: its first instruction is ``unreachable``."""
+    return plugin(start=b"\0")
+
+
+def answering(value: str, *, refuses_configuration: bool = False) -> bytes:
+    """A whole plugin in some hundred bytes: it adds the header ``x-plugin: value`` to each response.
+
+    With ``refuses_configuration`` it starts only when it is given none.
+    """
+    key, answer = b"x-plugin", value.encode()
+    texts = [0, len(key), len(key), len(answer)]
+    add = b"\x41\x02" + b"".join(b"\x41" + leb(number) for number in texts) + b"\x10\0\x1a\x41\0"
+    accept = b"\x20\x01\x45" if refuses_configuration else b"\x41\x01"
+    return composed(
+        [("env", "proxy_add_header_map_value", 5, 1)],
+        [
+            ("proxy_abi_version_0_2_0", 0, 0, b""),
+            ("proxy_on_memory_allocate", 1, 1, b"\x41\0"),
+            ("proxy_on_configure", 2, 1, accept),
+            ("proxy_on_response_headers", 3, 1, add),
+        ],
+        data=key + answer,
+    )
+
+
+def composed(
+    imports: Sequence[tuple[str, str, int, int]], functions: Sequence[tuple[str, int, int, bytes]], data: bytes = b""
+) -> bytes:
+    """A module with one memory, which begins with ``data`` (under 64 bytes), and with functions of i32 alone.
+
+    Imports are (module, name, parameters, results), functions (exported name, parameters, results, code).
+    """
+    shapes = [(takes, gives) for _, _, takes, gives in imports] + [(takes, gives) for _, takes, gives, _ in functions]
+    exports = [name(f[0]) + bytes([KIND_FUNCTION]) + leb(len(imports) + i) for i, f in enumerate(functions)]
     return module(
-        section(TYPE, vector([b"\x60\0\0", b"\x60\0\x01" + bytes([I32]), b"\x60\x01" + bytes([I32, 1, I32])])),
-        section(IMPORT, vector(name(m) + name(n) + bytes([KIND_FUNCTION, 1]) for m, n in wanted)),
-        section(FUNCTION, vector([b"\0", b"\x02", b"\0"])),
+        section(TYPE, vector(b"\x60" + vector([I32] * takes) + vector([I32] * gives) for takes, gives in shapes)),
+        section(IMPORT, vector(name(i[0]) + name(i[1]) + bytes([KIND_FUNCTION, at]) for at, i in enumerate(imports))),
+        section(FUNCTION, vector(leb(len(imports) + at) for at in range(len(functions)))),
         section(MEMORY, vector([b"\0\x01"])),
-        section(
-            EXPORT,
-            vector(
-                [
-                    *(name(e) + bytes([KIND_FUNCTION]) + leb(len(wanted) + i) for i, e in enumerate(exports)),
-                    name("memory") + bytes([KIND_MEMORY, 0]),
-                ]
-            ),
-        ),
-        section(CODE, vector([body(b""), body(b"\x41\0"), body(b"")])),
+        section(EXPORT, vector([*exports, name("memory") + bytes([KIND_MEMORY, 0])])),
+        section(CODE, vector(body(code) for _, _, _, code in functions)),
+        *([section(DATA, vector([b"\0\x41\0\x0b" + name(data)]))] if data else []),
     )
 
 

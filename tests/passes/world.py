@@ -26,7 +26,7 @@ JSON = dict[str, Any]
 
 GATEWAY_NAMESPACE = "istio-ingress"
 GATEWAY_LABELS = {"istio": "ingressgateway"}
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 120.0
 
 _numbers = itertools.count(1)
 

@@ -1,0 +1,129 @@
+"""What a test may break: a registry of its own in the lab's network, and gateways of its own that pull from it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pluginrelease.lab import Lab, binaries, network
+from pluginrelease.lab.controlplane import MANIFESTS
+from tests.passes.world import World
+
+PORT = 5002
+SECONDS = 60.0
+ANY_USER = "$2a$05$S91tG/pyL09/yzzt/kancOHwdng41vl7sFK3TpgRbYommpPF1s52S"  # bcrypt of the lab's own password
+
+
+@dataclass
+class Registry:
+    """A real registry in the lab's network; what was pushed stays when it is stopped and started."""
+
+    lab: Lab
+    folder: Path
+    realm: str | None = None
+    process: subprocess.Popen[Any] | None = field(default=None, init=False)
+
+    @property
+    def host(self) -> str:
+        """As gateways and the operator know it."""
+        return f"{network.ADDRESS}:{PORT}"
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        config, passwords = self.folder / "config.yaml", self.folder / "htpasswd"
+        user, _ = self.lab.private_credentials
+        passwords.write_text(f"{user}:{ANY_USER}\n")
+        auth = {"auth": {"htpasswd": {"realm": self.realm, "path": str(passwords)}}} if self.realm else {}
+        storage = {"filesystem": {"rootdirectory": str(self.folder / "data")}}
+        settings = {"version": 0.1, "storage": storage, "http": {"addr": self.host, "secret": "s"}, **auth}
+        config.write_text(yaml.safe_dump(settings))
+        with (self.folder / "log").open("ab") as log:
+            argv = [binaries.provide("registry"), "serve", config]
+            self.process = self.lab.popen(argv, stdout=log, stderr=log)
+        deadline = time.monotonic() + SECONDS
+        while not self.answers():
+            assert time.monotonic() < deadline, (self.folder / "log").read_text()[-2000:]
+
+    def answers(self) -> bool:
+        """Whether it answers HTTP."""
+        try:
+            return self.lab.request(network.ADDRESS, PORT, "/v2/", timeout=2.0).status in (200, 401)
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """Connections are refused from now on."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Connections are taken, and nothing is answered."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+    def push(self, module: bytes, name: str) -> str:
+        """By ``pluginrelease push`` in the lab's network; returns the reference."""
+        path, reference = self.folder / f"{name}.wasm", f"{self.host}/spare/{name}:1.0"
+        path.write_bytes(module)
+        argv = [sys.executable, "-m", "pluginrelease.cli", "push", str(path), reference, "--insecure"]
+        pushing = self.lab.popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        output, _ = pushing.communicate(timeout=SECONDS)
+        assert pushing.returncode == 0, output.decode()
+        return reference
+
+
+def pull_secret(name: str, namespace: str, registry: str, credentials: tuple[str, str]) -> dict[str, Any]:
+    """As ``kubectl create secret docker-registry`` makes it."""
+    token = base64.b64encode(":".join(credentials).encode()).decode()
+    content = json.dumps({"auths": {registry: {"auth": token}}})
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/dockerconfigjson",
+        "metadata": {"name": name, "namespace": namespace},
+        "stringData": {".dockerconfigjson": content},
+    }
+
+
+def gateways(world: World, namespace: str, replicas: int) -> None:
+    """Gateways like the lab's own in a namespace of their own, with ``istio: <namespace>`` as their label.
+
+    They may also pull from the spare registry. Returns when all of them are ready.
+    """
+    text = (MANIFESTS / "gateways.yaml").read_text()
+    text = text.replace("istio-ingressgateway", namespace).replace("istio-ingress", namespace)
+    text = text.replace("istio: ingressgateway", f"istio: {namespace}").replace(
+        ":5001", f":5001,{network.ADDRESS}:{PORT}"
+    )
+    for manifest in yaml.safe_load_all(text):
+        if manifest["kind"] == "Deployment":
+            manifest["spec"]["replicas"] = replicas
+        if manifest["kind"] not in ("Service", "ServiceEntry"):
+            world.apply(manifest)
+    world.lab.kubectl("rollout", "status", f"deployment/{namespace}", "-n", namespace, "--timeout=120s", timeout=150)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,245 @@
+"""Where gateways make a plugin look healthy and it is not: Ready says so, at once, and with the gateway's own words.
+
+The releases here may take ten minutes to load, so a verdict that comes within a test's patience is no timeout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pluginrelease.core.envoy import PodRef, Wanted
+from pluginrelease.edges import gateways
+from pluginrelease.edges.cluster import Cluster
+from pluginrelease.lab import Lab
+from pluginrelease.lab.host import GatewayPod
+from tests import wasm_modules
+from tests.passes import evidence, spare
+from tests.passes.world import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, ready, unique
+
+PATIENT = {"load": {"timeout": "10m"}}
+REFUSE = {"fail": True}
+
+
+@pytest.fixture
+def registry(lab: Lab, tmp_path: Path) -> Iterator[spare.Registry]:
+    """A registry that the test may stop."""
+    one = spare.Registry(lab, tmp_path)
+    one.start()
+    yield one
+    one.stop()
+
+
+def plugin(**fields: object) -> JSON:
+    """spec.plugin."""
+    return {"phase": "AUTHN", **fields}
+
+
+def rows(release: JSON) -> dict[str, JSON]:
+    """What status says of each pod, by its name."""
+    return {row["name"]: row for row in release["status"]["gateways"]["pods"]}
+
+
+def says(value: str) -> Callable[[int, dict[str, str], str], bool]:
+    """Answered through the plugin that adds ``x-plugin: value``."""
+    return lambda status, headers, _: status == 200 and headers.get("x-plugin") == value
+
+
+def answer(world: World, pod: GatewayPod) -> tuple[int, str | None, str]:
+    """Status, header x-plugin and body of what one pod answers."""
+    found = world.lab.request(pod.address, 8080)
+    return found.status, found.headers.get("x-plugin"), found.body.decode()
+
+
+def shown_as_current(lab: Lab, pod: GatewayPod, name: str) -> Any:
+    """The plugin's configuration in the gateway's own configuration dump."""
+
+    async def dump() -> str:
+        async with await Cluster.connect(lab.kubeconfig) as cluster:
+            one = PodRef(pod.namespace, pod.name, uid="", ready=True)
+            wanted = Wanted(pod.namespace, name, "", None, "FAIL_CLOSE")
+            return (await gateways.documents(cluster, one, wanted, datetime.now(UTC))).ecds
+
+    [found] = [
+        entry["ecds_filter"]["typed_config"]["config"]["configuration"]["value"]
+        for section in json.loads(asyncio.run(dump()))["configs"]
+        for entry in section["ecds_filters"]
+        if f"{pod.namespace}.{name}~" in entry["ecds_filter"]["name"]
+    ]
+    return json.loads(found)
+
+
+# ------------------------------------------------------------------------------- refused by Envoy, shown as current
+
+
+def test_old_code_that_goes_on_serving_is_not_ready(world: World, built: Callable[[str], Path], tmp_path: Path) -> None:
+    """A configuration that the plugin refuses shows in the gateway as current while the old one serves: the release
+    is not Ready, tells the gateway's own line, and is Ready again when the configuration is put right."""
+    name, ref = unique("refused-config"), world.push(built("refuses-config"), tmp_path)
+
+    def configured(config: JSON) -> None:
+        world.apply(world.manifest(name, ref, plugin=plugin(config=config), checks=PATIENT))
+
+    configured({"fail": False})
+    world.await_ready(name)
+    world.await_answers(says("refuses-config"))
+
+    configured(REFUSE)
+    release = world.await_reason(name, "PluginRejected")
+    assert all(says("refuses-config")(*one) for one in world.answers()), "the old code goes on serving"
+    assert [shown_as_current(world.lab, pod, name) for pod in world.gateways()] == [REFUSE, REFUSE]
+    assert release["status"]["phase"] == "Unhealthy"
+    assert conditions(release)["Stalled"]["status"] == "True"
+    assert release["status"]["gateways"]["summary"] == "0/2"
+    assert release["status"]["gateways"]["failed"] == 2
+    assert "what ran before goes on running" in ready(release)["message"]
+    assert "refuses-config: asked to fail" in ready(release)["message"]
+
+    configured({"fail": False})
+    assert world.await_ready(name)["status"]["gateways"]["summary"] == "2/2"
+
+
+def test_a_module_that_only_a_gateway_can_refuse(world: World, tmp_path: Path) -> None:
+    """An image with which everything seems right and that traps when it is started replaces a good one: not Ready,
+    with the trap in the gateway's own words, while the old one serves; and Ready again with the old image."""
+    name = unique("traps")
+    good = world.push(wasm_modules.answering(name), tmp_path)
+    bad = world.push(wasm_modules.traps_at_start(), tmp_path)
+    world.apply(world.manifest(name, good, checks=PATIENT))
+    world.await_ready(name)
+    world.await_answers(says(name))
+
+    world.apply(world.manifest(name, bad, checks=PATIENT))
+    release = world.await_reason(name, "PluginRejected")
+    assert all(says(name)(*one) for one in world.answers()), "the old code goes on serving"
+    assert "proxy_on_vm_start failed" in ready(release)["message"]
+    assert release["status"]["gateways"]["failed"] == 2
+
+    world.apply(world.manifest(name, good, checks=PATIENT))
+    world.await_ready(name)
+
+
+def test_a_first_release_that_is_refused(world: World, tmp_path: Path) -> None:
+    """Where nothing ran before, a refused plugin leaves the gateways answering 500 to everyone: status says that, and
+    the gateways answer again as soon as the release is deleted."""
+    name = unique("refused-first")
+    ref = world.push(wasm_modules.answering(name, refuses_configuration=True), tmp_path)
+    world.apply(world.manifest(name, ref, plugin=plugin(config=REFUSE), checks=PATIENT))
+    release = world.await_reason(name, "PluginRejected")
+    world.await_answers(lambda status, _, body: status == 500 and body == "")
+    assert "answers 500 to every request" in ready(release)["message"]
+    assert "Failed to configure base Wasm plugin" in ready(release)["message"]
+
+    world.delete("prel", GATEWAY_NAMESPACE, name)
+    world.await_answers(lambda status, *_: status == 200)
+
+
+def test_nobody_is_blamed_for_a_neighbour(world: World, tmp_path: Path) -> None:
+    """Of two releases on the same gateways one is refused: the other one stays Ready, also when it is changed and
+    looked at anew while the gateways still refuse the neighbour."""
+    good, bad = unique("good"), unique("bad")
+    good_ref = world.push(wasm_modules.answering(good), tmp_path)
+    bad_ref = world.push(wasm_modules.answering(bad, refuses_configuration=True), tmp_path)
+    world.apply(world.manifest(good, good_ref, plugin=plugin(priority=1), checks=PATIENT))
+    world.apply(world.manifest(bad, bad_ref, plugin=plugin(priority=2), checks=PATIENT))
+    world.await_ready(good)
+    world.await_ready(bad)
+
+    world.apply(world.manifest(bad, bad_ref, plugin=plugin(priority=2, config=REFUSE), checks=PATIENT))
+    refused = world.await_reason(bad, "PluginRejected")
+    assert f"{GATEWAY_NAMESPACE}.{good}" not in ready(refused)["message"]
+
+    world.apply(world.manifest(good, good_ref, plugin=plugin(priority=1, config={"new": 1}), checks=PATIENT))
+    verdicts = set()
+
+    def settled(release: JSON) -> bool:
+        verdicts.add((ready(release)["status"], release.get("status", {}).get("phase")))
+        return is_ready(release)
+
+    world.await_release(good, settled)
+    assert not {phase for _, phase in verdicts} & {"Unhealthy", "Unknown"}
+    assert ready(world.release(bad))["reason"] == "PluginRejected"
+
+
+# ------------------------------------------------------------------------------------------- what cannot be fetched
+
+
+def test_a_gateway_that_cannot_fetch(world: World, registry: spare.Registry) -> None:
+    """A gateway that starts while the registry is in trouble is told by name, at once.
+
+    While the registry hangs, the pod is not ready and the release is not Ready for the two gateways that it should
+    have. With the registry down, the gateway answers 403 to everyone; with FAIL_OPEN it lets everyone pass without
+    the plugin, which is no better. A change of the release makes the gateway fetch again.
+    """
+    name = unique("unfetched")
+    spare.gateways(world, name, replicas=1)
+    ref = registry.push(wasm_modules.answering(name), name)
+
+    def release(strategy: str) -> None:
+        gateway = {"provider": "Istio", "namespace": name, "selector": {"matchLabels": {"istio": name}}}
+        spec = {"gateway": gateway, "plugin": plugin(failStrategy=strategy), "checks": PATIENT}
+        world.apply(world.manifest(name, ref, namespace=name, **spec))
+
+    def scale(replicas: int) -> None:
+        world.lab.kubectl("scale", f"deployment/{name}", "-n", name, f"--replicas={replicas}")
+
+    release("FAIL_CLOSE")
+    world.await_ready(name, namespace=name)
+    [old] = world.gateways(name)
+    with registry.hanging():
+        scale(2)
+        waiting = world.await_reason(name, "PodNotReady", namespace=name)
+        assert waiting["status"]["gateways"]["summary"] == "1/2"
+    both = world.await_release(name, lambda it: is_ready(it) and len(rows(it)) == 2, namespace=name)
+    assert both["status"]["gateways"]["summary"] == "2/2"
+
+    registry.stop()
+    [unlucky] = [pod.name for pod in world.gateways(name) if pod != old]
+    world.delete("pod", name, unlucky)
+    failed = world.await_reason(name, "FetchFailed", namespace=name)
+    [new] = [pod for pod in world.gateways(name) if pod.name != old.name]
+    assert rows(failed)[old.name]["state"] == "Loaded"
+    assert rows(failed)[new.name]["reason"] == "FetchFailed"
+    assert failed["status"]["gateways"]["summary"] == "1/2"
+    assert new.name in ready(failed)["message"]
+    assert "answers 403 to every request" in ready(failed)["message"]
+    assert "connection refused" in ready(failed)["message"]
+    assert answer(world, new) == (403, None, "RBAC: access denied")
+    assert answer(world, old)[:2] == (200, name)
+
+    release("FAIL_OPEN")
+    unprotected = world.await_reason(name, "RunningUnprotected", namespace=name)
+    assert rows(unprotected)[new.name]["reason"] == "RunningUnprotected"
+    assert rows(unprotected)[old.name]["state"] == "Loaded"
+    assert answer(world, new)[:2] == (200, None), "requests pass without the plugin"
+
+    registry.start()
+    release("FAIL_CLOSE")
+    healed = world.await_ready(name, namespace=name)
+    assert healed["status"]["gateways"]["summary"] == "2/2"
+    assert [answer(world, pod)[:2] for pod in (old, new)] == [(200, name), (200, name)]
+
+
+def test_a_registry_whose_challenge_gateways_refuse(world: World, registry: spare.Registry) -> None:
+    """Istio's agent refuses a private registry for a realm that is no public URL, though the password is right and
+    everybody else gets in: that is told before any gateway answers 403 to everyone."""
+    name = unique("realm")
+    ref = registry.push(wasm_modules.answering(name), name)
+    registry.stop()
+    registry.realm = "anything"
+    registry.start()
+    world.apply(spare.pull_secret(name, GATEWAY_NAMESPACE, registry.host, world.lab.private_credentials))
+    image = {"ref": ref, "insecure": True, "pullSecretRef": {"name": name}}
+    world.apply(world.manifest(name, ref, artifact={"image": image}))
+    release = world.await_reason(name, "RegistryChallengeRefused")
+    assert conditions(release)["ArtifactReady"]["status"] == "True", "the password is right"
+    assert conditions(release)["Stalled"]["status"] == "True"
+    assert "https URL with a public host name" in ready(release)["message"]
+    assert (GATEWAY_NAMESPACE, name) not in evidence.written(world.lab)
+    assert [status for status, *_ in world.answers()] == [200, 200]
