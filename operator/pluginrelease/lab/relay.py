@@ -73,9 +73,19 @@ def _refuse(client: socket.socket) -> None:
 
 
 async def carry(one: socket.socket, other: socket.socket) -> None:
-    """Copy both ways until both sides have finished; a side that is done is told to the other at once."""
+    """Copy both ways until both sides have finished; a side that is done is told to the other at once.
+
+    When one way fails the other is ended and awaited before the caller closes the sockets: a socket that is closed
+    while the event loop waits for it leaves its number behind in the loop's selector, and the next connection that
+    gets that number is then never woken.
+    """
     one.setblocking(False)
-    await asyncio.gather(_copy(one, other), _copy(other, one))
+    try:
+        async with asyncio.TaskGroup() as ways:
+            ways.create_task(_copy(one, other))
+            ways.create_task(_copy(other, one))
+    except* OSError:
+        pass  # the connection is over either way
 
 
 async def _copy(source: socket.socket, target: socket.socket) -> None:
