@@ -1,6 +1,6 @@
 """A relay between the operator and the API server that kills the operator at one exact point.
 
-    python interrupter.py PORT UPSTREAM-HOST UPSTREAM-PORT METHOD PATH-REGEX PID-FILE
+    python interrupter.py PORT UPSTREAM-HOST UPSTREAM-PORT METHOD PATH-REGEX BODY-REGEX PID-FILE
 
 Every request goes on as it is, over TLS. At the first one that matches, the API server's answer is read to its end,
 and then, instead of handing it on, the process whose id is in PID-FILE gets SIGKILL: the write has happened, and the
@@ -19,16 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HEAD_LIMIT = 64 * 1024
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass
 class Interrupter:
-    """One relay; ``method`` and ``pattern`` name the request, ``pid_file`` the victim."""
+    """One relay; ``method``, ``path`` and ``body`` (searched) name the request, ``pid_file`` the victim."""
 
     host: str
     port: int
     method: str
-    pattern: re.Pattern[str]
+    path: re.Pattern[str]
+    body: re.Pattern[bytes]
     pid_file: Path
     done: bool = False
 
@@ -37,10 +39,11 @@ class Interrupter:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             upstream_reader, upstream_writer = await asyncio.open_connection(self.host, self.port, ssl=trusting())
-            upstream_writer.write(head if is_upgrade(head) else once(head))
+            body = await reader.readexactly(length(head))
+            upstream_writer.write((head if is_upgrade(head) else once(head)) + body)
             sending = asyncio.create_task(pipe(reader, upstream_writer))
             try:
-                await self.answer(head, upstream_reader, writer)
+                await self.answer(head, body, upstream_reader, writer)
             finally:
                 sending.cancel()
                 upstream_writer.close()
@@ -49,10 +52,13 @@ class Interrupter:
         finally:
             writer.close()
 
-    async def answer(self, head: bytes, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def answer(
+        self, head: bytes, body: bytes, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         """Hands the answer on, or keeps it and kills."""
         method, path, _ = head.split(b"\r\n", 1)[0].decode().split(" ", 2)
-        if self.done or method != self.method or not self.pattern.search(path):
+        matches = method == self.method and self.path.search(path) and self.body.search(body)
+        if self.done or not matches:
             await pipe(upstream, writer)
             return
         self.done = True
@@ -68,6 +74,12 @@ def trusting() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def length(head: bytes) -> int:
+    """How long the body is; the client sends no body in chunks."""
+    found = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
+    return int(found.group(1)) if found else 0
 
 
 def is_upgrade(head: bytes) -> bool:
@@ -88,10 +100,10 @@ async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         await writer.drain()
 
 
-async def main(port: str, host: str, upstream: str, method: str, pattern: str, pid_file: str) -> None:
+async def main(port: str, host: str, upstream: str, method: str, path: str, body: str, pid_file: str) -> None:
     """Serves until it is killed."""
-    one = Interrupter(host, int(upstream), method, re.compile(pattern), Path(pid_file))
-    server = await asyncio.start_server(one.serve, host, int(port), limit=HEAD_LIMIT)
+    one = Interrupter(host, int(upstream), method, re.compile(path), re.compile(body.encode()), Path(pid_file))
+    server = await asyncio.start_server(one.serve, LOOPBACK, int(port), limit=HEAD_LIMIT)
     print("listening", flush=True)
     await server.serve_forever()
 

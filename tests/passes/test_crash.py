@@ -1,0 +1,226 @@
+"""The operator is killed at one exact request; the next one goes on from what is in the API server.
+
+The API server has taken the write, and the operator dies before it hears of it. Whatever it wrote before is found
+again: nothing is written twice, and nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import select
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pytest
+import yaml
+
+from pluginrelease.core import api, artifact, istio
+from pluginrelease.edges import registry
+from pluginrelease.edges.registry import Access
+from pluginrelease.lab import Lab, blueprint, network, operator
+from tests import wasm_modules
+from tests.passes import evidence, interrupter, spare
+from tests.passes.world import GATEWAY_NAMESPACE, JSON, Operator, World, python, unique
+
+LEVEL = "error"
+SECONDS = 60.0
+
+
+@contextmanager
+def killed_at(world: World, folder: Path, method: str, path: str, body: str = "") -> Iterator[None]:
+    """In place of the session's operator one runs that dies at this request; on leaving it has died, and none runs."""
+    world.operator.stop()
+    port, pid_file = spare.free_port(), folder / "pid"
+    with relay(world.lab, port, method, path, body, pid_file) as said:
+        doomed = Operator(world.lab, world.operator.log, ("--kubeconfig", str(through(world.lab, port, folder))))
+        doomed.start()
+        assert doomed.process is not None
+        pid_file.write_text(str(doomed.process.pid))
+        try:
+            yield
+            assert line_of(said).startswith("interrupted"), world.operator.log.read_text()[-3000:]
+            assert doomed.process.wait(SECONDS) == -signal.SIGKILL
+        finally:
+            doomed.kill()
+
+
+@contextmanager
+def relay(lab: Lab, port: int, method: str, path: str, body: str, pid_file: Path) -> Iterator[IO[str]]:
+    """The interrupter in the lab's network; what it says."""
+    upstream = (network.ADDRESS, str(blueprint.API_PORT))
+    argv = python(str(interrupter.__file__), str(port), *upstream, method, path, body, str(pid_file))
+    with lab.popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert line_of(process.stdout) == "listening"
+            yield process.stdout
+        finally:
+            process.kill()
+
+
+def line_of(said: IO[str]) -> str:
+    """The next line, which must come in time."""
+    can_read, _, _ = select.select([said], [], [], SECONDS)
+    return said.readline().strip() if can_read else "nothing"
+
+
+def through(lab: Lab, port: int, folder: Path) -> Path:
+    """A kubeconfig of the operator's ServiceAccount that leads through the relay."""
+    direct = lab.kubeconfig_for(operator.NAMESPACE, operator.service_account())
+    content = yaml.safe_load(direct.read_text())
+    content["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{port}"}
+    path = folder / "kubeconfig"
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.fixture
+def gateways_at_error(world: World) -> World:
+    """The gateways' filter logger has a level that is nobody's default."""
+    for pod in world.gateways():
+        evidence.filter_level(world.lab, pod, LEVEL)
+    return world
+
+
+def levels(world: World) -> set[str]:
+    """Of the filter logger, in all gateways."""
+    return {evidence.filter_level(world.lab, pod) for pod in world.gateways()}
+
+
+def writes(world: World, resource: str, name: str) -> int:
+    """How often the operators asked to write the object in the gateways' namespace."""
+    return evidence.written(world.lab, resource).count((GATEWAY_NAMESPACE, name))
+
+
+def await_gone(world: World, namespace: str, name: str) -> None:
+    """The release itself, which goes last."""
+    world.lab.kubectl("wait", "--for=delete", f"prel/{name}", "-n", namespace, "--timeout=60s", timeout=90)
+
+
+def nothing_is_left(world: World, name: str) -> bool:
+    """No WasmPlugin and no copied secret of this name in the gateways' namespace."""
+    kinds = (("wasmplugin", name), ("secret", f"{name}-pull"))
+    return all(world.get(kind, GATEWAY_NAMESPACE, one) is None for kind, one in kinds)
+
+
+# ------------------------------------------------------------------------------------------------- in one namespace
+
+
+def test_killed_with_the_loggers_noted_and_not_yet_raised(gateways_at_error: World, tmp_path: Path) -> None:
+    """What was noted is the level from before, so the next operator raises the loggers and puts that level back."""
+    world, name = gateways_at_error, unique("noted")
+    ref = world.push(wasm_modules.answering(name), tmp_path)
+    with killed_at(world, tmp_path, "PATCH", f"/pluginreleases/{name}/status", r'"raisedLoggers": ?\[\{'):
+        world.apply(world.manifest(name, ref))
+    assert levels(world) == {LEVEL}
+    assert writes(world, istio.PLURAL, name) == 0
+
+    world.operator.start()
+    world.await_ready(name)
+    assert levels(world) == {LEVEL}
+    assert writes(world, istio.PLURAL, name) == 1
+
+
+def test_killed_with_the_plugin_written_and_not_told(gateways_at_error: World, tmp_path: Path) -> None:
+    """The next operator finds the WasmPlugin as wanted: it only looks, tells, and puts the log levels back."""
+    world, name = gateways_at_error, unique("written")
+    ref = world.push(wasm_modules.answering(name), tmp_path)
+    with killed_at(world, tmp_path, "PATCH", f"/wasmplugins/{name}"):
+        world.apply(world.manifest(name, ref))
+    assert levels(world) == {"debug"}
+    assert "target" not in world.release(name)["status"]
+
+    world.operator.start()
+    world.await_ready(name)
+    assert levels(world) == {LEVEL}
+    assert writes(world, istio.PLURAL, name) == 1, "written once, by the operator that died"
+
+
+def test_deleted_while_no_operator_runs(gateways_at_error: World, tmp_path: Path) -> None:
+    """A release that was under way when the operator died, and is deleted before the next one starts, waits for it:
+    then the plugin is taken off, the log levels are put back, and only then does the release go."""
+    world, name = gateways_at_error, unique("deleted")
+    ref = world.push(wasm_modules.answering(name), tmp_path)
+    with killed_at(world, tmp_path, "PATCH", f"/wasmplugins/{name}"):
+        world.apply(world.manifest(name, ref))
+    world.lab.kubectl("delete", "prel", name, "-n", GATEWAY_NAMESPACE, "--wait=false")
+    assert world.release(name)["metadata"]["finalizers"] == [api.FINALIZER]
+    assert levels(world) == {"debug"}
+
+    world.operator.start()
+    await_gone(world, GATEWAY_NAMESPACE, name)
+    assert nothing_is_left(world, name)
+    assert levels(world) == {LEVEL}
+    world.await_answers(lambda status, headers, _: status == 200 and "x-plugin" not in headers)
+
+
+# ------------------------------------------------------------------------- across namespaces, with a private registry
+
+
+@pytest.fixture
+def abroad(world: World, tmp_path: Path) -> Iterator[JSON]:
+    """A release in a namespace of its own, with a pull secret: nothing that it writes has an owner reference."""
+    name = unique("abroad")
+    lab = world.lab
+    secret = spare.pull_secret("login", name, lab.private_registry, lab.private_credentials)
+    world.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    world.apply(secret)
+    allowed = f"{api.ALLOWED_NAMESPACES_ANNOTATION}={name}"
+    lab.kubectl("annotate", "namespace", GATEWAY_NAMESPACE, allowed, "--overwrite")
+    module = tmp_path / "module.wasm"
+    module.write_bytes(wasm_modules.answering(name))
+    registry.push(artifact.parse(f"{lab.private_registry_host}/tests/{name}:1.0"), module, private(lab))
+    ref = f"{lab.private_registry}/tests/{name}:1.0"
+    image = {"ref": ref, "insecure": True, "pullSecretRef": {"name": "login"}}
+    yield world.manifest(name, ref, namespace=name, artifact={"image": image})
+    world.clean_up()
+    lab.kubectl("annotate", "namespace", GATEWAY_NAMESPACE, f"{api.ALLOWED_NAMESPACES_ANNOTATION}-")
+
+
+def private(lab: Lab) -> Access:
+    """How to push to the lab's private registry from the host."""
+    secret = spare.pull_secret("", "", lab.private_registry_host, lab.private_credentials)
+    return Access(insecure=True, dockerconfigjson=secret["stringData"][".dockerconfigjson"].encode())
+
+
+def written_as(release: JSON) -> str:
+    """The name of its WasmPlugin."""
+    return istio.object_name(api.Release.model_validate(release))
+
+
+def test_killed_with_the_pull_secret_copied(world: World, abroad: JSON, tmp_path: Path) -> None:
+    """The copy is found again and not written anew; with the release it goes."""
+    namespace = name = abroad["metadata"]["name"]
+    with killed_at(world, tmp_path, "PATCH", f"/namespaces/{GATEWAY_NAMESPACE}/secrets/"):
+        release = world.apply(abroad)
+    theirs = written_as(release)
+    assert writes(world, istio.PLURAL, theirs) == 0
+    assert world.get("secret", GATEWAY_NAMESPACE, f"{theirs}-pull") is not None
+
+    world.operator.start()
+    world.await_ready(name, namespace=namespace)
+    assert writes(world, "secrets", f"{theirs}-pull") == 1
+    assert writes(world, istio.PLURAL, theirs) == 1
+
+    world.delete("prel", namespace, name)
+    assert nothing_is_left(world, theirs)
+
+
+def test_killed_in_the_middle_of_a_delete(world: World, abroad: JSON, tmp_path: Path) -> None:
+    """The WasmPlugin is gone and the release is not: the next operator takes the secret's copy away, then lets go."""
+    namespace = name = abroad["metadata"]["name"]
+    theirs = written_as(world.apply(abroad))
+    world.await_ready(name, namespace=namespace)
+    with killed_at(world, tmp_path, "DELETE", f"/wasmplugins/{theirs}"):
+        world.lab.kubectl("delete", "prel", name, "-n", namespace, "--wait=false")
+    assert world.get("wasmplugin", GATEWAY_NAMESPACE, theirs) is None
+    assert world.get("secret", GATEWAY_NAMESPACE, f"{theirs}-pull") is not None
+    assert world.release(name, namespace)["metadata"]["finalizers"] == [api.FINALIZER]
+
+    world.operator.start()
+    await_gone(world, namespace, name)
+    assert nothing_is_left(world, theirs)
