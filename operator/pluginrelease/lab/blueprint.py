@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pluginrelease.lab import network
-from pluginrelease.lab.kubeapi import write_private
+from pluginrelease.lab.files import write_private
 
 API_PORT = 6443
 REGISTRY_PORT = 5000

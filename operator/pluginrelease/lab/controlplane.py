@@ -13,7 +13,8 @@ import yaml
 
 from pluginrelease.lab import network
 from pluginrelease.lab.blueprint import API_PORT, Blueprint
-from pluginrelease.lab.kubeapi import ApiError, KubeApi, Object, read_manifests, write_kubeconfig, write_private
+from pluginrelease.lab.files import write_private
+from pluginrelease.lab.kubeapi import ApiError, KubeApi, Object, read_manifests, write_kubeconfig
 from pluginrelease.lab.processes import Argv, Probe, Program
 
 ETCD = "http://127.0.0.1:2379"

@@ -24,8 +24,9 @@ from pluginrelease.lab.blueprint import Blueprint
 from pluginrelease.lab.containers import Container, End, Pod
 from pluginrelease.lab.controlplane import answers
 from pluginrelease.lab.crilog import CriLog
+from pluginrelease.lab.files import write_private
 from pluginrelease.lab.keeper import ISTIO_DATA
-from pluginrelease.lab.kubeapi import ApiError, KubeApi, Object, write_private
+from pluginrelease.lab.kubeapi import ApiError, KubeApi, Object
 from pluginrelease.lab.processes import Argv, clean_environment, last_lines
 
 ADMIN_PORTS = {15000, 15020, 15021, 15090}

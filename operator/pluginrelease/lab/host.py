@@ -7,17 +7,16 @@ import fcntl
 import http.client
 import json
 import os
-import select
 import shutil
-import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from pluginrelease.lab import binaries, blueprint, keeper, namespaces, network, registries, relay
+from pluginrelease.lab import binaries, blueprint, ending, keeper, namespaces, network, registries, relay
 from pluginrelease.lab.blueprint import PRIVATE_REGISTRY_PORT, PRIVATE_USER, REGISTRY_PORT, Blueprint, Ports
 from pluginrelease.lab.controlplane import GATEWAY_LABEL, GATEWAY_VALUE
 from pluginrelease.lab.errors import LabError
@@ -27,7 +26,6 @@ from pluginrelease.lab.processes import Argv
 
 UP_WITHIN = 300.0
 """Seconds for all parts together, once their programs are there."""
-DOWN_WITHIN = 20.0
 _ANSWER_LIMIT = 16 * 1024 * 1024
 
 
@@ -61,6 +59,8 @@ def up(name: str = "default", *, gateways: int = 2, report: Report = print, deta
     It ends with this process, however that ends, unless ``detached``. Raises LabError when a lab of that name runs
     already, when the system forbids private networks, or when a part does not come up.
     """
+    if sys.platform != "linux":
+        raise LabError("the lab needs Linux: run it in a Linux container or a virtual machine")
     programs = binaries.ensure(blueprint.PROGRAMS, report=report)
     sources = {tool: binaries.module_dir(tool, report=report) for tool in ("istio", "kwok")}
     state = state_directory(name)
@@ -76,9 +76,14 @@ def up(name: str = "default", *, gateways: int = 2, report: Report = print, deta
 
 
 def _lock(state: Path, name: str) -> int:
-    lock = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Take the lab's lock: the descriptor holds it, here and in the processes that it is handed to."""
+    path = state / "lock"
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not path.exists() or path.stat().st_ino != os.fstat(lock).st_ino:
+            raise BlockingIOError  # an ending lab took the file away meanwhile
+        os.ftruncate(lock, 0)
     except BlockingIOError:
         os.close(lock)
         raise LabError(
@@ -133,73 +138,22 @@ def attach(name: str = "default") -> Lab:
     """The running lab of that name. Raises LabError when there is none. Leaving its context does not end it."""
     state = state_directory(name)
     with contextlib.suppress(FileNotFoundError):
-        if _guard_of(state) is not None:
+        if ending.guard_of(state) is not None:
             return Lab(blueprint.load(state), None)
     raise LabError(f"no lab named {name} is running: start it with `pluginrelease lab up --name {name}`")
-
-
-def _guard_of(state: Path) -> int | None:
-    """The process id of the lab's guard; None when nobody holds the lock."""
-    with (state / "lock").open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return int(lock.read().strip() or 0) or None
-    return None
 
 
 def down(name: str = "default") -> bool:
     """End the lab of that name and wait until nothing of it is left but its logs. False when none was running."""
     state = state_directory(name)
     try:
-        guard = _guard_of(state)
+        guard = ending.guard_of(state)
     except FileNotFoundError:
         return False
     if guard is not None:
-        _end(guard)
-    _keep_only_logs(state)
+        ending.end(guard)
+    ending.keep_only_logs(state)
     return guard is not None
-
-
-def _end(guard: int) -> None:
-    """End a lab by its guard, after the programs of the host that were put into its network."""
-    with contextlib.suppress(ProcessLookupError):
-        guard_handle = os.pidfd_open(guard)
-        try:
-            visitors = list(_visitors(guard))
-            signal.pidfd_send_signal(guard_handle, signal.SIGTERM)
-            _wait_for_end(guard_handle)
-            for visitor in visitors:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(visitor, signal.SIGKILL)
-        finally:
-            os.close(guard_handle)
-
-
-def _wait_for_end(handle: int) -> None:
-    poll = select.poll()
-    poll.register(handle, select.POLLIN)
-    if not poll.poll(DOWN_WITHIN * 1000):
-        raise LabError(f"the lab did not end within {DOWN_WITHIN:.0f} s")
-
-
-def _visitors(guard: int) -> Iterator[int]:
-    """Processes in the lab's network that are not of the lab itself: started by `lab exec` or `Lab.popen`."""
-    theirs = _namespaces_of(guard)
-    if theirs is None:
-        return
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and int(entry.name) != guard:
-            network_of, processes_of = _namespaces_of(int(entry.name)) or ("", "")
-            if network_of == theirs[0] and processes_of == theirs[1]:
-                yield int(entry.name)
-
-
-def _namespaces_of(pid: int) -> tuple[str, str] | None:
-    try:
-        return os.readlink(f"/proc/{pid}/ns/net"), os.readlink(f"/proc/{pid}/ns/pid")
-    except OSError:
-        return None
 
 
 def _gateway_pod(pod: dict[str, Any]) -> GatewayPod:
@@ -208,21 +162,13 @@ def _gateway_pod(pod: dict[str, Any]) -> GatewayPod:
     return GatewayPod(about["namespace"], about["name"], status.get("podIP", ""), ready)
 
 
-def _keep_only_logs(state: Path) -> None:
-    for entry in state.iterdir():
-        if entry.is_dir() and entry.name != "logs":
-            shutil.rmtree(entry)
-        elif entry.is_file():
-            entry.unlink()
-
-
 class Lab:
     """A running lab. As a context manager it ends the lab on leaving, if this process started it."""
 
     def __init__(self, plan: Blueprint, process: subprocess.Popen[bytes] | None) -> None:
         self._plan = plan
         self._process = process
-        self._guard = process.pid if process else _guard_of(plan.state) or 0
+        self._guard = process.pid if process else ending.guard_of(plan.state) or 0
         self._visitors: list[subprocess.Popen[Any]] = []
 
     def __enter__(self) -> Lab:
@@ -296,7 +242,10 @@ class Lab:
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
         """Run kubectl as admin and return what it prints. Raises LabError with its message when it fails."""
         argv: Argv = [binaries.provide("kubectl"), "--kubeconfig", self.kubeconfig, *arguments]
-        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
+        try:
+            done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
+        except subprocess.TimeoutExpired:
+            raise LabError(f"kubectl {' '.join(arguments)}: no end after {timeout:.0f} s") from None
         if done.returncode != 0:
             raise LabError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout
@@ -358,13 +307,7 @@ class Lab:
 
     def wait(self) -> None:
         """Wait until the lab ends by itself or by someone else."""
-        handle = os.pidfd_open(self._guard)
-        try:
-            poll = select.poll()
-            poll.register(handle, select.POLLIN)
-            poll.poll()
-        finally:
-            os.close(handle)
+        ending.wait(self._guard)
 
     def close(self) -> None:
         """End the lab and wait until nothing of it is left but its logs."""
@@ -372,7 +315,7 @@ class Lab:
             if visitor.poll() is None:
                 visitor.kill()
                 visitor.wait()
-        _end(self._guard)
+        ending.end(self._guard)
         if self._process is not None:
             self._process.wait()
-        _keep_only_logs(self.state)
+        ending.keep_only_logs(self.state)

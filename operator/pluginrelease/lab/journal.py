@@ -7,7 +7,7 @@ import time
 
 from pluginrelease.lab.blueprint import Blueprint
 from pluginrelease.lab.events import Teller
-from pluginrelease.lab.kubeapi import write_private
+from pluginrelease.lab.files import write_private
 
 
 class Journal:

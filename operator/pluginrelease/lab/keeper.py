@@ -56,6 +56,7 @@ def main(text: str) -> int:
     order = Order(**json.loads(text))
     for descriptor in order.descriptors():
         os.set_inheritable(descriptor, False)
+    os.pwrite(order.lock, f"{os.getpid()}\n".encode(), 0)
     try:
         enter_namespaces()
     except OSError as error:
@@ -64,7 +65,6 @@ def main(text: str) -> int:
     first = os.fork()
     if first == 0:
         _be_first_process(order)
-    os.pwrite(order.lock, f"{os.getpid()}\n".encode(), 0)
     for descriptor in (order.events, *order.listeners.values()):
         os.close(descriptor)
     return guard(first, order.bound)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import aiohttp
 import yaml
+
+from pluginrelease.lab.files import write_private
 
 Object = dict[str, Any]
 
@@ -146,8 +149,6 @@ def read_manifests(text: str) -> list[Object]:
 
 def write_kubeconfig(path: Path, *, server: str, ca: bytes, token: str, namespace: str = "default") -> Path:
     """A kubeconfig with one context, readable by its owner alone."""
-    import base64
-
     content = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -163,19 +164,3 @@ def write_kubeconfig(path: Path, *, server: str, ca: bytes, token: str, namespac
     }
     write_private(path, yaml.safe_dump(content, sort_keys=False))
     return path
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.touch(mode=0o600)
-    partial.write_text(text)
-    partial.replace(path)
-
-
-def write_public_lines(path: Path, lines: Iterable[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("".join(f"{line}\n" for line in lines))
-    partial.replace(path)

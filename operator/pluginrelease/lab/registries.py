@@ -9,7 +9,7 @@ import yaml
 from pluginrelease.lab import network
 from pluginrelease.lab.blueprint import PRIVATE_REGISTRY_PORT, PRIVATE_USER, REGISTRY_PORT, Blueprint
 from pluginrelease.lab.controlplane import answers
-from pluginrelease.lab.kubeapi import write_private
+from pluginrelease.lab.files import write_private
 from pluginrelease.lab.processes import Argv, Probe, Program
 
 PRIVATE_PASSWORD = "lab-password"  # noqa: S105 - the registry exists inside a lab only, and ends with it

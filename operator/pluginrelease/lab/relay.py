@@ -41,11 +41,12 @@ class Relay:
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            client, _ = await loop.sock_accept(self._listener)
-            task = asyncio.ensure_future(self._serve(client))
-            self._carried.add(task)
-            task.add_done_callback(self._carried.discard)
+        with self._listener:  # closed here and not in `close`: the event loop has to have let go of it first
+            while True:
+                client, _ = await loop.sock_accept(self._listener)
+                task = asyncio.ensure_future(self._serve(client))
+                self._carried.add(task)
+                task.add_done_callback(self._carried.discard)
 
     async def _serve(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):
@@ -60,11 +61,13 @@ class Relay:
                 await carry(client, target)
 
     def close(self) -> None:
+        """Accept no more and end what is carried."""
         if self._accepting is not None:
             self._accepting.cancel()
+        else:
+            self._listener.close()
         for task in list(self._carried):
             task.cancel()
-        self._listener.close()
 
 
 def _refuse(client: socket.socket) -> None:
