@@ -52,7 +52,7 @@ def plugin_release(image: str) -> Manifest:
 
 
 def wasm_plugin(image: str) -> Manifest:
-    """The other way: what a user writes today, with the tag."""
+    """The other way: the WasmPlugin itself, by digest, as the operator would write it."""
     return {
         "apiVersion": "extensions.istio.io/v1alpha1",
         "kind": "WasmPlugin",
@@ -110,8 +110,8 @@ class Bench:
 
     def _served(self, way: str) -> float:
         """Seconds from apply until every gateway answers with a new version."""
-        version, image = self._new_version()
-        manifest = json.dumps(WAYS[way](image))
+        version, image, digest = self._new_version()
+        manifest = json.dumps(WAYS[way](image if way == "ours" else digest))
         time.sleep(SETTLE)
         began = time.monotonic()
         self.lab.kubectl("apply", "-f", "-", stdin=manifest)
@@ -122,16 +122,16 @@ class Bench:
             self.ready.append(time.monotonic() - began)
         return served
 
-    def _new_version(self) -> tuple[str, str]:
-        """A module that was never seen before, pushed: (what it answers with, its image as gateways name it)."""
+    def _new_version(self) -> tuple[str, str, str]:
+        """A module that was never seen before, pushed: (what it answers with, its image by tag, and by digest)."""
         self.versions += 1
         version = f"{self.versions:0{STAMP_DIGITS}x}"
         file = self.workplace / "plugin.wasm"
         file.write_bytes(stamped(self.module, version))
-        name = f"bench/versioned:{version}"
-        place = artifact.parse(f"{self.lab.registry_host}/{name}")
-        registry.push(place, file, registry.Access(insecure=True))
-        return version, f"{self.lab.registry}/{name}"
+        place = artifact.parse(f"{self.lab.registry_host}/bench/versioned:{version}")
+        digest = registry.push(place, file, registry.Access(insecure=True))
+        repository = f"{self.lab.registry}/bench/versioned"
+        return version, f"{repository}:{version}", f"{repository}@{digest}"
 
     def _await_answers(self, version: str | None) -> None:
         """Until every gateway answers 200 with this version in the header (None: without the header)."""
