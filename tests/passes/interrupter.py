@@ -15,7 +15,7 @@ import re
 import signal
 import ssl
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 HEAD_LIMIT = 64 * 1024
@@ -33,12 +33,13 @@ class Interrupter:
     body: re.Pattern[bytes]
     pid_file: Path
     done: bool = False
+    tls: ssl.SSLContext = field(default_factory=lambda: trusting())
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request a connection, so that each can be told from the next."""
         try:
             head = await reader.readuntil(b"\r\n\r\n")
-            upstream_reader, upstream_writer = await asyncio.open_connection(self.host, self.port, ssl=trusting())
+            upstream_reader, upstream_writer = await asyncio.open_connection(self.host, self.port, ssl=self.tls)
             body = await reader.readexactly(length(head))
             upstream_writer.write((head if is_upgrade(head) else once(head)) + body)
             sending = asyncio.create_task(pipe(reader, upstream_writer))
@@ -70,7 +71,7 @@ class Interrupter:
 
 def trusting() -> ssl.SSLContext:
     """The lab's API server has a certificate of its own making; it is on this machine."""
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
