@@ -87,7 +87,7 @@ class Gateway:
         while not self._leaving.is_set():
             try:
                 await self._serve()
-            except _TROUBLE as trouble:
+            except Exception as trouble:  # whatever it is: said, and tried again while there is a pod
                 self._tell("ended", f"could not be run, and is tried again: {trouble!r}")
                 await self._unless_leaving(1.0)
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
