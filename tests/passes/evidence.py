@@ -1,0 +1,103 @@
+"""What the real parts wrote down about the operator: the API server's audit log, a registry's access log, events.
+
+Asking the operator whether it wrote something proves nothing; these would have seen it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pluginrelease.core import istio
+from pluginrelease.core.envoy import PodRef
+from pluginrelease.edges import gateways
+from pluginrelease.edges.cluster import Cluster
+from pluginrelease.lab import Lab, binaries, operator
+from tests.passes.world import GatewayPod, documents
+
+JSON = dict[str, Any]
+
+WRITES = ("create", "update", "patch")
+# <host> - - [time] "GET /v2/tests/plugin/manifests/1.0 HTTP/1.1" 200 …
+ASKED = re.compile(r'"(?P<verb>GET|HEAD) (?P<path>/v2/\S+) HTTP/[^"]*" (?P<status>\d+) .*"(?P<agent>[^"]*)"$')
+
+
+def by_operator(lab: Lab) -> list[JSON]:
+    """The audit events of everything that the operator asked of the API server so far."""
+    user = f"system:serviceaccount:{operator.NAMESPACE}:{operator.service_account(operator.NAMESPACE)}"
+    return list(operator.audited(lab, user))
+
+
+def written(lab: Lab, resource: str = istio.PLURAL) -> list[tuple[str, str]]:
+    """(namespace, name) of each write of the operator to such objects, refused ones too."""
+    return [
+        (event["objectRef"].get("namespace", ""), event["objectRef"].get("name", ""))
+        for event in by_operator(lab)
+        if event["verb"] in WRITES and event["objectRef"]["resource"] == resource
+    ]
+
+
+def pulled(lab: Lab, ref: str) -> list[str]:
+    """What the operator, or the push before, but no gateway asked the open registry about the repository of ``ref``."""
+    repository = ref.partition("/")[2].rpartition(":")[0]
+    asked = (ASKED.search(line) for line in lab.log("registry").read_text().splitlines())
+    return [
+        f"{one['verb']} {one['path']}"
+        for one in asked
+        if one and one["path"].startswith(f"/v2/{repository}/") and one["agent"].startswith("pluginrelease/")
+    ]
+
+
+def fetched(lab: Lab, ref: str) -> list[str]:
+    """The layers that the operator fetched of the repository of ``ref``."""
+    return [one for one in pulled(lab, ref) if one.startswith("GET ") and "/blobs/" in one]
+
+
+def until(lab: Lab, arguments: list[str], done: Callable[[JSON], bool], seconds: float = 60.0) -> JSON:
+    """The first object of ``kubectl get … --watch`` that is as wanted."""
+    for found in watched(lab, arguments, seconds):
+        if done(found):
+            return found
+    raise AssertionError(f"kubectl get {' '.join(arguments)}: nothing became as wanted in {seconds:.0f} s")
+
+
+def watched(lab: Lab, arguments: list[str], seconds: float) -> Iterator[JSON]:
+    """The objects of ``kubectl get … --watch``: as they are, and each change."""
+    argv = [str(binaries.provide("kubectl")), "--kubeconfig", str(lab.kubeconfig), "get", *arguments]
+    with subprocess.Popen([*argv, "--watch", "-o", "json"], stdout=subprocess.PIPE, text=True) as process:
+        deadline = threading.Timer(seconds, process.kill)
+        deadline.start()
+        try:
+            yield from documents(process.stdout)  # type: ignore[arg-type]
+        finally:
+            deadline.cancel()
+            process.kill()
+
+
+def await_events(lab: Lab, release: JSON, reasons: set[str], seconds: float = 30.0) -> dict[str, JSON]:
+    """The release's Events by reason, once all of these were posted: that happens after the status was written."""
+    seen: dict[str, JSON] = {}
+    metadata = release["metadata"]
+    selector = f"--field-selector=involvedObject.uid={metadata['uid']}"
+    for event in watched(lab, ["events", "-n", metadata["namespace"], selector], seconds):
+        seen[event["reason"]] = event
+        if reasons <= seen.keys():
+            return seen
+    raise AssertionError(f"events {sorted(seen)}, wanted {sorted(reasons)}")
+
+
+def filter_level(lab: Lab, pod: GatewayPod, level: str | None = None) -> str:
+    """The level of the gateway's filter logger, after setting it to ``level`` when one is given."""
+
+    async def ask() -> str:
+        async with await Cluster.connect(lab.kubeconfig) as cluster:
+            one = PodRef(pod.namespace, pod.name, uid="", ready=True)
+            if level is not None:
+                await gateways.set_logging(cluster, one, level)
+            return await gateways.read_logging(cluster, one)
+
+    return asyncio.run(ask())
