@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from bench.figures import Figure
 
 from bench import apply_to_served, figures
+from bench.figures import Figure
 
 FIGURE = Figure("apply-to-served", ours=(4.0, 5.0, 6.0), other=(4.0, 4.0, 10.0))
 
