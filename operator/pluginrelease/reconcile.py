@@ -189,6 +189,8 @@ class Pass:
         pinned = self.pinned()
         if pinned is None or observed is None or self.release.status.observation is None:
             return False
+        if not status.stands(self.release.status):
+            return False
         revision = istio.revision(self.release.spec, pinned.digest)
         if self.release.status.observation.revision != revision:
             return False
@@ -539,6 +541,7 @@ def wrong_secret(release: api.Release, what: str) -> Refused:
         f"Secret {namespace}/{name} (artifact.image.pullSecretRef) {what}",
         f"Make it anew: kubectl -n {namespace} create secret docker-registry {name} --docker-server=… "
         "--docker-username=… --docker-password=…",
+        recheck=plan.RECHECK,
     )
 
 

@@ -347,3 +347,37 @@ def test_a_refusal_that_is_cheap_to_see_lifted_is_looked_at_soon() -> None:
     refused = Refused("NamespaceNotAllowed", "no", "allow it", recheck=30.0)
     report = Report(failure=Failure(ConditionType.APPLIED, refused))
     assert settle(report).look_again == 30.0
+
+
+def stood(**changes: tuple[str, str]) -> api.Status:
+    """The status of a release that is well, with some conditions changed to (status, reason)."""
+    well = {
+        "ArtifactReady": ("True", "ArtifactReady"),
+        "Compatible": ("True", "Compatible"),
+        "Applied": ("True", "Applied"),
+    }
+    conditions = [
+        api.Condition(type=kind, status=state, reason=reason, last_transition_time="2026-01-01T00:00:00Z")
+        for kind, (state, reason) in {**well, **changes}.items()
+    ]
+    return api.Status(conditions=conditions, gateways=api.GatewaysStatus(desired=2, loaded=2, failed=0, summary="2/2"))
+
+
+@pytest.mark.parametrize(
+    ("before", "stands", "reason"),
+    [
+        (stood(), True, "a release that is well costs no registry anything"),
+        (stood(Applied=("False", "Conflict")), False, "a step that failed once would say so for ever"),
+        (stood(Compatible=("Unknown", "NotReached")), False, "a step that was never reached is not done"),
+        (stood(Compatible=("Unknown", "GatewayVersionUnknown")), True, "an Envoy of unknown version stays unknown"),
+        (
+            stood(Compatible=("Unknown", "GatewayVersionUnknown")).model_copy(update={"gateways": None}),
+            False,
+            "the first pods tell what nobody knew",
+        ),
+        (api.Status(), False, "a new release has done nothing yet"),
+    ],
+)
+def test_when_nothing_needs_a_second_thought(before: api.Status, stands: bool, reason: str) -> None:
+    """Only a release whose every step held is looked at without being checked anew."""
+    assert status.stands(before) is stands, reason

@@ -265,6 +265,19 @@ def look_again(report: Report, attempt: int, resync: float) -> float:
             return resync
 
 
+def stands(status: api.Status) -> bool:
+    """Whether the steps before the look need no second thought: all were reached, and none failed.
+
+    A release that was checked before any gateway pod told its version is checked again when there is one.
+    """
+    found = {condition.type: condition for condition in status.conditions}
+    steps_before = [found.get(kind) for kind in STEPS if kind is not ConditionType.LOADED]
+    if any(step is None or step.status == "False" or step.reason == NOT_REACHED for step in steps_before):
+        return False
+    unchecked = found[ConditionType.COMPATIBLE].status == "Unknown"
+    return not (unchecked and (status.gateways is None or status.gateways.desired == 0))
+
+
 def is_pending(report: Report) -> bool:
     """Whether the gateways are still being waited for."""
     return report.verdict is not None and report.verdict.state is State.PENDING
