@@ -57,16 +57,16 @@ def fetched(lab: Lab, ref: str) -> list[str]:
     return [one for one in pulled(lab, ref) if one.startswith("GET ") and "/blobs/" in one]
 
 
-def until(lab: Lab, arguments: list[str], done: Callable[[JSON], bool], seconds: float = 60.0) -> JSON:
-    """The first object of ``kubectl get … --watch`` that is as wanted."""
-    for found in watched(lab, arguments, seconds):
+def until(lab: Lab, kind: str, namespace: str, name: str, done: Callable[[JSON], bool], seconds: float = 60.0) -> JSON:
+    """The object as soon as it is as wanted."""
+    for found in watched(lab, [kind, "-n", namespace, f"--field-selector=metadata.name={name}"], seconds):
         if done(found):
             return found
-    raise AssertionError(f"kubectl get {' '.join(arguments)}: nothing became as wanted in {seconds:.0f} s")
+    raise AssertionError(f"{kind} {namespace}/{name} did not become as wanted in {seconds:.0f} s")
 
 
 def watched(lab: Lab, arguments: list[str], seconds: float) -> Iterator[JSON]:
-    """The objects of ``kubectl get … --watch``: as they are, and each change."""
+    """The objects of ``kubectl get … --watch``: as they are, and each change. Select one, and never name it."""
     argv = [str(binaries.provide("kubectl")), "--kubeconfig", str(lab.kubeconfig), "get", *arguments]
     with subprocess.Popen([*argv, "--watch", "-o", "json"], stdout=subprocess.PIPE, text=True) as process:
         deadline = threading.Timer(seconds, process.kill)

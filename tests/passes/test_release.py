@@ -167,13 +167,12 @@ def test_a_hand_made_change_is_undone(world: World, tmp_path: Path) -> None:
     name, ref = unique("drift"), world.push(wasm_modules.plugin(), tmp_path)
     world.apply(world.manifest(name, ref, plugin={"config": {"a": 1}}))
     world.await_ready(name)
-    uid, where = plugin_of(world, name)["metadata"]["uid"], ["wasmplugin", name, "-n", GATEWAY_NAMESPACE]
+    uid, where = plugin_of(world, name)["metadata"]["uid"], ("wasmplugin", name, "-n", GATEWAY_NAMESPACE)
     drift = json.dumps({"spec": {"failStrategy": "FAIL_OPEN", "pluginConfig": {"a": 2}}})
     world.lab.kubectl("patch", *where, "--type=merge", "-p", drift)
-    evidence.until(world.lab, where, lambda it: undrifted(it["spec"]))
+    evidence.until(world.lab, "wasmplugin", GATEWAY_NAMESPACE, name, lambda it: undrifted(it["spec"]))
     world.lab.kubectl("delete", *where)
-    made = evidence.until(world.lab, ["wasmplugin", "-n", GATEWAY_NAMESPACE], lambda it: it["metadata"]["name"] == name)
-    assert made["metadata"]["uid"] != uid
+    made = evidence.until(world.lab, "wasmplugin", GATEWAY_NAMESPACE, name, lambda it: it["metadata"]["uid"] != uid)
     assert undrifted(made["spec"])
     assert len(evidence.fetched(world.lab, ref)) == 1
 

@@ -1,0 +1,216 @@
+"""Whose objects are whose: other namespaces, pull secrets that are copied, objects of somebody else."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pluginrelease.core import api, artifact
+from pluginrelease.edges import registry
+from pluginrelease.edges.registry import Access
+from pluginrelease.lab import Lab
+from tests import wasm_modules
+from tests.passes import evidence
+from tests.passes.world import GATEWAY_NAMESPACE, Operator, World, conditions, is_ready, ready, unique
+
+JSON = dict[str, Any]
+
+ROOT_NAMESPACE = "istio-system"
+QUICK = "3s"
+CUSTOM_SECTION = b"\0\3\2ab"
+
+
+@pytest.fixture
+def team(world: World) -> Iterator[str]:
+    """A namespace without gateways, which no other test uses; nothing that it was allowed stays."""
+    name = unique("team")
+    world.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield name
+    withdraw(world.lab)
+
+
+def withdraw(lab: Lab) -> None:
+    """Takes the annotation off the gateways' namespace."""
+    lab.kubectl("annotate", "namespace", GATEWAY_NAMESPACE, f"{api.ALLOWED_NAMESPACES_ANNOTATION}-")
+
+
+# --------------------------------------------------------------------------------------------- another namespace
+
+
+def test_a_release_of_another_namespace(world: World, team: str, built: Callable[[str], Path], tmp_path: Path) -> None:
+    """It goes where it is allowed and no further, and what it makes there is its own and goes with it.
+
+    Refused until the gateways' namespace allows it, by the very command that the refusal names, and then at once. What
+    is written is named after both namespace and release, carries the release's uid, and has no owner reference, as the
+    garbage collector would take it. The gateways pull from the private registry with a copy of the secret, which
+    follows the original and is removed with the release, also when the leave was withdrawn before.
+    """
+    name, lab = unique("abroad"), world.lab
+    ref = push_private(lab, built("versioned"))
+    world.apply(pull_secret(lab, team))
+    manifest = world.manifest(name, ref, namespace=team, plugin={"config": {"version": "private"}})
+    manifest["spec"]["artifact"]["image"]["pullSecretRef"] = {"name": "keys"}
+    world.apply(manifest)
+    refused = world.await_reason(name, "NamespaceNotAllowed", namespace=team)
+    assert "Stalled" in conditions(refused)
+    assert not copies(world, refused)
+    command = re.search(r"kubectl (annotate namespace \S+ \S+)", ready(refused)["message"])
+    assert command is not None
+
+    lab.kubectl(*command[1].split())
+    release = world.await_ready(name, namespace=team, seconds=150)
+    assert [headers.get("x-plugin-version") for _, headers, _ in world.answers()] == ["private", "private"]
+    plugin, secret = copies(world, release)
+    assert re.fullmatch(f"{team}-{name}-[0-9a-f]{{10}}", plugin["metadata"]["name"])
+    assert secret["metadata"]["name"] == plugin["spec"]["imagePullSecret"] == f"{plugin['metadata']['name']}-pull"
+    for thing in (plugin, secret):
+        assert thing["metadata"]["annotations"][api.RELEASE_ANNOTATION] == f"{team}/{name}"
+        assert "ownerReferences" not in thing["metadata"]
+
+    follows_the_secret(world, team, secret)
+    nothing_more_without_leave(world, manifest, release)
+    world.delete("prel", team, name)
+    assert not copies(world, release)
+    world.await_answers(lambda _status, headers, _body: "x-plugin-version" not in headers)
+
+
+def copies(world: World, release: JSON) -> list[JSON]:
+    """What is in the gateways' namespace with the release's uid: the WasmPlugin, then the secret."""
+    label = f"{api.UID_LABEL}={release['metadata']['uid']}"
+    text = world.lab.kubectl("get", "wasmplugin,secret", "-n", GATEWAY_NAMESPACE, "-l", label, "-o", "json")
+    return sorted(json.loads(text)["items"], key=lambda it: str(it["kind"]), reverse=True)
+
+
+def follows_the_secret(world: World, team: str, copy: JSON) -> None:
+    """A rotated secret is copied again, and is no new revision.
+
+    Secrets are never watched: it is noticed at the resync, which is five minutes by default.
+    """
+    before = evidence.written(world.lab)
+    restart(world.operator, "--resync", QUICK)
+    rotated = pull_secret(world.lab, team, **{"registry.example.com": ("someone", "else")})
+    world.lab.kubectl("apply", "-f", "-", stdin=json.dumps(rotated))
+    name = copy["metadata"]["name"]
+    evidence.until(world.lab, "secret", GATEWAY_NAMESPACE, name, lambda it: it["data"] == rotated["data"])
+    assert evidence.written(world.lab) == before
+    restart(world.operator)
+
+
+def restart(operator: Operator, *arguments: str) -> None:
+    """The operator anew."""
+    operator.stop()
+    operator.start(*arguments)
+
+
+def nothing_more_without_leave(world: World, manifest: JSON, release: JSON) -> None:
+    """A withdrawn annotation: status says so, what runs goes on running, and nothing is written any more."""
+    name, team = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
+    withdraw(world.lab)
+    world.await_reason(name, "NamespaceNotAllowed", namespace=team)
+    before = copies(world, release)
+    manifest["spec"]["plugin"] = {"config": {"version": "not allowed"}}
+    world.apply(manifest)
+    world.await_reason(name, "NamespaceNotAllowed", namespace=team)
+    assert copies(world, release) == before
+    assert {headers.get("x-plugin-version") for _, headers, _ in world.answers()} == {"private"}
+
+
+def push_private(lab: Lab, module: Path) -> str:
+    """Pushes to the registry that wants a password; the reference as gateways know it."""
+    where = f"tests/{unique('private')}:1.0"
+    config = docker_config({lab.private_registry_host: lab.private_credentials})
+    reference = artifact.parse(f"{lab.private_registry_host}/{where}")
+    registry.push(reference, module, Access(insecure=True, dockerconfigjson=config))
+    return f"{lab.private_registry}/{where}"
+
+
+def pull_secret(lab: Lab, namespace: str, **more: tuple[str, str]) -> JSON:
+    """The right credentials for the private registry, with others beside."""
+    content = docker_config({lab.private_registry: lab.private_credentials, **more})
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "keys", "namespace": namespace},
+        "type": "kubernetes.io/dockerconfigjson",
+        "data": {".dockerconfigjson": base64.b64encode(content).decode()},
+    }
+
+
+def docker_config(logins: dict[str, tuple[str, str]]) -> bytes:
+    """A .dockerconfigjson."""
+    auths = {host: {"auth": base64.b64encode(":".join(login).encode()).decode()} for host, login in logins.items()}
+    return json.dumps({"auths": auths}).encode()
+
+
+# --------------------------------------------------------------------------------------------- somebody else's
+
+
+def test_somebody_elses_object_is_left_alone(world: World, tmp_path: Path) -> None:
+    """A WasmPlugin of the wanted name that the release did not make stays as it is, until the release may adopt it."""
+    name, ref = unique("theirs"), world.push(wasm_modules.plugin(), tmp_path)
+    other = world.push(wasm_modules.plugin() + CUSTOM_SECTION, tmp_path)
+    theirs = {
+        "apiVersion": "extensions.istio.io/v1alpha1",
+        "kind": "WasmPlugin",
+        "metadata": {"name": name, "namespace": GATEWAY_NAMESPACE},
+        "spec": {"selector": {"matchLabels": {"istio": "ingressgateway"}}, "url": f"oci://{other}"},
+    }
+    before = world.apply(theirs)
+    world.apply(world.manifest(name, ref))
+    refused = world.await_reason(name, "ObjectNotOurs")
+    assert "Stalled" in conditions(refused)
+    assert f"{api.ADOPT_ANNOTATION}=true" in ready(refused)["message"]
+    assert world.get("wasmplugin", GATEWAY_NAMESPACE, name) == before
+    assert (GATEWAY_NAMESPACE, name) not in evidence.written(world.lab)
+
+    world.lab.kubectl("annotate", "prel", name, "-n", GATEWAY_NAMESPACE, f"{api.ADOPT_ANNOTATION}=true")
+    release = world.await_ready(name)
+    adopted = world.get("wasmplugin", GATEWAY_NAMESPACE, name)
+    assert adopted is not None
+    assert adopted["metadata"]["uid"] == before["metadata"]["uid"]
+    assert adopted["metadata"]["labels"][api.UID_LABEL] == release["metadata"]["uid"]
+    assert adopted["spec"]["url"].endswith(release["status"]["artifact"]["digest"])
+
+
+def test_another_releases_object_is_never_adopted(world: World, tmp_path: Path) -> None:
+    """The adopt annotation is for what is nobody's: an object with another release's uid is refused all the same."""
+    name, ref = unique("twin"), world.push(wasm_modules.plugin(), tmp_path)
+    theirs = {
+        "apiVersion": "extensions.istio.io/v1alpha1",
+        "kind": "WasmPlugin",
+        "metadata": {
+            "name": name,
+            "namespace": GATEWAY_NAMESPACE,
+            "labels": {api.UID_LABEL: "00000000-0000-4000-8000-000000000000"},
+        },
+        "spec": {"selector": {"matchLabels": {"nobody": "here"}}, "url": f"oci://{ref}"},
+    }
+    before = world.apply(theirs)
+    manifest = world.manifest(name, ref)
+    manifest["metadata"]["annotations"] = {api.ADOPT_ANNOTATION: "true"}
+    world.apply(manifest)
+    refused = world.await_reason(name, "ObjectNotOurs")
+    assert "another PluginRelease" in ready(refused)["message"]
+    assert world.get("wasmplugin", GATEWAY_NAMESPACE, name) == before
+
+
+# --------------------------------------------------------------------------------------------- Istio's root namespace
+
+
+def test_the_root_namespace_reaches_all(world: World, tmp_path: Path) -> None:
+    """A release in Istio's root namespace is Ready only when the selected pods of every namespace run it."""
+    name, ref = unique("everywhere"), world.push(wasm_modules.plugin(), tmp_path)
+    manifest = world.manifest(name, ref, namespace=ROOT_NAMESPACE)
+    manifest["spec"]["gateway"]["namespace"] = ROOT_NAMESPACE
+    world.apply(manifest)
+    release = world.await_release(name, is_ready, namespace=ROOT_NAMESPACE)
+    rows = release["status"]["gateways"]["pods"]
+    assert {(row["namespace"], row["name"]) for row in rows} == {
+        (GATEWAY_NAMESPACE, it.name) for it in world.gateways()
+    }
