@@ -47,6 +47,9 @@ class Memo:
     world: World | None = None
     bells: dict[str, asyncio.Event] = field(default_factory=dict)
     seen: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    # uid of a release → the gateways' namespace; a namespace → whom it allows
+    reaches: dict[str, str] = field(default_factory=dict)
+    allowed: dict[str, str | None] = field(default_factory=dict)
 
     def bell(self, uid: str) -> asyncio.Event:
         """The release's bell."""
@@ -62,6 +65,7 @@ class Memo:
         """The release is gone."""
         self.bells.pop(uid, None)
         self.seen.pop(uid, None)
+        self.reaches.pop(uid, None)
         if self.world is not None:
             self.world.gates.forget(uid)
 
@@ -147,6 +151,7 @@ async def release_changed(memo: Memo, type: str | None, body: kopf.Body, uid: st
         memo.forget(uid)
         return
     metadata = body["metadata"]
+    memo.reaches[uid] = body["spec"]["gateway"]["namespace"]
     now = (
         metadata.get("generation"),
         metadata.get("annotations", {}).get(api.ADOPT_ANNOTATION),
@@ -164,6 +169,17 @@ async def wasm_plugin_changed(memo: Memo, type: str | None, body: kopf.Body, **_
     owner = body["metadata"].get("labels", {}).get(api.UID_LABEL)
     if type is not None and owner in memo.bells:
         memo.bells[owner].set()
+
+
+@kopf.on.event("v1", "namespaces", registry=registry)
+async def namespace_changed(memo: Memo, body: kopf.Body, name: str, **_: Any) -> None:
+    """Rings for the releases that reach into a namespace when it allows others, or allows them no longer."""
+    allows = body["metadata"].get("annotations", {}).get(api.ALLOWED_NAMESPACES_ANNOTATION)
+    known, memo.allowed[name] = memo.allowed.get(name), allows
+    if allows == known:
+        return
+    for uid in [uid for uid, namespace in memo.reaches.items() if namespace == name]:
+        memo.bell(uid).set()
 
 
 class PodWatch:
