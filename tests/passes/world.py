@@ -148,9 +148,13 @@ class World:
         )
 
     def watch(self, kind: str, name: str, namespace: str, seconds: float) -> Iterator[JSON]:
-        """The object at once and at each change, by ``kubectl get --watch``."""
-        argv = [str(binaries.provide("kubectl")), "--kubeconfig", str(self.lab.kubeconfig), "get", kind, name]
-        argv += ["-n", namespace, "--watch", "-o", "json"]
+        """The object at once and at each change, by ``kubectl get --watch``.
+
+        By a selector: of one object by its name, kubectl drops the first event of the watch, and with it a change that
+        came between its look and its watch.
+        """
+        argv = [str(binaries.provide("kubectl")), "--kubeconfig", str(self.lab.kubeconfig), "get", kind]
+        argv += [f"--field-selector=metadata.name={name}", "-n", namespace, "--watch", "-o", "json"]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             deadline = threading.Timer(seconds, process.kill)
             deadline.start()

@@ -144,7 +144,9 @@ class Demo:
     def watch(self, name: str, done: Callable[[dict[str, Any]], bool], seconds: float) -> bool:
         """Shows the status as it changes, until Ready is as wanted."""
         kubectl = [str(binaries.provide("kubectl")), "--kubeconfig", str(self.lab.kubeconfig)]
-        argv = [*kubectl, "get", api.SHORT_NAME, name, "-n", NAMESPACE, "--watch", "-o", "json"]
+        # by a selector: of one object by its name, kubectl drops the first event of the watch
+        one = f"--field-selector=metadata.name={name}"
+        argv = [*kubectl, "get", api.SHORT_NAME, one, "-n", NAMESPACE, "--watch", "-o", "json"]
         started, shown = time.monotonic(), ""
         argv.append(f"--request-timeout={seconds:.0f}s")
         with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
