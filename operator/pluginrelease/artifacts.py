@@ -31,15 +31,15 @@ class Found:
 
 @dataclass
 class Shelf:
-    """Artifacts and refusals by what was asked and with which credentials; at most ``parallel`` pulls at a time."""
+    """Artifacts and refusals by what was asked and with which credentials.
+
+    At most ``parallel`` pulls at a time from one registry: one that hangs holds up nobody else's.
+    """
 
     parallel: int = 4
-    _pulls: asyncio.Semaphore = field(init=False)
+    _pulls: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     _found: dict[Key, Found] = field(default_factory=dict)
     _refusals: dict[Key, Refused] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._pulls = asyncio.Semaphore(self.parallel)
 
     async def obtain(self, reference: Reference, access: Access) -> Found:
         """The artifact behind a reference, every byte checked.
@@ -47,7 +47,7 @@ class Shelf:
         A tag is asked for again each time, which costs one request; the bytes of a digest are fetched once, and a
         digest that was refused for what it is, is refused again without fetching it.
         """
-        async with self._pulls:
+        async with self._pulls.setdefault(reference.registry, asyncio.Semaphore(self.parallel)):
             digest = reference.digest
             if digest is None:
                 digest = await asyncio.to_thread(registry.resolve, reference, access)

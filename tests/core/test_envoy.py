@@ -158,6 +158,24 @@ def test_the_log_is_read_by_the_gateways_clock() -> None:
     assert changed("loaded", since, log=log, skew=timedelta(minutes=-1)).log.events
 
 
+@pytest.mark.parametrize(
+    ("after", "digest", "back", "reason"),
+    [
+        (timedelta(seconds=-1), True, timedelta(), "what came after the write is told after the write"),
+        (timedelta(seconds=40), True, timedelta(seconds=40), "an old subscription was told of when it was made"),
+        (timedelta(hours=3), True, envoy.LOG_REACH, "a log of hours is not read for it"),
+        (timedelta(seconds=40), False, timedelta(), "what was said of another configuration is no word on ours"),
+    ],
+)
+def test_from_where_the_log_is_read(after: timedelta, digest: bool, back: timedelta, reason: str) -> None:
+    """A plugin that is deleted and made again while its listener drains finds its old subscription, and Envoy is silent."""
+    one = wanted("loaded") if digest else wanted()
+    received = seen("loaded").entries[0].last_updated
+    assert received is not None
+    write_at = received + after
+    assert envoy.log_since(documents("loaded").ecds, one, write_at) == write_at - back, reason
+
+
 def test_a_listener_that_is_warming_is_no_active_one() -> None:
     """A listener whose first version still warms uses our filter for no request."""
     warming = documents("loaded").listeners.replace('"active_state"', '"warming_state"')

@@ -316,6 +316,7 @@ def test_a_gateway_of_an_unknown_version_is_a_warning() -> None:
     doubt = Finding(ConditionType.COMPATIBLE, "Unknown", "GatewayVersionUnknown", "no pod has told its version")
     report = replace(NO_PODS, findings=(APPLIED[0], doubt, APPLIED[2]))
     assert told(report) == [
+        ("Warning", "NoGatewayPods"),
         ("Normal", "ArtifactReady"),
         ("Warning", "GatewayVersionUnknown"),
         ("Normal", "Applied"),
@@ -381,3 +382,10 @@ def stood(**changes: tuple[str, str]) -> api.Status:
 def test_when_nothing_needs_a_second_thought(before: api.Status, stands: bool, reason: str) -> None:
     """Only a release whose every step held is looked at without being checked anew."""
     assert status.stands(before) is stands, reason
+
+
+def test_a_release_without_pods_is_told() -> None:
+    """A selector that finds nothing is what a person wants to read of, though the operator goes on waiting."""
+    alone = Verdict(State.PENDING, "NoGatewayPods", "No gateway pod is there to load the plugin.")
+    ending = settle(Report(verdict=alone, target_revision="0123456789"))
+    assert ("Warning", "NoGatewayPods") in [(event.type, event.reason) for event in ending.events]

@@ -45,6 +45,10 @@ _RUNTIME = "wasm.envoy.wasm.runtime.v8."
 _TRANSLATED = "~istio-translated-wasmplugin"
 
 
+# how far back Envoy's word on a configuration that it had before is looked for
+LOG_REACH = timedelta(minutes=15)
+
+
 class Kind(StrEnum):
     """What the gateway runs under the plugin's name.
 
@@ -260,6 +264,25 @@ def logger_level(answer: str, logger: str) -> str | None:
     return line.group(1) if line else None
 
 
+def log_since(ecds: str, wanted: Wanted, write_at: datetime) -> datetime:
+    """From where (the gateway's clock) its log must be read to find Envoy's word on the configuration that it has.
+
+    That is the write, unless Envoy had the very same configuration from before: an object that is deleted and made
+    again while the old listener drains finds its old subscription, and Envoy says nothing new. Then its word is from
+    when it received it, looked for at most `LOG_REACH` back.
+    """
+    ours = _Extensions.read(ecds, wanted, []).ours
+    config = dict(wanted.config or {})
+    received = [
+        entry.last_updated
+        for entry in ours
+        if entry.last_updated and entry.digest_hex == wanted.digest_hex and entry.config == config
+    ]
+    if not ours or len(received) < len(ours) or min(received) >= write_at:
+        return write_at
+    return max(min(received), write_at - LOG_REACH)
+
+
 def sight(pod: PodRef, at: datetime, documents: Documents, wanted: Wanted, since: datetime) -> Sighting:
     """One pod's documents → what they say about the wanted plugin. ``since`` (our clock) bounds the log."""
     unknown: list[str] = []
@@ -268,6 +291,7 @@ def sight(pod: PodRef, at: datetime, documents: Documents, wanted: Wanted, since
     listeners = _Listeners.read(documents.listeners, wanted, unknown)
     stats = _numbers(documents.stats, unknown)
     errors = tuple(listeners.errors)
+    log_from = log_since(documents.ecds, wanted, since + documents.skew)
     return Sighting(
         pod=pod,
         at=at,
@@ -285,7 +309,7 @@ def sight(pod: PodRef, at: datetime, documents: Documents, wanted: Wanted, since
         warming=tuple(listeners.warming),
         referenced=listeners.referenced,
         stats=_stats(stats, wanted),
-        log=read_log(documents.log.splitlines(), wanted, since + documents.skew, truncated=documents.log_truncated),
+        log=read_log(documents.log.splitlines(), wanted, log_from, truncated=documents.log_truncated),
         unknown=tuple(unknown),
     )
 

@@ -304,6 +304,8 @@ def is_told(condition: api.Condition, after: list[api.Condition]) -> bool:
     match condition.type:
         case ConditionType.READY:
             return not any(other.type == ConditionType.RECONCILING for other in after)
+        case ConditionType.RECONCILING if condition.reason == "NoGatewayPods":
+            return True
         case ConditionType.RECONCILING:
             return not any(other.reason == condition.reason for other in after if other.type == ConditionType.LOADED)
         case ConditionType.COMPATIBLE:

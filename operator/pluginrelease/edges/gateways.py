@@ -207,7 +207,8 @@ async def documents(
         ecds = await admin.section("ecds_filters")
         listeners = await admin.section("dynamic_listeners")
         stats = await admin.get(f"/stats?format=json&filter={quote(_statistics(wanted), safe='')}")
-    log, truncated = await _log(channels, pod, since + info.skew, settings)
+    log_from = envoy.log_since(ecds, wanted, since + info.skew)
+    log, truncated = await _log(channels, pod, log_from, settings)
     return Documents(info.text, start.text, ecds, listeners, stats.text, log, truncated, info.skew)
 
 
