@@ -168,7 +168,7 @@ def test_the_log_is_read_by_the_gateways_clock() -> None:
     ],
 )
 def test_from_where_the_log_is_read(after: timedelta, digest: bool, back: timedelta, reason: str) -> None:
-    """A plugin that is deleted and made again while its listener drains finds its old subscription, and Envoy is silent."""
+    """A plugin deleted and made again while its listener drains finds its old subscription, and Envoy is silent."""
     one = wanted("loaded") if digest else wanted()
     received = seen("loaded").entries[0].last_updated
     assert received is not None
