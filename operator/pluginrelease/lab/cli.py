@@ -12,6 +12,7 @@ import click
 
 from pluginrelease.core.errors import Refused
 from pluginrelease.lab import host
+from pluginrelease.lab.binaries_cli import binaries
 from pluginrelease.lab.errors import LabError
 
 _name = click.option("--name", default="default", show_default=True, help="Labs of different names do not meet.")
@@ -148,3 +149,6 @@ def _address(running: host.Lab, pod: str) -> str:
     if any(found.address == pod for found in pods):
         return pod
     raise LabError(f"no gateway pod {pod}; there are {known or 'none'}")
+
+
+lab.add_command(binaries)
