@@ -322,7 +322,22 @@ def test_a_refusal_told_by_several_lines_is_one_event() -> None:
     (event,) = found.events
     assert (event.kind, event.causes) == (LogKind.REJECTED, (MISSING,))
     assert event.at is not None
-    assert event.at.second == 3
+    assert event.at.second == 2, "the last line that names who was refused"
+
+
+def test_a_refusal_that_every_subscription_hears_of_is_one_plugins() -> None:
+    """Envoy tells every subscription of one plugin's refusal: no neighbour is refused, and the causes are kept."""
+    lines = (
+        line(1, MISSING),
+        line(1, "Plugin apps.header~istio-translated-wasmplugin failed to load", level="critical"),
+        line(2, f"{REFUSED}Unable to create Wasm plugin apps.header~istio-translated-wasmplugin"),
+        line(3, f"Updating filter config {NEIGHBOUR} failed due to 2", level="debug", scope="envoy filter"),
+        line(4, f"{REFUSED}Unable to create Wasm plugin apps.header~istio-translated-wasmplugin"),
+        line(5, f"Updating filter config {NAME} failed due to 2", level="debug", scope="envoy filter"),
+    )
+    (event,) = read(*lines).events
+    assert (event.kind, event.causes) == (LogKind.REJECTED, (MISSING,))
+    assert envoy.read_log(lines, replace(wanted(), name="neighbour"), BEGINNING).events == ()
 
 
 def test_worker_update_complete_is_no_sign() -> None:

@@ -251,6 +251,12 @@ TROUBLE: list[tuple[str, Sighting, State, str]] = [
         "Loaded",
     ),
     (
+        "a listener's error from before Envoy's word that it has loaded this configuration",
+        replace(COUNTED, listener_errors=(ListenerError("l", "x", after(2)),), log=event(LogKind.LOADED)),
+        State.LOADED,
+        "Loaded",
+    ),
+    (
         "a listener's error that names others",
         replace(COUNTED, other_listener_errors=(ListenerError("l", "x", after(2)),)),
         State.LOADED,

@@ -21,7 +21,7 @@ from pluginrelease.lab import Lab
 from pluginrelease.lab.host import GatewayPod
 from tests import wasm_modules
 from tests.passes import evidence, spare
-from tests.passes.world import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, ready, unique
+from tests.passes.world import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, ready, unique
 
 PATIENT = {"load": {"timeout": "10m"}}
 REFUSE = {"fail": True}
@@ -44,6 +44,11 @@ def plugin(**fields: object) -> JSON:
 def rows(release: JSON) -> dict[str, JSON]:
     """What status says of each pod, by its name."""
     return {row["name"]: row for row in release["status"]["gateways"]["pods"]}
+
+
+def shown(release: JSON, reason: str) -> bool:
+    """Whether Ready has this reason for the newest generation."""
+    return observed(release) and bool(ready(release)["reason"] == reason)
 
 
 def says(value: str) -> Callable[[int, dict[str, str], str], bool]:
@@ -165,6 +170,37 @@ def test_nobody_is_blamed_for_a_neighbour(world: World, tmp_path: Path) -> None:
     world.await_release(good, settled)
     assert not {phase for _, phase in verdicts} & {"Unhealthy", "Unknown"}
     assert ready(world.release(bad))["reason"] == "PluginRejected"
+
+    worse = {"fail": "again"}
+    world.apply(world.manifest(bad, bad_ref, plugin=plugin(priority=2, config=worse), checks=PATIENT))
+    world.await_release(bad, lambda it: shown(it, "PluginRejected"))
+    world.operator.kill()
+    world.operator.start()
+    world.apply(world.manifest(good, good_ref, plugin=plugin(priority=1, config={"new": 1}), suspend=True))
+    world.await_reason(good, "Suspended")
+    world.apply(world.manifest(good, good_ref, plugin=plugin(priority=1, config={"new": 1}), suspend=False))
+    looked = world.await_release(good, lambda it: observed(it) and ready(it)["reason"] != "Suspended")
+    assert is_ready(looked), ready(looked)
+
+
+def test_a_plugin_that_blocks_its_neighbours_and_is_mended(world: World, tmp_path: Path) -> None:
+    """While a gateway refuses a plugin, no other can be put on its listeners: that is said, and who is to blame. The
+    mended plugin is Ready although the listener's refused update still names it."""
+    bad, new = unique("bad"), unique("new")
+    bad_ref = world.push(wasm_modules.answering(bad, refuses_configuration=True), tmp_path)
+    new_ref = world.push(wasm_modules.answering(new), tmp_path)
+    world.apply(world.manifest(bad, bad_ref, checks=PATIENT))
+    world.await_ready(bad)
+    world.apply(world.manifest(bad, bad_ref, plugin=plugin(config=REFUSE), checks=PATIENT))
+    world.await_reason(bad, "PluginRejected")
+
+    world.apply(world.manifest(new, new_ref, checks=PATIENT))
+    blocked = world.await_release(new, lambda it: bad in ready(it)["message"])
+    assert ready(blocked)["status"] == "False"
+    assert "refuses its listeners' updates" in ready(blocked)["message"]
+
+    world.apply(world.manifest(bad, bad_ref, checks=PATIENT))
+    world.await_ready(bad)
 
 
 # ------------------------------------------------------------------------------------------- what cannot be fetched

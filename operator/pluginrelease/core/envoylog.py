@@ -167,6 +167,7 @@ class _Reader:
         self.events: list[LogEvent] = []
         self.causes: dict[str, list[str]] = {}
         self.open: dict[str, int] = {}
+        self.blamed: set[str] = set()
 
     def take(self, record: Record) -> None:
         message = record.message
@@ -175,18 +176,25 @@ class _Reader:
         elif created := _CREATED.search(message):
             self._settle(record, LogKind.LOADED, self.wanted.ecds_name_matches(created.group(1)))
         elif failed := _FAILED.search(message):
-            self._settle(record, LogKind.REJECTED, self.wanted.ecds_name_matches(failed.group(1)))
+            self._echo(record, failed.group(1))
         elif names := _named(message):
             kind = LogKind.LISTENER_REJECTED if _LISTENER.search(message) else LogKind.REJECTED
+            self.blamed.add(record.thread)
             self._settle(record, kind, any(self.wanted.plugin_name_matches(name) for name in names))
         elif _FETCH.search(message):
             self._fetch(record)
         elif _CAUSE.match(message):
             self._hold(record)
 
+    def _echo(self, record: Record, name: str) -> None:
+        """Envoy tells a refusal to every subscription, its neighbours' too: who was refused is in the lines before."""
+        if record.thread not in self.blamed:
+            self._settle(record, LogKind.REJECTED, self.wanted.ecds_name_matches(name))
+
     def _forget(self, thread: str) -> None:
         self.causes.pop(thread, None)
         self.open.pop(thread, None)
+        self.blamed.discard(thread)
 
     def _hold(self, record: Record) -> None:
         log = _PLUGIN_LOG.match(record.message)

@@ -220,6 +220,14 @@ def _delivered(entry: Entry, wanted: Wanted) -> bool:
 def _absent(case: _Case) -> PodVerdict:
     if case.sighting.referenced is None:
         return _no_listener(case)
+    blocked = [error.details for error in case.sighting.other_listener_errors[:1]]
+    if blocked:
+        return case.waiting(
+            "AwaitingConfig",
+            f"The gateway has not received the plugin: it refuses its listeners' updates. It says: {blocked[0]}.",
+            then=(State.UNHEALTHY, "ConfigNotDelivered"),
+            hint="Mend or delete what is named there; the gateway takes this one with the next change that it is sent.",
+        )
     return case.waiting(
         "AwaitingConfig",
         "The gateway has not received the plugin yet.",
@@ -250,11 +258,25 @@ def _refused(case: _Case) -> PodVerdict | None:
     event = case.sighting.log.newest(LogKind.LOADED, LogKind.REJECTED, LogKind.LISTENER_REJECTED)
     if event and event.kind is not LogKind.LOADED and _not_before(event.at, received):
         return _refusal(case, event)
+    loaded = event.at if event and event.kind is LogKind.LOADED and _not_before(event.at, received) else None
     for error in case.sighting.listener_errors:
-        if _not_before(error.attempted, received):
+        if _outlives(case, error.attempted, received, loaded):
             message = f"The gateway refuses its listeners' updates because of this plugin: {error.details}"
             return case.row(State.UNHEALTHY, "ListenerRejected", message, error.details)
     return None
+
+
+def _outlives(case: _Case, attempted: datetime | None, received: datetime | None, loaded: datetime | None) -> bool:
+    """Whether a refused listener update is about the configuration that is there now.
+
+    A control plane sends listeners before plugins, so the listener that comes with a mended plugin is refused for the
+    plugin of before, within the same millisecond, and stays refused until something else changes it.
+    """
+    if attempted is None or received is None:
+        return True
+    if loaded is not None:
+        return attempted > loaded
+    return attempted > received if case.verified else attempted >= received
 
 
 def _refusal(case: _Case, event: LogEvent) -> PodVerdict:
