@@ -321,22 +321,25 @@ class Pass:
 
         What a gateway loads may be the same as before: another hand had changed or deleted the object, or only phase,
         priority or selector are new. Then Envoy gets nothing new and shows no new sign, so the pods that were seen
-        running it are kept; one that has lost it meanwhile shows that by what it has.
+        running it are kept (one that has lost it meanwhile shows that by what it has), and a refusal that was told
+        since the earlier write still counts.
         """
         known, revision = self.release.status.observation, self.known_revision()
         again = known is not None and known.revision == revision
         if again and not writing:
             return
-        baselines = [noted(one) for one in map(envoy.baseline, before) if one is not None]
         load = istio.load(self.release.spec, self.known_artifact().digest)
+        same = known if known is not None and known.load == load else None
+        awaited = same if same is not None and same.revision != self.release.status.stable_revision else None
+        baselines = [noted(one) for one in map(envoy.baseline, before) if one is not None]
         await self.note(
             api.Observation(
                 revision=revision,
                 load=load,
-                since=precise(self.world.now()),
-                baselines=baselines[: api.MAX_OBSERVED_PODS],
+                since=awaited.since if awaited else precise(self.world.now()),
+                baselines=awaited.baselines if awaited else baselines[: api.MAX_OBSERVED_PODS],
                 raised_loggers=known.raised_loggers if known else [],
-                verified=known.verified if known and known.load == load else [],
+                verified=same.verified if same else [],
             )
         )
         if writing:
