@@ -310,14 +310,16 @@ class Pass:
         await self.copy_secret()
         manifest = istio.wasm_plugin(self.release, self.known_artifact())
         drafted = plan.draft(self.release, [(manifest, observed)])
-        await self.begin_observation(before, writing=drafted.reaches_gateways)
+        await self.begin_observation(before, plan.carried(observed), writing=drafted.reaches_gateways)
         target = observed
         for write in drafted.writes:
             target = await self.apply(write)
         self.wrote(target or manifest)
 
-    async def begin_observation(self, before: Collection[Sighting], *, writing: bool) -> None:
+    async def begin_observation(self, before: Collection[Sighting], carried: str | None, *, writing: bool) -> None:
         """Starts the observation of a revision, unless an earlier pass wrote it and was cut short after that.
+
+        ``carried`` is the revision that the object has before the write.
 
         What a gateway loads may be the same as before: another hand had changed or deleted the object, or only phase,
         priority or selector are new. Then Envoy gets nothing new and shows no new sign, so the pods that were seen
@@ -330,7 +332,8 @@ class Pass:
             return
         load = istio.load(self.release.spec, self.known_artifact().digest)
         same = known if known is not None and known.load == load else None
-        awaited = same if same is not None and same.revision != self.release.status.stable_revision else None
+        unproved = same is not None and same.revision == carried != self.release.status.stable_revision
+        awaited = same if unproved else None
         baselines = [noted(one) for one in map(envoy.baseline, before) if one is not None]
         await self.note(
             api.Observation(

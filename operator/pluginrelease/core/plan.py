@@ -122,6 +122,13 @@ def check_allowed(release: api.Release, namespace: JSON) -> None:
     )
 
 
+def carried(observed: JSON | None) -> str | None:
+    """The revision that an object says it carries; None for no object, and for one that was never written by us."""
+    annotations = (observed or {}).get("metadata", {}).get("annotations") or {}
+    found: str | None = annotations.get(api.REVISION_ANNOTATION)
+    return found
+
+
 def is_ours(release: api.Release, observed: JSON) -> bool:
     """Whether the object carries the release's uid."""
     return labels(observed).get(api.UID_LABEL) == release.metadata.uid
