@@ -228,7 +228,7 @@ def gateways(report: Report) -> api.GatewaysStatus | None:
 
 def pod_row(row: PodVerdict, revision: str | None) -> api.PodStatus:
     """One pod's row; it names a revision only where that revision was seen running."""
-    evidence = "; ".join(row.evidence)
+    evidence = "; ".join(line for line in row.evidence if line not in row.message)
     message = f"{row.message} [{evidence}]" if evidence else row.message
     return api.PodStatus(
         name=row.pod.name,
