@@ -57,15 +57,6 @@ class Settings:
     log_pages: int = 4
 
 
-@dataclass(frozen=True)
-class PodVersion:
-    """``envoy`` is like "1.40.0"; None with ``error`` when the pod did not tell."""
-
-    pod: PodRef
-    envoy: str | None
-    error: str | None = None
-
-
 DEFAULT = Settings()
 
 
@@ -96,21 +87,6 @@ async def look(
 
     def failed(pod: PodRef, error: str) -> Sighting:
         return Sighting(pod, datetime.now(UTC), unreachable=error)
-
-    return await _each(pods, one, failed, deadline_seconds, settings)
-
-
-async def versions(
-    channels: Channels, pods: Sequence[PodRef], *, deadline_seconds: float, settings: Settings = DEFAULT
-) -> tuple[PodVersion, ...]:
-    """Each pod's Envoy version, in the order given."""
-
-    async def one(pod: PodRef) -> PodVersion:
-        found = envoy.version((await _twice(lambda: _ask(channels, pod, "GET", "/server_info", settings))).text)
-        return PodVersion(pod, found, None if found else "/server_info has no version of a known shape")
-
-    def failed(pod: PodRef, error: str) -> PodVersion:
-        return PodVersion(pod, None, error)
 
     return await _each(pods, one, failed, deadline_seconds, settings)
 
