@@ -83,6 +83,18 @@ def shown_as_current(lab: Lab, pod: GatewayPod, name: str) -> Any:
 # ------------------------------------------------------------------------------- refused by Envoy, shown as current
 
 
+def await_rejected_by_all(world: World, name: str) -> JSON:
+    """The first gateway that refuses makes the release PluginRejected; the others follow."""
+    return world.await_release(
+        name,
+        lambda it: (
+            observed(it)
+            and ready(it)["reason"] == "PluginRejected"
+            and it["status"]["gateways"]["failed"] == len(world.gateways())
+        ),
+    )
+
+
 def test_old_code_that_goes_on_serving_is_not_ready(world: World, built: Callable[[str], Path], tmp_path: Path) -> None:
     """A configuration that the plugin refuses shows in the gateway as current while the old one serves: the release
     is not Ready, tells the gateway's own line, and is Ready again when the configuration is put right."""
@@ -96,7 +108,7 @@ def test_old_code_that_goes_on_serving_is_not_ready(world: World, built: Callabl
     world.await_answers(says("refuses-config"))
 
     configured(REFUSE)
-    release = world.await_reason(name, "PluginRejected")
+    release = await_rejected_by_all(world, name)
     assert all(says("refuses-config")(*one) for one in world.answers()), "the old code goes on serving"
     assert [shown_as_current(world.lab, pod, name) for pod in world.gateways()] == [REFUSE, REFUSE]
     assert release["status"]["phase"] == "Unhealthy"
@@ -121,7 +133,7 @@ def test_a_module_that_only_a_gateway_can_refuse(world: World, tmp_path: Path) -
     world.await_answers(says(name))
 
     world.apply(world.manifest(name, bad, checks=PATIENT))
-    release = world.await_reason(name, "PluginRejected")
+    release = await_rejected_by_all(world, name)
     assert all(says(name)(*one) for one in world.answers()), "the old code goes on serving"
     assert "proxy_on_vm_start failed" in ready(release)["message"]
     assert release["status"]["gateways"]["failed"] == 2
