@@ -201,8 +201,8 @@ class PodWatch:
     def follow(self, release: api.Release) -> None:
         """Watches this release's pods from now on; a selector that did not change keeps its watch."""
         gateway = release.spec.gateway
-        everywhere = gateway.namespace == self._world.settings.istio_root_namespace
-        watched = (None if everywhere else gateway.namespace, gateway.selector.match_labels)
+        namespace = istio.pod_namespace(gateway, self._world.settings.istio_root_namespace)
+        watched = (namespace, gateway.selector.match_labels)
         if watched == self._watched:
             return
         if self._task is not None:

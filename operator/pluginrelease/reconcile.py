@@ -282,16 +282,7 @@ class Pass:
     async def look_before(self) -> tuple[Sighting, ...]:
         """Every gateway pod before the write: its Envoy's version and its counters."""
         self.step = ConditionType.COMPATIBLE
-        selected = await self.gateway_pods()
-        since = self.world.now()
-        return await gateways.look(
-            self.world.cluster,
-            selected,
-            self.wanted(),
-            since=since,
-            deadline_seconds=self.world.settings.look_deadline,
-            settings=self.world.reach,
-        )
+        return await self.sightings(await self.gateway_pods(), self.world.now())
 
     def check_compatibility(self, found: Found, before: Collection[Sighting]) -> None:
         """The condition Compatible: True, or Unknown with a warning; raises `Refused` when a gateway cannot load it."""
@@ -407,19 +398,11 @@ class Pass:
         self.step = ConditionType.LOADED
         observation = self.known_observation()
         selected = await self.gateway_pods()
-        wanted = self.wanted()
         since = moment(observation.since)
-        seen = await gateways.look(
-            self.world.cluster,
-            selected,
-            wanted,
-            since=self.log_since(observation, selected),
-            deadline_seconds=self.world.settings.look_deadline,
-            settings=self.world.reach,
-        )
+        seen = await self.sightings(selected, self.log_since(observation, selected))
         late = self.world.now() > since + self.load_timeout
         judged = verdict.judge(
-            wanted,
+            self.wanted(),
             seen,
             write_at=since,
             baselines=[remembered(one) for one in observation.baselines],
@@ -448,13 +431,22 @@ class Pass:
             observation=observation.model_copy(update={"verified": verified[: api.MAX_OBSERVED_PODS]}),
         )
 
-    async def gateway_pods(self) -> list[PodRef]:
-        """The selected gateway pods; in Istio's root namespace a WasmPlugin reaches those of every namespace."""
-        gateway = self.release.spec.gateway
-        everywhere = gateway.namespace == self.world.settings.istio_root_namespace
-        found = await self.world.cluster.list(
-            clusters.PODS, None if everywhere else gateway.namespace, gateway.selector.match_labels
+    async def sightings(self, selected: list[PodRef], log_since: datetime) -> tuple[Sighting, ...]:
+        """What each of these pods shows of the wanted plugin now, with its log since a time."""
+        return await gateways.look(
+            self.world.cluster,
+            selected,
+            self.wanted(),
+            since=log_since,
+            deadline_seconds=self.world.settings.look_deadline,
+            settings=self.world.reach,
         )
+
+    async def gateway_pods(self) -> list[PodRef]:
+        """The selected gateway pods."""
+        gateway = self.release.spec.gateway
+        namespace = istio.pod_namespace(gateway, self.world.settings.istio_root_namespace)
+        found = await self.world.cluster.list(clusters.PODS, namespace, gateway.selector.match_labels)
         return pods.select(found, self.world.settings.gateway_container)
 
     def wanted(self) -> Wanted:

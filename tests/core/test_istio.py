@@ -227,3 +227,10 @@ def test_a_revision_is_the_same_tomorrow() -> None:
 def test_what_envoy_loads_anew(changes: dict[str, Any], same: bool, reason: str) -> None:
     """A change that gives Envoy nothing new to load keeps what was proved of its pods; every other asks again."""
     assert (istio.load(release(**changes).spec, DIGEST) == istio.load(release().spec, DIGEST)) is same, reason
+
+
+def test_istios_root_namespace_reaches_every_namespace() -> None:
+    """Gateways are looked for where the WasmPlugin reaches: its namespace, or from the root namespace everywhere."""
+    gateway = release().spec.gateway
+    assert istio.pod_namespace(gateway, "istio-system") == "istio-ingress"
+    assert istio.pod_namespace(gateway, "istio-ingress") is None

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-import subprocess
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from pluginrelease.core import istio
 from pluginrelease.core.envoy import PodRef
 from pluginrelease.edges import gateways
 from pluginrelease.edges.cluster import Cluster
-from pluginrelease.lab import Lab, binaries, operator
-from tests.passes.world import GatewayPod, documents
+from pluginrelease.lab import Lab, operator
+from tests.passes.world import GatewayPod, watched
 
 JSON = dict[str, Any]
 
@@ -63,19 +61,6 @@ def until(lab: Lab, kind: str, namespace: str, name: str, done: Callable[[JSON],
         if done(found):
             return found
     raise AssertionError(f"{kind} {namespace}/{name} did not become as wanted in {seconds:.0f} s")
-
-
-def watched(lab: Lab, arguments: list[str], seconds: float) -> Iterator[JSON]:
-    """The objects of ``kubectl get … --watch``: as they are, and each change. Select one, and never name it."""
-    argv = [str(binaries.provide("kubectl")), "--kubeconfig", str(lab.kubeconfig), "get", *arguments]
-    with subprocess.Popen([*argv, "--watch", "-o", "json"], stdout=subprocess.PIPE, text=True) as process:
-        deadline = threading.Timer(seconds, process.kill)
-        deadline.start()
-        try:
-            yield from documents(process.stdout)  # type: ignore[arg-type]
-        finally:
-            deadline.cancel()
-            process.kill()
 
 
 def await_events(lab: Lab, release: JSON, reasons: set[str], seconds: float = 30.0) -> dict[str, JSON]:

@@ -148,21 +148,12 @@ class World:
         )
 
     def watch(self, kind: str, name: str, namespace: str, seconds: float) -> Iterator[JSON]:
-        """The object at once and at each change, by ``kubectl get --watch``.
+        """The object at once and at each change.
 
         By a selector: of one object by its name, kubectl drops the first event of the watch, and with it a change that
         came between its look and its watch.
         """
-        argv = [str(binaries.provide("kubectl")), "--kubeconfig", str(self.lab.kubeconfig), "get", kind]
-        argv += [f"--field-selector=metadata.name={name}", "-n", namespace, "--watch", "-o", "json"]
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            deadline = threading.Timer(seconds, process.kill)
-            deadline.start()
-            try:
-                yield from documents(process.stdout)  # type: ignore[arg-type]
-            finally:
-                deadline.cancel()
-                process.kill()
+        return watched(self.lab, [kind, "-n", namespace, f"--field-selector=metadata.name={name}"], seconds)
 
     def delete(self, kind: str, namespace: str, name: str) -> None:
         """kubectl delete, and wait until it is gone."""
@@ -193,6 +184,19 @@ class World:
         deadline = time.monotonic() + seconds
         while not all(wanted(*answer) for answer in self.answers()):
             assert time.monotonic() < deadline, f"the gateways answer {self.answers()}"
+
+
+def watched(lab: Lab, arguments: list[str], seconds: float) -> Iterator[JSON]:
+    """The objects of ``kubectl get … --watch``: as they are, and each change. Select one, and never name it."""
+    argv = [str(binaries.provide("kubectl")), "--kubeconfig", str(lab.kubeconfig), "get", *arguments]
+    with subprocess.Popen([*argv, "--watch", "-o", "json"], stdout=subprocess.PIPE, text=True) as process:
+        deadline = threading.Timer(seconds, process.kill)
+        deadline.start()
+        try:
+            yield from documents(process.stdout)  # type: ignore[arg-type]
+        finally:
+            deadline.cancel()
+            process.kill()
 
 
 def documents(lines: Iterator[str]) -> Iterator[JSON]:

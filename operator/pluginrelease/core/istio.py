@@ -44,6 +44,11 @@ def copied_secret_name(release: api.Release) -> str:
     return f"{object_name(release)}-pull"
 
 
+def pod_namespace(gateway: api.Gateway, root_namespace: str) -> str | None:
+    """Where the selected pods are; None: in every namespace, which a WasmPlugin in Istio's root namespace reaches."""
+    return None if gateway.namespace == root_namespace else gateway.namespace
+
+
 def is_local(release: api.Release) -> bool:
     """Whether release and gateways share a namespace: only there can an owner reference hold."""
     return release.metadata.namespace == release.spec.gateway.namespace
