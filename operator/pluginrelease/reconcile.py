@@ -19,6 +19,7 @@ import structlog
 from pluginrelease import artifacts, loggers
 from pluginrelease.artifacts import Found
 from pluginrelease.core import api, challenge, compat, duration, envoy, istio, plan, pods, status, verdict
+from pluginrelease.core import revision as revisions
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.artifact import Artifact
 from pluginrelease.core.envoy import Baseline, Incarnation, PodRef, Sighting, Wanted
@@ -191,7 +192,7 @@ class Pass:
             return False
         if not status.stands(self.release.status):
             return False
-        revision = istio.revision(self.release.spec, pinned.digest)
+        revision = revisions.identity(self.release.spec, pinned.digest)
         if self.release.status.observation.revision != revision:
             return False
         wanted = istio.wasm_plugin(self.release, pinned)
@@ -230,7 +231,7 @@ class Pass:
         found = await self.world.shelf.obtain(reference, await self.access())
         artifacts.check_bytes(found.artifact, spec.wasm_sha256)
         known = described(spec.image.ref, found.artifact)
-        self.learn(artifact=known, target_revision=istio.revision(self.release.spec, known.digest))
+        self.learn(artifact=known, target_revision=revisions.identity(self.release.spec, known.digest))
         self.find(
             ConditionType.ARTIFACT_READY,
             "True",
@@ -321,7 +322,7 @@ class Pass:
         again = known is not None and known.revision == revision
         if again and not writing:
             return
-        load = istio.load(self.release.spec, self.known_artifact().digest)
+        load = revisions.load(self.release.spec, self.known_artifact().digest)
         same = known if known is not None and known.load == load else None
         unproved = same is not None and same.revision == carried != self.release.status.stable_revision
         awaited = same if unproved else None
@@ -505,7 +506,7 @@ class Pass:
 
     def known_revision(self) -> str:
         """The revision of this pass."""
-        return istio.revision(self.release.spec, self.known_artifact().digest)
+        return revisions.identity(self.release.spec, self.known_artifact().digest)
 
     def known_observation(self) -> api.Observation:
         """The observation of this pass, or the one that the status has."""

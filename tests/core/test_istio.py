@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import api, istio
+from pluginrelease.core import api, istio, revision
 from tests.releases import ARTIFACT, DIGEST, IMAGE, UID, abroad, release
 
 KUBERNETES_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
@@ -34,7 +34,7 @@ def test_the_whole_wasmplugin() -> None:
             "labels": {"app.kubernetes.io/managed-by": "pluginrelease", "pluginrelease.io/uid": UID},
             "annotations": {
                 "pluginrelease.io/release": "istio-ingress/auth",
-                "pluginrelease.io/revision": istio.revision(whole.spec, DIGEST),
+                "pluginrelease.io/revision": revision.identity(whole.spec, DIGEST),
             },
             "ownerReferences": [
                 {
@@ -176,7 +176,7 @@ def test_at_home_the_secret_is_named_and_not_copied() -> None:
 )
 def test_what_gateways_notice_is_a_new_revision(changes: dict[str, Any], reason: str) -> None:
     """A change that reaches the gateways is rolled out and looked at anew."""
-    assert istio.revision(release(**changes).spec, DIGEST) != istio.revision(release().spec, DIGEST), reason
+    assert revision.identity(release(**changes).spec, DIGEST) != revision.identity(release().spec, DIGEST), reason
 
 
 @pytest.mark.parametrize(
@@ -193,20 +193,20 @@ def test_what_gateways_notice_is_a_new_revision(changes: dict[str, Any], reason:
 )
 def test_what_gateways_do_not_notice_is_none(changes: dict[str, Any], reason: str) -> None:
     """A change that no gateway can see does not start a rollout."""
-    assert istio.revision(release(**changes).spec, DIGEST) == istio.revision(release().spec, DIGEST), reason
+    assert revision.identity(release(**changes).spec, DIGEST) == revision.identity(release().spec, DIGEST), reason
 
 
 def test_other_bytes_are_another_revision() -> None:
     """The same spec with another digest is another revision."""
-    assert istio.revision(release().spec, "sha256:" + "00" * 32) != istio.revision(release().spec, DIGEST)
+    assert revision.identity(release().spec, "sha256:" + "00" * 32) != revision.identity(release().spec, DIGEST)
 
 
 def test_a_revision_is_the_same_tomorrow() -> None:
     """Neither the order of keys nor the operator's restart changes it; a new value here would roll out everything."""
     forth = release(spec__plugin__config={"a": 1, "b": {"c": 2, "d": 3}})
     back = release(spec__plugin__config={"b": {"d": 3, "c": 2}, "a": 1})
-    assert istio.revision(forth.spec, DIGEST) == istio.revision(back.spec, DIGEST)
-    assert istio.revision(release().spec, DIGEST) == "147aaefd98"
+    assert revision.identity(forth.spec, DIGEST) == revision.identity(back.spec, DIGEST)
+    assert revision.identity(release().spec, DIGEST) == "147aaefd98"
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_a_revision_is_the_same_tomorrow() -> None:
 )
 def test_what_envoy_loads_anew(changes: dict[str, Any], same: bool, reason: str) -> None:
     """A change that gives Envoy nothing new to load keeps what was proved of its pods; every other asks again."""
-    assert (istio.load(release(**changes).spec, DIGEST) == istio.load(release().spec, DIGEST)) is same, reason
+    assert (revision.load(release(**changes).spec, DIGEST) == revision.load(release().spec, DIGEST)) is same, reason
 
 
 def test_istios_root_namespace_reaches_every_namespace() -> None:

@@ -34,6 +34,14 @@ RELEASE_ANNOTATION = f"{GROUP}/release"
 ADOPT_ANNOTATION = f"{GROUP}/adopt"
 # on a WasmPlugin: the revision it carries
 REVISION_ANNOTATION = f"{GROUP}/revision"
+# on a WasmPlugin: how often its gateways were made to fetch anew; any change of it makes istiod send the plugin again
+NUDGE_ANNOTATION = f"{GROUP}/nudge"
+# on a PluginRelease, actions: each value is acted on once and then echoed in status.handled. `retry` takes any token;
+# `rollback-to` takes a revision of the history, with ":" and any token behind it to ask for the same one again.
+RETRY_ANNOTATION = f"{GROUP}/retry"
+ROLLBACK_ANNOTATION = f"{GROUP}/rollback-to"
+# on a ControllerRevision: the reference as the spec named it, for people
+REF_ANNOTATION = f"{GROUP}/ref"
 # on a Namespace: which namespaces' releases may write here, a comma-separated list or "*"
 ALLOWED_NAMESPACES_ANNOTATION = f"{GROUP}/allowed-namespaces"
 
@@ -228,10 +236,143 @@ class LoadCheck(Model):
     )
 
 
+HeaderMap = Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=16)]
+HEADER_RULES: JsonDict = {
+    "x-kubernetes-validations": [
+        cel(
+            "self.all(name, name.matches('^[A-Za-z0-9-]+$') && !self[name].matches('[[:cntrl:]]'))",
+            "a header's name is letters, digits and hyphens, and its value has no line breaks",
+        ),
+        cel(
+            "self.all(name, !(name.lowerAscii() in ['host', 'content-length', 'transfer-encoding', 'connection']))",
+            "Host is spelled by the probe's host; Content-Length, Transfer-Encoding and Connection are the operator's",
+        ),
+    ]
+}
+
+
+class ProbeExpectation(Model):
+    """What a gateway pod must answer."""
+
+    status: Annotated[int, Field(ge=100, le=599)] = Field(default=200, description="The status code.")
+    headers: HeaderMap | None = Field(
+        default=None,
+        description="Headers of the answer, each with exactly this value; upper and lower case of names is one.",
+        json_schema_extra=HEADER_RULES,
+    )
+    body_contains: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
+        default=None, description="A text in the first 64 KiB of the answer's body."
+    )
+
+
+class Scheme(StrEnum):
+    """How a probe speaks to the gateway."""
+
+    HTTP = "HTTP"
+    HTTPS = "HTTPS"
+
+
+class ProbeMethod(StrEnum):
+    """Methods that a probe may use."""
+
+    GET = "GET"
+    HEAD = "HEAD"
+    POST = "POST"
+    PUT = "PUT"
+    PATCH = "PATCH"
+    DELETE = "DELETE"
+    OPTIONS = "OPTIONS"
+
+
+class Probe(Model):
+    """A request that each gateway pod must answer as expected, through its own listener.
+
+    It is made over fresh connections, three times as many as the gateway has worker threads, since one dead worker
+    answers one request in so many.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] = Field(
+        description="What messages call it; unique in the release."
+    )
+    scheme: Scheme = Field(
+        default=Scheme.HTTP,
+        description=(
+            "HTTPS sends host as the server name (SNI). The certificate is not checked: it is the gateway's own."
+        ),
+    )
+    host: (
+        Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$")] | None
+    ) = Field(default=None, description="The Host that is asked for. Needed for HTTPS.")
+    port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
+        default=None,
+        description=(
+            "A port that one of the gateway's own listeners has, in the pod. Unset: the one listener of this scheme "
+            "that has the plugin. No other port can be asked."
+        ),
+    )
+    method: ProbeMethod = Field(default=ProbeMethod.GET, description="The request's method.")
+    path: Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^/[!-~]*$")] = Field(
+        default="/", description="The request's path, with its query."
+    )
+    headers: HeaderMap | None = Field(
+        default=None,
+        description="Headers of the request. Anybody who may read the release reads them: no passwords here.",
+        json_schema_extra=HEADER_RULES,
+    )
+    body: Annotated[str, Field(max_length=4096)] | None = Field(default=None, description="The request's body.")
+    expect: ProbeExpectation = Field(
+        default_factory=ProbeExpectation, description="What must be answered.", json_schema_extra=SHOWN
+    )
+
+
 class Checks(Model):
     """What must be seen before Ready."""
 
     load: LoadCheck = Field(default_factory=LoadCheck, description="The look at the gateways.", json_schema_extra=SHOWN)
+    probes: Annotated[list[Probe], Field(max_length=16)] = Field(
+        default=[],
+        description=(
+            "Requests that every gateway pod must answer as expected, before Ready and at every look after. One that "
+            "fails before the write and passes after it also proves that the plugin runs."
+        ),
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+            "x-kubernetes-validations": [
+                cel(
+                    "self.all(probe, probe.scheme != 'HTTPS' || has(probe.host))",
+                    "a probe of scheme HTTPS needs host: it is the name that the gateway picks the certificate by",
+                )
+            ],
+        },
+    )
+
+
+class OnFailure(StrEnum):
+    """What happens when a revision does not come to run in every gateway pod."""
+
+    ROLLBACK = "Rollback"
+    HOLD = "Hold"
+
+
+class Rollout(Model):
+    """How a new revision comes to the gateways, and what happens when it does not."""
+
+    progress_deadline: Duration = Field(
+        default="10m",
+        description=(
+            "How long a rollout may take, from the change of the spec to Ready. After it the release is Stalled; what "
+            "was written and is still awaited counts as failed."
+        ),
+    )
+    on_failure: OnFailure = Field(
+        default=OnFailure.ROLLBACK,
+        description=(
+            "When the gateways refuse a revision, cannot fetch it or fail its probes: Rollback puts back the last "
+            "revision that ran everywhere, or takes the plugin off when there is none; Hold leaves it as it is. "
+            "After Ready, trouble is told and nothing is put back."
+        ),
+    )
 
 
 class DeletionPolicy(StrEnum):
@@ -258,6 +399,15 @@ class Spec(Model):
     checks: Checks = Field(
         default_factory=Checks, description="What must be seen before Ready.", json_schema_extra=SHOWN
     )
+    rollout: Rollout = Field(
+        default_factory=Rollout,
+        description="How a new revision comes to the gateways, and what happens when it does not.",
+        json_schema_extra=SHOWN,
+    )
+    revision_history_limit: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=10,
+        description="How many old revisions are kept to roll back to, beside the stable one and the wanted one.",
+    )
 
 
 # -------------------------------------------------------------------------------------------------- status
@@ -273,6 +423,7 @@ class ConditionType(StrEnum):
     COMPATIBLE = "Compatible"
     APPLIED = "Applied"
     LOADED = "Loaded"
+    PROBED = "Probed"
 
 
 class Condition(Model):
@@ -379,6 +530,22 @@ class VerifiedPod(Model):
     started_at: str = Field(description="When this run of its Envoy began.", json_schema_extra={"format": "date-time"})
 
 
+class Proof(Model):
+    """What was proved before this revision was written; it holds in gateways that never got to see the new one."""
+
+    load: str = Field(description="What the gateways had loaded.")
+    verified: Annotated[list[VerifiedPod], Field(max_length=MAX_OBSERVED_PODS)] = Field(
+        default_factory=list, description="Pods in which it was seen running."
+    )
+
+
+class Nudge(Model):
+    """How often gateways that could not fetch the plugin were made to try again."""
+
+    count: int = Field(description="How often; the WasmPlugin carries the same number.")
+    at: str = Field(description="When last.", json_schema_extra={"format": "date-time"})
+
+
 class Observation(Model):
     """What the look at the gateways started from: kept here so that a restarted operator goes on from it."""
 
@@ -399,6 +566,80 @@ class Observation(Model):
     verified: Annotated[list[VerifiedPod], Field(max_length=MAX_OBSERVED_PODS)] = Field(
         default_factory=list, description="Pods in which the revision was seen running."
     )
+    before: Proof | None = Field(default=None, description="What ran before, and in which pods it was seen running.")
+    failed_before: Annotated[list[str], Field(max_length=16)] = Field(
+        default_factory=list,
+        description="Probes that failed in every pod before the write: now they tell new from old.",
+    )
+    probes_failing_since: str | None = Field(
+        default=None,
+        description="Since when probes fail without a break.",
+        json_schema_extra={"format": "date-time"},
+    )
+    nudge: Nudge | None = Field(default=None, description="How often gateways were made to fetch anew.")
+
+
+class RolloutFailure(Model):
+    """Why a revision did not come to run everywhere."""
+
+    revision: str = Field(description="Which revision failed.")
+    reason: str = Field(description="Why, in one CamelCase word.")
+    message: Annotated[str, Field(max_length=MESSAGE_MAX)] = Field(description="What the gateways said.")
+    at: str = Field(description="When.", json_schema_extra={"format": "date-time"})
+
+
+class RolloutStatus(Model):
+    """The rollout under way, or the last one."""
+
+    generation: int = Field(
+        description="The generation of the spec that it is about.", json_schema_extra={"format": "int64"}
+    )
+    started_at: str = Field(description="When it began.", json_schema_extra={"format": "date-time"})
+    completed_at: str | None = Field(
+        default=None,
+        description="When every gateway pod was first seen running it.",
+        json_schema_extra={"format": "date-time"},
+    )
+    rollback_to: str | None = Field(
+        default=None, description="The old revision that was asked for, instead of the spec's."
+    )
+    failure: RolloutFailure | None = Field(
+        default=None, description="Why it failed; it is not tried again until the spec changes or somebody asks for it."
+    )
+    puts_back: str | None = Field(
+        default=None, description="The revision that is put back after the failure; empty: the plugin is taken off."
+    )
+
+
+class Handled(Model):
+    """Values of the action annotations that were acted on."""
+
+    retry: str | None = Field(default=None, description="Of pluginrelease.io/retry.")
+    rollback_to: str | None = Field(default=None, description="Of pluginrelease.io/rollback-to.")
+
+
+class HistoryState(StrEnum):
+    """What became of a revision."""
+
+    DEPLOYING = "Deploying"
+    STABLE = "Stable"
+    SUPERSEDED = "Superseded"
+    FAILED = "Failed"
+
+
+class HistoryEntry(Model):
+    """One revision that was written to the gateways."""
+
+    revision: str = Field(description="Which revision.")
+    number: int = Field(description="Counts up with every rollout.", json_schema_extra={"format": "int64"})
+    state: HistoryState = Field(
+        description="Deploying: under way; Stable: runs everywhere; Superseded: another came after it; Failed."
+    )
+    ref: str = Field(description="The reference as the spec named it.")
+    digest: str = Field(description="Digest of the image's manifest.")
+    reason: str | None = Field(default=None, description="Why it failed, in one CamelCase word.")
+    first_deployed: str = Field(description="When it was first written.", json_schema_extra={"format": "date-time"})
+    last_deployed: str = Field(description="When it was last written.", json_schema_extra={"format": "date-time"})
 
 
 class Status(Model):
@@ -430,6 +671,13 @@ class Status(Model):
         default=None, description="The object that was written to the gateway's namespace."
     )
     gateways: GatewaysStatus | None = Field(default=None, description="What was seen in the selected gateway pods.")
+    rollout: RolloutStatus | None = Field(default=None, description="The rollout under way, or the last one.")
+    history: Annotated[list[HistoryEntry], Field(max_length=102)] = Field(
+        default_factory=list, description="The revisions that were written to the gateways, newest first."
+    )
+    handled: Handled | None = Field(
+        default=None, description="The action annotations that were acted on, by their values."
+    )
     observation: Observation | None = Field(
         default=None, description="What the look at the gateways started from; the operator's own notes."
     )

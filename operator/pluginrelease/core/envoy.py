@@ -22,6 +22,7 @@ __all__ = [
     "Entry",
     "Incarnation",
     "Kind",
+    "Listener",
     "ListenerError",
     "LogEvent",
     "LogFindings",
@@ -132,6 +133,17 @@ class ListenerError:
 
 
 @dataclass(frozen=True)
+class Listener:
+    """An active listener that the control plane sent: ``port`` in the pod; ``tls``: some filter chain of it wants TLS,
+    ``plain``: some does not; ``has_plugin``: its HTTP filters ask for ours."""
+
+    port: int
+    tls: bool
+    plain: bool
+    has_plugin: bool
+
+
+@dataclass(frozen=True)
 class Stats:
     """Counters and gauges; None where the gateway hides them.
 
@@ -175,6 +187,7 @@ class Sighting:
     other_listener_errors: tuple[ListenerError, ...] = ()
     warming: tuple[str, ...] = ()
     referenced: bool | None = None
+    listeners: tuple[Listener, ...] = ()
     stats: Stats = field(default_factory=Stats)
     log: LogFindings = field(default_factory=LogFindings)
     unknown: tuple[str, ...] = ()

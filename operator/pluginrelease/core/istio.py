@@ -5,11 +5,10 @@ Whole objects are rendered, nothing is read from the cluster. Fields: istio/api 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
 from pluginrelease.core import api
+from pluginrelease.core import revision as revisions
 
 JSON = dict[str, Any]
 
@@ -28,7 +27,7 @@ def object_name(release: api.Release) -> str:
     if own.namespace == release.spec.gateway.namespace:
         return own.name
     readable = f"{own.namespace}-{own.name}"[:NAME_ROOM].rstrip("-.")
-    return f"{readable}-{digest_of([own.namespace, own.name])}"
+    return f"{readable}-{revisions.digest_of([own.namespace, own.name])}"
 
 
 def pull_secret_name(release: api.Release) -> str | None:
@@ -54,38 +53,6 @@ def is_local(release: api.Release) -> bool:
     return release.metadata.namespace == release.spec.gateway.namespace
 
 
-def revision(spec: api.Spec, digest: str) -> str:
-    """Ten hex digits over what makes one rollout differ from another: artifact, plugin and gateway.
-
-    The pull secret's name belongs to it, its content does not: a rotated password is no new revision.
-    """
-    secret = spec.artifact.image.pull_secret_ref
-    return digest_of(
-        {
-            "artifact": digest,
-            "plugin": spec.plugin.wire(),
-            "gateway": spec.gateway.wire(),
-            "pullSecret": secret.name if secret else None,
-        }
-    )
-
-
-def load(spec: api.Spec, digest: str) -> str:
-    """Ten hex digits over the part of a revision that Envoy loads.
-
-    Phase, priority and selector only move a loaded plugin within a listener or between pods: Envoy gets the same
-    extension configuration and says nothing new about it.
-    """
-    plugin = spec.plugin
-    return digest_of([digest, plugin.name, plugin.config, plugin.fail_strategy])
-
-
-def digest_of(value: Any) -> str:
-    """Ten hex digits of a value's canonical JSON."""
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
-
-
 def wasm_plugin(release: api.Release, artifact: api.ArtifactStatus) -> JSON:
     """The WasmPlugin, with the image pinned by the digest of its manifest, never by a tag."""
     plugin = release.spec.plugin
@@ -103,7 +70,7 @@ def wasm_plugin(release: api.Release, artifact: api.ArtifactStatus) -> JSON:
             **metadata(release, object_name(release)),
             "annotations": {
                 **provenance(release),
-                api.REVISION_ANNOTATION: revision(release.spec, artifact.digest),
+                api.REVISION_ANNOTATION: revisions.identity(release.spec, artifact.digest),
             },
         },
         "spec": {

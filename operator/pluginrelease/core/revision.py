@@ -1,0 +1,147 @@
+"""One revision of a release: its identity, and the ControllerRevision that keeps it to be rolled back to.
+
+A revision is all that makes one rollout differ from another: the artifact's digest, plugin, gateway and the pull
+secret's name. It is kept whole, so that rolling back needs neither the old spec nor the registry's tags.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from pluginrelease.core import api
+from pluginrelease.core.errors import Refused
+
+JSON = dict[str, Any]
+
+API_VERSION = "apps/v1"
+KIND = "ControllerRevision"
+PLURAL = "controllerrevisions"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A revision as its ControllerRevision keeps it. ``number`` counts up with every rollout."""
+
+    revision: str
+    number: int
+    artifact: api.ArtifactStatus
+    spec: api.Spec
+
+
+def identity(spec: api.Spec, digest: str) -> str:
+    """Ten hex digits over what makes one rollout differ from another: artifact, plugin and gateway.
+
+    The pull secret's name belongs to it, its content does not: a rotated password is no new revision.
+    """
+    secret = spec.artifact.image.pull_secret_ref
+    return digest_of(
+        {
+            "artifact": digest,
+            "plugin": spec.plugin.wire(),
+            "gateway": spec.gateway.wire(),
+            "pullSecret": secret.name if secret else None,
+        }
+    )
+
+
+def load(spec: api.Spec, digest: str) -> str:
+    """Ten hex digits over the part of a revision that Envoy loads.
+
+    Phase, priority and selector only move a loaded plugin within a listener or between pods: Envoy gets the same
+    extension configuration and says nothing new about it.
+    """
+    plugin = spec.plugin
+    return digest_of([digest, plugin.name, plugin.config, plugin.fail_strategy])
+
+
+def digest_of(value: Any) -> str:
+    """Ten hex digits of a value's canonical JSON."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
+
+
+def name(release: api.Release, revision: str) -> str:
+    """Name of the ControllerRevision, in the release's own namespace."""
+    return f"{release.metadata.name}-{revision}"
+
+
+def manifest(release: api.Release, artifact: api.ArtifactStatus, number: int) -> JSON:
+    """The ControllerRevision of what the release's spec says now; the garbage collector takes it with the release.
+
+    Its data never change; the reference that people wrote may, and is an annotation.
+    """
+    own, image = release.metadata, release.spec.artifact.image
+    source = {"ref": artifact.image, "insecure": image.insecure}
+    if image.pull_secret_ref:
+        source["pullSecretRef"] = image.pull_secret_ref.wire()
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {
+            "name": name(release, identity(release.spec, artifact.digest)),
+            "namespace": own.namespace,
+            "labels": {api.MANAGED_BY_LABEL: api.MANAGED_BY, api.UID_LABEL: own.uid},
+            "annotations": {api.REF_ANNOTATION: artifact.ref},
+            "ownerReferences": [
+                {
+                    "apiVersion": api.API_VERSION,
+                    "kind": api.KIND,
+                    "name": own.name,
+                    "uid": own.uid,
+                    "controller": True,
+                    "blockOwnerDeletion": False,
+                }
+            ],
+        },
+        "revision": number,
+        "data": {
+            "artifact": {key: value for key, value in artifact.wire().items() if key != "ref"},
+            "spec": {
+                "artifact": {"image": source},
+                "gateway": release.spec.gateway.wire(),
+                "plugin": release.spec.plugin.wire(),
+            },
+        },
+    }
+
+
+def read(found: JSON) -> Recorded:
+    """What a ControllerRevision keeps; raises `Refused` (RevisionUnreadable) when it is not one of ours."""
+    metadata = found["metadata"]
+    try:
+        ref = metadata["annotations"][api.REF_ANNOTATION]
+        artifact = api.ArtifactStatus.model_validate({**found["data"]["artifact"], "ref": ref})
+        spec = api.Spec.model_validate(found["data"]["spec"])
+        return Recorded(identity(spec, artifact.digest), int(found["revision"]), artifact, spec)
+    except (KeyError, TypeError, ValidationError) as error:
+        raise Refused(
+            "RevisionUnreadable",
+            f"ControllerRevision {metadata['namespace']}/{metadata['name']} does not hold what the operator wrote",
+            "Correct the spec, or roll back to another revision: kubectl pluginrelease history",
+        ) from error
+
+
+def effective(release: api.Release, recorded: Recorded) -> api.Release:
+    """The release as it would be with a revision's artifact, gateway and plugin; all else stays as its spec says."""
+    kept = recorded.spec
+    spec = release.spec.model_copy(
+        update={"artifact": kept.artifact, "gateway": kept.gateway, "plugin": kept.plugin},
+    )
+    return release.model_copy(update={"spec": spec})
+
+
+def next_number(recorded: Iterable[Recorded]) -> int:
+    """The number of a rollout that begins now."""
+    return max((one.number for one in recorded), default=0) + 1
+
+
+def superfluous(recorded: Collection[Recorded], keep: Collection[str], limit: int) -> list[Recorded]:
+    """What may go: of those that nothing needs the oldest, so that ``limit`` of them stay."""
+    old = sorted((one for one in recorded if one.revision not in keep), key=lambda one: one.number, reverse=True)
+    return old[limit:]
