@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pluginrelease.core import envoy, verdict
-from pluginrelease.core.envoy import Documents, Kind, LogFindings, LogKind, PodRef, Sighting, Wanted
+from pluginrelease.core.envoy import Documents, Kind, Listener, LogFindings, LogKind, PodRef, Sighting, Wanted
 from pluginrelease.core.verdict import State
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "envoy"
@@ -189,6 +189,49 @@ def test_a_listener_that_is_warming_is_no_active_one() -> None:
     assert (updating.warming, updating.referenced) == (("0.0.0.0_8080",), False)
     without = documents("loaded").listeners.replace("apps.header", "apps.third")
     assert changed("loaded", listeners=without).referenced is False
+
+
+HTTP = {"filters": [{"typed_config": {"http_filters": [{"name": NAME}, {"name": "envoy.filters.http.router"}]}}]}
+OTHERS = {"filters": [{"typed_config": {"http_filters": [{"name": "envoy.filters.http.router"}]}}]}
+TLS = {
+    "transport_socket": {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {"@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"},
+    }
+}
+PASSED_THROUGH = {
+    "filter_chain_match": {"server_names": ["a"]},
+    "filters": [{"name": "envoy.filters.network.tcp_proxy"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected", "why"),
+    [
+        ({"filter_chains": [HTTP]}, [Listener(8080, False, True, True)], "plain HTTP"),
+        ({"filter_chains": [{**HTTP, **TLS}]}, [Listener(8080, True, False, True)], "HTTPS"),
+        ({"filter_chains": [{**HTTP, **TLS}, OTHERS]}, [Listener(8080, True, True, True)], "both on one port"),
+        ({"filter_chains": [OTHERS]}, [Listener(8080, False, True, False)], "a listener that the plugin is not for"),
+        ({"default_filter_chain": HTTP}, [Listener(8080, False, True, True)], "the chain for what fits no other"),
+        ({"filter_chains": [PASSED_THROUGH, {**HTTP, **TLS}]}, [Listener(8080, True, False, True)], "TLS passed on"),
+        ({"filter_chains": [PASSED_THROUGH]}, [Listener(8080, False, False, False)], "no HTTP at all"),
+        ({"address": {"socket_address": {"protocol": "UDP", "port_value": 8443}}}, [], "HTTP/3 is another socket"),
+        ({"address": {"internal_listener": {}}}, [], "no port that anybody could call"),
+        ({"filter_chains": "?"}, [Listener(8080, False, False, False)], "no known shape"),
+    ],
+)
+def test_where_a_request_can_be_sent(parts: dict[str, object], expected: list[Listener], why: str) -> None:
+    """Each port that the control plane opened, with how it is spoken to and whether our plugin is on the way."""
+    listener = {"name": "l", "address": {"socket_address": {"address": "::", "port_value": 8080}}, **parts}
+    state = {"name": "l", "active_state": {"listener": listener}}
+    dump = json.dumps({"configs": [{"dynamic_listeners": [state]}]})
+    assert list(changed("loaded", listeners=dump).listeners) == expected, why
+
+
+def test_the_port_of_a_recorded_gateway() -> None:
+    """The real Envoy's listener is plain HTTP and asks for our plugin."""
+    (listener,) = seen("loaded").listeners
+    assert (listener.tls, listener.plain, listener.has_plugin) == (False, True, True)
 
 
 @pytest.mark.parametrize("part", ["ecds", "listeners", "stats", "start", "server_info"])

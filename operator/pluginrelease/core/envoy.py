@@ -134,8 +134,9 @@ class ListenerError:
 
 @dataclass(frozen=True)
 class Listener:
-    """An active listener that the control plane sent: ``port`` in the pod; ``tls``: some filter chain of it wants TLS,
-    ``plain``: some does not; ``has_plugin``: its HTTP filters ask for ours."""
+    """An active TCP listener that the control plane sent: ``port`` in the pod; ``tls``: some HTTP filter chain of it
+    wants TLS, ``plain``: some does not (both False where there is none); ``has_plugin``: its HTTP filters ask for ours.
+    """
 
     port: int
     tls: bool
@@ -321,6 +322,7 @@ def sight(pod: PodRef, at: datetime, documents: Documents, wanted: Wanted, since
         other_listener_errors=tuple(error for error in errors if not _concerns(error, wanted)),
         warming=tuple(listeners.warming),
         referenced=listeners.referenced,
+        listeners=tuple(listeners.active),
         stats=_stats(stats, wanted),
         log=read_log(documents.log.splitlines(), wanted, log_from, truncated=documents.log_truncated),
         unknown=tuple(unknown),
@@ -411,11 +413,12 @@ def _configuration(plugin: Mapping[str, Any]) -> Any:
 class _Listeners:
     errors: list[ListenerError]
     warming: list[str]
+    active: list[Listener]
     referenced: bool | None
 
     @classmethod
     def read(cls, text: str, wanted: Wanted, unknown: list[str]) -> _Listeners:
-        found = cls([], [], None)
+        found = cls([], [], [], None)
         for item in _items(text, "dynamic_listeners", unknown):
             found._take(item, wanted)
         found.errors = [_dated(error, found.errors) for error in found.errors]
@@ -426,15 +429,35 @@ class _Listeners:
         if error := _inner(item, "error_state"):
             details = _text(error.get("details")) or "refused without details"
             self.errors.append(ListenerError(name, details, _moment(error.get("last_update_attempt"))))
-        if "warming_state" in item and self._asks(item["warming_state"], wanted):
+        if "warming_state" in item and _asks(item["warming_state"], wanted):
             self.warming.append(name)
         if "active_state" in item:
             chains = list(_filter_chains(item["active_state"]))
             if chains:
                 self.referenced = bool(self.referenced) or any(map(wanted.ecds_name_matches, _names(chains)))
+            self.active += _listener(_inner(item, "active_state", "listener"), wanted)
 
-    def _asks(self, state: Any, wanted: Wanted) -> bool:
-        return any(map(wanted.ecds_name_matches, _names(_filter_chains(state))))
+
+def _listener(listener: Mapping[str, Any], wanted: Wanted) -> list[Listener]:
+    """The listener, where it has a TCP port of its own: not for UDP (HTTP/3), and not one inside Envoy."""
+    socket = _inner(listener, "address", "socket_address")
+    port = _number(socket.get("port_value"))
+    if port is None or socket.get("protocol", "TCP") != "TCP":
+        return []
+    listed = [listener.get("default_filter_chain"), *_sequence(listener.get("filter_chains"))]
+    http = [chain for chain in map(_mapping, listed) if any(_filter_chains(chain))]
+    encrypted = [_wants_tls(chain) for chain in http]
+    return [Listener(port, any(encrypted), not all(encrypted), any(_asks(chain, wanted) for chain in http))]
+
+
+def _wants_tls(chain: Mapping[str, Any]) -> bool:
+    kind = _text(_inner(chain, "transport_socket", "typed_config").get("@type")) or ""
+    return kind.endswith(".DownstreamTlsContext")
+
+
+def _asks(state: Any, wanted: Wanted) -> bool:
+    """Whether some HTTP filter chain below has our filter."""
+    return any(map(wanted.ecds_name_matches, _names(_filter_chains(state))))
 
 
 def _dated(error: ListenerError, errors: Sequence[ListenerError]) -> ListenerError:
@@ -548,6 +571,10 @@ def _inner(value: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
     for key in path:
         value = _mapping(value.get(key))
     return value
+
+
+def _sequence(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _text(value: Any) -> str | None:
