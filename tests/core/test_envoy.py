@@ -113,7 +113,7 @@ def test_a_composite_filter_is_something_else() -> None:
     strange = Documents(read.server_info, read.start, ecds, read.listeners, read.stats, read.log)
     sighting = envoy.sight(POD, BEGINNING, strange, wanted(), BEGINNING)
     assert sighting.entries[0].kind is Kind.OTHER
-    found = verdict.judge(wanted(), [sighting], write_at=BEGINNING)
+    found = verdict.judge(wanted(), [sighting], write_at=BEGINNING, load_timeout=timedelta())
     assert (found.state, found.reason) == (State.UNKNOWN, "UnknownShape")
     assert "Composite" in found.message
 
@@ -261,7 +261,7 @@ def test_strange_documents_are_never_loaded(part: int, value: object) -> None:
     texts = [read.server_info, read.start, read.ecds, read.listeners, read.stats]
     texts[part] = json.dumps(value)
     sighting = envoy.sight(POD, BEGINNING, Documents(*texts, read.log), wanted("loaded"), BEGINNING)
-    found = verdict.judge(wanted("loaded"), [sighting], write_at=BEGINNING)
+    found = verdict.judge(wanted("loaded"), [sighting], write_at=BEGINNING, load_timeout=timedelta())
     if part in (2, 3) or not isinstance(value, dict):
         assert found.state is not State.LOADED
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,6 +13,10 @@ from pluginrelease.core.envoy import PodRef
 JSON = dict[str, Any]
 STARTED = {"type": "Initialized", "status": "True"}
 READY = {"phase": "Running", "conditions": [STARTED, {"type": "Ready", "status": "True"}]}
+
+MOMENT = datetime(2026, 11, 20, 12, 0, 5, tzinfo=UTC)
+TURNED = {"type": "Ready", "lastTransitionTime": "2026-11-20T12:00:05Z"}
+MADE = {"creationTimestamp": "2026-11-20T12:00:05Z"}
 
 
 def pod(name: str = "gateway-1", **parts: Any) -> JSON:
@@ -57,6 +62,21 @@ def test_one_that_comes_is_waited_for(found: JSON, reason: str) -> None:
     """A gateway that is not ready yet is counted, as not ready."""
     [chosen] = pods.select([found], "istio-proxy")
     assert not chosen.ready, reason
+
+
+@pytest.mark.parametrize(
+    ("found", "turned_at", "reason"),
+    [
+        (pod(status={"conditions": [{**TURNED, "status": "True"}]}), MOMENT, "when it became ready"),
+        (pod(status={"conditions": [{**TURNED, "status": "False"}]}), MOMENT, "when it ceased to be"),
+        (pod(status={"conditions": [STARTED]}, metadata=MADE), MOMENT, "no word on that yet: when it was made"),
+        (pod(), None, "the API server does not say"),
+    ],
+)
+def test_since_when_a_pod_is_as_it_is(found: JSON, turned_at: datetime | None, reason: str) -> None:
+    """A pod's own time to load the plugin begins when it last became ready or ceased to be."""
+    [chosen] = pods.select([found], "istio-proxy")
+    assert chosen.turned_at == turned_at, reason
 
 
 def test_a_native_sidecar_is_a_gateway() -> None:

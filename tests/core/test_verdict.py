@@ -75,8 +75,13 @@ def entry(**changes: Any) -> tuple[Entry, ...]:
     return (replace(ENTRY, **changes),)
 
 
-def judged(sighting: Sighting, **given: Any) -> verdict.PodVerdict:
-    found = verdict.judge(WANTED, [sighting], **{"write_at": WRITE, "baselines": [BEFORE], **given})
+TIMEOUT = timedelta(seconds=60)
+GIVEN: Mapping[str, Any] = {"write_at": WRITE, "baselines": [BEFORE], "load_timeout": TIMEOUT}
+
+
+def judged(sighting: Sighting, *, late: bool = False, **given: Any) -> verdict.PodVerdict:
+    at = WRITE + TIMEOUT + timedelta(seconds=1)
+    found = verdict.judge(WANTED, [replace(sighting, at=at) if late else sighting], **{**GIVEN, **given})
     return found.pods[0]
 
 
@@ -162,7 +167,7 @@ def test_what_is_no_sign(why: str) -> None:
     """Without a positive sign a pod is Pending, and Unknown when the time is up: never Loaded, never blamed."""
     sighting, given = NOT_POSITIVE[why]
     assert judged(sighting, **given).reason == "AwaitingPositiveSign", why
-    late = judged(sighting, **given, deadline_passed=True)
+    late = judged(sighting, **given, late=True)
     assert (late.state, late.reason) == (State.UNKNOWN, "NoPositiveSign"), why
 
 
@@ -300,7 +305,7 @@ def test_what_was_proved_before_does_not_excuse(why: str, sighting: Sighting) ->
     ("sighting", "state", "reason"),
     [
         (replace(COUNTED, unreachable="x"), State.UNKNOWN, "PodUnreachable"),
-        (replace(COUNTED, pod=replace(POD, ready=False)), State.PENDING, "PodNotReady"),
+        (replace(COUNTED, pod=replace(POD, ready=False)), State.UNKNOWN, "PodNotReady"),
         (replace(COUNTED, entries=entry(digest_hex=OLD)), State.UNHEALTHY, "ConfigNotDelivered"),
         (replace(COUNTED, entries=()), State.UNHEALTHY, "ConfigNotDelivered"),
         (replace(COUNTED, entries=entry(config={})), State.UNHEALTHY, "ConfigMismatch"),
@@ -312,8 +317,8 @@ def test_what_was_proved_before_does_not_excuse(why: str, sighting: Sighting) ->
     ],
 )
 def test_what_silence_means_when_the_time_is_up(sighting: Sighting, state: State, reason: str) -> None:
-    """After the deadline waiting becomes a finding; a pod that merely is not ready stays Pending."""
-    found = judged(sighting, deadline_passed=True)
+    """After the deadline waiting becomes a finding; a pod that merely is not ready is never blamed on the plugin."""
+    found = judged(sighting, late=True)
     assert (found.state, found.reason) == (state, reason)
 
 
@@ -347,7 +352,7 @@ def pod(number: int, **changes: Any) -> PodRef:
 def test_no_pods_is_never_loaded() -> None:
     """Nothing seen is nothing proved, also when the only pod is on its way out."""
     for sightings in ([], [replace(COUNTED, pod=pod(1, deleting=True))]):
-        found = verdict.judge(WANTED, sightings, write_at=WRITE, baselines=[BEFORE])
+        found = verdict.judge(WANTED, sightings, **GIVEN)
         assert (found.state, found.reason, found.pods) == (State.PENDING, "NoGatewayPods", ())
 
 
@@ -361,10 +366,79 @@ def test_the_worst_pod_speaks_for_all() -> None:
         replace(COUNTED, pod=pod(5, deleting=True)),
     ]
     baselines = [replace(BEFORE, incarnation=Incarnation(f"uid-{number}", STARTED)) for number in range(6)]
-    found = verdict.judge(WANTED, sightings, write_at=WRITE, baselines=baselines)
+    found = verdict.judge(WANTED, sightings, **{**GIVEN, "baselines": baselines})
     assert (found.state, found.reason) == (State.UNHEALTHY, "PluginRejected")
     assert [row.pod.name for row in found.pods] == ["gateway-3", "gateway-4", "gateway-2", "gateway-1"]
     assert found.message.startswith("1 of 4 gateway pods run the plugin; gateway-3: ")
+
+
+def fleet(*sightings: Sighting, **given: Any) -> verdict.Verdict:
+    """Pods gateway-1, gateway-2 … of one release; those before the first change are Loaded by what was proved."""
+    numbered = [
+        replace(one, pod=replace(one.pod, name=f"gateway-{at}", uid=f"uid-{at}")) for at, one in enumerate(sightings, 1)
+    ]
+    known = [Incarnation(f"uid-{number}", STARTED) for number in (1, 2)]
+    return verdict.judge(WANTED, numbered, **{**GIVEN, "verified": known, "settled": True, **given})
+
+
+COMING_UP: Mapping[str, Sighting] = {
+    "it has just been made": replace(QUIET, pod=replace(POD, ready=False)),
+    "it does not answer yet": replace(QUIET, unreachable="no answer within 5 s"),
+    "it has received nothing yet": replace(QUIET, entries=()),
+    "its listener is warming": replace(QUIET, warming=("l",)),
+    "it has no listener yet": replace(QUIET, entries=(), referenced=None),
+    "it has not shown yet that it runs it": QUIET,
+}
+
+
+@pytest.mark.parametrize("why", COMING_UP)
+def test_a_pod_that_comes_up_takes_nothing_from_a_settled_release(why: str) -> None:
+    """A new pod beside those that run the stable revision is named and does not make it Pending, until it is late."""
+    turned = after(3600)
+    new = replace(COMING_UP[why], at=after(3610), pod=replace(COMING_UP[why].pod, turned_at=turned))
+    old = replace(QUIET, at=after(3610))
+    found = fleet(old, old, new)
+    message = "2 gateway pods run the plugin; 1 is coming up: gateway-3."
+    assert (found.state, found.reason, found.message) == (State.LOADED, "Loaded", message), why
+    assert found.pods[0].state is State.PENDING
+    assert fleet(old, old, new, settled=False).state is State.PENDING
+    late = fleet(old, old, replace(new, at=turned + TIMEOUT + timedelta(seconds=1)))
+    assert late.state in (State.UNKNOWN, State.UNHEALTHY), why
+
+
+def test_pods_that_come_up_alone_are_waited_for() -> None:
+    """Where no pod runs the plugin nothing is Loaded, however settled the release was."""
+    assert fleet(replace(QUIET, pod=replace(POD, ready=False)), verified=[]).state is State.PENDING
+
+
+def test_a_pod_that_comes_up_excuses_no_other() -> None:
+    """One that is worse than coming up speaks for all."""
+    found = fleet(QUIET, replace(QUIET, entries=()), replace(QUIET, log=REFUSED_ONCE))
+    assert (found.state, found.reason) == (State.UNHEALTHY, "PluginRejected")
+
+
+def test_many_pods_that_come_up_are_counted_and_some_named() -> None:
+    """A message stays short: three names, however many there are."""
+    coming = [replace(QUIET, pod=replace(POD, ready=False))] * 5
+    message = "1 gateway pod runs the plugin; 5 are coming up: gateway-2, gateway-3, gateway-4, …."
+    assert fleet(QUIET, *coming).message == message
+
+
+@pytest.mark.parametrize(
+    ("turned", "seen_at", "late", "why"),
+    [
+        (None, 59, False, "the time counts from the write"),
+        (None, 61, True, "and is over then"),
+        (-3600, 61, True, "a pod that is older than the write has no more time"),
+        (3600, 3659, False, "a pod that came later has its own time"),
+        (3600, 3661, True, "which ends too"),
+    ],
+)
+def test_each_pod_has_its_own_time(turned: float | None, seen_at: float, late: bool, why: str) -> None:
+    """A pod may take `checks.load.timeout` from the write on, or from when it last became ready or ceased to be."""
+    one = replace(POD, turned_at=None if turned is None else after(turned))
+    found = judged(replace(QUIET, pod=one, at=after(seen_at)))
+    assert found.reason == ("NoPositiveSign" if late else "AwaitingPositiveSign"), why
 
 
 def test_what_is_kept_for_the_next_look() -> None:
@@ -375,7 +449,7 @@ def test_what_is_kept_for_the_next_look() -> None:
         replace(QUIET, pod=pod(3), log=REFUSED_ONCE),
     ]
     known = [Incarnation(f"uid-{number}", STARTED) for number in (2, 3, 4)]
-    found = verdict.judge(WANTED, sightings, write_at=WRITE, baselines=[BEFORE], verified=known)
+    found = verdict.judge(WANTED, sightings, **GIVEN, verified=known)
     assert found.verified == {Incarnation("uid-1", STARTED), Incarnation("uid-2", STARTED)}
 
 
@@ -403,5 +477,5 @@ def test_configurations_are_compared_as_istio_carries_them(one: Any, other: Any,
 def test_no_configuration_is_an_empty_one() -> None:
     """Istio sends no configuration for an empty one."""
     sighting = replace(COUNTED, entries=entry(config={}))
-    found = verdict.judge(replace(WANTED, config=None), [sighting], write_at=WRITE, baselines=[BEFORE])
+    found = verdict.judge(replace(WANTED, config=None), [sighting], **GIVEN)
     assert found.state is State.LOADED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tests import wasm_modules as made
 from tests.edges.real_envoy import Channels, Gateway, api_server
 
 POD = PodRef("apps", "gateway", "uid-1", ready=True)
+TIMEOUT = timedelta(hours=1)
 
 
 def variant(text: str) -> bytes:
@@ -57,7 +58,7 @@ class Scene:
             write_at=self.write_at,
             baselines=self.baselines,
             verified=self.verified,
-            deadline_passed=late,
+            load_timeout=timedelta() if late else TIMEOUT,
         )
         self.verified = found.verified
         return found
@@ -247,7 +248,7 @@ async def test_a_pod_that_does_not_answer_is_data(stage: Stage) -> None:
     seen = await gateways.look(scene.channels, pods, scene.wanted, since=scene.write_at, deadline_seconds=30)
     assert seen[0].unreachable is None
     assert "error forwarding port" in (seen[1].unreachable or "")
-    found = verdict.judge(scene.wanted, seen, write_at=scene.write_at)
+    found = verdict.judge(scene.wanted, seen, write_at=scene.write_at, load_timeout=TIMEOUT)
     assert [row.reason for row in found.pods if row.pod.name == "gone"] == ["PodUnreachable"]
     assert (seen[0].envoy_version is None, seen[1].envoy_version) == (False, None)
     with pytest.raises(Transient):

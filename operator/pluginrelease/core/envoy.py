@@ -64,13 +64,16 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class PodRef:
-    """A gateway pod as the API server shows it. ``deleting``: it has a deletionTimestamp."""
+    """A gateway pod as the API server shows it. ``deleting``: it has a deletionTimestamp; ``turned_at``: when it last
+    became ready or ceased to be, else when it was made.
+    """
 
     namespace: str
     name: str
     uid: str
     ready: bool
     deleting: bool = False
+    turned_at: datetime | None = None
 
 
 @dataclass(frozen=True)

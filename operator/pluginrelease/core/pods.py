@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from pluginrelease.core.envoy import PodRef
@@ -25,13 +26,19 @@ def is_gateway(pod: JSON, container: str) -> bool:
 
 
 def reference(pod: JSON) -> PodRef:
-    """Name, uid and readiness."""
+    """Name, uid, readiness and since when it is so."""
     conditions = pod.get("status", {}).get("conditions", [])
+    ready: JSON = next((one for one in conditions if one["type"] == "Ready"), {})
     metadata = pod["metadata"]
     return PodRef(
         namespace=metadata["namespace"],
         name=metadata["name"],
         uid=metadata["uid"],
-        ready=any(one["type"] == "Ready" and one["status"] == "True" for one in conditions),
+        ready=ready.get("status") == "True",
         deleting="deletionTimestamp" in metadata,
+        turned_at=_moment(ready.get("lastTransitionTime") or metadata.get("creationTimestamp")),
     )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

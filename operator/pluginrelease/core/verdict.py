@@ -16,6 +16,7 @@ from typing import Any
 
 from .envoy import Baseline, Entry, Incarnation, Kind, LogEvent, LogKind, PodRef, Sighting, Wanted, incarnation
 
+MAX_NAMES = 3
 # an HTTP Date has whole seconds, so a gateway's clock is known to about that
 CLOCK_TOLERANCE = timedelta(seconds=2)
 # Envoy keeps one VM per worker, one on the main thread and the base it clones them from; a new file costs a canary too
@@ -27,6 +28,7 @@ FETCH_AGAIN = (
     "Once the registry gives the image out again, replace the pod or change the release: "
     "the gateway does not soon try again by itself."
 )
+WHY_NOT_READY = "whether it would run the plugin cannot be told. `kubectl describe pod` says what it lacks."
 
 
 class State(StrEnum):
@@ -95,11 +97,14 @@ def judge(
     write_at: datetime,
     baselines: Collection[Baseline] = (),
     verified: Collection[Incarnation] = (),
-    deadline_passed: bool = False,
+    load_timeout: timedelta,
+    settled: bool = False,
 ) -> Verdict:
     """What the sightings of all selected pods say about the wanted revision, written at ``write_at``.
 
-    ``baselines`` are of before the write; ``verified`` the Incarnations that were Loaded with this very revision.
+    ``baselines`` are of before the write; ``verified`` the Incarnations that were Loaded with this very revision. Each
+    pod has ``load_timeout`` from the write on, or from when it last became ready or ceased to be, if that was later.
+    ``settled``: the revision was seen running everywhere before, so that a pod that comes up only joins the others.
     """
     seen = [sighting for sighting in sightings if not sighting.pod.deleting]
     if not seen:
@@ -110,14 +115,13 @@ def judge(
     proved = set()
     for sighting in seen:
         run = incarnation(sighting)
-        case = _Case(
-            wanted, sighting, write_at, before.get(run) if run else None, run in set(verified), deadline_passed
-        )
+        late = sighting.at > max(write_at, sighting.pod.turned_at or write_at) + load_timeout
+        case = _Case(wanted, sighting, write_at, before.get(run) if run else None, run in set(verified), late)
         row = _pod(case)
         rows.append(row)
         proved |= _proved(row, run, verified)
     rows.sort(key=lambda row: (_WORST_FIRST.index(row.state), row.pod.namespace, row.pod.name))
-    return _together(rows, frozenset(proved))
+    return _together(rows, frozenset(proved), settled=settled)
 
 
 def _proved(row: PodVerdict, run: Incarnation | None, verified: Collection[Incarnation]) -> set[Incarnation]:
@@ -126,14 +130,27 @@ def _proved(row: PodVerdict, run: Incarnation | None, verified: Collection[Incar
     return {run} if run and row.state is State.LOADED else set()
 
 
-def _together(rows: Sequence[PodVerdict], proved: frozenset[Incarnation]) -> Verdict:
+def _together(rows: Sequence[PodVerdict], proved: frozenset[Incarnation], *, settled: bool) -> Verdict:
     worst = rows[0]
     loaded = sum(row.state is State.LOADED for row in rows)
+    coming = [row.pod.name for row in rows if row.state is State.PENDING]
     if loaded == len(rows):
         pods = "The gateway pod runs" if loaded == 1 else f"All {loaded} gateway pods run"
         return Verdict(State.LOADED, "Loaded", f"{pods} the plugin.", tuple(rows), proved)
+    if settled and loaded and loaded + len(coming) == len(rows):
+        message = f"{_counted_pods(loaded)} the plugin; {_coming_up(coming)}."
+        return Verdict(State.LOADED, "Loaded", message, tuple(rows), proved)
     message = f"{loaded} of {len(rows)} gateway pods run the plugin; {worst.pod.name}: {worst.message}"
     return Verdict(worst.state, worst.reason, message, tuple(rows), proved)
+
+
+def _counted_pods(loaded: int) -> str:
+    return "1 gateway pod runs" if loaded == 1 else f"{loaded} gateway pods run"
+
+
+def _coming_up(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:MAX_NAMES]) + (", …" if len(names) > MAX_NAMES else "")
+    return f"1 is coming up: {shown}" if len(names) == 1 else f"{len(names)} are coming up: {shown}"
 
 
 # ------------------------------------------------------------------------------------------------------------ one pod
@@ -157,6 +174,8 @@ def _unseen(case: _Case) -> PodVerdict | None:
     if not sighting.pod.ready:
         detail = f" ({sighting.unreachable})" if sighting.unreachable else ""
         lines = [_told(event) for event in sighting.log.events[-1:]]
+        if case.late:
+            return case.row(State.UNKNOWN, "PodNotReady", f"The pod is not ready{detail}: {WHY_NOT_READY}", *lines)
         return case.row(State.PENDING, "PodNotReady", f"The pod is not ready yet{detail}.", *lines)
     if sighting.unreachable:
         message = f"The gateway could not be asked: {sighting.unreachable.rstrip('.')}."
