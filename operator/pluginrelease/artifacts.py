@@ -53,6 +53,11 @@ class Shelf:
                 digest = await asyncio.to_thread(registry.resolve, reference, access)
             return await self._fetched(reference.pinned(digest), access)
 
+    async def ask(self, reference: Reference, access: Access) -> None:
+        """Returns when the registry has the manifest now, whatever was fetched before; raises as `registry.resolve`."""
+        async with self._pulls.setdefault(reference.registry, asyncio.Semaphore(self.parallel)):
+            await asyncio.to_thread(registry.resolve, reference, access)
+
     async def _fetched(self, reference: Reference, access: Access) -> Found:
         key = (str(reference), access.fingerprint)
         if key in self._refusals:

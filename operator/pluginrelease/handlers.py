@@ -35,6 +35,7 @@ LOGIN_LIFETIME = timedelta(minutes=30)
 ANNOTATION_PREFIX = f"kopf.{api.GROUP}"
 
 registry = kopf.OperatorRegistry()
+ACTIONS = (api.ADOPT_ANNOTATION, api.RETRY_ANNOTATION, api.ROLLBACK_ANNOTATION)
 RELEASES = (api.GROUP, api.VERSION, api.PLURAL)
 WASM_PLUGINS = (istio.GROUP, "v1alpha1", istio.PLURAL)
 
@@ -154,7 +155,7 @@ async def release_changed(memo: Memo, type: str | None, body: kopf.Body, uid: st
     memo.reaches[uid] = body["spec"]["gateway"]["namespace"]
     now = (
         metadata.get("generation"),
-        metadata.get("annotations", {}).get(api.ADOPT_ANNOTATION),
+        *(metadata.get("annotations", {}).get(action) for action in ACTIONS),
         tuple(metadata.get("finalizers", ())),
         metadata.get("deletionTimestamp"),
     )

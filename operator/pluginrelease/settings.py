@@ -25,4 +25,5 @@ class Settings:
     pull_deadline: float = 120.0
     pull_max_bytes: int = 256 * 1024 * 1024
     look_deadline: float = 20.0
+    probe_deadline: float = 30.0
     parallel_pulls: int = 4

@@ -31,7 +31,24 @@ FULL = manifest(
             "failStrategy": "FAIL_OPEN",
             "config": {"allow": ["a", None, 1.5], "nested": {"null": None, "no": False}},
         },
-        "checks": {"load": {"timeout": "5m"}},
+        "checks": {
+            "load": {"timeout": "5m"},
+            "probes": [
+                {
+                    "name": "hello",
+                    "scheme": "HTTPS",
+                    "host": "shop.example.com",
+                    "port": 8443,
+                    "method": "POST",
+                    "path": "/hello?a=b",
+                    "headers": {"allow": "true"},
+                    "body": "{}",
+                    "expect": {"status": 403, "headers": {"via": "auth"}, "bodyContains": "denied"},
+                }
+            ],
+        },
+        "rollout": {"progressDeadline": "30m", "onFailure": "Hold"},
+        "revisionHistoryLimit": 0,
     },
 )
 
@@ -51,17 +68,29 @@ def test_a_spec_comes_back_as_it_was_written() -> None:
         ("plugin.priority", None),
         ("plugin.config", None),
         ("checks.load.timeout", "2m"),
+        ("checks.probes", []),
+        ("rollout.progress_deadline", "10m"),
+        ("rollout.on_failure", "Rollback"),
+        ("revision_history_limit", 10),
         ("artifact.image.insecure", False),
         ("artifact.image.pull_secret_ref", None),
         ("artifact.wasm_sha256", None),
     ],
 )
 def test_the_shortest_release_has_the_safe_defaults(field: str, value: Any) -> None:
-    """What is left out is: not suspended, taken off on deletion, closed on failure, TLS, two minutes to load."""
+    """What is left out is: not suspended, taken off on deletion, closed on failure, TLS, two minutes to load, the last
+    good revision put back when a new one fails."""
     node: Any = release().spec
     for part in field.split("."):
         node = getattr(node, part)
     assert node == value
+
+
+def test_the_shortest_probe_is_a_plain_request() -> None:
+    """A probe that only has a name is GET / over HTTP through the one listener with the plugin, and wants 200."""
+    [probe] = release(spec__checks__probes=[{"name": "hello"}]).spec.checks.probes
+    assert (probe.scheme, probe.method, probe.path, probe.expect.status) == ("HTTP", "GET", "/", 200)
+    assert probe.wire().keys() == {"name", "scheme", "method", "path", "expect"}
 
 
 def test_a_new_object_is_not_taken_for_done() -> None:
@@ -83,14 +112,38 @@ def test_a_status_comes_back_as_it_was_written() -> None:
             baselines=[api.PodBaseline(uid="u", started_at="2026-01-01T00:00:00Z", config_reload=0)],
             raised_loggers=[api.RaisedLogger(namespace="n", pod="p", uid="u", level="warning")],
             verified=[api.VerifiedPod(uid="u", started_at="2026-01-01T00:00:00Z")],
+            before=api.Proof(load="l", verified=[api.VerifiedPod(uid="u", started_at="2026-01-01T00:00:00Z")]),
+            failed_before=["hello"],
+            probes_failing_since="2026-01-01T00:00:00Z",
+            nudge=api.Nudge(count=2, tries=1, at="2026-01-01T00:00:00Z"),
         ),
+        rollout=api.RolloutStatus(
+            generation=3,
+            started_at="2026-01-01T00:00:00Z",
+            rollback_to="0000000000",
+            failure=api.RolloutFailure(revision="r", reason="PluginRejected", message="m", at="2026-01-01T00:00:00Z"),
+            puts_back="",
+        ),
+        history=[
+            api.HistoryEntry(
+                revision="0123456789",
+                number=2,
+                state=api.HistoryState.FAILED,
+                ref=ARTIFACT.ref,
+                digest=ARTIFACT.digest,
+                reason="PluginRejected",
+                first_deployed="2026-01-01T00:00:00Z",
+                last_deployed="2026-01-01T00:00:01Z",
+            )
+        ],
+        handled=api.Handled(retry="t", rollback_to="0000000000:t"),
     )
     assert api.Status.model_validate(status.wire()) == status
 
 
 def test_what_is_unset_is_not_written() -> None:
     """A status without an artifact has no key for it: kubectl shows no nulls, and apply owns no empty fields."""
-    assert api.Status().wire() == {"observedGeneration": -1, "conditions": []}
+    assert api.Status().wire() == {"observedGeneration": -1, "conditions": [], "history": []}
 
 
 def test_nothing_changes_in_place() -> None:
@@ -114,6 +167,12 @@ def test_fields_of_a_newer_version_are_left_alone() -> None:
         ("spec__plugin__failStrategy", "FAIL_MAYBE", "one of three"),
         ("spec__plugin__priority", 2**31, "Istio's priority is an int32"),
         ("spec__checks__load__timeout", "soon", "a duration"),
+        ("spec__rollout__onFailure", "Ignore", "put back or hold, nothing else"),
+        ("spec__rollout__progressDeadline", "soon", "a duration"),
+        ("spec__revisionHistoryLimit", 101, "the list of the history has an end"),
+        ("spec__checks__probes", [{"path": "/"}], "messages call a probe by its name"),
+        ("spec__checks__probes", [{"name": "a", "path": "/a b"}], "a path goes into a request line"),
+        ("spec__checks__probes", [{"name": "a", "method": "CONNECT"}], "a request, no tunnel"),
     ],
 )
 def test_an_object_that_no_schema_allows_is_not_read(path: str, value: Any, reason: str) -> None:

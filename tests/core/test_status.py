@@ -36,7 +36,9 @@ def row(name: str, state: State, reason: str = "Loaded", *evidence: str) -> PodV
 def seen(state: State, reason: str, *rows: PodVerdict) -> Report:
     """A whole pass that ended with this verdict."""
     verdict = Verdict(state, reason, f"because of {reason}", rows)
-    return Report(findings=APPLIED, verdict=verdict, target_revision="0123456789", artifact=ARTIFACT)
+    return Report(
+        findings=APPLIED, verdict=verdict, target_revision="0123456789", running="0123456789", artifact=ARTIFACT
+    )
 
 
 def failed(step: ConditionType, error: ReleaseError) -> Report:
@@ -156,7 +158,7 @@ def test_loaded_is_what_was_seen(report: Report, expected: str) -> None:
 
 def test_a_short_pass_keeps_what_it_did_not_ask_again() -> None:
     """A settled release is only looked at: the conditions of its earlier steps stay."""
-    look = Report(verdict=LOADED.verdict, target_revision="0123456789")
+    look = Report(verdict=LOADED.verdict, target_revision="0123456789", running="0123456789")
     found = conditions(settle(look, after(LOADED)).status)
     assert {found[kind].reason for kind in ("ArtifactReady", "Compatible", "Applied")} == {
         "ArtifactReady",

@@ -543,6 +543,7 @@ class Nudge(Model):
     """How often gateways that could not fetch the plugin were made to try again."""
 
     count: int = Field(description="How often; the WasmPlugin carries the same number.")
+    tries: int = Field(description="How often since everything ran.")
     at: str = Field(description="When last.", json_schema_extra={"format": "date-time"})
 
 
@@ -608,6 +609,14 @@ class RolloutStatus(Model):
     )
     puts_back: str | None = Field(
         default=None, description="The revision that is put back after the failure; empty: the plugin is taken off."
+    )
+    put_back_at: str | None = Field(
+        default=None,
+        description="When every gateway pod was first seen running that again.",
+        json_schema_extra={"format": "date-time"},
+    )
+    adopted: bool | None = Field(
+        default=None, description="Whether the object was somebody else's before; then it is never taken off."
     )
 
 

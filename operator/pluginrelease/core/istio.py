@@ -53,8 +53,12 @@ def is_local(release: api.Release) -> bool:
     return release.metadata.namespace == release.spec.gateway.namespace
 
 
-def wasm_plugin(release: api.Release, artifact: api.ArtifactStatus) -> JSON:
-    """The WasmPlugin, with the image pinned by the digest of its manifest, never by a tag."""
+def wasm_plugin(release: api.Release, artifact: api.ArtifactStatus, nudge: int = 0) -> JSON:
+    """The WasmPlugin, with the image pinned by the digest of its manifest, never by a tag.
+
+    ``nudge`` counts how often its gateways were made to fetch anew: with any change of the object, also of its
+    metadata, istiod sends the plugin again, and only then does the agent try again (pkg/wasm/convert.go).
+    """
     plugin = release.spec.plugin
     optional = {
         "pluginName": plugin.name,
@@ -71,6 +75,7 @@ def wasm_plugin(release: api.Release, artifact: api.ArtifactStatus) -> JSON:
             "annotations": {
                 **provenance(release),
                 api.REVISION_ANNOTATION: revisions.identity(release.spec, artifact.digest),
+                **({api.NUDGE_ANNOTATION: str(nudge)} if nudge else {}),
             },
         },
         "spec": {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,12 +136,14 @@ def effective(release: api.Release, recorded: Recorded) -> api.Release:
     return release.model_copy(update={"spec": spec})
 
 
-def next_number(recorded: Iterable[Recorded]) -> int:
-    """The number of a rollout that begins now."""
-    return max((one.number for one in recorded), default=0) + 1
+def same_data(found: JSON, wanted: JSON) -> bool:
+    """Whether a ControllerRevision keeps just this; the API server refuses any change of it."""
+    return bool(found.get("data") == wanted["data"])
 
 
-def superfluous(recorded: Collection[Recorded], keep: Collection[str], limit: int) -> list[Recorded]:
-    """What may go: of those that nothing needs the oldest, so that ``limit`` of them stay."""
-    old = sorted((one for one in recorded if one.revision not in keep), key=lambda one: one.number, reverse=True)
-    return old[limit:]
+def superfluous(release: api.Release, found: Collection[JSON], needed: Collection[str | None]) -> list[JSON]:
+    """The ControllerRevisions that may go: of those that nothing needs the oldest, so that the limit of them stays."""
+    kept = {name(release, revision) for revision in needed if revision is not None}
+    old = [one for one in found if one["metadata"]["name"] not in kept]
+    old.sort(key=lambda one: int(one["revision"]), reverse=True)
+    return old[release.spec.revision_history_limit :]

@@ -7,11 +7,11 @@ The table of every state is in ``docs/states.md``.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from pluginrelease.core import api
+from pluginrelease.core import api, duration, history, moment, nudges, rollout
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 from pluginrelease.core.verdict import PodVerdict, State, Verdict
@@ -24,10 +24,14 @@ STEPS = (
     ConditionType.COMPATIBLE,
     ConditionType.APPLIED,
     ConditionType.LOADED,
+    ConditionType.PROBED,
 )
 
 # whose success is an event
 STEPS_TOLD = (ConditionType.ARTIFACT_READY, ConditionType.APPLIED)
+
+# the phases that a failed rollout ends in
+OUTCOMES = ("RolledBack", "Removed", "Held", "RollbackBlocked", "RollbackFailed")
 
 NOT_REACHED = "NotReached"
 SUSPENDED = "Suspended"
@@ -37,6 +41,7 @@ BACKOFF_MAX = 60.0
 PENDING_FIRST = 0.3
 PENDING_MAX = 5.0
 UNHEALTHY_LOOK = 15.0  # and of what could not be told: both can heal by themselves
+SOON = 2.0  # a probe has begun to fail, or a gateway was just made to fetch anew
 LOGGER_LOOK = 5.0  # a gateway whose log level could not be put back is not left waiting for the resync
 
 
@@ -59,26 +64,35 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a pass learned. What is None was not reached and stays as it was."""
-
-    findings: tuple[Finding, ...] = ()
-    failure: Failure | None = None
-    verdict: Verdict | None = None
-    target_revision: str | None = None
-    artifact: api.ArtifactStatus | None = None
-    target: api.TargetStatus | None = None
-    observation: api.Observation | None = None
-    suspended: bool = False
-
-
-@dataclass(frozen=True)
 class Event:
     """A Kubernetes Event on the PluginRelease; its reason is a condition's reason."""
 
     type: Literal["Normal", "Warning"]
     reason: str
     message: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a pass learned. What is None was not reached and stays as it was.
+
+    ``target_revision`` is the revision that is wanted, ``running`` the one that the gateways are to run: after a
+    failure they differ. ``events`` are told beside those that the conditions make.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    failure: Failure | None = None
+    verdict: Verdict | None = None
+    target_revision: str | None = None
+    running: str | None = None
+    artifact: api.ArtifactStatus | None = None
+    target: api.TargetStatus | None = None
+    rollout: api.RolloutStatus | None = None
+    handled: api.Handled | None = None
+    deployed: history.Deployed | None = None
+    observation: api.Observation | None = None
+    suspended: bool = False
+    events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,6 +114,7 @@ class Summary:
     message: str
     reconciling: bool = False
     stalled: bool = False
+    stalled_because: str | None = None
 
 
 def settle(release: api.Release, report: Report, *, now: datetime, attempt: int, resync: float) -> Ending:
@@ -107,35 +122,106 @@ def settle(release: api.Release, report: Report, *, now: datetime, attempt: int,
 
     ``attempt`` counts the passes in a row that did not settle, from 0; ``resync`` is in seconds.
     """
-    summary = summarize(report)
-    conditions = merge(release, [*steps(report), *kstatus(summary)], now)
+    summary = in_time(release, report, summarize(report), now)
+    conditions = merge(release, [*steps(release, report), *kstatus(summary)], now)
     before = release.status
-    status = before.model_copy(
+    stable = report.running if summary.ready == "True" else before.stable_revision
+    known = report.rollout or before.rollout
+    status = noted(before, report).model_copy(
         update={
             "observed_generation": release.metadata.generation,
             "phase": summary.phase,
             "conditions": conditions,
+            "stable_revision": stable,
+            "gateways": gateways(report) or (None if summary.phase == "Removed" else before.gateways),
+            "history": history.update(
+                before.history,
+                deployed=report.deployed,
+                stable=stable,
+                failure=known.failure if known else None,
+                limit=release.spec.revision_history_limit,
+                now=now,
+            ),
+        }
+    )
+    told = (*report.events, *turns_of_rollout(before, status), *events(before.conditions, conditions, status))
+    return Ending(status, look_again(before, report, attempt, resync, now), told)
+
+
+def noted(before: api.Status, report: Report) -> api.Status:
+    """The status with what a pass has decided and is about to act on; nothing that it has not seen yet."""
+    return before.model_copy(
+        update={
             "target_revision": report.target_revision or before.target_revision,
-            "stable_revision": report.target_revision if summary.ready == "True" else before.stable_revision,
             "artifact": report.artifact or before.artifact,
             "target": report.target or before.target,
-            "gateways": gateways(report) or before.gateways,
+            "rollout": report.rollout or before.rollout,
+            "handled": report.handled or before.handled,
             "observation": report.observation or before.observation,
         }
     )
-    return Ending(status, look_again(report, attempt, resync), events(before.conditions, conditions))
 
 
 def summarize(report: Report) -> Summary:
-    """Ready from what the pass ended with: the failure first, then what was seen."""
+    """Ready from what the pass ended with: an earlier failure of the rollout first, then the error, then the look."""
     if report.suspended:
         text = "spec.suspend is true: what runs goes on running, and is not looked at. Set it to false to go on"
         return Summary("Suspended", "Unknown", SUSPENDED, text)
+    if report.rollout is not None and report.rollout.failure is not None:
+        return after_failure(report, report.rollout, report.rollout.failure)
     if report.failure is not None:
         return failed(report.failure.error)
     if report.verdict is not None:
-        return seen(report.verdict)
+        return seen(report, report.verdict)
     return Summary("Pending", "False", "Pending", "the first look has not ended yet", reconciling=True)
+
+
+def after_failure(report: Report, decided: api.RolloutStatus, failure: api.RolloutFailure) -> Summary:
+    """Ready's reason stays that of the failure, whatever is put back; the phase tells how far that has come."""
+    phase, outcome, moving = put_back(report, decided, failure)
+    message = f"Revision {failure.revision} failed: {failure.message.rstrip('.')}. {outcome}"
+    return Summary(phase, "False", failure.reason, message, reconciling=moving, stalled=not moving)
+
+
+def put_back(report: Report, decided: api.RolloutStatus, failure: api.RolloutFailure) -> tuple[str, str, bool]:
+    """The phase after a failure, what it means, and whether the operator is still at it."""
+    kept = decided.puts_back
+    if kept is None:
+        return "Held", "It stays, as rollout.onFailure is Hold or nothing of this release ran before", False
+    if report.failure is not None:
+        error = report.failure.error
+        blocked = isinstance(error, Refused) or error.reason == "RollbackBlocked"
+        return "RollbackBlocked" if blocked else "RollingBack", error.sentence(), not blocked
+    if kept == "":
+        done = report.running != failure.revision
+        text = "Nothing ran before, so the plugin is taken off the gateways"
+        return "Removed" if done else "RollingBack", text, not done
+    if report.running == failure.revision or report.verdict is None or report.verdict.state is State.PENDING:
+        return "RollingBack", f"Revision {kept} is being put back", True
+    if report.verdict.state is State.UNHEALTHY:
+        return "RollbackFailed", f"Revision {kept} was put back, and: {report.verdict.message}", False
+    return "RolledBack", f"Revision {kept} was put back: {report.verdict.message}", False
+
+
+def in_time(release: api.Release, report: Report, summary: Summary, now: datetime) -> Summary:
+    """A rollout that takes longer than it may is Stalled beside going on: whoever waits for it may stop waiting."""
+    known = report.rollout
+    if known is None or summary.stalled or not summary.reconciling or is_waiting_for_pods(report):
+        return summary
+    text = release.spec.rollout.progress_deadline
+    try:
+        overdue = rollout.is_overdue(known, now, duration.parse(text))
+    except Refused:
+        return summary
+    if not overdue or known.failure is not None:
+        return summary
+    message = f"{summary.message.rstrip('.')}. It has taken longer than rollout.progressDeadline ({text})"
+    return replace(summary, message=message, stalled=True, stalled_because=rollout.OVERDUE)
+
+
+def is_waiting_for_pods(report: Report) -> bool:
+    """Whether there is nothing to load the plugin: that may last."""
+    return report.failure is None and report.verdict is not None and not report.verdict.pods
 
 
 def failed(error: ReleaseError) -> Summary:
@@ -146,11 +232,18 @@ def failed(error: ReleaseError) -> Summary:
     return Summary(phase, "False", error.reason, error.sentence(), reconciling=True)
 
 
-def seen(verdict: Verdict) -> Summary:
+def in_place_of(report: Report) -> str:
+    """Said where something else runs than the spec says, because somebody asked for it."""
+    asked = report.rollout is not None and report.rollout.rollback_to is not None
+    text = f" Revision {report.running} was asked for by {api.ROLLBACK_ANNOTATION}, in place of what the spec says."
+    return text if asked else ""
+
+
+def seen(report: Report, verdict: Verdict) -> Summary:
     """A verdict in kstatus's words."""
     match verdict.state:
         case State.LOADED:
-            return Summary("Ready", "True", verdict.reason, verdict.message)
+            return Summary("Ready", "True", verdict.reason, verdict.message + in_place_of(report))
         case State.PENDING:
             return Summary("Loading", "False", verdict.reason, verdict.message, reconciling=True)
         case State.UNHEALTHY:
@@ -159,21 +252,27 @@ def seen(verdict: Verdict) -> Summary:
             return Summary("Unknown", "Unknown", verdict.reason, verdict.message)
 
 
-def steps(report: Report) -> Iterable[Finding]:
+def steps(release: api.Release, report: Report) -> Iterable[Finding]:
     """The findings of the pass; a step after the failed one was not reached, and says so."""
     yield from report.findings
     if report.verdict is not None:
-        yield loaded(report.verdict)
+        yield loaded(report)
     if report.failure is None:
         return
     step, error = report.failure.step, report.failure.error
     yield Finding(step, "False", error.reason, error.sentence())
     for later in STEPS[STEPS.index(step) + 1 :]:
-        yield Finding(later, "Unknown", NOT_REACHED, f"{step} comes first")
+        if later is not ConditionType.PROBED or release.spec.checks.probes:
+            yield Finding(later, "Unknown", NOT_REACHED, f"{step} comes first")
 
 
-def loaded(verdict: Verdict) -> Finding:
-    """The condition Loaded: what was seen in the gateways."""
+def loaded(report: Report) -> Finding:
+    """The condition Loaded: whether the wanted revision was seen in the gateways."""
+    verdict, decided = report.verdict, report.rollout
+    assert verdict is not None  # noqa: S101  asked for only with one
+    if decided is not None and decided.failure is not None and decided.failure.revision != report.running:
+        text = f"Revision {report.running} is to run in place of {decided.failure.revision}. {verdict.message}"
+        return Finding(ConditionType.LOADED, "False", decided.failure.reason, text)
     status: dict[State, TriState] = {State.LOADED: "True", State.UNKNOWN: "Unknown"}
     return Finding(ConditionType.LOADED, status.get(verdict.state, "False"), verdict.reason, verdict.message)
 
@@ -184,7 +283,7 @@ def kstatus(summary: Summary) -> Iterable[Finding]:
     if summary.reconciling:
         yield Finding(ConditionType.RECONCILING, "True", summary.reason, summary.message)
     if summary.stalled:
-        yield Finding(ConditionType.STALLED, "True", summary.reason, summary.message)
+        yield Finding(ConditionType.STALLED, "True", summary.stalled_because or summary.reason, summary.message)
 
 
 def merge(release: api.Release, findings: Iterable[Finding], now: datetime) -> list[api.Condition]:
@@ -194,8 +293,15 @@ def merge(release: api.Release, findings: Iterable[Finding], now: datetime) -> l
     return [
         renewed(found[kind], before.get(kind), release, now) if kind in found else before[kind]
         for kind in ConditionType
-        if kind in found or (kind in before and kind not in (ConditionType.RECONCILING, ConditionType.STALLED))
+        if kind in found or (kind in before and is_kept(kind, release))
     ]
+
+
+def is_kept(kind: ConditionType, release: api.Release) -> bool:
+    """Whether a condition that this pass says nothing about stays as it was."""
+    if kind is ConditionType.PROBED:
+        return bool(release.spec.checks.probes)
+    return kind not in (ConditionType.RECONCILING, ConditionType.STALLED)
 
 
 def renewed(finding: Finding, before: api.Condition | None, release: api.Release, now: datetime) -> api.Condition:
@@ -206,7 +312,7 @@ def renewed(finding: Finding, before: api.Condition | None, release: api.Release
         status=finding.status,
         reason=finding.reason,
         message=finding.message[: api.MESSAGE_MAX],
-        last_transition_time=before.last_transition_time if before and unchanged else timestamp(now),
+        last_transition_time=before.last_transition_time if before and unchanged else moment.written(now),
         observed_generation=release.metadata.generation,
     )
 
@@ -222,7 +328,7 @@ def gateways(report: Report) -> api.GatewaysStatus | None:
         loaded=running,
         failed=sum(row.state is State.UNHEALTHY for row in verdict.pods),
         summary=f"{running}/{len(verdict.pods)}",
-        pods=[pod_row(row, report.target_revision) for row in verdict.pods[: api.MAX_POD_ROWS]],
+        pods=[pod_row(row, report.running) for row in verdict.pods[: api.MAX_POD_ROWS]],
     )
 
 
@@ -240,22 +346,36 @@ def pod_row(row: PodVerdict, revision: str | None) -> api.PodStatus:
     )
 
 
-def look_again(report: Report, attempt: int, resync: float) -> float:
-    """Seconds until the next look: soon while something moves, at the resync otherwise."""
-    error = report.failure.error if report.failure else None
+def look_again(before: api.Status, report: Report, attempt: int, resync: float, now: datetime) -> float:
+    """Seconds until the next look: at once after a decision, soon while something moves, at the resync otherwise."""
+    if is_decided(before, report):
+        return 0.0
+    if report.failure is not None:
+        return after_error(report.failure.error, report, attempt, resync)
+    if has_raised_loggers(report) and not is_pending(report):
+        return min(LOGGER_LOOK, resync)
+    if report.verdict is None:
+        return resync
+    if is_restless(report, now):
+        return min(SOON, resync)
+    return after_verdict(report.verdict, attempt, resync)
+
+
+def after_error(error: ReleaseError, report: Report, attempt: int, resync: float) -> float:
+    """Seconds until another try."""
     if isinstance(error, Waiting):
         return min(error.retry_after, resync)
     if isinstance(error, Refused) and error.recheck is not None:
         return min(error.recheck, resync)
     if isinstance(error, Transient):
-        backoff = min(BACKOFF_FIRST * 2.0 ** min(attempt, 10), BACKOFF_MAX)
-        return max(error.retry_after or 0.0, backoff)
-    if report.observation is not None and report.observation.raised_loggers and not is_pending(report):
-        return min(LOGGER_LOOK, resync)
-    if report.verdict is None or error is not None:
-        return resync
-    match report.verdict.state:
-        case State.PENDING if not report.verdict.pods:
+        return max(error.retry_after or 0.0, min(BACKOFF_FIRST * 2.0 ** min(attempt, 10), BACKOFF_MAX))
+    return min(LOGGER_LOOK, resync) if has_raised_loggers(report) else resync
+
+
+def after_verdict(verdict: Verdict, attempt: int, resync: float) -> float:
+    """Seconds until the next look at the gateways."""
+    match verdict.state:
+        case State.PENDING if not verdict.pods:
             return resync
         case State.PENDING:
             return min(PENDING_FIRST * 1.3 ** min(attempt, 20), PENDING_MAX)
@@ -265,13 +385,37 @@ def look_again(report: Report, attempt: int, resync: float) -> float:
             return resync
 
 
+def has_raised_loggers(report: Report) -> bool:
+    """Whether some log level is still to be put back."""
+    return report.observation is not None and bool(report.observation.raised_loggers)
+
+
+def is_decided(before: api.Status, report: Report) -> bool:
+    """Whether this pass decided on something that the next one does."""
+    decided, known = report.rollout, before.rollout
+    if decided is None or decided.failure is None or not rollout.is_fallback(decided):
+        return False
+    return known is None or known.failure != decided.failure
+
+
+def is_restless(report: Report, now: datetime) -> bool:
+    """Whether a probe has begun to fail, or a gateway may still be fetching anew."""
+    observation = report.observation
+    if observation is None or report.verdict is None:
+        return False
+    probing = observation.probes_failing_since is not None and report.verdict.state is State.LOADED
+    nudged = observation.nudge is not None and nudges.is_fresh(observation.nudge, now)
+    return probing or (nudged and report.verdict.state is not State.LOADED)
+
+
 def stands(status: api.Status) -> bool:
     """Whether the steps before the look need no second thought: all were reached, and none failed.
 
     A release that was checked before any gateway pod told its version is checked again when there is one.
     """
     found = {condition.type: condition for condition in status.conditions}
-    steps_before = [found.get(kind) for kind in STEPS if kind is not ConditionType.LOADED]
+    later = (ConditionType.LOADED, ConditionType.PROBED)
+    steps_before = [found.get(kind) for kind in STEPS if kind not in later]
     if any(step is None or step.status == "False" or step.reason == NOT_REACHED for step in steps_before):
         return False
     unchecked = found[ConditionType.COMPATIBLE].status == "Unknown"
@@ -283,13 +427,29 @@ def is_pending(report: Report) -> bool:
     return report.verdict is not None and report.verdict.state is State.PENDING
 
 
-def events(before: list[api.Condition], after: list[api.Condition]) -> tuple[Event, ...]:
+def turns_of_rollout(before: api.Status, after: api.Status) -> Iterable[Event]:
+    """A failure is told when it is decided, and what came of it when that is seen."""
+    failure = after.rollout.failure if after.rollout else None
+    if failure is None:
+        return
+    known = before.rollout.failure if before.rollout else None
+    if known != failure:
+        yield Event("Warning", failure.reason, f"Revision {failure.revision} failed: {failure.message}"[:1024])
+    if after.phase != before.phase and after.phase in OUTCOMES:
+        ready = next(one for one in after.conditions if one.type == ConditionType.READY)
+        yield Event("Warning", after.phase, ready.message[-1024:])
+
+
+def events(before: list[api.Condition], after: list[api.Condition], status: api.Status) -> tuple[Event, ...]:
     """What a person wants to read in ``kubectl describe``: every turn of Ready, and what each step came to, once."""
     known = {condition.type: turn(condition) for condition in before}
+    failing = status.rollout is not None and status.rollout.failure is not None
     return tuple(
         Event("Normal" if is_good(condition) else "Warning", condition.reason, condition.message[:1024])
         for condition in after
-        if known.get(condition.type) != turn(condition) and is_told(condition, after)
+        if known.get(condition.type) != turn(condition)
+        and is_told(condition, after)
+        and not (failing and condition.type in (ConditionType.READY, ConditionType.RECONCILING))
     )
 
 
@@ -318,8 +478,3 @@ def is_good(condition: api.Condition) -> bool:
     """Whether the turn is one to be glad of, or one that a person asked for."""
     abnormal = (ConditionType.RECONCILING, ConditionType.STALLED)
     return condition.reason == SUSPENDED or (condition.status == "True" and condition.type not in abnormal)
-
-
-def timestamp(moment: datetime) -> str:
-    """RFC 3339 in UTC with whole seconds, as metav1.Time is written."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

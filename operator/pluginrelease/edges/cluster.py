@@ -18,7 +18,7 @@ import aiohttp
 from kubernetes.aio import config as kubeconfig
 from kubernetes.aio.client import ApiClient, Configuration
 
-from pluginrelease.core import api, istio
+from pluginrelease.core import api, istio, revision
 from pluginrelease.core.errors import Refused, Transient, Waiting
 
 JSON = dict[str, Any]
@@ -54,8 +54,15 @@ WASM_PLUGINS = Resource(istio.GROUP, "v1alpha1", istio.PLURAL)
 PODS = Resource("", "v1", "pods")
 SECRETS = Resource("", "v1", "secrets")
 NAMESPACES = Resource("", "v1", "namespaces")
+CONTROLLER_REVISIONS = Resource("apps", "v1", revision.PLURAL)
 
-BY_KIND = {api.KIND: RELEASES, istio.KIND: WASM_PLUGINS, "Secret": SECRETS, "Pod": PODS}
+BY_KIND = {
+    api.KIND: RELEASES,
+    istio.KIND: WASM_PLUGINS,
+    "Secret": SECRETS,
+    "Pod": PODS,
+    revision.KIND: CONTROLLER_REVISIONS,
+}
 
 
 class NotFound(Exception):

@@ -1,0 +1,46 @@
+"""When to make istiod send a plugin again.
+
+Istio's agent fetches a module only when the control plane sends the plugin; after a failed fetch it does not try again
+by itself (pkg/wasm/convert.go). A change of the WasmPlugin, also of its metadata, makes istiod send it. A gateway whose
+listener update was refused gets the next one in the same way.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from pluginrelease.core import api, moment
+from pluginrelease.core.verdict import Verdict
+
+# what a new push can heal; a plugin that Envoy refused is refused again
+HEALED_BY_A_PUSH = frozenset({"FetchFailed", "RunningUnprotected", "ConfigNotDelivered", "ListenerRejected"})
+FIRST_PAUSE = timedelta(seconds=15)
+LONGEST_PAUSE = timedelta(minutes=10)
+# how long a gateway may take to fetch and load after a push: the agent gives up after 30 s
+FRESH = timedelta(seconds=35)
+
+
+def is_due(verdict: Verdict, last: api.Nudge | None, now: datetime) -> bool:
+    """Whether some gateway needs a push, and the last one is long enough ago."""
+    stuck = any(row.reason in HEALED_BY_A_PUSH for row in verdict.pods)
+    return stuck and (last is None or now >= moment.read(last.at) + pause(last.tries))
+
+
+def pause(tries: int) -> timedelta:
+    """How long to wait after so many pushes in a row."""
+    return min(FIRST_PAUSE * 2.0 ** min(tries, 10), LONGEST_PAUSE) if tries else timedelta()
+
+
+def next_one(last: api.Nudge | None, now: datetime) -> api.Nudge:
+    """The push after this one."""
+    return api.Nudge(count=last.count + 1 if last else 1, tries=last.tries + 1 if last else 1, at=moment.precise(now))
+
+
+def rested(last: api.Nudge) -> api.Nudge:
+    """Everything runs: the next trouble is answered at once."""
+    return last.model_copy(update={"tries": 0})
+
+
+def is_fresh(last: api.Nudge, now: datetime) -> bool:
+    """Whether the gateways may still be at work on it."""
+    return last.tries > 0 and now < moment.read(last.at) + FRESH

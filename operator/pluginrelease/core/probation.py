@@ -1,0 +1,102 @@
+"""What the answers to a release's probes add to a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from pluginrelease.core import moment, probe
+from pluginrelease.core.api import ConditionType
+from pluginrelease.core.envoy import Sighting, incarnation
+from pluginrelease.core.probe import PodProbe
+from pluginrelease.core.status import Finding
+from pluginrelease.core.verdict import PodVerdict, State, Verdict
+
+# a gateway that has just loaded may answer the first requests by what it had; an upstream may stumble once
+GRACE = timedelta(seconds=10)
+UNPROVED = ("AwaitingPositiveSign", "NoPositiveSign")
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """The verdict with the probes in it, the condition Probed, and since when probes fail without a break."""
+
+    verdict: Verdict
+    finding: Finding
+    failing_since: str | None
+
+
+def is_due(verdict: Verdict) -> bool:
+    """Whether every gateway has the plugin, so that its answers are about it."""
+    proved = [row for row in verdict.pods if row.state is State.LOADED]
+    unproved = [row for row in verdict.pods if row.reason in UNPROVED]
+    return verdict.state is State.LOADED or bool(unproved and len(proved) + len(unproved) == len(verdict.pods))
+
+
+def failing_everywhere(answers: Collection[PodProbe]) -> list[str]:
+    """Names of the probes that no pod answered as expected."""
+    passed = {answer.probe for answer in answers if answer.ok}
+    return sorted({answer.probe for answer in answers} - passed)
+
+
+def weigh(
+    verdict: Verdict,
+    answers: Sequence[PodProbe],
+    *,
+    seen: Collection[Sighting],
+    failed_before: Collection[str],
+    failing_since: str | None,
+    settled: bool,
+    now: datetime,
+) -> Weighed:
+    """The verdict after the probes.
+
+    A probe that failed in every pod before the write and passes in all of them now proves that what was written runs.
+    ``settled``: the revision ran everywhere before, so a first failure is looked at again before it is told.
+    """
+    failed = [answer for answer in answers if not answer.ok]
+    if not failed:
+        passed = Finding(ConditionType.PROBED, "True", "Probed", probe.told(answers))
+        return Weighed(proved(verdict, answers, seen, failed_before), passed, None)
+    since = failing_since or moment.precise(now)
+    message = probe.told(answers)
+    if now - moment.read(since) >= GRACE:
+        finding = Finding(ConditionType.PROBED, "False", "ProbeFailed", message)
+        return Weighed(refused(verdict, failed, message), finding, since)
+    finding = Finding(ConditionType.PROBED, "False", "AwaitingProbes", message)
+    if settled and verdict.state is State.LOADED:
+        return Weighed(verdict, finding, since)
+    return Weighed(replace(verdict, state=State.PENDING, reason="AwaitingProbes", message=message), finding, since)
+
+
+def proved(
+    verdict: Verdict, answers: Collection[PodProbe], seen: Collection[Sighting], failed_before: Collection[str]
+) -> Verdict:
+    """What was only not yet proved is Loaded when a probe tells new from old."""
+    tells = sorted({answer.probe for answer in answers} & set(failed_before))
+    if verdict.state is State.LOADED or not tells:
+        return verdict
+    sign = f"Runs the plugin: the probe {tells[0]} failed before the write, and passes"
+    rows = tuple(
+        replace(row, state=State.LOADED, reason="Loaded", message=f"{sign}.") if row.reason in UNPROVED else row
+        for row in verdict.pods
+    )
+    runs = {incarnation(sighting) for sighting in seen} - {None}
+    verified = verdict.verified | frozenset(run for run in runs if run is not None)
+    return Verdict(State.LOADED, "Loaded", f"All {len(rows)} gateway pods run the plugin.", rows, verified)
+
+
+def refused(verdict: Verdict, failed: Sequence[PodProbe], message: str) -> Verdict:
+    """The pods that answer wrongly, first; the others as they are."""
+    wrong = {(answer.pod.namespace, answer.pod.name): answer for answer in failed}
+    rows = [judged(row, wrong.get((row.pod.namespace, row.pod.name))) for row in verdict.pods]
+    rows.sort(key=lambda row: row.state is not State.UNHEALTHY)
+    return replace(verdict, state=State.UNHEALTHY, reason="ProbeFailed", message=message, pods=tuple(rows))
+
+
+def judged(row: PodVerdict, answer: PodProbe | None) -> PodVerdict:
+    """One pod's row with the answer that was wrong."""
+    if answer is None:
+        return row
+    return replace(row, state=State.UNHEALTHY, reason="ProbeFailed", message=f"{answer.probe}: {answer.message}")

@@ -1,0 +1,141 @@
+"""What the gateways are to run, and what a look at them means for that: the decisions about a rollout.
+
+A decision is written to ``status.rollout``; the next pass reads it there. One rollout is about one generation of the
+spec. It ends when every gateway pod was seen running it, or with a failure, which stays until the spec changes or
+somebody asks for another try. What happens after it was seen running everywhere is told, and changes nothing here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from pluginrelease.core import api, moment
+from pluginrelease.core.verdict import State, Verdict
+
+OVERDUE = "ProgressDeadlineExceeded"
+
+
+class Goal(StrEnum):
+    """Spec: what the spec says. Old: a revision of the history that was asked for. PutBack: the stable revision, after
+    a failure. TakenOff: no plugin at all, because nothing ran before."""
+
+    SPEC = "Spec"
+    OLD = "Old"
+    PUT_BACK = "PutBack"
+    TAKEN_OFF = "TakenOff"
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What the gateways are to run; ``revision`` names a kept one for Old and PutBack."""
+
+    goal: Goal
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """The rollout of this pass. ``anew``: somebody asked for another try, so a tag is asked for again."""
+
+    rollout: api.RolloutStatus
+    handled: api.Handled
+    anew: bool = False
+
+
+def start(release: api.Release, now: datetime) -> Start:
+    """The rollout under way; a new one for a new generation, a new retry or a new rollback-to."""
+    known, handled = release.status.rollout, release.status.handled or api.Handled()
+    annotations = release.metadata.annotations
+    wish = api.Handled(
+        retry=annotations.get(api.RETRY_ANNOTATION), rollback_to=annotations.get(api.ROLLBACK_ANNOTATION)
+    )
+    retried = wish.retry is not None and wish.retry != handled.retry
+    rolled_back = wish.rollback_to is not None and wish.rollback_to != handled.rollback_to
+    same_spec = known is not None and known.generation == release.metadata.generation
+    if known is not None and same_spec and not retried and not rolled_back:
+        return Start(known, wish)
+    begun = api.RolloutStatus(
+        generation=release.metadata.generation,
+        started_at=moment.written(now),
+        rollback_to=revision_of(wish.rollback_to) if rolled_back else None,
+        adopted=known.adopted if known else None,
+    )
+    return Start(begun, wish, anew=retried)
+
+
+def revision_of(wish: str | None) -> str | None:
+    """The revision in the value of the rollback-to annotation: what stands before a colon."""
+    return wish.partition(":")[0].strip() if wish else None
+
+
+def intent(rollout: api.RolloutStatus) -> Intent:
+    """What the gateways are to run."""
+    if rollout.failure is not None and rollout.puts_back == "":
+        return Intent(Goal.TAKEN_OFF)
+    if rollout.failure is not None and rollout.puts_back is not None:
+        return Intent(Goal.PUT_BACK, rollout.puts_back)
+    if rollout.rollback_to is not None:
+        return Intent(Goal.OLD, rollout.rollback_to)
+    return Intent(Goal.SPEC)
+
+
+def advance(
+    release: api.Release,
+    rollout: api.RolloutStatus,
+    revision: str,
+    verdict: Verdict,
+    now: datetime,
+    deadline: timedelta,
+) -> api.RolloutStatus:
+    """The rollout after a look at the gateways; ``revision`` is the one that they were to run at that look.
+
+    ``deadline`` is ``rollout.progressDeadline``. A revision that has run everywhere before is not rolled back: there
+    is nothing better to go back to.
+    """
+    if is_fallback(rollout):
+        runs_again = verdict.state is State.LOADED and rollout.put_back_at is None
+        return rollout.model_copy(update={"put_back_at": moment.written(now)}) if runs_again else rollout
+    if verdict.state is State.LOADED:
+        completed = rollout.completed_at or moment.written(now)
+        return rollout.model_copy(update={"completed_at": completed, "failure": None, "puts_back": None})
+    stable = release.status.stable_revision
+    if rollout.completed_at is not None or rollout.failure is not None or stable == revision:
+        return rollout
+    reason = why_failed(verdict, is_overdue(rollout, now, deadline))
+    if reason is None:
+        return rollout
+    failure = api.RolloutFailure(
+        revision=revision, reason=reason, message=verdict.message[: api.MESSAGE_MAX], at=moment.written(now)
+    )
+    return rollout.model_copy(update={"failure": failure, "puts_back": fallback(release, rollout)})
+
+
+def fallback(release: api.Release, rollout: api.RolloutStatus) -> str | None:
+    """The revision to put back; "" when nothing of ours ran before; None: all stays as it is.
+
+    A WasmPlugin that was taken over from somebody is not taken off: it was there before the release was.
+    """
+    if release.spec.rollout.on_failure is api.OnFailure.HOLD:
+        return None
+    if release.status.stable_revision is not None:
+        return release.status.stable_revision
+    return None if rollout.adopted else ""
+
+
+def is_fallback(rollout: api.RolloutStatus) -> bool:
+    """Whether something else than the wanted revision is to run because that one failed."""
+    return rollout.failure is not None and rollout.puts_back is not None
+
+
+def why_failed(verdict: Verdict, overdue: bool) -> str | None:
+    """The reason of a failure, or None: gateways that are still coming, and what cannot be told, are no failure."""
+    if verdict.state is State.UNHEALTHY:
+        return verdict.reason
+    return OVERDUE if verdict.state is State.PENDING and verdict.pods and overdue else None
+
+
+def is_overdue(rollout: api.RolloutStatus, now: datetime, deadline: timedelta) -> bool:
+    """Whether a rollout that is not completed has taken longer than it may."""
+    return rollout.completed_at is None and now > moment.read(rollout.started_at) + deadline
