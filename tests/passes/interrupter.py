@@ -1,50 +1,79 @@
-"""A relay between the operator and the API server that kills the operator at one exact point.
+"""A relay between the operator and the API server that kills the operator at one exact request.
 
-    python interrupter.py PORT UPSTREAM-HOST UPSTREAM-PORT METHOD PATH-REGEX BODY-REGEX PID-FILE
+    python interrupter.py PORT UPSTREAM-HOST UPSTREAM-PORT
 
-Every request goes on as it is, over TLS. At the first one that matches, the API server's answer is read to its end,
-and then, instead of handing it on, the process whose id is in PID-FILE gets SIGKILL: the write has happened, and the
-operator has not heard of it. Prints ``listening`` and later ``interrupted METHOD PATH``.
+Every request goes on as it is, over TLS. Each line of its input is an `Order` as JSON: which requests count, and at
+which of them the process gets SIGKILL. ``when`` says on which side of the write: ``after`` it was answered (the answer
+is read to its end and kept back: the write has happened, and the operator has not heard of it), or ``before``: the
+request is kept back, and the API server never sees it. Prints ``listening``; then, for each request that counts,
+``passed METHOD PATH``, or ``interrupted METHOD PATH`` for the one at which it killed. A new order replaces the old.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
 import ssl
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 
 HEAD_LIMIT = 64 * 1024
 LOOPBACK = "127.0.0.1"
+WRITES = "POST|PUT|PATCH|DELETE"
+
+
+@dataclass(frozen=True)
+class Order:
+    """Requests whose method, path and body match (path and body are searched), and the one of them that ends ``pid``.
+
+    ``number`` counts from 1; 0 kills at none.
+    """
+
+    pid: int
+    method: str = WRITES
+    path: str = ""
+    body: str = ""
+    number: int = 1
+    when: str = "after"
+
+    def means(self, method: str, path: str, body: bytes) -> bool:
+        """Whether the request counts."""
+        return bool(
+            re.fullmatch(self.method, method) and re.search(self.path, path) and re.search(self.body.encode(), body)
+        )
 
 
 @dataclass
 class Interrupter:
-    """One relay; ``method``, ``path`` and ``body`` (searched) name the request, ``pid_file`` the victim."""
+    """One relay; ``seen`` counts the requests that its order is about."""
 
     host: str
     port: int
-    method: str
-    path: re.Pattern[str]
-    body: re.Pattern[bytes]
-    pid_file: Path
-    done: bool = False
+    order: Order | None = None
+    seen: int = 0
     tls: ssl.SSLContext = field(default_factory=lambda: trusting())
+
+    def take(self, order: Order) -> None:
+        """From now on this order."""
+        self.order, self.seen = order, 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request a connection, so that each can be told from the next."""
         try:
             head = await reader.readuntil(b"\r\n\r\n")
-            upstream_reader, upstream_writer = await asyncio.open_connection(self.host, self.port, ssl=self.tls)
             body = await reader.readexactly(length(head))
+            doomed = self.counts(head, body)
+            if doomed and doomed.when == "before":
+                self.kill(doomed, head)
+                return
+            upstream_reader, upstream_writer = await asyncio.open_connection(self.host, self.port, ssl=self.tls)
             upstream_writer.write((head if is_upgrade(head) else once(head)) + body)
-            sending = asyncio.create_task(pipe(reader, upstream_writer))
+            sending = asyncio.create_task(forward(reader, upstream_writer))
             try:
-                await self.answer(head, body, upstream_reader, writer)
+                await self.answer(doomed, head, upstream_reader, writer)
             finally:
                 sending.cancel()
                 upstream_writer.close()
@@ -53,20 +82,37 @@ class Interrupter:
         finally:
             writer.close()
 
+    def counts(self, head: bytes, body: bytes) -> Order | None:
+        """The order, when this is the request at which it kills."""
+        order = self.order
+        if order is None or not order.means(*request_line(head), body):
+            return None
+        self.seen += 1
+        if self.seen == order.number:
+            return order
+        print("passed", *request_line(head), flush=True)
+        return None
+
     async def answer(
-        self, head: bytes, body: bytes, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, doomed: Order | None, head: bytes, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Hands the answer on, or keeps it and kills."""
-        method, path, _ = head.split(b"\r\n", 1)[0].decode().split(" ", 2)
-        matches = method == self.method and self.path.search(path) and self.body.search(body)
-        if self.done or not matches:
+        if doomed is None:
             await pipe(upstream, writer)
             return
-        self.done = True
-        answer = await upstream.read()
-        assert b" 2" in answer.split(b"\r\n", 1)[0], answer[:200]
-        os.kill(int(self.pid_file.read_text()), signal.SIGKILL)
-        print(f"interrupted {method} {path}", flush=True)
+        await upstream.read()
+        self.kill(doomed, head)
+
+    def kill(self, order: Order, head: bytes) -> None:
+        """As by the kernel."""
+        os.kill(order.pid, signal.SIGKILL)
+        print("interrupted", *request_line(head), flush=True)
+
+
+def request_line(head: bytes) -> tuple[str, str]:
+    """Method and path."""
+    method, path, _ = head.split(b"\r\n", 1)[0].decode().split(" ", 2)
+    return method, path
 
 
 def trusting() -> ssl.SSLContext:
@@ -101,12 +147,22 @@ async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         await writer.drain()
 
 
-async def main(port: str, host: str, upstream: str, method: str, path: str, body: str, pid_file: str) -> None:
-    """Serves until it is killed."""
-    one = Interrupter(host, int(upstream), method, re.compile(path), re.compile(body.encode()), Path(pid_file))
-    server = await asyncio.start_server(one.serve, LOOPBACK, int(port), limit=HEAD_LIMIT)
-    print("listening", flush=True)
-    await server.serve_forever()
+async def forward(reader: asyncio.StreamReader, upstream: asyncio.StreamWriter) -> None:
+    """What the operator still says; when it is gone, its watches end too."""
+    await pipe(reader, upstream)
+    upstream.close()
+
+
+async def main(port: str, host: str, upstream: str) -> None:
+    """Serves until its input ends."""
+    one = Interrupter(host, int(upstream))
+    orders = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
+    async with await asyncio.start_server(one.serve, LOOPBACK, int(port), limit=HEAD_LIMIT):
+        print("listening", flush=True)
+        while line := await orders.readline():
+            one.take(Order(**json.loads(line)))
+            print("taken", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,24 +6,21 @@ again: nothing is written twice, and nothing is left behind.
 
 from __future__ import annotations
 
-import select
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import pytest
-import yaml
 
 from pluginrelease.core import api, artifact, istio
 from pluginrelease.edges import registry
 from pluginrelease.edges.registry import Access
-from pluginrelease.lab import Lab, blueprint, network, operator
+from pluginrelease.lab import Lab
 from tests import wasm_modules
-from tests.passes import evidence, interrupter, spare
-from tests.passes.world import GATEWAY_NAMESPACE, JSON, Operator, World, python, unique
+from tests.passes import evidence, interruption, spare
+from tests.passes.interrupter import Order
+from tests.passes.world import GATEWAY_NAMESPACE, JSON, Operator, World, unique
 
 LEVEL = "error"
 SECONDS = 60.0
@@ -33,49 +30,17 @@ SECONDS = 60.0
 def killed_at(world: World, folder: Path, method: str, path: str, body: str = "") -> Iterator[None]:
     """In place of the session's operator one runs that dies at this request; on leaving it has died, and none runs."""
     world.operator.stop()
-    port, pid_file = spare.free_port(), folder / "pid"
-    with relay(world.lab, port, method, path, body, pid_file) as said:
-        doomed = Operator(world.lab, world.operator.log, ("--kubeconfig", str(through(world.lab, port, folder))))
+    with interruption.relay(world.lab, folder) as relay:
+        doomed = Operator(world.lab, world.operator.log, ("--kubeconfig", str(relay.kubeconfig)))
         doomed.start()
         assert doomed.process is not None
-        pid_file.write_text(str(doomed.process.pid))
+        relay.take(Order(doomed.process.pid, method, path, body))
         try:
             yield
-            assert line_of(said).startswith("interrupted"), world.operator.log.read_text()[-3000:]
+            relay.await_line("interrupted")
             assert doomed.process.wait(SECONDS) == -signal.SIGKILL
         finally:
             doomed.kill()
-
-
-@contextmanager
-def relay(lab: Lab, port: int, method: str, path: str, body: str, pid_file: Path) -> Iterator[IO[str]]:
-    """The interrupter in the lab's network; what it says."""
-    upstream = (network.ADDRESS, str(blueprint.API_PORT))
-    argv = python(str(interrupter.__file__), str(port), *upstream, method, path, body, str(pid_file))
-    with lab.popen(argv, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            assert line_of(process.stdout) == "listening"
-            yield process.stdout
-        finally:
-            process.kill()
-
-
-def line_of(said: IO[str]) -> str:
-    """The next line, which must come in time."""
-    can_read, _, _ = select.select([said], [], [], SECONDS)
-    return said.readline().strip() if can_read else "nothing"
-
-
-def through(lab: Lab, port: int, folder: Path) -> Path:
-    """A kubeconfig of the operator's ServiceAccount that leads through the relay."""
-    direct = lab.kubeconfig_for(operator.NAMESPACE, operator.service_account())
-    content = yaml.safe_load(direct.read_text())
-    content["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{port}"}
-    path = folder / "kubeconfig"
-    path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(content))
-    return path
 
 
 @pytest.fixture
