@@ -110,8 +110,8 @@ def test_every_property_is_typed(part: str) -> None:
 
 @pytest.mark.parametrize("part", ["spec", "status"])
 def test_every_field_is_described(part: str) -> None:
-    """`kubectl explain prel.spec` has a sentence for every field."""
-    undescribed = [path for path, node in below(part) if not node.get("description") and not path.endswith("{}")]
+    """`kubectl explain prel.spec` has a sentence for every field; that of a list or map also speaks of its values."""
+    undescribed = [path for path, node in below(part) if not (node.get("description") or path.endswith(("{}", "[]")))]
     assert undescribed == []
 
 
@@ -158,6 +158,13 @@ def test_conditions_merge_by_type() -> None:
     conditions = crd.object_schema()["properties"]["status"]["properties"]["conditions"]
     assert conditions["x-kubernetes-list-type"] == "map"
     assert conditions["x-kubernetes-list-map-keys"] == ["type"]
+
+
+def test_probes_merge_by_name() -> None:
+    """Two hands may each apply a probe of their own."""
+    probes = crd.object_schema()["properties"]["spec"]["properties"]["checks"]["properties"]["probes"]
+    assert probes["x-kubernetes-list-type"] == "map"
+    assert probes["x-kubernetes-list-map-keys"] == ["name"]
 
 
 def test_the_crd_stays_small() -> None:

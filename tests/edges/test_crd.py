@@ -36,6 +36,8 @@ RELEASE: Node = {
     },
 }
 
+PROBE: Node = {"name": "hello"}
+
 
 @pytest.fixture(scope="module")
 def cluster(lab: Lab) -> Iterator[Lab]:
@@ -56,14 +58,17 @@ def stored(cluster: Lab) -> Iterator[Lab]:
 
 
 def release(path: str = "", value: object = UNSET) -> Node:
-    """RELEASE with one field set, or without it."""
+    """RELEASE with one field set, or without it; ``probes[]`` is its only probe."""
     changed = copy.deepcopy(RELEASE)
     if not path:
         return changed
     *parents, last = path.split(".")
     node = changed
     for parent in parents:
-        node = node.setdefault(parent, {})
+        if parent.endswith("[]"):
+            [node] = node.setdefault(parent.removesuffix("[]"), [copy.deepcopy(PROBE)])
+        else:
+            node = node.setdefault(parent, {})
     node[last] = value
     if value is UNSET:
         del node[last]
@@ -90,9 +95,15 @@ SECRET = "spec.artifact.image.pullSecretRef"
 LABELS = "spec.gateway.selector.matchLabels"
 SHA = "spec.artifact.wasmSha256"
 TIMEOUT = "spec.checks.load.timeout"
+DEADLINE = "spec.rollout.progressDeadline"
+PROBES = "spec.checks.probes"
+ONE = f"{PROBES}[]"
+HEADERS = f"{ONE}.headers"
+ANSWERED = f"{ONE}.expect.headers"
 IMAGE = RELEASE["spec"]["artifact"]["image"]
 GATEWAY = RELEASE["spec"]["gateway"]
 SELECTOR = GATEWAY["selector"]
+HTTPS = {"name": "secure", "scheme": "HTTPS"}
 
 RULES = [
     Rule("metadata.name", "cel", "a" * 200, "a" * 201, "200 characters at most"),
@@ -132,6 +143,42 @@ RULES = [
     Rule("spec.plugin.failStrategy", "enum", "FAIL_RELOAD", "FAIL_NEVER", 'supported values: "FAIL_CLOSE"'),
     Rule(TIMEOUT, "pattern", "1h2m3.5s", "2 minutes", "should match"),
     Rule(TIMEOUT, "maxLength", "1m" * 16, "1m" * 17, "may not be more than 32"),
+    Rule(
+        PROBES, "maxItems", [{"name": f"p{n}"} for n in range(16)], [{"name": f"p{n}"} for n in range(17)], "16 items"
+    ),
+    Rule(PROBES, "cel", [HTTPS | {"host": "shop.example.com"}], [PROBE, HTTPS], "a probe of scheme HTTPS needs host"),
+    Rule(f"{ONE}.name", "required", "hello", UNSET, "name: Required value"),
+    Rule(f"{ONE}.name", "minLength", "h", "", "at least 1 char"),
+    Rule(f"{ONE}.name", "maxLength", "h" * 63, "h" * 64, "may not be more than 63"),
+    Rule(f"{ONE}.name", "pattern", "hello-2", "hello.2", "should match"),
+    Rule(f"{ONE}.scheme", "enum", "HTTP", "GRPC", 'supported values: "HTTP", "HTTPS"'),
+    Rule(f"{ONE}.host", "minLength", "h", "", "at least 1 char"),
+    Rule(f"{ONE}.host", "maxLength", "h" * 253, "h" * 254, "may not be more than 253"),
+    Rule(f"{ONE}.host", "pattern", "Shop-2.example.com", "shop.example.com:8443", "should match"),
+    Rule(f"{ONE}.port", "minimum", 1, 0, "greater than or equal to 1"),
+    Rule(f"{ONE}.port", "maximum", 65535, 65536, "less than or equal to 65535"),
+    Rule(f"{ONE}.method", "enum", "OPTIONS", "CONNECT", 'supported values: "GET", "HEAD"'),
+    Rule(f"{ONE}.path", "minLength", "/", "", "at least 1 char"),
+    Rule(f"{ONE}.path", "maxLength", "/" * 2048, "/" * 2049, "may not be more than 2048"),
+    Rule(f"{ONE}.path", "pattern", "/a?b=%20~", "/a b", "should match"),
+    Rule(f"{ONE}.body", "maxLength", "b" * 4096, "b" * 4097, "may not be more than 4096"),
+    Rule(HEADERS, "maxProperties", {f"x-{n}": "" for n in range(16)}, {f"x-{n}": "" for n in range(17)}, "16 items"),
+    Rule(f"{HEADERS}{{}}", "maxLength", {"allow": "v" * 1024}, {"allow": "v" * 1025}, "may not be more than 1024"),
+    Rule(HEADERS, "cel 0", {"X-Allow-2": "true; ä"}, {"x_allow": "true"}, "letters, digits and hyphens"),
+    Rule(HEADERS, "cel 1", {"x-host": "a"}, {"Host": "a"}, "Host is spelled by the probe's host"),
+    Rule(f"{ONE}.expect.status", "minimum", 100, 99, "greater than or equal to 100"),
+    Rule(f"{ONE}.expect.status", "maximum", 599, 600, "less than or equal to 599"),
+    Rule(ANSWERED, "maxProperties", {f"x-{n}": "" for n in range(16)}, {f"x-{n}": "" for n in range(17)}, "16 items"),
+    Rule(f"{ANSWERED}{{}}", "maxLength", {"via": "v" * 1024}, {"via": "v" * 1025}, "may not be more than 1024"),
+    Rule(ANSWERED, "cel 0", {"X-Hello": "world"}, {"x hello": "world"}, "letters, digits and hyphens"),
+    Rule(ANSWERED, "cel 1", {"x-connection": "a"}, {"Connection": "close"}, "Host is spelled by the probe's host"),
+    Rule(f"{ONE}.expect.bodyContains", "minLength", "b", "", "at least 1 char"),
+    Rule(f"{ONE}.expect.bodyContains", "maxLength", "b" * 1024, "b" * 1025, "may not be more than 1024"),
+    Rule(DEADLINE, "pattern", "1h2m3.5s", "2 minutes", "should match"),
+    Rule(DEADLINE, "maxLength", "1m" * 16, "1m" * 17, "may not be more than 32"),
+    Rule("spec.rollout.onFailure", "enum", "Hold", "Ignore", 'supported values: "Rollback", "Hold"'),
+    Rule("spec.revisionHistoryLimit", "minimum", 0, -1, "greater than or equal to 0"),
+    Rule("spec.revisionHistoryLimit", "maximum", 100, 101, "less than or equal to 100"),
 ]
 MORE_REFUSED = [
     (REF, "a/b:1\n", "has no white space"),
@@ -140,6 +187,16 @@ MORE_REFUSED = [
     (LABELS, {"": "edge"}, "empty label names"),
     ("spec.plugin.config", ["not", "an", "object"], "must be of type object"),
     ("spec.suspend", "yes", "must be of type boolean"),
+    (PROBES, [PROBE, {**PROBE, "path": "/other"}], 'Duplicate value: {"name":"hello"}'),
+    (HEADERS, {"": "a"}, "letters, digits and hyphens"),
+    (HEADERS, {"x-a:": "a"}, "letters, digits and hyphens"),
+    (HEADERS, {"x-a": "a\r\nx-b: b"}, "no line breaks"),
+    (HEADERS, {"CONTENT-length": "0"}, "are the operator's"),
+    (HEADERS, {"transfer-encoding": "chunked"}, "are the operator's"),
+    (HEADERS, {"Connection": "close"}, "are the operator's"),
+    (ANSWERED, {"x-a": "a\n"}, "no line breaks"),
+    (f"{ONE}.path", "hello", "should match"),
+    (f"{ONE}.path", "/a\r\nx-b: b", "should match"),
 ]
 # rules about a change: tested on a stored object
 TRANSITIONS = {("spec.gateway.provider", "cel"), ("spec.gateway.namespace", "cel")}
@@ -232,8 +289,26 @@ def test_a_new_object_shows_its_defaults(stored: Lab) -> None:
         "artifact": {"image": {"ref": "registry.example.com/plugins/auth:1.2", "insecure": False}},
         "gateway": GATEWAY,
         "plugin": {"failStrategy": "FAIL_CLOSE"},
-        "checks": {"load": {"timeout": "2m"}},
+        "checks": {"load": {"timeout": "2m"}, "probes": []},
+        "rollout": {"progressDeadline": "10m", "onFailure": "Rollback"},
+        "revisionHistoryLimit": 10,
     }
+
+
+def test_a_new_probe_shows_its_defaults(cluster: Lab) -> None:
+    """A probe that only has a name is GET / over HTTP and wants 200, and `kubectl get -o yaml` says so."""
+    offered = json.loads(offer(cluster, release(PROBES, [PROBE])))
+    [probe] = offered["spec"]["checks"]["probes"]
+    assert probe == {"name": "hello", "scheme": "HTTP", "method": "GET", "path": "/", "expect": {"status": 200}}
+
+
+def test_probes_merge_by_name(stored: Lab) -> None:
+    """Two appliers may each bring a probe of their own: a list merges by the probe's name."""
+    for owner, probe in (("one", {"name": "b", "path": "/b"}), ("other", {"name": "a", "path": "/a"})):
+        partial = {**release(), "spec": {**RELEASE["spec"], "checks": {"probes": [probe]}}}
+        stored.kubectl("apply", "--server-side", f"--field-manager={owner}", "-f", "-", stdin=json.dumps(partial))
+    found = json.loads(stored.kubectl("get", "prel", "auth", "-n", NAMESPACE, "-o", "json"))
+    assert {probe["name"]: probe["path"] for probe in found["spec"]["checks"]["probes"]} == {"a": "/a", "b": "/b"}
 
 
 def test_what_the_api_server_stores_is_what_the_models_read(stored: Lab) -> None:
