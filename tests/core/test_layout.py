@@ -30,9 +30,10 @@ POSITIONS = {
     "waiting": 0,
     "Compatibility": 1,
     "_incompatible": 0,
+    "Event": 1,
 }
 # calls of the same names that are something else, and reasons that are passed on
-PASSED_ON = ("reason", "then")
+PASSED_ON = ("reason", "then", "phase")
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -79,6 +80,10 @@ class Registry:
             yield
         finally:
             self.process.send_signal(signal.SIGCONT)
+
+    def forget(self, repository: str) -> None:
+        """A repository is deleted, as by a clean-up that did not know that it was still needed."""
+        shutil.rmtree(self.folder / "data" / "docker" / "registry" / "v2" / "repositories" / repository)
 
     def push(self, module: bytes, name: str) -> str:
         """By ``pluginrelease push`` in the lab's network; returns the reference."""

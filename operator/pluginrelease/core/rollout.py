@@ -103,11 +103,11 @@ def advance(
     stable = release.status.stable_revision
     if rollout.completed_at is not None or rollout.failure is not None or stable == revision:
         return rollout
-    reason = why_failed(verdict, is_overdue(rollout, now, deadline))
-    if reason is None:
+    failed = failing(verdict, overdue=is_overdue(rollout, now, deadline))
+    if failed is None:
         return rollout
     failure = api.RolloutFailure(
-        revision=revision, reason=reason, message=verdict.message[: api.MESSAGE_MAX], at=moment.written(now)
+        revision=revision, reason=failed.reason, message=failed.message[: api.MESSAGE_MAX], at=moment.written(now)
     )
     return rollout.model_copy(update={"failure": failure, "puts_back": fallback(release, rollout)})
 
@@ -129,11 +129,13 @@ def is_fallback(rollout: api.RolloutStatus) -> bool:
     return rollout.failure is not None and rollout.puts_back is not None
 
 
-def why_failed(verdict: Verdict, overdue: bool) -> str | None:
-    """The reason of a failure, or None: gateways that are still coming, and what cannot be told, are no failure."""
+def failing(verdict: Verdict, *, overdue: bool) -> Verdict | None:
+    """The verdict that ends a rollout: gateways that are still coming, and what cannot be told, are no failure."""
     if verdict.state is State.UNHEALTHY:
-        return verdict.reason
-    return OVERDUE if verdict.state is State.PENDING and verdict.pods and overdue else None
+        return verdict
+    if verdict.state is State.PENDING and verdict.pods and overdue:
+        return Verdict(State.UNHEALTHY, OVERDUE, verdict.message, verdict.pods)
+    return None
 
 
 def is_overdue(rollout: api.RolloutStatus, now: datetime, deadline: timedelta) -> bool:

@@ -130,6 +130,8 @@ def settle(release: api.Release, report: Report, *, now: datetime, attempt: int,
     status = noted(before, report).model_copy(
         update={
             "observed_generation": release.metadata.generation,
+            "rollout": known,
+            "handled": report.handled or before.handled,
             "phase": summary.phase,
             "conditions": conditions,
             "stable_revision": stable,
@@ -149,14 +151,18 @@ def settle(release: api.Release, report: Report, *, now: datetime, attempt: int,
 
 
 def noted(before: api.Status, report: Report) -> api.Status:
-    """The status with what a pass has decided and is about to act on; nothing that it has not seen yet."""
+    """The status with what a pass is about to act on; nothing that it has not seen yet.
+
+    A rollout that has just begun is not told before its pass has ended: beside the conditions of the one before it
+    would read as failed. A pass that is cut short begins it again. That an object was somebody else's is told at once.
+    """
+    adopted = report.rollout is not None and bool(report.rollout.adopted)
     return before.model_copy(
         update={
             "target_revision": report.target_revision or before.target_revision,
             "artifact": report.artifact or before.artifact,
             "target": report.target or before.target,
-            "rollout": report.rollout or before.rollout,
-            "handled": report.handled or before.handled,
+            "rollout": report.rollout if adopted else before.rollout,
             "observation": report.observation or before.observation,
         }
     )
@@ -283,7 +289,8 @@ def kstatus(summary: Summary) -> Iterable[Finding]:
     if summary.reconciling:
         yield Finding(ConditionType.RECONCILING, "True", summary.reason, summary.message)
     if summary.stalled:
-        yield Finding(ConditionType.STALLED, "True", summary.stalled_because or summary.reason, summary.message)
+        reason = summary.stalled_because or summary.reason
+        yield Finding(ConditionType.STALLED, "True", reason, summary.message)
 
 
 def merge(release: api.Release, findings: Iterable[Finding], now: datetime) -> list[api.Condition]:
