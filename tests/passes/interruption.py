@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import subprocess
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ class Relay:
         output = self.process.stdout
         assert output is not None
         can_read, _, _ = select.select([output], [], [], seconds)
-        came = output.read1(65536) if can_read else b""
+        came = os.read(output.fileno(), 65536) if can_read else b""
         *lines, self._rest = (self._rest + came).split(b"\n")
         self.said += [line.decode() for line in lines]
         return bool(came)
