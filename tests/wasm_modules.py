@@ -54,6 +54,21 @@ def answering(value: str, *, refuses_configuration: bool = False) -> bytes:
     )
 
 
+def traps_on_request(header: str = "x-trap") -> bytes:
+    """A plugin that loads, passes requests on, and traps in proxy_on_request_headers at one with ``header``."""
+    key = header.encode()
+    found = b"\x41\0\x41\0\x41" + leb(len(key)) + b"\x41\x30\x41\x34\x10\0\x41\x01\x47"  # anything but NotFound
+    return composed(
+        [("env", "proxy_get_header_map_value", 5, 1)],
+        [
+            ("proxy_abi_version_0_2_0", 0, 0, b""),
+            ("proxy_on_memory_allocate", 1, 1, b"\x41\0"),
+            ("proxy_on_request_headers", 3, 1, found + b"\x04\x40\0\x0b\x41\0"),
+        ],
+        data=key,
+    )
+
+
 def composed(
     imports: Sequence[tuple[str, str, int, int]], functions: Sequence[tuple[str, int, int, bytes]], data: bytes = b""
 ) -> bytes:

@@ -12,6 +12,7 @@ import pytest
 from pluginrelease.core import verdict
 from pluginrelease.core.envoy import (
     Baseline,
+    Crash,
     Entry,
     Incarnation,
     Kind,
@@ -329,6 +330,118 @@ def test_a_refusal_says_what_serves() -> None:
     assert "Missing or unknown Proxy-Wasm ABI version" in running.message
     fresh = judged(replace(FRESH, log=event(LogKind.REJECTED, after(12))))
     assert "answers 500 to every request" in fresh.message
+
+
+# ------------------------------------------------------------------------------------------------------------ crashes
+
+
+def crashes(*found: Crash) -> LogFindings:
+    return LogFindings(crashes=found)
+
+
+OURS = "apps.header~istio-translated-wasmplugin"
+TRAPPED = Crash(after(3), "15", "Function: proxy_on_request_headers failed")
+PANICKED = replace(TRAPPED, plugin=OURS)
+SHARED = replace(QUIET, code_shared=True, code_names=(OURS, "apps.twin"))
+CROWD = replace(QUIET, code_files=2, stats=replace(QUIET.stats, vm_active=8))
+
+CRASHES: list[tuple[str, Sighting, State, str]] = [
+    ("ours is the only code there", replace(QUIET, log=crashes(TRAPPED)), State.UNHEALTHY, "PluginCrashed"),
+    ("ours printed a panic", replace(CROWD, log=crashes(PANICKED)), State.UNHEALTHY, "PluginCrashed"),
+    (
+        "a twin of the same code printed it: they share the VM",
+        replace(SHARED, log=crashes(replace(TRAPPED, plugin="apps.twin"))),
+        State.UNHEALTHY,
+        "PluginCrashed",
+    ),
+    ("one of several, nobody knows which", replace(CROWD, log=crashes(TRAPPED)), State.UNKNOWN, "VMCrashed"),
+    (
+        "more VMs than our code needs: some other runs there that is not in the dump",
+        replace(QUIET, stats=replace(QUIET.stats, vm_active=8), log=crashes(TRAPPED)),
+        State.UNKNOWN,
+        "VMCrashed",
+    ),
+    (
+        "a neighbour printed a panic",
+        replace(CROWD, log=crashes(replace(TRAPPED, plugin="apps.neighbour"))),
+        State.LOADED,
+        "Loaded",
+    ),
+    (
+        "before this configuration came",
+        replace(QUIET, log=crashes(replace(TRAPPED, at=after(0)))),
+        State.LOADED,
+        "Loaded",
+    ),
+    (
+        "before Envoy's word that it runs this configuration",
+        replace(QUIET, log=LogFindings(event(LogKind.LOADED, after(4)).events, crashes=(TRAPPED,))),
+        State.LOADED,
+        "Loaded",
+    ),
+    (
+        "at a time that the log does not tell",
+        replace(QUIET, log=crashes(replace(TRAPPED, at=None))),
+        State.UNHEALTHY,
+        "PluginCrashed",
+    ),
+    (
+        "with FAIL_OPEN requests pass without it",
+        replace(QUIET, entries=entry(fail="FAIL_OPEN"), log=crashes(TRAPPED)),
+        State.UNHEALTHY,
+        "RunningUnprotected",
+    ),
+    (
+        "with FAIL_RELOAD, a moment ago",
+        replace(QUIET, entries=entry(fail="FAIL_RELOAD"), at=after(60), log=crashes(TRAPPED)),
+        State.UNHEALTHY,
+        "PluginCrashed",
+    ),
+    (
+        "with FAIL_RELOAD, and a minute without another has passed",
+        replace(QUIET, entries=entry(fail="FAIL_RELOAD"), at=after(64), log=crashes(TRAPPED)),
+        State.LOADED,
+        "Loaded",
+    ),
+    (
+        "Higress: a VM of ours is down",
+        replace(CROWD, stats=replace(CROWD.stats, crashed=1)),
+        State.UNHEALTHY,
+        "PluginCrashed",
+    ),
+    (
+        "Higress: none of ours is down, whatever the log says",
+        replace(QUIET, stats=replace(QUIET.stats, crashed=0), log=crashes(TRAPPED)),
+        State.LOADED,
+        "Loaded",
+    ),
+]
+
+
+@pytest.mark.parametrize(("why", "sighting", "state", "reason"), CRASHES, ids=[row[0] for row in CRASHES])
+def test_a_plugin_that_crashed_is_not_loaded(why: str, sighting: Sighting, state: State, reason: str) -> None:
+    """What was proved before does not excuse a crash since; a neighbour's crash, or an older one, is none of ours."""
+    found = judged(sighting, **PROVED)
+    assert (found.state, found.reason) == (state, reason), why
+
+
+def test_a_crash_says_how_much_fails() -> None:
+    """One dead worker of two is told as that, with the gateway's own line."""
+    one = judged(replace(QUIET, log=crashes(TRAPPED)), **PROVED)
+    assert "in 1 of 2 workers, which answer 503" in one.message
+    assert TRAPPED.line in one.message
+    both = judged(replace(QUIET, log=crashes(TRAPPED, replace(TRAPPED, thread="16"))), **PROVED)
+    assert "in 2 of 2 workers" in both.message
+    unprotected = judged(replace(QUIET, entries=entry(fail="FAIL_OPEN"), log=crashes(TRAPPED)), **PROVED)
+    assert "let every request pass without it" in unprotected.message
+
+
+@pytest.mark.parametrize(("fail", "kept"), [("FAIL_RELOAD", {RUN}), ("FAIL_CLOSED", set()), ("FAIL_OPEN", set())])
+def test_a_plugin_that_starts_again_needs_no_new_proof(fail: str, kept: set[Incarnation]) -> None:
+    """With FAIL_RELOAD a pod comes back by itself; otherwise its proof is gone until it is mended."""
+    sighting = replace(QUIET, entries=entry(fail=fail), log=crashes(TRAPPED))
+    assert verdict.judge(WANTED, [sighting], **{**GIVEN, "verified": [RUN]}).verified == kept
+    assert verdict.judge(WANTED, [sighting], **{**GIVEN, "verified": []}).verified == set()
 
 
 # ------------------------------------------------------------------------------------------------------------- clocks

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -128,9 +128,10 @@ class Gateway:
         ]
         self._resources("lds.json", {"@type": f"{API}.config.listener.v3.Listener", **self._listener(prefix, filters)})
 
-    async def answer(self) -> int:
-        """The status of one request to the gateway's listener."""
-        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{self.port}/") as response:
+    async def answer(self, headers: Mapping[str, str] | None = None) -> int:
+        """The status of one request to the gateway's listener, on a connection of its own."""
+        url = f"http://127.0.0.1:{self.port}/"
+        async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as response:
             return response.status
 
     def _listener(self, prefix: str, filters: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """Records what a real Envoy answers, for the tests of the pure core: ``python -m tests.edges.record_envoy``.
 
-Run from the project's root. Each case becomes one folder below tests/fixtures/envoy; see the README there.
+Run from the project's root, for all cases or for those that are named. Each becomes one folder below
+tests/fixtures/envoy; see the README there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -65,6 +67,14 @@ async def allowed(gateway: Gateway) -> None:
     await in_log(gateway, "apps.header~istio-translated-wasmplugin created")
 
 
+async def crashed(gateway: Gateway) -> None:
+    """With FAIL_CLOSE, on one of the two workers."""
+    WANTED_DIGEST["crashed"] = gateway.deliver("header", made.traps_on_request(), CONFIG)
+    await in_log(gateway, "apps.header~istio-translated-wasmplugin created")
+    await gateway.answer({"x-trap": "now"})
+    await in_log(gateway, "Function: proxy_on_request_headers failed")
+
+
 async def in_log(gateway: Gateway, text: str) -> None:
     async def there() -> bool:
         return text in gateway.log.read_text()
@@ -80,6 +90,7 @@ CASES: tuple[Callable[[Gateway], Awaitable[None]], ...] = (
     listener_refused,
     denied,
     allowed,
+    crashed,
 )
 
 
@@ -121,11 +132,13 @@ async def keep(case: str, channels: Channels, scratch: Path) -> None:
         (folder / file).write_text(text.replace(str(scratch), "/var/lib/istio/data").rstrip() + "\n")
 
 
-async def main() -> None:
+async def main(*names: str) -> None:
     for case in CASES:
+        if names and case.__name__ not in names:
+            continue
         with tempfile.TemporaryDirectory() as scratch:
             await record(case, Path(scratch))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(*sys.argv[1:]))

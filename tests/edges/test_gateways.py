@@ -43,12 +43,19 @@ class Scene:
         (seen,) = await gateways.look(self.channels, [POD], self.wanted, since=self.write_at, deadline_seconds=30)
         return seen
 
-    async def write(self, wasm: bytes, config: dict[str, Any] | None = None, *, delivered: bool = True) -> None:
+    async def write(
+        self,
+        wasm: bytes,
+        config: dict[str, Any] | None = None,
+        *,
+        delivered: bool = True,
+        fail: str = "FAIL_CLOSED",
+    ) -> None:
         before = envoy.baseline(await self.see())
         self.baselines = (before,) if before else ()
         self.verified = frozenset()
         self.write_at = datetime.now(UTC)
-        digest = self.gateway.deliver("header", wasm, config) if delivered else "0" * 64
+        digest = self.gateway.deliver("header", wasm, config, fail) if delivered else "0" * 64
         self.wanted = replace(self.wanted, digest_hex=digest, config=config)
 
     async def judged(self, *, late: bool = False) -> Verdict:
@@ -239,6 +246,53 @@ async def test_a_refused_listener_is_told_until_it_is_mended(stage: Stage) -> No
     assert (await scene.judged()).reason == "ListenerRejected"
     await scene.write(variant("second"))
     assert (await scene.settled(State.LOADED, State.UNKNOWN)).reason == "Loaded"
+
+
+TRAP = {"x-trap": "now"}
+STRATEGIES = {"FAIL_CLOSED": "PluginCrashed", "FAIL_OPEN": "RunningUnprotected", "FAIL_RELOAD": "PluginCrashed"}
+
+
+@pytest.mark.parametrize("fail", STRATEGIES)
+async def test_a_plugin_that_traps_on_a_request_is_told(stage: Stage, fail: str) -> None:
+    """A plugin that was Loaded and then crashes is Unhealthy at the next look, whatever its failStrategy makes of it;
+    a change of its configuration starts it anew."""
+    scene = await stage(show_subscriptions=True)
+    await scene.write(made.traps_on_request(), fail=fail)
+    await scene.settled(State.LOADED)
+    assert await scene.gateway.answer(TRAP) == 503
+    found = await scene.settled(State.UNHEALTHY)
+    assert (found.reason, found.pods[0].evidence[0]) == (
+        STRATEGIES[fail],
+        "Function: proxy_on_request_headers failed: Uncaught RuntimeError: unreachable",
+    )
+    assert "in 1 of 2 workers" in found.message
+    await scene.write(made.traps_on_request(), {"again": True}, fail=fail)
+    assert (await scene.settled(State.LOADED)).reason == "Loaded"
+    assert await scene.gateway.answer() == 200
+
+
+async def test_a_crash_among_several_codes_is_nobodys(stage: Stage) -> None:
+    """Envoy's line on a crash names no plugin: beside a neighbour of other code it is Unknown whose it was, and a
+    neighbour of the same code is down with it."""
+    scene = await stage("neighbour", show_subscriptions=True)
+    await scene.write(made.traps_on_request())
+    await scene.settled(State.LOADED)
+    await scene.gateway.answer(TRAP)
+    found = await scene.settled(State.UNHEALTHY, State.UNKNOWN)
+    assert (found.state, found.reason) == (State.UNKNOWN, "VMCrashed")
+
+
+async def test_twins_of_the_same_code_crash_together(stage: Stage) -> None:
+    """Plugins of the same bytes share each worker's VM, so that the crash of one is told of both."""
+    scene = await stage(show_subscriptions=True)
+    scene.gateway.deliver("twin", made.traps_on_request())
+    scene.gateway.listen("header", "twin")
+    await scene.write(made.traps_on_request())
+    await scene.settled(State.LOADED)
+    assert await scene.gateway.answer(TRAP) == 503
+    assert (await scene.settled(State.UNHEALTHY)).reason == "PluginCrashed"
+    twin = replace(scene, wanted=replace(scene.wanted, name="twin"))
+    assert (await twin.judged()).reason == "PluginCrashed"
 
 
 async def test_a_pod_that_does_not_answer_is_data(stage: Stage) -> None:

@@ -14,10 +14,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from .envoylog import LogEvent, LogFindings, LogKind, read_log
+from .envoylog import Crash, LogEvent, LogFindings, LogKind, read_log
 
 __all__ = [
     "Baseline",
+    "Crash",
     "Documents",
     "Entry",
     "Incarnation",
@@ -152,7 +153,8 @@ class Stats:
     """Counters and gauges; None where the gateway hides them.
 
     ``named``: Envoy keeps statistics under our plugin's own name, which it makes only once a plugin was created
-    (Envoy >= 1.33). ``vm_reloads`` counts all plugins.
+    (Envoy >= 1.33). ``vm_reloads`` counts all plugins. ``crashed``: how many VMs of our plugin are down now, where the
+    gateway tells that by the plugin's name (Higress).
     """
 
     config_reload: int | None = None
@@ -162,6 +164,7 @@ class Stats:
     vm_active: int | None = None
     vm_reloads: int | None = None
     named: bool = False
+    crashed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -170,9 +173,9 @@ class Sighting:
 
     Times inside (``started_at``, entries, listener errors, log) are by the gateway's clock, which is ``skew`` ahead
     of ours; ``at`` is by ours. ``code_files``: distinct Wasm files among the loaded plugins, ours included;
-    ``code_shared``: another plugin runs the same file as ours; ``others_updated``: when any other extension
-    configuration changed last; ``referenced``: an active HTTP listener asks for our filter, None without any such
-    listener.
+    ``code_shared``: another plugin runs the same file as ours; ``code_names``: what Envoy calls the plugins that run
+    our code, ours included; ``others_updated``: when any other extension configuration changed last; ``referenced``:
+    an active HTTP listener asks for our filter, None without any such listener.
     """
 
     pod: PodRef
@@ -186,6 +189,7 @@ class Sighting:
     entries: tuple[Entry, ...] = ()
     code_files: int = 0
     code_shared: bool = False
+    code_names: tuple[str, ...] = ()
     others_updated: datetime | None = None
     listener_errors: tuple[ListenerError, ...] = ()
     other_listener_errors: tuple[ListenerError, ...] = ()
@@ -320,6 +324,7 @@ def sight(pod: PodRef, at: datetime, documents: Documents, wanted: Wanted, since
         entries=dump.ours,
         code_files=dump.loaded_files(stats),
         code_shared=dump.shared(),
+        code_names=dump.sharers(),
         others_updated=max((entry.last_updated for entry in dump.others if entry.last_updated), default=None),
         listener_errors=tuple(error for error in errors if _concerns(error, wanted)),
         other_listener_errors=tuple(error for error in errors if not _concerns(error, wanted)),
@@ -350,6 +355,10 @@ class _Extensions:
     def shared(self) -> bool:
         codes = {_code(entry) for entry in self.ours if entry.path}
         return any(_code(entry) in codes for entry in self.others)
+
+    def sharers(self) -> tuple[str, ...]:
+        codes = {_code(entry) for entry in self.ours if entry.path}
+        return tuple(entry.plugin_name for entry in (*self.ours, *self.others) if _code(entry) in codes)
 
     def loaded_files(self, stats: Mapping[str, int]) -> int:
         """Distinct codes of the plugins that Envoy created at least once; of all where it does not tell."""
@@ -502,7 +511,7 @@ def _numbers(text: str, unknown: list[str]) -> dict[str, int]:
 
 
 def _stats(stats: Mapping[str, int], wanted: Wanted) -> Stats:
-    reloads = [value for name, value in stats.items() if re.fullmatch(r"wasm\..*\.vm_reload", name)]
+    reloads = [value for name, value in stats.items() if re.fullmatch(r"wasm\..*\.vm_reload(_success|_failure)?", name)]
     return Stats(
         config_reload=_discovery(stats, wanted, "config_reload"),
         config_fail=_discovery(stats, wanted, "config_fail"),
@@ -511,6 +520,7 @@ def _stats(stats: Mapping[str, int], wanted: Wanted) -> Stats:
         vm_active=stats.get(f"{_RUNTIME}active"),
         vm_reloads=sum(reloads) if reloads else None,
         named=any(_named(name, wanted) for name in stats),
+        crashed=_crashed(stats, wanted),
     )
 
 
@@ -525,6 +535,15 @@ def _discovery(stats: Mapping[str, int], wanted: Wanted, counter: str) -> int | 
 def _named(name: str, wanted: Wanted) -> bool:
     match = re.fullmatch(r"wasm\.(.+)\.vm_reload", name)
     return bool(match and wanted.plugin_name_matches(match.group(1)))
+
+
+def _crashed(stats: Mapping[str, int], wanted: Wanted) -> int | None:
+    """Higress's own gauge (envoy source/extensions/common/wasm/stats_handler.h there)."""
+    for name, value in stats.items():
+        match = re.fullmatch(rf"{re.escape(_RUNTIME)}plugin\.(.+)\.crash", name)
+        if match and wanted.plugin_name_matches(match.group(1)):
+            return value
+    return None
 
 
 # ------------------------------------------------------------------------------------------------------------- shapes

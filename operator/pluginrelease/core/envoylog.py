@@ -5,6 +5,9 @@ some messages running over several lines) or as one JSON object per line. Few li
 a module was refused do not: they count for us only when they come from the same thread, directly before a line that
 names us, with no line in between that names a neighbour.
 
+A plugin that traps later, on a request, leaves one line that names nobody and no other trace. It is told whose it was
+only by what that very plugin said directly before, on the same thread: Go and Rust print a panic before they trap.
+
 Texts: Envoy source/common/filter/config_discovery_impl.cc, source/extensions/common/wasm/wasm.cc,
 source/common/listener_manager/lds_api.cc; proxy-wasm-cpp-host src/wasm.cc, src/v8/v8.cc; Istio pkg/wasm/convert.go.
 """
@@ -15,7 +18,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +26,10 @@ if TYPE_CHECKING:
     from .envoy import Wanted
 
 MAX_CAUSES = 6
+MAX_CRASHES = 64
 MAX_LINE = 600
+# a refusal follows the trap that is its cause
+AT_ONCE = timedelta(seconds=1)
 MAX_MESSAGE = 8192
 
 _TEXT = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)\t(\w+)\t([^\t]*)\t(.*)$", re.DOTALL)
@@ -42,7 +48,11 @@ _FETCH = re.compile(r"^(?:error in converting the wasm config to local: |convert
 _CAUSE = re.compile(
     r"^(?:Wasm VM failed |Failed to (?:load|parse) |Function: |Wasm module is |Bad function signature|wasm log)"
 )
-_PLUGIN_LOG = re.compile(r"^wasm log(?: (\S+)[^:]*)?:\s?")
+# what Envoy calls while it loads a plugin; a trap there is told by a refusal that names the plugin
+_AT_LOAD = ("_initialize", "_start", "main", "proxy_on_vm_start", "proxy_validate_configuration", "proxy_on_configure")
+_TRAP = re.compile(r"^Function: (\S+) failed\b")
+_PANIC = re.compile(r"\bpanic|\bfatal error", re.IGNORECASE)
+_PLUGIN_LOG = re.compile(r"^wasm log(?: ([^\s:]+)[^:]*)?:\s?")
 
 
 class LogKind(StrEnum):
@@ -65,11 +75,28 @@ class LogEvent:
 
 
 @dataclass(frozen=True)
+class Crash:
+    """A VM that trapped after it was loaded. Each thread has a VM of its own for each code.
+
+    ``plugin``: the plugin that was heard to panic there (Envoy's PluginConfig.name), "" when none was.
+    """
+
+    at: datetime | None
+    thread: str
+    line: str
+    plugin: str = ""
+
+
+@dataclass(frozen=True)
 class LogFindings:
-    """Events about our plugin, oldest first; ``truncated``: the log was cut, later events may be missing."""
+    """Events about our plugin, oldest first; ``truncated``: the log was cut, later events may be missing.
+
+    ``crashes``: of any plugin, the newest of each thread and plugin.
+    """
 
     events: tuple[LogEvent, ...] = ()
     truncated: bool = False
+    crashes: tuple[Crash, ...] = ()
 
     def newest(self, *kinds: LogKind) -> LogEvent | None:
         """The last event, of these kinds when any are given."""
@@ -93,7 +120,7 @@ def read_log(lines: Iterable[str], wanted: Wanted, since: datetime | None, *, tr
     for record in records(lines):
         if since is None or record.at is None or record.at >= since:
             reader.take(record)
-    return LogFindings(tuple(reader.events), truncated)
+    return LogFindings(tuple(reader.events), truncated, reader.crashed())
 
 
 def records(lines: Iterable[str]) -> Iterator[Record]:
@@ -159,6 +186,25 @@ def _time(text: str) -> datetime | None:
     return at if at.tzinfo else None
 
 
+@dataclass(frozen=True)
+class _Speech:
+    """The lines that one plugin has written on a thread without anything in between.
+
+    Go prints a panic piece by piece, each of them a line: "panic: ", "boom", "", "goroutine ", "1" and so on.
+    """
+
+    plugin: str
+    panic: str = ""
+    ended: bool = False
+
+    def and_then(self, plugin: str, text: str) -> _Speech:
+        if plugin != self.plugin or not self.panic:
+            return _Speech(plugin, text if _PANIC.search(text) else "")
+        if self.ended or text.startswith(("goroutine", "[")):
+            return replace(self, ended=True)
+        return replace(self, panic=shorten(f"{self.panic} {text}"))
+
+
 class _Reader:
     """Goes through the messages once; holds, per thread, the causes that no line has claimed yet."""
 
@@ -168,8 +214,15 @@ class _Reader:
         self.causes: dict[str, list[str]] = {}
         self.open: dict[str, int] = {}
         self.blamed: set[str] = set()
+        self.said: dict[str, _Speech] = {}
+        self.crashes: dict[tuple[str, str], Crash] = {}
+        self.unclaimed: dict[str, tuple[str, str]] = {}
+
+    def crashed(self) -> tuple[Crash, ...]:
+        return tuple(self.crashes.values())[-MAX_CRASHES:]
 
     def take(self, record: Record) -> None:
+        self._listen(record)
         message = record.message
         if _STARTED.search(message):
             self._forget(record.thread)
@@ -186,12 +239,29 @@ class _Reader:
         elif _CAUSE.match(message):
             self._hold(record)
 
+    def _listen(self, record: Record) -> None:
+        """Who spoke on this thread last; a trap there is the end of what it said."""
+        said = self.said.pop(record.thread, _Speech(""))
+        if log := _PLUGIN_LOG.match(record.message):
+            self.said[record.thread] = said.and_then(log.group(1) or "", shorten(record.message[log.end() :]))
+        elif (trap := _TRAP.match(record.message)) and trap.group(1) not in _AT_LOAD:
+            self._crash(record, said)
+
+    def _crash(self, record: Record, said: _Speech) -> None:
+        plugin = said.plugin if said.panic else ""
+        key = (record.thread, plugin)
+        line = shorten(f"{said.panic} / {record.message}" if plugin else record.message)
+        self.crashes.pop(key, None)
+        self.crashes[key] = Crash(record.at, record.thread, line, plugin)
+        self.unclaimed[record.thread] = key
+
     def _echo(self, record: Record, name: str) -> None:
         """Envoy tells a refusal to every subscription, its neighbours' too: who was refused is in the lines before."""
         if record.thread not in self.blamed:
             self._settle(record, LogKind.REJECTED, self.wanted.ecds_name_matches(name))
 
     def _forget(self, thread: str) -> None:
+        self.unclaimed.pop(thread, None)
         self.causes.pop(thread, None)
         self.open.pop(thread, None)
         self.blamed.discard(thread)
@@ -210,7 +280,13 @@ class _Reader:
         return name is None or self.wanted.plugin_name_matches(name)
 
     def _settle(self, record: Record, kind: LogKind, ours: bool) -> None:
-        """A line that names a plugin claims the causes held for its thread, for us or for the neighbour."""
+        """A line that names a plugin claims the causes held for its thread, for us or for the neighbour.
+
+        A trap directly before it came with loading the plugin, and is no crash of one that was loaded.
+        """
+        claimed = self.unclaimed.pop(record.thread, None)
+        if claimed and claimed in self.crashes and _soon(self.crashes[claimed].at, record.at):
+            del self.crashes[claimed]
         causes = tuple(self.causes.pop(record.thread, ()))
         index = self.open.pop(record.thread, None)
         if not ours:
@@ -230,6 +306,10 @@ class _Reader:
         named = re.findall(r"[^\s:,]+", record.message)
         if self.wanted.digest_hex in record.message or any(map(self.wanted.plugin_name_matches, named)):
             self.events.append(LogEvent(record.at, LogKind.FETCH_FAILED, shorten(record.message)))
+
+
+def _soon(one: datetime | None, other: datetime | None) -> bool:
+    return one is None or other is None or other - one <= AT_ONCE
 
 
 def _named(message: str) -> list[str]:

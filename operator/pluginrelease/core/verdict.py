@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from .envoy import Baseline, Entry, Incarnation, Kind, LogEvent, LogKind, PodRef, Sighting, Wanted, incarnation
+from .envoy import Baseline, Crash, Entry, Incarnation, Kind, LogEvent, LogKind, PodRef, Sighting, Wanted, incarnation
 
 MAX_NAMES = 3
 # an HTTP Date has whole seconds, so a gateway's clock is known to about that
@@ -23,6 +23,8 @@ CLOCK_TOLERANCE = timedelta(seconds=2)
 VMS_BESIDE_WORKERS = 2
 VMS_MADE_BESIDE_WORKERS = 3
 NAMED_STATS_SINCE = (1, 33)
+# with FAIL_RELOAD Envoy makes a new VM at the first request after about a second: this long without another crash
+CRASH_QUIET = timedelta(seconds=60)
 # Istio's agent fetches again only when the control plane sends the plugin anew (pkg/wasm/convert.go)
 FETCH_AGAIN = (
     "Once the registry gives the image out again, replace the pod or change the release: "
@@ -41,6 +43,7 @@ class State(StrEnum):
 _WORST_FIRST = (State.UNHEALTHY, State.UNKNOWN, State.PENDING, State.LOADED)
 # a pod that could not be read keeps what was proved about it before
 _NOT_SEEN = ("PodUnreachable", "PodNotReady")
+_CRASHED = ("PluginCrashed", "VMCrashed")
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class _Case:
     sighting: Sighting
     write_at: datetime
     baseline: Baseline | None
+    known: frozenset[Incarnation]
     verified: bool
     late: bool
 
@@ -111,22 +115,28 @@ def judge(
         message = "No gateway pod is there to load the plugin. It is judged when one comes."
         return Verdict(State.PENDING, "NoGatewayPods", message)
     before = {one.incarnation: one for one in baselines}
+    known = frozenset(verified)
     rows = []
     proved = set()
     for sighting in seen:
         run = incarnation(sighting)
         late = sighting.at > max(write_at, sighting.pod.turned_at or write_at) + load_timeout
-        case = _Case(wanted, sighting, write_at, before.get(run) if run else None, run in set(verified), late)
+        case = _Case(wanted, sighting, write_at, before.get(run) if run else None, known, run in known, late)
         row = _pod(case)
         rows.append(row)
-        proved |= _proved(row, run, verified)
+        proved |= _proved(case, row, run)
     rows.sort(key=lambda row: (_WORST_FIRST.index(row.state), row.pod.namespace, row.pod.name))
     return _together(rows, frozenset(proved), settled=settled)
 
 
-def _proved(row: PodVerdict, run: Incarnation | None, verified: Collection[Incarnation]) -> set[Incarnation]:
+def _proved(case: _Case, row: PodVerdict, run: Incarnation | None) -> set[Incarnation]:
+    """What holds at the next look. A plugin that the gateway starts again by itself need not be proved anew; one that
+    stays down does, so that its pod's log is read from the write on until it is mended.
+    """
     if row.reason in _NOT_SEEN:
-        return {one for one in verified if one.uid == row.pod.uid}
+        return {one for one in case.known if one.uid == row.pod.uid}
+    if row.reason in _CRASHED and _starts_again(case) and case.verified:
+        return {run} if run else set()
     return {run} if run and row.state is State.LOADED else set()
 
 
@@ -165,6 +175,7 @@ def _pod(case: _Case) -> PodVerdict:
         or _undelivered(case)
         or _refused(case)
         or _unattached(case)
+        or _crashed(case)
         or _proof(case)
     )
 
@@ -343,6 +354,75 @@ def _no_listener(case: _Case) -> PodVerdict:
         then=(State.UNKNOWN, "NoHttpListener"),
         hint="Give it a Gateway with an HTTP server.",
     )
+
+
+# ------------------------------------------------------------------------------------------------------------ crashes
+
+
+def _crashed(case: _Case) -> PodVerdict | None:
+    """The plugin has trapped since Envoy began to run it. A VM that trapped stays dead, and nothing but a line in the
+    log tells: not the count of VMs, nor any other number that Envoy keeps.
+    """
+    down = case.sighting.stats.crashed
+    if down is not None:
+        return _down(case, down, ()) if down else None
+    crashes = [crash for crash in case.sighting.log.crashes if _counts(case, crash)]
+    ours = [crash for crash in crashes if _is_ours(case, crash)]
+    untold = [crash for crash in crashes if not crash.plugin]
+    if ours:
+        return _down(case, len({crash.thread for crash in ours}), [crash.line for crash in ours])
+    if untold:
+        message = (
+            f"A plugin of this gateway crashed, and Envoy does not tell which one. It says: {untold[-1].line}. "
+            "Replacing the pod starts them all anew; a probe would tell whether this one runs."
+        )
+        return case.row(State.UNKNOWN, "VMCrashed", message, *(crash.line for crash in untold))
+    return None
+
+
+def _counts(case: _Case, crash: Crash) -> bool:
+    """Whether it is about the configuration that Envoy runs now, and nothing has started the plugin again since."""
+    loaded = case.sighting.log.newest(LogKind.LOADED)
+    begun = [entry.last_updated for entry in case.sighting.entries] + ([loaded.at] if loaded else [])
+    if crash.at is None:
+        return True
+    if any(moment and crash.at < moment for moment in begun):
+        return False
+    return not _starts_again(case) or case.sighting.at + case.sighting.skew - crash.at <= CRASH_QUIET
+
+
+def _starts_again(case: _Case) -> bool:
+    return all(entry.fail == "FAIL_RELOAD" for entry in case.sighting.entries)
+
+
+def _is_ours(case: _Case, crash: Crash) -> bool:
+    """Plugins of the same code share their VMs, so a crash of one is a crash of all of them.
+
+    A line that names nobody is ours only where no other code runs: as many VMs as our code needs, and no more.
+    """
+    seen = case.sighting
+    if crash.plugin:
+        return crash.plugin in seen.code_names or case.wanted.plugin_name_matches(crash.plugin)
+    if seen.code_files != 1 or seen.stats.vm_active is None or seen.concurrency is None:
+        return False
+    return seen.stats.vm_active <= VMS_BESIDE_WORKERS + seen.concurrency
+
+
+def _down(case: _Case, threads: int, lines: Sequence[str]) -> PodVerdict:
+    workers = case.sighting.concurrency or threads
+    where = f"in {min(threads, workers)} of {workers} workers"
+    told = f" It says: {lines[-1]}." if lines else ""
+    again = "The gateway does not start it again: replace the pod, or change the release."
+    if any(entry.fail == "FAIL_OPEN" for entry in case.sighting.entries):
+        message = f"The plugin crashed {where}, which let every request pass without it.{told} {again}"
+        return case.row(State.UNHEALTHY, "RunningUnprotected", message, *lines)
+    if _starts_again(case):
+        quiet = f"{CRASH_QUIET.total_seconds():.0f} s"
+        again = f"The gateway starts it again with the next requests; {quiet} without a crash are awaited."
+        message = f"The plugin crashed {where}, and requests got 503 meanwhile.{told} {again}"
+    else:
+        message = f"The plugin crashed {where}, which answer 503 to every request.{told} {again}"
+    return case.row(State.UNHEALTHY, "PluginCrashed", message, *lines)
 
 
 # -------------------------------------------------------------------------------------------------------------- proof
