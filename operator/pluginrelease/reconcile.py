@@ -56,6 +56,7 @@ log = structlog.get_logger(__name__)
 
 # seconds: a rollback does not wait long for a registry, as traffic may be wrong meanwhile
 FETCHABLE_DEADLINE = 15.0
+NUDGE_DEADLINE = 5.0
 
 
 def utc_now() -> datetime:
@@ -628,7 +629,7 @@ class Pass:
         """Whether the registry gives out the candidate's image now."""
         reference = artifacts.reference_of(candidate.artifact.image, None)
         try:
-            access = replace(await self.access(candidate.release), deadline_seconds=FETCHABLE_DEADLINE)
+            access = replace(await self.access(candidate.release), deadline_seconds=NUDGE_DEADLINE)
             await self.world.shelf.ask(reference, access)
         except ReleaseError as error:
             log.info("gateways are not nudged", reason=error.reason, message=error.message)

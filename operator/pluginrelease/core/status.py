@@ -406,13 +406,14 @@ def is_decided(before: api.Status, report: Report) -> bool:
 
 
 def is_restless(report: Report, now: datetime) -> bool:
-    """Whether a probe has begun to fail, or a gateway may still be fetching anew."""
-    observation = report.observation
-    if observation is None or report.verdict is None:
+    """Whether a probe has begun to fail, a gateway may still be fetching anew, or another one is coming up."""
+    observation, verdict = report.observation, report.verdict
+    if observation is None or verdict is None:
         return False
-    probing = observation.probes_failing_since is not None and report.verdict.state is State.LOADED
     nudged = observation.nudge is not None and nudges.is_fresh(observation.nudge, now)
-    return probing or (nudged and report.verdict.state is not State.LOADED)
+    if verdict.state is not State.LOADED:
+        return nudged
+    return observation.probes_failing_since is not None or any(row.state is not State.LOADED for row in verdict.pods)
 
 
 def stands(status: api.Status) -> bool:
