@@ -7,14 +7,15 @@ does not know yet is `Waiting`, and everything that another try can heal is `Tra
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
+import yaml
 from kubernetes.aio import config as kubeconfig
 from kubernetes.aio.client import ApiClient, Configuration
 
@@ -86,9 +87,12 @@ class Cluster:
         )
 
     @classmethod
-    async def connect(cls, path: Path | None = None) -> Self:
-        """By a kubeconfig file, else by the pod's ServiceAccount, else by the user's own kubeconfig."""
-        return cls(ApiClient(await configuration(path)))
+    async def connect(cls, path: Path | None = None, context: str | None = None) -> Self:
+        """By a kubeconfig file, else by the pod's ServiceAccount, else by the user's own kubeconfig.
+
+        ``context`` is one of the file's; None: its current one.
+        """
+        return cls(ApiClient(await configuration(path, context)))
 
     async def __aenter__(self) -> Self:
         return self
@@ -171,14 +175,44 @@ class Cluster:
         except NotFound:
             return
 
+    async def annotate(self, observed: JSON, annotations: Mapping[str, str], manager: str) -> JSON:
+        """Sets annotations of exactly the object that was observed, as a field manager of its own."""
+        metadata = observed["metadata"]
+        path = BY_KIND[observed["kind"]].path(metadata["namespace"], metadata["name"])
+        body = {"metadata": {"uid": metadata["uid"], "annotations": dict(annotations)}}
+        return await self._json("PATCH", path, query={"fieldManager": manager}, body=body, content_type=MERGE)
+
+    async def follow(self, resource: Resource, namespace: str, name: str) -> AsyncGenerator[JSON | None]:
+        """One object as it is, and again after every change of it; None while there is none of that name.
+
+        Nothing that happens between the first look and the watch is missed.
+        """
+        only = {"fieldSelector": f"metadata.name={name}"}
+        while True:
+            page = await self._json("GET", resource.path(namespace), query=only)
+            yield page["items"][0] if page["items"] else None
+            version = page["metadata"]["resourceVersion"]
+            async with aclosing(self._events(resource, namespace, version, only)) as events:
+                async for event in events:
+                    yield None if event["type"] == "DELETED" else event["object"]
+
     async def watch(self, resource: Resource, namespace: str | None, labels: Mapping[str, str]) -> AsyncIterator[JSON]:
         """Events of the objects with these labels, from now on, until the API server ends the stream."""
+        version = await self._version_of(resource, namespace, labels)
+        async with aclosing(self._events(resource, namespace, version, selector_query(labels))) as events:
+            async for event in events:
+                yield event
+
+    async def _events(
+        self, resource: Resource, namespace: str | None, version: str, selector: Mapping[str, str]
+    ) -> AsyncGenerator[JSON]:
+        """Events since a version of the collection, until the API server ends the stream."""
         query = {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(WATCH_SECONDS),
-            "resourceVersion": await self._version_of(resource, namespace, labels),
-            **selector_query(labels),
+            "resourceVersion": version,
+            **selector,
         }
         timeout = aiohttp.ClientTimeout(total=WATCH_SECONDS + REQUEST_SECONDS, connect=CONNECT_SECONDS)
         url, headers = await self._address("GET", resource.path(namespace))
@@ -292,17 +326,39 @@ async def credentials(path: Path | None = None) -> Credentials:
     )
 
 
-async def configuration(path: Path | None) -> Configuration:
+async def configuration(path: Path | None, context: str | None = None) -> Configuration:
     """By a kubeconfig file; without one by the pod's ServiceAccount, else by KUBECONFIG or the user's own file."""
     found = Configuration()
-    if path is not None:
-        await kubeconfig.load_kube_config(config_file=str(path), client_configuration=found)
-        return found
+    if path is None and context is None:
+        with suppress(kubeconfig.ConfigException):
+            kubeconfig.load_incluster_config(client_configuration=found)
+            return found
+    file = kubeconfig.KUBE_CONFIG_DEFAULT_LOCATION if path is None else str(path)
     try:
-        kubeconfig.load_incluster_config(client_configuration=found)
-    except kubeconfig.ConfigException:
-        await kubeconfig.load_kube_config(client_configuration=found)
+        await kubeconfig.load_kube_config(config_file=file, context=context, client_configuration=found)
+    except (kubeconfig.ConfigException, OSError, yaml.YAMLError) as error:
+        raise unusable(file, error) from error
     return found
+
+
+def context_namespace(path: Path, context: str | None = None) -> str:
+    """The namespace that a context of a kubeconfig names; `Refused` (KubeconfigUnusable) without a usable file."""
+    try:
+        contexts, current = kubeconfig.list_kube_config_contexts(config_file=str(path))
+    except (kubeconfig.ConfigException, OSError, yaml.YAMLError) as error:
+        raise unusable(path, error) from error
+    chosen = current if context is None else next((one for one in contexts if one["name"] == context), None)
+    if chosen is None:
+        known = ", ".join(sorted(one["name"] for one in contexts)) or "none"
+        raise unusable(path, f"it has no context {context}; there is: {known}")
+    namespace: str = (chosen.get("context") or {}).get("namespace") or "default"
+    return namespace
+
+
+def unusable(path: Path | str, why: object) -> Refused:
+    """A kubeconfig that nobody can log in with."""
+    remedy = "Name another with --kubeconfig, KUBECONFIG or --context"
+    return Refused("KubeconfigUnusable", f"the kubeconfig {path} cannot be used: {' '.join(str(why).split())}", remedy)
 
 
 def selector_query(labels: Mapping[str, str]) -> dict[str, str]:
@@ -334,7 +390,7 @@ async def raise_for_answer(answer: aiohttp.ClientResponse, path: str) -> None:
         case 401 | 403:
             raise Waiting(
                 "Forbidden",
-                f"the API server does not allow the operator this: {message}",
+                f"the API server does not allow this: {message}",
                 "Grant it to the operator's ServiceAccount (the chart's ClusterRole has it)",
                 retry_after=60.0,
             )

@@ -1,0 +1,79 @@
+"""The actions on a release, which are annotations: their values, and who sets them."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+
+from pluginrelease.cli._verb import FIELD_MANAGER
+from pluginrelease.core import api
+from pluginrelease.core.errors import Refused
+from pluginrelease.edges.cluster import JSON, Cluster
+
+# states of a revision that may have run everywhere
+GOOD = (api.HistoryState.STABLE, api.HistoryState.SUPERSEDED)
+
+
+def token(now: datetime) -> str:
+    """A value that was never used before, and that tells people when it was: it keeps no secret."""
+    return f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}-{secrets.token_hex(3)}"
+
+
+async def annotate(cluster: Cluster, observed: JSON, annotation: str, value: str) -> None:
+    """Sets the action's annotation on just this release."""
+    found = {"apiVersion": api.API_VERSION, "kind": api.KIND, **observed}
+    await cluster.annotate(found, {annotation: value}, FIELD_MANAGER)
+
+
+def running(status: api.Status) -> str | None:
+    """The revision that the gateways are to run now; after a failure that is the one that was put back, if any."""
+    known = status.rollout
+    if known is not None and known.failure is not None and known.puts_back is not None:
+        return known.puts_back or None
+    return status.target_revision
+
+
+def choose(release: api.Release, named: str | None) -> api.HistoryEntry:
+    """The revision of the history to go back to; raises `Refused` with those that there are."""
+    if named is not None:
+        return pick(release, named)
+    refuse_second_step(release)
+    now = running(release.status)
+    good = [entry for entry in release.status.history if entry.state in GOOD and entry.revision != now]
+    if not good:
+        raise Refused("RevisionNotFound", f"{title(release)} has no other revision that ran", known(release))
+    return max(good, key=lambda entry: entry.number)
+
+
+def pick(release: api.Release, named: str) -> api.HistoryEntry:
+    """The entry of this revision, or the only one that begins so."""
+    found = [entry for entry in release.status.history if named and entry.revision.startswith(named)]
+    exact = [entry for entry in found if entry.revision == named]
+    if len(exact or found) == 1:
+        return (exact or found)[0]
+    problem = "is the beginning of several revisions" if found else "is no revision"
+    raise Refused("RevisionNotFound", f"{named!r} {problem} of {title(release)}", known(release))
+
+
+def refuse_second_step(release: api.Release) -> None:
+    """What was put back after a failure is not left for a still older one without being told to."""
+    rollout = release.status.rollout
+    if rollout is not None and rollout.failure is not None and rollout.puts_back:
+        own, back = release.metadata, rollout.puts_back
+        raise Refused(
+            "AlreadyPutBack",
+            f"revision {rollout.failure.revision} failed, and the operator has put back {back}",
+            f"To stay with it: pluginrelease rollback {own.name} -n {own.namespace} --to {back}; for an older one "
+            f"name that. {known(release)}",
+        )
+
+
+def title(release: api.Release) -> str:
+    """Namespace and name."""
+    return f"{release.metadata.namespace}/{release.metadata.name}"
+
+
+def known(release: api.Release) -> str:
+    """The revisions that there are, for an error's remedy."""
+    entries = ", ".join(f"{entry.revision} ({entry.ref}, {entry.state})" for entry in release.status.history)
+    return f"Its revisions: {entries}" if entries else "It has none"

@@ -1,0 +1,163 @@
+"""What a release would write, as text, and how that differs from what is there."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+from pydantic import ValidationError
+
+from pluginrelease.cli._verb import first_fault
+from pluginrelease.core import api, artifact, istio
+from pluginrelease.core.errors import Refused
+
+JSON = dict[str, Any]
+
+# etcd keeps no larger object
+MAX_FILE_BYTES = 1_500_000
+# stands where only the API server knows better; a label takes it
+UNKNOWN_UID = "not-known-yet"
+FIELDS = "Its fields: kubectl explain prel.spec --recursive"
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The WasmPlugin, and what must be said beside it."""
+
+    manifest: JSON
+    notes: tuple[str, ...] = ()
+
+
+# ------------------------------------------------------------------------------------------------------ reading
+
+
+def load(file: Path, name: str | None, namespace: str) -> api.Release:
+    """The one PluginRelease in a YAML or JSON file (``-``: stdin), or the one called ``name``.
+
+    ``namespace`` is for one that names none. Raises `Refused` (InvalidManifest).
+    """
+    found = [one for one in documents(file) if isinstance(one, dict) and one.get("kind") == api.KIND]
+    chosen = [one for one in found if name is None or (one.get("metadata") or {}).get("name") == name]
+    if len(chosen) != 1:
+        called = f" called {name}" if name else ""
+        text = f"{file} has {len(chosen)} PluginReleases{called}"
+        raise Refused("InvalidManifest", text, "Give NAME, or a file with just one")
+    metadata = {"namespace": namespace, "uid": UNKNOWN_UID, **(chosen[0].get("metadata") or {})}
+    try:
+        return api.Release.model_validate({**chosen[0], "metadata": metadata, "status": {}})
+    except ValidationError as error:
+        text = f"{file} is no {api.API_VERSION} PluginRelease: {first_fault(error)}"
+        raise Refused("InvalidManifest", text, FIELDS) from None
+
+
+def documents(file: Path) -> list[Any]:
+    """All YAML documents of a file."""
+    try:
+        with click.open_file(str(file), encoding="utf-8") as stream:
+            text = stream.read(MAX_FILE_BYTES + 1)
+        if len(text) > MAX_FILE_BYTES:
+            raise Refused("InvalidManifest", f"{file} is larger than {MAX_FILE_BYTES} characters", FIELDS)
+        return list(yaml.safe_load_all(text))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise Refused("InvalidManifest", f"{file} cannot be read: {error}", FIELDS) from None
+
+
+def identified(local: api.Release, live: api.Release | None) -> api.Release:
+    """A local manifest with the identity and the status of the release in the cluster, if there is one."""
+    if live is None:
+        return local
+    own = local.metadata.model_copy(update={"uid": live.metadata.uid})
+    return local.model_copy(update={"metadata": own, "status": live.status})
+
+
+# ---------------------------------------------------------------------------------------------------- rendering
+
+
+def render(release: api.Release, digest: str | None = None) -> Rendered:
+    """The WasmPlugin that the spec wants; raises `Refused` (DigestUnknown) where the digest is not known."""
+    found = resolved(release, digest)
+    if found is None:
+        ref = release.spec.artifact.image.ref
+        raise Refused(
+            "DigestUnknown",
+            f"{ref} was not resolved to a digest, and only the digest is written to a gateway",
+            "Give it with --digest sha256:…, or a reference that has it",
+        )
+    return written(release, found)
+
+
+def render_unresolved(release: api.Release) -> Rendered:
+    """The same; a reference that nobody has resolved stands as it is."""
+    found = resolved(release, None)
+    if found is not None:
+        return written(release, found)
+    ref = release.spec.artifact.image.ref
+    note = f"{ref} was not resolved to a digest yet: it stands in place of what will be written"
+    rendered = written(release, described(ref, ref, "unresolved"))
+    return Rendered(rendered.manifest, (note, *rendered.notes))
+
+
+def resolved(release: api.Release, digest: str | None) -> api.ArtifactStatus | None:
+    """By the digest that was given, else by the status if it is about the same reference, else by the reference."""
+    ref, known = release.spec.artifact.image.ref, release.status.artifact
+    place = artifact.parse(ref)
+    if digest is not None:
+        return pinned(place, artifact.Digest.parse(digest), ref)
+    if known is not None and known.ref == ref:
+        return known
+    return pinned(place, place.digest, ref) if place.digest else None
+
+
+def pinned(place: artifact.Reference, digest: artifact.Digest, ref: str) -> api.ArtifactStatus:
+    """An artifact of which nothing is known but its digest."""
+    return described(ref, str(place.pinned(digest)), str(digest))
+
+
+def described(ref: str, image: str, digest: str) -> api.ArtifactStatus:
+    """As much of an artifact as a WasmPlugin needs."""
+    return api.ArtifactStatus(ref=ref, image=image, digest=digest, wasm_sha256="", size=0, layout="")
+
+
+def written(release: api.Release, found: api.ArtifactStatus) -> Rendered:
+    """The WasmPlugin, and which secret goes with it: its name, never its content."""
+    secret = release.spec.artifact.image.pull_secret_ref
+    notes: tuple[str, ...] = ()
+    if secret is not None and not istio.is_local(release):
+        copied = f"{release.spec.gateway.namespace}/{istio.copied_secret_name(release)}"
+        notes = (f"the gateways pull with Secret {copied}, a copy of {release.metadata.namespace}/{secret.name}",)
+    return Rendered(istio.wasm_plugin(release, found), notes)
+
+
+def as_yaml(manifest: JSON) -> str:
+    """YAML as people read it."""
+    return yaml.safe_dump(manifest, sort_keys=False, width=110, allow_unicode=True)
+
+
+# --------------------------------------------------------------------------------------------------- differences
+
+
+def comparable(observed: JSON, wanted: JSON) -> JSON:
+    """The object of the API server without what only the API server, or somebody else, puts into its metadata."""
+    metadata, ours = observed["metadata"], wanted["metadata"]
+    kept: JSON = {"name": metadata["name"], "namespace": metadata["namespace"]}
+    for part in ("labels", "annotations"):
+        kept[part] = {key: value for key, value in (metadata.get(part) or {}).items() if key in ours[part]}
+    own = {one["uid"] for one in ours.get("ownerReferences", [])}
+    owners = [one for one in metadata.get("ownerReferences") or [] if one["uid"] in own]
+    head = {"apiVersion": observed.get("apiVersion", istio.API_VERSION), "kind": istio.KIND}
+    return {**head, "metadata": {**kept, **({"ownerReferences": owners} if owners else {})}, "spec": observed["spec"]}
+
+
+def difference(before: JSON | None, after: JSON, *, named: tuple[str, str]) -> str:
+    """A unified diff of two objects as YAML with sorted keys; empty when they are the same."""
+    old, new = ([] if one is None else sorted_yaml(one).splitlines(keepends=True) for one in (before, after))
+    return "".join(difflib.unified_diff(old, new, *named))
+
+
+def sorted_yaml(manifest: JSON) -> str:
+    """YAML in an order that does not depend on who wrote it."""
+    return yaml.safe_dump(manifest, sort_keys=True, width=110, allow_unicode=True)

@@ -1,0 +1,194 @@
+"""What the verbs of a release share: whose cluster, which release, how long at most, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from pydantic import ValidationError
+
+from pluginrelease.cli._view import one_line
+from pluginrelease.core import api, duration
+from pluginrelease.core.errors import Refused, ReleaseError, Transient
+from pluginrelease.edges import cluster as clusters
+from pluginrelease.edges.cluster import Cluster, NotFound
+
+JSON = dict[str, Any]
+Result = TypeVar("Result")
+
+FIELD_MANAGER = "pluginrelease-cli"
+# a verb that only asks or writes is over by then, also where the API server accepts and never answers
+DEADLINE_SECONDS = 60.0
+
+
+class Code(IntEnum):
+    """Exit codes; docs/cli.md has the table."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    TIMEOUT = 3
+    NOT_FOUND = 4
+    ERROR = 5
+
+
+# What a person at a terminal does, where a release's own remedy speaks of the operator.
+REMEDIES = {
+    "Forbidden": "Ask for the ClusterRole view of its namespace to read, edit to act; the chart adds releases to both",
+    "APIServerUnavailable": "Look at the server in your kubeconfig, at --context, and at the way there",
+}
+CODES = {
+    "ReleaseNotFound": Code.NOT_FOUND,
+    "RevisionNotFound": Code.NOT_FOUND,
+    "KindNotInstalled": Code.NOT_FOUND,
+    "NotInTime": Code.TIMEOUT,
+    "InvalidManifest": Code.USAGE,
+    "AlreadyPutBack": Code.USAGE,
+}
+
+
+class Ended(click.ClickException):
+    """A verb that did not do what it was asked: one line on stderr, and an exit code."""
+
+    def __init__(self, error: ReleaseError) -> None:
+        remedy = REMEDIES.get(error.reason, error.remedy)
+        super().__init__(one_line(f"{error.reason}: {error.message.rstrip('.')}. {remedy}"))
+        self.exit_code = CODES.get(error.reason, Code.ERROR)  # type: ignore[misc]  # click asks the instance
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which API server, and which of its namespaces."""
+
+    kubeconfig: Path | None
+    context: str | None
+    named: str | None
+
+    @property
+    def namespace(self) -> str:
+        """As it was named; else that of the context, else ``default``."""
+        if self.named is not None:
+            return self.named
+        return "default" if self.kubeconfig is None else clusters.context_namespace(self.kubeconfig, self.context)
+
+
+def placed(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options that say where, as one `Place`."""
+
+    @click.option("-n", "--namespace", help="The release's namespace.  [default: the context's]")
+    @click.option(
+        "--kubeconfig",
+        envvar="KUBECONFIG",
+        type=click.Path(path_type=Path),
+        help="How to log in.  [default: $KUBECONFIG, ~/.kube/config, the pod's ServiceAccount]",
+    )
+    @click.option("--context", help="A context of the kubeconfig.  [default: its current one]")
+    @functools.wraps(command)
+    def with_place(namespace: str | None, kubeconfig: Path | None, context: str | None, **rest: Any) -> None:
+        with_errors(lambda: command(place=Place(kubeconfig or own_kubeconfig(), context, namespace), **rest))
+
+    return with_place
+
+
+def own_kubeconfig() -> Path | None:
+    """The user's own file, if there is one."""
+    file = Path.home() / ".kube" / "config"
+    return file if file.is_file() else None
+
+
+output_option = click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="For people, or jq."
+)
+timeout_option = click.option(
+    "--timeout", default="5m", show_default=True, metavar="DURATION", help="How long to wait: 90s, 5m, 1h30m."
+)
+
+
+def seconds(text: str) -> float:
+    """A duration of the command line; raises a usage error for what is none."""
+    try:
+        return duration.parse(text).total_seconds()
+    except Refused as refused:
+        raise click.BadParameter(refused.sentence()) from None
+
+
+def no_answer() -> ReleaseError:
+    """The API server let a verb wait."""
+    text = f"the API server did not answer within {DEADLINE_SECONDS:g} s"
+    return Transient("NotInTime", text, REMEDIES["APIServerUnavailable"])
+
+
+def run(
+    place: Place,
+    act: Callable[[Cluster], Awaitable[Result]],
+    *,
+    deadline: float = DEADLINE_SECONDS,
+    late: Callable[[], ReleaseError] = no_answer,
+) -> Result:
+    """What ``act`` returns, with a connection, within ``deadline`` seconds; after them raises what ``late`` says."""
+
+    async def connected() -> Result:
+        async with asyncio.timeout(deadline), await Cluster.connect(place.kubeconfig, place.context) as cluster:
+            return await act(cluster)
+
+    try:
+        return asyncio.run(connected())
+    except TimeoutError:
+        raise late() from None
+
+
+def with_errors(act: Callable[[], None]) -> None:
+    """Every error that is known is one line: the reason, what was found, the remedy."""
+    try:
+        act()
+    except ReleaseError as error:
+        raise Ended(error) from None
+    except NotFound as error:
+        remedy = "Install what it names: PluginRelease comes with the chart, WasmPlugin with Istio"
+        raise Ended(Refused("KindNotInstalled", error.message, remedy)) from None
+    except ValidationError as error:
+        text = f"an object in the cluster is not one that this version knows: {first_fault(error)}"
+        raise Ended(Refused("ReleaseUnreadable", text, "Use a command of the operator's version")) from None
+
+
+def first_fault(error: ValidationError) -> str:
+    """Where a manifest is wrong, and how, in one line."""
+    fault = error.errors(include_url=False)[0]
+    return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+
+
+async def observe(cluster: Cluster, namespace: str, name: str) -> JSON:
+    """The PluginRelease; raises `Refused` (ReleaseNotFound) with the names of those that there are."""
+    found = await cluster.get(clusters.RELEASES, namespace, name)
+    if found is None:
+        there = [one["metadata"]["name"] for one in await cluster.list(clusters.RELEASES, namespace, {})]
+        raise not_there(namespace, name, there)
+    return found
+
+
+def not_there(namespace: str, name: str, there: Collection[str] = ()) -> Refused:
+    """No release of that name."""
+    known = f"The namespace has {', '.join(sorted(there)[:10])}" if there else "Name another namespace with -n"
+    return Refused("ReleaseNotFound", f"there is no PluginRelease {namespace}/{name}", known)
+
+
+async def fetch(cluster: Cluster, namespace: str, name: str) -> api.Release:
+    """The release as the models read it."""
+    return api.Release.model_validate(await observe(cluster, namespace, name))
+
+
+def say(line: str) -> None:
+    """What is no result goes to stderr."""
+    click.echo(line, err=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))

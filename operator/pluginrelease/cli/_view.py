@@ -1,0 +1,244 @@
+"""Releases as text for people: values in, lines out. Nothing is asked and nothing printed here.
+
+Messages carry the words of gateways and registries, so whatever could steer a terminal is taken out of them.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pluginrelease.core import api, moment
+
+HISTORY_TAIL = 5
+MARKS = {"True": "✓", "False": "✗", "Unknown": "?", "Loaded": "✓", "Unhealthy": "✗", "Pending": "…"}
+SUMMARY = ("Ready", "Reconciling", "Stalled")
+NOTHING = "-"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One line of a tree, a paragraph below it, and what hangs on it."""
+
+    text: str
+    note: str = ""
+    children: tuple[Node, ...] = ()
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks and without characters that are not for reading."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+
+
+def age(since: str | None, now: datetime) -> str:
+    """How long ago, in the largest unit that fits; ``-`` for never."""
+    if not since:
+        return NOTHING
+    passed = max(0, int((now - moment.read(since)).total_seconds()))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if passed >= size:
+            return f"{passed // size}{unit}"
+    return f"{passed}s"
+
+
+def short(digest: str) -> str:
+    """The first twelve hex digits of a digest."""
+    return digest.removeprefix("sha256:")[:12]
+
+
+# -------------------------------------------------------------------------------------------------- one release
+
+
+def tree(release: api.Release, now: datetime, width: int = 100) -> str:
+    """All that the status tells of one release, ``width`` characters wide where words allow it."""
+    own, status = release.metadata, release.status
+    head = f"{own.namespace}/{own.name}  {status.phase or 'New'}"
+    branches = [
+        *freshness(release),
+        *readiness(status, now),
+        *artifact(release),
+        *rollout(status, now),
+        *steps(status),
+        *gateways(status),
+        *past(status, now),
+    ]
+    return "\n".join([one_line(head), *draw(branches, width)])
+
+
+def freshness(release: api.Release) -> Iterator[Node]:
+    """Said where the status is not about what is asked for now."""
+    generation, seen = release.metadata.generation, release.status.observed_generation
+    if release.metadata.deletion_timestamp:
+        yield Node("It is being deleted")
+    if seen < 0:
+        yield Node("No operator has looked at it yet: see that one runs and watches this namespace")
+    elif seen != generation:
+        yield Node(f"What follows is about generation {seen} of the spec; {generation} has not been looked at yet")
+
+
+def readiness(status: api.Status, now: datetime) -> Iterator[Node]:
+    """Ready with its reason and message, and whether anything moves."""
+    found = {condition.type: condition for condition in status.conditions}
+    ready = found.get("Ready")
+    if ready is None:
+        return
+    also = [kind for kind in ("Reconciling", "Stalled") if kind in found and found[kind].status == "True"]
+    more = f", {' and '.join(also)}" if also else ""
+    yield Node(f"Ready: {ready.status}, {ready.reason}{more}, {age(ready.last_transition_time, now)}", ready.message)
+
+
+def artifact(release: api.Release) -> Iterator[Node]:
+    """The reference, and what it was resolved to."""
+    found, ref = release.status.artifact, release.spec.artifact.image.ref
+    if found is None:
+        yield Node(f"artifact {ref}", "not resolved yet")
+        return
+    facts = [found.layout, f"ABI {found.abi}" if found.abi else "", found.toolchain or "", f"{found.size} bytes"]
+    told = f"{found.digest}: {', '.join(fact for fact in facts if fact)}"
+    yield Node(f"artifact {found.ref}", told)
+    if found.ref != ref:
+        yield Node(f"artifact {ref}", "wanted by the spec, and not resolved yet")
+
+
+def rollout(status: api.Status, now: datetime) -> Iterator[Node]:
+    """What is wanted, since when, and what became of it."""
+    known = status.rollout
+    if known is None:
+        return
+    revision = known.failure.revision if known.failure else status.target_revision
+    parts = [f"rollout of {revision or NOTHING}", f"began {age(known.started_at, now)} ago"]
+    if known.rollback_to:
+        parts.append(f"asked for by rollback-to {known.rollback_to}")
+    if known.completed_at:
+        parts.append(f"ran everywhere {age(known.completed_at, now)} ago")
+    if known.failure:
+        parts.append(f"failed {age(known.failure.at, now)} ago: {known.failure.reason}")
+    yield Node(", ".join(parts), fallback(known, now))
+
+
+def fallback(known: api.RolloutStatus, now: datetime) -> str:
+    """What runs in place of a revision that failed."""
+    if known.failure is None or known.puts_back is None:
+        return "it stays as it is" if known.failure else ""
+    if known.puts_back == "":
+        return "nothing ran before: the plugin is taken off"
+    done = f", runs everywhere since {age(known.put_back_at, now)}" if known.put_back_at else ""
+    return f"puts back {known.puts_back}{done}"
+
+
+def steps(status: api.Status) -> Iterator[Node]:
+    """The conditions of the way, in its order."""
+    found = [one for one in status.conditions if one.type not in SUMMARY]
+    if found:
+        yield Node("conditions", children=tuple(Node(f"{MARKS[one.status]} {one.type}: {one.reason}") for one in found))
+
+
+def gateways(status: api.Status) -> Iterator[Node]:
+    """Counts, and a row for each pod that the status names."""
+    seen = status.gateways
+    if seen is None:
+        return
+    failed = f", {seen.failed} failed" if seen.failed else ""
+    rest = seen.desired - len(seen.pods)
+    more = (Node(f"and {rest} more"),) if rest > 0 else ()
+    yield Node(f"gateways {seen.summary} loaded{failed}", children=(*(pod(row) for row in seen.pods), *more))
+
+
+def pod(row: api.PodStatus) -> Node:
+    """One gateway pod; what went well needs no words."""
+    revision = f" {row.revision}" if row.revision else ""
+    reason = f": {row.reason}" if row.reason != row.state else ""
+    note = "" if row.state == "Loaded" else row.message
+    return Node(f"{MARKS.get(row.state, '?')} {row.namespace}/{row.name} {row.state}{revision}{reason}", note)
+
+
+def past(status: api.Status, now: datetime) -> Iterator[Node]:
+    """The newest revisions."""
+    if status.history:
+        shown = table(rows(status, now)[: HISTORY_TAIL + 1])
+        yield Node("history", children=tuple(Node(line) for line in shown))
+
+
+def draw(nodes: Sequence[Node], width: int, indent: str = "") -> Iterator[str]:
+    """The lines of a tree."""
+    for node in nodes:
+        last = node is nodes[-1]
+        below = indent + ("   " if last else "│  ")
+        yield indent + ("└─ " if last else "├─ ") + one_line(node.text)
+        stem = below + ("│    " if node.children else "  ")
+        yield from textwrap.wrap(
+            one_line(node.note),
+            max(width, len(stem) + 20),
+            initial_indent=stem,
+            subsequent_indent=stem,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        yield from draw(node.children, width, below)
+
+
+# ------------------------------------------------------------------------------------------------------- tables
+
+
+def overview(releases: Iterable[api.Release], now: datetime) -> list[str]:
+    """A table of releases: where each stands, and why."""
+    head = ("NAMESPACE", "NAME", "PHASE", "READY", "REASON", "LOADED", "REVISION", "AGE")
+    return table([head, *(overview_row(release, now) for release in releases)])
+
+
+def overview_row(release: api.Release, now: datetime) -> tuple[str, ...]:
+    """One release; ``*`` behind the phase says that the spec is newer than the status."""
+    own, status = release.metadata, release.status
+    ready = next((one for one in status.conditions if one.type == "Ready"), None)
+    stale = "" if status.observed_generation == own.generation else "*"
+    return (
+        own.namespace,
+        own.name,
+        f"{status.phase or 'New'}{stale}",
+        ready.status if ready else NOTHING,
+        ready.reason if ready else NOTHING,
+        status.gateways.summary if status.gateways else NOTHING,
+        status.target_revision or NOTHING,
+        age(own.creation_timestamp, now),
+    )
+
+
+def history(status: api.Status, now: datetime) -> list[str]:
+    """All revisions of the history as a table; no lines when there are none."""
+    return table(rows(status, now)) if status.history else []
+
+
+def rows(status: api.Status, now: datetime) -> list[tuple[str, ...]]:
+    """Newest first; ``*`` marks the stable revision, ``>`` the one that is wanted."""
+    head = ("", "NUMBER", "REVISION", "STATE", "REASON", "REF", "DIGEST", "FIRST", "LAST")
+    return [
+        head,
+        *(
+            (
+                marks(entry.revision, status),
+                str(entry.number),
+                entry.revision,
+                str(entry.state),
+                entry.reason or NOTHING,
+                entry.ref,
+                short(entry.digest),
+                age(entry.first_deployed, now),
+                age(entry.last_deployed, now),
+            )
+            for entry in status.history
+        ),
+    ]
+
+
+def marks(revision: str, status: api.Status) -> str:
+    """``*``: last seen running everywhere; ``>``: wanted."""
+    return ("*" if revision == status.stable_revision else " ") + (">" if revision == status.target_revision else " ")
+
+
+def table(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Columns as wide as their widest cell."""
+    clean = [[one_line(cell) if cell.strip() else cell for cell in line] for line in lines]
+    widths = [max(len(line[column]) for line in clean) for column in range(len(clean[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in clean]

@@ -1,0 +1,39 @@
+"""``pluginrelease history``: the revisions that were written to the gateways."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from pluginrelease.cli import _view
+from pluginrelease.cli._verb import Place, fetch, output_option, placed, print_json, run, say
+from pluginrelease.core import api
+
+
+@click.command("history", short_help="List a release's revisions.")
+@click.argument("name", metavar="NAME")
+@output_option
+@placed
+def command(place: Place, name: str, output: str) -> None:
+    """List the revisions of the PluginRelease NAME, newest first.
+
+    * was last seen running in every gateway pod, > is the one that is wanted.
+    """
+    namespace = place.namespace
+    status = run(place, lambda cluster: fetch(cluster, namespace, name)).status
+    if output == "json":
+        print_json({"namespace": namespace, "name": name, "revisions": [facts(one, status) for one in status.history]})
+    elif status.history:
+        click.echo("\n".join(_view.history(status, datetime.now(UTC))))
+    else:
+        say(f"{namespace}/{name} has written nothing to the gateways yet")
+
+
+def facts(entry: api.HistoryEntry, status: api.Status) -> dict[str, object]:
+    """One revision for programs."""
+    return {
+        **entry.wire(),
+        "stable": entry.revision == status.stable_revision,
+        "target": entry.revision == status.target_revision,
+    }

@@ -1,0 +1,39 @@
+"""``pluginrelease retry``: the spec is rolled out anew."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from pluginrelease.cli import _action, _wait
+from pluginrelease.cli import wait as waiting
+from pluginrelease.cli._verb import Place, observe, output_option, placed, print_json, run, say, seconds, timeout_option
+from pluginrelease.core import api
+from pluginrelease.edges.cluster import Cluster
+
+
+@click.command("retry", short_help="Roll the spec out anew after a failure or a rollback.")
+@click.argument("name", metavar="NAME")
+@click.option("--wait", "and_wait", is_flag=True, help="Then wait until it is ready or has failed.")
+@timeout_option
+@output_option
+@placed
+def command(place: Place, name: str, and_wait: bool, timeout: str, output: str) -> None:
+    """Have the operator try what the spec of the PluginRelease NAME says once more, whatever became of it before.
+
+    With --wait the exit codes are those of `wait`.
+    """
+    namespace, patience, value = place.namespace, seconds(timeout), _action.token(datetime.now(UTC))
+
+    async def ask(cluster: Cluster) -> None:
+        await _action.annotate(cluster, await observe(cluster, namespace, name), api.RETRY_ANNOTATION, value)
+
+    run(place, ask)
+    say(f"{namespace}/{name} is tried again. Its spec is unchanged: nothing has to change in Git.")
+    if and_wait:
+        outcome = _wait.wait(place, name, _wait.Goal.READY, patience)
+        waiting.show(outcome, namespace, name, output)
+        _wait.leave(outcome)
+    elif output == "json":
+        print_json({"namespace": namespace, "name": name, "annotation": api.RETRY_ANNOTATION, "value": value})

@@ -1,0 +1,49 @@
+"""``pluginrelease rollback``: an earlier revision runs again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from pluginrelease.cli import _action, _wait
+from pluginrelease.cli import wait as waiting
+from pluginrelease.cli._verb import Place, observe, output_option, placed, print_json, run, say, seconds, timeout_option
+from pluginrelease.core import api
+from pluginrelease.edges.cluster import Cluster
+
+
+@click.command("rollback", short_help="Run an earlier revision again.")
+@click.argument("name", metavar="NAME")
+@click.option("--to", metavar="REVISION", help="Which, or its beginning.  [default: the newest other one that ran]")
+@click.option("--wait", "and_wait", is_flag=True, help="Then wait until it is ready or has failed.")
+@timeout_option
+@output_option
+@placed
+def command(place: Place, name: str, to: str | None, and_wait: bool, timeout: str, output: str) -> None:
+    """Have the operator run an earlier revision of the PluginRelease NAME, until the spec changes or `retry`.
+
+    With --wait the exit codes are those of `wait`.
+    """
+    namespace, patience = place.namespace, seconds(timeout)
+
+    async def ask(cluster: Cluster) -> tuple[api.HistoryEntry, str]:
+        observed = await observe(cluster, namespace, name)
+        entry = _action.choose(api.Release.model_validate(observed), to)
+        value = f"{entry.revision}:{_action.token(datetime.now(UTC))}"
+        await _action.annotate(cluster, observed, api.ROLLBACK_ANNOTATION, value)
+        return entry, value
+
+    entry, value = run(place, ask)
+    say(
+        f"{namespace}/{name} goes back to revision {entry.revision} ({entry.ref}). Its spec is unchanged, and the next "
+        "change of it ends this. The operator never writes to Git: if the spec comes from there, put the old version "
+        "there too."
+    )
+    if and_wait:
+        outcome = _wait.wait(place, name, _wait.Goal.READY, patience)
+        waiting.show(outcome, namespace, name, output)
+        _wait.leave(outcome)
+    elif output == "json":
+        facts = {"annotation": api.ROLLBACK_ANNOTATION, "value": value, "revision": entry.revision}
+        print_json({"namespace": namespace, "name": name, **facts})

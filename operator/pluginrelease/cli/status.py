@@ -1,0 +1,104 @@
+"""``pluginrelease status``: where a release stands, and why, for people."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from pluginrelease.cli import _view, _wait
+from pluginrelease.cli._verb import (
+    DEADLINE_SECONDS,
+    Place,
+    fetch,
+    not_there,
+    output_option,
+    placed,
+    print_json,
+    run,
+)
+from pluginrelease.core import api
+from pluginrelease.edges import cluster as clusters
+from pluginrelease.edges.cluster import Cluster
+
+# a watch goes on until Ctrl-C; this is only that nothing stays for ever on a machine that is forgotten
+WATCH_SECONDS = 7 * 24 * 3600.0
+
+
+@click.command("status", short_help="Show where a release stands, and why.")
+@click.argument("name", metavar="[NAME]", required=False)
+@click.option("-A", "--all-namespaces", is_flag=True, help="Every namespace's releases.")
+@click.option("-w", "--watch", is_flag=True, help="Show it anew at every change, until Ctrl-C.")
+@output_option
+@placed
+def command(place: Place, name: str | None, all_namespaces: bool, watch: bool, output: str) -> None:
+    """Show the PluginRelease NAME as a tree, or a table of all releases of the namespace."""
+    if watch and name is None:
+        raise click.UsageError("--watch needs NAME; for all of them: kubectl get prel --watch")
+    if name is not None and all_namespaces:
+        raise click.UsageError("NAME is in one namespace: leave --all-namespaces out, or NAME")
+    if name is None:
+        show_all(place, None if all_namespaces else place.namespace, output)
+        return
+    namespace = place.namespace
+    if watch:
+        with suppress(KeyboardInterrupt):
+            run(place, lambda cluster: follow(cluster, namespace, name, output), deadline=WATCH_SECONDS)
+        return
+    show(run(place, lambda cluster: fetch(cluster, namespace, name), deadline=DEADLINE_SECONDS), output)
+
+
+async def follow(cluster: Cluster, namespace: str, name: str, output: str) -> None:
+    """Shows the release at every change. Raises `Refused` when it is not there, or not any more."""
+    while True:
+        async with aclosing(cluster.follow(clusters.RELEASES, namespace, name)) as changes:
+            async for found in changes:
+                if found is None:
+                    raise not_there(namespace, name)
+                if output == "text":
+                    between()
+                show(api.Release.model_validate(found), output)
+
+
+def between() -> None:
+    """A terminal is cleared; in a file one look follows the other, each under its time."""
+    if sys.stdout.isatty():
+        click.clear()
+    else:
+        click.echo(f"\n--- {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+
+
+def show(release: api.Release, output: str) -> None:
+    """One release on stdout."""
+    if output == "json":
+        print_json(facts(release))
+    else:
+        click.echo(_view.tree(release, datetime.now(UTC), shutil.get_terminal_size((100, 24)).columns))
+
+
+def show_all(place: Place, namespace: str | None, output: str) -> None:
+    """All releases on stdout."""
+    found = run(place, lambda cluster: cluster.list(clusters.RELEASES, namespace, {}))
+    releases = [api.Release.model_validate(one) for one in found]
+    if output == "json":
+        print_json({"items": [facts(release) for release in releases]})
+    elif releases:
+        click.echo("\n".join(_view.overview(releases, datetime.now(UTC))))
+    else:
+        click.echo(f"no PluginRelease in {f'namespace {namespace}' if namespace else 'any namespace'}", err=True)
+
+
+def facts(release: api.Release) -> dict[str, Any]:
+    """For programs: whose status it is, whether it is about what is asked for now, and all of it."""
+    own = release.metadata
+    return {
+        "namespace": own.namespace,
+        "name": own.name,
+        "generation": own.generation,
+        "current": _wait.is_answered(release),
+        "status": release.status.wire(),
+    }

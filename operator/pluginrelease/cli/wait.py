@@ -1,0 +1,41 @@
+"""``pluginrelease wait``: until a release is ready or has failed, for scripts."""
+
+from __future__ import annotations
+
+import click
+
+from pluginrelease.cli import _wait
+from pluginrelease.cli._verb import Place, output_option, placed, print_json, seconds, timeout_option
+from pluginrelease.cli._view import one_line
+
+
+@click.command("wait", short_help="Wait until a release is ready or has failed.")
+@click.argument("name", metavar="NAME")
+@click.option(
+    "--for",
+    "goal",
+    type=click.Choice([str(goal) for goal in _wait.Goal]),
+    default="ready",
+    show_default=True,
+    help="ready: until it runs everywhere, or is Stalled. settled: until the operator does nothing more by itself.",
+)
+@timeout_option
+@output_option
+@placed
+def command(place: Place, name: str, goal: str, timeout: str, output: str) -> None:
+    """Wait until the PluginRelease NAME is Ready for its newest generation, retry and rollback.
+
+    Exit code 0: ready, 1: failed, 3: neither in time, 4: there is no such release.
+    """
+    outcome = _wait.wait(place, name, _wait.Goal(goal), seconds(timeout))
+    show(outcome, place.namespace, name, output)
+    _wait.leave(outcome)
+
+
+def show(outcome: _wait.Outcome, namespace: str, name: str, output: str) -> None:
+    """The outcome on stdout."""
+    if output == "json":
+        facts = {"outcome": outcome.word, "reason": outcome.reason, "message": outcome.message}
+        print_json({"namespace": namespace, "name": name, **facts})
+    else:
+        click.echo(one_line(f"{namespace}/{name} {outcome.word}: {outcome.reason}: {outcome.message}"))
