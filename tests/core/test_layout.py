@@ -31,6 +31,7 @@ POSITIONS = {
     "Compatibility": 1,
     "_incompatible": 0,
     "Event": 1,
+    "PodProbe": 2,
 }
 # calls of the same names that are something else, and reasons that are passed on
 PASSED_ON = ("reason", "then", "phase")

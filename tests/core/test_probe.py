@@ -1,0 +1,234 @@
+"""Which port a probe may go to, how often it is asked, which answer is as expected, and what is said of others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pluginrelease.core import probe
+from pluginrelease.core.api import Probe
+from pluginrelease.core.envoy import Listener, PodRef
+from pluginrelease.core.errors import Refused
+from pluginrelease.core.probe import Answer, PodProbe, Silence
+
+POD = PodRef("apps", "gateway-1", "uid-1", ready=True)
+OTHER = PodRef("apps", "gateway-2", "uid-2", ready=True)
+
+HTTP = Listener(8080, tls=False, plain=True, has_plugin=True)
+HTTPS = Listener(8443, tls=True, plain=False, has_plugin=True)
+BARE = Listener(8081, tls=False, plain=True, has_plugin=False)
+BOTH = Listener(9000, tls=True, plain=True, has_plugin=True)
+
+
+def asking(**fields: Any) -> Probe:
+    """A probe as it is written in a manifest."""
+    return Probe.model_validate({"name": "first", **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "listeners", "port"),
+    [
+        ({}, [HTTP], 8080),
+        ({}, [HTTPS, BARE, HTTP], 8080),
+        ({"scheme": "HTTPS", "host": "a"}, [HTTPS, BARE, HTTP], 8443),
+        ({"port": 8443}, [HTTP, HTTPS], 8443),
+        ({"port": 8081}, [HTTP, BARE], 8081),
+        ({"scheme": "HTTPS", "host": "a"}, [HTTP, BOTH], 9000),
+        ({}, [HTTPS, BOTH], 9000),
+        ({}, [HTTP, HTTP], 8080),
+    ],
+    ids=[
+        "the only one",
+        "the one of its scheme with the plugin",
+        "the one with TLS",
+        "the one that it names",
+        "a named one need not have the plugin",
+        "one with and without TLS, by TLS",
+        "one with and without TLS, plain",
+        "two listeners on one port are one port",
+    ],
+)
+def test_a_probe_goes_to_a_listener_of_the_gateway(
+    fields: dict[str, Any], listeners: list[Listener], port: int
+) -> None:
+    """The port is the one that is named, else the one listener of the scheme that has the plugin."""
+    assert probe.target(asking(**fields), listeners) == port
+
+
+@pytest.mark.parametrize("port", [15000, 15001, 15006, 15008, 15020, 15021, 15053, 15090, 15099])
+@pytest.mark.parametrize("listed", [False, True], ids=["no listener", "said to be a listener"])
+def test_istios_own_ports_are_never_asked(port: int, listed: bool) -> None:
+    """Admin, agent, health and metrics are refused, also where a listener is said to be on them."""
+    there = Listener(port, tls=False, plain=True, has_plugin=True)
+    with pytest.raises(Refused) as refused:
+        probe.target(asking(port=port), [HTTP, *([there] if listed else [])])
+    assert refused.value.reason == "ProbePortRefused"
+
+
+def test_istios_own_ports_are_never_picked() -> None:
+    """A listener on one of Istio's own ports is no candidate for a probe that names none."""
+    own = Listener(15021, tls=False, plain=True, has_plugin=True)
+    assert probe.target(asking(), [own, HTTP]) == 8080
+    with pytest.raises(Refused, match="no listener of scheme HTTP"):
+        probe.target(asking(), [own], written=False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "listeners", "reason", "text"),
+    [
+        ({"port": 22}, [HTTP, HTTPS], "ProbePortUnknown", "no listener on port 22; its listeners have 8080, 8443"),
+        ({"port": 80}, [], "ProbePortUnknown", "its listeners have none"),
+        ({}, [], "ProbePortUnknown", "no listener of scheme HTTP has the plugin"),
+        ({}, [HTTPS, BARE], "ProbePortUnknown", "no listener of scheme HTTP has the plugin"),
+        ({"scheme": "HTTPS", "host": "a"}, [HTTP], "ProbePortUnknown", "no listener of scheme HTTPS has the plugin"),
+        ({}, [HTTP, BOTH], "ProbePortAmbiguous", "on ports 8080, 9000"),
+    ],
+    ids=["named: not there", "named: nothing there", "nothing there", "another scheme", "no TLS", "several"],
+)
+def test_a_probe_without_a_port_of_its_own_is_refused(
+    fields: dict[str, Any], listeners: list[Listener], reason: str, text: str
+) -> None:
+    """What cannot be asked is said, with the ports that could be."""
+    with pytest.raises(Refused) as refused:
+        probe.target(asking(**fields), listeners)
+    assert refused.value.reason == reason
+    assert text in refused.value.message
+
+
+def test_before_the_first_write_the_only_listener_will_get_the_plugin() -> None:
+    """No listener has the plugin yet: the only one of the scheme is asked, of several none."""
+    https = Listener(8443, tls=True, plain=False, has_plugin=False)
+    assert probe.target(asking(), [BARE, https], written=False) == 8081
+    assert probe.target(asking(), [BARE, HTTP], written=False) == 8080
+    with pytest.raises(Refused):
+        probe.target(asking(), [BARE, https])
+    two = [BARE, Listener(8082, tls=False, plain=True, has_plugin=False)]
+    with pytest.raises(Refused) as refused:
+        probe.target(asking(), two, written=False)
+    assert refused.value.reason == "ProbePortAmbiguous"
+
+
+@pytest.mark.parametrize(("workers", "times"), [(None, 3), (0, 3), (1, 3), (2, 6), (8, 24), (32, 96), (128, 96)])
+def test_each_worker_is_asked_three_times(workers: int | None, times: int) -> None:
+    """Three connections for each worker thread, at least 3 and at most 96."""
+    assert probe.repetitions(workers) == times
+
+
+SECRET = "s3cret"
+FULL = Answer(200, (("X-Plugin", "one"), ("Set-Thing", "a"), ("set-thing", "b")), b"upstream \xc3\xa4 says ok")
+
+
+@pytest.mark.parametrize(
+    ("expect", "answer", "wrong"),
+    [
+        ({}, FULL, None),
+        ({"status": 403}, Answer(403), None),
+        ({}, Answer(403), "answered 403, expected 200"),
+        ({"headers": {"x-plugin": "one"}}, FULL, None),
+        ({"headers": {"X-PLUGIN": " one "}}, FULL, None),
+        ({"headers": {"x-plugin": "ONE"}}, FULL, "answered 200 with another value of the header x-plugin"),
+        ({"headers": {"x-other": SECRET}}, FULL, "answered 200 without the header x-other"),
+        ({"headers": {"set-thing": "a, b"}}, FULL, None),
+        ({"headers": {"set-thing": "a"}}, FULL, "answered 200 with another value of the header set-thing"),
+        ({"bodyContains": "ä says"}, FULL, None),
+        ({"bodyContains": SECRET}, FULL, "answered 200 without the expected text in its body"),
+        (
+            {"bodyContains": "end"},
+            Answer(200, body=b"." * probe.BODY_LIMIT + b"end"),
+            "answered 200 without the expected",
+        ),
+        ({"status": 200, "headers": {"a": "b"}}, Answer(500), "answered 500, expected 200"),
+    ],
+)
+def test_an_answer_is_as_expected_or_one_thing_is_wrong(
+    expect: dict[str, Any], answer: Answer, wrong: str | None
+) -> None:
+    """Status, then headers by exact value, then the first 64 KiB of the body; upper and lower case of names is one."""
+    found = probe.judge(answer, asking(expect=expect).expect)
+    assert (found is None) == (wrong is None)
+    assert (found or "").startswith(wrong or "")
+
+
+def test_no_secret_is_repeated() -> None:
+    """Neither values of headers nor the body, asked or answered, come into a message."""
+    answer = Answer(200, (("x-plugin", SECRET),), SECRET.encode())
+    for expect in ({"headers": {"x-plugin": "s3kret"}}, {"bodyContains": "s3kret"}, {"status": 201}):
+        asked = asking(headers={"authorization": SECRET}, body=SECRET, expect=expect)
+        said = probe.count(POD, asked, [answer]).message
+        assert said
+        assert "s3" not in said
+    assert "s3" not in probe.told([probe.count(POD, asked, [answer])])
+
+
+def test_one_wrong_answer_of_many_is_a_failed_probe() -> None:
+    """One dead worker answers one connection in so many: every connection counts."""
+    asked = asking()
+    assert probe.count(POD, asked, [Answer(200)] * 6).ok
+    found = probe.count(POD, asked, [*[Answer(200)] * 5, Answer(503)])
+    assert (found.ok, found.reason, found.asked, found.failed, found.unanswered) == (False, "ProbeFailed", 6, 1, 0)
+    assert found.message == "1 of 6 connections: answered 503, expected 200"
+    silent = probe.count(POD, asked, [*[Answer(200)] * 5, Silence("no answer in time")])
+    assert (silent.ok, silent.reason, silent.failed, silent.unanswered) == (False, "ProbeUnanswered", 1, 1)
+    assert silent.message == "1 of 6 connections without an answer: no answer in time"
+
+
+def test_the_most_frequent_fault_is_told() -> None:
+    """Of many connections the message has one wrong answer and one silence, and the number of each."""
+    outcomes = [Answer(500), Answer(403), Answer(403), Silence("reset"), Answer(200)]
+    found = probe.count(POD, asking(), outcomes)
+    assert found.message == (
+        "3 of 5 connections: answered 403, expected 200; 1 of 5 connections without an answer: reset"
+    )
+    assert (found.reason, found.failed, found.unanswered) == ("ProbeFailed", 4, 1)
+
+
+def test_nothing_asked_is_nothing_passed() -> None:
+    """A probe that was not asked is not ok, and neither is a release whose pods could not be asked."""
+    assert not probe.count(POD, asking(), []).ok
+    assert not probe.sum_up([]).ok
+
+
+def passed(pod: PodRef, name: str = "first") -> PodProbe:
+    return probe.count(pod, asking(name=name), [Answer(200)] * 3)
+
+
+def wrong(pod: PodRef, name: str = "first") -> PodProbe:
+    return probe.count(pod, asking(name=name), [Answer(403)] * 3)
+
+
+def silent(pod: PodRef, name: str = "first") -> PodProbe:
+    return probe.count(pod, asking(name=name), [Silence("reset")] * 3)
+
+
+def portless(pod: PodRef, name: str = "first") -> PodProbe:
+    asked = asking(name=name, port=15000)
+    try:
+        probe.target(asked, [])
+    except Refused as refused:
+        return probe.refuse(pod, asked, refused)
+    raise AssertionError("not refused")
+
+
+def test_a_release_names_the_worst_pod_and_probe() -> None:
+    """A wrong answer comes before a port that is refused, and that before silence; the others are counted."""
+    good = probe.sum_up([passed(POD), passed(OTHER), passed(OTHER, "second")])
+    assert (good.ok, good.failed, good.reason) == (True, 0, "Probed")
+    assert good.message == "Answered as expected in 2 gateway pods: first, second."
+    bad = probe.sum_up([passed(POD), silent(POD, "second"), portless(OTHER), wrong(OTHER, "second")])
+    assert (bad.ok, bad.failed, bad.reason) == (False, 3, "ProbeFailed")
+    assert bad.message == (
+        "Probe second in apps/gateway-2: 3 of 3 connections: answered 403, expected 200 (3 of 4 probes in pods failed)."
+    )
+    assert probe.sum_up([silent(POD), portless(OTHER)]).reason == "ProbePortRefused"
+    assert probe.sum_up([silent(POD), passed(OTHER)]).reason == "ProbeUnanswered"
+
+
+def test_only_answers_tell_new_from_old() -> None:
+    """A probe tells new from old only when each pod answered it wrongly: silence and a missing port tell nothing."""
+    assert probe.refuted_everywhere([wrong(POD), wrong(OTHER), wrong(POD, "second")]) == ("first", "second")
+    assert probe.refuted_everywhere([wrong(POD), passed(OTHER)]) == ()
+    assert probe.refuted_everywhere([wrong(POD), silent(OTHER)]) == ()
+    assert probe.refuted_everywhere([portless(POD)]) == ()
+    some = probe.count(POD, asking(), [Answer(200), Answer(403)])
+    assert probe.refuted_everywhere([some]) == ()
