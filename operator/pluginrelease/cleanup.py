@@ -8,7 +8,8 @@ from pluginrelease import loggers
 from pluginrelease.core import api, istio, plan
 from pluginrelease.core.errors import Transient
 from pluginrelease.edges import cluster as clusters
-from pluginrelease.reconcile import JSON, World
+from pluginrelease.work import JSON
+from pluginrelease.world import World
 
 log = structlog.get_logger(__name__)
 

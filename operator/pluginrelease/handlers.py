@@ -23,8 +23,9 @@ from pluginrelease.core import api, istio, status
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.edges import cluster as clusters
 from pluginrelease.edges.cluster import Cluster
-from pluginrelease.reconcile import World, reconcile
+from pluginrelease.reconcile import reconcile
 from pluginrelease.settings import Settings
+from pluginrelease.world import World
 
 log = structlog.get_logger(__name__)
 

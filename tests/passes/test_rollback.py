@@ -240,3 +240,21 @@ def test_what_cannot_be_fetched_is_not_put_back(world: World, registry: spare.Re
     annotate_in = ("annotate", "prel", name, "-n", name, f"{api.RETRY_ANNOTATION}=now")
     world.lab.kubectl(*annotate_in)
     world.await_release(name, phase("RolledBack"), namespace=name)
+
+
+def test_what_runs_is_looked_after_while_its_successor_is_refused(world: World, tmp_path: Path) -> None:
+    """A new image that no gateway could load is refused before it is written; a WasmPlugin that somebody deletes
+    meanwhile is put back as it was, so that the gateways are not left unprotected by a typing error."""
+    name = unique("successor")
+    good = world.push(wasm_modules.answering(name), tmp_path)
+    bad = world.push(wasm_modules.unknown_abi(), tmp_path)
+    world.apply(world.manifest(name, good))
+    stable = world.await_ready(name)["status"]["stableRevision"]
+    world.apply(world.manifest(name, bad))
+    world.await_reason(name, "UnknownABI")
+
+    world.lab.kubectl("delete", "wasmplugin", name, "-n", GATEWAY_NAMESPACE)
+    back = evidence.until(world.lab, "wasmplugin", GATEWAY_NAMESPACE, name, lambda it: True)
+    assert back["metadata"]["annotations"][api.REVISION_ANNOTATION] == stable
+    assert ready(world.release(name))["reason"] == "UnknownABI"
+    world.await_answers(says(name))

@@ -1,0 +1,338 @@
+"""What a revision goes through before a gateway gets it: artifact, compatibility, the notes, the write.
+
+Nothing is written before all that can be known is known. A revision that is put back ran before, so of it is only asked
+whether it can still be fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import structlog
+
+from pluginrelease import artifacts, pullsecrets, revisions
+from pluginrelease.artifacts import Found
+from pluginrelease.core import (
+    api,
+    challenge,
+    compat,
+    history,
+    observation,
+    plan,
+    pods,
+    probation,
+    revision,
+    rival,
+    status,
+)
+from pluginrelease.core.api import ConditionType
+from pluginrelease.core.artifact import Artifact
+from pluginrelease.core.envoy import Kind, Sighting
+from pluginrelease.core.errors import Refused, ReleaseError, Waiting
+from pluginrelease.core.rollout import Goal, Intent
+from pluginrelease.core.status import Event
+from pluginrelease.edges import cluster as clusters
+from pluginrelease.work import JSON, Candidate, Work
+
+log = structlog.get_logger(__name__)
+
+# seconds: a rollback does not wait long for a registry, as traffic may be wrong meanwhile
+FETCHABLE_DEADLINE = 15.0
+
+
+async def bring(work: Work, intent: Intent) -> Candidate:
+    """Either everything stands as wanted and only the look remains, or the whole way is gone."""
+    observed = await work.observe()
+    candidate = await already_there(work, intent, observed)
+    if candidate is not None:
+        return candidate
+    if observed is not None:
+        plan.claim(work.release, observed)
+    match intent:
+        case Intent(Goal.PUT_BACK, str(kept)):
+            return await put_back(work, kept, observed)
+        case Intent(Goal.OLD, str(kept)):
+            recorded = await revisions.recalled(work.world.cluster, work.release, kept)
+            return await roll_out(work, revision.effective(work.release, recorded), observed)
+        case _:
+            return await roll_out(work, work.release, observed)
+
+
+async def already_there(work: Work, intent: Intent, observed: JSON | None) -> Candidate | None:
+    """The candidate, when the object in the cluster is what it wants: nothing needs to be fetched or checked."""
+    known = work.release.status.observation
+    if observed is None or known is None:
+        return None
+    candidate = await remembered(work, intent)
+    if candidate is None or candidate.revision != known.revision:
+        return None
+    if not plan.draft(work.release, [(work.rendered(candidate), observed)]).converged:
+        return None
+    work.aim(intent, candidate)
+    await note_deployed(work, intent, candidate)
+    return candidate
+
+
+async def remembered(work: Work, intent: Intent) -> Candidate | None:
+    """The candidate without asking any registry, where that can be."""
+    if intent.goal is not Goal.SPEC and intent.revision is not None:
+        recorded = await revisions.recalled(work.world.cluster, work.release, intent.revision)
+        return Candidate(revision.effective(work.release, recorded), recorded.artifact)
+    known = pinned(work)
+    if known is None or not status.stands(work.release.status):
+        return None
+    return Candidate(work.release, known)
+
+
+def pinned(work: Work) -> api.ArtifactStatus | None:
+    """The digest that this reference was settled on: a tag is not asked again while the release holds it."""
+    if work.start is not None and work.start.anew:
+        return None
+    known, image = work.release.status.artifact, work.release.spec.artifact
+    failed = {it.type for it in work.release.status.conditions if it.status == "False"}
+    stalled = any(it.type == ConditionType.STALLED for it in work.release.status.conditions)
+    # only a refusal lets the pin go: a registry that did not answer says nothing about the artifact
+    passed = not (stalled and failed & {ConditionType.ARTIFACT_READY, ConditionType.COMPATIBLE})
+    matches = known is not None and known.ref == image.image.ref
+    right = known is not None and image.wasm_sha256 in (None, known.wasm_sha256)
+    return known if passed and matches and right else None
+
+
+async def roll_out(work: Work, effective: api.Release, observed: JSON | None) -> Candidate:
+    """Artifact → compatibility → write; nothing is written before all that can be known is known."""
+    found = await obtain_artifact(work, effective)
+    intent = work.intent()
+    candidate = Candidate(effective, described(effective.spec.artifact.image.ref, found.artifact))
+    work.aim(intent, candidate)
+    told_artifact(work, candidate)
+    before = await look_before(work, candidate)
+    check_compatibility(work, found, before)
+    work.step = ConditionType.APPLIED
+    await check_rivals(work)
+    note_adoption(work, observed)
+    recorded = await revisions.keep(work.world.cluster, effective, candidate.artifact)
+    work.learn(deployed=deployed(recorded))
+    await write(work, candidate, observed, before)
+    work.find(ConditionType.APPLIED, "True", "Applied", f"{work.target_name()} carries revision {candidate.revision}")
+    return candidate
+
+
+async def put_back(work: Work, kept: str, observed: JSON | None) -> Candidate:
+    """The stable revision in full, after a failure. It ran before, so only whether it can be fetched is asked."""
+    work.step = ConditionType.APPLIED
+    recorded = await revisions.recalled(work.world.cluster, work.release, kept)
+    candidate = Candidate(revision.effective(work.release, recorded), recorded.artifact)
+    work.aim(work.intent(), candidate)
+    before = await look_before(work, candidate)
+    work.step = ConditionType.APPLIED
+    await check_fetchable(work, candidate, before)
+    await write(work, candidate, observed, before)
+    work.find(ConditionType.APPLIED, "True", "RolledBack", f"{work.target_name()} carries revision {kept} again")
+    return candidate
+
+
+async def put_right(work: Work, stable: str) -> Candidate:
+    """The stable revision, written anew where another hand changed or deleted it."""
+    recorded = await revisions.recalled(work.world.cluster, work.release, stable)
+    candidate = Candidate(revision.effective(work.release, recorded), recorded.artifact)
+    work.learn(running=candidate.revision)
+    observed = await work.observe()
+    if not plan.draft(work.release, [(work.rendered(candidate), observed)]).converged:
+        await write(work, candidate, observed, await look_before(work, candidate))
+    await keep_secret_in_step(work, candidate)
+    return candidate
+
+
+async def check_fetchable(work: Work, candidate: Candidate, before: Collection[Sighting]) -> None:
+    """Raises `Waiting` (RollbackBlocked) when gateways could not fetch what is to be put back.
+
+    A gateway that refused the new revision still runs the old code; told to load it anew from a registry that has
+    it no longer, it would answer 403 to everyone. Where that happens already, there is nothing to lose.
+    """
+    if any(entry.kind in (Kind.RBAC_DENY, Kind.RBAC_ALLOW) for one in before for entry in one.entries):
+        return
+    reference = artifacts.reference_of(candidate.artifact.image, None)
+    access = replace(await work.access(candidate.release), deadline_seconds=FETCHABLE_DEADLINE)
+    try:
+        await work.world.shelf.ask(reference, access)
+    except ReleaseError as error:
+        raise Waiting(
+            "RollbackBlocked",
+            f"revision {candidate.revision} is not put back, as {candidate.artifact.image} could not be fetched: "
+            f"{error.reason}: {error.message}",
+            "What the gateways run is left alone. Push the image again, or correct the spec",
+            retry_after=plan.RECHECK,
+        ) from error
+
+
+async def obtain_artifact(work: Work, effective: api.Release) -> Found:
+    """Resolve, fetch, check."""
+    work.step = ConditionType.ARTIFACT_READY
+    spec = effective.spec.artifact
+    known = pinned(work) if effective is work.release else None
+    reference = artifacts.reference_of(spec.image.ref, known.digest if known else None)
+    found = await work.world.shelf.obtain(reference, await work.access(effective))
+    artifacts.check_bytes(found.artifact, spec.wasm_sha256)
+    return found
+
+
+def told_artifact(work: Work, candidate: Candidate) -> None:
+    """The condition ArtifactReady."""
+    known = candidate.artifact
+    work.find(
+        ConditionType.ARTIFACT_READY,
+        "True",
+        "ArtifactReady",
+        f"{known.ref} is {known.digest}, {known.layout}, {known.size} bytes of Wasm, built with "
+        f"{known.toolchain or 'an unknown toolchain'}",
+    )
+
+
+async def look_before(work: Work, candidate: Candidate) -> tuple[Sighting, ...]:
+    """Every gateway pod before the write: its Envoy's version and its counters."""
+    work.step = ConditionType.COMPATIBLE
+    return await work.sightings(candidate, await work.gateway_pods(candidate), work.world.now())
+
+
+def check_compatibility(work: Work, found: Found, before: Collection[Sighting]) -> None:
+    """The condition Compatible: True, or Unknown with a warning; raises `Refused` when a gateway cannot load it."""
+    versions = {sighting.envoy_version or "unknown" for sighting in before}
+    answer = compat.judge(found.artifact.module, versions)
+    if answer.state is compat.State.INCOMPATIBLE:
+        raise Refused(answer.reason, answer.message, answer.remedy)
+    meshes = {sighting.istio_version for sighting in before if sighting.istio_version}
+    challenge.judge(found.artifact.reference.registry, found.challenges, meshes)
+    state: status.TriState = "True" if answer.state is compat.State.COMPATIBLE else "Unknown"
+    work.find(ConditionType.COMPATIBLE, state, answer.reason, answer.sentence())
+
+
+async def check_rivals(work: Work) -> None:
+    """Raises `Refused` (DuplicatePlugin) when an older release puts the same plugin on the same pods."""
+    listed = await work.world.cluster.list(clusters.RELEASES, None, {})
+    others = [api.Release.model_validate(other) for other in listed]
+    root = work.world.settings.istio_root_namespace
+    for elder in rival.elders(work.release, others, root):
+        namespace, labels = rival.common_ground(work.release.spec, elder.spec, root)
+        shared = await work.world.cluster.list(clusters.PODS, namespace, labels)
+        if pods.select(shared, work.world.settings.gateway_container):
+            raise rival.refused(elder)
+
+
+def note_adoption(work: Work, observed: JSON | None) -> None:
+    """An object that is taken over from somebody is remembered as such."""
+    if observed is not None and not plan.is_ours(work.release, observed):
+        work.learn(rollout=work.known_rollout().model_copy(update={"adopted": True}))
+
+
+async def note_deployed(work: Work, intent: Intent, candidate: Candidate) -> None:
+    """For the history, where a pass was cut short before it could tell; nothing is read when it knows already."""
+    if intent.goal is Goal.PUT_BACK or history.is_noted(work.release.status.history, candidate.revision):
+        return
+    recorded = await revisions.keep(work.world.cluster, candidate.release, candidate.artifact)
+    work.learn(deployed=deployed(recorded))
+
+
+async def write(work: Work, candidate: Candidate, observed: JSON | None, before: Collection[Sighting]) -> None:
+    """Notes first what a look will need: since when to read logs, the counters, and the loggers to put back."""
+    await work.apply_all(await pullsecrets.writes(work.world.cluster, candidate.release))
+    drafted = plan.draft(work.release, [(work.rendered(candidate), observed)])
+    tell_drift(work, candidate, observed, drafted)
+    await begin_observation(work, candidate, before, plan.carried(observed), writing=drafted.reaches_gateways)
+    applied = await work.apply_all(drafted.writes)
+    wrote(work, applied or observed or work.rendered(candidate))
+
+
+def tell_drift(work: Work, candidate: Candidate, observed: JSON | None, drafted: plan.Plan) -> None:
+    """Another hand changed or deleted what this revision had written."""
+    known, target = work.release.status.observation, work.release.status.target
+    was_written = known is not None and known.revision == candidate.revision and target is not None
+    if was_written and drafted.reaches_gateways and plan.carried(observed) in (None, candidate.revision):
+        [write] = drafted.writes
+        message = f"{work.target_name()} was put right: {write.why}"
+        work.learn(events=(*work.report.events, Event("Warning", "DriftCorrected", message)))
+
+
+async def begin_observation(
+    work: Work, candidate: Candidate, before: Collection[Sighting], carried: str | None, *, writing: bool
+) -> None:
+    """Starts the observation of a revision, unless an earlier pass wrote it and was cut short after that."""
+    known = work.release.status.observation
+    if known is not None and known.revision == candidate.revision and not writing:
+        return
+    begun = observation.begin(
+        known,
+        revision=candidate.revision,
+        load=candidate.load,
+        carried=carried,
+        stable=work.release.status.stable_revision,
+        before=before,
+        failed_before=await probes_failing_before(work, before),
+        now=work.world.now(),
+    )
+    await work.note(begun)
+    if writing:
+        await work.raise_loggers([sighting.pod for sighting in before if sighting.unreachable is None])
+
+
+async def probes_failing_before(work: Work, before: Collection[Sighting]) -> list[str]:
+    """Names of the probes that fail in every pod before the write: when they pass, it is by what was written."""
+    reached = [sighting for sighting in before if sighting.unreachable is None and sighting.pod.ready]
+    if not work.release.spec.checks.probes or not reached:
+        return []
+    return probation.failing_everywhere(await work.ask_probes(reached))
+
+
+async def take_off(work: Work) -> None:
+    """A first release that failed: the gateways are as they were before it."""
+    work.step = ConditionType.APPLIED
+    observed = await work.observe()
+    if observed is not None and plan.is_ours(work.release, observed):
+        await work.world.gates.write(work.release.metadata.uid, lambda: work.world.cluster.delete(observed))
+        log.info("taken off", name=observed["metadata"]["name"])
+    await work.put_loggers_back()
+    work.find(ConditionType.APPLIED, "False", "Removed", "nothing ran before, so the plugin was taken off the gateways")
+
+
+def wrote(work: Work, target: JSON) -> None:
+    """What is now in the API server."""
+    own = target["metadata"]
+    known = api.TargetStatus(
+        api_version=target["apiVersion"],
+        kind=target["kind"],
+        namespace=own["namespace"],
+        name=own["name"],
+        uid=own.get("uid"),
+    )
+    work.learn(target=known)
+
+
+async def keep_secret_in_step(work: Work, candidate: Candidate) -> None:
+    """A rotated pull secret reaches the gateways, also while the registry is down; one no longer named goes."""
+    work.step = ConditionType.APPLIED
+    await work.apply_all(await pullsecrets.writes(work.world.cluster, candidate.release))
+    copy = await pullsecrets.superfluous(work.world.cluster, candidate.release)
+    if copy is not None:
+        await work.world.cluster.delete(copy)
+
+
+def deployed(recorded: revision.Recorded) -> history.Deployed:
+    """What the history tells of a kept revision."""
+    return history.Deployed(
+        recorded.revision, recorded.number, ref=recorded.artifact.ref, digest=recorded.artifact.digest
+    )
+
+
+def described(ref: str, found: Artifact) -> api.ArtifactStatus:
+    """What status tells of an artifact."""
+    module = found.module
+    return api.ArtifactStatus(
+        ref=ref,
+        image=str(found.pinned),
+        digest=str(found.digest),
+        wasm_sha256=found.wasm_sha256,
+        size=found.size,
+        layout=str(found.layout),
+        abi=module.abi.replace("_", ".") or None,
+        toolchain=f"{module.toolchain} {module.toolchain_version}".strip() or None,
+    )

@@ -1,0 +1,172 @@
+"""The look at the gateways, and what it means: the verdict, the probes, the rollout's next turn, a nudge."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from pluginrelease import artifacts, revisions
+from pluginrelease.core import (
+    api,
+    moment,
+    nudges,
+    observation,
+    plan,
+    probation,
+    rollout,
+    verdict,
+)
+from pluginrelease.core.api import ConditionType
+from pluginrelease.core.envoy import PodRef, Sighting
+from pluginrelease.core.errors import ReleaseError
+from pluginrelease.core.verdict import Verdict
+from pluginrelease.work import Candidate, Work
+
+log = structlog.get_logger(__name__)
+
+NUDGE_DEADLINE = 5.0  # seconds for the registry, once more at the next look
+
+
+async def look(work: Work, candidate: Candidate) -> None:
+    """Every selected pod, and what may be said about them together; then what that means for the rollout."""
+    work.step = ConditionType.LOADED
+    seen, judged = await judge(work, candidate)
+    judged = await probe(work, seen, judged)
+    work.step = ConditionType.LOADED
+    work.learn(verdict=judged)
+    keep_verified(work, judged)
+    await decide(work, candidate, judged)
+    await nudge(work, candidate, judged)
+    if not is_watched_closely(work, judged):
+        await work.put_loggers_back()
+
+
+async def glance(work: Work, candidate: Candidate) -> None:
+    """What the gateways show of a revision that is not the one that is wanted; nothing is decided by it."""
+    work.step = ConditionType.LOADED
+    _, judged = await judge(work, candidate)
+    work.learn(verdict=judged)
+    keep_verified(work, judged)
+    if judged.state is not verdict.State.PENDING:
+        await work.put_loggers_back()
+
+
+async def judge(work: Work, candidate: Candidate) -> tuple[tuple[Sighting, ...], Verdict]:
+    """What the gateways show, and what that says."""
+    known = work.known_observation()
+    selected = await work.gateway_pods(candidate)
+    seen = await work.sightings(candidate, selected, log_since(work, known, selected))
+    return seen, verdict.judge(
+        candidate.wanted(),
+        seen,
+        write_at=moment.read(known.since),
+        baselines=[observation.remembered(one) for one in known.baselines],
+        verified=observation.incarnations(known.verified),
+        load_timeout=work.load_timeout(),
+        settled=is_settled(work, candidate),
+    )
+
+
+def is_settled(work: Work, candidate: Candidate) -> bool:
+    """Whether the candidate was seen running everywhere before: a pod that comes up then is no news."""
+    if rollout.is_fallback(work.known_rollout()):
+        return work.known_rollout().put_back_at is not None
+    return candidate.revision == work.release.status.stable_revision
+
+
+def log_since(work: Work, known: api.Observation, selected: Collection[PodRef]) -> datetime:
+    """From where to read the logs: from the write on, until every pod was seen; then only what is new."""
+    since = moment.read(known.since)
+    if {pod.uid for pod in selected} <= {one.uid for one in known.verified}:
+        return max(since, work.world.now() - timedelta(seconds=2 * work.world.settings.resync))
+    return since
+
+
+async def probe(work: Work, seen: Collection[Sighting], judged: Verdict) -> Verdict:
+    """The condition Probed: asked once all gateways have the plugin, and for as long as they do."""
+    asked = work.release.spec.checks.probes
+    if not asked or not probation.is_due(judged):
+        return judged
+    work.step = ConditionType.PROBED
+    known = work.known_observation()
+    reached = [sighting for sighting in seen if sighting.unreachable is None and sighting.pod.ready]
+    answers = await work.ask_probes(reached)
+    weighed = probation.weigh(
+        judged,
+        answers,
+        seen=reached,
+        failed_before=known.failed_before,
+        failing_since=known.probes_failing_since,
+        settled=work.release.status.stable_revision == known.revision,
+        now=work.world.now(),
+    )
+    work.learn(
+        findings=(*work.report.findings, weighed.finding),
+        observation=known.model_copy(update={"probes_failing_since": weighed.failing_since}),
+    )
+    return weighed.verdict
+
+
+def keep_verified(work: Work, judged: Verdict) -> None:
+    """Which pods need no new proof at the next look."""
+    known = work.known_observation()
+    work.learn(observation=known.model_copy(update={"verified": observation.verified(judged.verified)}))
+
+
+async def decide(work: Work, candidate: Candidate, judged: Verdict) -> None:
+    """What the look means for the rollout; what is no longer needed to roll back to goes before Ready is told."""
+    now, known = work.world.now(), work.known_rollout()
+    advanced = rollout.advance(work.release, known, candidate.revision, judged, now, work.progress_deadline())
+    completed = advanced.completed_at is not None and not rollout.is_fallback(advanced)
+    if completed and candidate.revision != work.release.status.stable_revision:
+        await revisions.prune(work.world.cluster, work.release, {candidate.revision})
+    work.learn(rollout=advanced)
+
+
+async def nudge(work: Work, candidate: Candidate, judged: Verdict) -> None:
+    """Makes istiod send the plugin again, because an agent that could not fetch it never tries again by itself.
+
+    Only once the image can be fetched again, and less and less often. Not while a rollback is about to come.
+    """
+    known, decided = work.known_observation(), work.known_rollout()
+    if judged.state is verdict.State.LOADED and known.nudge is not None and known.nudge.tries:
+        work.learn(observation=known.model_copy(update={"nudge": nudges.rested(known.nudge)}))
+    about_to_change = decided.failure is not None and decided.failure.revision == candidate.revision
+    if (about_to_change and decided.puts_back is not None) or not nudges.is_due(judged, known.nudge, work.world.now()):
+        return
+    if not await can_be_fetched(work, candidate):
+        return
+    await work.note(known.model_copy(update={"nudge": nudges.next_one(known.nudge, work.world.now())}))
+    stuck = [row.pod for row in judged.pods if row.reason in nudges.HEALED_BY_A_PUSH]
+    await work.raise_loggers(stuck)
+    observed = await work.observe()
+    await work.apply_all(plan.draft(work.release, [(work.rendered(candidate), observed)]).writes)
+
+
+def rest_nudges(work: Work) -> None:
+    """Whoever asks for another try does not wait for the next turn of a back-off."""
+    known = work.release.status.observation
+    if known is not None and known.nudge is not None:
+        work.learn(observation=known.model_copy(update={"nudge": nudges.rested(known.nudge)}))
+
+
+async def can_be_fetched(work: Work, candidate: Candidate) -> bool:
+    """Whether the registry gives out the candidate's image now."""
+    reference = artifacts.reference_of(candidate.artifact.image, None)
+    try:
+        access = replace(await work.access(candidate.release), deadline_seconds=NUDGE_DEADLINE)
+        await work.world.shelf.ask(reference, access)
+    except ReleaseError as error:
+        log.info("gateways are not nudged", reason=error.reason, message=error.message)
+        return False
+    return True
+
+
+def is_watched_closely(work: Work, judged: Verdict) -> bool:
+    """Whether the gateways' own word for "loaded" is still awaited."""
+    nudge = work.known_observation().nudge
+    nudged = nudge is not None and nudges.is_fresh(nudge, work.world.now())
+    return judged.state is verdict.State.PENDING or (nudged and judged.state is not verdict.State.LOADED)

@@ -1,0 +1,208 @@
+"""One pass over one release: the step under way, what has been learned, and what every step needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from pluginrelease import loggers, pullsecrets
+from pluginrelease.core import (
+    api,
+    duration,
+    istio,
+    plan,
+    pods,
+    revision,
+    rollout,
+    status,
+)
+from pluginrelease.core.api import ConditionType
+from pluginrelease.core.envoy import PodRef, Sighting, Wanted
+from pluginrelease.core.probe import PodProbe
+from pluginrelease.core.rollout import Goal, Intent
+from pluginrelease.core.status import Finding, Report
+from pluginrelease.edges import cluster as clusters
+from pluginrelease.edges import gateways, probes
+from pluginrelease.edges.registry import Access
+from pluginrelease.world import World
+
+log = structlog.get_logger(__name__)
+
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What the gateways are to run: the release with a revision's artifact, gateway and plugin, and the artifact."""
+
+    release: api.Release
+    artifact: api.ArtifactStatus
+
+    @property
+    def revision(self) -> str:
+        return revision.identity(self.release.spec, self.artifact.digest)
+
+    @property
+    def load(self) -> str:
+        return revision.load(self.release.spec, self.artifact.digest)
+
+    def wanted(self) -> Wanted:
+        """What every gateway pod should run."""
+        spec = self.release.spec
+        return Wanted(
+            namespace=spec.gateway.namespace,
+            name=istio.object_name(self.release),
+            digest_hex=self.artifact.digest.removeprefix("sha256:"),
+            config=spec.plugin.config,
+            fail_strategy=str(spec.plugin.fail_strategy),
+        )
+
+
+@dataclass
+class Work:
+    """``step`` is the one under way, ``report`` what has been learned."""
+
+    world: World
+    release: api.Release
+    step: ConditionType = ConditionType.APPLIED
+    report: Report = field(default_factory=Report)
+    start: rollout.Start | None = None
+
+    def load_timeout(self) -> timedelta:
+        """How long a gateway has to show the plugin."""
+        return duration.parse(self.release.spec.checks.load.timeout)
+
+    def progress_deadline(self) -> timedelta:
+        """How long a rollout may take."""
+        return duration.parse(self.release.spec.rollout.progress_deadline)
+
+    async def observe(self) -> JSON | None:
+        """The WasmPlugin as it is now."""
+        name = istio.object_name(self.release)
+        return await self.world.cluster.get(clusters.WASM_PLUGINS, self.release.spec.gateway.namespace, name)
+
+    async def access(self, effective: api.Release) -> Access:
+        """How the operator pulls: with the secret that the gateways will use."""
+        settings, image = self.world.settings, effective.spec.artifact.image
+        return Access(
+            insecure=image.insecure,
+            dockerconfigjson=await pullsecrets.content(self.world.cluster, effective),
+            deadline_seconds=settings.pull_deadline,
+            max_bytes=settings.pull_max_bytes,
+            allow_private_realms=settings.allow_private_realms,
+        )
+
+    async def apply_all(self, writes: Sequence[plan.Write]) -> JSON | None:
+        """The writes in order; what the last one made."""
+        applied = None
+        for write in writes:
+            applied = await self.apply(write)
+        return applied
+
+    async def apply(self, write: plan.Write) -> JSON:
+        """One write, told in the log."""
+        cluster, uid = self.world.cluster, self.release.metadata.uid
+        applied = await self.world.gates.write(uid, lambda: cluster.apply(write.manifest, uid=write.uid))
+        log.info("applied", kind=write.manifest["kind"], name=write.manifest["metadata"]["name"], why=write.why)
+        return applied
+
+    async def ask_probes(self, reached: Sequence[Sighting]) -> tuple[PodProbe, ...]:
+        """What these gateways answer to the release's probes."""
+        return await probes.ask(
+            self.world.cluster,
+            reached,
+            self.release.spec.checks.probes,
+            deadline_seconds=self.world.settings.probe_deadline,
+            settings=self.world.reach,
+        )
+
+    async def sightings(
+        self, candidate: Candidate, selected: list[PodRef], log_since: datetime
+    ) -> tuple[Sighting, ...]:
+        """What each of these pods shows of the wanted plugin now, with its log since a time."""
+        return await gateways.look(
+            self.world.cluster,
+            selected,
+            candidate.wanted(),
+            since=log_since,
+            deadline_seconds=self.world.settings.look_deadline,
+            settings=self.world.reach,
+        )
+
+    async def gateway_pods(self, candidate: Candidate) -> list[PodRef]:
+        """The selected gateway pods."""
+        gateway = candidate.release.spec.gateway
+        namespace = istio.pod_namespace(gateway, self.world.settings.istio_root_namespace)
+        found = await self.world.cluster.list(clusters.PODS, namespace, gateway.selector.match_labels)
+        return pods.select(found, self.world.settings.gateway_container)
+
+    async def raise_loggers(self, selected: list[PodRef]) -> None:
+        """Envoy's filter logger at debug, where the gateway's own word for "loaded" is found; noted before."""
+        known = self.known_observation()
+        raised = await loggers.levels(self.world.cluster, self.release, selected, self.world.reach)
+        held = {one.uid for one in known.raised_loggers}
+        new = [one for one in raised if one.uid not in held]
+        if new:
+            merged = [*known.raised_loggers, *new][: api.MAX_OBSERVED_PODS]
+            await self.note(known.model_copy(update={"raised_loggers": merged}))
+        await loggers.raise_all(self.world.cluster, raised, self.world.reach)
+
+    async def put_loggers_back(self) -> None:
+        """Every logger that this release raised and no other needs; forgotten only when it is done."""
+        known = self.report.observation or self.release.status.observation
+        if known is None or not known.raised_loggers:
+            return
+        kept = await loggers.put_back(self.world.cluster, self.release, known.raised_loggers, self.world.reach)
+        self.learn(observation=known.model_copy(update={"raised_loggers": kept}))
+
+    def learn(self, **news: Any) -> None:
+        """Adds to the report."""
+        self.report = replace(self.report, **news)
+
+    def find(self, kind: ConditionType, state: status.TriState, reason: str, message: str) -> None:
+        """Adds a finding to the report."""
+        self.learn(findings=(*self.report.findings, Finding(kind, state, reason, message)))
+
+    def aim(self, intent: Intent, candidate: Candidate) -> None:
+        """What this pass is about. After a failure the wanted revision stays the one that failed."""
+        self.learn(running=candidate.revision)
+        if intent.goal is not Goal.PUT_BACK:
+            self.learn(target_revision=candidate.revision)
+        if intent.goal is Goal.SPEC:
+            self.learn(artifact=candidate.artifact)
+
+    async def note(self, begun: api.Observation) -> None:
+        """Writes the observation to the status at once: what follows must not happen without it."""
+        self.learn(observation=begun)
+        noted = status.noted(self.release.status, self.report)
+        await self.world.cluster.apply_status(self.release, noted)
+        self.release = self.release.model_copy(update={"status": noted})
+
+    def rendered(self, candidate: Candidate) -> JSON:
+        """The WasmPlugin as it should be."""
+        known = self.report.observation or self.release.status.observation
+        nudge = known.nudge if known is not None and known.revision == candidate.revision else None
+        return istio.wasm_plugin(candidate.release, candidate.artifact, nudge.count if nudge else 0)
+
+    def target_name(self) -> str:
+        """The object that is written, for people."""
+        return f"{istio.KIND} {self.release.spec.gateway.namespace}/{istio.object_name(self.release)}"
+
+    def intent(self) -> Intent:
+        """What the gateways are to run."""
+        return rollout.intent(self.known_rollout())
+
+    def known_rollout(self) -> api.RolloutStatus:
+        """The rollout of this pass."""
+        assert self.report.rollout is not None  # noqa: S101  learned at the beginning of the pass
+        return self.report.rollout
+
+    def known_observation(self) -> api.Observation:
+        """The observation of this pass, or the one that the status has."""
+        known = self.report.observation or self.release.status.observation
+        assert known is not None  # noqa: S101  a release is settled, or written, only with one
+        return known
