@@ -29,7 +29,12 @@ class Node:
 
 def one_line(text: str) -> str:
     """The text without line breaks and without characters that are not for reading."""
-    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+    return readable(" ".join(text.split()))
+
+
+def readable(text: str) -> str:
+    """The text with ``?`` for whatever is not for reading, as it is otherwise."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def age(since: str | None, now: datetime) -> str:
@@ -64,7 +69,7 @@ def tree(release: api.Release, now: datetime, width: int = 100) -> str:
         *gateways(status),
         *past(status, now),
     ]
-    return "\n".join([one_line(head), *draw(branches, width)])
+    return "\n".join([readable(head), *draw(branches, width)])
 
 
 def freshness(release: api.Release) -> Iterator[Node]:
@@ -166,7 +171,7 @@ def draw(nodes: Sequence[Node], width: int, indent: str = "") -> Iterator[str]:
     for node in nodes:
         last = node is nodes[-1]
         below = indent + ("   " if last else "│  ")
-        yield indent + ("└─ " if last else "├─ ") + one_line(node.text)
+        yield indent + ("└─ " if last else "├─ ") + readable(node.text)
         stem = below + ("│    " if node.children else "  ")
         yield from textwrap.wrap(
             one_line(node.note),
@@ -239,6 +244,6 @@ def marks(revision: str, status: api.Status) -> str:
 
 def table(lines: Sequence[Sequence[str]]) -> list[str]:
     """Columns as wide as their widest cell."""
-    clean = [[one_line(cell) if cell.strip() else cell for cell in line] for line in lines]
+    clean = [[readable(cell) for cell in line] for line in lines]
     widths = [max(len(line[column]) for line in clean) for column in range(len(clean[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in clean]

@@ -1,0 +1,321 @@
+"""What the verbs decide: when waiting is over, which revision a rollback means, what would be written."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from pluginrelease.cli import _action, _manifest, _wait, main
+from pluginrelease.cli._wait import Goal
+from pluginrelease.core import api, istio
+from pluginrelease.core.errors import Refused
+from tests.core.test_views import NEW, OLD, ROLLED_BACK, condition, entry
+from tests.releases import ARTIFACT, DIGEST, IMAGE, manifest, release
+
+OTHER = "sha256:" + "cd" * 32
+
+# ------------------------------------------------------------------------------------------------------ wait
+
+
+def waiting(*conditions: dict[str, Any], **changes: Any) -> api.Release:
+    """A release of generation 2 with these conditions."""
+    return release(
+        **{
+            "metadata__generation": 2,
+            "status__observedGeneration": 2,
+            "status__conditions": list(conditions),
+            **changes,
+        }
+    )
+
+
+READY = condition("Ready", "True", "Loaded")
+FAILED = condition("Ready", "False", "PluginRejected")
+UNKNOWN = condition("Ready", "Unknown", "NoPositiveSign")
+STALLED = condition("Stalled", "True", "PluginRejected")
+MOVING = condition("Reconciling", "True", "AwaitingConfig")
+ASKED = {"pluginrelease.io/retry": "t2", "pluginrelease.io/rollback-to": f"{OLD}:t1"}
+
+
+@pytest.mark.parametrize(
+    ("found", "ready", "settled"),
+    [
+        pytest.param(release(), None, None, id="nobody has looked"),
+        pytest.param(waiting(READY), 0, 0, id="ready"),
+        pytest.param(waiting(FAILED, STALLED), 1, 1, id="failed"),
+        pytest.param(waiting(FAILED, MOVING), None, None, id="on its way"),
+        pytest.param(waiting(FAILED, MOVING, STALLED), 1, None, id="over its deadline and still tried"),
+        pytest.param(waiting(UNKNOWN), None, 1, id="cannot be told: that may pass"),
+        pytest.param(waiting(READY, metadata__generation=3), None, None, id="ready for the spec before"),
+        pytest.param(waiting(FAILED, STALLED, metadata__generation=3), None, None, id="failed for the spec before"),
+        pytest.param(waiting(FAILED, STALLED, metadata__annotations=ASKED), None, None, id="retried, not yet seen"),
+        pytest.param(
+            waiting(READY, metadata__annotations=ASKED, status__handled={"retry": "t2"}),
+            None,
+            None,
+            id="rollback unseen",
+        ),
+        pytest.param(
+            waiting(READY, metadata__annotations=ASKED, status__handled={"retry": "t2", "rollbackTo": f"{OLD}:t1"}),
+            0,
+            0,
+            id="both acted on",
+        ),
+        pytest.param(waiting(READY, status__handled={"retry": "t1"}), 0, 0, id="an action long ago"),
+    ],
+)
+def test_waiting_ends_with_the_answer_to_what_is_asked_now(
+    found: api.Release, ready: int | None, settled: int | None
+) -> None:
+    """0 ready, 1 failed, None goes on; a status about an older spec, retry or rollback answers nothing."""
+    outcomes = [_wait.judge(found, goal) for goal in (Goal.READY, Goal.SETTLED)]
+    assert [None if outcome is None else int(outcome.code) for outcome in outcomes] == [ready, settled]
+
+
+def test_progress_is_one_short_line() -> None:
+    """What is told meanwhile fits a line of a log, and keeps escape sequences out of it."""
+    line = _wait.progress(waiting(condition("Ready", "False", "FetchFailed", "\x1b[1m" + "x\n" * 500)))
+    assert len(line) == _wait.SHOWN_MESSAGE
+    assert line.isprintable()
+    assert "FetchFailed" in line
+
+
+# -------------------------------------------------------------------------------------------------- rollback
+
+
+def past(*entries: dict[str, Any], **status: Any) -> api.Release:
+    return release(status={"history": list(entries), **status})
+
+
+THIRD, SECOND, FIRST = entry("3" * 10, 3, "Stable"), entry("2" * 10, 2, "Failed"), entry("1" * 10, 1, "Superseded")
+
+
+@pytest.mark.parametrize(
+    ("found", "named", "chosen"),
+    [
+        (past(THIRD, SECOND, FIRST, targetRevision="3" * 10), None, "1" * 10),
+        (past(THIRD, SECOND, FIRST, targetRevision="2" * 10), None, "3" * 10),
+        (past(THIRD, SECOND, FIRST, targetRevision="1" * 10), None, "3" * 10),
+        (past(THIRD, SECOND, FIRST, targetRevision="3" * 10), "2" * 10, "2" * 10),
+        (past(THIRD, SECOND, FIRST, targetRevision="3" * 10), "22", "2" * 10),
+        (past(entry("22", 2, "Stable"), entry("2" * 10, 1, "Superseded")), "22", "22"),
+        (release(status=ROLLED_BACK), OLD, OLD),
+    ],
+    ids=["the one before", "failed and held", "rolled back already", "named", "its beginning", "exact wins", "stay"],
+)
+def test_a_rollback_goes_to_what_ran(found: api.Release, named: str | None, chosen: str) -> None:
+    """Unnamed it is the newest that ran and does not run now; a failed one only by name."""
+    assert _action.choose(found, named).revision == chosen
+
+
+@pytest.mark.parametrize(
+    ("found", "named", "reason", "words"),
+    [
+        (past(THIRD, targetRevision="3" * 10), None, "RevisionNotFound", "has no other revision that ran"),
+        (release(), None, "RevisionNotFound", "It has none"),
+        (
+            past(THIRD, FIRST),
+            "f",
+            "RevisionNotFound",
+            f"Its revisions: {'3' * 10} (r.example.com/auth:3",
+        ),
+        (past(entry("21", 2, "Stable"), entry("22", 1, "Failed")), "2", "RevisionNotFound", "beginning of several"),
+        (past(THIRD), "", "RevisionNotFound", "is no revision"),
+        (
+            release(status=ROLLED_BACK),
+            None,
+            "AlreadyPutBack",
+            f"pluginrelease rollback auth -n istio-ingress --to {OLD}",
+        ),
+    ],
+)
+def test_a_rollback_that_is_not_clear_is_refused(
+    found: api.Release, named: str | None, reason: str, words: str
+) -> None:
+    """An unknown, ambiguous or missing revision changes nothing, and the message lists those that there are."""
+    with pytest.raises(Refused) as refused:
+        _action.choose(found, named)
+    assert refused.value.reason == reason
+    assert words in refused.value.sentence()
+
+
+def test_every_token_is_new() -> None:
+    """Asking twice within a second asks twice."""
+    now = datetime.now(UTC)
+    assert len({_action.token(now) for _ in range(50)}) == 50
+
+
+# ---------------------------------------------------------------------------------------------------- render
+
+
+def invoke(*arguments: str, stdin: str | None = None) -> Result:
+    """The command, with no cluster to be found."""
+    nowhere = {"KUBECONFIG": "/nonexistent", "HOME": "/nonexistent"}
+    return CliRunner().invoke(main, list(arguments), input=stdin, env=nowhere)
+
+
+def local(**changes: Any) -> str:
+    """A manifest as people write it."""
+    written = manifest(**changes)
+    del written["metadata"]["uid"], written["metadata"]["generation"]
+    return yaml.safe_dump(written)
+
+
+def test_a_file_is_rendered_without_a_cluster() -> None:
+    """`render -f -` prints the WasmPlugin that would be written, by the digest in the reference."""
+    shown = invoke("render", "-f", "-", stdin=local(spec__artifact__image__ref=f"registry.example.com/a/b:1@{DIGEST}"))
+    assert shown.exit_code == 0
+    written = yaml.safe_load(shown.stdout)
+    assert written["kind"] == "WasmPlugin"
+    assert written["spec"]["url"] == f"oci://registry.example.com/a/b@{DIGEST}"
+
+
+def test_a_tag_needs_a_digest() -> None:
+    """A tag is never made up to a digest: the command says how to give one, and takes it."""
+    refused = invoke("render", "-f", "-", stdin=local())
+    assert refused.exit_code == 5
+    assert refused.stdout == ""
+    assert refused.stderr.startswith("Error: DigestUnknown: registry.example.com/plugins/auth:1.2 was not resolved")
+    given = invoke("render", "-f", "-", "--digest", DIGEST, "-o", "json", stdin=local())
+    assert json.loads(given.stdout)["spec"]["url"] == f"oci://{IMAGE}"
+
+
+def test_what_is_rendered_is_what_the_operator_writes() -> None:
+    """Of a release in the cluster the very object of the operator is rendered, revision and owner included."""
+    found = release(status__artifact=ARTIFACT.wire())
+    assert _manifest.render(found).manifest == istio.wasm_plugin(found, ARTIFACT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "digest", "image"),
+    [
+        ({"status__artifact": ARTIFACT.wire()}, None, IMAGE),
+        ({"status__artifact": ARTIFACT.wire()}, OTHER, IMAGE.replace(DIGEST, OTHER)),
+        (
+            {"spec__artifact__image__ref": f"r.io/a@{OTHER}", "status__artifact": ARTIFACT.wire()},
+            None,
+            f"r.io/a@{OTHER}",
+        ),
+    ],
+    ids=["the status knows the tag", "--digest wins", "the status is about another reference"],
+)
+def test_the_digest_is_that_of_the_reference(changes: dict[str, Any], digest: str | None, image: str) -> None:
+    """A status helps only while it is about the same reference."""
+    assert _manifest.render(release(**changes), digest).manifest["spec"]["url"] == f"oci://{image}"
+
+
+def test_of_a_secret_only_the_name_is_told() -> None:
+    """Which Secret the gateways pull with stands on stderr, so that stdout can be piped to kubectl."""
+    text = local(metadata__namespace="team-a", spec__artifact__image__pullSecretRef={"name": "keys"})
+    shown = invoke("render", "-f", "-", "--digest", DIGEST, stdin=text)
+    secret = yaml.safe_load(shown.stdout)["spec"]["imagePullSecret"]
+    assert shown.stderr == f"# the gateways pull with Secret istio-ingress/{secret}, a copy of team-a/keys\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("kind: Deployment\n", "has 0 PluginReleases"),
+        (local() + "---\n" + local(), "has 2 PluginReleases"),
+        ("a: [\n", "cannot be read"),
+        (local(spec__gateway__provider="Linkerd"), "spec.gateway.provider"),
+        (local(spec=None), "spec: "),
+        ("kind: PluginRelease\n", "metadata.name: Field required"),
+        ("[1, 2]\n", "has 0 PluginReleases"),
+        ("x" * (_manifest.MAX_FILE_BYTES + 1), "is larger than"),
+    ],
+)
+def test_a_file_that_is_no_release_is_refused(text: str, words: str) -> None:
+    """The error is one line that says where the file is wrong; it is an error of usage."""
+    refused = invoke("render", "-f", "-", stdin=text)
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("Error: InvalidManifest: ")
+    assert refused.stderr.count("\n") == 1
+    assert words in refused.stderr
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    """So is a file that cannot be opened."""
+    refused = invoke("render", "-f", str(tmp_path / "none.yaml"))
+    assert refused.exit_code == 2
+    assert "No such file" in refused.stderr
+
+
+# ------------------------------------------------------------------------------------------------------ diff
+
+
+def live(**changes: Any) -> dict[str, Any]:
+    """The WasmPlugin of a release, as the API server gives it, with others' marks on it."""
+    found = istio.wasm_plugin(release(status__artifact=ARTIFACT.wire(), **changes), ARTIFACT, nudge=2)
+    metadata = found["metadata"] | {"resourceVersion": "7", "uid": "u", "managedFields": [{"manager": "x"}]}
+    metadata["labels"] = metadata["labels"] | {"argocd.argoproj.io/instance": "shop"}
+    metadata["ownerReferences"] = [*metadata["ownerReferences"], {"uid": "somebody", "kind": "Other"}]
+    return {**found, "metadata": metadata}
+
+
+def differs(observed: dict[str, Any] | None, wanted: api.Release) -> list[str]:
+    """The changed lines of the diff, without its head."""
+    rendered = _manifest.render_unresolved(wanted).manifest
+    before = None if observed is None else _manifest.comparable(observed, rendered)
+    text = _manifest.difference(before, rendered, named=("live", "spec"))
+    return [line for line in text.splitlines()[2:] if line[0] in "+-"]
+
+
+def test_what_is_others_is_no_difference() -> None:
+    """Labels, owners and notes of others, and how often gateways were nudged, are not what a spec changes."""
+    assert differs(live(), release(status__artifact=ARTIFACT.wire())) == []
+
+
+def test_a_changed_field_is_a_difference() -> None:
+    """A change of the spec shows in its line, and as a new revision."""
+    shown = differs(live(), release(status__artifact=ARTIFACT.wire(), spec__plugin__failStrategy="FAIL_OPEN"))
+    assert "-  failStrategy: FAIL_CLOSE" in shown
+    assert "+  failStrategy: FAIL_OPEN" in shown
+    assert sum("pluginrelease.io/revision" in line for line in shown) == 2
+    assert len(shown) == 4
+
+
+def test_a_reference_that_nobody_resolved_is_shown_as_it_is() -> None:
+    """A new tag cannot be compared by digest: it stands in the diff, and a note says so."""
+    wanted = release(status__artifact=ARTIFACT.wire(), spec__artifact__image__ref="registry.example.com/plugins/auth:9")
+    assert "+  url: oci://registry.example.com/plugins/auth:9" in differs(live(), wanted)
+    assert "was not resolved" in _manifest.render_unresolved(wanted).notes[0]
+
+
+def test_without_an_object_all_of_it_is_new() -> None:
+    """Before the first write every line is added."""
+    shown = differs(None, release(status__artifact=ARTIFACT.wire()))
+    assert all(line.startswith("+") for line in shown)
+    assert "+kind: WasmPlugin" in shown
+
+
+# ---------------------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["status", "--kubeconfig", "/nonexistent"], 5, "KubeconfigUnusable: the kubeconfig /nonexistent"),
+        (["wait", "auth", "-n", "a", "--kubeconfig", "/nonexistent"], 5, "KubeconfigUnusable"),
+        (["wait", "auth", "--timeout", "soon"], 2, "'soon' is not a duration"),
+        (["wait"], 2, "Missing argument 'NAME'"),
+        (["status", "--watch"], 2, "--watch needs NAME"),
+        (["status", "auth", "-A"], 2, "leave --all-namespaces out"),
+        (["render"], 2, "give NAME, or -f FILE"),
+        (["diff"], 2, "give NAME, or -f FILE"),
+        (["diff", "-f", "a", "--to", NEW], 2, "give one"),
+    ],
+    ids=lambda it: " ".join(it) if isinstance(it, list) else "",
+)
+def test_errors_have_a_code_and_no_traceback(arguments: list[str], code: int, words: str) -> None:
+    """Every error that a user can make is said in words, with the exit code of docs/cli.md."""
+    ended = invoke(*arguments)
+    assert ended.exit_code == code
+    assert words in ended.stderr
+    assert ended.stdout == ""
