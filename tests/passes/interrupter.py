@@ -55,6 +55,7 @@ class Interrupter:
     order: Order | None = None
     seen: int = 0
     tls: ssl.SSLContext = field(default_factory=lambda: trusting())
+    serving: set[asyncio.Task[None] | None] = field(default_factory=set)
 
     def take(self, order: Order) -> None:
         """From now on this order."""
@@ -62,6 +63,7 @@ class Interrupter:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request a connection, so that each can be told from the next."""
+        self.serving.add(task := asyncio.current_task())  # the event loop itself keeps no task
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             body = await reader.readexactly(length(head))
@@ -81,6 +83,7 @@ class Interrupter:
             pass
         finally:
             writer.close()
+            self.serving.discard(task)
 
     def counts(self, head: bytes, body: bytes) -> Order | None:
         """The order, when this is the request at which it kills."""
@@ -150,7 +153,7 @@ async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 async def forward(reader: asyncio.StreamReader, upstream: asyncio.StreamWriter) -> None:
     """What the operator still says; when it is gone, its watches end too."""
     await pipe(reader, upstream)
-    upstream.close()
+    upstream.transport.abort()
 
 
 async def main(port: str, host: str, upstream: str) -> None:

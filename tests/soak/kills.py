@@ -8,7 +8,9 @@ nothing is found by owner references, and a copy of the secret is made.
 
 from __future__ import annotations
 
+import asyncio
 import difflib
+import functools
 import json
 import random
 import re
@@ -22,7 +24,9 @@ from typing import Any
 import yaml
 
 from pluginrelease.core import api, artifact
-from pluginrelease.edges import registry
+from pluginrelease.core.envoy import PodRef
+from pluginrelease.edges import gateways, registry
+from pluginrelease.edges.cluster import Cluster, Resource
 from pluginrelease.edges.registry import Access
 from pluginrelease.lab import Lab
 from tests import wasm_modules
@@ -41,9 +45,10 @@ SETTLE = 90.0
 STILL = 6.0
 """Seconds without a change after which a run without kills has come to its end."""
 STAYS = 1.0
+PAUSE = 0.2
 NOT_EVENTS = r"^(?!.*/events).*$"
 # made by others, and different with each run
-IGNORED = frozenset({"pods", "events", "events.events.k8s.io", "pods.metrics.k8s.io"})
+IGNORED = frozenset({"pods", "events"})
 
 Say = Callable[[str], None]
 
@@ -151,39 +156,42 @@ class Scene:
 
     def snapshot(self) -> str:
         """All that is in both namespaces, the gateway's log level and its answer; without what time alone changes."""
-        objects = [one for namespace in (NAMESPACE, GATEWAY_NAMESPACE) for one in self.objects(namespace)]
         [pod] = self.world.gateways()
         answer = self.lab.request(pod.address, 8080, "/")
-        gateway = {
-            "filterLogger": evidence.filter_level(self.lab, pod),
-            "answers": [answer.status, answer.headers.get("x-plugin")],
-        }
-        return yaml.safe_dump({"gateway": gateway, "objects": [timeless(one) for one in objects]}, sort_keys=True)
+        objects, level = asyncio.run(self.look(PodRef(pod.namespace, pod.name, uid="", ready=True)))
+        gateway = {"filterLogger": level, "answers": [answer.status, answer.headers.get("x-plugin")]}
+        return yaml.safe_dump({"gateway": gateway, "objects": objects}, sort_keys=True)
 
-    def objects(self, namespace: str) -> list[JSON]:
-        """Ours whole; of all others, the names."""
-        kinds = ",".join(self.kinds)
-        listed = json.loads(self.lab.kubectl("get", kinds, "-n", namespace, "-o", "json"))["items"]
-        found = [one if is_ours(one) else named(one) for one in listed]
-        return sorted(found, key=lambda one: (one["kind"], one["metadata"]["name"]))
+    async def look(self, pod: PodRef) -> tuple[list[JSON], str]:
+        """Every object, ours whole and of all others the names; and the level of the gateway's filter logger."""
+        async with await Cluster.connect(self.lab.kubeconfig) as cluster:
+            level = gateways.read_logging(cluster, pod)
+            places = [(kind, namespace) for kind in self.kinds for namespace in (NAMESPACE, GATEWAY_NAMESPACE)]
+            lists = asyncio.gather(*(cluster.list(kind, namespace, {}) for kind, namespace in places))
+            found = [
+                {"kind": kind.plural, "namespace": namespace, **(timeless(one) if is_ours(kind, one) else named(one))}
+                for (kind, namespace), listed in zip(places, await lists, strict=True)
+                for one in listed
+            ]
+            return found, await level
 
-    @property
-    def kinds(self) -> list[str]:
+    @functools.cached_property
+    def kinds(self) -> list[Resource]:
         """Every kind of object that a namespace can have here."""
-        if not hasattr(self, "_kinds"):
-            names = self.lab.kubectl("api-resources", "--namespaced", "--verbs=list", "-o", "name").split()
-            self._kinds = [name for name in names if name not in IGNORED]
-        return self._kinds
+        printed = self.lab.kubectl("api-resources", "--namespaced", "--verbs=list", "--no-headers").splitlines()
+        rows = [line.split() for line in printed]
+        versions = {(row[0], *reversed(row[-3].rpartition("/")[::2])) for row in rows if row[0] not in IGNORED}
+        return [Resource(group, version, plural) for plural, version, group in sorted(versions)]
 
 
-def is_ours(one: JSON) -> bool:
+def is_ours(kind: Resource, one: JSON) -> bool:
     """Whether the operator wrote it, or writes to it."""
-    return one["kind"] == api.KIND or api.UID_LABEL in one["metadata"].get("labels", {})
+    return kind.plural == api.PLURAL or api.UID_LABEL in one["metadata"].get("labels", {})
 
 
 def named(one: JSON) -> JSON:
     """Only what it is called."""
-    return {"kind": one["kind"], "metadata": {"name": one["metadata"]["name"]}}
+    return {"metadata": {"name": one["metadata"]["name"]}}
 
 
 STAGES = (
@@ -202,22 +210,24 @@ def rolled_back(release: JSON) -> bool:
 # ----------------------------------------------------------------------------------------- what two runs may differ in
 
 CHANGES_BY_ITSELF = frozenset({"managedFields", "resourceVersion", "generation"})
-COUNTERS = frozenset({"configReload", "configFail", "updateRejected", "vmCreated", "vmReloads"})
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 SPAN = re.compile(r"\b\d+(\.\d+)? (s|ms|min|seconds|minutes)\b")
+PROOF = re.compile(r"^(Runs the plugin): .*", re.DOTALL)
 
 
 def timeless(value: Any) -> Any:
-    """The same without versions of objects, uids, times, spans and a gateway's running counters."""
+    """The same without versions of objects, uids, times and spans, and without what depends on the gateway's past:
+    its counters before the write, and which of several signs has proved that it runs the plugin.
+    """
     match value:
         case dict():
-            kept = {key: one for key, one in value.items() if key not in CHANGES_BY_ITSELF | COUNTERS}
-            return {key: timeless(one) for key, one in kept.items()}
+            kept = {key: one for key, one in value.items() if key not in CHANGES_BY_ITSELF}
+            return {key: len(one) if key == "baselines" else timeless(one) for key, one in kept.items()}
         case list():
             return sorted((timeless(one) for one in value), key=lambda one: json.dumps(one, sort_keys=True))
         case str():
-            return SPAN.sub("<span>", TIME.sub("<time>", UUID.sub("<uid>", value)))
+            return PROOF.sub(r"\1", SPAN.sub("<span>", TIME.sub("<time>", UUID.sub("<uid>", value))))
         case _:
             return value
 
@@ -307,6 +317,7 @@ class Series:
         """The snapshot, once it has not changed for some time."""
         seen, since = self.scene.snapshot(), time.monotonic()
         while time.monotonic() < since + STILL:
+            time.sleep(PAUSE)
             now = self.scene.snapshot()
             if now != seen:
                 seen, since = now, time.monotonic()
@@ -366,6 +377,7 @@ class Series:
             return True
         deadline = time.monotonic() + SETTLE
         while operator.process.poll() is None:
+            time.sleep(PAUSE)
             heard(self.scene.relay)
             if time.monotonic() > deadline or (self.scene.snapshot() == self.ends[stage.name]):
                 return False
@@ -378,6 +390,7 @@ class Series:
         deadline = time.monotonic() + SETTLE
         while True:
             found = self.scene.snapshot()
+            time.sleep(PAUSE)
             if found == wanted:
                 time.sleep(STAYS)
                 found = self.scene.snapshot()
@@ -395,6 +408,7 @@ class Series:
     def await_(self, done: Callable[[], bool], otherwise: str) -> None:
         deadline = time.monotonic() + SETTLE
         while not done():
+            time.sleep(PAUSE)
             assert time.monotonic() < deadline, f"{otherwise}:\n{yaml.safe_dump(self.scene.release().get('status'))}"
 
 
