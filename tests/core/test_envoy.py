@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import ijson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pluginrelease.core import envoy, verdict
-from pluginrelease.core.envoy import Documents, Kind, Listener, LogFindings, LogKind, PodRef, Sighting, Wanted
+from pluginrelease.core.envoy import (
+    Documents,
+    Kind,
+    Listener,
+    Listeners,
+    LogFindings,
+    LogKind,
+    PodRef,
+    Sighting,
+    Wanted,
+)
+from pluginrelease.core.envoylistener import ListenerReader
 from pluginrelease.core.verdict import State
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "envoy"
@@ -23,10 +37,25 @@ NAME = "extensions.istio.io/trafficextension/apps.header~istio-translated-wasmpl
 NEIGHBOUR = NAME.replace("header", "neighbour")
 
 
+def recorded(case: str, part: str) -> str:
+    return (RECORDED / case / f"{part}.json").read_text()
+
+
 def documents(case: str) -> Documents:
-    folder = RECORDED / case
-    parts = ("server_info", "start", "ecds", "listeners", "stats")
-    return Documents(*((folder / f"{part}.json").read_text() for part in parts), (folder / "log.txt").read_text())
+    texts = (recorded(case, part) for part in ("server_info", "start", "ecds"))
+    log = (RECORDED / case / "log.txt").read_text()
+    return Documents(*texts, listeners(recorded(case, "listeners")), recorded(case, "stats"), log)
+
+
+def listeners(text: str) -> Listeners:
+    """As the edge reads them: event by event."""
+    reader = ListenerReader()
+    try:
+        for path, kind, value in ijson.parse(io.BytesIO(text.encode()), use_float=True):
+            reader.take(path, kind, value)
+    except ijson.JSONError:
+        reader.strange("no JSON")
+    return reader.finished()
 
 
 def wanted(case: str = "") -> Wanted:
@@ -101,7 +130,7 @@ def test_the_two_stand_ins_are_told_apart() -> None:
 def test_absent_sections_are_absence_and_not_trouble() -> None:
     """An Envoy that has no extension configurations and no dynamic listeners has not received the plugin."""
     read = documents("loaded")
-    bare = Documents(read.server_info, read.start, "", "", read.stats, "")
+    bare = Documents(read.server_info, read.start, "", Listeners(), read.stats, "")
     sighting = envoy.sight(POD, BEGINNING, bare, wanted(), BEGINNING)
     assert (sighting.entries, sighting.referenced, sighting.unknown) == ((), None, ())
 
@@ -119,6 +148,8 @@ def test_a_composite_filter_is_something_else() -> None:
 
 
 def changed(case: str, since: datetime = BEGINNING, **parts: object) -> Sighting:
+    if isinstance(text := parts.get("listeners"), str):
+        parts["listeners"] = listeners(text)
     return envoy.sight(POD, BEGINNING, replace(documents(case), **parts), wanted(case), since)  # type: ignore[arg-type]
 
 
@@ -178,16 +209,16 @@ def test_from_where_the_log_is_read(after: timedelta, digest: bool, back: timede
 
 def test_a_listener_that_is_warming_is_no_active_one() -> None:
     """A listener whose first version still warms uses our filter for no request."""
-    warming = documents("loaded").listeners.replace('"active_state"', '"warming_state"')
+    warming = recorded("loaded", "listeners").replace('"active_state"', '"warming_state"')
     sighting = changed("loaded", listeners=warming)
     assert (sighting.warming, sighting.referenced) == (("0.0.0.0_8080",), None)
-    both = json.loads(documents("loaded").listeners)
-    (item,) = both["configs"][0]["dynamic_listeners"]
+    both = json.loads(recorded("loaded", "listeners"))
+    (item,) = both["configs"]
     item["warming_state"] = item["active_state"]
     item["active_state"] = json.loads(json.dumps(item["active_state"]).replace("apps.header", "apps.third"))
     updating = changed("loaded", listeners=json.dumps(both))
     assert (updating.warming, updating.referenced) == (("0.0.0.0_8080",), False)
-    without = documents("loaded").listeners.replace("apps.header", "apps.third")
+    without = recorded("loaded", "listeners").replace("apps.header", "apps.third")
     assert changed("loaded", listeners=without).referenced is False
 
 
@@ -199,6 +230,7 @@ TLS = {
         "typed_config": {"@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"},
     }
 }
+DYNAMIC = "type.googleapis.com/envoy.admin.v3.ListenersConfigDump.DynamicListener"
 PASSED_THROUGH = {
     "filter_chain_match": {"server_names": ["a"]},
     "filters": [{"name": "envoy.filters.network.tcp_proxy"}],
@@ -223,8 +255,7 @@ PASSED_THROUGH = {
 def test_where_a_request_can_be_sent(parts: dict[str, object], expected: list[Listener], why: str) -> None:
     """Each port that the control plane opened, with how it is spoken to and whether our plugin is on the way."""
     listener = {"name": "l", "address": {"socket_address": {"address": "::", "port_value": 8080}}, **parts}
-    state = {"name": "l", "active_state": {"listener": listener}}
-    dump = json.dumps({"configs": [{"dynamic_listeners": [state]}]})
+    dump = json.dumps({"configs": [{"@type": DYNAMIC, "name": "l", "active_state": {"listener": listener}}]})
     assert list(changed("loaded", listeners=dump).listeners) == expected, why
 
 
@@ -234,11 +265,39 @@ def test_the_port_of_a_recorded_gateway() -> None:
     assert (listener.tls, listener.plain, listener.has_plugin) == (False, True, True)
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"configs": [{"@type": "envoy.admin.v3.ListenersConfigDump", "dynamic_listeners": []}]}', "another shape"),
+        ('{"configs": [3]}', "a number in place of a listener"),
+        ('{"configs": {"item": {}}}', "an object in place of the list"),
+        ('{"configs": []', "an answer that was cut"),
+        ("{} {}", "two answers"),
+        ("[]", "a list in place of the object"),
+        ("", "nothing"),
+    ],
+)
+def test_listeners_of_no_known_shape_are_told(text: str, why: str) -> None:
+    """What is not understood while it streams by is not healthy."""
+    assert listeners(text).unknown, why
+
+
+def test_a_gateway_without_listeners_is_understood() -> None:
+    """That is what Envoy answers then."""
+    assert listeners("{}\n") == Listeners()
+
+
+def test_an_answer_that_nests_without_end_is_not_read() -> None:
+    """A pod that only looks like a gateway cannot make the operator busy."""
+    with pytest.raises(ValueError, match="without end"):
+        listeners("[" * 3000)
+
+
 @pytest.mark.parametrize("part", ["ecds", "listeners", "stats", "start", "server_info"])
 @pytest.mark.parametrize("text", ["", "[]", "upstream connect error", '{"configs": 3, "stats": {}}'])
 def test_what_has_no_known_shape_is_told(part: str, text: str) -> None:
     """A document that is no JSON object, or whose lists are none, is an unknown shape; an absent section is not."""
-    absent = part in ("ecds", "listeners") and not text
+    absent = part == "ecds" and not text
     odd_info = part == "server_info" and text.startswith("{")
     assert bool(changed("loaded", **{part: text}).unknown) is not (absent or odd_info)
 
@@ -258,9 +317,9 @@ JSON_VALUES = st.recursive(
 def test_strange_documents_are_never_loaded(part: int, value: object) -> None:
     """Whatever a document turns into, reading it raises nothing; without known configuration nothing is Loaded."""
     read = documents("loaded")
-    texts = [read.server_info, read.start, read.ecds, read.listeners, read.stats]
-    texts[part] = json.dumps(value)
-    sighting = envoy.sight(POD, BEGINNING, Documents(*texts, read.log), wanted("loaded"), BEGINNING)
+    names = ("server_info", "start", "ecds", "listeners", "stats")
+    strange: Any = listeners(json.dumps(value)) if names[part] == "listeners" else json.dumps(value)
+    sighting = envoy.sight(POD, BEGINNING, replace(read, **{names[part]: strange}), wanted("loaded"), BEGINNING)
     found = verdict.judge(wanted("loaded"), [sighting], write_at=BEGINNING, load_timeout=timedelta())
     if part in (2, 3) or not isinstance(value, dict):
         assert found.state is not State.LOADED
@@ -270,6 +329,15 @@ def test_versions() -> None:
     """The version is the second part of a build's name; anything else is unknown."""
     assert envoy.version('{"version": "abc0/1.36.2-dev/Modified/RELEASE/BoringSSL"}') == "1.36.2"
     assert [envoy.version(text) for text in ("{}", "no", '{"version": 3}')] == [None, None, None]
+
+
+def test_the_essence_of_a_gateways_own_words() -> None:
+    """What is kept of them says the same; words of no known shape are kept as they are."""
+    whole = recorded("loaded", "server_info")
+    brief = changed("loaded", server_info=envoy.essence(whole))
+    assert brief == changed("loaded")
+    assert brief.envoy_version == "1.40.0"
+    assert [envoy.essence(text) for text in ("no", '{"a": 1}')] == ["no", '{"a": 1}']
 
 
 def test_a_loggers_level() -> None:

@@ -107,8 +107,8 @@ class Gateway:
         config = rules if deny else {"rules_stat_prefix": "wasm-default-allow"}
         self._extension(plugin, {"@type": f"{API}.extensions.filters.http.rbac.v3.RBAC", **config})
 
-    def listen(self, *plugins: str, prefix: str = "in") -> None:
-        """One HTTP listener whose chain asks for these plugins and answers 200."""
+    def listen(self, *plugins: str, prefix: str = "in", others: int = 0) -> None:
+        """One HTTP listener whose chain asks for these plugins and answers 200, and ``others`` that nobody can call."""
         filters = [
             {
                 "name": f"{PREFIX}apps.{plugin}~istio-translated-wasmplugin",
@@ -126,13 +126,23 @@ class Gateway:
             }
             for plugin in plugins
         ]
-        self._resources("lds.json", {"@type": f"{API}.config.listener.v3.Listener", **self._listener(prefix, filters)})
+        main = {"@type": f"{API}.config.listener.v3.Listener", **self._listener(prefix, filters)}
+        crowd = [{**main, "name": f"other-{number}", "bind_to_port": False} for number in range(others)]
+        for number, other in enumerate(crowd):
+            other["address"] = {"socket_address": {"address": "127.0.0.1", "port_value": 20000 + number}}
+        self._resources("lds.json", main, *crowd)
 
     async def answer(self, headers: Mapping[str, str] | None = None) -> int:
         """The status of one request to the gateway's listener, on a connection of its own."""
         url = f"http://127.0.0.1:{self.port}/"
         async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as response:
             return response.status
+
+    async def ask(self, target: str) -> str:
+        """What the admin port answers."""
+        url = f"http://127.0.0.1:{self.admin}{target}"
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            return await response.text()
 
     def _listener(self, prefix: str, filters: list[dict[str, Any]]) -> dict[str, Any]:
         router = {"@type": f"{API}.extensions.filters.http.router.v3.Router"}
@@ -192,13 +202,17 @@ async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 60
 
 
 class Channels:
-    """What the operator's cluster edge offers, for pods named like gateways; the next ``broken`` forwards fail."""
+    """What the operator's cluster edge offers, for pods named like gateways; the next ``broken`` forwards fail.
+
+    ``relayed``: bytes that came from gateways.
+    """
 
     def __init__(self, session: aiohttp.ClientSession, address: str, gateways: dict[str, Gateway]) -> None:
         self.session = session
         self.address = address
         self.gateways = gateways
         self.broken = 0
+        self.relayed = 0
 
     @contextlib.asynccontextmanager
     async def portforward(self, namespace: str, pod: str, port: int) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
@@ -221,10 +235,14 @@ class Channels:
         return "".join(kept).encode()[:limit_bytes].decode(errors="replace")
 
 
+CURRENT: web.AppKey[list[Channels]] = web.AppKey("current", list)
+
+
 @contextlib.asynccontextmanager
 async def api_server(**gateways: Gateway) -> AsyncIterator[Channels]:
     """A port-forward server for these gateways, and the way to it."""
     app = web.Application()
+    current = app[CURRENT] = []
     app.router.add_get("/api/v1/namespaces/{namespace}/pods/{pod}/portforward", _forward)
     runner = web.AppRunner(app)
     await runner.setup()
@@ -233,7 +251,8 @@ async def api_server(**gateways: Gateway) -> AsyncIterator[Channels]:
     port = runner.addresses[0][1]
     try:
         async with aiohttp.ClientSession() as session:
-            yield Channels(session, f"http://127.0.0.1:{port}", gateways)
+            current.append(Channels(session, f"http://127.0.0.1:{port}", gateways))
+            yield current[0]
     finally:
         await runner.cleanup()
 
@@ -250,7 +269,7 @@ async def _forward(request: web.Request) -> web.WebSocketResponse:
     except OSError as error:
         await stream.send_bytes(b"\1" + f"error forwarding port: {error}".encode())
         return stream
-    answers = asyncio.create_task(_relay(reader, stream))
+    answers = asyncio.create_task(_relay(reader, stream, request.app[CURRENT][0]))
     async for message in stream:
         assert message.data[0] == 0
         writer.write(message.data[1:])
@@ -259,7 +278,8 @@ async def _forward(request: web.Request) -> web.WebSocketResponse:
     return stream
 
 
-async def _relay(reader: asyncio.StreamReader, stream: web.WebSocketResponse) -> None:
+async def _relay(reader: asyncio.StreamReader, stream: web.WebSocketResponse, channels: Channels) -> None:
     while data := await reader.read(1 << 15):
+        channels.relayed += len(data)
         await stream.send_bytes(b"\0" + data)
     await stream.close()

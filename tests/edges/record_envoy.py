@@ -104,16 +104,17 @@ async def record(case: Callable[[Gateway], Awaitable[None]], scratch: Path) -> N
         async with api_server(gateway=gateway) as channels:
             await gateways.set_logging(channels, POD, "debug")
             await case(gateway)
-            await keep(case.__name__, channels, scratch)
+            await keep(case.__name__, gateway, channels)
     finally:
         await gateway.stop()
 
 
-async def keep(case: str, channels: Channels, scratch: Path) -> None:
+async def keep(case: str, gateway: Gateway, channels: Channels) -> None:
     """What `gateways.look` asks for, without this machine's folders and the list of Envoy's extensions."""
     since = datetime.fromtimestamp(0, UTC)
     async with asyncio.timeout(30):
         found = await gateways.documents(channels, POD, WANTED, since)
+        listeners = await gateway.ask(gateways.LISTENERS)
     info = json.loads(found.server_info)
     info["node"]["extensions"] = []
     info["command_line_options"] = {"concurrency": info["command_line_options"]["concurrency"]}
@@ -123,13 +124,13 @@ async def keep(case: str, channels: Channels, scratch: Path) -> None:
         "server_info.json": json.dumps(info, indent=1),
         "start.json": found.start,
         "ecds.json": found.ecds,
-        "listeners.json": found.listeners,
+        "listeners.json": listeners,
         "stats.json": json.dumps(json.loads(found.stats), indent=1),
         "log.txt": found.log,
         "digest.txt": WANTED_DIGEST.get(case, "0" * 64),
     }
     for file, text in texts.items():
-        (folder / file).write_text(text.replace(str(scratch), "/var/lib/istio/data").rstrip() + "\n")
+        (folder / file).write_text(text.replace(str(gateway.folder), "/var/lib/istio/data").rstrip() + "\n")
 
 
 async def main(*names: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -10,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from pluginrelease.core import envoy, verdict
 from pluginrelease.core.envoy import Baseline, Incarnation, Kind, PodRef, Sighting, Wanted
@@ -21,6 +25,7 @@ from tests.edges.real_envoy import Channels, Gateway, api_server
 
 POD = PodRef("apps", "gateway", "uid-1", ready=True)
 TIMEOUT = timedelta(hours=1)
+RECORDED = Path(__file__).parents[1] / "fixtures" / "envoy" / "loaded"
 
 
 def variant(text: str) -> bytes:
@@ -293,6 +298,112 @@ async def test_twins_of_the_same_code_crash_together(stage: Stage) -> None:
     assert (await scene.settled(State.UNHEALTHY)).reason == "PluginCrashed"
     twin = replace(scene, wanted=replace(scene.wanted, name="twin"))
     assert (await twin.judged()).reason == "PluginCrashed"
+
+
+async def look(scene: Scene, habit: gateways.Habit) -> tuple[Sighting, int]:
+    """A look, and how many bytes the gateway sent for it."""
+    before = scene.channels.relayed
+    (seen,) = await gateways.look(
+        scene.channels, [POD], scene.wanted, since=scene.write_at, deadline_seconds=30, habit=habit
+    )
+    return seen, scene.channels.relayed - before
+
+
+async def test_listeners_are_sent_again_only_when_one_has_changed(stage: Stage) -> None:
+    """Of many listeners a second look costs little and sees the same; a change, a refusal and a restart are seen."""
+    scene = await stage()
+    habit = gateways.Habit(memory=gateways.Memory())
+    scene.gateway.listen("header", others=200)
+    first, whole = await look(scene, habit)
+    while len(first.listeners) < 201:
+        first, whole = await look(scene, habit)
+    again, brief = await look(scene, habit)
+    assert (again.listeners, again.referenced, again.unknown) == (first.listeners, True, ())
+    assert (again.istio_version, again.concurrency, again.started_at) == ("1.31.0", 2, first.started_at)
+    assert brief * 5 < whole
+
+    scene.gateway.listen(others=200)
+    while (await look(scene, habit))[0].referenced:
+        pass
+    scene.gateway.listen("header", others=200)
+    while not (await look(scene, habit))[0].referenced:
+        pass
+    await scene.write(made.unknown_abi())
+    await scene.settled(State.UNHEALTHY)
+    scene.gateway.listen("header", prefix="changed")
+    while not (await look(scene, habit))[0].listener_errors:
+        pass
+    await scene.gateway.restart()
+    assert len((await look(scene, habit))[0].listeners) == 1
+
+
+async def test_a_memory_is_of_one_run_of_one_pod_and_has_an_end() -> None:
+    """What was kept of a pod is never another's, nor that of an earlier run; the oldest go first."""
+    memory = gateways.Memory(limit=2)
+    pods = [replace(POD, uid=f"uid-{number}") for number in range(3)]
+    for pod in pods:
+        memory.keep(pod, gateways.Kept("first start", f"info of {pod.uid}"))
+    found = [memory.recall(pod, "first start") for pod in pods]
+    assert [one and one.info for one in found] == [None, "info of uid-1", "info of uid-2"]
+    assert memory.recall(pods[2], "second start") is None
+
+
+@contextlib.asynccontextmanager
+async def fake_admin(listeners: int, folder: Path) -> AsyncIterator[Gateway]:
+    """An admin port that answers as recorded, with many listeners, made while they are sent."""
+    recorded = {name: (RECORDED / f"{name}.json").read_bytes() for name in ("server_info", "start", "ecds", "stats")}
+    (one,) = json.loads((RECORDED / "listeners.json").read_text())["configs"]
+    one["active_state"]["listener"]["metadata"] = {"filter_metadata": {"istio": {"config": "x" * 10_000}}}
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "resource" not in request.query:
+            kinds = {"last_updated": "start", "ecds_filters": "ecds"}
+            return web.Response(body=recorded[kinds.get(request.query.get("mask", ""), request.path[1:])])
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'{"configs": [')
+        for number in range(listeners):
+            await response.write(b"," * bool(number) + json.dumps({**one, "name": f"l-{number}"}).encode())
+        await response.write(b"]}")
+        return response
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    gateway = Gateway(folder)
+    gateway.log.touch()
+    await web.TCPSite(runner, "127.0.0.1", gateway.admin).start()
+    try:
+        yield gateway
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_large_description_is_never_held(tmp_path: Path) -> None:
+    """Megabytes of listeners are read in a fraction of their size, and all of them are seen."""
+    wanted = Wanted("apps", "header", "", {}, "FAIL_CLOSE")
+    async with fake_admin(600, tmp_path) as gateway, api_server(gateway=gateway) as channels:
+        tracemalloc.start()
+        try:
+            (seen,) = await gateways.look(channels, [POD], wanted, since=datetime.now(UTC), deadline_seconds=120)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert (len(seen.listeners), seen.referenced, seen.unknown, seen.unreachable) == (600, True, (), None)
+    assert channels.relayed > 6_000_000
+    assert peak < channels.relayed / 4
+
+
+async def test_an_answer_without_an_end_is_given_up(tmp_path: Path) -> None:
+    """However much a pod sends, the operator reads its limit and says so."""
+    wanted = Wanted("apps", "header", "", {}, "FAIL_CLOSE")
+    settings = gateways.Settings(dump_limit_bytes=100_000)
+    async with fake_admin(100, tmp_path) as gateway, api_server(gateway=gateway) as channels:
+        (seen,) = await gateways.look(
+            channels, [POD], wanted, since=datetime.now(UTC), deadline_seconds=30, settings=settings
+        )
+    assert "longer than 100000 bytes" in (seen.unreachable or "")
 
 
 async def test_a_pod_that_does_not_answer_is_data(stage: Stage) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from .envoylog import Crash, LogEvent, LogFindings, LogKind, read_log
+from .envoylistener import Listener, ListenerError, Listeners
+from .envoylog import Crash, LogEvent, LogFindings, LogKind, moment, read_log
 
 __all__ = [
     "Baseline",
@@ -25,6 +26,7 @@ __all__ = [
     "Kind",
     "Listener",
     "ListenerError",
+    "Listeners",
     "LogEvent",
     "LogFindings",
     "LogKind",
@@ -128,27 +130,6 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class ListenerError:
-    """A listener update that Envoy refused and still wants: ``attempted`` by the gateway's clock."""
-
-    listener: str
-    details: str
-    attempted: datetime | None
-
-
-@dataclass(frozen=True)
-class Listener:
-    """An active TCP listener that the control plane sent: ``port`` in the pod; ``tls``: some HTTP filter chain of it
-    wants TLS, ``plain``: some does not (both False where there is none); ``has_plugin``: its HTTP filters ask for ours.
-    """
-
-    port: int
-    tls: bool
-    plain: bool
-    has_plugin: bool
-
-
-@dataclass(frozen=True)
 class Stats:
     """Counters and gauges; None where the gateway hides them.
 
@@ -231,19 +212,21 @@ class Baseline:
 class Documents:
     """What was read of one pod, as it was answered.
 
-    ``server_info``, ``start`` (`/config_dump?mask=last_updated`), ``ecds`` (`?mask=ecds_filters`), ``listeners``
-    (`?mask=dynamic_listeners`) and ``stats`` (`/stats?format=json`) are JSON texts; ``ecds`` and ``listeners`` are ""
-    where Envoy has no such section.
+    ``server_info``, ``start`` (`/config_dump?mask=last_updated`), ``ecds`` (`?mask=ecds_filters`) and ``stats``
+    (`/stats?format=json`) are JSON texts; ``ecds`` is "" where Envoy has no such section. ``listeners``
+    (`?resource=dynamic_listeners`) can be too large to be held, and are what was kept of them. ``log_from``: from when
+    on (the gateway's clock) the log was asked for, when that is known.
     """
 
     server_info: str
     start: str
     ecds: str
-    listeners: str
+    listeners: Listeners
     stats: str
     log: str
     log_truncated: bool = False
     skew: timedelta = timedelta()
+    log_from: datetime | None = None
 
 
 def incarnation(sighting: Sighting) -> Incarnation | None:
@@ -251,6 +234,12 @@ def incarnation(sighting: Sighting) -> Incarnation | None:
     if sighting.started_at is None:
         return None
     return Incarnation(sighting.pod.uid, sighting.started_at)
+
+
+def running(pod: PodRef, start: str) -> Incarnation | None:
+    """The same, of the document that tells it (`Documents.start`)."""
+    began = _started(start, [])
+    return Incarnation(pod.uid, began) if began else None
 
 
 def baseline(sighting: Sighting) -> Baseline | None:
@@ -277,6 +266,23 @@ def version(server_info: str) -> str | None:
     """Envoy's version like "1.40.0", from `/server_info`; None for an unknown shape."""
     build = re.fullmatch(r"[0-9a-f]*/(\d+\.\d+\.\d+)[^/]*/.*", str(_document(server_info, []).get("version", "")))
     return build.group(1) if build else None
+
+
+def essence(server_info: str) -> str:
+    """What is read of `/server_info`, in its own shape: the list of Envoy's extensions makes it a hundred kilobytes.
+
+    The text as it is when it is of no known shape.
+    """
+    info = _document(server_info, [])
+    metadata, options = _inner(info, "node", "metadata"), _inner(info, "command_line_options")
+    if "version" not in info:
+        return server_info
+    kept = {
+        "version": info["version"],
+        "node": {"metadata": {key: metadata[key] for key in ("ISTIO_VERSION",) if key in metadata}},
+        "command_line_options": {key: options[key] for key in ("concurrency",) if key in options},
+    }
+    return json.dumps(kept)
 
 
 def logger_level(answer: str, logger: str) -> str | None:
@@ -309,10 +315,10 @@ def sight(pod: PodRef, at: datetime, documents: Documents, wanted: Wanted, since
     unknown: list[str] = []
     info = _document(documents.server_info, unknown, "/server_info")
     dump = _Extensions.read(documents.ecds, wanted, unknown)
-    listeners = _Listeners.read(documents.listeners, wanted, unknown)
+    unknown += documents.listeners.unknown
     stats = _numbers(documents.stats, unknown)
-    errors = tuple(listeners.errors)
-    log_from = log_since(documents.ecds, wanted, since + documents.skew)
+    listeners, errors = documents.listeners, documents.listeners.errors()
+    log_from = documents.log_from or log_since(documents.ecds, wanted, since + documents.skew)
     return Sighting(
         pod=pod,
         at=at,
@@ -328,9 +334,9 @@ def sight(pod: PodRef, at: datetime, documents: Documents, wanted: Wanted, since
         others_updated=max((entry.last_updated for entry in dump.others if entry.last_updated), default=None),
         listener_errors=tuple(error for error in errors if _concerns(error, wanted)),
         other_listener_errors=tuple(error for error in errors if not _concerns(error, wanted)),
-        warming=tuple(listeners.warming),
-        referenced=listeners.referenced,
-        listeners=tuple(listeners.active),
+        warming=listeners.warming(wanted),
+        referenced=listeners.referenced(wanted),
+        listeners=listeners.serving(wanted),
         stats=_stats(stats, wanted),
         log=read_log(documents.log.splitlines(), wanted, log_from, truncated=documents.log_truncated),
         unknown=tuple(unknown),
@@ -378,7 +384,7 @@ def _entry(item: Mapping[str, Any], unknown: list[str]) -> Entry:
     name, type_url = _text(extension.get("name")) or "", _text(typed.get("@type")) or ""
     if not name or not type_url:
         unknown.append("an extension configuration without a name or a type")
-    updated = _moment(item.get("last_updated"))
+    updated = moment(item.get("last_updated"))
     kind = _kind(type_url, typed)
     if kind is not Kind.WASM:
         return Entry(name, kind, type_url, last_updated=updated)
@@ -418,87 +424,8 @@ def _configuration(plugin: Mapping[str, Any]) -> Any:
         return value
 
 
-# --------------------------------------------------------------------------------------------------------- listeners
-
-
-@dataclass
-class _Listeners:
-    errors: list[ListenerError]
-    warming: list[str]
-    active: list[Listener]
-    referenced: bool | None
-
-    @classmethod
-    def read(cls, text: str, wanted: Wanted, unknown: list[str]) -> _Listeners:
-        found = cls([], [], [], None)
-        for item in _items(text, "dynamic_listeners", unknown):
-            found._take(item, wanted)
-        found.errors = [_dated(error, found.errors) for error in found.errors]
-        return found
-
-    def _take(self, item: Mapping[str, Any], wanted: Wanted) -> None:
-        name = _text(item.get("name")) or ""
-        if error := _inner(item, "error_state"):
-            details = _text(error.get("details")) or "refused without details"
-            self.errors.append(ListenerError(name, details, _moment(error.get("last_update_attempt"))))
-        if "warming_state" in item and _asks(item["warming_state"], wanted):
-            self.warming.append(name)
-        if "active_state" in item:
-            chains = list(_filter_chains(item["active_state"]))
-            if chains:
-                self.referenced = bool(self.referenced) or any(map(wanted.ecds_name_matches, _names(chains)))
-            self.active += _listener(_inner(item, "active_state", "listener"), wanted)
-
-
-def _listener(listener: Mapping[str, Any], wanted: Wanted) -> list[Listener]:
-    """The listener, where it has a TCP port of its own: not for UDP (HTTP/3), and not one inside Envoy."""
-    socket = _inner(listener, "address", "socket_address")
-    port = _number(socket.get("port_value"))
-    if port is None or socket.get("protocol", "TCP") != "TCP":
-        return []
-    listed = [listener.get("default_filter_chain"), *_sequence(listener.get("filter_chains"))]
-    http = [chain for chain in map(_mapping, listed) if any(_filter_chains(chain))]
-    encrypted = [_wants_tls(chain) for chain in http]
-    return [Listener(port, any(encrypted), not all(encrypted), any(_asks(chain, wanted) for chain in http))]
-
-
-def _wants_tls(chain: Mapping[str, Any]) -> bool:
-    kind = _text(_inner(chain, "transport_socket", "typed_config").get("@type")) or ""
-    return kind.endswith(".DownstreamTlsContext")
-
-
-def _asks(state: Any, wanted: Wanted) -> bool:
-    """Whether some HTTP filter chain below has our filter."""
-    return any(map(wanted.ecds_name_matches, _names(_filter_chains(state))))
-
-
-def _dated(error: ListenerError, errors: Sequence[ListenerError]) -> ListenerError:
-    """The same refusal is listed twice, once without its listener and time: it takes the time of the other."""
-    if error.attempted:
-        return error
-    times = [other.attempted for other in errors if other.details == error.details and other.attempted]
-    return ListenerError(error.listener, error.details, max(times)) if times else error
-
-
 def _concerns(error: ListenerError, wanted: Wanted) -> bool:
     return any(map(wanted.plugin_name_matches, re.split(r"[\s,;:'\"]+", error.details)))
-
-
-def _filter_chains(node: Any) -> Iterator[list[Any]]:
-    """Every HTTP filter chain below a listener, wherever its connection manager stands."""
-    children: Iterable[Any] = ()
-    if isinstance(node, dict):
-        if isinstance(node.get("http_filters"), list):
-            yield node["http_filters"]
-        children = node.values()
-    elif isinstance(node, list):
-        children = node
-    for child in children:
-        yield from _filter_chains(child)
-
-
-def _names(chains: Iterable[list[Any]]) -> list[str]:
-    return [str(item.get("name", "")) for chain in chains for item in chain if isinstance(item, dict)]
 
 
 # -------------------------------------------------------------------------------------------------------- statistics
@@ -553,7 +480,7 @@ def _started(text: str, unknown: list[str]) -> datetime | None:
     """When this Envoy read its bootstrap: to the millisecond, and the same at every look."""
     for section in _list(_document(text, unknown, "/config_dump?mask=last_updated"), "configs", unknown):
         if str(section.get("@type", "")).endswith("BootstrapConfigDump"):
-            return _moment(section.get("last_updated"))
+            return moment(section.get("last_updated"))
     return None
 
 
@@ -595,21 +522,9 @@ def _inner(value: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
     return value
 
 
-def _sequence(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
 def _number(value: Any) -> int | None:
     return value if isinstance(value, int) else None
-
-
-def _moment(value: Any) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", str(value)))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else None

@@ -145,7 +145,7 @@ def record(text: str) -> Record:
         return _from_fields(match)
     if match := _ENVOY_DEFAULT.match(text):
         day, clock, thread, level, _, message = match.groups()
-        return Record(_time(f"{day}T{clock}Z"), level, thread, message)
+        return Record(moment(f"{day}T{clock}Z"), level, thread, message)
     return Record(None, "", "", text)
 
 
@@ -165,7 +165,7 @@ def _from_fields(match: re.Match[str]) -> Record:
     at, level, _, rest = match.groups()
     thread = _THREAD.search(rest)
     message = _CALLER.sub("", rest[: thread.start()] if thread else rest)
-    return Record(_time(at), level, thread.group(1) if thread else "", message.strip())
+    return Record(moment(at), level, thread.group(1) if thread else "", message.strip())
 
 
 def _from_json(text: str) -> Record:
@@ -174,13 +174,14 @@ def _from_json(text: str) -> Record:
     except ValueError:
         return Record(None, "", "", text)
     message = str(fields.get("msg", fields.get("message", "")))
-    at = _time(str(fields.get("time", fields.get("timestamp", ""))))
+    at = moment(str(fields.get("time", fields.get("timestamp", ""))))
     return Record(at, str(fields.get("level", "")), str(fields.get("thread", "")), message.strip())
 
 
-def _time(text: str) -> datetime | None:
+def moment(value: object) -> datetime | None:
+    """RFC 3339 with any number of decimals; None for what is none, or has no time zone."""
     try:
-        at = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
+        at = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", str(value)))
     except ValueError:
         return None
     return at if at.tzinfo else None

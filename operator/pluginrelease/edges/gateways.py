@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 import aiohttp
 import h11
+import ijson
+from ijson.utils import coroutine
 
 from pluginrelease.core import envoy, envoylog
-from pluginrelease.core.envoy import Documents, PodRef, Sighting, Wanted
+from pluginrelease.core.envoy import Documents, Incarnation, Listeners, PodRef, Sighting, Wanted
+from pluginrelease.core.envoylistener import ListenerReader
 from pluginrelease.core.errors import ReleaseError, Transient
 
 T = TypeVar("T")
@@ -29,6 +34,8 @@ T = TypeVar("T")
 CLOCK_TOLERANCE = timedelta(seconds=2)
 LOGGER = "filter"
 DATA, ERROR = 0, 1
+LONGEST_VALUE = 16 * 1024 * 1024
+NO_JSON = "dynamic_listeners did not answer with a JSON object"
 
 
 class Channels(Protocol):
@@ -53,11 +60,63 @@ class Settings:
     container: str = "istio-proxy"
     parallel: int = 16
     answer_limit_bytes: int = 64 * 1024 * 1024
+    dump_limit_bytes: int = 512 * 1024 * 1024
     log_limit_bytes: int = 4 * 1024 * 1024
     log_pages: int = 4
 
 
 DEFAULT = Settings()
+LISTENERS = "/config_dump?resource=dynamic_listeners"
+# whatever happens to a listener changes one of these; a mask cannot name what is within a listener
+BRIEF = (
+    f"{LISTENERS}&mask=name,error_state.details,error_state.last_update_attempt,active_state.version_info,"
+    "active_state.last_updated,warming_state.version_info,warming_state.last_updated"
+)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What one run of a pod's Envoy, known by ``start``, answered; ``listeners`` hold while they have this ``mark``."""
+
+    start: str
+    info: str
+    mark: bytes = b""
+    listeners: Listeners = field(default_factory=Listeners)
+
+
+class Memory:
+    """What gateways answered at the last look, so that it is not sent again while nothing about it changes.
+
+    For all releases together, of the ``limit`` pods that were looked at last. Losing it costs bytes and nothing else.
+    """
+
+    def __init__(self, limit: int = 1000) -> None:
+        self._limit = limit
+        self._kept: OrderedDict[str, Kept] = OrderedDict()
+
+    def recall(self, pod: PodRef, start: str) -> Kept | None:
+        """What was kept of this run of the pod's Envoy."""
+        kept = self._kept.get(pod.uid)
+        return kept if kept and kept.start == start else None
+
+    def keep(self, pod: PodRef, kept: Kept) -> None:
+        """In place of what was kept of this pod."""
+        self._kept[pod.uid] = kept
+        self._kept.move_to_end(pod.uid)
+        while len(self._kept) > self._limit:
+            self._kept.popitem(last=False)
+
+
+@dataclass(frozen=True)
+class Habit:
+    """What need not be asked again: of pods whose Envoy is among ``verified``, the log before ``recent`` (our clock)."""
+
+    verified: Collection[Incarnation] = ()
+    recent: datetime | None = None
+    memory: Memory | None = None
+
+
+NEW = Habit()
 
 
 class Unreadable(Exception):
@@ -78,11 +137,12 @@ async def look(
     since: datetime,
     deadline_seconds: float,
     settings: Settings = DEFAULT,
+    habit: Habit = NEW,
 ) -> tuple[Sighting, ...]:
     """Every pod, in the order given, under one deadline; ``since`` is where reading the logs begins."""
 
     async def one(pod: PodRef) -> Sighting:
-        read = await _twice(lambda: documents(channels, pod, wanted, since, settings))
+        read = await _twice(lambda: documents(channels, pod, wanted, since, settings, habit))
         return envoy.sight(pod, datetime.now(UTC), read, wanted, since)
 
     def failed(pod: PodRef, error: str) -> Sighting:
@@ -172,20 +232,38 @@ def _said(error: Exception) -> str:
 
 
 async def documents(
-    channels: Channels, pod: PodRef, wanted: Wanted, since: datetime, settings: Settings = DEFAULT
+    channels: Channels,
+    pod: PodRef,
+    wanted: Wanted,
+    since: datetime,
+    settings: Settings = DEFAULT,
+    habit: Habit = NEW,
 ) -> Documents:
     """What one pod answers, unjudged. Configuration before statistics before log: what refused the first then shows
     in the others. Raises what the port-forward raises, and `Unreadable`; the caller sets the deadline.
     """
     async with _admin(channels, pod, settings) as admin:
-        info = await admin.get("/server_info")
         start = await admin.get("/config_dump?mask=last_updated")
+        known = habit.memory.recall(pod, start.text) if habit.memory else None
+        info = known.info if known else envoy.essence((await admin.get("/server_info")).text)
         ecds = await admin.section("ecds_filters")
-        listeners = await admin.section("dynamic_listeners")
+        mark = await _mark(admin) if habit.memory else b""
+        same = known if known and known.mark == mark != b"" else None
+        listeners = same.listeners if same else await admin.listeners()
         stats = await admin.get(f"/stats?format=json&filter={quote(_statistics(wanted), safe='')}")
-    log_from = envoy.log_since(ecds, wanted, since + info.skew)
+    if habit.memory and not listeners.unknown:
+        habit.memory.keep(pod, Kept(start.text, info, mark, listeners))
+    log_from = envoy.log_since(ecds, wanted, since + start.skew)
+    if habit.recent and envoy.running(pod, start.text) in habit.verified:
+        log_from = max(log_from, habit.recent + start.skew)
     log, truncated = await _log(channels, pod, log_from, settings)
-    return Documents(info.text, start.text, ecds, listeners, stats.text, log, truncated, info.skew)
+    return Documents(info, start.text, ecds, listeners, stats.text, log, truncated, start.skew, log_from)
+
+
+async def _mark(admin: Admin) -> bytes:
+    """What changes with anything about the listeners; b"" where the gateway does not tell."""
+    brief = await admin.request("GET", BRIEF)
+    return hashlib.sha256(brief.text.encode()).digest() if brief.status == 200 else b""
 
 
 async def _ask(channels: Channels, pod: PodRef, method: str, target: str, settings: Settings) -> Answer:
@@ -236,9 +314,10 @@ class Answer:
 class Admin:
     """HTTP/1.1 on one forwarded port, one request after the other on one connection."""
 
-    def __init__(self, stream: aiohttp.ClientWebSocketResponse, limit: int) -> None:
+    def __init__(self, stream: aiohttp.ClientWebSocketResponse, settings: Settings) -> None:
         self._stream = stream
-        self._limit = limit
+        self._limit = settings.answer_limit_bytes
+        self._dump_limit = settings.dump_limit_bytes
         self._connection = h11.Connection(h11.CLIENT)
         self._ports = {DATA: 2, ERROR: 2}
 
@@ -258,39 +337,57 @@ class Admin:
             raise Unreadable(f"GET /config_dump?mask={mask} answered {answer.status}")
         return answer.text
 
+    async def listeners(self) -> Listeners:
+        """What the control plane's listeners say, read as the bytes come and never held whole."""
+        response = await self._ask("GET", LISTENERS)
+        reader = ListenerReader()
+        parser = _Parser(reader)
+        async for data in self._data(self._dump_limit):
+            parser.feed(data)
+        parser.end()
+        if response.status_code != 200:
+            raise Unreadable(f"GET {LISTENERS} answered {response.status_code}")
+        return reader.finished()
+
     async def request(self, method: str, target: str) -> Answer:
         """One request and its whole answer, at most ``limit`` bytes of it."""
+        response = await self._ask(method, target)
+        body = bytearray()
+        async for data in self._data(self._limit):
+            body += data
+        return Answer(response.status_code, body.decode(errors="replace"), _skew(response))
+
+    async def _ask(self, method: str, target: str) -> h11.Response:
         if self._connection.our_state is h11.DONE:
             self._connection.start_next_cycle()
         head = [("Host", "localhost"), ("Content-Length", "0")]
         await self._send(h11.Request(method=method, target=target, headers=head))
         await self._send(h11.EndOfMessage())
-        response = await self._expect(h11.Response)
-        body = await self._body()
-        return Answer(response.status_code, body.decode(errors="replace"), _skew(response))
+        return await self._expect()
 
     async def _send(self, event: h11.Request | h11.EndOfMessage) -> None:
         data = self._connection.send(event)
         if data:
             await self._stream.send_bytes(bytes([DATA]) + data)
 
-    async def _expect(self, kind: type[h11.Response]) -> h11.Response:
+    async def _expect(self) -> h11.Response:
         event = await self._event()
         while isinstance(event, h11.InformationalResponse):
             event = await self._event()
-        if not isinstance(event, kind):
+        if not isinstance(event, h11.Response):
             raise Unreadable("the connection ended before an answer")
         return event
 
-    async def _body(self) -> bytes:
-        body = bytearray()
+    async def _data(self, limit: int) -> AsyncIterator[bytes]:
+        """The answer's body as it comes, at most ``limit`` bytes."""
+        size = 0
         while not isinstance(event := await self._event(), h11.EndOfMessage):
             if not isinstance(event, h11.Data):
                 raise Unreadable("the connection ended within an answer")
-            body += event.data
-            if len(body) > self._limit:
-                raise Unreadable(f"an answer is longer than {self._limit} bytes")
-        return bytes(body)
+            size += len(event.data)
+            if size > limit:
+                raise Unreadable(f"an answer is longer than {limit} bytes")
+            yield bytes(event.data)
 
     async def _event(self) -> h11.Event:
         event = self._connection.next_event()
@@ -317,6 +414,43 @@ class Admin:
                 return bytes(payload)
 
 
+class _Parser:
+    """JSON that is taken in pieces, and told to a reader event by event."""
+
+    def __init__(self, reader: ListenerReader) -> None:
+        self._reader = reader
+        self._silent = 0
+        self._broken = False
+        self._parser = ijson.parse_coro(self._events())
+
+    def feed(self, data: bytes) -> None:
+        """The next piece. What is no JSON is told to the reader, and the rest of it passed over."""
+        self._silent += 0 if self._broken else len(data)
+        if self._silent > LONGEST_VALUE:
+            raise Unreadable(f"a value in the listeners' description is longer than {LONGEST_VALUE} bytes")
+        self._guarded(lambda: self._parser.send(data))
+
+    def end(self) -> None:
+        """There is no more."""
+        self._guarded(self._parser.close)
+
+    def _guarded(self, step: Callable[[], object]) -> None:
+        if self._broken:
+            return
+        try:
+            step()
+        except ijson.JSONError:
+            self._broken = True
+            self._reader.strange(NO_JSON)
+
+    @coroutine  # type: ignore[untyped-decorator]
+    def _events(self) -> Generator[None, tuple[str, str, Any], None]:
+        while True:
+            path, kind, value = yield
+            self._silent = 0
+            self._reader.take(path, kind, value)
+
+
 def _skew(response: h11.Response) -> timedelta:
     for name, value in response.headers:
         if name == b"date":
@@ -329,4 +463,4 @@ def _skew(response: h11.Response) -> timedelta:
 @contextlib.asynccontextmanager
 async def _admin(channels: Channels, pod: PodRef, settings: Settings) -> AsyncIterator[Admin]:
     async with channels.portforward(pod.namespace, pod.name, settings.admin_port) as stream:
-        yield Admin(stream, settings.answer_limit_bytes)
+        yield Admin(stream, settings)
