@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint bench crds clean help
+.PHONY: demo test lint incidents bench crds clean help
 help:            ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
 
@@ -27,6 +27,9 @@ lint: $(READY)   ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy --strict
 	@$(BIN)/lint-imports
+
+incidents: $(READY)  ## the incident book: real failures on a real lab, with bare Istio and with a release
+	@$(BIN)/python -m tests.incidents
 
 bench: $(READY)  ## time from apply to served, ours against a bare kubectl apply
 	@$(BIN)/python -m bench

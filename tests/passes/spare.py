@@ -34,12 +34,13 @@ class Registry:
     lab: Lab
     folder: Path
     realm: str | None = None
+    port: int = PORT
     process: subprocess.Popen[Any] | None = field(default=None, init=False)
 
     @property
     def host(self) -> str:
         """As gateways and the operator know it."""
-        return f"{network.ADDRESS}:{PORT}"
+        return f"{network.ADDRESS}:{self.port}"
 
     def start(self) -> None:
         """Returns when it answers."""
@@ -60,7 +61,7 @@ class Registry:
     def answers(self) -> bool:
         """Whether it answers HTTP."""
         try:
-            return self.lab.request(network.ADDRESS, PORT, "/v2/", timeout=2.0).status in (200, 401)
+            return self.lab.request(network.ADDRESS, self.port, "/v2/", timeout=2.0).status in (200, 401)
         except OSError:
             return False
 
@@ -114,17 +115,23 @@ def gateways(world: World, namespace: str, replicas: int) -> None:
 
     They may also pull from the spare registry. Returns when all of them are ready.
     """
+    for manifest in gateway_manifests(namespace, replicas):
+        world.apply(manifest)
+    world.lab.kubectl("rollout", "status", f"deployment/{namespace}", "-n", namespace, "--timeout=120s", timeout=150)
+
+
+def gateway_manifests(namespace: str, replicas: int, port: int = PORT) -> list[dict[str, Any]]:
+    """A namespace with gateways like the lab's own, that may also pull from a registry at ``port``."""
     text = (MANIFESTS / "gateways.yaml").read_text()
     text = text.replace("istio-ingressgateway", namespace).replace("istio-ingress", namespace)
     text = text.replace("istio: ingressgateway", f"istio: {namespace}").replace(
-        ":5001", f":5001,{network.ADDRESS}:{PORT}"
+        ":5001", f":5001,{network.ADDRESS}:{port}"
     )
-    for manifest in yaml.safe_load_all(text):
+    made = [one for one in yaml.safe_load_all(text) if one["kind"] not in ("Service", "ServiceEntry")]
+    for manifest in made:
         if manifest["kind"] == "Deployment":
             manifest["spec"]["replicas"] = replicas
-        if manifest["kind"] not in ("Service", "ServiceEntry"):
-            world.apply(manifest)
-    world.lab.kubectl("rollout", "status", f"deployment/{namespace}", "-n", namespace, "--timeout=120s", timeout=150)
+    return made
 
 
 def free_port() -> int:

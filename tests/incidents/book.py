@@ -1,0 +1,186 @@
+"""What an incident is, what came of it, and when that is right: values, nothing else.
+
+One file of `cases` is one incident. Its docstring says what is done and what it did to real people's traffic, and its
+``INCIDENT`` holds what bare Istio shows, what the release must say, and the story that is played twice.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.traffic import Answer
+
+if TYPE_CHECKING:
+    from tests.incidents.stage import Stage
+
+CASES = Path(__file__).parent / "cases"
+
+
+class Mode(StrEnum):
+    """How a plugin comes to the gateways: by ``kubectl apply`` of a WasmPlugin alone, or by a PluginRelease."""
+
+    BARE = "bare"
+    RELEASE = "release"
+
+
+class Becomes(StrEnum):
+    """What became of the WasmPlugin that was there before the incident, or was not."""
+
+    UNTOUCHED = "refused before the write"
+    RESTORED = "put back"
+    REMOVED = "taken off"
+    WRITTEN = "written"
+
+
+@dataclass(frozen=True)
+class Shows:
+    """What bare Istio shows: ``text`` for people. What else is given must be seen in the bare run.
+
+    ``log``: a text in some gateway's log. ``answer``: what the gateway that was asked last answers in the end, as
+    (status, header x-plugin or "-").
+    """
+
+    text: str
+    log: str | None = None
+    answer: tuple[int, str] | None = None
+
+
+@dataclass(frozen=True)
+class Says:
+    """What the release must say: Ready's reason and the phase; and what becomes of the WasmPlugin."""
+
+    reason: str
+    phase: str
+    plugin: Becomes = Becomes.UNTOUCHED
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One incident.
+
+    ``right`` are the values of the header x-plugin ("-": none) of which a 200 is a right answer. ``because`` says why
+    a gateway makes it impossible to lose nothing more than with a bare apply; without it, that must hold.
+    """
+
+    shows: Shows
+    says: Says
+    right: frozenset[str]
+    story: Callable[[Stage], None]
+    gateways: int = 1
+    because: str = ""
+
+
+@dataclass(frozen=True)
+class Half:
+    """One of the two runs: the wrong answers by sort, how many requests there were, and what went wrong with the run.
+
+    ``said`` is what the release said in the end; ``seconds`` is how long the run lasted from the change on.
+    """
+
+    lost: Counter[str]
+    requests: int
+    seconds: float
+    trouble: str = ""
+    said: Says | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    shows: str
+    said: str
+    lost_bare: str
+    lost_release: str
+    wrong: str
+    """Why it is wrong; empty when it is right."""
+    note: str = ""
+
+    def cells(self) -> list[str]:
+        verdict = f"WRONG: {self.wrong}" if self.wrong else "right"
+        return [self.name, self.shows, self.said, self.lost_bare, self.lost_release, verdict + self.note]
+
+
+def sort_of_loss(answer: Answer, right: frozenset[str]) -> str | None:
+    """``unprotected`` or ``failed`` for a wrong answer, None for a right one.
+
+    A request that got by the plugin and one that was not served are different harm, and are never weighed against
+    each other.
+    """
+    if answer.sort == "served":
+        return None if answer.plugin in right else "unprotected"
+    return "failed"
+
+
+def losses(answers: Counter[Answer], right: frozenset[str]) -> Counter[str]:
+    """The wrong answers by their harm."""
+    found: Counter[str] = Counter()
+    for answer, count in answers.items():
+        harm = sort_of_loss(answer, right)
+        if harm is not None:
+            found[harm] += count
+    return found
+
+
+def judge(name: str, incident: Incident, bare: Half, release: Half) -> Row:
+    """Right is: both runs came to their end, the release said what it must, and nothing more was lost."""
+    said = release.said
+    reasons = [
+        *([f"bare run: {bare.trouble}"] if bare.trouble else []),
+        *([f"release run: {release.trouble}"] if release.trouble else []),
+        *([f"wanted {told(incident.says)}"] if said != incident.says else []),
+        *too_much(incident, bare, release),
+    ]
+    return Row(
+        name,
+        incident.shows.text,
+        told(said) if said else "-",
+        counted(bare),
+        counted(release),
+        "; ".join(reasons),
+        f" ({incident.because})" if incident.because else "",
+    )
+
+
+def too_much(incident: Incident, bare: Half, release: Half) -> Iterable[str]:
+    """What the release lost that a bare apply did not."""
+    if incident.because:
+        return
+    for harm, count in release.lost.items():
+        if count > bare.lost[harm]:
+            yield f"{harm}: {count} with a release, {bare.lost[harm]} bare"
+
+
+def told(says: Says) -> str:
+    """For the table."""
+    return f"{says.reason}, {says.phase}; {says.plugin}"
+
+
+def counted(half: Half) -> str:
+    """For the table: losses, and of how many requests."""
+    lost = ", ".join(f"{count} {harm}" for harm, count in sorted(half.lost.items()) if count)
+    return f"{lost or '0'} of {half.requests}"
+
+
+def unrun(name: str, why: str) -> Row:
+    """An incident that did not come to its end counts as wrong."""
+    return Row(name, "-", "-", "-", "-", why)
+
+
+def names() -> list[str]:
+    """Every incident: what is in the directory, and nothing else."""
+    return sorted(path.stem.replace("_", "-") for path in CASES.glob("[a-z]*.py"))
+
+
+def open_at(name: str) -> Incident:
+    """The incident of this name; raises whatever its file raises."""
+    found = importlib.import_module(f"tests.incidents.cases.{name.replace('-', '_')}").INCIDENT
+    assert isinstance(found, Incident)
+    return found

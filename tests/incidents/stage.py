@@ -1,0 +1,377 @@
+"""Where one run of an incident is played: fresh gateways and a registry of its own, one plugin, and counted traffic.
+
+A story is written once. On a bare stage `Stage.change` is a ``kubectl apply`` of a WasmPlugin, on the other one of a
+PluginRelease, and `Stage.settle` awaits what each of them has to show.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pluginrelease.core import api, artifact, istio
+from pluginrelease.edges import registry
+from pluginrelease.edges.registry import Access
+from pluginrelease.lab import Lab
+from pluginrelease.lab.host import GatewayPod
+from tests import wasm_modules
+from tests.incidents.book import Becomes, Half, Incident, Mode, Says, losses
+from tests.passes import evidence, spare
+from tests.passes.world import JSON, Operator, World, observed, ready
+from tests.traffic import Answer, Traffic
+
+SECONDS = 150.0
+"""The deadline of one run, from when its gateways are ready."""
+RATE = 50.0
+"""Requests a second through each gateway."""
+TAIL = 2.0
+"""Seconds that are still counted when all is told: what goes wrong late is counted too."""
+PAUSE = 0.2
+NAME = "plugin"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """What a person wants to run, however it is applied.
+
+    ``sha256`` is what the person believes to be the plugin's checksum. ``labels`` and ``namespace`` select gateways;
+    by default those of the stage.
+    """
+
+    image: str
+    config: JSON | None = None
+    fail_strategy: str = "FAIL_CLOSE"
+    secret: str | None = None
+    sha256: str | None = None
+    priority: int | None = None
+    labels: dict[str, str] | None = None
+    namespace: str | None = None
+    checks: JSON | None = None
+    """spec.checks of the release; bare Istio has nothing like it."""
+
+    def fields(self) -> JSON:
+        """What WasmPlugin and PluginRelease spell alike."""
+        named = {"phase": "AUTHN", "failStrategy": self.fail_strategy, "priority": self.priority}
+        return {key: value for key, value in named.items() if value is not None}
+
+
+def wasm_plugin(plugin: Plugin, name: str, namespace: str, labels: dict[str, str]) -> JSON:
+    """As people write it without a release: by tag."""
+    optional = {"pluginConfig": plugin.config, "imagePullSecret": plugin.secret, "sha256": plugin.sha256}
+    spec = {
+        "selector": {"matchLabels": labels},
+        "url": f"oci://{plugin.image}",
+        **plugin.fields(),
+        **{key: value for key, value in optional.items() if value is not None},
+    }
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": istio.API_VERSION, "kind": istio.KIND, "metadata": metadata, "spec": spec}
+
+
+def plugin_release(plugin: Plugin, name: str, namespace: str, gateway: str, labels: dict[str, str]) -> JSON:
+    """The same as a release."""
+    secret = {"pullSecretRef": {"name": plugin.secret}} if plugin.secret else {}
+    spec: JSON = {
+        "artifact": {"image": {"ref": plugin.image, "insecure": True, **secret}},
+        "gateway": {"provider": "Istio", "namespace": gateway, "selector": {"matchLabels": labels}},
+        "plugin": {**plugin.fields(), **({"config": plugin.config} if plugin.config is not None else {})},
+    }
+    if plugin.sha256:
+        spec["artifact"]["wasmSha256"] = plugin.sha256
+    if plugin.checks:
+        spec["checks"] = plugin.checks
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": metadata, "spec": spec}
+
+
+class Pace:
+    """The bare run is counted for as long as the release's took: what is lost is compared over the same time."""
+
+    def __init__(self) -> None:
+        self._done = threading.Event()
+        self._seconds = 0.0
+
+    def told(self, seconds: float) -> None:
+        """The release's run has ended."""
+        self._seconds = seconds
+        self._done.set()
+
+    def wait(self, seconds: float) -> float:
+        """How long the release's run took; waits for its end, at most so long."""
+        self._done.wait(seconds)
+        return self._seconds
+
+
+@dataclass
+class Stage:
+    """One run of one incident. ``lab`` and ``operator`` are everybody's; namespace, gateways and registry its own."""
+
+    lab: Lab
+    operator: Operator
+    folder: Path
+    name: str
+    incident: Incident
+    mode: Mode
+    port: int
+    pace: Pace
+    plugin: Plugin | None = None
+    changed: float | None = None
+    before: JSON | None = None
+    repositories: int = 0
+    streams: list[tuple[set[str], Traffic]] = field(default_factory=list)
+    closing: ExitStack = field(default_factory=ExitStack)
+    ends: float = 0.0
+
+    @property
+    def namespace(self) -> str:
+        return f"{self.name}-{self.mode}"
+
+    @property
+    def is_bare(self) -> bool:
+        return self.mode is Mode.BARE
+
+    @property
+    def world(self) -> World:
+        return World(self.lab, self.operator)
+
+    # ------------------------------------------------------------------------------------------ one run
+
+    def prepare(self) -> None:
+        """Asks for the gateways; returns at once."""
+        self.apply(*spare.gateway_manifests(self.namespace, self.incident.gateways, self.port))
+
+    def play(self) -> Half:
+        """The story from its beginning to its end, and what came of it. Raises nothing."""
+        trouble = ""
+        with self.closing:
+            try:
+                self.await_rollout()
+                self.ends = time.monotonic() + SECONDS
+                self.incident.story(self)
+                self.settle()
+            except Exception as error:
+                trouble = f"{type(error).__name__}: {error}"
+            seconds = time.monotonic() - self.changed if self.changed else 0.0
+            if not self.is_bare:
+                self.pace.told(seconds)
+            said = None if self.is_bare else self.said()
+            answers = self.answers()
+        return Half(losses(answers, self.incident.right), answers.total(), seconds, trouble, said)
+
+    def strike(self) -> None:
+        """Takes everything of it away; returns at once."""
+        self.lab.kubectl("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found")
+
+    # ---------------------------------------------------------------------------------------- the plugin
+
+    def push(self, module: bytes, name: str = "") -> str:
+        """A module to the lab's open registry, under a new repository or as ``name`` (repository:tag)."""
+        self.repositories += 1
+        path = self.folder / f"{self.namespace}-{self.repositories}.wasm"
+        path.write_bytes(module)
+        where = f"{self.namespace}/{name or f'plugin-{self.repositories}:1.0'}"
+        registry.push(artifact.parse(f"{self.lab.registry_host}/{where}"), path, Access(insecure=True))
+        return f"{self.lab.registry}/{where}"
+
+    def run(self, plugin: Plugin | str, says: str = "v1") -> None:
+        """The plugin, or an image of it, runs in every gateway, and each answers ``x-plugin: says``. Then it counts."""
+        self.show(replace(plugin) if isinstance(plugin, Plugin) else Plugin(plugin))
+        if not self.is_bare:
+            self.await_said("Loaded", "Ready")
+        self.until(f"every gateway answers {says}", lambda: self.answered() == {(200, says)})
+        self.before = self.written()
+        self.count()
+
+    def run_good(self, **fields: Any) -> None:
+        """A good plugin, v1, runs."""
+        self.run(Plugin(self.push(wasm_modules.answering("v1")), **fields))
+
+    def change(self, **fields: Any) -> None:
+        """The person changes the plugin that runs; from here on the clock runs."""
+        assert self.plugin is not None
+        self.begin()
+        self.show(replace(self.plugin, **fields))
+
+    def first(self, plugin: Plugin) -> None:
+        """The person applies a plugin where none was; requests are counted from before on."""
+        self.count()
+        self.begin()
+        self.show(plugin)
+
+    def begin(self) -> None:
+        """The time of the incident begins, if it has not."""
+        self.changed = self.changed or time.monotonic()
+
+    def show(self, plugin: Plugin) -> None:
+        """kubectl apply, in the form of this stage."""
+        self.plugin = plugin
+        self.apply(self.manifest(plugin))
+
+    def manifest(self, plugin: Plugin, name: str = NAME) -> JSON:
+        """The plugin in the form of this stage."""
+        labels = plugin.labels or {"istio": self.namespace}
+        gateway = plugin.namespace or self.namespace
+        if self.is_bare:
+            return wasm_plugin(plugin, name, gateway, labels)
+        return plugin_release(plugin, name, self.namespace, gateway, labels)
+
+    def apply(self, *manifests: JSON) -> None:
+        """kubectl apply."""
+        self.lab.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(manifests))
+
+    def secret(self, name: str, credentials: tuple[str, str], host: str = "", kind: str = "") -> None:
+        """A pull secret for a registry, the lab's private one by default."""
+        made = spare.pull_secret(name, self.namespace, host or self.lab.private_registry, credentials)
+        self.apply({**made, "type": kind or made["type"]})
+
+    def push_private(self, module: bytes) -> str:
+        """To the lab's registry that asks for a password."""
+        path, where = self.folder / f"{self.namespace}-private.wasm", f"{self.namespace}/private:1.0"
+        path.write_bytes(module)
+        host = self.lab.private_registry_host
+        keys = spare.pull_secret("keys", "", host, self.lab.private_credentials)["stringData"][".dockerconfigjson"]
+        access = Access(insecure=True, dockerconfigjson=keys.encode())
+        registry.push(artifact.parse(f"{host}/{where}"), path, access)
+        return f"{self.lab.private_registry}/{where}"
+
+    def registry(self, realm: str | None = None) -> spare.Registry:
+        """A registry that the incident may break; it ends with the run."""
+        folder = self.folder / self.namespace
+        folder.mkdir()
+        one = spare.Registry(self.lab, folder, realm, self.port)
+        one.start()
+        self.closing.callback(one.stop)
+        return one
+
+    # ---------------------------------------------------------------------------------------- the gateways
+
+    def await_rollout(self) -> None:
+        """The gateways that were asked for are ready."""
+        if self.incident.gateways:
+            where = ("-n", self.namespace, "--timeout=120s")
+            self.lab.kubectl("rollout", "status", f"deployment/{self.namespace}", *where, timeout=150)
+
+    def gateways(self) -> list[GatewayPod]:
+        """The gateway pods of this run that are ready."""
+        return [pod for pod in self.lab.gateway_pods(f"istio={self.namespace}") if pod.ready]
+
+    def scale(self, replicas: int) -> None:
+        """More gateways, or fewer. Returns when they are ready, and counts the new ones too."""
+        self.lab.kubectl("scale", f"deployment/{self.namespace}", "-n", self.namespace, f"--replicas={replicas}")
+        self.until(f"{replicas} gateways are ready", lambda: len(self.gateways()) == replicas)
+        self.count()
+
+    def answered(self, port: int = 8080) -> set[tuple[int, str]]:
+        """What the gateways answer now: (status, header x-plugin); (0, "-") for one that does not answer."""
+        return {self.ask(pod, port) for pod in self.gateways()}
+
+    def ask(self, pod: GatewayPod, port: int = 8080, **headers: str) -> tuple[int, str]:
+        """One request."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        try:
+            found = self.lab.request(pod.address, port, headers=named, timeout=5.0)
+        except OSError:
+            return 0, "-"
+        return found.status, found.headers.get("x-plugin", "-")
+
+    def logs(self) -> str:
+        """What the gateways of this run have said so far."""
+        where = ("-n", self.namespace, "-l", f"istio={self.namespace}", "--tail=-1", "--ignore-errors")
+        return self.lab.kubectl("logs", *where)
+
+    def count(self, port: int = 8080) -> None:
+        """Counts what the gateways answer, from now on; those that are counted already are left alone."""
+        known = {name for names, _ in self.streams for name in names if port == 8080}
+        new = [pod for pod in self.gateways() if pod.name not in known]
+        if new:
+            traffic = self.closing.enter_context(Traffic(self.lab, new, rate=RATE, port=port))
+            self.streams.append(({pod.name for pod in new}, traffic))
+
+    def answers(self) -> Counter[Answer]:
+        """Ends the counting: all that was answered."""
+        return sum((traffic.stop().total() for _, traffic in self.streams), Counter())
+
+    # ------------------------------------------------------------------------------------------ the end
+
+    def settle(self) -> None:
+        """Awaits what this stage has to show in the end, and counts a little longer."""
+        self.begin()
+        if self.is_bare:
+            self.await_shown()
+            self.keep_pace()
+        else:
+            self.await_said(self.incident.says.reason, self.incident.says.phase)
+            time.sleep(TAIL)
+
+    def await_shown(self) -> None:
+        """Bare Istio shows what the incident says of it."""
+        shows = self.incident.shows
+        if shows.log is not None:
+            text = shows.log
+            self.until(f"a gateway's log says {text!r}", lambda: text in self.logs())
+        if shows.answer is not None:
+            self.until(f"a gateway answers {shows.answer}", lambda: shows.answer in self.answered())
+
+    def keep_pace(self) -> None:
+        """At least as long as the release's run, as that is what it is compared with."""
+        assert self.changed is not None
+        wanted = self.pace.wait(max(self.ends - time.monotonic(), 0.0))
+        time.sleep(max(self.changed + wanted - time.monotonic(), TAIL))
+
+    def await_said(self, reason: str, phase: str) -> JSON:
+        """The release says so of its newest spec."""
+
+        def said(release: JSON) -> bool:
+            about = ready(release)
+            return observed(release) and (about["reason"], release["status"].get("phase")) == (reason, phase)
+
+        left = max(self.ends - time.monotonic(), 1.0)
+        return self.world.await_release(NAME, said, namespace=self.namespace, seconds=left)
+
+    def await_event(self, reason: str) -> None:
+        """The release was told so in an Event."""
+        release = self.world.release(NAME, self.namespace)
+        evidence.await_events(self.lab, release, {reason}, max(self.ends - time.monotonic(), 1.0))
+
+    def said(self) -> Says | None:
+        """What the release says now, and what has become of the WasmPlugin."""
+        found = self.world.get(api.PLURAL, self.namespace, NAME)
+        if found is None:
+            return None
+        return Says(ready(found)["reason"], found.get("status", {}).get("phase", "-"), self.became())
+
+    def became(self) -> Becomes:
+        """What has become of the WasmPlugin since `run`."""
+        now, before = self.written(), self.before
+        if now is None:
+            writes = (self.plugin.namespace if self.plugin else None) or self.namespace, NAME
+            return Becomes.REMOVED if before or writes in evidence.written(self.lab) else Becomes.UNTOUCHED
+        if before is None or now["spec"] != before["spec"]:
+            return Becomes.WRITTEN
+        same = now["metadata"]["generation"] == before["metadata"]["generation"]
+        return Becomes.UNTOUCHED if same and now["metadata"]["uid"] == before["metadata"]["uid"] else Becomes.RESTORED
+
+    def written(self) -> JSON | None:
+        """The WasmPlugin that the release has written."""
+        label = f"{api.MANAGED_BY_LABEL}={api.MANAGED_BY}"
+        listed: list[JSON] = json.loads(
+            self.lab.kubectl("get", istio.PLURAL, "-A", "-l", label, "-o", "json"),
+        )["items"]
+        whose = f"{self.namespace}/{NAME}"
+        mine = [one for one in listed if one["metadata"]["annotations"].get(api.RELEASE_ANNOTATION) == whose]
+        return mine[0] if mine else None
+
+    def until(self, what: str, done: Callable[[], bool]) -> None:
+        """Waits for what has no watch; fails at the run's deadline."""
+        while not done():
+            assert time.monotonic() < self.ends, f"not seen in {SECONDS:.0f} s: {what}"
+            time.sleep(PAUSE)
