@@ -22,7 +22,7 @@ class Settings:
     gateway_container: str = "istio-proxy"
     gateway_admin_port: int = 15000
     allow_private_realms: bool = False
-    pull_deadline: float = 120.0
+    pull_deadline: float = 30.0  # as Istio's agent (pilot/pkg/model/extensions.go): it would give up too
     pull_max_bytes: int = 256 * 1024 * 1024
     look_deadline: float = 20.0
     probe_deadline: float = 30.0
