@@ -25,7 +25,9 @@ async def listed(cluster: Cluster, release: api.Release) -> list[JSON]:
 async def recalled(cluster: Cluster, release: api.Release, wanted: str) -> Recorded:
     """One kept revision; raises `Refused` (RevisionNotFound) when it is not kept (any more)."""
     name = revision.name(release, wanted)
-    found = await cluster.get(clusters.CONTROLLER_REVISIONS, release.metadata.namespace, name)
+    found = None
+    if revision.is_identity(wanted):  # it may be anybody's text, and becomes part of a path
+        found = await cluster.get(clusters.CONTROLLER_REVISIONS, release.metadata.namespace, name)
     if found is None or (found["metadata"].get("labels") or {}).get(api.UID_LABEL) != release.metadata.uid:
         raise Refused(
             "RevisionNotFound",

@@ -23,7 +23,7 @@ FRESH = timedelta(seconds=35)
 def is_due(verdict: Verdict, last: api.Nudge | None, now: datetime) -> bool:
     """Whether some gateway needs a push, and the last one is long enough ago."""
     stuck = any(row.reason in HEALED_BY_A_PUSH for row in verdict.pods)
-    return stuck and (last is None or now >= moment.read(last.at) + pause(last.tries))
+    return stuck and (last is None or is_ahead(last, now) or now >= moment.read(last.at) + pause(last.tries))
 
 
 def pause(tries: int) -> timedelta:
@@ -43,4 +43,9 @@ def rested(last: api.Nudge) -> api.Nudge:
 
 def is_fresh(last: api.Nudge, now: datetime) -> bool:
     """Whether the gateways may still be at work on it."""
-    return last.tries > 0 and now < moment.read(last.at) + FRESH
+    return last.tries > 0 and not is_ahead(last, now) and now < moment.read(last.at) + FRESH
+
+
+def is_ahead(last: api.Nudge, now: datetime) -> bool:
+    """Whether it was taken by a clock that has been set back since: then it says nothing of how long ago it was."""
+    return moment.read(last.at) > now

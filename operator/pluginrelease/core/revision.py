@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,11 @@ def digest_of(value: Any) -> str:
     """Ten hex digits of a value's canonical JSON."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:10]
+
+
+def is_identity(text: str) -> bool:
+    """Whether a text that somebody wrote can be a revision: only then may it become part of an object's name."""
+    return re.fullmatch("[0-9a-f]{10}", text) is not None
 
 
 def name(release: api.Release, revision: str) -> str:

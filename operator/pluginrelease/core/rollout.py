@@ -94,6 +94,7 @@ def advance(
     ``deadline`` is ``rollout.progressDeadline``. A revision that has run everywhere before is not rolled back: there
     is nothing better to go back to.
     """
+    rollout = in_its_time(release.status, rollout, verdict, now)
     if is_fallback(rollout):
         runs_again = verdict.state is State.LOADED and rollout.put_back_at is None
         return rollout.model_copy(update={"put_back_at": moment.written(now)}) if runs_again else rollout
@@ -103,13 +104,27 @@ def advance(
     stable = release.status.stable_revision
     if rollout.completed_at is not None or rollout.failure is not None or stable == revision:
         return rollout
-    failed = failing(verdict, overdue=is_overdue(rollout, now, deadline))
+    failed = failing(verdict, overdue=now > awaited_since(release.status, rollout, revision) + deadline)
     if failed is None:
         return rollout
     failure = api.RolloutFailure(
         revision=revision, reason=failed.reason, message=failed.message[: api.MESSAGE_MAX], at=moment.written(now)
     )
     return rollout.model_copy(update={"failure": failure, "puts_back": fallback(release, rollout)})
+
+
+def in_its_time(status: api.Status, rollout: api.RolloutStatus, verdict: Verdict, now: datetime) -> api.RolloutStatus:
+    """A rollout that had nobody to load it begins with the first pod: that one comes with all its time before it."""
+    alone = status.gateways is not None and status.gateways.desired == 0
+    if not (alone and verdict.pods) or rollout.completed_at is not None or rollout.failure is not None:
+        return rollout
+    return rollout.model_copy(update={"started_at": moment.written(now)})
+
+
+def awaited_since(status: api.Status, rollout: api.RolloutStatus, revision: str) -> datetime:
+    """From when gateways can be late: they are not to blame for an artifact that was long in coming."""
+    started, known = moment.read(rollout.started_at), status.observation
+    return max(started, moment.read(known.since)) if known is not None and known.revision == revision else started
 
 
 def fallback(release: api.Release, rollout: api.RolloutStatus) -> str | None:

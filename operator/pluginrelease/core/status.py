@@ -154,15 +154,17 @@ def noted(before: api.Status, report: Report) -> api.Status:
     """The status with what a pass is about to act on; nothing that it has not seen yet.
 
     A rollout that has just begun is not told before its pass has ended: beside the conditions of the one before it
-    would read as failed. A pass that is cut short begins it again. That an object was somebody else's is told at once.
+    would read as failed. A pass that is cut short begins it again. That an object was somebody else's is told at once,
+    and once: what is decided about a rollout later is told with its events.
     """
     adopted = report.rollout is not None and bool(report.rollout.adopted)
+    told = before.rollout is not None and bool(before.rollout.adopted)
     return before.model_copy(
         update={
             "target_revision": report.target_revision or before.target_revision,
             "artifact": report.artifact or before.artifact,
             "target": report.target or before.target,
-            "rollout": report.rollout if adopted else before.rollout,
+            "rollout": report.rollout if adopted and not told else before.rollout,
             "observation": report.observation or before.observation,
         }
     )
