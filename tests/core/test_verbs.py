@@ -301,8 +301,12 @@ def test_without_an_object_all_of_it_is_new() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["status", "--kubeconfig", "/nonexistent"], 5, "KubeconfigUnusable: the kubeconfig /nonexistent"),
-        (["wait", "auth", "-n", "a", "--kubeconfig", "/nonexistent"], 5, "KubeconfigUnusable"),
+        (
+            ["status", "--kubeconfig", "/nonexistent"],
+            5,
+            "KubeconfigUnusable: the kubeconfig /nonexistent cannot be used: there is no",
+        ),
+        (["wait", "auth", "-n", "a", "--kubeconfig", "/nonexistent"], 5, "there is no such file"),
         (["wait", "auth", "--timeout", "soon"], 2, "'soon' is not a duration"),
         (["wait"], 2, "Missing argument 'NAME'"),
         (["status", "--watch"], 2, "--watch needs NAME"),

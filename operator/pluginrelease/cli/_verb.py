@@ -78,6 +78,11 @@ class Place:
             return self.named
         return "default" if self.kubeconfig is None else clusters.context_namespace(self.kubeconfig, self.context)
 
+    def check(self) -> None:
+        """Raises `Refused` (KubeconfigUnusable) before anything is asked of nobody."""
+        if self.kubeconfig is not None:
+            clusters.context_namespace(self.kubeconfig, self.context)
+
 
 def placed(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command the options that say where, as one `Place`."""
@@ -133,6 +138,8 @@ def run(
     late: Callable[[], ReleaseError] = no_answer,
 ) -> Result:
     """What ``act`` returns, with a connection, within ``deadline`` seconds; after them raises what ``late`` says."""
+
+    place.check()
 
     async def connected() -> Result:
         async with asyncio.timeout(deadline), await Cluster.connect(place.kubeconfig, place.context) as cluster:

@@ -7,6 +7,7 @@ does not know yet is `Waiting`, and everything that another try can heal is `Tra
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -343,6 +344,8 @@ async def configuration(path: Path | None, context: str | None = None) -> Config
 
 def context_namespace(path: Path, context: str | None = None) -> str:
     """The namespace that a context of a kubeconfig names; `Refused` (KubeconfigUnusable) without a usable file."""
+    if not any(Path(one).is_file() for one in str(path).split(os.pathsep)):
+        raise unusable(path, "there is no such file")
     try:
         contexts, current = kubeconfig.list_kube_config_contexts(config_file=str(path))
     except (kubeconfig.ConfigException, OSError, yaml.YAMLError) as error:
