@@ -23,7 +23,7 @@ from pluginrelease.edges.tunnel import Broken, Forwarded, Http, Secured, Stream
 
 CONNECTIONS_PER_POD = 8
 # one request that hangs must not use up the time of the others
-ANSWER_SECONDS = 15.0
+ANSWER_SECONDS = 10.0
 AGENT = "pluginrelease-probe"
 # for a probe without a host
 ANY_HOST = "localhost"
@@ -169,7 +169,9 @@ def _said(error: Exception) -> str:
         case aiohttp.WSServerHandshakeError():
             return f"the API server answered the port-forward with {error.status}"
         case ssl.SSLError():
-            return f"TLS failed ({(error.reason or 'unknown reason').lower().replace('_', ' ')})"
+            # one that Python made itself has no reason
+            reason = getattr(error, "reason", None) or "unknown reason"
+            return f"TLS failed ({reason.lower().replace('_', ' ')})"
         case h11.RemoteProtocolError():
             return "what came back is not a whole answer of HTTP/1.1"
         case h11.LocalProtocolError():
