@@ -1,16 +1,19 @@
-"""``make bench``: measure on a lab of its own, print the table, write bench/results.json."""
+"""``make bench``: measure on labs of its own, print the tables, write bench/results.json."""
 
 from __future__ import annotations
 
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from bench import figures
+from bench import figures, observation
 from bench.apply_to_served import Bench
+from bench.figures import Figure
+from bench.put_right import Harm
 from pluginrelease import lab
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.edges import builder
@@ -18,46 +21,79 @@ from pluginrelease.lab import Lab, LabError, operator
 
 HERE = Path(__file__).parent
 PLUGIN = HERE.parent / "tests" / "fixtures" / "plugins" / "versioned"
-AIM = 1.25
+AIMS = {"apply-to-served": 1.25, "bad-update-to-right": 2.0, "bad-first-release-to-right": 2.0}
+LOOK_TURNS = 3
+
+Part = Callable[[int, int, Path], list[Figure]]
 
 
 @click.command()
-@click.option("--turns", default=10, show_default=True, type=click.IntRange(3, 100), help="Counted turns of each way.")
+@click.argument("parts", nargs=-1, type=click.Choice(["served", "right", "looks"]))
+@click.option("--turns", default=10, show_default=True, type=click.IntRange(1, 100), help="Counted turns of each way.")
 @click.option("--gateways", default=2, show_default=True, type=click.IntRange(1, 20), help="Gateway pods.")
 @click.option(
     "--results", default=HERE / "results.json", type=click.Path(path_type=Path), help="Where they are written."
 )
-def main(turns: int, gateways: int, results: Path) -> None:
-    """Time from apply to served: a PluginRelease against a bare kubectl apply of the same WasmPlugin."""
+def main(parts: tuple[str, ...], turns: int, gateways: int, results: Path) -> None:
+    """The parts named, or all: from apply to served; from a bad apply to put right; the look at many gateway pods."""
+    found: list[Figure] = []
     try:
-        found, ready = measure(turns, gateways)
-    except (LabError, ReleaseError, TimeoutError) as error:
+        for name in parts or PARTS:
+            with tempfile.TemporaryDirectory(prefix="pluginrelease-bench-") as folder:
+                found += PARTS[name](turns, gateways, Path(folder))
+    except (LabError, ReleaseError, TimeoutError, RuntimeError) as error:
         raise click.ClickException(str(error)) from error
-    results.write_text(json.dumps(figures.results(found), indent=2) + "\n")
+    known = json.loads(results.read_text()) if results.exists() else {}
+    results.write_text(json.dumps({**known, **figures.results(found)}, indent=2) + "\n")
     click.echo(f"\n{figures.table(found)}\n")
-    click.echo(f"the operator said Ready {ready:.1f} s after apply (median); the aim for apply-to-served is {AIM}")
+    for figure in found:
+        if aim := AIMS.get(figure.name):
+            click.echo(f"the aim for {figure.name} is {aim}: {figure.ratio:.2f}")
     click.echo(f"written to {results}")
 
 
-def measure(turns: int, gateways: int) -> tuple[list[figures.Figure], float]:
-    """Both figures, and the median time until our release was Ready, on a lab that ends with this call."""
-    with tempfile.TemporaryDirectory(prefix="pluginrelease-bench-") as folder:
-        workplace = Path(folder)
-        module = builder.compile_go(PLUGIN, workplace / "versioned.wasm", deadline=600).path.read_bytes()
-        with lab.up(name="bench", gateways=gateways, report=say) as running:
-            start_operator(running)
-            bench = Bench(running, module, workplace, say)
-            found = bench.run(turns)
-            refused = operator.forbidden(running)
-        if refused:
-            raise LabError(f"the operator was refused {refused[0]}: what was measured is not the whole of its work")
-        return found, bench.median_ready
+def served(turns: int, gateways: int, workplace: Path) -> list[Figure]:
+    """From apply to served, ours against a bare kubectl apply."""
+    with lab.up(name="bench", gateways=gateways, report=say) as running:
+        bench = prepared(running, workplace)
+        found = bench.run(turns)
+        check(running)
+    click.echo(f"\nthe operator said Ready {bench.median_ready:.1f} s after apply (median)")
+    return found
 
 
-def start_operator(running: Lab) -> None:
-    """As the chart's ServiceAccount, with its default settings: all checks are on."""
+def right(turns: int, gateways: int, workplace: Path) -> list[Figure]:
+    """From a bad apply to traffic put right."""
+    with lab.up(name="bench", gateways=gateways, report=say) as running:
+        harm = Harm(prepared(running, workplace), say)
+        found = harm.run(turns)
+        check(running)
+    return found
+
+
+def looks(_turns: int, _gateways: int, workplace: Path) -> list[Figure]:
+    """The look at 10, 100 and 500 gateway pods."""
+    with lab.up(name="bench", gateways=0, report=say) as running:
+        found, rows = observation.run(running, workplace, LOOK_TURNS, say)
+    click.echo(f"\n{figures.aligned(rows)}")
+    return found
+
+
+PARTS: dict[str, Part] = {"served": served, "right": right, "looks": looks}
+
+
+def prepared(running: Lab, workplace: Path) -> Bench:
+    """The plugin is built, and the operator runs as the chart's ServiceAccount, with its default settings."""
+    module = builder.compile_go(PLUGIN, workplace / "versioned.wasm", deadline=600).path.read_bytes()
     operator.install(running)
     operator.run(running, "--liveness-port", "0", log=running.log("operator"))
+    return Bench(running, module, workplace, say)
+
+
+def check(running: Lab) -> None:
+    """Raises LabError when the operator was not allowed something: then not the whole of its work was measured."""
+    if refused := operator.forbidden(running):
+        raise LabError(f"the operator was refused {refused[0]}: what was measured is not the whole of its work")
 
 
 def say(line: str) -> None:

@@ -77,15 +77,17 @@ class Bench:
     module: bytes
     workplace: Path
     report: Report
-    gateways: Sequence[str] = ()
+    gateways: Sequence[str] = field(init=False)
     versions: int = 0
     first: dict[str, list[float]] = field(default_factory=lambda: {way: [] for way in WAYS})
     change: dict[str, list[float]] = field(default_factory=lambda: {way: [] for way in WAYS})
     ready: list[float] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.gateways = [pod.address for pod in self.lab.gateway_pods(SELECTOR)]
+
     def run(self, turns: int) -> list[Figure]:
         """Measure ``turns`` turns of both ways after one that is not counted."""
-        self.gateways = [pod.address for pod in self.lab.gateway_pods(SELECTOR)]
         for turn in range(turns + 1):
             for way in sorted(WAYS, reverse=turn % 2 == 1):
                 self._turn(way, counted=turn > 0)
@@ -100,29 +102,33 @@ class Bench:
         return statistics.median(self.ready)
 
     def _turn(self, way: str, *, counted: bool) -> None:
-        times = [self._served(way), self._served(way)]
-        self._take_away(way)
+        times = [self.served(way), self.served(way)]
+        self.take_away(way)
         words = f"{way:5}  first {times[0]:5.2f} s  change {times[1]:5.2f} s"
         self.report(words if counted else f"{words}  (not counted)")
         if counted:
             self.first[way].append(times[0])
             self.change[way].append(times[1])
 
-    def _served(self, way: str) -> float:
+    def served(self, way: str) -> float:
         """Seconds from apply until every gateway answers with a new version."""
-        version, image, digest = self._new_version()
-        manifest = json.dumps(WAYS[way](image if way == "ours" else digest))
+        version, image, digest = self.new_version()
+        manifest = WAYS[way](image if way == "ours" else digest)
         time.sleep(SETTLE)
         began = time.monotonic()
-        self.lab.kubectl("apply", "-f", "-", stdin=manifest)
-        self._await_answers(version)
+        self.apply(manifest)
+        self.await_answers(version)
         served = time.monotonic() - began
         if way == "ours":
-            self._await_ready()
+            self.await_ready()
             self.ready.append(time.monotonic() - began)
         return served
 
-    def _new_version(self) -> tuple[str, str, str]:
+    def apply(self, manifest: Manifest) -> None:
+        """As a user does it."""
+        self.lab.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+
+    def new_version(self) -> tuple[str, str, str]:
         """A module that was never seen before, pushed: (what it answers with, its image by tag, and by digest)."""
         self.versions += 1
         version = f"{self.versions:0{STAMP_DIGITS}x}"
@@ -133,7 +139,7 @@ class Bench:
         repository = f"{self.lab.registry}/bench/versioned"
         return version, f"{repository}:{version}", f"{repository}@{digest}"
 
-    def _await_answers(self, version: str | None) -> None:
+    def await_answers(self, version: str | None) -> None:
         """Until every gateway answers 200 with this version in the header (None: without the header)."""
         until = time.monotonic() + SERVED_WITHIN
         waiting = list(self.gateways)
@@ -152,16 +158,17 @@ class Bench:
             return 0, None
         return answer.status, answer.headers.get(HEADER)
 
-    def _await_ready(self) -> None:
+    def await_ready(self) -> None:
         """Our release's own verdict, so that its looking at the gateways does not run into the next measurement."""
         self.lab.kubectl(
             "wait", "pluginrelease", NAME, "-n", NAMESPACE, "--for=condition=Ready", "--timeout=120s", timeout=130
         )
 
-    def _take_away(self, way: str) -> None:
+    def take_away(self, way: str) -> None:
+        """Deletes the object of this way; returns when no gateway runs the plugin any more."""
         manifest = json.dumps(WAYS[way]("none.example/none:none"))
         self.lab.kubectl("delete", "--wait=true", "-f", "-", stdin=manifest, timeout=120)
-        self._await_answers(None)
+        self.await_answers(None)
 
 
 def stamped(module: bytes, version: str) -> bytes:

@@ -40,7 +40,11 @@ def results(figures: Iterable[Figure]) -> dict[str, dict[str, float | int | str]
 def table(figures: Sequence[Figure]) -> str:
     """Medians side by side, their ratio, and the spread (smallest to largest) of each side."""
     header = ("figure", "ours", "other", "ratio", "spread of ours", "spread of other", "runs")
-    rows = [header, *map(_row, figures)]
+    return aligned([header, *map(_row, figures)])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of words, the first of them the heading, in columns as wide as their widest cell."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

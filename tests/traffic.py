@@ -37,13 +37,14 @@ FRESH = 0.25
 AT_ONCE = 512
 """Requests without an answer, for each gateway, from which on further ones are skipped, and counted as such."""
 TICK = 0.004
+MARKER = "x-plugin"
 STAND_IN = b"RBAC: access denied"
 _HEAD_LIMIT = 64 * 1024
 _BODY_KEPT = 200
 
 
 class Answer(NamedTuple):
-    """One kind of answer. ``plugin`` is the response's header x-plugin, or "-".
+    """One kind of answer. ``plugin`` is the response's header x-plugin (or another, `Traffic`'s ``marker``), or "-".
 
     ``sort`` is ``served`` (2xx), ``stand-in`` (the 403 of Istio in place of a plugin that it could not fetch),
     ``refused`` (any other 4xx), ``failed`` (5xx), ``other``; with status 0, because there was no whole answer:
@@ -131,9 +132,11 @@ class Traffic:
         headers: Mapping[str, str] | None = None,
         port: int = PORT,
         fresh: float = FRESH,
+        marker: str = MARKER,
     ) -> None:
         self._lab = lab
-        self._order = Order({pod.name: pod.address for pod in pods}, rate, path, dict(headers or {}), port, fresh)
+        addresses = {pod.name: pod.address for pod in pods}
+        self._order = Order(addresses, rate, path, dict(headers or {}), port, fresh, marker)
         self._process: subprocess.Popen[str] | None = None
         self._totals: Totals | None = None
 
@@ -208,6 +211,7 @@ class Order:
     headers: dict[str, str]
     port: int = PORT
     fresh: float = FRESH
+    marker: str = MARKER
 
     def request(self, address: str, *, close: bool) -> bytes:
         """The bytes of one request."""
@@ -260,7 +264,7 @@ class Connection(asyncio.Protocol):
     def _read(self, *, ended: bool) -> None:
         """Counts the answer when it is whole."""
         try:
-            found = parse(self.came, ended=ended)
+            found = parse(self.came, ended=ended, marker=self.gateway.order.marker)
         except ValueError:
             self.give_up()
             return
@@ -278,10 +282,11 @@ class Connection(asyncio.Protocol):
             self.transport.close()
 
 
-def parse(came: bytes | bytearray, *, ended: bool) -> tuple[Answer, bool] | None:
+def parse(came: bytes | bytearray, *, ended: bool, marker: str = MARKER) -> tuple[Answer, bool] | None:
     """(the answer, whether its connection may be used again), or None while it is not whole.
 
-    ``ended``: nothing more will come. Raises ValueError for what is no HTTP/1.1.
+    ``ended``: nothing more will come. ``marker``: the header by which a plugin is known, in lower case. Raises
+    ValueError for what is no HTTP/1.1.
     """
     end = came.find(b"\r\n\r\n")
     if end < 0:
@@ -294,7 +299,7 @@ def parse(came: bytes | bytearray, *, ended: bool) -> tuple[Answer, bool] | None
     body = whole_body(bytes(came[end + 4 :]), headers, ended=ended)
     if body is None:
         return None
-    plugin = headers.get(b"x-plugin", b"-").decode("latin-1")
+    plugin = headers.get(marker.encode(), b"-").decode("latin-1")
     return Answer(status, plugin, sort_of(status, body)), headers.get(b"connection", b"").lower() != b"close"
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from bench.figures import aligned
 from pluginrelease.core import api, artifact
 from pluginrelease.core.envoy import PodRef
 from pluginrelease.edges import gateways, registry
@@ -34,7 +35,6 @@ from tests.passes import evidence, interruption, spare
 from tests.passes.interrupter import Order
 from tests.passes.interruption import Relay
 from tests.passes.world import GATEWAY_NAMESPACE, JSON, Operator, World, is_ready, observed, ready
-from tests.soak.tables import table
 
 NAME = "plugin"
 NAMESPACE = "soak"
@@ -106,7 +106,7 @@ class Outcome:
         """For people."""
         for stage, writes in self.writes.items():
             yield f"writes of {stage}: {', '.join(writes)}"
-        yield table([("stage", "killed", "kills", "ended the same"), *self.rows()])
+        yield aligned([("stage", "killed", "kills", "ended the same"), *self.rows()])
         for run in self.runs:
             if run.difference:
                 yield f"{run.stage}, killed {run.kill}{'' if run.killed else ' (not reached)'}:\n{run.difference}"
@@ -350,6 +350,7 @@ class Series:
                 runs.append(one)
                 self.say(f"{stage.name}, killed {one.kill}: {told(one)}")
             if one is not None and one.difference:
+                self.say(one.difference)
                 self.clear()
                 break
         outcome.runs += runs

@@ -14,11 +14,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.figures import aligned
 from pluginrelease.core import api
 from pluginrelease.lab import Lab
 from tests.passes.world import GATEWAY_NAMESPACE, JSON, Operator, World, is_ready, observed, ready
 from tests.soak import modules
-from tests.soak.tables import table
 from tests.traffic import Answer, Totals, Traffic
 
 NAME = "guard"
@@ -110,7 +110,7 @@ class Outcome:
 
     def lines(self) -> Iterator[str]:
         """For people."""
-        yield table([HEADER, *(turn.row() for turn in self.turns)])
+        yield aligned([HEADER, *(turn.row() for turn in self.turns)])
         for turn in self.turns:
             for answer, count in turn.wrong.items():
                 yield f"wrong: {turn.change}, {turn.stream.name}: {count} x {answer}"
