@@ -21,7 +21,7 @@ from pluginrelease.core import (
     observation,
     plan,
     pods,
-    probation,
+    probe,
     revision,
     rival,
     status,
@@ -108,6 +108,7 @@ async def roll_out(work: Work, effective: api.Release, observed: JSON | None) ->
     told_artifact(work, candidate)
     before = await look_before(work, candidate)
     check_compatibility(work, found, before)
+    check_probe_ports(work, before)
     work.step = ConditionType.APPLIED
     await check_rivals(work)
     note_adoption(work, observed)
@@ -267,7 +268,7 @@ async def begin_observation(
         carried=carried,
         stable=work.release.status.stable_revision,
         before=before,
-        failed_before=await probes_failing_before(work, before),
+        failed_before=await probes_refuted_before(work, before),
         now=work.world.now(),
     )
     await work.note(begun)
@@ -275,12 +276,24 @@ async def begin_observation(
         await work.raise_loggers([sighting.pod for sighting in before if sighting.unreachable is None])
 
 
-async def probes_failing_before(work: Work, before: Collection[Sighting]) -> list[str]:
+async def probes_refuted_before(work: Work, before: Collection[Sighting]) -> Collection[str]:
     """Names of the probes that fail in every pod before the write: when they pass, it is by what was written."""
-    reached = [sighting for sighting in before if sighting.unreachable is None and sighting.pod.ready]
+    reached = reachable(before)
     if not work.release.spec.checks.probes or not reached:
-        return []
-    return probation.failing_everywhere(await work.ask_probes(reached))
+        return ()
+    return probe.refuted_everywhere(await work.ask_probes(reached, written=False))
+
+
+def check_probe_ports(work: Work, before: Collection[Sighting]) -> None:
+    """Raises `Refused` when a probe could not be sent to some gateway: it would only fail after the write."""
+    for sighting in reachable(before):
+        for asked in work.release.spec.checks.probes:
+            probe.target(asked, sighting.listeners, written=False)
+
+
+def reachable(before: Collection[Sighting]) -> list[Sighting]:
+    """The gateways that answer requests and can be asked."""
+    return [sighting for sighting in before if sighting.unreachable is None and sighting.pod.ready]
 
 
 async def take_off(work: Work) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
 from pluginrelease import artifacts, revisions
 from pluginrelease.core import (
-    api,
     moment,
     nudges,
     observation,
@@ -20,9 +19,10 @@ from pluginrelease.core import (
     verdict,
 )
 from pluginrelease.core.api import ConditionType
-from pluginrelease.core.envoy import PodRef, Sighting
+from pluginrelease.core.envoy import Incarnation, Sighting
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.verdict import Verdict
+from pluginrelease.edges import gateways
 from pluginrelease.work import Candidate, Work
 
 log = structlog.get_logger(__name__)
@@ -58,13 +58,14 @@ async def judge(work: Work, candidate: Candidate) -> tuple[tuple[Sighting, ...],
     """What the gateways show, and what that says."""
     known = work.known_observation()
     selected = await work.gateway_pods(candidate)
-    seen = await work.sightings(candidate, selected, log_since(work, known, selected))
+    since, proved = moment.read(known.since), observation.incarnations(known.verified)
+    seen = await work.sightings(candidate, selected, since, habit(work, proved))
     return seen, verdict.judge(
         candidate.wanted(),
         seen,
-        write_at=moment.read(known.since),
+        write_at=since,
         baselines=[observation.remembered(one) for one in known.baselines],
-        verified=observation.incarnations(known.verified),
+        verified=proved,
         load_timeout=work.load_timeout(),
         settled=is_settled(work, candidate),
     )
@@ -77,12 +78,10 @@ def is_settled(work: Work, candidate: Candidate) -> bool:
     return candidate.revision == work.release.status.stable_revision
 
 
-def log_since(work: Work, known: api.Observation, selected: Collection[PodRef]) -> datetime:
-    """From where to read the logs: from the write on, until every pod was seen; then only what is new."""
-    since = moment.read(known.since)
-    if {pod.uid for pod in selected} <= {one.uid for one in known.verified}:
-        return max(since, work.world.now() - timedelta(seconds=2 * work.world.settings.resync))
-    return since
+def habit(work: Work, proved: Collection[Incarnation]) -> gateways.Habit:
+    """Of gateways that were seen running this very revision only what is new is read."""
+    recent = work.world.now() - timedelta(seconds=2 * work.world.settings.resync)
+    return gateways.Habit(verified=proved, recent=recent, memory=work.world.memory)
 
 
 async def probe(work: Work, seen: Collection[Sighting], judged: Verdict) -> Verdict:
@@ -92,7 +91,8 @@ async def probe(work: Work, seen: Collection[Sighting], judged: Verdict) -> Verd
         return judged
     work.step = ConditionType.PROBED
     known = work.known_observation()
-    reached = [sighting for sighting in seen if sighting.unreachable is None and sighting.pod.ready]
+    about = {row.pod.uid for row in judged.pods if probation.is_asked(row)}
+    reached = [sighting for sighting in seen if sighting.pod.uid in about and sighting.unreachable is None]
     answers = await work.ask_probes(reached)
     weighed = probation.weigh(
         judged,

@@ -110,27 +110,29 @@ class Work:
         log.info("applied", kind=write.manifest["kind"], name=write.manifest["metadata"]["name"], why=write.why)
         return applied
 
-    async def ask_probes(self, reached: Sequence[Sighting]) -> tuple[PodProbe, ...]:
-        """What these gateways answer to the release's probes."""
+    async def ask_probes(self, reached: Sequence[Sighting], *, written: bool = True) -> tuple[PodProbe, ...]:
+        """What these gateways answer to the release's probes; ``written`` False: before the write."""
         return await probes.ask(
             self.world.cluster,
             reached,
             self.release.spec.checks.probes,
             deadline_seconds=self.world.settings.probe_deadline,
             settings=self.world.reach,
+            written=written,
         )
 
     async def sightings(
-        self, candidate: Candidate, selected: list[PodRef], log_since: datetime
+        self, candidate: Candidate, selected: list[PodRef], since: datetime, habit: gateways.Habit = gateways.NEW
     ) -> tuple[Sighting, ...]:
         """What each of these pods shows of the wanted plugin now, with its log since a time."""
         return await gateways.look(
             self.world.cluster,
             selected,
             candidate.wanted(),
-            since=log_since,
+            since=since,
             deadline_seconds=self.world.settings.look_deadline,
             settings=self.world.reach,
+            habit=habit,
         )
 
     async def gateway_pods(self, candidate: Candidate) -> list[PodRef]:

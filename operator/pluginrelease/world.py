@@ -66,6 +66,7 @@ class World:
     settings: Settings
     shelf: artifacts.Shelf
     gates: Gates = field(default_factory=Gates)
+    memory: gateways.Memory = field(default_factory=gateways.Memory)
     now: Callable[[], datetime] = utc_now
 
     @property

@@ -29,15 +29,12 @@ class Weighed:
 
 def is_due(verdict: Verdict) -> bool:
     """Whether every gateway has the plugin, so that its answers are about it."""
-    proved = [row for row in verdict.pods if row.state is State.LOADED]
-    unproved = [row for row in verdict.pods if row.reason in UNPROVED]
-    return verdict.state is State.LOADED or bool(unproved and len(proved) + len(unproved) == len(verdict.pods))
+    return verdict.state is State.LOADED or (bool(verdict.pods) and all(map(is_asked, verdict.pods)))
 
 
-def failing_everywhere(answers: Collection[PodProbe]) -> list[str]:
-    """Names of the probes that no pod answered as expected."""
-    passed = {answer.probe for answer in answers if answer.ok}
-    return sorted({answer.probe for answer in answers} - passed)
+def is_asked(row: PodVerdict) -> bool:
+    """Whether a pod's answers are about the plugin: it runs there, or all that is missing is the proof."""
+    return row.state is State.LOADED or row.reason in UNPROVED
 
 
 def weigh(
@@ -54,20 +51,29 @@ def weigh(
 
     A probe that failed in every pod before the write and passes in all of them now proves that what was written runs.
     ``settled``: the revision ran everywhere before, so a first failure is looked at again before it is told.
+    Where nobody was asked, nothing has passed.
     """
     failed = [answer for answer in answers if not answer.ok]
-    if not failed:
-        passed = Finding(ConditionType.PROBED, "True", "Probed", probe.told(answers))
+    if answers and not failed:
+        passed = Finding(ConditionType.PROBED, "True", "Probed", probe.sum_up(answers).message)
         return Weighed(proved(verdict, answers, seen, failed_before), passed, None)
-    since = failing_since or moment.precise(now)
-    message = probe.told(answers)
+    since = begun(failing_since, now)
+    summed = probe.sum_up(answers)
+    message, reason = summed.message, summed.reason
     if now - moment.read(since) >= GRACE:
-        finding = Finding(ConditionType.PROBED, "False", "ProbeFailed", message)
-        return Weighed(refused(verdict, failed, message), finding, since)
+        finding = Finding(ConditionType.PROBED, "False", reason, message)
+        return Weighed(refused(verdict, failed, reason, message), finding, since)
     finding = Finding(ConditionType.PROBED, "False", "AwaitingProbes", message)
     if settled and verdict.state is State.LOADED:
         return Weighed(verdict, finding, since)
     return Weighed(replace(verdict, state=State.PENDING, reason="AwaitingProbes", message=message), finding, since)
+
+
+def begun(failing_since: str | None, now: datetime) -> str:
+    """Since when probes fail; a time ahead of the clock is of before the clock was set back, and begins anew."""
+    if failing_since is None or moment.read(failing_since) > now:
+        return moment.precise(now)
+    return failing_since
 
 
 def proved(
@@ -87,16 +93,16 @@ def proved(
     return Verdict(State.LOADED, "Loaded", f"All {len(rows)} gateway pods run the plugin.", rows, verified)
 
 
-def refused(verdict: Verdict, failed: Sequence[PodProbe], message: str) -> Verdict:
+def refused(verdict: Verdict, failed: Sequence[PodProbe], reason: str, message: str) -> Verdict:
     """The pods that answer wrongly, first; the others as they are."""
     wrong = {(answer.pod.namespace, answer.pod.name): answer for answer in failed}
     rows = [judged(row, wrong.get((row.pod.namespace, row.pod.name))) for row in verdict.pods]
     rows.sort(key=lambda row: row.state is not State.UNHEALTHY)
-    return replace(verdict, state=State.UNHEALTHY, reason="ProbeFailed", message=message, pods=tuple(rows))
+    return replace(verdict, state=State.UNHEALTHY, reason=reason, message=message, pods=tuple(rows))
 
 
 def judged(row: PodVerdict, answer: PodProbe | None) -> PodVerdict:
     """One pod's row with the answer that was wrong."""
     if answer is None:
         return row
-    return replace(row, state=State.UNHEALTHY, reason="ProbeFailed", message=f"{answer.probe}: {answer.message}")
+    return replace(row, state=State.UNHEALTHY, reason=answer.reason, message=f"{answer.probe}: {answer.message}")

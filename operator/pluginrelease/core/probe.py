@@ -211,11 +211,6 @@ def sum_up(results: Sequence[PodProbe]) -> Summary:
     return Summary(False, len(failing), first.reason, message)
 
 
-def told(results: Sequence[PodProbe]) -> str:
-    """The text of the condition Probed."""
-    return sum_up(results).message
-
-
 def refuted_everywhere(results: Sequence[PodProbe]) -> tuple[str, ...]:
     """Names of the probes that each pod answered, and never as expected; taken before a write, these tell new from old.
 

@@ -1,0 +1,44 @@
+"""Probes decide, where they are given, whether a revision may stay; and they prove what gateways do not tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests import wasm_modules
+from tests.passes.world import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, ready, unique
+
+
+def probes(value: str) -> JSON:
+    """spec.checks with a probe that only the plugin ``value`` passes."""
+    return {"probes": [{"name": "header", "port": 8080, "expect": {"headers": {"x-plugin": value}}}]}
+
+
+def test_a_plugin_that_loads_and_does_the_wrong_thing_is_put_back(world: World, tmp_path: Path) -> None:
+    """An image that every gateway runs and that answers otherwise than its release expects is not Ready: the one
+    before it is put back, whose own answers are then told."""
+    name = unique("wrong")
+    good, wrong = (world.push(wasm_modules.answering(value), tmp_path) for value in (name, f"not-{name}"))
+    world.apply(world.manifest(name, good, checks=probes(name)))
+    release = world.await_ready(name)
+    assert conditions(release)["Probed"]["status"] == "True"
+    stable = release["status"]["stableRevision"]
+
+    world.apply(world.manifest(name, wrong, checks=probes(name)))
+    back = world.await_release(name, lambda it: observed(it) and it["status"]["phase"] == "RolledBack")
+    assert ready(back)["reason"] == "ProbeFailed"
+    assert "another value of the header x-plugin" in ready(back)["message"]
+    assert back["status"]["stableRevision"] == stable
+    assert conditions(back)["Probed"]["status"] == "True", "what was put back answers as expected"
+    assert all(headers.get("x-plugin") == name for _, headers, _ in world.answers())
+
+
+def test_a_probe_that_no_listener_could_get_is_refused_beforehand(world: World, tmp_path: Path) -> None:
+    """A probe of Envoy's admin port, or of a port that the gateway does not listen on, never starts a rollout."""
+    name = unique("nowhere")
+    ref = world.push(wasm_modules.answering(name), tmp_path)
+    for port, reason in ((15000, "ProbePortRefused"), (4711, "ProbePortUnknown")):
+        world.apply(world.manifest(name, ref, checks={"probes": [{"name": "admin", "port": port}]}))
+        world.await_reason(name, reason)
+        assert world.get("wasmplugin", GATEWAY_NAMESPACE, name) is None
+    world.apply(world.manifest(name, ref, checks={"probes": [{"name": "any"}]}))
+    world.await_release(name, is_ready)
