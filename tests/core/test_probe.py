@@ -158,7 +158,7 @@ def test_no_secret_is_repeated() -> None:
         said = probe.count(POD, asked, [answer]).message
         assert said
         assert "s3" not in said
-    assert "s3" not in probe.told([probe.count(POD, asked, [answer])])
+    assert "s3" not in probe.sum_up([probe.count(POD, asked, [answer])]).message
 
 
 def test_one_wrong_answer_of_many_is_a_failed_probe() -> None:
