@@ -284,7 +284,9 @@ def test_a_changed_field_is_a_difference() -> None:
 def test_a_reference_that_nobody_resolved_is_shown_as_it_is() -> None:
     """A new tag cannot be compared by digest: it stands in the diff, and a note says so."""
     wanted = release(status__artifact=ARTIFACT.wire(), spec__artifact__image__ref="registry.example.com/plugins/auth:9")
-    assert "+  url: oci://registry.example.com/plugins/auth:9" in differs(live(), wanted)
+    shown = differs(live(), wanted)
+    assert "+  url: oci://registry.example.com/plugins/auth:9" in shown
+    assert "+    pluginrelease.io/revision: unresolved" in shown
     assert "was not resolved" in _manifest.render_unresolved(wanted).notes[0]
 
 

@@ -21,6 +21,7 @@ JSON = dict[str, Any]
 MAX_FILE_BYTES = 1_500_000
 # stands where only the API server knows better; a label takes it
 UNKNOWN_UID = "not-known-yet"
+UNRESOLVED = "unresolved"
 FIELDS = "Its fields: kubectl explain prel.spec --recursive"
 
 
@@ -97,7 +98,8 @@ def render_unresolved(release: api.Release) -> Rendered:
         return written(release, found)
     ref = release.spec.artifact.image.ref
     note = f"{ref} was not resolved to a digest yet: it stands in place of what will be written"
-    rendered = written(release, described(ref, ref, "unresolved"))
+    rendered = written(release, described(ref, ref, UNRESOLVED))
+    rendered.manifest["metadata"]["annotations"][api.REVISION_ANNOTATION] = UNRESOLVED
     return Rendered(rendered.manifest, (note, *rendered.notes))
 
 
