@@ -337,6 +337,20 @@ async def test_listeners_are_sent_again_only_when_one_has_changed(stage: Stage) 
     assert len((await look(scene, habit))[0].listeners) == 1
 
 
+async def test_of_a_proved_gateway_only_the_newest_log_is_read(stage: Stage) -> None:
+    """A pod that was seen running the revision is asked for what is new; one that was not, for all since the write."""
+    scene = await stage(show_subscriptions=True)
+    await scene.write(made.traps_on_request())
+    await scene.settled(State.LOADED)
+    assert await scene.gateway.answer(TRAP) == 503
+    await scene.settled(State.UNHEALTHY)
+    run = envoy.incarnation(await scene.see())
+    assert run
+    later = datetime.now(UTC)
+    seen = [(await look(scene, gateways.Habit(known, later)))[0] for known in ([run], [])]
+    assert [len(one.log.crashes) for one in seen] == [0, 1]
+
+
 async def test_a_memory_is_of_one_run_of_one_pod_and_has_an_end() -> None:
     """What was kept of a pod is never another's, nor that of an earlier run; the oldest go first."""
     memory = gateways.Memory(limit=2)

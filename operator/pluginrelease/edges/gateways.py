@@ -109,7 +109,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Habit:
-    """What need not be asked again: of pods whose Envoy is among ``verified``, the log before ``recent`` (our clock)."""
+    """What need not be asked again: the log of pods whose Envoy is among ``verified`` is read since ``recent`` only."""
 
     verified: Collection[Incarnation] = ()
     recent: datetime | None = None
