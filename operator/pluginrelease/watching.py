@@ -102,6 +102,7 @@ async def probe(work: Work, seen: Collection[Sighting], judged: Verdict) -> Verd
         failing_since=known.probes_failing_since,
         settled=work.release.status.stable_revision == known.revision,
         now=work.world.now(),
+        patience=work.load_timeout(),
     )
     work.learn(
         findings=(*work.report.findings, weighed.finding),

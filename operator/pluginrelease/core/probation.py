@@ -46,11 +46,14 @@ def weigh(
     failing_since: str | None,
     settled: bool,
     now: datetime,
+    patience: timedelta = GRACE,
 ) -> Weighed:
     """The verdict after the probes.
 
     A probe that failed in every pod before the write and passes in all of them now proves that what was written runs.
     ``settled``: the revision ran everywhere before, so a first failure is looked at again before it is told.
+    ``patience``: how long a revision that has not, may leave probes without any answer; that may be the API server's
+    fault, or that of the network between, and is not worth a rollback as soon as a wrong answer is.
     Where nobody was asked, nothing has passed.
     """
     failed = [answer for answer in answers if not answer.ok]
@@ -60,7 +63,8 @@ def weigh(
     since = begun(failing_since, now)
     summed = probe.sum_up(answers)
     message, reason = summed.message, summed.reason
-    if now - moment.read(since) >= GRACE:
+    unanswered = reason == "ProbeUnanswered" and not settled
+    if now - moment.read(since) >= (max(patience, GRACE) if unanswered else GRACE):
         finding = Finding(ConditionType.PROBED, "False", reason, message)
         return Weighed(refused(verdict, failed, reason, message), finding, since)
     finding = Finding(ConditionType.PROBED, "False", "AwaitingProbes", message)
