@@ -40,7 +40,8 @@ FAILED = condition("Ready", "False", "PluginRejected")
 UNKNOWN = condition("Ready", "Unknown", "NoPositiveSign")
 STALLED = condition("Stalled", "True", "PluginRejected")
 MOVING = condition("Reconciling", "True", "AwaitingConfig")
-ASKED = {"pluginrelease.io/retry": "t2", "pluginrelease.io/rollback-to": f"{OLD}:t1"}
+RETRIED = {"pluginrelease.io/retry": "t2"}
+ASKED = {**RETRIED, "pluginrelease.io/rollback-to": f"{OLD}:t1"}
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,12 @@ ASKED = {"pluginrelease.io/retry": "t2", "pluginrelease.io/rollback-to": f"{OLD}
         pytest.param(waiting(UNKNOWN), None, 1, id="cannot be told: that may pass"),
         pytest.param(waiting(READY, metadata__generation=3), None, None, id="ready for the spec before"),
         pytest.param(waiting(FAILED, STALLED, metadata__generation=3), None, None, id="failed for the spec before"),
-        pytest.param(waiting(FAILED, STALLED, metadata__annotations=ASKED), None, None, id="retried, not yet seen"),
+        pytest.param(
+            waiting(FAILED, STALLED, metadata__annotations=RETRIED, status__handled={"retry": "t1"}),
+            None,
+            None,
+            id="retried, not yet seen",
+        ),
         pytest.param(
             waiting(READY, metadata__annotations=ASKED, status__handled={"retry": "t2"}),
             None,
