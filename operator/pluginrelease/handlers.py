@@ -69,7 +69,7 @@ class Memo:
         self.seen.pop(uid, None)
         self.reaches.pop(uid, None)
         if self.world is not None:
-            self.world.gates.forget(uid)
+            self.world.forget(uid)
 
 
 # ------------------------------------------------------------------------------------------- start and end

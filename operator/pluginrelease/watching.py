@@ -79,8 +79,12 @@ def is_settled(work: Work, candidate: Candidate) -> bool:
 
 
 def habit(work: Work, proved: Collection[Incarnation]) -> gateways.Habit:
-    """Of gateways that were seen running this very revision only what is new is read."""
-    recent = work.world.now() - timedelta(seconds=2 * work.world.settings.resync)
+    """Of gateways that were seen running this very revision only what is new is read; all of it after a start, as
+    nobody has looked while no operator ran."""
+    now, uid = work.world.now(), work.release.metadata.uid
+    last = work.world.looks.get(uid)
+    recent = min(last, now - timedelta(seconds=2 * work.world.settings.resync)) if last else None
+    work.world.looks[uid] = now
     return gateways.Habit(verified=proved, recent=recent, memory=work.world.memory)
 
 

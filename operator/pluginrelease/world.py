@@ -67,7 +67,14 @@ class World:
     shelf: artifacts.Shelf
     gates: Gates = field(default_factory=Gates)
     memory: gateways.Memory = field(default_factory=gateways.Memory)
+    # uid of a release → when this process last looked at its gateways
+    looks: dict[str, datetime] = field(default_factory=dict)
     now: Callable[[], datetime] = utc_now
+
+    def forget(self, uid: str) -> None:
+        """The release is gone."""
+        self.gates.forget(uid)
+        self.looks.pop(uid, None)
 
     @property
     def reach(self) -> gateways.Settings:
