@@ -15,7 +15,8 @@ from pluginrelease.core.verdict import PodVerdict, State, Verdict
 
 # a gateway that has just loaded may answer the first requests by what it had; an upstream may stumble once
 GRACE = timedelta(seconds=10)
-UNPROVED = ("AwaitingPositiveSign", "NoPositiveSign")
+# nothing is wrong that can be told to be this plugin's, and nothing shows yet that it runs
+UNPROVED = ("AwaitingPositiveSign", "NoPositiveSign", "VMCrashed")
 
 
 @dataclass(frozen=True)
