@@ -125,6 +125,34 @@ def component() -> bytes:
     return b"\0asm\x0d\0\x01\0"
 
 
+def answering_until_trapped(value: str, header: str = "x-trap") -> bytes:
+    """`answering` and `traps_on_request` in one."""
+    added, asked = b"x-plugin" + value.encode(), header.encode()
+    key, size = b"x-plugin", len(added)
+    add = b"\x41\x02" + b"".join(b"\x41" + leb(number) for number in (0, len(key), len(key), size - len(key)))
+    found = b"\x41\0\x41" + leb(size) + b"\x41" + leb(len(asked)) + b"\x41\x30\x41\x34\x10\0\x41\x01\x47"
+    return composed(
+        [("env", "proxy_get_header_map_value", 5, 1), ("env", "proxy_add_header_map_value", 5, 1)],
+        [
+            ("proxy_abi_version_0_2_0", 0, 0, b""),
+            ("proxy_on_memory_allocate", 1, 1, b"\x41\0"),
+            ("proxy_on_request_headers", 3, 1, found + b"\x04\x40\0\x0b\x41\0"),
+            ("proxy_on_response_headers", 3, 1, add + b"\x10\x01\x1a\x41\0"),
+        ],
+        data=added + asked,
+    )
+
+
+def without_allocator() -> bytes:
+    """A plugin that exports nothing by which a gateway could allocate memory in it."""
+    return composed([], [("proxy_abi_version_0_2_0", 0, 0, b""), ("_initialize", 0, 0, b"")])
+
+
+def allocator_of_another_type() -> bytes:
+    """A plugin whose allocator takes two sizes, where a gateway gives one."""
+    return composed([], [("proxy_abi_version_0_2_0", 0, 0, b""), ("proxy_on_memory_allocate", 2, 1, b"\x41\0")])
+
+
 def rename_abi(wasm: bytes, new: str) -> bytes:
     """The same module, announcing ``new`` ("9_9_9", "0_2_1") in place of its own ABI version.
 

@@ -24,7 +24,6 @@ from tests.incidents import book, stage
 from tests.incidents.book import Half, Incident, Mode, Row
 from tests.incidents.stage import Pace, Stage
 from tests.passes.world import Operator
-from tests.soak.tables import table
 
 RESYNC = "20s"
 FIRST_PORT = 5100
@@ -59,7 +58,7 @@ def main(names: Sequence[str]) -> None:
     except (Exception, KeyboardInterrupt):
         traceback.print_exc()
     right = sum(not row.wrong for row in rows.values())
-    print(table([HEADINGS, *(row.cells() for row in rows.values())]))
+    print(book.table([HEADINGS, *(row.cells() for row in rows.values())]))
     print(f"{time.monotonic() - began:.0f} s")
     print(f"incidents: {right} of {len(rows)} right", flush=True)
     sys.exit(right != len(rows))
@@ -70,13 +69,20 @@ def run(chosen: Sequence[str], folder: Path, rows: dict[str, Row]) -> None:
     with labs.up("incidents", gateways=0, report=say) as lab:
         operator.install(lab)
         running = Operator(lab, lab.log("operator"), ("--resync", RESYNC))
-        running.start()
         upcoming = (prepared(lab, running, folder, rows, name, number) for number, name in enumerate(chosen))
         for play, _ in pairwise(chain(upcoming, [None])):
             if play is not None:
+                keep_running(running)
                 rows[play.name] = played(play)
                 say("  ".join(rows[play.name].cells()))
         running.stop()
+
+
+def keep_running(one: Operator) -> None:
+    """An incident may have ended the operator, or have started it in its own thread, with which it then ended."""
+    if one.process is None or one.process.poll() is not None:
+        one.process = None
+        one.start()
 
 
 def prepared(lab: Lab, running: Operator, folder: Path, rows: dict[str, Row], name: str, number: int) -> Play | None:
@@ -105,6 +111,9 @@ def played(play: Play) -> Row:
     finally:
         for one in play.stages.values():
             one.strike()
+    for half in halves.values():
+        if half.trouble:
+            say(half.trouble)
     return book.judge(play.name, play.incident, halves[Mode.BARE], halves[Mode.RELEASE])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -29,10 +29,16 @@ class Mode(StrEnum):
     RELEASE = "release"
 
 
+NOT_WRITTEN = ("Refused", "Waiting", "Retrying")
+"""The phases of a release that nothing was written for."""
+GONE = "Gone"
+"""In place of a phase: there is no release any more."""
+
+
 class Becomes(StrEnum):
     """What became of the WasmPlugin that was there before the incident, or was not."""
 
-    UNTOUCHED = "refused before the write"
+    UNTOUCHED = "untouched"
     RESTORED = "put back"
     REMOVED = "taken off"
     WRITTEN = "written"
@@ -87,6 +93,7 @@ class Half:
     requests: int
     seconds: float
     trouble: str = ""
+    """What failed, on as many lines as it takes; the table has the first."""
     said: Says | None = None
 
 
@@ -108,22 +115,24 @@ class Row:
         return [self.name, self.shows, self.said, self.lost_bare, self.lost_release, verdict + self.note]
 
 
-def sort_of_loss(answer: Answer, right: frozenset[str]) -> str | None:
-    """``unprotected`` or ``failed`` for a wrong answer, None for a right one.
+def harm_of(answer: Answer, right: frozenset[str]) -> str | None:
+    """``failed``, ``unprotected`` or ``other plugin`` for a wrong answer, None for a right one.
 
     A request that got by the plugin and one that was not served are different harm, and are never weighed against
     each other.
     """
-    if answer.sort == "served":
-        return None if answer.plugin in right else "unprotected"
-    return "failed"
+    if answer.sort != "served":
+        return "failed"
+    if answer.plugin in right:
+        return None
+    return "unprotected" if answer.plugin == "-" else "other plugin"
 
 
 def losses(answers: Counter[Answer], right: frozenset[str]) -> Counter[str]:
     """The wrong answers by their harm."""
     found: Counter[str] = Counter()
     for answer, count in answers.items():
-        harm = sort_of_loss(answer, right)
+        harm = harm_of(answer, right)
         if harm is not None:
             found[harm] += count
     return found
@@ -133,8 +142,8 @@ def judge(name: str, incident: Incident, bare: Half, release: Half) -> Row:
     """Right is: both runs came to their end, the release said what it must, and nothing more was lost."""
     said = release.said
     reasons = [
-        *([f"bare run: {bare.trouble}"] if bare.trouble else []),
-        *([f"release run: {release.trouble}"] if release.trouble else []),
+        *([f"bare run: {bare.trouble.splitlines()[0]}"] if bare.trouble else []),
+        *([f"release run: {release.trouble.splitlines()[0]}"] if release.trouble else []),
         *([f"wanted {told(incident.says)}"] if said != incident.says else []),
         *too_much(incident, bare, release),
     ]
@@ -160,13 +169,21 @@ def too_much(incident: Incident, bare: Half, release: Half) -> Iterable[str]:
 
 def told(says: Says) -> str:
     """For the table."""
-    return f"{says.reason}, {says.phase}; {says.plugin}"
+    refused = says.plugin is Becomes.UNTOUCHED and says.phase in NOT_WRITTEN
+    return f"{says.reason}, {says.phase}; {'refused before the write' if refused else says.plugin}"
 
 
 def counted(half: Half) -> str:
     """For the table: losses, and of how many requests."""
     lost = ", ".join(f"{count} {harm}" for harm, count in sorted(half.lost.items()) if count)
     return f"{lost or '0'} of {half.requests}"
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """The first row is the heading; columns are as wide as their widest cell."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def unrun(name: str, why: str) -> Row:

@@ -19,15 +19,15 @@ from typing import Any
 import yaml
 
 from pluginrelease.core import api, artifact, istio
-from pluginrelease.edges import registry
+from pluginrelease.edges import builder, registry
 from pluginrelease.edges.registry import Access
 from pluginrelease.lab import Lab
 from pluginrelease.lab.host import GatewayPod
 from tests import wasm_modules
-from tests.incidents.book import Becomes, Half, Incident, Mode, Says, losses
+from tests.incidents.book import GONE, Becomes, Half, Incident, Mode, Says, losses
 from tests.passes import evidence, spare
 from tests.passes.world import JSON, Operator, World, observed, ready
-from tests.traffic import Answer, Traffic
+from tests.traffic import PORT, Answer, Traffic
 
 SECONDS = 150.0
 """The deadline of one run, from when its gateways are ready."""
@@ -37,6 +37,8 @@ TAIL = 2.0
 """Seconds that are still counted when all is told: what goes wrong late is counted too."""
 PAUSE = 0.2
 NAME = "plugin"
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "plugins"
+BUILDING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,13 @@ class Stage:
     plugin: Plugin | None = None
     changed: float | None = None
     before: JSON | None = None
+    asked: str = NAME
+    """The release that is to say something."""
+    team: str = ""
+    """The release's own namespace, where it is not that of the gateways."""
+    borrowed: list[str] = field(default_factory=list)
     repositories: int = 0
-    streams: list[tuple[set[str], Traffic]] = field(default_factory=list)
+    streams: dict[str, Traffic] = field(default_factory=dict)
     closing: ExitStack = field(default_factory=ExitStack)
     ends: float = 0.0
 
@@ -142,6 +149,11 @@ class Stage:
     @property
     def world(self) -> World:
         return World(self.lab, self.operator)
+
+    @property
+    def home(self) -> str:
+        """Where the person applies things."""
+        return self.team or self.namespace
 
     # ------------------------------------------------------------------------------------------ one run
 
@@ -169,7 +181,8 @@ class Stage:
 
     def strike(self) -> None:
         """Takes everything of it away; returns at once."""
-        self.lab.kubectl("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found")
+        namespaces = (self.namespace, *self.borrowed)
+        self.lab.kubectl("delete", "namespace", *namespaces, "--wait=false", "--ignore-not-found")
 
     # ---------------------------------------------------------------------------------------- the plugin
 
@@ -182,12 +195,12 @@ class Stage:
         registry.push(artifact.parse(f"{self.lab.registry_host}/{where}"), path, Access(insecure=True))
         return f"{self.lab.registry}/{where}"
 
-    def run(self, plugin: Plugin | str, says: str = "v1") -> None:
-        """The plugin, or an image of it, runs in every gateway, and each answers ``x-plugin: says``. Then it counts."""
-        self.show(replace(plugin) if isinstance(plugin, Plugin) else Plugin(plugin))
+    def run(self, plugin: Plugin, says: str = "v1") -> None:
+        """The plugin runs in every gateway, and each answers ``x-plugin: says``; from then on requests are counted."""
+        self.show(plugin)
         if not self.is_bare:
             self.await_said("Loaded", "Ready")
-        self.until(f"every gateway answers {says}", lambda: self.answered() == {(200, says)})
+        self.await_served(says)
         self.before = self.written()
         self.count()
 
@@ -222,7 +235,17 @@ class Stage:
         gateway = plugin.namespace or self.namespace
         if self.is_bare:
             return wasm_plugin(plugin, name, gateway, labels)
-        return plugin_release(plugin, name, self.namespace, gateway, labels)
+        return plugin_release(plugin, name, self.home, gateway, labels)
+
+    def allow(self, namespace: str, *, make: bool = False) -> str:
+        """A namespace that this run's releases may write to; ``make``: it is made, and goes with the run."""
+        if make:
+            self.borrowed.append(namespace)
+            self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+        if not self.is_bare:
+            annotation = f"{api.ALLOWED_NAMESPACES_ANNOTATION}={self.home}"
+            self.lab.kubectl("annotate", "namespace", namespace, annotation, "--overwrite")
+        return namespace
 
     def apply(self, *manifests: JSON) -> None:
         """kubectl apply."""
@@ -230,8 +253,16 @@ class Stage:
 
     def secret(self, name: str, credentials: tuple[str, str], host: str = "", kind: str = "") -> None:
         """A pull secret for a registry, the lab's private one by default."""
-        made = spare.pull_secret(name, self.namespace, host or self.lab.private_registry, credentials)
+        made = spare.pull_secret(name, self.home, host or self.lab.private_registry, credentials)
         self.apply({**made, "type": kind or made["type"]})
+
+    def built(self, name: str) -> bytes:
+        """A Go plugin of tests/fixtures/plugins, compiled once for both stages."""
+        output = self.folder / f"{name}.wasm"
+        with BUILDING:
+            if not output.exists():
+                builder.compile_go(FIXTURES / name, output, deadline=300)
+            return output.read_bytes()
 
     def push_private(self, module: bytes) -> str:
         """To the lab's registry that asks for a password."""
@@ -270,11 +301,20 @@ class Stage:
         self.until(f"{replicas} gateways are ready", lambda: len(self.gateways()) == replicas)
         self.count()
 
-    def answered(self, port: int = 8080) -> set[tuple[int, str]]:
+    def replace_one(self) -> None:
+        """One gateway pod is deleted; returns when another one has come, which is counted from then on."""
+        before = {pod.name for pod in self.gateways()}
+        self.streams[min(before)].stop()
+        self.lab.kubectl("delete", "pod", min(before), "-n", self.namespace, timeout=90)
+        there = len(before)
+        self.until("the new pod is ready", lambda: len({pod.name for pod in self.gateways()}) == there)
+        self.count()
+
+    def answered(self, port: int = PORT) -> set[tuple[int, str]]:
         """What the gateways answer now: (status, header x-plugin); (0, "-") for one that does not answer."""
         return {self.ask(pod, port) for pod in self.gateways()}
 
-    def ask(self, pod: GatewayPod, port: int = 8080, **headers: str) -> tuple[int, str]:
+    def ask(self, pod: GatewayPod, port: int = PORT, **headers: str) -> tuple[int, str]:
         """One request."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         try:
@@ -283,22 +323,31 @@ class Stage:
             return 0, "-"
         return found.status, found.headers.get("x-plugin", "-")
 
+    def await_served(self, plugin: str) -> None:
+        """Every gateway answers through this plugin; "-" through none."""
+        self.until(f"every gateway answers {plugin}", lambda: self.answered() == {(200, plugin)})
+
+    def poison(self) -> None:
+        """Each gateway gets one request at which `wasm_modules.answering_until_trapped` traps."""
+        for pod in self.gateways():
+            self.ask(pod, x_trap="1")
+
     def logs(self) -> str:
         """What the gateways of this run have said so far."""
         where = ("-n", self.namespace, "-l", f"istio={self.namespace}", "--tail=-1", "--ignore-errors")
         return self.lab.kubectl("logs", *where)
 
-    def count(self, port: int = 8080) -> None:
+    def count(self, port: int = PORT) -> None:
         """Counts what the gateways answer, from now on; those that are counted already are left alone."""
-        known = {name for names, _ in self.streams for name in names if port == 8080}
-        new = [pod for pod in self.gateways() if pod.name not in known]
-        if new:
-            traffic = self.closing.enter_context(Traffic(self.lab, new, rate=RATE, port=port))
-            self.streams.append(({pod.name for pod in new}, traffic))
+        for pod in self.gateways():
+            name = pod.name if port == PORT else f"{pod.name}:{port}"
+            if name not in self.streams:
+                traffic = Traffic(self.lab, [pod], rate=RATE, port=port)
+                self.streams[name] = self.closing.enter_context(traffic)
 
     def answers(self) -> Counter[Answer]:
         """Ends the counting: all that was answered."""
-        return sum((traffic.stop().total() for _, traffic in self.streams), Counter())
+        return sum((traffic.stop().total() for traffic in self.streams.values()), Counter())
 
     # ------------------------------------------------------------------------------------------ the end
 
@@ -308,6 +357,9 @@ class Stage:
         if self.is_bare:
             self.await_shown()
             self.keep_pace()
+        elif self.incident.says.phase == GONE:
+            self.until("the release is gone", lambda: self.said() == self.incident.says)
+            time.sleep(TAIL)
         else:
             self.await_said(self.incident.says.reason, self.incident.says.phase)
             time.sleep(TAIL)
@@ -335,25 +387,25 @@ class Stage:
             return observed(release) and (about["reason"], release["status"].get("phase")) == (reason, phase)
 
         left = max(self.ends - time.monotonic(), 1.0)
-        return self.world.await_release(NAME, said, namespace=self.namespace, seconds=left)
+        return self.world.await_release(self.asked, said, namespace=self.home, seconds=left)
 
     def await_event(self, reason: str) -> None:
         """The release was told so in an Event."""
-        release = self.world.release(NAME, self.namespace)
+        release = self.world.release(self.asked, self.home)
         evidence.await_events(self.lab, release, {reason}, max(self.ends - time.monotonic(), 1.0))
 
-    def said(self) -> Says | None:
+    def said(self) -> Says:
         """What the release says now, and what has become of the WasmPlugin."""
-        found = self.world.get(api.PLURAL, self.namespace, NAME)
+        found = self.world.get(api.PLURAL, self.home, self.asked)
         if found is None:
-            return None
+            return Says("-", GONE, self.became())
         return Says(ready(found)["reason"], found.get("status", {}).get("phase", "-"), self.became())
 
     def became(self) -> Becomes:
         """What has become of the WasmPlugin since `run`."""
         now, before = self.written(), self.before
         if now is None:
-            writes = (self.plugin.namespace if self.plugin else None) or self.namespace, NAME
+            writes = (self.plugin.namespace if self.plugin else None) or self.namespace, self.asked
             return Becomes.REMOVED if before or writes in evidence.written(self.lab) else Becomes.UNTOUCHED
         if before is None or now["spec"] != before["spec"]:
             return Becomes.WRITTEN
@@ -366,7 +418,7 @@ class Stage:
         listed: list[JSON] = json.loads(
             self.lab.kubectl("get", istio.PLURAL, "-A", "-l", label, "-o", "json"),
         )["items"]
-        whose = f"{self.namespace}/{NAME}"
+        whose = f"{self.home}/{self.asked}"
         mine = [one for one in listed if one["metadata"]["annotations"].get(api.RELEASE_ANNOTATION) == whose]
         return mine[0] if mine else None
 

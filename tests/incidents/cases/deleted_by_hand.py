@@ -1,0 +1,24 @@
+"""Somebody deletes the WasmPlugin by hand.
+
+With bare Istio requests go by the plugin from then on, and nothing says so.
+"""
+
+from pluginrelease.core import istio
+from tests.incidents.book import Becomes, Incident, Says, Shows
+from tests.incidents.stage import NAME, Stage
+
+
+def story(stage: Stage) -> None:
+    stage.run_good()
+    stage.begin()
+    stage.lab.kubectl("delete", istio.PLURAL, NAME, "-n", stage.namespace)
+    if not stage.is_bare:
+        stage.await_event("DriftCorrected")
+
+
+INCIDENT = Incident(
+    shows=Shows("nothing: requests go by the plugin", answer=(200, "-")),
+    says=Says("Loaded", "Ready", Becomes.RESTORED),
+    right=frozenset({"v1"}),
+    story=story,
+)

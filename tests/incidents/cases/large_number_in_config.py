@@ -1,0 +1,23 @@
+"""A configuration holds a whole number beyond 2^53: an account's id, for example.
+
+Istio carries configurations as floating-point numbers, so the plugin is given another number than the one that was
+written. With bare Istio nothing shows it.
+"""
+
+from tests.incidents.book import Incident, Says, Shows
+from tests.incidents.stage import Stage
+
+NUMBER = 2**53 + 1
+
+
+def story(stage: Stage) -> None:
+    stage.run_good(config={"account": 1})
+    stage.change(config={"account": NUMBER})
+
+
+INCIDENT = Incident(
+    shows=Shows("nothing: the plugin is given another number", answer=(200, "v1")),
+    says=Says("NumberNotExact", "Refused"),
+    right=frozenset({"v1"}),
+    story=story,
+)

@@ -1,0 +1,22 @@
+"""An update moves to a private registry, and the pull secret is of another type than Istio reads.
+
+With bare Istio the working plugin is replaced by a filter that denies everything.
+"""
+
+from tests import wasm_modules
+from tests.incidents.book import Incident, Says, Shows
+from tests.incidents.stage import Stage
+
+
+def story(stage: Stage) -> None:
+    stage.run_good()
+    stage.secret("keys", stage.lab.private_credentials, kind="Opaque")
+    stage.change(image=stage.push_private(wasm_modules.answering("v2")), secret="keys")
+
+
+INCIDENT = Incident(
+    shows=Shows("403 to everyone", log="missing image pulling secret", answer=(403, "-")),
+    says=Says("InvalidPullSecret", "Refused"),
+    right=frozenset({"v1"}),
+    story=story,
+)

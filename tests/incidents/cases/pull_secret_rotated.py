@@ -1,0 +1,35 @@
+"""The registry's password is changed, the pull secret with it, and then a new gateway pod starts.
+
+The pods that run keep what they have. The new one must fetch with the new password; a rotated password is no new
+revision, and no gateway that runs loads anything anew.
+"""
+
+from pluginrelease.lab.registries import REALM
+from tests import wasm_modules
+from tests.incidents.book import Incident, Says, Shows
+from tests.incidents.stage import Plugin, Stage
+from tests.passes.spare import ANY_USER
+
+
+def story(stage: Stage) -> None:
+    registry = stage.registry()
+    image = registry.push(wasm_modules.answering("v1"), "v1")
+    registry.stop()
+    registry.realm = REALM
+    registry.start()
+    stage.secret("keys", stage.lab.private_credentials, registry.host)
+    stage.run(Plugin(image, secret="keys"))
+
+    stage.begin()
+    _, password = stage.lab.private_credentials
+    (registry.folder / "htpasswd").write_text(f"rotated:{ANY_USER}\n")
+    stage.secret("keys", ("rotated", password), registry.host)
+    stage.scale(2)
+
+
+INCIDENT = Incident(
+    shows=Shows("nothing, and all is well", answer=(200, "v1")),
+    says=Says("Loaded", "Ready"),
+    right=frozenset({"v1"}),
+    story=story,
+)

@@ -1,0 +1,24 @@
+"""An update runs well until a request comes at which it traps. failStrategy: FAIL_RELOAD.
+
+The worker that the request came to answers 503 for about a second, and then starts the plugin again.
+"""
+
+from tests import wasm_modules
+from tests.incidents.book import Becomes, Incident, Says, Shows
+from tests.incidents.stage import Stage
+
+
+def story(stage: Stage) -> None:
+    stage.run_good(fail_strategy="FAIL_RELOAD")
+    stage.change(image=stage.push(wasm_modules.answering_until_trapped("v2")))
+    stage.await_served("v2")
+    stage.poison()
+
+
+INCIDENT = Incident(
+    shows=Shows("503 for about a second", log="Function: proxy_on_request_headers failed"),
+    says=Says("PluginCrashed", "Unhealthy", Becomes.WRITTEN),
+    right=frozenset({"v1", "v2"}),
+    story=story,
+    because="it ran everywhere before it crashed: what crashes later is told and stays",
+)
