@@ -234,3 +234,11 @@ def test_istios_root_namespace_reaches_every_namespace() -> None:
     gateway = release().spec.gateway
     assert istio.pod_namespace(gateway, "istio-system") == "istio-ingress"
     assert istio.pod_namespace(gateway, "istio-ingress") is None
+
+
+def test_a_nudge_changes_the_object_and_nothing_that_it_says() -> None:
+    """Gateways are made to fetch anew by a number in the metadata: the revision and the spec stay as they are."""
+    plain, first, second = (istio.wasm_plugin(release(), ARTIFACT, nudge) for nudge in (0, 1, 2))
+    assert api.NUDGE_ANNOTATION not in plain["metadata"]["annotations"]
+    assert [one["metadata"]["annotations"].pop(api.NUDGE_ANNOTATION) for one in (first, second)] == ["1", "2"]
+    assert plain == first == second

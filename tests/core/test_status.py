@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from pluginrelease.core import api, status
+from pluginrelease.core import api, history, moment, status
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.envoy import PodRef
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
@@ -391,3 +392,345 @@ def test_a_release_without_pods_is_told() -> None:
     alone = Verdict(State.PENDING, "NoGatewayPods", "No gateway pod is there to load the plugin.")
     ending = settle(Report(verdict=alone, target_revision="0123456789"))
     assert ("Warning", "NoGatewayPods") in [(event.type, event.reason) for event in ending.events]
+
+
+# ------------------------------------------------------------------------------------------------- after a failure
+
+OLD, NEW = "aaaaaaaaaa", "0123456789"
+WHY = api.RolloutFailure(revision=NEW, reason="PluginRejected", message="It says: no.", at="2026-01-01T11:59:00Z")
+TRYING = api.RolloutStatus(generation=1, started_at="2026-01-01T11:58:00Z")
+HELD = TRYING.model_copy(update={"failure": WHY})
+BACK = HELD.model_copy(update={"puts_back": OLD})
+GONE = HELD.model_copy(update={"puts_back": ""})
+JUST_NUDGED = api.Observation(
+    revision=NEW, since="2026-01-01T11:58:00Z", nudge=api.Nudge(count=1, tries=1, at=moment.precise(NOW))
+)
+BLOCKED = Waiting("RollbackBlocked", "it could not be fetched", "Push it again", retry_after=30)
+LOST = Refused("RevisionNotFound", "revision aaaaaaaaaa is not kept", "See which are")
+SILENT = Transient("APIServerUnavailable", "it does not answer")
+JOINED = replace(
+    seen(State.LOADED, "Loaded", row("new", State.PENDING, "PodNotReady"), row("a", State.LOADED)),
+    observation=api.Observation(revision=NEW, since="2026-01-01T11:58:00Z"),
+)
+
+
+def running(report: Report, decided: api.RolloutStatus, revision: str | None = OLD) -> Report:
+    """The same, seen of the revision that is to run by this decision."""
+    return replace(report, running=revision, rollout=decided)
+
+
+def broken(decided: api.RolloutStatus, error: ReleaseError) -> Report:
+    """A pass that did not come to its look."""
+    return replace(failed(ConditionType.APPLIED, error), rollout=decided)
+
+
+def knowing(known: api.RolloutStatus | None, **given: Any) -> api.Release:
+    """A release with this rollout in its status; ``given``: more of the status, or parts of the manifest by path."""
+    parts = {path: given.pop(path) for path in list(given) if "__" in path}
+    fields = {"rollout": known, "stable_revision": OLD, **given}
+    return release(**parts).model_copy(update={"status": api.Status(**fields)})
+
+
+AFTER_FAILURE = [
+    (TRYING, Case("it is decided", running(UNHEALTHY, BACK, NEW), "RollingBack", "False", "Reconciling", 0)),
+    (BACK, Case("it is written", running(PENDING, BACK), "RollingBack", "False", "Reconciling", 0.3)),
+    (BACK, Case("it runs again", running(LOADED, BACK), "RolledBack", "False", "Stalled", RESYNC)),
+    (BACK, Case("it runs, and a pod comes up", running(JOINED, BACK), "RolledBack", "False", "Stalled", 2)),
+    (BACK, Case("it is there, and cannot be told", running(UNKNOWN, BACK), "RolledBack", "False", "Stalled", 15)),
+    (BACK, Case("it does not run either", running(UNHEALTHY, BACK), "RollbackFailed", "False", "Stalled", 15)),
+    (BACK, Case("nobody is there any more", running(NO_PODS, BACK), "RollingBack", "False", "Reconciling", RESYNC)),
+    (BACK, Case("its image is gone", broken(BACK, BLOCKED), "RollbackBlocked", "False", "Stalled", 30)),
+    (BACK, Case("the revision is gone", broken(BACK, LOST), "RollbackBlocked", "False", "Stalled", RESYNC)),
+    (BACK, Case("the world does not answer", broken(BACK, SILENT), "RollingBack", "False", "Reconciling", 1)),
+    (TRYING, Case("a first one is to go", running(UNHEALTHY, GONE, NEW), "RollingBack", "False", "Reconciling", 0)),
+    (GONE, Case("it cannot be taken off now", broken(GONE, SILENT), "RollingBack", "False", "Reconciling", 1)),
+    (GONE, Case("it is off", Report(rollout=GONE), "Removed", "False", "Stalled", RESYNC)),
+    (TRYING, Case("it is held", running(UNHEALTHY, HELD, NEW), "Held", "False", "Stalled", 15)),
+    (HELD, Case("held, still failing", running(UNHEALTHY, HELD, NEW), "Held", "False", "Stalled", 15)),
+    (HELD, Case("held, cannot be told", running(UNKNOWN, HELD, NEW), "Held", "False", "Stalled", 15)),
+    (HELD, Case("held, the world does not answer", broken(HELD, SILENT), "Held", "False", "Stalled", 1)),
+    (
+        HELD,
+        Case(
+            "held, its gateways fetch anew",
+            replace(running(UNHEALTHY, HELD, NEW), observation=JUST_NUDGED),
+            "Held",
+            "False",
+            "Stalled",
+            2,
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("known", "case"), AFTER_FAILURE, ids=[case.reason for _, case in AFTER_FAILURE])
+def test_every_state_after_a_failure(known: api.RolloutStatus, case: Case) -> None:
+    """Whatever is put back, Ready is False with the failure's reason, and the phase tells how far the way back is."""
+    ending = settle(case.report, knowing(known))
+    found = conditions(ending.status)
+    assert ending.status.phase == case.phase
+    assert (found["Ready"].status, found["Ready"].reason) == (case.ready, "PluginRejected")
+    assert found["Ready"].message.startswith(f"Revision {NEW} failed: It says: no. ")
+    assert {kind for kind in ("Reconciling", "Stalled") if kind in found} == {case.also}
+    assert all(found[kind].reason == found["Ready"].reason for kind in ("Reconciling", "Stalled") if kind in found)
+    assert ending.look_again == pytest.approx(case.look_again)
+    assert ending.status.stable_revision == OLD, "what ran everywhere last is still that"
+
+
+def test_what_runs_in_place_of_the_failed_one_is_not_called_loaded() -> None:
+    """The condition Loaded is about the wanted revision; the rows of the pods tell what they do run."""
+    found = settle(running(LOADED, BACK), knowing(BACK)).status
+    loaded = conditions(found)["Loaded"]
+    assert (loaded.status, loaded.reason) == ("False", "PluginRejected")
+    assert loaded.message.startswith(f"Revision {OLD} is to run in place of {NEW}. ")
+    assert found.gateways is not None
+    assert [pod.revision for pod in found.gateways.pods] == [OLD]
+
+
+def test_a_plugin_that_was_taken_off_shows_no_gateways() -> None:
+    """Rows of what ran before the removal would read as if it ran still."""
+    counted = api.GatewaysStatus(desired=1, loaded=0, failed=1, summary="0/1")
+    assert settle(Report(rollout=GONE), knowing(GONE, gateways=counted)).status.gateways is None
+    assert settle(broken(GONE, SILENT), knowing(GONE, gateways=counted)).status.gateways == counted
+
+
+def test_a_rollback_that_hangs_is_not_stalled_by_the_deadline() -> None:
+    """progressDeadline is about a rollout: the way back from it goes on for as long as it takes."""
+    long_ago = BACK.model_copy(update={"started_at": "2025-01-01T00:00:00Z"})
+    assert "Stalled" not in conditions(settle(running(PENDING, long_ago), knowing(long_ago)).status)
+
+
+def test_what_was_held_and_has_healed_is_ready() -> None:
+    """A gateway that could fetch it after all ends the failure, and that is told."""
+    healed = TRYING.model_copy(update={"completed_at": moment.written(NOW)})
+    ending = settle(running(LOADED, healed, NEW), knowing(HELD))
+    assert (ending.status.phase, ending.status.stable_revision) == ("Ready", NEW)
+    assert ("Normal", "Loaded") in [(event.type, event.reason) for event in ending.events]
+
+
+# ------------------------------------------------------------------------------------------- longer than it may take
+
+LATE = TRYING.model_copy(update={"started_at": "2026-01-01T11:00:00Z"})
+
+
+@pytest.mark.parametrize(
+    ("report", "stalled", "reason"),
+    [
+        (replace(PENDING, rollout=LATE), "ProgressDeadlineExceeded", "what loads"),
+        (replace(WAITING, rollout=LATE), "ProgressDeadlineExceeded", "a tag that does not come"),
+        (replace(TRANSIENT, rollout=LATE), "ProgressDeadlineExceeded", "a registry that does not answer"),
+        (replace(REFUSED, rollout=LATE), "UnknownABI", "a refusal keeps its own reason"),
+        (replace(UNHEALTHY, rollout=LATE), "PluginRejected", "so does what a gateway says"),
+        (replace(NO_PODS, rollout=LATE), None, "for a first pod one may wait for ever"),
+        (replace(LOADED, rollout=LATE), None, "it runs"),
+        (replace(UNKNOWN, rollout=LATE), None, "nothing goes on"),
+        (replace(PENDING, rollout=TRYING), None, "in time"),
+        (replace(PENDING, rollout=LATE.model_copy(update={"completed_at": "2026-01-01T11:01:00Z"})), None, "done once"),
+        (SUSPENDED, None, "paused"),
+        (DELETING, None, "going"),
+    ],
+)
+def test_a_rollout_that_takes_too_long_is_stalled_and_goes_on(report: Report, stalled: str | None, reason: str) -> None:
+    """Reconciling and Stalled: who waits for it may stop, and Ready still says what it waits for."""
+    found = conditions(settle(report, knowing(None)).status)
+    assert (found["Stalled"].reason if "Stalled" in found else None) == stalled, reason
+    if stalled == "ProgressDeadlineExceeded":
+        assert found["Reconciling"].reason == found["Ready"].reason != stalled
+        assert "longer than rollout.progressDeadline (10m)" in found["Stalled"].message
+
+
+def test_a_deadline_that_is_no_time_does_not_break_the_ending() -> None:
+    """What is wrong with it is told by the pass; the status is written all the same."""
+    unending = knowing(None, spec__rollout__progressDeadline="999999999h")
+    assert settle(replace(PENDING, rollout=LATE), unending).status.phase == "Loading"
+
+
+# ------------------------------------------------------------------------------------- pods that come, probes, wishes
+
+
+def test_a_pod_that_comes_up_leaves_ready_alone() -> None:
+    """What ran everywhere is Ready while one more pod starts; the counts tell, and it is looked at soon."""
+    ending = settle(JOINED, after(LOADED))
+    assert conditions(ending.status)["Ready"].status == "True"
+    assert ending.status.gateways is not None
+    assert ending.status.gateways.summary == "1/2"
+    assert ending.look_again == 2.0
+    assert told(LOADED, JOINED) == []
+
+
+@pytest.mark.parametrize(
+    ("report", "observation", "expected", "reason"),
+    [
+        (LOADED, {}, RESYNC, "all is well"),
+        (LOADED, {"probes_failing_since": "2026-01-01T11:59:59Z"}, 2, "a probe has begun to fail"),
+        (LOADED, {"nudge": JUST_NUDGED.nudge}, RESYNC, "it has helped"),
+        (UNHEALTHY, {"nudge": JUST_NUDGED.nudge}, 2, "gateways may be fetching"),
+        (UNHEALTHY, {"nudge": api.Nudge(count=1, tries=1, at="2026-01-01T11:00:00Z")}, 15, "they gave up long ago"),
+    ],
+)
+def test_what_moves_after_ready_is_looked_at_soon(
+    report: Report, observation: dict[str, Any], expected: float, reason: str
+) -> None:
+    """Two seconds while a probe fails or a gateway was just made to fetch; then the usual pace."""
+    noted = api.Observation(revision=NEW, since="2026-01-01T11:58:00Z", **observation)
+    assert settle(replace(report, observation=noted), after(LOADED)).look_again == expected, reason
+
+
+def test_an_old_revision_that_was_asked_for_is_ready_and_says_so() -> None:
+    """rollback-to makes another revision than the spec's run: Ready says by whose wish."""
+    asked = TRYING.model_copy(update={"rollback_to": OLD})
+    found = settle(running(LOADED, asked), knowing(asked, stable_revision=NEW)).status
+    ready = conditions(found)["Ready"]
+    assert ready.status == "True"
+    assert f"Revision {OLD} was asked for by pluginrelease.io/rollback-to" in ready.message
+    assert found.stable_revision == OLD
+
+
+PROBED = Finding(ConditionType.PROBED, "True", "Probed", "as expected")
+PROBES = {"spec__checks__probes": [{"name": "login"}]}
+
+
+@pytest.mark.parametrize(
+    ("parts", "report", "expected", "reason"),
+    [
+        (PROBES, replace(LOADED, findings=(*APPLIED, PROBED)), "Probed", "they passed"),
+        (PROBES, PENDING, "Probed", "not asked now: what was seen last stays"),
+        (PROBES, REFUSED, "NotReached", "another artifact: what passed says nothing of it"),
+        ({}, REFUSED, None, "without probes there is no such step"),
+        ({}, LOADED, None, "probes that were taken out of the spec leave nothing behind"),
+    ],
+)
+def test_probed_is_there_with_probes_alone(
+    parts: dict[str, Any], report: Report, expected: str | None, reason: str
+) -> None:
+    """The condition Probed belongs to spec.checks.probes."""
+    passed = release(**PROBES)
+    passed = passed.model_copy(
+        update={"status": settle(replace(LOADED, findings=(*APPLIED, PROBED)), passed).status},
+    )
+    found = conditions(settle(report, release(**parts).model_copy(update={"status": passed.status})).status)
+    assert (found["Probed"].reason if "Probed" in found else None) == expected, reason
+
+
+# ------------------------------------------------------------------------------------------- what is told of a rollout
+
+
+def story(*reports: Report) -> list[list[tuple[str, str]]]:
+    """Type and reason of the events of each of these passes, of a release of which OLD ran."""
+    found = knowing(TRYING, conditions=stood().conditions)
+    events: list[list[tuple[str, str]]] = []
+    for report in reports:
+        ending = settle(report, found)
+        found = found.model_copy(update={"status": ending.status})
+        events.append([(event.type, event.reason) for event in ending.events if event.reason not in ROUTINE])
+    return events
+
+
+ROUTINE = ("Applied", "ArtifactReady")
+AGAIN = TRYING.model_copy(update={"started_at": "2026-01-01T12:00:00Z"})
+SECOND = BACK.model_copy(update={"failure": WHY.model_copy(update={"at": "2026-01-01T12:00:00Z"})})
+FAILS, ENDS = [("Warning", "PluginRejected")], [("Warning", "RolledBack")]
+
+
+@pytest.mark.parametrize(
+    ("reports", "expected", "reason"),
+    [
+        (
+            [running(UNHEALTHY, BACK, NEW), running(PENDING, BACK), running(LOADED, BACK), running(LOADED, BACK)],
+            [FAILS, [], ENDS, []],
+            "the failure, then what came of it, each once",
+        ),
+        (
+            [running(UNHEALTHY, BACK, NEW), running(LOADED, BACK), running(UNHEALTHY, BACK), running(LOADED, BACK)],
+            [FAILS, ENDS, [("Warning", "RollbackFailed")], ENDS],
+            "trouble with what was put back, and its end",
+        ),
+        (
+            [running(UNHEALTHY, BACK, NEW), broken(BACK, BLOCKED), broken(BACK, BLOCKED), running(LOADED, BACK)],
+            [FAILS, [("Warning", "RollbackBlocked")], [], ENDS],
+            "a rollback that is blocked, once",
+        ),
+        (
+            [running(UNHEALTHY, GONE, NEW), Report(rollout=GONE), Report(rollout=GONE)],
+            [FAILS, [("Warning", "Removed")], []],
+            "a first release",
+        ),
+        ([running(UNHEALTHY, HELD, NEW)] * 2, [[*FAILS, ("Warning", "Held")], []], "what is held"),
+        (
+            [running(UNHEALTHY, BACK, NEW), running(LOADED, BACK), running(UNHEALTHY, SECOND, NEW)],
+            [FAILS, ENDS, FAILS],
+            "the same failure of another try is told again",
+        ),
+        (
+            [running(UNHEALTHY, BACK, NEW), running(LOADED, BACK), running(LOADED, AGAIN, NEW)],
+            [FAILS, ENDS, [("Normal", "Loaded")]],
+            "a second try that runs",
+        ),
+    ],
+)
+def test_what_is_told_of_a_failure(reports: list[Report], expected: list[list[tuple[str, str]]], reason: str) -> None:
+    """Once that it failed, and once what came of it."""
+    assert story(*reports) == expected, reason
+
+
+def test_a_failure_is_told_with_its_revision() -> None:
+    """Who reads the events later knows which one it was."""
+    [event, *_] = settle(running(UNHEALTHY, BACK, NEW), knowing(TRYING)).events
+    assert event.message == f"Revision {NEW} failed: It says: no."
+
+
+# ------------------------------------------------------------------------------------ what is noted before an act
+
+ADOPTED = TRYING.model_copy(update={"adopted": True})
+
+
+@pytest.mark.parametrize(
+    ("known", "report", "noted", "reason"),
+    [
+        (None, Report(rollout=TRYING), None, "a rollout is told when its pass has ended"),
+        (BACK, Report(rollout=AGAIN), BACK, "a new one does not wipe out what is told of the last"),
+        (None, Report(rollout=ADOPTED), ADOPTED, "that the object was somebody's must not be forgotten"),
+        (BACK, Report(rollout=ADOPTED), ADOPTED, "also with the second rollout"),
+        (
+            ADOPTED,
+            Report(rollout=HELD.model_copy(update={"adopted": True})),
+            ADOPTED,
+            "a failure is told with its event",
+        ),
+    ],
+)
+def test_what_is_noted_of_a_rollout(
+    known: api.RolloutStatus | None, report: Report, noted: api.RolloutStatus | None, reason: str
+) -> None:
+    """In the middle of a pass only what an act could make untellable is written; decisions are told at its end."""
+    assert status.noted(knowing(known).status, report).rollout == noted, reason
+
+
+def test_a_failure_of_what_was_taken_over_is_told_though_gateways_are_nudged() -> None:
+    """The nudge is noted in the middle of the pass that decides: the failure's event must not be lost by that."""
+    failing = running(UNHEALTHY, HELD.model_copy(update={"adopted": True}), NEW)
+    nudged = replace(failing, observation=JUST_NUDGED)
+    before = knowing(ADOPTED)
+    before = before.model_copy(update={"status": status.noted(before.status, nudged)})
+    assert [event.reason for event in settle(nudged, before).events][:2] == ["PluginRejected", "Held"]
+
+
+def test_the_history_follows_what_is_seen() -> None:
+    """A pass tells the history what it deployed; what became of it follows from the failure and the stable revision."""
+    tried = history.Deployed(NEW, 2, ref="auth:2", digest="sha256:00")
+    first = settle(replace(running(PENDING, TRYING, NEW), deployed=tried), knowing(TRYING)).status
+    assert [(entry.revision, entry.state) for entry in first.history] == [(NEW, "Deploying")]
+    then = knowing(TRYING, history=first.history)
+    assert [entry.state for entry in settle(running(LOADED, TRYING, NEW), then).status.history] == ["Stable"]
+    failed_one = settle(running(UNHEALTHY, BACK, NEW), then).status.history
+    assert [(entry.state, entry.reason) for entry in failed_one] == [("Failed", "PluginRejected")]
+    assert [entry.state for entry in settle(broken(BACK, SILENT), then).status.history] == ["Failed"]
+
+
+def test_a_wish_is_echoed_when_its_pass_has_ended() -> None:
+    """status.handled says which tokens were acted on, and stays while nothing else is asked."""
+    asked = api.Handled(retry="1")
+    found = settle(replace(PENDING, handled=asked), knowing(TRYING)).status
+    assert found.handled == asked
+    assert settle(SUSPENDED, knowing(TRYING, handled=asked)).status.handled == asked
+    assert status.noted(knowing(TRYING).status, Report(handled=asked)).handled is None
