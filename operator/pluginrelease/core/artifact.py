@@ -15,10 +15,11 @@ import re
 import struct
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.wasm import Module
@@ -28,6 +29,9 @@ MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 MAX_LAYERS = 256
 MAX_CHILDREN = 256
 MAX_TAR_ENTRIES = 10_000
+MAX_TAR_HEADER_BYTES = 1024 * 1024  # of one entry, with what it says of itself in records before it
+MAX_GZIP_MEMBERS = 100_000
+PIECE_BYTES = 1024 * 1024
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -325,23 +329,29 @@ def _descriptor(entry: dict[str, Any]) -> Descriptor:
 
 
 def extract(blob: bytes, most: int = MAX_WASM_BYTES) -> bytes:
+    """Take plugin.wasm out of a tar+gzip layer, as `unpack`, all at once."""
+    return b"".join(unpack(io.BytesIO(blob).read, most))
+
+
+def unpack(read: Callable[[int], bytes], most: int = MAX_WASM_BYTES) -> Iterator[bytes]:
     """Take plugin.wasm out of a tar+gzip layer: the first entry of that name in any directory, as the agent does.
 
-    At most ``most`` bytes are ever unpacked, whatever the archive says of itself.
+    ``read`` gives up to so many bytes of the layer, none at its end. The file comes in pieces of at most 1 MiB, and
+    at most ``most`` bytes are ever unpacked, whatever the archive says of itself.
     Raises `Refused`: ``NoPluginWasm``, ``MalformedLayer``, ``ArtifactTooLarge``.
     """
-    archive = _Capped(_inflate(blob), most)
+    archive = _Capped(_inflate(read), most)
     try:
-        with tarfile.open(fileobj=archive, mode="r|") as tar:
-            return _find(tar, most)
+        with tarfile.open(fileobj=archive, mode="r|", bufsize=64 * 1024, tarinfo=_Member) as tar:
+            yield from _content(tar, _find(tar), most)
     except Refused:
         raise
     except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, OverflowError, RecursionError) as error:
-        raise Refused(
-            "MalformedLayer",
-            f"The image's layer is not a whole tar+gzip archive: {str(error)[:200] or type(error).__name__}",
-            _PUSH,
-        ) from error
+        raise _broken(str(error)[:200] or type(error).__name__) from error
+
+
+def _broken(what: str) -> Refused:
+    return Refused("MalformedLayer", f"The image's layer is not a whole tar+gzip archive: {what}", _PUSH)
 
 
 def too_large(what: str, most: int) -> Refused:
@@ -353,14 +363,14 @@ def too_large(what: str, most: int) -> Refused:
     )
 
 
-def _find(tar: tarfile.TarFile, most: int) -> bytes:
+def _find(tar: tarfile.TarFile) -> tarfile.TarInfo:
     seen: list[str] = []
     for number, member in enumerate(iter(tar.next, None)):
         if number >= MAX_TAR_ENTRIES:
             raise Refused("NoPluginWasm", f"No {PLUGIN_FILE} within {MAX_TAR_ENTRIES} files of the image", _PUSH)
         tar.members = []  # type: ignore[attr-defined]  # a stream of headers must not pile up in memory
         if posixpath.basename(member.name) == PLUGIN_FILE:
-            return _content(tar, member, most)
+            return member
         seen.append(member.name[:80])
         del seen[5:]
     found = ", ".join(seen) or "nothing"
@@ -371,48 +381,74 @@ def _find(tar: tarfile.TarFile, most: int) -> bytes:
     )
 
 
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes:
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> Iterator[bytes]:
     if not member.isreg():
         raise Refused("NoPluginWasm", f"{member.name[:80]} is in the archive, but is not a regular file", _PUSH)
     if member.size > most:
         raise too_large(PLUGIN_FILE, most)
     source = tar.extractfile(member)
-    content = source.read() if source else b""
-    if len(content) != member.size:
+    left = member.size
+    while source and left and (piece := source.read(min(left, PIECE_BYTES))):
+        left -= len(piece)
+        yield piece
+    if left:
         raise tarfile.ReadError(f"{PLUGIN_FILE} ends early")
-    return content
+
+
+class _Member(tarfile.TarInfo):
+    """An entry whose headers are small: tarfile keeps long names, records and maps of sparse files in memory."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
+        with tarfile.fileobj.fileobj.heading():  # type: ignore[attr-defined]  # the stream's source, a _Capped
+            return super().fromtarfile(tarfile)
 
 
 _GZIP = b"\x1f\x8b"
 
 
-def _inflate(blob: bytes) -> Iterator[bytes]:
+def _inflate(read: Callable[[int], bytes]) -> Iterator[bytes]:
     """Unpack gzip, all its members, in pieces of at most 1 MiB."""
-    if not blob.startswith(_GZIP):
+    pending = read(65536)
+    if not pending.startswith(_GZIP):
         raise Refused("MalformedLayer", "The image's layer is called tar+gzip and is not gzip data", _PUSH)
-    view = memoryview(blob)
-    at = 0
-    while view[at : at + 2] == _GZIP:
+    for _ in range(MAX_GZIP_MEMBERS):
         unpacker = zlib.decompressobj(wbits=31)
         while not unpacker.eof:
-            pending = unpacker.unconsumed_tail or view[at : at + 65536]
-            if not len(pending):
+            pending = pending or read(65536)
+            if not pending:
                 raise EOFError("the gzip data ends early")
-            if not unpacker.unconsumed_tail:
-                at += len(pending)
-            piece = unpacker.decompress(pending, 1 << 20)
+            piece = unpacker.decompress(pending, PIECE_BYTES)
+            pending = unpacker.unconsumed_tail
             if piece:
                 yield piece
-        at -= len(unpacker.unused_data)
+        pending = unpacker.unused_data
+        if len(pending) < len(_GZIP):
+            pending += read(65536)
+        if not pending.startswith(_GZIP):
+            return
+    raise _broken(f"it has more than {MAX_GZIP_MEMBERS} gzip members")
 
 
 class _Capped(io.RawIOBase):
-    """The pieces as a file for tarfile; refuses once more than ``most`` bytes were unpacked."""
+    """The pieces as a file for tarfile; refuses once more than ``most`` bytes were unpacked, or more than a header
+    may have while one is being read."""
 
     def __init__(self, pieces: Iterable[bytes], most: int) -> None:
         self._pieces = iter(pieces)
         self._most = self._left = most
         self._buffer = b""
+        self._header: int | None = None
+
+    @contextmanager
+    def heading(self) -> Iterator[None]:
+        """While an entry's header is read; headers are nested in one another."""
+        outermost = self._header is None
+        self._header = MAX_TAR_HEADER_BYTES if self._header is None else self._header
+        try:
+            yield
+        finally:
+            self._header = None if outermost else self._header
 
     def readable(self) -> bool:
         return True
@@ -428,6 +464,10 @@ class _Capped(io.RawIOBase):
             self._buffer = piece
         size = len(self._buffer) if size < 0 else size
         taken, self._buffer = self._buffer[:size], self._buffer[size:]
+        if self._header is not None:
+            self._header -= len(taken)
+            if self._header < 0:
+                raise _broken(f"an entry's header is longer than {MAX_TAR_HEADER_BYTES} bytes")
         return taken
 
 

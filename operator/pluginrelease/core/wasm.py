@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from pluginrelease.core.errors import Refused
 
@@ -34,6 +34,14 @@ MAX_CUSTOM_SECTIONS = 1_000
 MAX_PRODUCERS = 100
 
 _REBUILD = "Build and push the plugin again."
+
+
+class Bytes(Protocol):
+    """A module's bytes: ``bytes``, or a file that is mapped and of which only what is read comes into memory."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> bytes: ...
 
 
 class Kind(StrEnum):
@@ -110,7 +118,7 @@ class Module:
         return next((e.type for e in self.exports if e.kind is Kind.FUNCTION and e.name == name), None)
 
 
-def read(data: bytes) -> Module:
+def read(data: Bytes) -> Module:
     """Read a module from its bytes.
 
     Raises `Refused`: ``NotWasm`` (something else altogether), ``ComponentNotModule`` (a component), ``TruncatedModule``
@@ -124,11 +132,11 @@ def read(data: bytes) -> Module:
     return sections.module(len(data))
 
 
-def _check_header(data: bytes) -> None:
-    if data[:4] != MAGIC[: len(data)] or not data:
+def _check_header(data: Bytes) -> None:
+    if data[:4] != MAGIC[: len(data)] or not len(data):
         raise Refused(
             "NotWasm",
-            f"The file is not a WebAssembly module: it is {_describe(data)}",
+            f"The file is not a WebAssembly module: it is {_describe(data[:512])}",
             "Push the .wasm file that the compiler wrote; it starts with the bytes \\0asm.",
         )
     if len(data) < 8:
@@ -143,19 +151,18 @@ def _check_header(data: bytes) -> None:
         _malformed(f"its version field is {data[4:8].hex()}, and 01000000 is the only one there is")
 
 
-def _describe(data: bytes) -> str:
+def _describe(head: bytes) -> str:
     known = {
         b"\x1f\x8b": "gzip data (was the archive pushed in place of the file in it?)",
         b"\x7fELF": "a native program (was it built for this machine and not for wasm?)",
         b"(module": "the text format, .wat (run wat2wasm first)",
         b"PK\x03\x04": "a zip archive",
     }
-    if not data:
+    if not head:
         return "empty"
     for magic, name in known.items():
-        if data.startswith(magic):
+        if head.startswith(magic):
             return name
-    head = data[:512]
     printable = sum(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head)
     return "a text file" if printable == len(head) else "of an unknown kind"
 
@@ -176,7 +183,7 @@ def _truncated(where: str) -> NoReturn:
 class _Cursor:
     """A place in the bytes and the end that no read may pass."""
 
-    data: bytes
+    data: Bytes
     at: int
     end: int
     where: str
@@ -186,13 +193,18 @@ class _Cursor:
         return self.at >= self.end
 
     def take(self, length: int) -> bytes:
+        start = self.skip(length)
+        return self.data[start : self.at]
+
+    def skip(self, length: int) -> int:
+        """Go past so many bytes without reading them; gives where they begin."""
         start, stop = self.at, self.at + length
         if stop > self.end:
             if self.truncated:
                 _truncated(self.where)
             _malformed(f"{self.where} holds more than its length says")
         self.at = stop
-        return self.data[start:stop]
+        return start
 
     def byte(self) -> int:
         return self.take(1)[0]
@@ -232,9 +244,8 @@ class _Cursor:
             _malformed(f"a name in {self.where} is not UTF-8")
 
     def part(self, length: int, where: str) -> _Cursor:
-        start = self.at
-        self.take(length)
-        return _Cursor(self.data, start, start + length, where)
+        start = self.skip(length)
+        return _Cursor(self.data, start, self.at, where)
 
     def close(self) -> None:
         if not self.done():
