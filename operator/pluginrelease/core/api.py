@@ -633,6 +633,7 @@ class HistoryState(StrEnum):
     DEPLOYING = "Deploying"
     STABLE = "Stable"
     SUPERSEDED = "Superseded"
+    OVERTAKEN = "Overtaken"
     FAILED = "Failed"
 
 
@@ -642,7 +643,10 @@ class HistoryEntry(Model):
     revision: str = Field(description="Which revision.")
     number: int = Field(description="Counts up with every rollout.", json_schema_extra={"format": "int64"})
     state: HistoryState = Field(
-        description="Deploying: under way; Stable: runs everywhere; Superseded: another came after it; Failed."
+        description=(
+            "Deploying: under way; Stable: runs everywhere; Superseded: ran everywhere until another did; Overtaken: "
+            "another came before it ran everywhere; Failed."
+        )
     )
     ref: str = Field(description="The reference as the spec named it.")
     digest: str = Field(description="Digest of the image's manifest.")

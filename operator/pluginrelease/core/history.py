@@ -65,6 +65,8 @@ def became(entry: HistoryEntry, newest: str, stable: str | None, failure: api.Ro
         return entry.model_copy(update={"state": HistoryState.FAILED, "reason": failure.reason})
     if entry.revision == stable:
         return entry.model_copy(update={"state": HistoryState.STABLE, "reason": None})
-    if entry.state is HistoryState.STABLE or (entry.state is HistoryState.DEPLOYING and entry.revision != newest):
+    if entry.state is HistoryState.STABLE:
         return entry.model_copy(update={"state": HistoryState.SUPERSEDED})
+    if entry.state is HistoryState.DEPLOYING and entry.revision != newest:
+        return entry.model_copy(update={"state": HistoryState.OVERTAKEN})
     return entry
