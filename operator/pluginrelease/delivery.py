@@ -71,6 +71,8 @@ async def already_there(work: Work, intent: Intent, observed: JSON | None) -> Ca
         return None
     work.aim(intent, candidate)
     await note_deployed(work, intent, candidate)
+    wrote(work, observed)
+    told_applied(work, candidate)
     return candidate
 
 
@@ -115,7 +117,7 @@ async def roll_out(work: Work, effective: api.Release, observed: JSON | None) ->
     recorded = await revisions.keep(work.world.cluster, effective, candidate.artifact)
     work.learn(deployed=deployed(recorded))
     await write(work, candidate, observed, before)
-    work.find(ConditionType.APPLIED, "True", "Applied", f"{work.target_name()} carries revision {candidate.revision}")
+    told_applied(work, candidate)
     return candidate
 
 
@@ -129,7 +131,7 @@ async def put_back(work: Work, kept: str, observed: JSON | None) -> Candidate:
     work.step = ConditionType.APPLIED
     await check_fetchable(work, candidate, before)
     await write(work, candidate, observed, before)
-    work.find(ConditionType.APPLIED, "True", "RolledBack", f"{work.target_name()} carries revision {kept} again")
+    told_applied(work, candidate)
     return candidate
 
 
@@ -188,6 +190,13 @@ def told_artifact(work: Work, candidate: Candidate) -> None:
         f"{known.ref} is {known.digest}, {known.layout}, {known.size} bytes of Wasm, built with "
         f"{known.toolchain or 'an unknown toolchain'}",
     )
+
+
+def told_applied(work: Work, candidate: Candidate) -> None:
+    """The condition Applied: the object in the cluster is what the candidate wants."""
+    again = work.intent().goal is Goal.PUT_BACK
+    text = f"{work.target_name()} carries revision {candidate.revision}{' again' * again}"
+    work.find(ConditionType.APPLIED, "True", "RolledBack" if again else "Applied", text)
 
 
 async def look_before(work: Work, candidate: Candidate) -> tuple[Sighting, ...]:

@@ -178,9 +178,13 @@ class Work:
             self.learn(artifact=candidate.artifact)
 
     async def note(self, begun: api.Observation) -> None:
-        """Writes the observation to the status at once: what follows must not happen without it."""
+        """Writes the observation to the status at once: what follows must not happen without it.
+
+        What was found on the way here goes with it: a pass after a kill finds the write done, and does not look again.
+        """
         self.learn(observation=begun)
-        noted = status.noted(self.release.status, self.report)
+        found = status.found_so_far(self.release, self.report, self.world.now())
+        noted = status.noted(self.release.status, self.report).model_copy(update={"conditions": found})
         await self.world.cluster.apply_status(self.release, noted)
         self.release = self.release.model_copy(update={"status": noted})
 

@@ -306,6 +306,13 @@ def merge(release: api.Release, findings: Iterable[Finding], now: datetime) -> l
     ]
 
 
+def found_so_far(release: api.Release, report: Report, now: datetime) -> list[api.Condition]:
+    """The conditions in the middle of a pass: what it has found is told, all others are as they were."""
+    known = {one.type: one for one in release.status.conditions}
+    known |= {one.type: one for one in merge(release, report.findings, now)}
+    return [known[kind] for kind in ConditionType if kind in known]
+
+
 def is_kept(kind: ConditionType, release: api.Release) -> bool:
     """Whether a condition that this pass says nothing about stays as it was."""
     if kind is ConditionType.PROBED:
