@@ -25,16 +25,23 @@ PARTS = ("load", "kills")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Of four changes under load.")
 @click.option("--random", "moments", default=50, show_default=True, help="Kills at random moments.")
 @click.option("--seed", default=None, type=int, help="Of the random moments; printed when it is not given.")
-@click.option("--writes/--no-writes", default=True, show_default=True, help="Kills on both sides of each write.")
-def main(parts: tuple[str, ...], rounds: int, moments: int, seed: int | None, writes: bool) -> None:
+@click.option("--at", "only", multiple=True, help="Only this kill, as STAGE:before:4 or STAGE:after:4 of its writes.")
+def main(parts: tuple[str, ...], rounds: int, moments: int, seed: int | None, only: tuple[str, ...]) -> None:
     """The parts named, or all of them."""
     chosen = parts or PARTS
     good = True
     if "load" in chosen:
         good &= under_load(rounds)
     if "kills" in chosen:
-        good &= killed(moments, secrets.randbelow(10**6) if seed is None else seed, writes)
+        chance = secrets.randbelow(10**6) if seed is None else seed
+        good &= killed(kills.Plan(moments, chance, tuple(one_kill(text) for text in only)))
     sys.exit(not good)
+
+
+def one_kill(text: str) -> tuple[str, kills.Kill]:
+    """The stage and the kill that ``--at`` names."""
+    stage, when, number = text.split(":")
+    return stage, kills.Kill(int(number), when)
 
 
 def under_load(rounds: int) -> bool:
@@ -51,10 +58,10 @@ def under_load(rounds: int) -> bool:
     return outcome.wrong == 0 and not refused
 
 
-def killed(moments: int, seed: int, writes: bool) -> bool:
+def killed(plan: kills.Plan) -> bool:
     """The operator killed on both sides of each write, and at random moments."""
     with scratch() as folder, labs.up("soak-kills", gateways=1, report=say) as lab:
-        outcome = kills.run(lab, installed(lab), Path(folder), moments, seed, writes, say)
+        outcome = kills.run(lab, installed(lab), Path(folder), plan, say)
     print("\n".join(outcome.lines()), flush=True)
     return outcome.wrong == 0
 

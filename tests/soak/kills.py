@@ -75,6 +75,15 @@ class Kill:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """Both sides of every write, then ``moments`` kills at moments that ``seed`` decides; or ``only`` these."""
+
+    moments: int
+    seed: int
+    only: tuple[tuple[str, Kill], ...] = ()
+
+
+@dataclass(frozen=True)
 class Run:
     """One kill in one stage: whether it came to it, and how the end differed from the one without a kill."""
 
@@ -235,15 +244,17 @@ def timeless(value: Any) -> Any:
 # ------------------------------------------------------------------------------------------------------------ the runs
 
 
-def run(lab: Lab, operator: Operator, folder: Path, moments: int, seed: int, writes: bool, say: Say) -> Outcome:
-    """Runs without kills, then those with kills on both sides of each write, then those at random moments."""
+def run(lab: Lab, operator: Operator, folder: Path, plan: Plan, say: Say) -> Outcome:
+    """Runs without kills, then those of the plan."""
     with interruption.relay(lab, folder) as relay:
         operator.arguments = ("--kubeconfig", str(relay.kubeconfig))
         series = Series(prepare(World(lab, operator), relay, folder), say)
-        outcome = series.without_kills(seed)
-        if writes:
+        outcome = series.without_kills(plan.seed)
+        for stage, kill in plan.only:
+            series.life(outcome, {stage: kill})
+        if not plan.only:
             series.at_writes(outcome)
-        series.at_moments(outcome, moments)
+            series.at_moments(outcome, plan.moments)
         operator.stop()
     return outcome
 
