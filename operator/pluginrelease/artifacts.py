@@ -1,21 +1,46 @@
-"""What has been fetched and read in this process, so that a settled release costs the registry nothing.
+"""What has been fetched and read, so that a settled release costs the registry nothing.
 
-Nothing here matters after a restart: what a release runs is pinned in its status.
+What was read is in memory and does not matter after a restart: what a release runs is pinned in its status. What was
+fetched is on disk as well (`pluginrelease.edges.blobs`), so that a restart fetches nothing anew.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from pluginrelease.core import artifact as artifacts
+from pluginrelease.core import registries
 from pluginrelease.core.artifact import Artifact, Digest, Reference
 from pluginrelease.core.errors import Refused
-from pluginrelease.edges import registry
+from pluginrelease.edges import blobs, registry
+from pluginrelease.edges.blobs import Blobs
 from pluginrelease.edges.registry import Access
+from pluginrelease.settings import Settings
 
 REMEMBERED = 1000
+
+# What is wrong with the bytes themselves: nothing that a registry, a secret or a setting could put right.
+OF_THE_BYTES = frozenset(
+    {
+        "MalformedManifest",
+        "NoUsablePlatform",
+        "UnreadableLayout",
+        "MalformedLayer",
+        "NoPluginWasm",
+        "NotWasm",
+        "ComponentNotModule",
+        "TruncatedModule",
+        "MalformedModule",
+        "ArtifactTooLarge",
+    }
+)
 
 Key = tuple[str, str]
 Value = TypeVar("Value")
@@ -33,13 +58,29 @@ class Found:
 class Shelf:
     """Artifacts and refusals by what was asked and with which credentials.
 
-    At most ``parallel`` pulls at a time from one registry: one that hangs holds up nobody else's.
+    At most ``parallel`` pulls at a time from one registry, so that one that hangs holds up nobody else's, and at most
+    ``parallel_in_all`` at all. One image is pulled once at a time: the second finds what the first one kept in
+    ``blobs``. Only registries that are ``allowed`` are asked.
     """
 
     parallel: int = 4
-    _pulls: dict[str, asyncio.Semaphore] = field(default_factory=dict)
+    parallel_in_all: int = 16
+    allowed: tuple[str, ...] = ()
+    blobs: Blobs | None = None
+    _pulls: WeakValueDictionary[str, asyncio.Semaphore] = field(default_factory=WeakValueDictionary)
+    _images: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
     _found: dict[Key, Found] = field(default_factory=dict)
     _refusals: dict[Key, Refused] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._threads = ThreadPoolExecutor(self.parallel_in_all, "pull")
+
+    @classmethod
+    def of(cls, settings: Settings) -> Shelf:
+        """As the settings say; raises `Transient` when what is fetched cannot be kept where they say."""
+        kept = Blobs(settings.cache_dir or blobs.default_folder(), settings.cache_bytes)
+        kept.prepare()
+        return cls(settings.parallel_pulls, settings.parallel_pulls_in_all, settings.allowed_registries, kept)
 
     async def obtain(self, reference: Reference, access: Access) -> Found:
         """The artifact behind a reference, every byte checked.
@@ -47,16 +88,18 @@ class Shelf:
         A tag is asked for again each time, which costs one request; the bytes of a digest are fetched once, and a
         digest that was refused for what it is, is refused again without fetching it.
         """
-        async with self._pulls.setdefault(reference.registry, asyncio.Semaphore(self.parallel)):
-            digest = reference.digest
-            if digest is None:
-                digest = await asyncio.to_thread(registry.resolve, reference, access)
-            return await self._fetched(reference.pinned(digest), access)
+        if reference.digest is None:
+            reference = reference.pinned(await self.ask(reference, access))
+        else:
+            registries.check(self.allowed, reference)
+        async with self._images.setdefault(str(reference), asyncio.Lock()):
+            return await self._fetched(reference, access)
 
-    async def ask(self, reference: Reference, access: Access) -> None:
-        """Returns when the registry has the manifest now, whatever was fetched before; raises as `registry.resolve`."""
-        async with self._pulls.setdefault(reference.registry, asyncio.Semaphore(self.parallel)):
-            await asyncio.to_thread(registry.resolve, reference, access)
+    async def ask(self, reference: Reference, access: Access) -> Digest:
+        """The digest that the registry has for it now, whatever was fetched before; raises as `registry.resolve`."""
+        registries.check(self.allowed, reference)
+        async with self._turn(reference):
+            return await self._in_a_thread(lambda: registry.resolve(reference, access))
 
     async def _fetched(self, reference: Reference, access: Access) -> Found:
         key = (str(reference), access.fingerprint)
@@ -64,16 +107,30 @@ class Shelf:
             raise self._refusals[key]
         if key not in self._found:
             try:
-                remember(self._found, key, await asyncio.to_thread(pull, reference, access))
+                async with self._turn(reference):
+                    found = await self._in_a_thread(lambda: pull(reference, access, self.blobs))
+                remember(self._found, key, found)
             except Refused as refused:
-                remember(self._refusals, key, refused)
+                if refused.reason in OF_THE_BYTES:
+                    remember(self._refusals, key, refused)
                 raise
         return self._found[key]
 
+    @asynccontextmanager
+    async def _turn(self, reference: Reference) -> AsyncIterator[None]:
+        async with self._pulls.setdefault(reference.registry, asyncio.Semaphore(self.parallel)):
+            yield
 
-def pull(reference: Reference, access: Access) -> Found:
-    """The artifact, and the registry's challenge as an agent without credentials meets it."""
-    return Found(registry.fetch(reference, access), registry.challenge(reference, access))
+    async def _in_a_thread(self, act: Callable[[], Value]) -> Value:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, act)
+
+
+def pull(reference: Reference, access: Access, kept: Blobs | None = None) -> Found:
+    """The artifact, and the registry's challenge as an agent without credentials meets it, in the time for one call."""
+    end = time.monotonic() + access.deadline_seconds
+    found = registry.fetch(reference, access, kept)
+    left = max(end - time.monotonic(), 1.0)
+    return Found(found, registry.challenge(reference, replace(access, deadline_seconds=left)))
 
 
 def remember(shelf: dict[Key, Value], key: Key, value: Value) -> None:

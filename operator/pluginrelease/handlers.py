@@ -81,7 +81,7 @@ async def start(memo: Memo, settings: kopf.OperatorSettings, **_: Any) -> None:
     configure(settings)
     mine = memo.settings
     cluster = await Cluster.connect(mine.kubeconfig)
-    memo.world = World(cluster=cluster, settings=mine, shelf=Shelf(parallel=mine.parallel_pulls))
+    memo.world = World(cluster=cluster, settings=mine, shelf=Shelf.of(mine))
 
 
 @kopf.on.cleanup(registry=registry)

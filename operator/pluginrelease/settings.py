@@ -9,10 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pluginrelease.core import registries
+from pluginrelease.core.artifact import Reference
+
 
 @dataclass(frozen=True)
 class Settings:
-    """``namespaces`` empty: all. Times in seconds."""
+    """``namespaces`` empty: all. Times in seconds.
+
+    ``allowed_registries``: hosts, or hosts with the beginning of a path; empty: all. ``private_realms``: those that may
+    send the operator to private addresses for tokens and blobs; ``allow_private_realms``: all may. ``cache_dir`` None:
+    below the folder for temporary files.
+    """
 
     namespaces: tuple[str, ...] = ()
     kubeconfig: Path | None = None
@@ -21,9 +29,18 @@ class Settings:
     liveness_port: int = 8080
     gateway_container: str = "istio-proxy"
     gateway_admin_port: int = 15000
+    allowed_registries: tuple[str, ...] = ()
     allow_private_realms: bool = False
+    private_realms: tuple[str, ...] = ()
+    cache_dir: Path | None = None
+    cache_bytes: int = 1024**3
     pull_deadline: float = 30.0  # as Istio's agent (pilot/pkg/model/extensions.go): it would give up too
     pull_max_bytes: int = 256 * 1024 * 1024
     look_deadline: float = 20.0
     probe_deadline: float = 30.0
-    parallel_pulls: int = 4
+    parallel_pulls: int = 4  # from one registry
+    parallel_pulls_in_all: int = 16
+
+    def private_realms_of(self, reference: Reference) -> bool:
+        """Whether this registry may send the operator to private addresses."""
+        return self.allow_private_realms or any(registries.covers(name, reference) for name in self.private_realms)

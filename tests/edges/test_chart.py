@@ -54,6 +54,9 @@ EFFECTS = [
     ('operator.gatewayContainer="envoy"', "- --gateway-container=envoy"),
     ("operator.gatewayAdminPort=9901", "- --gateway-admin-port=9901"),
     ("operator.allowPrivateRealms=true", "- --allow-private-realms"),
+    ('operator.allowedRegistries=["ghcr.io/team"]', "- --allowed-registries=ghcr.io/team"),
+    ('operator.privateRealmsOf=["registry.internal:5000"]', "- --private-realms-of=registry.internal:5000"),
+    ('operator.cacheSize="2Gi"', "- --cache-size=2Gi"),
     ('env=[{"name":"HTTPS_PROXY","value":"http://proxy:3128"}]', "env:\n            - name: HTTPS_PROXY"),
     ('resources={"limits":{"memory":"2Gi"}}', "memory: 2Gi"),
     ('podLabels={"team":"edge"}', "        team: edge"),
@@ -61,6 +64,12 @@ EFFECTS = [
     ('nodeSelector={"disk":"ssd"}', "nodeSelector:\n        disk: ssd"),
     ('tolerations=[{"key":"gpu","operator":"Exists"}]', "tolerations:\n        - key: gpu"),
     ('affinity={"nodeAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[]}}', "affinity:\n        nodeAff"),
+]
+
+EVERY_FLAG = [
+    "operator.allowPrivateRealms=true",
+    'operator.allowedRegistries=["ghcr.io/team","docker.io"]',
+    'operator.privateRealmsOf=["registry.internal:5000"]',
 ]
 
 REFUSED = [
@@ -72,6 +81,9 @@ REFUSED = [
     ("operator.livenessPort=80", "minimum: got 80, want 1,024"),
     ('operator.gatewayAdminPort="15000"', "got string, want integer"),
     ('operator.allowPrivateRealms="yes"', "got string, want boolean"),
+    ('operator.allowedRegistries=["https://ghcr.io"]', "does not match pattern"),
+    ('operator.privateRealmsOf="ghcr.io"', "got string, want array"),
+    ('operator.cacheSize="100Mi"', "does not match pattern"),
     ('operator.istioRootNamespace=""', "minLength"),
     ('image.repository=""', "minLength"),
     ('image.digest="latest"', "does not match pattern"),
@@ -182,20 +194,22 @@ def test_a_wrong_value_is_refused(value: str, words: str) -> None:
 
 def test_the_flags_are_the_commands(rendered: list[Node]) -> None:
     """Every argument of the Deployment is a flag of `pluginrelease run`, and the operator takes the values."""
-    [deployment] = by_kind(operator.render(NAMESPACE, ["operator.allowPrivateRealms=true"]), "Deployment")
+    [deployment] = by_kind(operator.render(NAMESPACE, EVERY_FLAG), "Deployment")
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     command, *flags = container["args"]
     assert command == "run"
     with run_command.run.make_context("run", list(flags)) as context:
         assert isinstance(context, click.Context)
         assert context.params["allow_private_realms"] is True
+        assert context.params["allowed_registries"] == ("ghcr.io/team", "docker.io")
+        assert context.params["cache_size"] == 1024**3
         assert context.params["resync"] == 300.0
 
 
 def test_every_flag_has_a_value(rendered: list[Node]) -> None:
     """What the operator can be told can be told by the chart; a kubeconfig is no matter of a pod."""
     flags = {option for parameter in run_command.run.params for option in parameter.opts}
-    [deployment] = by_kind(operator.render(NAMESPACE, ["operator.allowPrivateRealms=true"]), "Deployment")
+    [deployment] = by_kind(operator.render(NAMESPACE, EVERY_FLAG), "Deployment")
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     given = {argument.split("=")[0] for argument in container["args"][1:]}
     assert flags - given == {"--kubeconfig", "--namespace"}

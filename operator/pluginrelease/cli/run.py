@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
+from typing import ClassVar
 
 import click
 import kopf
 
 from pluginrelease import handlers, telemetry
-from pluginrelease.core import duration
+from pluginrelease.core import artifact, duration
 from pluginrelease.core.errors import Refused
 from pluginrelease.settings import Settings
 
@@ -26,6 +28,32 @@ class DurationType(click.ParamType[float]):
             self.fail(error.sentence(), param, ctx)
 
 
+class SizeType(click.ParamType[int]):
+    """``512Mi``, ``2Gi``: bytes, and no fewer than two of the largest modules need."""
+
+    name = "size"
+    units: ClassVar[dict[str, int]] = {"": 1, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
+    least = 2 * artifact.MAX_WASM_BYTES
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(r"(\d{1,15})(Ki|Mi|Gi|)", str(value))
+        size = int(match.group(1)) * self.units[match.group(2)] if match else 0
+        if size < self.least:
+            self.fail(f"{value} is not a size such as 1Gi, of 512Mi or more", param, ctx)
+        return size
+
+
+class RegistryType(click.ParamType[str]):
+    """A registry's host, or a host and the beginning of a path."""
+
+    name = "registry"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9.:\[\]-]+(/[a-z0-9._-]+)*/?", str(value)):
+            self.fail(f"{value} is not a registry such as ghcr.io or ghcr.io/team", param, ctx)
+        return str(value)
+
+
 @click.command("run", context_settings={"auto_envvar_prefix": "PLUGINRELEASE", "show_default": True})
 @click.option("--namespace", "namespaces", multiple=True, help="Watch releases in this namespace; repeatable. [all]")
 @click.option("--kubeconfig", type=click.Path(path_type=Path, exists=True), help="Instead of the pod's ServiceAccount.")
@@ -37,8 +65,24 @@ class DurationType(click.ParamType[float]):
 @click.option("--gateway-container", default="istio-proxy", help="The gateway's container in its pods.")
 @click.option("--gateway-admin-port", type=click.IntRange(1, 65535), default=15000, help="Envoy's admin port.")
 @click.option(
-    "--allow-private-realms", is_flag=True, help="Let registries send the operator to private addresses for tokens."
+    "--allowed-registries",
+    type=RegistryType(),
+    multiple=True,
+    help="Take plugins from this registry, or from below this path of it; repeatable. [all]",
 )
+@click.option(
+    "--allow-private-realms", is_flag=True, help="Let every registry send the operator to private addresses for tokens."
+)
+@click.option(
+    "--private-realms-of",
+    type=RegistryType(),
+    multiple=True,
+    help="Let this registry do so, or what is below this path of it; repeatable. [none]",
+)
+@click.option(
+    "--cache-dir", type=click.Path(path_type=Path, file_okay=False), help="Keep fetched layers here. [below /tmp]"
+)
+@click.option("--cache-size", type=SizeType(), default="1Gi", help="How much of them, those on their way included.")
 def run(
     namespaces: tuple[str, ...],
     kubeconfig: Path | None,
@@ -49,7 +93,11 @@ def run(
     log_level: str,
     gateway_container: str,
     gateway_admin_port: int,
+    allowed_registries: tuple[str, ...],
     allow_private_realms: bool,
+    private_realms_of: tuple[str, ...],
+    cache_dir: Path | None,
+    cache_size: int,
 ) -> None:
     """Run the operator until it is told to stop."""
     telemetry.configure(log_format, log_level)
@@ -61,7 +109,11 @@ def run(
         liveness_port=liveness_port,
         gateway_container=gateway_container,
         gateway_admin_port=gateway_admin_port,
+        allowed_registries=allowed_registries,
         allow_private_realms=allow_private_realms,
+        private_realms=private_realms_of,
+        cache_dir=cache_dir,
+        cache_bytes=cache_size,
     )
     asyncio.run(operate(settings))
 

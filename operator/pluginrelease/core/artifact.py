@@ -25,7 +25,7 @@ from pluginrelease.core.errors import Refused
 from pluginrelease.core.wasm import Module
 
 MAX_WASM_BYTES = 256 * 1024 * 1024  # istio: ISTIO_WASM_MAX_BINARY_SIZE_BYTES' default
-MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+MAX_MANIFEST_BYTES = 1024 * 1024  # far more than any has; as JSON it may take 40 times its size in memory
 MAX_LAYERS = 256
 MAX_CHILDREN = 256
 MAX_TAR_ENTRIES = 10_000

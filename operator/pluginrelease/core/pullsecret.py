@@ -14,7 +14,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from pluginrelease.core.artifact import DOCKER_HUB, Reference
+from pluginrelease.core import registries
+from pluginrelease.core.artifact import Reference
 from pluginrelease.core.errors import Refused
 
 MAX_SECRET_BYTES = 1024 * 1024  # what an API server lets a Secret have
@@ -41,15 +42,15 @@ def find(raw: bytes, reference: Reference) -> Credentials | None:
     Raises `Refused` (``InvalidPullSecret``) if the bytes are not a ``.dockerconfigjson`` or the entry is unusable.
     """
     auths = _auths(raw)
-    matching = [key for key in auths if _matches(key, reference)]
+    matching = [key for key in auths if registries.covers(key, reference)]
     if not matching:
         return None
-    return _credentials(max(matching, key=lambda key: len(_plain(key))), auths)
+    return _credentials(max(matching, key=lambda key: len(registries.plain(key))), auths)
 
 
 def hosts(raw: bytes) -> tuple[str, ...]:
     """The registries that the bytes have entries for, to be named in a message. Raises as `find` does."""
-    return tuple(sorted({_plain(key)[:100] for key in _auths(raw)}))
+    return tuple(sorted({registries.plain(key)[:100] for key in _auths(raw)}))
 
 
 def _invalid(what: str) -> NoReturn:
@@ -78,25 +79,10 @@ def _auths(raw: bytes) -> dict[str, Any]:
     return auths
 
 
-def _plain(key: str) -> str:
-    """``https://index.docker.io/v1/`` → ``docker.io``; ``http://host:5000/v2/`` → ``host:5000``."""
-    key = re.sub(r"^https?://", "", key.strip())
-    key = re.sub(r"/v[12]/?$", "", key).rstrip("/")
-    host, slash, path = key.partition("/")
-    if host in (DOCKER_HUB, "index.docker.io", "registry-1.docker.io"):
-        host = DOCKER_HUB
-    return host + slash + path
-
-
-def _matches(key: str, reference: Reference) -> bool:
-    plain = _plain(key)
-    return bool(plain) and (reference.name + "/").startswith(plain + "/")
-
-
 def _credentials(key: str, auths: dict[str, Any]) -> Credentials | None:
     entry = auths[key]
     if not isinstance(entry, dict):
-        _invalid(f"its entry for {_plain(key)} is not an object")
+        _invalid(f"its entry for {registries.plain(key)} is not an object")
     text = {name: _text(entry, name, key) for name in ("username", "password", "identitytoken", "registrytoken")}
     auth = _text(entry, "auth", key)
     if auth:
@@ -111,7 +97,7 @@ def _credentials(key: str, auths: dict[str, Any]) -> Credentials | None:
 def _text(entry: dict[str, Any], name: str, key: str) -> str:
     value = entry.get(name) or ""
     if not isinstance(value, str) or re.search(r"[\r\n\0]", value):
-        _invalid(f"the {name!r} of its entry for {_plain(key)} is not a line of text")
+        _invalid(f"the {name!r} of its entry for {registries.plain(key)} is not a line of text")
     return value
 
 
@@ -119,8 +105,8 @@ def _decode(auth: str, key: str) -> tuple[str, str]:
     try:
         text = base64.b64decode(auth, validate=True).decode().rstrip("\0")
     except (binascii.Error, ValueError):
-        _invalid(f'the "auth" of its entry for {_plain(key)} is not base64 of user:password')
+        _invalid(f'the "auth" of its entry for {registries.plain(key)} is not base64 of user:password')
     user, colon, password = text.partition(":")
     if not colon or re.search(r"[\r\n\0]", text):
-        _invalid(f'the "auth" of its entry for {_plain(key)} is not base64 of user:password')
+        _invalid(f'the "auth" of its entry for {registries.plain(key)} is not base64 of user:password')
     return user, password

@@ -14,6 +14,7 @@ import email.utils
 import hashlib
 import http.client
 import json as jsonlib
+import mmap
 import os
 import re
 import socket
@@ -22,11 +23,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -41,7 +42,9 @@ from pluginrelease.core import artifact, pullsecret, wasm
 from pluginrelease.core import challenge as challenges
 from pluginrelease.core.artifact import Artifact, Descriptor, Digest, Reference
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
+from pluginrelease.edges.blobs import Blobs, Incoming
 
+PIECE_BYTES = 65536
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 20.0  # between two pieces of an answer
 PAUSES = (0.5, 2.0)  # seconds before the second and the third attempt
@@ -50,6 +53,7 @@ MAX_INDEX_DEPTH = 3
 MAX_TOKEN_BYTES = 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 NOT_FOUND_SECONDS = 60.0
+SCRATCH_BYTES = 32 * 1024 * 1024  # what files that are being written take beyond their content
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Access:
     ``insecure``: plain http. ``dockerconfigjson``: the bytes of a pull secret, None for none. ``deadline_seconds``:
     for a whole call. ``max_bytes``: cap of the layer and of the module. ``allow_private_realms``: let the registry
     send us for tokens and blobs to private, loopback and link-local addresses (its own host is always allowed for
-    blobs).
+    blobs). ``authorities``: PEM certificates to be trusted besides the usual ones, None for none.
     """
 
     insecure: bool = False
@@ -67,12 +71,13 @@ class Access:
     deadline_seconds: float = 60.0
     max_bytes: int = artifact.MAX_WASM_BYTES
     allow_private_realms: bool = False
+    authorities: bytes | None = None
 
     @property
     def fingerprint(self) -> str:
         """Tells one way of access from another without giving it away: to key what was fetched by it."""
-        secret = b"none" if self.dockerconfigjson is None else b"some" + self.dockerconfigjson
-        return hashlib.sha256(secret + str((self.insecure, self.allow_private_realms)).encode()).hexdigest()
+        parts = (self.dockerconfigjson, self.authorities, self.insecure, self.allow_private_realms)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -93,21 +98,21 @@ def resolve(reference: Reference, access: Access) -> Digest:
         return digest
 
 
-def fetch(reference: Reference, access: Access) -> Artifact:
-    """Fetch a plugin, check every byte of it and read its module. Raises as `resolve`, and what the core refuses."""
-    return pull(reference, access).artifact
+def fetch(reference: Reference, access: Access, blobs: Blobs | None = None) -> Artifact:
+    """Fetch a plugin, check every byte of it and read its module. Raises as `resolve`, and what the core refuses.
+
+    ``blobs`` keeps the layer for the next time, None for nothing. What is kept is used only after the registry gave
+    the manifest with these credentials.
+    """
+    with _fetched(reference, access, blobs) as (found, _):
+        return found
 
 
-def pull(reference: Reference, access: Access) -> Fetched:
-    """As `fetch`, and keep the module's bytes."""
-    with _opened(reference, access) as registry:
-        digest, raw = registry.image(reference)
-        layout, layer = artifact.layer(raw)
-        blob = registry.blob(layer)
-    content = artifact.extract(blob, access.max_bytes) if layout.archived else blob
-    module = wasm.read(content)
-    found = Artifact(reference, digest, layout, Digest.of(content).hex, len(content), module)
-    return Fetched(found, content)
+def pull(reference: Reference, access: Access, blobs: Blobs | None = None) -> Fetched:
+    """As `fetch`, and read the module into memory."""
+    with _fetched(reference, access, blobs) as (found, file):
+        file.seek(0)
+        return Fetched(found, file.read())
 
 
 def challenge(reference: Reference, access: Access) -> tuple[str, ...]:
@@ -139,6 +144,43 @@ def push(reference: Reference, file: Path, access: Access) -> Digest:
             registry.upload_blob(str(path), registry.place, entry)
         registry.put_manifest(image)
     return image.digest
+
+
+# --- from the registry to a module ---
+
+
+@contextmanager
+def _fetched(reference: Reference, access: Access, blobs: Blobs | None) -> Iterator[tuple[Artifact, BinaryIO]]:
+    """An artifact and the file of its module. Neither the layer nor the module is ever in memory as a whole."""
+    with ExitStack() as held:
+        store = blobs or Blobs(Path(held.enter_context(_scratch())), 2 * access.max_bytes + SCRATCH_BYTES)
+        with _opened(reference, access) as registry:
+            digest, raw = registry.image(reference)
+            layout, layer = artifact.layer(raw)
+            file = held.enter_context(registry.layer(layer, store))
+        wasm_digest, size = layer.digest, layer.size
+        if layout.archived:
+            file, wasm_digest, size = held.enter_context(_unpacked(file, access.max_bytes, store))
+        yield Artifact(reference, digest, layout, wasm_digest.hex, size, _module(file, size)), file
+
+
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="pluginrelease-")
+
+
+@contextmanager
+def _unpacked(layer: BinaryIO, most: int, store: Blobs) -> Iterator[tuple[BinaryIO, Digest, int]]:
+    with store.receive() as incoming:
+        for piece in artifact.unpack(layer.read, most):
+            incoming.write(piece)
+        yield incoming.done(), incoming.digest, incoming.size
+
+
+def _module(file: BinaryIO, size: int) -> wasm.Module:
+    if not size:
+        return wasm.read(b"")
+    with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as mapped:
+        return wasm.read(mapped)
 
 
 # --- deadlines ---
@@ -196,16 +238,18 @@ class _Deadline:
 class _Adapter(requests.adapters.HTTPAdapter):
     """Connections that a deadline watches."""
 
-    def __init__(self, deadline: _Deadline) -> None:
+    def __init__(self, deadline: _Deadline, authorities: bytes | None) -> None:
         self._deadline = deadline
+        # urllib3 adds the authorities that are trusted anyway (`_trusted`) to those that are in the context
+        self._tls: dict[str, Any] = {} if authorities is None else {"ssl_context": _context(authorities)}
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
+        super().init_poolmanager(*args, **(kwargs | self._tls))
         self._watch(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        return self._watch(super().proxy_manager_for(*args, **kwargs))
+        return self._watch(super().proxy_manager_for(*args, **(kwargs | self._tls)))
 
     def _watch(self, manager: Any) -> Any:
         manager.pool_classes_by_scheme = {
@@ -257,7 +301,7 @@ class _Registry(Registry):  # type: ignore[misc]
         self.session.trust_env = False  # requests would take credentials from ~/.netrc
         self.session.headers.update({"User-Agent": f"pluginrelease/{__version__}", "Accept-Encoding": "identity"})
         for scheme in ("http://", "https://"):
-            self.session.mount(scheme, _Adapter(deadline))
+            self.session.mount(scheme, _Adapter(deadline, access.authorities))
 
     # what is read
 
@@ -286,18 +330,32 @@ class _Registry(Registry):  # type: ignore[misc]
             raise _mismatch("the manifest", f"{digest} and not {promised}")
         return digest, raw, response.headers.get("Content-Type", "")
 
-    def blob(self, layer: Descriptor) -> bytes:
-        """A layer's bytes, checked against the length and the digest in the manifest."""
+    @contextmanager
+    def layer(self, layer: Descriptor, store: Blobs) -> Iterator[BinaryIO]:
+        """A layer as a file: the one that the store has, or else fetched, and then the store has it."""
         if layer.size > self.access.max_bytes:
             raise artifact.too_large("The image's layer", self.access.max_bytes)
-        response = self.get_blob(self.place, str(layer.digest), stream=True)
-        content = self._read(response, layer.size, "", exact=True)
-        if len(content) != layer.size:
-            length = "more" if len(content) > layer.size else f"{len(content)}"
-            raise _mismatch("the layer", f"{length} bytes long and not {layer.size}")
-        if Digest.of(content) != layer.digest:
-            raise _mismatch("the layer", f"{Digest.of(content)} and not {layer.digest}")
-        return content
+        kept = store.find(self.reference, layer.digest)
+        if kept is not None:
+            with kept:
+                yield kept
+            return
+        with store.receive() as incoming:
+            self.blob(layer, incoming)
+            file = incoming.done()
+            incoming.keep(self.reference)
+            yield file
+
+    def blob(self, layer: Descriptor, incoming: Incoming) -> None:
+        """Fetch a layer, and check it against the length and the digest in the manifest."""
+        for piece in self._pieces(self.get_blob(self.place, str(layer.digest), stream=True)):
+            if incoming.size + len(piece) > layer.size:
+                raise _mismatch("the layer", f"more bytes long and not {layer.size}")
+            incoming.write(piece)
+        if incoming.size != layer.size:
+            raise _mismatch("the layer", f"{incoming.size} bytes long and not {layer.size}")
+        if incoming.digest != layer.digest:
+            raise _mismatch("the layer", f"{incoming.digest} and not {layer.digest}")
 
     def challenge(self) -> tuple[str, ...]:
         """The challenges of a request without credentials."""
@@ -314,19 +372,22 @@ class _Registry(Registry):  # type: ignore[misc]
         if stored != str(image.digest):
             raise _mismatch("the manifest that was pushed", f"{stored[:100]} and not {image.digest}")
 
-    def _read(self, response: requests.Response, most: int, what: str, *, exact: bool = False) -> bytes:
-        """Read an answer's body up to ``most`` bytes. ``exact``: the caller compares lengths, one byte more will do."""
+    def _read(self, response: requests.Response, most: int, what: str) -> bytes:
+        """Read an answer's body of up to ``most`` bytes."""
         content = bytearray()
+        for piece in self._pieces(response):
+            content += piece
+            if len(content) > most:
+                raise artifact.too_large(what, most)
+        return bytes(content)
+
+    def _pieces(self, response: requests.Response) -> Iterator[bytes]:
+        """An answer's body as it comes."""
         with response:
-            while piece := response.raw.read1(65536, decode_content=False):
-                content += piece
-                if len(content) > most:
-                    if exact:
-                        break
-                    raise artifact.too_large(what, most)
+            while piece := response.raw.read1(PIECE_BYTES, decode_content=False):
+                yield piece
         if self.deadline.expired:
             raise TimeoutError
-        return bytes(content)
 
     # how it is asked
 
@@ -654,6 +715,20 @@ def _retry_after(value: str) -> float | None:
     with suppress(ValueError, TypeError):
         return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
     return None
+
+
+def _context(authorities: bytes) -> ssl.SSLContext:
+    """Trusts these PEM certificates. Raises `Refused` (``InvalidCASecret``); what the bytes are is in no message."""
+    context = urllib3.util.ssl_.create_urllib3_context()
+    try:
+        context.load_verify_locations(cadata=authorities.decode("ascii"))
+    except (ssl.SSLError, ValueError):
+        raise Refused(
+            "InvalidCASecret",
+            "The certificates in artifact.image.caSecretRef cannot be used: ca.crt is not PEM certificates",
+            "Put the certificate of the registry's authority into the key ca.crt, as PEM.",
+        ) from None
+    return context
 
 
 def _trusted() -> str | bool:
