@@ -18,13 +18,16 @@ from pluginrelease.core import (
     challenge,
     compat,
     history,
+    moment,
     observation,
     plan,
     pods,
     probe,
     revision,
     rival,
+    rollout,
     status,
+    tag,
 )
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.artifact import Artifact
@@ -57,6 +60,29 @@ async def bring(work: Work, intent: Intent) -> Candidate:
             return await roll_out(work, revision.effective(work.release, recorded), observed)
         case _:
             return await roll_out(work, work.release, observed)
+
+
+async def follow_tag(work: Work, under_way: rollout.Start) -> rollout.Start:
+    """A tag that is followed is asked for again when its time has come; what it names then begins another rollout.
+
+    A registry that does not answer is told, and changes nothing: what runs goes on running.
+    """
+    now, known = work.world.now(), work.release.status.artifact
+    if known is None or under_way.rollout.rollback_to is not None or not tag.is_due(work.release, now):
+        return under_way
+    try:
+        reference = artifacts.reference_of(work.release.spec.artifact.image.ref, None)
+        digest = await work.world.shelf.ask(reference, await work.access(work.release))
+    except ReleaseError as error:
+        message = f"{known.ref} was {known.digest} and could not be asked for again: {error.reason}: {error.message}"
+        work.find(ConditionType.ARTIFACT_READY, "True", "TagNotFollowed", message)
+        work.learn(artifact=known.model_copy(update={"asked_at": moment.written(now)}))
+        return under_way
+    if tag.is_news(work.release, str(digest)):
+        log.info("the tag has moved", ref=known.ref, was=known.digest, now=str(digest))
+        return rollout.begin_anew(work.release, under_way, now)
+    work.learn(artifact=known.model_copy(update={"asked_at": moment.written(now)}))
+    return under_way
 
 
 async def already_there(work: Work, intent: Intent, observed: JSON | None) -> Candidate | None:
@@ -105,7 +131,9 @@ async def roll_out(work: Work, effective: api.Release, observed: JSON | None) ->
     """Artifact → compatibility → write; nothing is written before all that can be known is known."""
     found = await obtain_artifact(work, effective)
     intent = work.intent()
-    candidate = Candidate(effective, described(effective.spec.artifact.image.ref, found.artifact))
+    known = pinned(work) if effective is work.release else None
+    asked_at = known.asked_at if known else moment.written(work.world.now())
+    candidate = Candidate(effective, described(effective.spec.artifact.image.ref, found.artifact, asked_at))
     work.aim(intent, candidate)
     told_artifact(work, candidate)
     before = await look_before(work, candidate)
@@ -136,13 +164,17 @@ async def put_back(work: Work, kept: str, observed: JSON | None) -> Candidate:
 
 
 async def put_right(work: Work, stable: str) -> Candidate:
-    """The stable revision, written anew where another hand changed or deleted it."""
+    """The stable revision, written anew where another hand changed or deleted it, or where one that was overtaken
+    before it ran everywhere has its place."""
     recorded = await revisions.recalled(work.world.cluster, work.release, stable)
     candidate = Candidate(revision.effective(work.release, recorded), recorded.artifact)
     work.learn(running=candidate.revision)
     observed = await work.observe()
     if not plan.draft(work.release, [(work.rendered(candidate), observed)]).converged:
-        await write(work, candidate, observed, await look_before(work, candidate))
+        before = await look_before(work, candidate)
+        if plan.carried(observed) not in (None, stable):
+            await check_fetchable(work, candidate, before)
+        await write(work, candidate, observed, before)
     await keep_secret_in_step(work, candidate)
     return candidate
 
@@ -345,11 +377,12 @@ def deployed(recorded: revision.Recorded) -> history.Deployed:
     )
 
 
-def described(ref: str, found: Artifact) -> api.ArtifactStatus:
-    """What status tells of an artifact."""
+def described(ref: str, found: Artifact, asked_at: str | None) -> api.ArtifactStatus:
+    """What status tells of an artifact, and when the registry was asked what the reference names."""
     module = found.module
     return api.ArtifactStatus(
         ref=ref,
+        asked_at=asked_at,
         image=str(found.pinned),
         digest=str(found.digest),
         wasm_sha256=found.wasm_sha256,

@@ -72,7 +72,7 @@ async def run(work: Work) -> None:
         await work.put_loggers_back()
         work.learn(suspended=True)
         return
-    work.start = rollout.start(work.release, work.world.now())
+    work.start = await delivery.follow_tag(work, rollout.start(work.release, work.world.now()))
     work.learn(rollout=work.start.rollout, handled=work.start.handled)
     if work.start.anew:
         watching.rest_nudges(work)
@@ -94,8 +94,10 @@ async def mind_what_runs(work: Work, intent: Intent) -> None:
     """While a revision is refused or awaited before it is written, the one before it runs: it is kept as it was, and
     what the gateways show of it is told. Its own troubles end in the log, as the pass ends with the other's."""
     stable, known = work.release.status.stable_revision, work.release.status.observation
-    if intent.goal is Goal.PUT_BACK or stable is None or known is None or known.revision != stable:
+    if intent.goal is Goal.PUT_BACK or stable is None or known is None:
         return
+    if known.revision == work.report.target_revision != stable:
+        return  # the one that is wanted was noted, and may be written
     step = work.step
     try:
         candidate = await delivery.put_right(work, stable)

@@ -125,9 +125,12 @@ async def decide(work: Work, candidate: Candidate, judged: Verdict) -> None:
     """What the look means for the rollout; what is no longer needed to roll back to goes before Ready is told."""
     now, known = work.world.now(), work.known_rollout()
     advanced = rollout.advance(work.release, known, candidate.revision, judged, now, work.progress_deadline())
+    stable = work.release.status.stable_revision
     completed = advanced.completed_at is not None and not rollout.is_fallback(advanced)
-    if completed and candidate.revision != work.release.status.stable_revision:
+    if completed and candidate.revision != stable:
         await revisions.prune(work.world.cluster, work.release, {candidate.revision})
+    elif advanced.failure is not None and known.failure is None:
+        await revisions.prune(work.world.cluster, work.release, {candidate.revision, stable})
     work.learn(rollout=advanced)
 
 

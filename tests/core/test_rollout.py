@@ -117,11 +117,11 @@ BEGINS = [
         wants=OLD,
     ),
     Begin(
-        "also when the annotation is taken away",
+        "the spec's again when the annotation is taken away",
         rolling(rollback_to=OLD),
-        begins=False,
+        begins=True,
         handled=api.Handled(rollback_to=OLD),
-        wants=OLD,
+        wants=None,
     ),
     Begin(
         "a new spec runs, though the annotation stands in Git",

@@ -118,6 +118,14 @@ class ImageSource(Model):
             "gateway's namespace for the gateways to pull with."
         ),
     )
+    interval: Duration | None = Field(
+        default=None,
+        description=(
+            "How often the tag is asked for again; one that moved starts a rollout of what it names then. Unset: it is "
+            "asked for once for each change of the spec. A digest that failed is not tried again because it is found "
+            "again."
+        ),
+    )
     insecure: bool = Field(
         default=False,
         description=(
@@ -125,12 +133,30 @@ class ImageSource(Model):
             "pods have their own setting, WASM_INSECURE_REGISTRIES."
         ),
     )
+    ca_secret_ref: SecretReference | None = Field(
+        default=None,
+        description=(
+            "A Secret of type Opaque or kubernetes.io/tls whose key ca.crt has PEM certificates. The operator trusts "
+            "them, besides the usual authorities, when it pulls from this registry. It changes only the operator's own "
+            "pull: the agents in the gateway pods trust what their own image and mounts say."
+        ),
+    )
 
 
 class ArtifactSource(Model):
     """Where the plugin comes from."""
 
-    image: ImageSource = Field(description="The plugin as an image.")
+    image: ImageSource = Field(
+        description="The plugin as an image.",
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    "!has(self.interval) || !self.ref.contains('@')",
+                    "a digest never moves: leave interval out, or name a tag",
+                )
+            ]
+        },
+    )
     wasm_sha256: Annotated[str, Field(pattern=r"^[a-f0-9]{64}$", max_length=64)] | None = Field(
         default=None,
         description=(
@@ -447,6 +473,11 @@ class ArtifactStatus(Model):
     """The artifact that was resolved, fetched and checked last."""
 
     ref: str = Field(description="The reference as the spec names it.")
+    asked_at: str | None = Field(
+        default=None,
+        description="When the registry was last asked what the reference names.",
+        json_schema_extra={"format": "date-time"},
+    )
     image: str = Field(description="The repository with the digest: what is written to the gateways.")
     digest: str = Field(description="Digest of the image's manifest.")
     wasm_sha256: str = Field(description="SHA-256 of the bytes of the .wasm file.")

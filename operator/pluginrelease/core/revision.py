@@ -22,6 +22,8 @@ JSON = dict[str, Any]
 
 API_VERSION = "apps/v1"
 KIND = "ControllerRevision"
+# of an artifact, what may change without another revision
+VOLATILE = ("ref", "askedAt")
 PLURAL = "controllerrevisions"
 
 
@@ -86,6 +88,8 @@ def manifest(release: api.Release, artifact: api.ArtifactStatus, number: int) ->
     source = {"ref": artifact.image, "insecure": image.insecure}
     if image.pull_secret_ref:
         source["pullSecretRef"] = image.pull_secret_ref.wire()
+    if image.ca_secret_ref:
+        source["caSecretRef"] = image.ca_secret_ref.wire()
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -107,7 +111,7 @@ def manifest(release: api.Release, artifact: api.ArtifactStatus, number: int) ->
         },
         "revision": number,
         "data": {
-            "artifact": {key: value for key, value in artifact.wire().items() if key != "ref"},
+            "artifact": {key: value for key, value in artifact.wire().items() if key not in VOLATILE},
             "spec": {
                 "artifact": {"image": source},
                 "gateway": release.spec.gateway.wire(),

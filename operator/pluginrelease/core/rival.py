@@ -8,6 +8,7 @@ from pluginrelease.core import api
 from pluginrelease.core.artifact import parse
 from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.plan import RECHECK
+from pluginrelease.core.verdict import same
 
 
 def elders(release: api.Release, others: Iterable[api.Release], root_namespace: str) -> Iterator[api.Release]:
@@ -37,10 +38,8 @@ def age(release: api.Release) -> tuple[str, str]:
 
 def same_plugin(one: api.Spec, other: api.Spec) -> bool:
     """Whether both run one repository's plugin, of whatever version, in the same way."""
-    mine, theirs = (
-        (repository(spec), spec.plugin.name, spec.plugin.config or {}, spec.plugin.phase) for spec in (one, other)
-    )
-    return mine == theirs
+    mine, theirs = ((repository(spec), spec.plugin.name, spec.plugin.phase) for spec in (one, other))
+    return mine == theirs and same(one.plugin.config or {}, other.plugin.config or {})
 
 
 def repository(spec: api.Spec) -> str:

@@ -45,7 +45,7 @@ class Start:
 
 
 def start(release: api.Release, now: datetime) -> Start:
-    """The rollout under way; a new one for a new generation, a new retry or a new rollback-to."""
+    """The rollout under way; a new one for a new generation, a new retry, a new rollback-to, or one taken back."""
     known, handled = release.status.rollout, release.status.handled or api.Handled()
     annotations = release.metadata.annotations
     wish = api.Handled(
@@ -53,8 +53,9 @@ def start(release: api.Release, now: datetime) -> Start:
     )
     retried = wish.retry is not None and wish.retry != handled.retry
     rolled_back = wish.rollback_to is not None and wish.rollback_to != handled.rollback_to
+    taken_back = wish.rollback_to is None and known is not None and known.rollback_to is not None
     same_spec = known is not None and known.generation == release.metadata.generation
-    if known is not None and same_spec and not retried and not rolled_back:
+    if known is not None and same_spec and not (retried or rolled_back or taken_back):
         return Start(known, wish)
     begun = api.RolloutStatus(
         generation=release.metadata.generation,
@@ -63,6 +64,16 @@ def start(release: api.Release, now: datetime) -> Start:
         adopted=known.adopted if known else None,
     )
     return Start(begun, wish, anew=retried)
+
+
+def begin_anew(release: api.Release, under_way: Start, now: datetime) -> Start:
+    """Another rollout of the same spec, because its tag names something else now."""
+    begun = api.RolloutStatus(
+        generation=release.metadata.generation,
+        started_at=moment.written(now),
+        adopted=under_way.rollout.adopted,
+    )
+    return Start(begun, under_way.handled, anew=True)
 
 
 def revision_of(wish: str | None) -> str | None:

@@ -6,12 +6,13 @@ The table of every state is in ``docs/states.md``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from pluginrelease.core import api, duration, history, moment, nudges, rollout
+from pluginrelease.core import api, duration, history, moment, nudges, rollout, tag
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 from pluginrelease.core.verdict import PodVerdict, State, Verdict
@@ -147,7 +148,17 @@ def settle(release: api.Release, report: Report, *, now: datetime, attempt: int,
         }
     )
     told = (*report.events, *turns_of_rollout(before, status), *events(before.conditions, conditions, status))
-    return Ending(status, look_again(before, report, attempt, resync, now), told)
+    again = min(look_again(before, report, attempt, resync, now), until_the_tag(release, status, now))
+    return Ending(status, again, told)
+
+
+def until_the_tag(release: api.Release, status: api.Status, now: datetime) -> float:
+    """Seconds until a tag that is followed is to be asked for again."""
+    try:
+        due = tag.next_question(release.model_copy(update={"status": status}))
+    except Refused:
+        return math.inf
+    return max((due - now).total_seconds(), SOON) if due is not None else math.inf
 
 
 def noted(before: api.Status, report: Report) -> api.Status:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 import aiohttp
 import yaml
@@ -48,7 +49,8 @@ class Resource:
         """The URL path of the collection, of one object, or of its subresource."""
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         scope = f"/namespaces/{namespace}" if namespace else ""
-        return "/".join(part for part in (root + scope, self.plural, name, subresource) if part)
+        named = quote(name, safe="") if name else None
+        return "/".join(part for part in (root + scope, self.plural, named, subresource) if part)
 
 
 RELEASES = Resource(api.GROUP, api.VERSION, api.PLURAL)
