@@ -1,5 +1,7 @@
 """Whether a gateway can load a module: the module's imports and exports against the gateway's own Envoy versions.
 
+What a gateway of another name and version has in it, `core.pairing` knows.
+
 Envoy finds out when it loads the plugin, and then a running gateway keeps its old code and a new one answers 500.
 `judge` says the same beforehand, in Envoy's words. The rules and the names are those of the Proxy-Wasm host that is
 built into Envoy (proxy-wasm/proxy-wasm-cpp-host: include/proxy-wasm/exports.h and wasm.h, src/wasm.cc,
@@ -8,6 +10,7 @@ src/bytecode_util.cc, src/v8/v8.cc; Envoy's own addition is in source/extensions
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,9 +19,16 @@ from enum import StrEnum
 from pluginrelease.core.wasm import FunctionType, Import, Kind, Module
 
 ACCEPTED_ABIS = ("0_1_0", "0_2_0", "0_2_1")
+HIGRESS_ABI = (
+    "0_2_100"  # higress-group/proxy-wasm-cpp-host, src/bytecode_util.cc; its host functions are those of 0.2.1
+)
+MAX_FLAWS = 16
+SHOWN_NAME = 120
 NEWEST_ENVOY = (1, 40)  # the newest whose tables were read; a newer one may have more functions, not fewer
+NEWEST_HIGRESS = (2, 2)
 
 Version = tuple[int, int]
+HigressVersion = tuple[int, int, int]
 _ALWAYS: Version = (0, 0)
 _GO_HOSTCALLS: Version = (1, 33)  # proxy-wasm-cpp-host c4d7bb0, 2024-12-19
 _ALL_WASI: Version = (1, 39)  # proxy-wasm-cpp-host 94091cd, 2026-04-06, after Envoy 1.38 was branched
@@ -66,6 +76,41 @@ class Envoy:
             return None
         return self.release >= since
 
+    @property
+    def newer(self) -> bool:
+        """Whether it may have functions that no table here knows."""
+        return self.release is not None and self.release > NEWEST_ENVOY
+
+
+@dataclass(frozen=True)
+class Higress:
+    """A gateway of Higress, whose Envoy has a Proxy-Wasm host of its own: its Envoy's number says little of it.
+
+    Its WASI functions came in three steps from 2025-03-25 to 2025-04-28 (higress-group/proxy-wasm-cpp-host), after 2.0
+    (2.0.4 lacks sched_yield: alibaba/higress#4233) and within 2.1; its documentation names 2.1.4 as the first for
+    modules of plain Go, which import them.
+    """
+
+    text: str
+    release: HigressVersion
+
+    def __str__(self) -> str:
+        return self.text
+
+    def has(self, since: Version) -> bool | None:
+        """Whether what came to Envoy with release ``since`` is in this gateway; None where that cannot be told."""
+        if since == _ALWAYS or self.release >= (2, 1, 4):
+            return True
+        return None if self.release >= (2, 1, 0) else False
+
+    @property
+    def newer(self) -> bool:
+        """Whether it may have functions that no table here knows."""
+        return self.release[:2] > NEWEST_HIGRESS
+
+
+Host = Envoy | Higress
+
 
 def envoy(text: str) -> Envoy:
     """Read an Envoy version: ``1.40.0``, or what /server_info says, ``<commit>/1.40.1-dev/Clean/RELEASE/BoringSSL``.
@@ -82,8 +127,19 @@ def envoy(text: str) -> Envoy:
 
 @dataclass(frozen=True)
 class _HostFunction:
-    type: FunctionType
+    """``type`` None: not known, so not compared. ``higress``: only Higress has it, surely from that release on."""
+
+    type: FunctionType | None
     since: Version = _ALWAYS
+    higress: HigressVersion | None = None
+
+    def within(self, host: Host) -> bool | None:
+        """Whether a gateway has the function; None where that cannot be told."""
+        if self.higress is None:
+            return host.has(self.since)
+        if isinstance(host, Envoy):
+            return False
+        return host.release >= self.higress or None
 
 
 _LETTERS = {"i": "i32", "I": "i64"}
@@ -151,17 +207,16 @@ _WASI = (
 )
 _WASI_MODULES = ("wasi_snapshot_preview1", "wasi_unstable")
 
-# Host functions of Higress's own fork (higress-group/proxy-wasm-cpp-host, exports.h): named so that the message can.
-_HIGRESS_ONLY = frozenset(
-    f"proxy_{name}"
-    for name in (
-        "redis_init",
-        "redis_call",
-        "get_upstream_hosts",
-        "set_upstream_override_host",
-        "inject_encoded_data_to_filter_chain",
-    )
-)
+# Host functions of Higress's own fork (higress-group/proxy-wasm-cpp-host, exports.h). Those for Redis are of 2024-05-18
+# and so in every 2.x (their types: as published plugins import them); the others came between 2025-04-14 and 2025-06-04,
+# somewhere within 2.1.
+_HIGRESS_ONLY = {
+    "proxy_redis_init": _HostFunction(_signature("iiiiiii:i"), higress=(2, 0, 0)),
+    "proxy_redis_call": _HostFunction(_signature("iiiii:i"), higress=(2, 0, 0)),
+    "proxy_get_upstream_hosts": _HostFunction(None, higress=(2, 2, 0)),
+    "proxy_set_upstream_override_host": _HostFunction(None, higress=(2, 2, 0)),
+    "proxy_inject_encoded_data_to_filter_chain": _HostFunction(None, higress=(2, 2, 0)),
+}
 
 # getFunctions and FOR_ALL_MODULE_FUNCTIONS, wasm.cc and wasm.h: exports whose type Envoy checks
 _CALLBACKS = _table(
@@ -179,42 +234,111 @@ _HEADERS_01 = _table("on_request_headers=ii:i on_response_headers=ii:i", prefix=
 _HEADERS_02 = _table("on_request_headers=iii:i on_response_headers=iii:i on_foreign_function=iii:", prefix="proxy_")
 
 
+@dataclass(frozen=True)
+class _Gateway:
+    """All the gateways that are meant, as one: the strictest counts. ``hosts`` may be empty: nothing is known yet."""
+
+    hosts: tuple[Host, ...]
+    provider: str
+
+    @property
+    def higress(self) -> bool:
+        return bool(self.hosts) and all(isinstance(host, Higress) for host in self.hosts)
+
+    @property
+    def abis(self) -> tuple[str, ...]:
+        return (*ACCEPTED_ABIS, HIGRESS_ABI) if self.higress else ACCEPTED_ABIS
+
+    @property
+    def name(self) -> str:
+        """``Envoy 1.38.0, 1.40.0``; ``Higress 2.2``; ``Envoy`` where none is known."""
+        listed = ", ".join(dict.fromkeys(str(one) for one in self.hosts))
+        return f"{'Higress' if self.higress else 'Envoy'} {listed}".rstrip()
+
+    def find(self, wanted: Import, abi: str) -> _HostFunction | None:
+        if wanted.kind is not Kind.FUNCTION:
+            return None
+        if wanted.module in _WASI_MODULES:
+            return _WASI.get(wanted.name)
+        if wanted.module != "env":
+            return None
+        own = _HIGRESS_ONLY if self.higress else {}
+        tables = (_PROXY, _BY_ABI["0_2_1" if abi == HIGRESS_ABI else abi], _OTHER, own)
+        return next((table[wanted.name] for table in tables if wanted.name in table), None)
+
+    def lacks(self, known: _HostFunction | None) -> bool | None:
+        """True if some gateway surely lacks the function, False if all have it, None if that cannot be told."""
+        if known is None:
+            return None if self.hosts and all(host.newer for host in self.hosts) else True
+        answers = [known.within(one) for one in self.hosts] or [known.since == _ALWAYS or None]
+        if False in answers:
+            return True
+        return None if None in answers else False
+
+
 def judge(module: Module, versions: Iterable[str], provider: str = "Istio") -> Compatibility:
     """Compare a module with the Envoy versions read from a gateway's pods, as /server_info gives them.
 
     The strictest version counts. What no Envoy takes is Incompatible even if no version is known (no pod yet, or a
     text that is no version); the rest is then Unknown. ``provider`` names the gateway in messages.
     """
-    envoys = tuple(envoy(text) for text in sorted(set(versions)))
-    abi = next((version for version in module.abis if version in ACCEPTED_ABIS), "")
+    return compare(module, (envoy(text) for text in sorted(set(versions))), provider)[0]
+
+
+def compare(module: Module, hosts: Iterable[Host], provider: str = "Istio") -> tuple[Compatibility, ...]:
+    """As `judge`, with all that is wrong (at most `MAX_FLAWS`), what a gateway would name first at the front.
+
+    There is always one answer at least.
+    """
+    gateway = _Gateway(tuple(hosts), provider)
+    abi = next((version for version in module.abis if version in gateway.abis), "")
     if not abi:
-        return _unknown_abi(module)
-    flaw = next(_flaws(module, abi), None)
-    return flaw or _judge_imports(module, abi, envoys, provider)
+        return (_unknown_abi(module, gateway), *itertools.islice(_shape_flaws(module), MAX_FLAWS - 1))
+    flaws = tuple(itertools.islice(_flaws(module, abi, gateway), MAX_FLAWS))
+    imports = _judge_imports(module, abi, gateway)
+    if not flaws:
+        return (imports,)
+    return (*flaws, imports) if imports.state is State.INCOMPATIBLE else flaws
 
 
-def _unknown_abi(module: Module) -> Compatibility:
-    announced = ", ".join(one.replace("_", ".") for one in module.abis)
+def _unknown_abi(module: Module, gateway: _Gateway) -> Compatibility:
+    announced = _enough(one.replace("_", ".") for one in module.abis)
     found = f"the module announces {announced}" if announced else "the module announces none"
+    accepted = [one.replace("_", ".") for one in gateway.abis]
     return Compatibility(
         State.INCOMPATIBLE,
         "UnknownABI",
-        f"Missing or unknown Proxy-Wasm ABI version: {found}, and Envoy accepts 0.1.0, 0.2.0 and 0.2.1",
-        "Build the plugin with a Proxy-Wasm SDK for one of these (the export proxy_abi_version_0_2_1)."
-        + (" 0.2.100 is Higress's own ABI." if "0_2_100" in module.abis else ""),
+        f"Missing or unknown Proxy-Wasm ABI version: {found}, and {'Higress' if gateway.higress else 'Envoy'} accepts "
+        f"{', '.join(accepted[:-1])} and {accepted[-1]}",
+        _remedy_for_abi(module),
     )
+
+
+def _remedy_for_abi(module: Module) -> str:
+    if HIGRESS_ABI in module.abis:
+        own = " 0.2.100 is Higress's own ABI."
+    elif any(one.module in ("gojs", "go") for one in module.imports):
+        own = " This one was built with GOOS=js, for a browser: build with GOOS=wasip1 -buildmode=c-shared."
+    else:
+        own = ""
+    return "Build the plugin with a Proxy-Wasm SDK for one of these (the export proxy_abi_version_0_2_1)." + own
 
 
 def _incompatible(reason: str, message: str, remedy: str, missing: tuple[str, ...] = ()) -> Compatibility:
     return Compatibility(State.INCOMPATIBLE, reason, message, remedy, missing)
 
 
-def _flaws(module: Module, abi: str) -> Iterator[Compatibility]:
-    """What no Envoy version would load, whatever it is."""
+def _flaws(module: Module, abi: str, gateway: _Gateway) -> Iterator[Compatibility]:
+    """What no version of these gateways would load."""
+    yield from _shape_flaws(module)
+    yield from _import_flaws(module, abi, gateway)
+    yield from _export_flaws(module, abi)
+
+
+def _shape_flaws(module: Module) -> Iterator[Compatibility]:
+    """What is wrong in any ABI."""
     yield from _start_flaws(module)
     yield from _allocator_flaws(module)
-    yield from _import_flaws(module, abi)
-    yield from _export_flaws(module, abi)
 
 
 def _start_flaws(module: Module) -> Iterator[Compatibility]:
@@ -241,21 +365,21 @@ def _allocator_flaws(module: Module) -> Iterator[Compatibility]:
     yield from _wrong_exports(module, {allocator: _HostFunction(_signature("i:i"))})
 
 
-def _import_flaws(module: Module, abi: str) -> Iterator[Compatibility]:
+def _import_flaws(module: Module, abi: str, gateway: _Gateway) -> Iterator[Compatibility]:
     """Wrong types of known functions, and imported globals, which Envoy never has (V8::link, v8.cc)."""
     for wanted in module.imports:
-        known = _find(wanted, abi)
+        known = gateway.find(wanted, abi)
         if wanted.kind in (Kind.GLOBAL, Kind.TAG):
             yield _incompatible(
                 "MissingHostFunction",
-                f"Failed to load Wasm module due to a missing import: {wanted} (a {wanted.kind})",
+                f"Failed to load Wasm module due to a missing import: {_shown(str(wanted))} (a {wanted.kind})",
                 "Build the plugin with a Proxy-Wasm SDK; a gateway offers functions only.",
-                (str(wanted),),
+                (_shown(str(wanted)),),
             )
-        elif known is not None and wanted.type != known.type:
+        elif known is not None and known.type is not None and wanted.type != known.type:
             yield _incompatible(
                 "ImportTypeMismatch",
-                f"Failed to load Wasm module due to an import type mismatch: {wanted}, want: {wanted.type}, "
+                f"Failed to load Wasm module due to an import type mismatch: {wanted}, want: {_type(wanted.type)}, "
                 f"but host exports: {known.type}",
                 "Build the plugin with an SDK for the ABI version that it announces.",
             )
@@ -279,63 +403,44 @@ def _wrong_exports(module: Module, wanted: dict[str, _HostFunction]) -> Iterator
         if export.kind is Kind.FUNCTION and known is not None and export.type != known.type:
             yield _incompatible(
                 "ExportTypeMismatch",
-                f"Bad function signature for: {export.name}, want: {known.type}, but the module exports: {export.type}",
+                f"Bad function signature for: {export.name}, want: {known.type}, "
+                f"but the module exports: {_type(export.type)}",
                 "Build the plugin with an SDK for the ABI version that it announces.",
             )
 
 
-def _find(wanted: Import, abi: str) -> _HostFunction | None:
-    if wanted.kind is not Kind.FUNCTION:
-        return None
-    if wanted.module in _WASI_MODULES:
-        return _WASI.get(wanted.name)
-    if wanted.module == "env":
-        return _PROXY.get(wanted.name) or _BY_ABI[abi].get(wanted.name) or _OTHER.get(wanted.name)
-    return None
-
-
-def _judge_imports(module: Module, abi: str, envoys: tuple[Envoy, ...], provider: str) -> Compatibility:
+def _judge_imports(module: Module, abi: str, gateway: _Gateway) -> Compatibility:
     functions = [wanted for wanted in module.imports if wanted.kind is Kind.FUNCTION]
-    lacking = {str(wanted): _lacking(_find(wanted, abi), envoys) for wanted in functions}
-    surely = [name for name, answer in lacking.items() if answer is True]
+    answers = [(wanted, gateway.lacks(gateway.find(wanted, abi))) for wanted in functions]
+    surely = [wanted for wanted, answer in answers if answer is True]
     if surely:
-        return _missing(surely, functions, abi, envoys)
-    perhaps = tuple(name for name, answer in lacking.items() if answer is None)
-    if perhaps or not envoys or any(one.release is None for one in envoys):
-        return _untold(perhaps, envoys, provider)
+        return _missing(surely, abi, gateway)
+    perhaps = tuple(dict.fromkeys(_shown(str(wanted)) for wanted, answer in answers if answer is None))
+    if perhaps or not gateway.hosts or any(host.release is None for host in gateway.hosts):
+        return _untold(perhaps, gateway)
     return Compatibility(
         State.COMPATIBLE,
         "Compatible",
-        f"Proxy-Wasm ABI {abi.replace('_', '.')}; all {len(functions)} imports are in Envoy {_list(envoys)}",
+        f"Proxy-Wasm ABI {abi.replace('_', '.')}; all {len(functions)} imports are in {gateway.name}",
     )
 
 
-def _lacking(known: _HostFunction | None, envoys: tuple[Envoy, ...]) -> bool | None:
-    """True if some Envoy surely lacks the function, False if all have it, None if that cannot be told."""
-    if known is None:
-        newer = [one.release is not None and one.release > NEWEST_ENVOY for one in envoys]
-        return None if newer and all(newer) else True
-    answers = [one.has(known.since) for one in envoys] or [known.since == _ALWAYS or None]
-    if False in answers:
-        return True
-    return None if None in answers else False
-
-
-def _missing(names: list[str], functions: list[Import], abi: str, envoys: tuple[Envoy, ...]) -> Compatibility:
-    wanted = [one for one in functions if str(one) in names]
-    since = [known.since if (known := _find(one, abi)) else None for one in wanted]
-    here = f"Envoy {_list(envoys)}" if envoys else "Envoy"
-    message = f"Failed to load Wasm module due to a missing import: {_enough(names)}: not in {here}"
+def _missing(wanted: list[Import], abi: str, gateway: _Gateway) -> Compatibility:
+    names = tuple(dict.fromkeys(_shown(str(one)) for one in wanted))
+    since = [known.since if (known := gateway.find(one, abi)) else None for one in wanted]
+    message = f"Failed to load Wasm module due to a missing import: {_enough(names)}: not in {gateway.name}"
     if None in since:
-        return _incompatible("MissingHostFunction", message, _remedy_for_unknown(wanted, abi), tuple(names))
-    newest = max(one for one in since if one is not None)
-    needed = f"Envoy {newest[0]}.{newest[1]}"
+        return _incompatible("MissingHostFunction", message, _remedy_for_unknown(wanted, abi), names)
+    needed = "Higress 2.1.4"
+    if not gateway.higress:
+        newest = max(one for one in since if one is not None)
+        needed = f"Envoy {newest[0]}.{newest[1]}"
     return _incompatible(
         "MissingHostFunction",
         f"{message}, and in {needed} and newer",
         f"Use a gateway with {needed} or newer, or build the plugin with a toolchain that does not import them"
-        + (" (for Go: 1.25 or older)." if "path_filestat_get" in message else "."),
-        tuple(names),
+        + (" (for Go: 1.25 or older)." if "path_filestat_get" in message and not gateway.higress else "."),
+        names,
     )
 
 
@@ -353,11 +458,11 @@ def _remedy_for_unknown(wanted: list[Import], abi: str) -> str:
     return f"No Envoy up to {NEWEST_ENVOY[0]}.{NEWEST_ENVOY[1]} has them: build the plugin with a Proxy-Wasm SDK."
 
 
-def _untold(perhaps: tuple[str, ...], envoys: tuple[Envoy, ...], provider: str) -> Compatibility:
-    if not envoys:
-        why = f"no pod of the {provider} gateway has told its Envoy version yet"
+def _untold(perhaps: tuple[str, ...], gateway: _Gateway) -> Compatibility:
+    if not gateway.hosts:
+        why = f"no pod of the {gateway.provider} gateway has told its Envoy version yet"
     else:
-        why = f"it cannot be told for Envoy {_list(envoys)}"
+        why = f"it cannot be told for {gateway.name}"
     named = f": {_enough(perhaps)} may be missing" if perhaps else ""
     return Compatibility(
         State.UNKNOWN,
@@ -368,11 +473,19 @@ def _untold(perhaps: tuple[str, ...], envoys: tuple[Envoy, ...], provider: str) 
     )
 
 
-def _list(envoys: tuple[Envoy, ...]) -> str:
-    return ", ".join(dict.fromkeys(str(one) for one in envoys))
-
-
 def _enough(names: Iterable[str]) -> str:
     """The first few of many, so that a condition stays readable."""
-    every = list(names)
+    every = [_shown(name) for name in names]
     return ", ".join(every[:8]) + (f" and {len(every) - 8} more" if len(every) > 8 else "")
+
+
+def _shown(name: str) -> str:
+    """A name out of a stranger's module, as it may stand in a condition or on a terminal."""
+    clean = "".join(letter if letter.isprintable() else "?" for letter in name[:SHOWN_NAME])
+    return clean if len(name) <= SHOWN_NAME else clean[:-1] + "…"
+
+
+def _type(found: FunctionType | None) -> str:
+    """A function's type; a module may give it a thousand parameters."""
+    text = str(found)
+    return text if len(text) <= SHOWN_NAME else text[: SHOWN_NAME - 1] + "…"

@@ -10,6 +10,7 @@ exception that leaves this module is `Refused`.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,16 +23,22 @@ CORE_VERSION = b"\x01\0\0\0"
 COMPONENT_VERSION = b"\x0d\0\x01\0"
 ABI_PREFIX = "proxy_abi_version_"
 
-# Far above what any plugin needs and low enough to be walked in well under a second or two; V8's own limit for
-# functions and exports is 1,000,000 (v8/src/wasm/wasm-limits.h).
-MAX_TYPES = 100_000
+# Far above what any plugin needs, and low enough for a module that wants to cost much: under a second and under 64 MiB
+# together (tests/core/test_wasm.py). V8's own limits are higher, but for the values of a type and the bytes of a name
+# (v8/src/wasm/wasm-limits.h).
+MAX_TYPES = 20_000
 MAX_IMPORTS = 10_000
-MAX_FUNCTIONS = 1_000_000
-MAX_EXPORTS = 100_000
+MAX_FUNCTIONS = 300_000
+MAX_EXPORTS = 20_000
 MAX_VALUES = 1_000
 MAX_NAME_BYTES = 100_000
 MAX_CUSTOM_SECTIONS = 1_000
+MAX_CUSTOM_NAME = 200  # characters kept of it
 MAX_PRODUCERS = 100
+MAX_PRODUCERS_BYTES = 64 * 1024
+MAX_VERSION = 80
+# Sections whose every byte is read. The largest plugins need a tenth of these; code and data are stepped over.
+MAX_SECTION_BYTES = {1: 1 << 20, 2: 1 << 21, 3: 1 << 20, 7: 1 << 21}
 
 _REBUILD = "Build and push the plugin again."
 
@@ -179,7 +186,7 @@ def _truncated(where: str) -> NoReturn:
     )
 
 
-@dataclass
+@dataclass(slots=True)
 class _Cursor:
     """A place in the bytes and the end that no read may pass."""
 
@@ -208,6 +215,29 @@ class _Cursor:
 
     def byte(self) -> int:
         return self.take(1)[0]
+
+    def peek(self, length: int) -> bytes:
+        """The next bytes, at most ``length``, which stay to be read."""
+        return self.data[self.at : min(self.at + length, self.end)]
+
+    def numbers(self, count: int) -> array[int]:
+        """``count`` unsigned numbers of 32 bits in a row; for when there are a million of them."""
+        found, value, shift, read = array("I"), 0, 0, 0
+        for byte in self.peek(5 * count):
+            if len(found) == count:
+                break
+            read += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80 and value <= 0xFFFFFFFF:
+                found.append(value)
+                value = shift = 0
+            elif shift >= 35 or byte < 0x80:
+                _malformed(f"a number in {self.where} does not fit into 32 bits")
+        self.at += read
+        if len(found) < count:
+            _malformed(f"{self.where} holds less than its count says")
+        return found
 
     def u32(self) -> int:
         """An unsigned LEB128 of at most 32 bits in at most five bytes."""
@@ -262,6 +292,7 @@ _VALUE_TYPES = {
     0x6F: "externref",
     0x69: "exnref",
 }
+_ONE_BYTE = bytes(_VALUE_TYPES)
 _KINDS = (Kind.FUNCTION, Kind.TABLE, Kind.MEMORY, Kind.GLOBAL, Kind.TAG)
 
 # Section numbers in the order in which a module has to have them; 0 (custom) may stand anywhere.
@@ -282,9 +313,10 @@ class _Sections:
 
     def __init__(self) -> None:
         self.types: list[FunctionType] = []
+        self.known_types: dict[FunctionType, FunctionType] = {}  # one object for all that are alike
         self.imports: list[Import] = []
-        self.functions: list[FunctionType] = []  # the function index space: imported ones first
-        self.defined = 0
+        self.imported: list[FunctionType] = []  # the function index space begins with these …
+        self.functions = array("I")  # … and goes on with these, by the index of their type
         self.exports: list[tuple[str, Kind, int]] = []
         self.bodies = 0
         self.data_count = 0
@@ -296,14 +328,18 @@ class _Sections:
     def read(self, cursor: _Cursor) -> None:
         number = cursor.byte()
         length = cursor.u32()
-        section = cursor.part(length, _NAMES.get(number, f"section {number}"))
+        where = _NAMES.get(number, f"section {number}")
         if number == 0:
-            self._custom(section)
+            self._custom(cursor.part(length, where))
             return
         self._check_order(number)
         reader = self._readers().get(number)
-        if reader is not None:
-            reader(section)
+        if reader is None:
+            cursor.skip(length)
+        elif number in MAX_SECTION_BYTES:
+            reader(_whole(cursor, length, where, MAX_SECTION_BYTES[number]))
+        else:
+            reader(cursor.part(length, where))
 
     def _readers(self) -> dict[int, Callable[[_Cursor], None]]:
         return {
@@ -327,11 +363,17 @@ class _Sections:
         for _ in range(section.count(MAX_TYPES, "types")):
             if section.byte() != 0x60:
                 _malformed("a type is not a function type; no Proxy-Wasm SDK makes such modules")
-            self.types.append(FunctionType(self._values(section), self._values(section)))
+            found = FunctionType(self._values(section), self._values(section))
+            self.types.append(self.known_types.setdefault(found, found))
         section.close()
 
     def _values(self, section: _Cursor) -> tuple[str, ...]:
-        return tuple(self._value(section) for _ in range(section.count(MAX_VALUES, "values in a type")))
+        count = section.count(MAX_VALUES, "values in a type")
+        raw = section.peek(count)
+        if len(raw) == count and not raw.translate(None, _ONE_BYTE):
+            section.skip(count)
+            return tuple(_VALUE_TYPES[code] for code in raw)
+        return tuple([self._value(section) for _ in range(count)])
 
     def _value(self, section: _Cursor) -> str:
         code = section.byte()
@@ -352,7 +394,7 @@ class _Sections:
             module, name = section.name(), section.name()
             kind = self._kind(section)
             self.imports.append(Import(module, name, kind, self._described(section, kind)))
-        self.functions = [imported.type for imported in self.imports if imported.type is not None]
+        self.imported = [imported.type for imported in self.imports if imported.type is not None]
         section.close()
 
     def _kind(self, section: _Cursor) -> Kind:
@@ -385,10 +427,10 @@ class _Sections:
             section.skip_leb(10)
 
     def _functions(self, section: _Cursor) -> None:
-        self.defined = section.count(MAX_FUNCTIONS, "functions")
-        for _ in range(self.defined):
-            self.functions.append(self._type_at(section.u32()))
+        self.functions = section.numbers(section.count(MAX_FUNCTIONS, "functions"))
         section.close()
+        if self.functions:
+            self._type_at(max(self.functions))
 
     def _exports(self, section: _Cursor) -> None:
         for _ in range(section.count(MAX_EXPORTS, "exports")):
@@ -411,26 +453,38 @@ class _Sections:
         if len(self.custom) >= MAX_CUSTOM_SECTIONS:
             _malformed(f"it has more than {MAX_CUSTOM_SECTIONS} custom sections")
         name = section.name()
-        self.custom.append(name)
-        if name == "producers" and not self.producers:
+        self.custom.append(name[:MAX_CUSTOM_NAME])
+        if name == "producers" and not self.producers and section.end - section.at <= MAX_PRODUCERS_BYTES:
             self.producers = _read_producers(section)
 
     def module(self, size: int) -> Module:
         """The whole, once nothing is missing."""
-        if self.bodies < self.defined or self.data_segments < self.data_count:
+        defined = len(self.functions)
+        if self.bodies < defined or self.data_segments < self.data_count:
             _truncated("the code or data that its other sections announce")
-        if self.bodies > self.defined:
-            _malformed(f"it has {self.bodies} function bodies for {self.defined} functions")
-        toolchain, version = _toolchain(self.custom, self.producers)
+        if self.bodies > defined:
+            _malformed(f"it has {self.bodies} function bodies for {defined} functions")
         exports = tuple(Export(name, kind, self._exported(kind, index)) for name, kind, index in self.exports)
-        return Module(tuple(self.imports), exports, tuple(self.custom), toolchain, version, size)
+        toolchain, version = _toolchain(self.custom, self.producers) or _guessed(self.imports, exports)
+        return Module(tuple(self.imports), exports, tuple(self.custom), toolchain, version[:MAX_VERSION], size)
 
     def _exported(self, kind: Kind, index: int) -> FunctionType | None:
         if kind is not Kind.FUNCTION:
             return None
-        if index >= len(self.functions):
-            _malformed(f"an export names function {index} of {len(self.functions)}")
-        return self.functions[index]
+        if index < len(self.imported):
+            return self.imported[index]
+        total = len(self.imported) + len(self.functions)
+        if index >= total:
+            _malformed(f"an export names function {index} of {total}")
+        return self.types[self.functions[index - len(self.imported)]]
+
+
+def _whole(cursor: _Cursor, length: int, where: str, most: int) -> _Cursor:
+    """A section of which every byte is read, in memory."""
+    start = cursor.skip(length)
+    if length > most:
+        _malformed(f"{where} is {length} bytes long, more than the {most} that are read")
+    return _Cursor(cursor.data[start : cursor.at], 0, length, where)
 
 
 def _read_producers(section: _Cursor) -> dict[str, dict[str, str]]:
@@ -447,8 +501,8 @@ def _read_producers(section: _Cursor) -> dict[str, dict[str, str]]:
         return {}
 
 
-def _toolchain(custom: list[str], producers: dict[str, dict[str, str]]) -> tuple[str, str]:
-    """The toolchain's name and version, as far as the module tells; empty strings where it does not."""
+def _toolchain(custom: list[str], producers: dict[str, dict[str, str]]) -> tuple[str, str] | None:
+    """The toolchain's name and version, as far as the module tells; None where it does not."""
     language = producers.get("language", {})
     tools = producers.get("processed-by", {})
     if "TinyGo" in tools:
@@ -457,7 +511,25 @@ def _toolchain(custom: list[str], producers: dict[str, dict[str, str]]) -> tuple
         return "Go", language.get("Go", tools.get("Go cmd/compile", "")).removeprefix("go")
     if "Rust" in language or "rustc" in tools:
         return "Rust", tools.get("rustc", "").split(" ")[0]
+    if any(name.startswith("C_plus_plus") for name in language):  # clang's spelling, with the standard's year
+        return "C++", tools.get("clang", "").split(" ")[0]
     for name in ("clang", "AssemblyScript", "Zig"):
         if name in tools or name in language:
             return name, tools.get(name, language.get(name, "")).split(" ")[0]
+    return None
+
+
+# What only these two leave behind; neither writes a producers section into a release build.
+_EMSCRIPTEN = frozenset({"emscripten_stack_get_current", "_emscripten_stack_restore", "emscripten_stack_init"})
+_ASSEMBLYSCRIPT = frozenset({"__pin", "__unpin", "__collect", "__rtti_base"})
+
+
+def _guessed(imports: list[Import], exports: tuple[Export, ...]) -> tuple[str, str]:
+    """The toolchain by the runtime functions that it exports or asks for; empty strings where nothing is told."""
+    names = {export.name for export in exports}
+    wanted = {one.name: one.type for one in imports if one.module == "env"}
+    if names & _EMSCRIPTEN or "emscripten_notify_memory_growth" in wanted:
+        return "C++", ""
+    if len(names & _ASSEMBLYSCRIPT) > 1 or wanted.get("abort") == FunctionType(("i32",) * 4, ()):
+        return "AssemblyScript", ""
     return "", ""

@@ -1,0 +1,69 @@
+"""What a gateway of some name and version has in it, for a look before there is any gateway: ``istio@1.31``.
+
+Istio's page of supported releases gives the Envoy branch of each Istio release (istio.io, docs/releases/
+supported-releases, "Supported Envoy Versions": 1.16 → 1.24, 1.17 → 1.25, 1.19 → 1.27, 1.20 → 1.28, 1.21 → 1.29,
+1.29 → 1.37, 1.30 → 1.38, 1.31 → 1.39, and "releases tend to map one to one"). A pod may run another Envoy: the operator
+asks the pods, and believes them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pluginrelease.core.compat import Envoy, Higress, Host
+from pluginrelease.core.errors import Refused
+
+ISTIO_ENVOY = {(1, minor): (1, minor + 8) for minor in range(16, 32)}
+HIGRESS = ((2, 0), (2, 1), (2, 2))
+FORM = "istio@1.31, higress@2.2 or envoy@1.40"
+_TEXT = re.compile(r"(istio|higress|envoy)@v?(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?")
+
+
+@dataclass(frozen=True)
+class Meant:
+    """A gateway that is meant. ``hosts`` is empty where nothing is known of that version, and ``unknown`` says so."""
+
+    name: str
+    version: str
+    hosts: tuple[Host, ...]
+    unknown: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+def read(text: str) -> Meant:
+    """Read ``istio@1.31``, ``higress@2.1.4`` or ``envoy@1.40``; a release's patch number may be there.
+
+    Raises `Refused` (``InvalidGateway``) for another form. A version that no table has is no error: it is told.
+    """
+    match = _TEXT.fullmatch(text.strip().lower())
+    if match is None:
+        raise Refused("InvalidGateway", f"{text[:80]!r} names no gateway and version", f"Write {FORM}.")
+    name, major, minor, patch = match.groups()
+    version = f"{major}.{minor}" + (f".{patch}" if patch else "")
+    release = (int(major), int(minor))
+    if name == "envoy":
+        return Meant(name, version, (Envoy(version, release),))
+    if name == "istio":
+        return _istio(version, release)
+    return _higress(version, release, int(patch or 0))
+
+
+def _istio(version: str, release: tuple[int, int]) -> Meant:
+    envoy = ISTIO_ENVOY.get(release)
+    if envoy is None:
+        return Meant("istio", version, (), _untold("Istio", version, list(ISTIO_ENVOY)))
+    return Meant("istio", version, (Envoy(f"{envoy[0]}.{envoy[1]} (Istio {version})", envoy),))
+
+
+def _higress(version: str, release: tuple[int, int], patch: int) -> Meant:
+    if release not in HIGRESS:
+        return Meant("higress", version, (), _untold("Higress", version, list(HIGRESS)))
+    return Meant("higress", version, (Higress(version, (*release, patch)),))
+
+
+def _untold(name: str, version: str, known: list[tuple[int, int]]) -> str:
+    first, last = (".".join(map(str, one)) for one in (known[0], known[-1]))
+    return f"which functions {name} {version} has is not known here: {first} to {last} are"
