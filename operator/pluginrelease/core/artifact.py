@@ -256,6 +256,16 @@ def child(raw: bytes) -> Descriptor:
     )
 
 
+def children(raw: bytes) -> tuple[Descriptor, ...]:
+    """Every manifest in an index. Raises `Refused` (``MalformedManifest``)."""
+    return tuple(_descriptor(entry) for entry in _list(_object(raw), "manifests", MAX_CHILDREN))
+
+
+def layers(raw: bytes) -> tuple[Descriptor, ...]:
+    """Every layer of an image, whatever it is. Raises `Refused` (``MalformedManifest``)."""
+    return tuple(_descriptor(entry) for entry in _list(_object(raw), "layers", MAX_LAYERS))
+
+
 def layer(raw: bytes) -> tuple[Layout, Descriptor]:
     """The layout of an image manifest and the layer to fetch, by the agent's rules.
 
@@ -287,7 +297,7 @@ def _unreadable(types: list[str], docker: bool) -> Refused:
     return Refused(
         "UnreadableLayout",
         f"A gateway cannot read this {kind}: it has {len(types)} layers ({shown}{more}), and {accepted}",
-        _PUSH,
+        f"{_PUSH} `pluginrelease copy REFERENCE NEW-REFERENCE` packs the module of this one so.",
     )
 
 

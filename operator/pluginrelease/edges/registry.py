@@ -40,6 +40,7 @@ from oras.provider import Registry
 from pluginrelease import __version__
 from pluginrelease.core import artifact, pullsecret, wasm
 from pluginrelease.core import challenge as challenges
+from pluginrelease.core import salvage as salvages
 from pluginrelease.core.artifact import Artifact, Descriptor, Digest, Reference
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 from pluginrelease.edges.blobs import Blobs, Incoming
@@ -120,6 +121,27 @@ def challenge(reference: Reference, access: Access) -> tuple[str, ...]:
     everyone in. `pluginrelease.core.challenge.judge` says what a gateway makes of them."""
     with _opened(reference, access) as registry:
         return registry.challenge()
+
+
+def salvage(reference: Reference, access: Access) -> bytes:
+    """The module in an image of whatever layout (`pluginrelease.core.salvage`), in memory.
+
+    Raises as `resolve`, and `Refused` if there is none in it, or several.
+    """
+    with ExitStack() as held:
+        store = Blobs(Path(held.enter_context(_scratch())), MAX_INDEX_DEPTH * access.max_bytes + SCRATCH_BYTES)
+        registry = held.enter_context(_opened(reference, access))
+        _, raw, media_type = registry.manifest(reference.question)
+        for _ in range(MAX_INDEX_DEPTH):
+            if artifact.is_index(media_type):
+                _, raw, media_type = registry.manifest(str(salvages.child(raw).digest))
+
+        def read(layer: Descriptor) -> bytes:
+            with registry.layer(layer, store) as file:
+                file.seek(0)
+                return file.read()
+
+        return salvages.find(raw, read, access.max_bytes)
 
 
 def push(reference: Reference, file: Path, access: Access) -> Digest:
