@@ -19,6 +19,7 @@ from pluginrelease.core import (
     compat,
     history,
     moment,
+    number,
     observation,
     plan,
     pods,
@@ -137,6 +138,7 @@ async def roll_out(work: Work, effective: api.Release, observed: JSON | None) ->
     work.aim(intent, candidate)
     told_artifact(work, candidate)
     before = await look_before(work, candidate)
+    number.check_exact(effective.spec.plugin.config)
     check_compatibility(work, found, before)
     check_probe_ports(work, before)
     work.step = ConditionType.APPLIED

@@ -2,12 +2,13 @@
 
     python slow.py HOST:PORT REGISTRY WORD SECONDS
 
-A blob is answered SECONDS late when WORD is in its repository's path; everything else at once.
+A blob takes SECONDS, a little of it in each, when WORD is in its repository's path; all else is answered at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from dataclasses import dataclass
 
@@ -22,16 +23,27 @@ class Relay:
 
     registry: str
     word: str
-    seconds: float
+    seconds: int
 
-    async def answer(self, request: web.Request) -> web.Response:
-        """Late where it should be."""
-        if "/blobs/" in request.path and self.word in request.path:
-            await asyncio.sleep(self.seconds)
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """As the registry answers, but slowly where it should be."""
         url = f"http://{self.registry}{request.path_qs}"
         async with ClientSession() as session, session.request(request.method, url, headers=request.headers) as found:
             headers = {name: value for name, value in found.headers.items() if name not in DROPPED}
-            return web.Response(status=found.status, headers=headers, body=await found.read())
+            body = await found.read()
+        if "/blobs/" not in request.path or self.word not in request.path or not body:
+            return web.Response(status=found.status, headers=headers, body=body)
+        return await self.drip(request, web.StreamResponse(status=found.status, headers=headers), body)
+
+    async def drip(self, request: web.Request, answer: web.StreamResponse, body: bytes) -> web.StreamResponse:
+        """The body, over ``seconds``."""
+        await answer.prepare(request)
+        piece = -(-len(body) // self.seconds)
+        for start in range(0, len(body), piece):
+            await asyncio.sleep(1)
+            with contextlib.suppress(ConnectionError):  # whoever asked has given up
+                await answer.write(body[start : start + piece])
+        return answer
 
 
 def serve(listen: str, relay: Relay) -> None:
@@ -43,4 +55,4 @@ def serve(listen: str, relay: Relay) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], Relay(sys.argv[2], sys.argv[3], float(sys.argv[4])))
+    serve(sys.argv[1], Relay(sys.argv[2], sys.argv[3], int(sys.argv[4])))

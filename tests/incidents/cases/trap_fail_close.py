@@ -21,5 +21,5 @@ INCIDENT = Incident(
     says=Says("PluginCrashed", "Unhealthy", Becomes.WRITTEN),
     right=frozenset({"v1", "v2"}),
     story=story,
-    because="it ran everywhere before it crashed: what crashes later is told and stays",
+    because="no gateway mends a dead worker, and after Ready nothing is put back",
 )

@@ -1,6 +1,6 @@
 """An update runs well until a request comes at which it traps. failStrategy: FAIL_RELOAD.
 
-The worker that the request came to answers 503 for about a second, and then starts the plugin again.
+The worker that the request came to answers 503 to it, and starts the plugin again.
 """
 
 from tests import wasm_modules
@@ -16,9 +16,9 @@ def story(stage: Stage) -> None:
 
 
 INCIDENT = Incident(
-    shows=Shows("503 for about a second", log="Function: proxy_on_request_headers failed"),
+    shows=Shows("503 to that request; the plugin is started again", log="Function: proxy_on_request_headers failed"),
     says=Says("PluginCrashed", "Unhealthy", Becomes.WRITTEN),
     right=frozenset({"v1", "v2"}),
     story=story,
-    because="it ran everywhere before it crashed: what crashes later is told and stays",
+    because="no gateway mends a dead worker, and after Ready nothing is put back",
 )

@@ -21,7 +21,7 @@ def story(stage: Stage) -> None:
 
 INCIDENT = Incident(
     shows=Shows("503 for good", log="Function: proxy_on_request_headers failed", answer=(503, "-")),
-    says=Says("ProbeFailed", "RolledBack", Becomes.RESTORED),
+    says=Says("PluginCrashed", "RolledBack", Becomes.RESTORED),
     right=frozenset({"v1", "v2"}),
     story=story,
 )
