@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint incidents bench crds clean help
+.PHONY: demo test lint incidents soak bench crds clean help
 help:            ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
 
@@ -31,7 +31,10 @@ lint: $(READY)   ## ruff, mypy --strict, import-linter
 incidents: $(READY)  ## the incident book: real failures on a real lab, with bare Istio and with a release
 	@$(BIN)/python -m tests.incidents
 
-bench: $(READY)  ## time from apply to served, ours against a bare kubectl apply
+soak: $(READY)   ## changes under load, every request counted; the operator killed at each of its writes
+	@$(BIN)/python -m tests.soak
+
+bench: $(READY)  ## from apply to served, from a bad apply to put right, and the look at 500 gateway pods
 	@$(BIN)/python -m bench
 
 crds: $(READY)   ## write crds/ and the chart's copy from the models

@@ -20,11 +20,11 @@ from typing import Any
 from bench import relay
 from bench.apply_to_served import HEADER, NAME, NAMESPACE, SELECTOR, Bench, Manifest, Report, plugin_release
 from bench.figures import Figure
-from pluginrelease.lab import network
+from pluginrelease.lab import LabError, network
 from tests.traffic import Answer, Traffic
 
 DOOR = 5009
-"""A second port of the open registry, which the gateways are not told to speak plain http to."""
+"""A second port of the open registry, which lets the operator in and no gateway, as by a network policy."""
 RATE = 100.0
 PUT_RIGHT_WITHIN = "120s"
 QUIET = 2.0
@@ -89,6 +89,16 @@ class Harm:
         self.bench.take_away("ours")
         return took
 
+    def await_phase(self, phase: str) -> None:
+        """Raises LabError with what the release says, when it does not come to this."""
+        where = ["pluginrelease", NAME, "-n", NAMESPACE]
+        wait = [*where, f"--for=jsonpath={{.status.phase}}={phase}", f"--timeout={PUT_RIGHT_WITHIN}"]
+        try:
+            self.bench.lab.kubectl("wait", *wait, timeout=150)
+        except LabError as error:
+            said = self.bench.lab.kubectl("get", *where, "-o", "jsonpath={.status.phase} {.status.conditions}")
+            raise LabError(f"the release did not come to {phase}, but: {said}") from error
+
     def harm(self, bad: Manifest, phase: str, right: Callable[[Answer], bool]) -> tuple[float, int]:
         """(seconds from the apply to the last wrong answer, how many there were)."""
         bench = self.bench
@@ -96,8 +106,7 @@ class Harm:
         with Traffic(bench.lab, bench.lab.gateway_pods(SELECTOR), rate=RATE, marker=HEADER) as traffic:
             began = time.monotonic()
             bench.apply(bad)
-            wait = ["wait", "pluginrelease", NAME, "-n", NAMESPACE, f"--for=jsonpath={{.status.phase}}={phase}"]
-            bench.lab.kubectl(*wait, f"--timeout={PUT_RIGHT_WITHIN}", timeout=150)
+            self.await_phase(phase)
             time.sleep(QUIET)
             totals = traffic.stop()
         span = totals.span(right)
@@ -110,7 +119,7 @@ class Harm:
 def second_door(bench: Bench) -> Iterator[None]:
     """The open registry by another port, inside the lab's network."""
     host, _, port = bench.lab.registry.partition(":")
-    argv: list[Any] = [sys.executable, relay.__file__, network.ADDRESS, str(DOOR), host, port]
+    argv: list[Any] = [sys.executable, relay.__file__, network.ADDRESS, str(DOOR), host, port, network.ADDRESS]
     with bench.lab.popen(argv, stdout=subprocess.PIPE, text=True) as process:
         try:
             if process.stdout is None or process.stdout.readline() != "listening\n":

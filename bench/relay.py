@@ -1,6 +1,7 @@
 """A port that leads to another one and counts what comes back.
 
-Also a program, ``python relay.py ADDRESS PORT HOST PORT``: it prints ``listening`` and runs until it is ended.
+Also a program, ``python relay.py ADDRESS PORT HOST PORT CLIENT``: it prints ``listening``, runs until it is ended, and
+closes every connection that does not come from the address CLIENT, as a network policy does.
 """
 
 from __future__ import annotations
@@ -20,10 +21,15 @@ class Counter:
     received: int = 0
 
 
-async def relay(address: str, port: int, host: str, to: int, counter: Counter) -> asyncio.Server:
-    """Listens on ``address``; port 0 takes a free one."""
+async def relay(
+    address: str, port: int, host: str, to: int, counter: Counter, client: str | None = None
+) -> asyncio.Server:
+    """Listens on ``address``; port 0 takes a free one. Without a ``client`` everybody is served."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if client is not None and writer.get_extra_info("peername")[0] != client:
+            writer.close()
+            return
         answers, upstream = await asyncio.open_connection(host, to)
         sending = asyncio.ensure_future(pipe(reader, upstream, Counter()))
         await pipe(answers, writer, counter)
@@ -42,9 +48,9 @@ async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count
     writer.close()
 
 
-async def main(address: str, port: str, host: str, to: str) -> None:
+async def main(address: str, port: str, host: str, to: str, client: str) -> None:
     """Until the process is ended."""
-    server = await relay(address, int(port), host, int(to), Counter())
+    server = await relay(address, int(port), host, int(to), Counter(), client)
     print("listening", flush=True)
     await server.serve_forever()
 
