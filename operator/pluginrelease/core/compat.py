@@ -208,8 +208,8 @@ _WASI = (
 _WASI_MODULES = ("wasi_snapshot_preview1", "wasi_unstable")
 
 # Host functions of Higress's own fork (higress-group/proxy-wasm-cpp-host, exports.h). Those for Redis are of 2024-05-18
-# and so in every 2.x (their types: as published plugins import them); the others came between 2025-04-14 and 2025-06-04,
-# somewhere within 2.1.
+# and so in every 2.x (their types: as published plugins import them); the others came between 2025-04-14 and
+# 2025-06-04, somewhere within 2.1.
 _HIGRESS_ONLY = {
     "proxy_redis_init": _HostFunction(_signature("iiiiiii:i"), higress=(2, 0, 0)),
     "proxy_redis_call": _HostFunction(_signature("iiiii:i"), higress=(2, 0, 0)),

@@ -67,8 +67,9 @@ def open_layout(folder: Path, tag: str = "", *, anything: bool = False) -> Image
 
 
 def _choose(folder: Path, raw: bytes, tag: str) -> Descriptor:
+    entries = artifact.children(raw)
     tags = _tags(raw)
-    found = [entry for entry, name in zip(artifact.children(raw), tags, strict=True) if not tag or name == tag]
+    found = [entry for entry, name in zip(entries, tags, strict=True) if not tag or name == tag]
     if len(found) == 1:
         return found[0]
     known = ", ".join(sorted(filter(None, tags))[:10]) or "none has a tag"

@@ -1,0 +1,70 @@
+"""How the commands that ask a registry reach it: the options, the credentials, what to do when it does not let in."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pluginrelease.core.errors import ReleaseError
+from pluginrelease.edges import registry
+
+# What a person at a terminal does, where a release's own remedy speaks of its spec.
+_LOGIN = "Log in with `docker login` or `crane auth login`, or name a file with --docker-config."
+REMEDIES = {
+    "AuthenticationFailed": _LOGIN,
+    "AuthenticationRequired": _LOGIN,
+    "InvalidPullSecret": _LOGIN,
+    "RegistryTLS": "Give the registry a certificate that this machine trusts; if it speaks plain http, say --insecure.",
+    "RegistryUnavailable": "Check the host, and the proxy between here and the registry.",
+    "ManifestNotFound": "Push it, or correct the reference.",
+}
+
+
+def reached(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of a registry, as one `registry.Access`."""
+
+    @click.option("--insecure", is_flag=True, help="Speak plain http with the registry.")
+    @click.option(
+        "--docker-config",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="A config.json with the registry's credentials.  [default: $DOCKER_CONFIG or ~/.docker, if there]",
+    )
+    @click.option("--timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds for it.")
+    @functools.wraps(command)
+    def with_access(insecure: bool, docker_config: Path | None, timeout: float, **rest: Any) -> None:
+        access = registry.Access(
+            insecure=insecure,
+            dockerconfigjson=credentials(docker_config),
+            deadline_seconds=timeout,
+            allow_private_realms=True,  # whoever names a registry may log in wherever it says
+        )
+        command(access=access, **rest)
+
+    return with_access
+
+
+def credentials(named: Path | None) -> bytes | None:
+    """The bytes of the file that was named, else of docker's own if it has any credentials."""
+    folder = os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker"
+    file = named or Path(folder, "config.json")
+    if named is None and not file.is_file():
+        return None
+    raw = file.read_bytes()
+    try:
+        content = json.loads(raw)
+    except ValueError:
+        raise click.ClickException(f"{file} is not JSON") from None
+    # A config.json of its own accord has no "auths"; as a pull secret it would be wrong.
+    return raw if named or (isinstance(content, dict) and content.get("auths")) else None
+
+
+def for_a_terminal(error: ReleaseError) -> ReleaseError:
+    """The same error with the remedy for a person at a terminal."""
+    error.remedy = REMEDIES.get(error.reason, error.remedy)
+    return error

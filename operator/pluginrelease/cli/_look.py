@@ -1,0 +1,99 @@
+"""A look at a target, be it a file, an image in a registry or an image as a folder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from pluginrelease.cli._access import for_a_terminal
+from pluginrelease.core import artifact, challenge, inspection, wasm
+from pluginrelease.core.artifact import Digest
+from pluginrelease.core.errors import Refused, ReleaseError
+from pluginrelease.core.inspection import Found, Inspection
+from pluginrelease.core.pairing import Meant
+from pluginrelease.edges import layouts, registry
+from pluginrelease.edges.registry import Access
+
+
+def look(target: str, meant: Meant | None, access: Access, *, only_registry: bool = False) -> Inspection:
+    """All that can be known of a target. Every error is an answer. ``only_registry``: it is an image's reference,
+    whatever files are called so here."""
+    found = Found(target)
+    try:
+        if only_registry:
+            return ask(found, meant, access)
+        if (path := Path(target)).is_file():
+            return inspection.judge(read(found, module_in(path, access.max_bytes)), meant)
+        if (folder := folder_and_tag(target)) is not None:
+            return look_into(found, folder, meant, access)
+        if path.exists() or target.endswith(".wasm") or target.startswith((".", "/")):
+            raise no_target(target)
+        return ask(found, meant, access)
+    except ReleaseError as error:
+        return inspection.failed(found, meant, for_a_terminal(error))
+
+
+def read(found: Found, content: bytes) -> Found:
+    """With the module that the bytes are. Raises what `wasm.read` refuses."""
+    return replace(found, sha256=Digest.of(content).hex, module=wasm.read(content))
+
+
+def module_in(file: Path, most: int) -> bytes:
+    """A file's bytes; raises `Refused` for one that no gateway would read, or that cannot be read here."""
+    try:
+        if file.stat().st_size > most:
+            raise artifact.too_large(file.name, most)
+        return file.read_bytes()
+    except OSError as error:
+        raise Refused("TargetNotFound", f"{file} cannot be read: {error.strerror}", "Name another file.") from None
+
+
+def folder_and_tag(target: str) -> tuple[Path, str] | None:
+    """``DIR`` or ``DIR:TAG``, if there is an OCI layout; None for anything else."""
+    whole, (folder, _, tag) = Path(target), target.rpartition(":")
+    if layouts.is_layout(whole):
+        return whole, ""
+    return (Path(folder), tag) if folder and layouts.is_layout(Path(folder)) else None
+
+
+def no_target(target: str) -> Refused:
+    return Refused(
+        "TargetNotFound",
+        f"{target!r} is no file, and no folder that is an OCI image layout",
+        "Name a .wasm file, an image's reference, or a folder with an index.json.",
+    )
+
+
+def look_into(found: Found, place: tuple[Path, str], meant: Meant | None, access: Access) -> Inspection:
+    """An image as a folder."""
+    image = layouts.open_layout(*place)
+    found = replace(found, digest=str(image.digest))
+    try:
+        layout, content = image.module()
+        return inspection.judge(read(replace(found, layout=str(layout)), content), meant)
+    except ReleaseError as error:
+        return inspection.failed(found, meant, error)
+
+
+def ask(found: Found, meant: Meant | None, access: Access) -> Inspection:
+    """An image in a registry, and how that asks for credentials, which Istio's agent judges, too."""
+    reference = artifact.parse(found.target)
+    digest = registry.resolve(reference, access)
+    found = replace(found, digest=str(digest))
+    try:
+        fetched = registry.fetch(reference.pinned(digest), access)
+    except ReleaseError as error:
+        return inspection.failed(found, meant, for_a_terminal(error))
+    found = replace(found, layout=str(fetched.layout), sha256=fetched.wasm_sha256, module=fetched.module)
+    return inspection.judge(found, meant, objections(reference, meant, access))
+
+
+def objections(reference: artifact.Reference, meant: Meant | None, access: Access) -> tuple[ReleaseError, ...]:
+    """What an agent of the Istio that is meant would say of the registry's challenge."""
+    if meant is None or meant.name != "istio":
+        return ()
+    try:
+        challenge.judge(reference.registry, registry.challenge(reference, access), {meant.version})
+    except Refused as refused:
+        return (refused,)
+    return ()

@@ -1,0 +1,55 @@
+"""``pluginrelease copy``: an image that a gateway cannot read → the same module in one that every gateway reads."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from pluginrelease.cli._access import for_a_terminal, reached
+from pluginrelease.cli._look import folder_and_tag, module_in
+from pluginrelease.core import artifact, compat, wasm
+from pluginrelease.core.errors import ReleaseError
+from pluginrelease.edges import layouts, registry
+from pluginrelease.edges.registry import Access
+
+
+@click.command("copy")
+@click.argument("source")
+@click.argument("target", metavar="TARGET")
+@reached
+def copy(source: str, target: str, access: Access) -> None:
+    """Pack the module in SOURCE anew, as TARGET (registry/repository:tag), and print that by digest.
+
+    SOURCE is an image's reference, whatever its layout, a folder that is an OCI image layout, or a .wasm file. The
+    module's bytes stay as they are; what is no module is refused.
+    """
+    try:
+        place = artifact.parse(target)
+        content = module_of(source, access)
+        module = wasm.read(content)
+        with tempfile.TemporaryDirectory(prefix="pluginrelease-") as folder:
+            file = Path(folder, artifact.PLUGIN_FILE)
+            file.write_bytes(content)
+            digest = registry.push(place, file, access)
+    except ReleaseError as error:
+        raise click.ClickException(f"{error.reason}: {for_a_terminal(error).sentence()}") from error
+    warn(module)
+    click.echo(str(place.pinned(digest)))
+
+
+def module_of(source: str, access: Access) -> bytes:
+    """The module in the source."""
+    if (file := Path(source)).is_file():
+        return module_in(file, access.max_bytes)
+    if (place := folder_and_tag(source)) is not None:
+        return layouts.open_layout(*place, anything=True).salvage()
+    return registry.salvage(artifact.parse(source), access)
+
+
+def warn(module: wasm.Module) -> None:
+    """Say now what every gateway would refuse later; a newer gateway may be meant, so it is no error."""
+    verdict = compat.judge(module, ())
+    if verdict.state is compat.State.INCOMPATIBLE:
+        click.echo(f"warning: {verdict.reason}: {verdict.sentence()}", err=True)

@@ -1,0 +1,91 @@
+"""``pluginrelease inspect``: what a plugin is, and whether a gateway can load it, before any gateway sees it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+
+import click
+import yaml
+
+from pluginrelease.cli._access import reached
+from pluginrelease.cli._look import look
+from pluginrelease.cli._view import readable
+from pluginrelease.core import pairing
+from pluginrelease.core.errors import Refused
+from pluginrelease.core.inspection import Answer, Inspection
+from pluginrelease.core.pairing import Meant
+from pluginrelease.core.wasm import Module
+from pluginrelease.edges.registry import Access
+
+WORDS = {Answer.USABLE: "usable", Answer.REFUSED: "refused", Answer.NOT_LOOKED: "not known"}
+
+
+def gateway(context: click.Context, parameter: click.Parameter, value: str | None) -> Meant | None:
+    """The value of --for; another form is an error of usage."""
+    try:
+        return pairing.read(value) if value else None
+    except Refused as refused:
+        raise click.BadParameter(refused.sentence()) from None
+
+
+for_option = click.option(
+    "--for", "meant", callback=gateway, metavar="GATEWAY", help=f"The gateway that is meant: {pairing.FORM}."
+)
+
+
+@click.command("inspect")
+@click.argument("target")
+@for_option
+@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
+@click.option("--functions", is_flag=True, help="In the table: every import and export with its type.")
+@reached
+def inspect(target: str, meant: Meant | None, output: str, functions: bool, access: Access) -> None:
+    """Say what TARGET is and whether a gateway can load it.
+
+    TARGET is a .wasm file, an image's reference, or a folder that is an OCI image layout (DIR or DIR:TAG).
+    Exit codes: 0 usable, 1 refused, 2 could not look.
+    """
+    seen = look(target, meant, access)
+    if output == "json":
+        click.echo(json.dumps(seen.as_json(), indent=2, ensure_ascii=False))
+    elif output == "yaml":
+        click.echo(yaml.safe_dump(seen.as_json(), sort_keys=False, width=110, allow_unicode=True), nl=False)
+    else:
+        for label, text in rows(seen, functions):
+            click.echo(f"{label:<10}  {readable(text)}".rstrip())
+    sys.exit(seen.answer)
+
+
+def rows(seen: Inspection, functions: bool) -> Iterator[tuple[str, str]]:
+    """The table for people: a label and a text each."""
+    found = seen.found
+    yield "TARGET", found.target
+    if found.digest:
+        yield "DIGEST", found.digest
+    if found.layout:
+        yield "LAYOUT", found.layout
+    if found.module is not None:
+        yield "SHA256", found.sha256 or ""
+        yield from facts(found.module, functions)
+    meant = f" for {seen.meant}" if seen.meant else ""
+    yield "ANSWER", f"{WORDS[seen.answer]}{meant}"
+    for one in seen.reasons:
+        yield "", f"{one.reason}: {one.message}"
+    if seen.unsure:
+        yield "", f"Not every gateway has {', '.join(seen.unsure)}: name yours with --for."
+
+
+def facts(module: Module, functions: bool) -> Iterator[tuple[str, str]]:
+    """What the module says of itself."""
+    yield "SIZE", f"{module.size} bytes"
+    yield "ABI", ", ".join(one.replace("_", ".") for one in module.abis[:8]) or "none"
+    yield "TOOLCHAIN", f"{module.toolchain} {module.toolchain_version}".strip() or "not told"
+    yield "SECTIONS", ", ".join(module.custom_sections[:16]) or "none but the standard's"
+    yield "IMPORTS", f"{len(module.imports)}"
+    if functions:
+        yield from (("", f"{one}: {one.type or one.kind}") for one in module.imports)
+    yield "EXPORTS", f"{len(module.exports)}"
+    if functions:
+        yield from (("", f"{one.name}: {one.type or one.kind}") for one in module.exports)

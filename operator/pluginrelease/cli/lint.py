@@ -1,0 +1,173 @@
+"""``pluginrelease lint``: manifests in a pipeline, judged as the API server will judge them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from pluginrelease.cli import _documents
+from pluginrelease.cli._access import reached
+from pluginrelease.cli._documents import Document
+from pluginrelease.cli._look import look
+from pluginrelease.cli._view import readable
+from pluginrelease.cli.inspect import for_option
+from pluginrelease.core import manifest
+from pluginrelease.core.errors import Refused
+from pluginrelease.core.inspection import Answer
+from pluginrelease.core.pairing import Meant
+from pluginrelease.edges import cel
+from pluginrelease.edges.registry import Access
+
+MAX_FILE_BYTES = 4 * 1024 * 1024
+INVALID = "InvalidManifest"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong: a line of the file, a field, and why."""
+
+    line: int
+    release: str
+    path: str
+    reason: str
+    message: str
+
+
+@dataclass
+class Linted:
+    """One file: how many PluginReleases it has, how many other objects, and what is wrong."""
+
+    file: str
+    releases: int = 0
+    skipped: int = 0
+    answer: Answer = Answer.USABLE
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, answer: Answer, *findings: Finding) -> None:
+        """What is refused outweighs what nobody could look at."""
+        self.findings += findings
+        if self.answer is not Answer.REFUSED and answer is not Answer.USABLE:
+            self.answer = answer
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "file": self.file,
+            "ok": self.answer is Answer.USABLE,
+            "releases": self.releases,
+            "skipped": self.skipped,
+            "findings": [vars(one) for one in self.findings],
+        }
+
+
+@dataclass(frozen=True)
+class Online:
+    """How to look at the images, too."""
+
+    access: Access
+    meant: Meant | None
+
+
+@click.command("lint")
+@click.argument("files", metavar="FILE…", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--online", is_flag=True, help="Look at each release's image, too.")
+@for_option
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@reached
+def lint(files: tuple[Path, ...], online: bool, meant: Meant | None, output: str, access: Access) -> None:
+    """Judge the PluginReleases in YAML or JSON files ("-": stdin) as the API server would: schema, CEL rules, fields
+    that there are none of. Objects of other kinds are counted and left out.
+
+    Exit codes: 0 all is well, 1 something is refused, 2 something could not be looked at.
+    """
+    if meant is not None and not online:
+        raise click.UsageError("--for is about images: give --online, too")
+    seen = [linted(file, Online(access, meant) if online else None) for file in files]
+    if output == "json":
+        click.echo(json.dumps([one.as_json() for one in seen], indent=2, ensure_ascii=False))
+    else:
+        for line in lines(seen):
+            click.echo(readable(line))
+    answers = {one.answer for one in seen}
+    sys.exit(next((one for one in (Answer.REFUSED, Answer.NOT_LOOKED) if one in answers), Answer.USABLE))
+
+
+def lines(seen: list[Linted]) -> Iterator[str]:
+    """The report for people: a line a finding, as compilers write them, and one of counts."""
+    for one in seen:
+        for found in one.findings:
+            where = f"{found.release}: " if found.release else ""
+            field = f"{found.path}: " if found.path else ""
+            yield f"{one.file}:{found.line}: {where}{field}{found.message} ({found.reason})"
+    releases, skipped = sum(one.releases for one in seen), sum(one.skipped for one in seen)
+    wrong = sum(len(one.findings) for one in seen)
+    yield f"{releases} PluginReleases, {skipped} other objects left out, {wrong} findings"
+
+
+def linted(file: Path, online: Online | None) -> Linted:
+    """One file."""
+    result = Linted(str(file))
+    try:
+        for document in _documents.read(text_of(file)):
+            if not manifest.is_release(document.value):
+                result.skipped += 1
+                continue
+            result.releases += 1
+            judge(document, result)
+            if online is not None:
+                inspect(document, result, online)
+    except (OSError, UnicodeDecodeError, Refused) as error:
+        told = error.sentence() if isinstance(error, Refused) else f"it cannot be read: {error}"
+        reason = error.reason if isinstance(error, Refused) else "TargetNotFound"
+        result.add(Answer.NOT_LOOKED, Finding(1, "", "", reason, told))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        told = getattr(error, "problem", None) or str(error)
+        result.add(Answer.REFUSED, Finding(mark.line + 1 if mark else 1, "", "", INVALID, f"it is no YAML: {told}"))
+    return result
+
+
+def text_of(file: Path) -> str:
+    """The content of a file; raises OSError, UnicodeDecodeError, or `Refused` for one that is too large."""
+    with click.open_file(str(file), encoding="utf-8") as stream:
+        text: str = stream.read(MAX_FILE_BYTES + 1)
+    if len(text) > MAX_FILE_BYTES:
+        raise Refused(INVALID, f"{file} is larger than {MAX_FILE_BYTES} characters", "Split it.")
+    return text
+
+
+def judge(document: Document, result: Linted) -> None:
+    """What the API server would say."""
+    for fault in (*document.faults, *manifest.judge(document.value, cel.matches, cel.holds)):
+        line = document.line(fault.path)
+        result.add(Answer.REFUSED, Finding(line, title(document), fault.place, INVALID, fault.message))
+
+
+def title(document: Document) -> str:
+    """Namespace and name, as far as they are told."""
+    metadata = document.value.get("metadata")
+    own = metadata if isinstance(metadata, dict) else {}
+    return "/".join(str(own[key])[:253] for key in ("namespace", "name") if own.get(key))
+
+
+def inspect(document: Document, result: Linted, online: Online) -> None:
+    """What the image is, if the manifest names one that can be asked for."""
+    try:
+        image = document.value["spec"]["artifact"]["image"]
+        ref, insecure = image["ref"], image.get("insecure") is True
+    except (KeyError, TypeError, AttributeError):
+        return  # said by the schema
+    if not isinstance(ref, str):
+        return
+    access = replace(online.access, insecure=insecure or online.access.insecure)
+    answer = look(ref, online.meant, access, only_registry=True)
+    path = ("spec", "artifact", "image", "ref")
+    where, line = title(document), document.line(path)
+    findings = (Finding(line, where, ".".join(path), one.reason, one.message) for one in answer.reasons)
+    result.add(answer.answer, *findings)

@@ -1,0 +1,187 @@
+"""An object against a structural schema, as the API server judges it when the object is created.
+
+The order is the server's (apiextensions-apiserver, pkg/registry/customresource and pkg/apiserver/schema): unknown
+fields, nulls that a default replaces, defaults, then the schema's own constraints, and the CEL rules if nothing was wrong
+until there. Regular expressions and CEL are the caller's: the server has RE2 and cel-go, and Python has neither.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+JSON = dict[str, Any]
+Path = tuple[str | int, ...]
+Matches = Callable[[str, str], bool]
+
+CEL = "x-kubernetes-validations"
+OPEN = "x-kubernetes-preserve-unknown-fields"
+_TYPES: dict[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "number": (int, float),
+}
+SHOWN_VALUE = 80
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong, in the API server's words, and where."""
+
+    path: Path
+    message: str
+
+    @property
+    def place(self) -> str:
+        """``spec.checks.probes[0].name``."""
+        parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path)
+        return "".join(parts).removeprefix(".")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A CEL rule, the value that it is about, and what is said when it does not hold."""
+
+    path: Path
+    value: Any
+    text: str
+    message: str
+
+
+def unknown(schema: JSON, value: Any, path: Path = ()) -> Iterator[Fault]:
+    """Fields that the schema does not have; where it is open, all are welcome."""
+    if schema.get(OPEN):
+        return
+    if isinstance(value, list) and "items" in schema:
+        for number, item in enumerate(value):
+            yield from unknown(schema["items"], item, (*path, number))
+    if not isinstance(value, dict) or schema.get("type") != "object":
+        return
+    for key, child in value.items():
+        below = schema.get("properties", {}).get(key, schema.get("additionalProperties"))
+        fault = Fault((*path, key), "")
+        if below is None:
+            yield Fault(fault.path, f'unknown field "{fault.place}"')
+        else:
+            yield from unknown(below, child, fault.path)
+
+
+def defaulted(schema: JSON, value: Any) -> Any:
+    """The value with the schema's defaults; a null that a default can stand for makes way for it."""
+    if isinstance(value, list):
+        return [defaulted(schema.get("items", {}), item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    properties: JSON = schema.get("properties", {})
+    kept = {key: child for key, child in value.items() if child is not None or "default" not in properties.get(key, {})}
+    for key, below in properties.items():
+        if "default" in below:
+            kept.setdefault(key, copy.deepcopy(below["default"]))
+    more = schema.get("additionalProperties", {})
+    return {key: defaulted(properties.get(key, more), child) for key, child in kept.items()}
+
+
+def faults(schema: JSON, value: Any, matches: Matches, path: Path = ()) -> Iterator[Fault]:
+    """What the schema's constraints refuse. ``matches(pattern, text)`` says whether RE2 finds the pattern."""
+    if "type" not in schema:
+        return
+    if not _is(schema["type"], value):
+        yield Fault(path, f'must be of type {schema["type"]}: "{_kind(value)}"')
+        return
+    if "enum" in schema and value not in schema["enum"]:
+        listed = ", ".join(json.dumps(one) for one in schema["enum"])
+        yield Fault(path, f"Unsupported value: {_shown(value)}: supported values: {listed}")
+    if isinstance(value, str):
+        yield from _text_faults(schema, value, matches, path)
+    elif isinstance(value, (int, float)):
+        yield from _number_faults(schema, value, path)
+    elif isinstance(value, list):
+        yield from _list_faults(schema, value, matches, path)
+    elif isinstance(value, dict):
+        yield from _object_faults(schema, value, matches, path)
+
+
+def _is(kind: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return kind == "boolean"
+    if kind == "integer" and isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, _TYPES[kind])
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    return next(kind for kind in ("boolean", "integer", "number", "string", "array", "object") if _is(kind, value))
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= SHOWN_VALUE else text[: SHOWN_VALUE - 1] + "…"
+
+
+def _text_faults(schema: JSON, value: str, matches: Matches, path: Path) -> Iterator[Fault]:
+    if len(value) < schema.get("minLength", 0):
+        yield Fault(path, f"Invalid value: {_shown(value)}: should be at least {schema['minLength']} chars long")
+    if len(value) > schema.get("maxLength", len(value)):
+        yield Fault(path, f"Too long: may not be more than {schema['maxLength']} bytes")
+    elif "pattern" in schema and not matches(schema["pattern"], value):
+        yield Fault(path, f"Invalid value: {_shown(value)}: should match '{schema['pattern']}'")
+
+
+def _number_faults(schema: JSON, value: float, path: Path) -> Iterator[Fault]:
+    for keyword, words, broken in (
+        ("minimum", "greater", value < schema.get("minimum", value)),
+        ("maximum", "less", value > schema.get("maximum", value)),
+    ):
+        if broken:
+            yield Fault(path, f"Invalid value: {value}: should be {words} than or equal to {schema[keyword]}")
+
+
+def _list_faults(schema: JSON, value: list[Any], matches: Matches, path: Path) -> Iterator[Fault]:
+    if len(value) > schema.get("maxItems", len(value)):
+        yield Fault(path, f"Too many: {len(value)}: must have at most {schema['maxItems']} items")
+        return
+    for number, item in enumerate(value):
+        yield from faults(schema.get("items", {}), item, matches, (*path, number))
+    seen: list[JSON] = []
+    for number, item in enumerate(value):
+        keys = schema.get("x-kubernetes-list-map-keys", [])
+        named = {key: item[key] for key in keys if isinstance(item, dict) and key in item}
+        if named and named in seen:
+            yield Fault((*path, number), f"Duplicate value: {json.dumps(named, separators=(',', ':'))}")
+        seen.append(named)
+
+
+def _object_faults(schema: JSON, value: JSON, matches: Matches, path: Path) -> Iterator[Fault]:
+    if len(value) > schema.get("maxProperties", len(value)):
+        yield Fault(path, f"Too many: {len(value)}: must have at most {schema['maxProperties']} items")
+        return
+    for name in schema.get("required", []):
+        if name not in value:
+            yield Fault((*path, name), "Required value")
+    properties: JSON = schema.get("properties", {})
+    more = schema.get("additionalProperties", {})
+    for key, child in value.items():
+        yield from faults(properties.get(key, more), child, matches, (*path, key))
+
+
+def rules(schema: JSON, value: Any, path: Path = ()) -> Iterator[Rule]:
+    """The CEL rules that stand on what is there. Those about a change (oldSelf) do not apply to a new object."""
+    for rule in schema.get(CEL, []):
+        if "oldSelf" not in rule["rule"]:
+            yield Rule(path, value, rule["rule"], rule["message"])
+    if isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from rules(schema.get("items", {}), item, (*path, number))
+    if isinstance(value, dict):
+        properties: JSON = schema.get("properties", {})
+        for key, child in value.items():
+            below = properties.get(key, schema.get("additionalProperties", {}))
+            yield from rules(below, child, (*path, key))
