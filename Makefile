@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint incidents soak bench crds clean help
+.PHONY: demo test lint incidents soak fuzz bench crds clean help
 help:            ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
 
@@ -33,6 +33,10 @@ incidents: $(READY)  ## the incident book: real failures on a real lab, with bar
 
 soak: $(READY)   ## changes under load, every request counted; the operator killed at each of its writes
 	@$(BIN)/python -m tests.soak
+
+fuzz: $(READY)   ## the inspection under atheris, guided by coverage (FUZZ_SECONDS=600)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@$(BIN)/python -m tests.fuzz $(or $(FUZZ_SECONDS),600)
 
 bench: $(READY)  ## from apply to served, from a bad apply to put right, and the look at 500 gateway pods
 	@$(BIN)/python -m bench

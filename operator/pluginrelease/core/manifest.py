@@ -15,19 +15,21 @@ Holds = Callable[[Rule], str | None]
 
 MAX_ANNOTATION_BYTES = 256 * 1024
 # Kubernetes' ObjectMeta (k8s.io/apimachinery, pkg/apis/meta/v1/types.go): what strict decoding takes
+_FREE: JSON = {}
 _TEXT: JSON = {"type": "string"}
+_NUMBER: JSON = {"type": "integer"}
 _TEXTS: JSON = {"type": "object", "additionalProperties": _TEXT}
 _ANY: JSON = {"type": "array", "items": {"type": "object", schema.OPEN: True}}
 METADATA: JSON = {
     "type": "object",
     "properties": {
-        **{name: _TEXT for name in ("name", "generateName", "namespace", "uid", "resourceVersion", "selfLink")},
-        **{name: {} for name in ("creationTimestamp", "deletionTimestamp")},
-        **{name: {"type": "integer"} for name in ("generation", "deletionGracePeriodSeconds")},
+        **dict.fromkeys(("name", "generateName", "namespace", "uid", "resourceVersion", "selfLink"), _TEXT),
+        **dict.fromkeys(("creationTimestamp", "deletionTimestamp"), _FREE),
+        **dict.fromkeys(("generation", "deletionGracePeriodSeconds"), _NUMBER),
         "labels": _TEXTS,
         "annotations": _TEXTS,
         "finalizers": {"type": "array", "items": _TEXT},
-        **{name: _ANY for name in ("ownerReferences", "managedFields")},
+        **dict.fromkeys(("ownerReferences", "managedFields"), _ANY),
     },
 }
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"

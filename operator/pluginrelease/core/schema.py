@@ -1,8 +1,8 @@
 """An object against a structural schema, as the API server judges it when the object is created.
 
 The order is the server's (apiextensions-apiserver, pkg/registry/customresource and pkg/apiserver/schema): unknown
-fields, nulls that a default replaces, defaults, then the schema's own constraints, and the CEL rules if nothing was wrong
-until there. Regular expressions and CEL are the caller's: the server has RE2 and cel-go, and Python has neither.
+fields, nulls that a default replaces, defaults, then the schema's own constraints, and the CEL rules if nothing was
+wrong until there. Regular expressions and CEL are the caller's: the server has RE2 and cel-go, and Python has neither.
 """
 
 from __future__ import annotations
