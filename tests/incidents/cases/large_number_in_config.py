@@ -1,7 +1,7 @@
 """A configuration holds a whole number beyond 2^53: an account's id, for example.
 
-Istio carries configurations as floating-point numbers, so the plugin is given another number than the one that was
-written. With bare Istio nothing shows it.
+Istio carries numbers as doubles, and ``kubectl apply`` makes one of it too when it changes an object: the plugin is
+given another number than the one that was written. With bare Istio nothing shows it.
 """
 
 from tests.incidents.book import Incident, Says, Shows
