@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from pluginrelease import loggers, pullsecrets
+from pluginrelease import artifacts, casecrets, loggers, pullsecrets
 from pluginrelease.core import (
     api,
     duration,
@@ -93,7 +93,8 @@ class Work:
             dockerconfigjson=await pullsecrets.content(self.world.cluster, effective),
             deadline_seconds=settings.pull_deadline,
             max_bytes=settings.pull_max_bytes,
-            allow_private_realms=settings.allow_private_realms,
+            allow_private_realms=settings.private_realms_of(artifacts.reference_of(image.ref, None)),
+            authorities=await casecrets.content(self.world.cluster, effective),
         )
 
     async def apply_all(self, writes: Sequence[plan.Write]) -> JSON | None:
