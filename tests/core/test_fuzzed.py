@@ -1,0 +1,33 @@
+"""The fuzzing target in short: hypothesis on the inputs that atheris begins with, and what it found."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz import target
+
+
+def test_the_seeds() -> None:
+    """Every input to begin with is one that the target takes."""
+    for seed in target.seeds():
+        target.one(seed)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_any_damage_is_refused_or_read(data: st.DataObject) -> None:
+    """A module, an archive or a manifest with bytes changed, dropped or doubled: an answer, or a refusal that is
+    short, printable and says what to do."""
+    damaged = bytearray(data.draw(st.sampled_from(target.seeds())))
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(1, max(1, len(damaged) - 1)))
+        damaged[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=6))
+    target.one(bytes(damaged))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=300))
+def test_any_bytes_are_refused_or_read(data: bytes) -> None:
+    """Bytes of no known kind."""
+    target.one(data)

@@ -1,0 +1,58 @@
+"""What is fuzzed: strange bytes in, an answer or a refusal out, never another exception."""
+
+from __future__ import annotations
+
+from pluginrelease.core import artifact, compat, pairing, salvage, wasm
+from pluginrelease.core.errors import Refused
+from tests import wasm_modules as made
+
+MEANT = [host for text in ("istio@1.24", "istio@1.31", "higress@2.2") for host in pairing.read(text).hosts]
+MOST = 1 << 20
+ARCHIVE = artifact.pack(made.plugin("0_2_1")).layer
+MANIFEST = artifact.pack(made.plugin("0_2_1")).manifest
+
+
+def seeds() -> list[bytes]:
+    """Inputs to begin with: the first byte chooses what is done with the rest."""
+    modules = [
+        made.plugin("0_2_1", imports=[("env", "proxy_log"), ("wasi_snapshot_preview1", "fd_write")]),
+        made.answering("a"),
+        made.traps_on_request(),
+        made.component(),
+        made.truncated(),
+    ]
+    return [b"\0" + one for one in modules] + [b"\1" + ARCHIVE, b"\2" + MANIFEST, b"\3" + ARCHIVE]
+
+
+def one(data: bytes) -> None:
+    """One input. Whatever leaves this but nothing is a finding."""
+    what, rest = data[:1], data[1:]
+    try:
+        if what == b"\1":
+            artifact.extract(rest, MOST)
+        elif what == b"\2":
+            manifest(rest)
+        elif what == b"\3":
+            salvage.find(MANIFEST, lambda layer: rest, MOST)
+        else:
+            module(rest)
+    except Refused as refused:
+        assert refused.remedy, refused
+        assert len(refused.sentence()) < 4000, refused.reason
+
+
+def module(data: bytes) -> None:
+    """Read, and compared with gateways."""
+    read = wasm.read(data)
+    for answer in (*compat.compare(read, MEANT[:2]), *compat.compare(read, MEANT[2:]), *compat.compare(read, ())):
+        assert len(answer.sentence()) < 4000, answer.reason
+        assert answer.sentence().isprintable(), answer.reason
+
+
+def manifest(data: bytes) -> None:
+    """Each way to read a manifest; one that refuses does not keep the next from being tried."""
+    for read in (artifact.layer, artifact.child, artifact.children, artifact.layers, salvage.child):
+        try:
+            read(data)
+        except Refused as refused:
+            assert refused.remedy, refused
