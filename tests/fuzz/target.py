@@ -37,8 +37,7 @@ def one(data: bytes) -> None:
         else:
             module(rest)
     except Refused as refused:
-        assert refused.remedy, refused
-        assert len(refused.sentence()) < 4000, refused.reason
+        check(refused)
 
 
 def module(data: bytes) -> None:
@@ -55,4 +54,11 @@ def manifest(data: bytes) -> None:
         try:
             read(data)
         except Refused as refused:
-            assert refused.remedy, refused
+            check(refused)
+
+
+def check(refused: Refused) -> None:
+    """A refusal is short, can be printed and says what to do."""
+    assert refused.remedy, refused
+    assert len(refused.sentence()) < 4000, refused.reason
+    assert refused.sentence().isprintable(), refused.reason

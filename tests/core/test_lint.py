@@ -1,0 +1,176 @@
+"""lint: the API server's judgement without one. The table of tests/edges/test_crd.py, which a real server confirms
+there, is judged here, and has to end with the same words."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from pluginrelease.cli import main
+from pluginrelease.core import api, manifest
+from pluginrelease.edges import cel
+from tests.edges.test_crd import MORE_REFUSED, REF, RULES, Rule, release
+
+
+def said(document: dict[str, Any]) -> str:
+    faults = manifest.judge(document, cel.matches, cel.holds)
+    return "\n".join(f"{fault.place}: {fault.message}" for fault in faults)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.path}-{rule.keyword}")
+def test_a_rule_accepts_and_refuses(rule: Rule) -> None:
+    """What the API server takes is taken, what it refuses is refused, with its words."""
+    path = rule.path.removesuffix("{}")
+    assert said(release(path, rule.accepted)) == ""
+    assert rule.words in said(release(path, rule.refused))
+
+
+@pytest.mark.parametrize(("path", "value", "words"), MORE_REFUSED, ids=lambda it: str(it)[:40])
+def test_more_is_refused(path: str, value: object, words: str) -> None:
+    """The same rules see the other ways to break them."""
+    assert words in said(release(path, value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("spec.plugin.prioritty", 1, 'unknown field "spec.plugin.prioritty"'),
+        ("spec.checks.probes[].expects", {}, 'unknown field "spec.checks.probes[0].expects"'),
+        ("status.phasee", "Ready", 'unknown field "status.phasee"'),
+        ("metadata.lables", {}, 'unknown field "metadata.lables"'),
+        ("metadata.name", "Auth", "RFC 1123 subdomain"),
+        ("metadata.labels", {"a b": "c"}, "no qualified name"),
+        ("metadata.labels", {"a": "-"}, "no value of a label"),
+        ("metadata.annotations", {"a": 1}, 'must be of type string: "integer"'),
+        ("spec.artifact.image.pullSecretRef", None, 'must be of type object: "null"'),
+        ("spec.plugin.priority", 1.5, 'must be of type integer: "number"'),
+        ("spec.plugin.priority", True, 'must be of type integer: "boolean"'),
+        ("apiVersion", "pluginrelease.io/v9", "supported values"),
+    ],
+)
+def test_what_strict_decoding_refuses(path: str, value: object, words: str) -> None:
+    """As with kubectl --validate=strict: fields that there are none of, and what Kubernetes asks of any object."""
+    assert words in said(release(path, value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("spec.plugin.failStrategy", None),
+        ("spec.plugin.priority", 2.0),
+        ("spec.plugin.config", {"any": [{"thing": None}]}),
+        ("status.phase", "Ready"),
+        ("metadata.annotations", {"pluginrelease.io/retry": "1"}),
+    ],
+)
+def test_what_is_taken(path: str, value: object) -> None:
+    """A null makes way for a default, 2.0 is a whole number, a configuration is free, a new object has no status."""
+    assert said(release(path, value)) == ""
+
+
+# --- the command ---
+
+
+def lint(*words: str) -> Result:
+    return CliRunner().invoke(main, ["lint", *words])
+
+
+def write(folder: Path, *documents: object) -> str:
+    file = folder / "release.yaml"
+    file.write_text("---\n".join(one if isinstance(one, str) else yaml.safe_dump(one) for one in documents))
+    return str(file)
+
+
+def test_a_good_file(tmp_path: Path) -> None:
+    """Code 0; objects of other kinds are counted and left out."""
+    other = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}
+    ended = lint(write(tmp_path, other, release(), "", {"kind": api.KIND, "apiVersion": "else.io/v1"}))
+    assert (ended.exit_code, ended.stdout) == (0, "1 PluginReleases, 2 other objects left out, 0 findings\n")
+
+
+def test_a_finding_has_its_line(tmp_path: Path) -> None:
+    """The report reads as a compiler's: file, line, release, field, what is wrong."""
+    text = yaml.safe_dump(release(REF, "oci://a/b:1"), sort_keys=False)
+    line = 1 + next(number for number, one in enumerate(text.splitlines()) if "oci://" in one)
+    file = write(tmp_path, text)
+    ended = lint(file)
+    assert ended.exit_code == 1
+    assert f"{file}:{line}: crd-rules/auth: {REF}: " in ended.stdout
+    [told] = json.loads(lint(file, "-o", "json").stdout)
+    assert (told["ok"], told["releases"], told["skipped"]) == (False, 1, 0)
+    [finding] = told["findings"]
+    assert (finding["line"], finding["path"], finding["reason"]) == (line, REF, "InvalidManifest")
+
+
+def test_lists_and_json(tmp_path: Path) -> None:
+    """A List, as kubectl get writes it, and JSON are read, too."""
+    file = tmp_path / "all.json"
+    whole = {"apiVersion": "v1", "kind": "List", "items": [release(), release("spec.plugin.x", 1)]}
+    file.write_text(json.dumps(whole))
+    ended = lint(str(file))
+    assert ended.exit_code == 1
+    assert "2 PluginReleases, 0 other objects left out, 1 findings" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("name: auth\n", "name: auth\n  name: other\n", "is there twice"),
+        ("name: auth\n", "name: 2026-01-01\n", ""),
+        ("istio: ingressgateway", "istio: 12:30", ""),
+        ("istio: ingressgateway", "istio: 1e3", 'must be of type string: "integer"'),
+        ("istio: ingressgateway", "istio: yes", 'must be of type string: "boolean"'),
+        ("istio: ingressgateway", "1: a", ""),
+        ("kind: PluginRelease", "kind: PluginRelease\n\tx: 1", "it is no YAML"),
+        ("kind: PluginRelease", "kind: PluginRelease\nbomb: &a [*a]", "it is no YAML"),
+    ],
+)
+def test_yaml_as_kubectl_reads_it(tmp_path: Path, old: str, new: str, words: str) -> None:
+    """What looks like a date or a time is text, a key twice is a fault, and so is what refers to itself."""
+    text = yaml.safe_dump(release())
+    assert old in text
+    ended = lint(write(tmp_path, text.replace(old, new)))
+    assert words in ended.stdout
+    assert ended.exit_code == (1 if words else 0), ended.stdout
+
+
+def test_a_file_that_grows_when_it_is_read(tmp_path: Path) -> None:
+    """Aliases of aliases are not followed without end."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    ended = lint(write(tmp_path, "\n".join(lines)))
+    assert ended.exit_code == 1
+    assert "more than" in ended.stdout
+
+
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    """Code 2, unless another file is refused."""
+    assert lint(str(tmp_path / "absent.yaml")).exit_code == 2
+    bad = write(tmp_path, release("spec.plugin.x", 1))
+    assert lint(str(tmp_path / "absent.yaml"), bad).exit_code == 1
+
+
+def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without CEL nothing is called well: code 2, and what to install."""
+    monkeypatch.setitem(sys.modules, "cel_expr_python", None)
+    cel._compiled.cache_clear()
+    try:
+        ended = lint(write(tmp_path, release()))
+    finally:
+        cel._compiled.cache_clear()
+    assert ended.exit_code == 2
+    assert "pip install 'pluginrelease-operator[lint]'" in ended.stdout
+
+
+def test_the_examples() -> None:
+    """Every manifest that the project shows passes."""
+    checkout = Path(__file__).resolve().parents[2]
+    files = [str(file) for file in sorted(checkout.glob("examples/**/*.yaml"))]
+    ended = lint(*files)
+    assert ended.exit_code == 0, ended.stdout
