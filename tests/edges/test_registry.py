@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import gzip
 import hashlib
 import io
 import json
 import os
 import socket
-import ssl
 import subprocess
 import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +31,7 @@ from pluginrelease.edges import registry
 from pluginrelease.edges.registry import Access
 from pluginrelease.lab import binaries
 from tests import wasm_modules as made
+from tests.edges.scripted import Answer, Request, Scripted, good, serving
 
 WASM = made.plugin("0_2_1")
 USER, PASSWORD = "tester", "correct horse"
@@ -312,106 +310,11 @@ def test_many_at_once(plain: Real, file: Path) -> None:
 # --- servers that misbehave ---
 
 
-@dataclass
-class Request:
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-
-@dataclass
-class Answer:
-    status: int = 200
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-    length: int | None = None  # what Content-Length says, if it is to lie; -1: nothing
-    pace: float = 0.0  # seconds between two bytes
-
-
-Script = Callable[[Request], Answer]
-
-
-@dataclass
-class Scripted:
-    host: str
-    script: Script
-    seen: list[Request] = field(default_factory=list)
-    stopped: threading.Event = field(default_factory=threading.Event)
-
-    def reference(self, name: str = "team/plugin:1") -> Reference:
-        return artifact.parse(f"{self.host}/{name}")
-
-    def paths(self) -> list[str]:
-        return [f"{one.method} {one.path}" for one in self.seen]
-
-
 @pytest.fixture
 def scripted() -> Iterator[Callable[..., Scripted]]:
     """Starts servers that answer by a script; ends them all."""
-    servers: list[tuple[ThreadingHTTPServer, Scripted]] = []
-
-    def start(script: Script, tls: Path | None = None) -> Scripted:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {}))
-        if tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(tls)
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        one = Scripted(f"127.0.0.1:{server.server_address[1]}", script)
-        server.RequestHandlerClass.scripted = one  # type: ignore[attr-defined]
-        server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients break off here on purpose
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        servers.append((server, one))
-        return one
-
-    yield start
-    for server, one in servers:
-        one.stopped.set()
-        server.shutdown()
-        server.server_close()
-
-
-class Handler(BaseHTTPRequestHandler):
-    scripted: Scripted
-
-    def answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        asked = Request(self.command, self.path, dict(self.headers), body)
-        self.scripted.seen.append(asked)
-        said = self.scripted.script(asked)
-        self.send_response(said.status)
-        for key, value in said.headers.items():
-            self.send_header(key, value)
-        if said.length != -1:
-            self.send_header("Content-Length", str(len(said.body) if said.length is None else said.length))
-        self.end_headers()
-        self.say(said)
-
-    def say(self, said: Answer) -> None:
-        if not said.pace:
-            self.wfile.write(said.body)
-            return
-        for number in range(len(said.body)):
-            self.wfile.write(said.body[number : number + 1])
-            if self.scripted.stopped.wait(said.pace):
-                return
-
-    do_GET = do_HEAD = do_POST = do_PUT = answer  # noqa: N815 - the names that http.server calls
-
-    def log_message(self, *_: Any) -> None:
-        """Quiet."""
-
-
-IMAGE = artifact.pack(WASM)
-
-
-def good(asked: Request) -> Answer:
-    """A registry that has one image under every name."""
-    if "/manifests/" in asked.path:
-        return Answer(200, IMAGE.manifest, {"Content-Type": artifact.OCI_MANIFEST})
-    if "/blobs/" in asked.path:
-        return Answer(200, IMAGE.layer)
-    return Answer(200, b"{}")
+    with serving() as start:
+        yield start
 
 
 def failure(reference: Reference, access: Access = OPEN) -> ReleaseError:
@@ -430,122 +333,11 @@ def test_the_scripted_registry_is_a_good_one(scripted: Callable[..., Scripted]) 
     assert registry.pull(scripted(good).reference(), OPEN).wasm == WASM
 
 
-def test_wrong_bytes_in_a_layer(scripted: Callable[..., Scripted]) -> None:
-    """One wrong byte in a layer, and it is refused."""
-
-    def script(asked: Request) -> Answer:
-        return Answer(200, IMAGE.layer[:-1] + b"!") if "/blobs/" in asked.path else good(asked)
-
-    assert failure(scripted(script).reference()).reason == "DigestMismatch"
-
-
-@pytest.mark.parametrize("content", [IMAGE.layer[:-1], IMAGE.layer + b"more", gzip.compress(b"x" * 10)])
-def test_a_layer_of_another_length(scripted: Callable[..., Scripted], content: bytes) -> None:
-    """A layer that is shorter or longer than its manifest says is refused."""
-
-    def script(asked: Request) -> Answer:
-        return Answer(200, content) if "/blobs/" in asked.path else good(asked)
-
-    assert failure(scripted(script).reference()).reason == "DigestMismatch"
-
-
-def test_wrong_manifest_for_a_digest(scripted: Callable[..., Scripted]) -> None:
-    """Who asks by digest gets the bytes of that digest or an error."""
-    server = scripted(good)
-    assert failure(server.reference(f"team/plugin@sha256:{'0' * 64}")).reason == "DigestMismatch"
-
-
-def test_manifest_changed_on_the_way(scripted: Callable[..., Scripted]) -> None:
-    """A tag's manifest is compared with the digest that the registry announces for it."""
-
-    def script(asked: Request) -> Answer:
-        said = good(asked)
-        said.headers["Docker-Content-Digest"] = f"sha256:{'0' * 64}"
-        return said
-
-    assert failure(scripted(script).reference()).reason == "DigestMismatch"
-
-
-def test_endless_bodies(scripted: Callable[..., Scripted]) -> None:
-    """A manifest or a layer that never ends is cut off at its cap."""
-
-    def endless_manifest(asked: Request) -> Answer:
-        return Answer(200, b" " * (artifact.MAX_MANIFEST_BYTES + 1000), length=-1)
-
-    def endless_layer(asked: Request) -> Answer:
-        return Answer(200, bytes(1 << 20), length=-1) if "/blobs/" in asked.path else good(asked)
-
-    assert failure(scripted(endless_manifest).reference()).reason == "ArtifactTooLarge"
-    assert failure(scripted(endless_layer).reference()).reason == "DigestMismatch"
-
-
 def test_a_layer_that_is_announced_too_large(scripted: Callable[..., Scripted]) -> None:
     """A layer whose announced size is beyond the cap is not even asked for."""
     server = scripted(good)
     assert failure(server.reference(), quick(10, max_bytes=10)).reason == "ArtifactTooLarge"
     assert not [path for path in server.paths() if "/blobs/" in path]
-
-
-@pytest.mark.parametrize("part", ["/manifests/", "/blobs/"])
-def test_truncated_bodies(scripted: Callable[..., Scripted], part: str) -> None:
-    """A body that breaks off is the world's fault, not the artifact's: tried again later."""
-
-    def script(asked: Request) -> Answer:
-        said = good(asked)
-        return Answer(200, said.body[:50], said.headers, length=len(said.body)) if part in asked.path else said
-
-    error = failure(scripted(script).reference())
-    assert (type(error), error.reason) == (Transient, "RegistryUnavailable")
-
-
-def test_a_registry_that_accepts_and_says_nothing() -> None:
-    """A hanging registry costs one deadline and no more."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        began = time.monotonic()
-        error = failure(artifact.parse(f"127.0.0.1:{silent.getsockname()[1]}/team/plugin:1"), quick(1.0))
-        assert time.monotonic() - began < 4
-    assert (type(error), error.reason) == (Transient, "RegistryUnavailable")
-
-
-@pytest.mark.parametrize("part", ["/manifests/", "/blobs/"])
-def test_a_registry_that_drips(scripted: Callable[..., Scripted], part: str) -> None:
-    """A body that comes byte by byte ends at the deadline, though no single wait is long."""
-
-    def script(asked: Request) -> Answer:
-        said = good(asked)
-        said.pace = 0.2 if part in asked.path else 0.0
-        return said
-
-    began = time.monotonic()
-    error = failure(scripted(script).reference(), quick(1.0))
-    assert time.monotonic() - began < 4
-    assert (type(error), error.reason) == (Transient, "RegistryUnavailable")
-    assert "within 1 seconds" in error.message
-
-
-def test_headers_that_drip() -> None:
-    """Headers that come byte by byte end at the deadline, too, where no timeout of the HTTP library would."""
-    stop = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def drip() -> None:
-            with contextlib.suppress(OSError):
-                connection, _ = server.accept()
-                with connection:
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-                    while not stop.wait(0.1):
-                        connection.sendall(b"a")
-
-        thread = threading.Thread(target=drip)
-        thread.start()
-        began = time.monotonic()
-        try:
-            error = failure(artifact.parse(f"127.0.0.1:{server.getsockname()[1]}/team/plugin:1"), quick(1.0))
-        finally:
-            stop.set()
-            thread.join(5)
-        assert time.monotonic() - began < 5
-    assert error.reason == "RegistryUnavailable"
 
 
 def test_nobody_listens() -> None:
@@ -618,31 +410,6 @@ def test_redirect_to_another_host_shows_no_credentials(scripted: Callable[..., S
     assert registry.pull(server.reference(), as_tester(server.host)).wasm == WASM
     assert store.seen
     assert all("Authorization" not in one.headers for one in store.seen)
-
-
-@pytest.mark.parametrize(
-    "target", ["http://169.254.169.254/latest/meta-data", "http://localhost:1/x", "http://10.1.2.3/", "file:///etc/x"]
-)
-def test_redirect_into_the_private_network(scripted: Callable[..., Scripted], target: str) -> None:
-    """A registry cannot send the operator to the cloud's metadata or to its neighbours."""
-    server = scripted(lambda _: Answer(307, b"", {"Location": target}))
-    assert failure(server.reference()).reason == "RegistryRedirectRefused"
-
-
-def test_redirect_for_ever(scripted: Callable[..., Scripted]) -> None:
-    """A redirect in a circle ends."""
-    server = scripted(lambda asked: Answer(302, b"", {"Location": asked.path}))
-    assert failure(server.reference()).reason == "RegistryRedirectRefused"
-    assert len(server.seen) < 10
-
-
-@pytest.mark.parametrize(
-    "realm", ["http://169.254.169.254/token", "http://localhost:9/token", "http://127.0.0.1:9/t", "token", "file:///t"]
-)
-def test_evil_realms(scripted: Callable[..., Scripted], realm: str) -> None:
-    """Credentials are not taken to a realm on this machine, in a private network or of another scheme."""
-    server = scripted(lambda _: Answer(401, b"", {"WWW-Authenticate": f'Bearer realm="{realm}",service="x"'}))
-    assert failure(server.reference(), as_tester(server.host)).reason == "RegistryChallengeRefused"
 
 
 @dataclass

@@ -1,0 +1,83 @@
+"""A process that pulls what it is told, a line at a time, and tells what it was told and what it cost.
+
+Memory is measured where nothing else uses it. In: the fields of an order. Out: those of an outcome. The log, at debug
+level and in the operator's own form, goes to standard error.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import re
+import sys
+import time
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import structlog
+
+from pluginrelease import telemetry
+from pluginrelease.core import artifact
+from pluginrelease.core.errors import ReleaseError
+from pluginrelease.edges import registry
+from pluginrelease.edges.blobs import Blobs
+
+
+@dataclass(frozen=True)
+class Order:
+    """``secret`` is a .dockerconfigjson, empty for none; ``cache`` a folder, empty for none."""
+
+    reference: str
+    secret: str = ""
+    cache: str = ""
+    deadline: float = 20.0
+    private: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``reason`` empty: it was pulled. ``more``: bytes of memory at the peak beyond those before. Times in seconds."""
+
+    reason: str
+    kind: str
+    text: str
+    more: int
+    seconds: float
+
+
+def memory(field: str) -> int:
+    found = re.search(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found
+    return int(found.group(1)) * 1024
+
+
+def follow(order: Order) -> Outcome:
+    access = registry.Access(
+        insecure=True,
+        dockerconfigjson=order.secret.encode() or None,
+        deadline_seconds=order.deadline,
+        allow_private_realms=order.private,
+    )
+    kept = Blobs(Path(order.cache), 1024**3) if order.cache else None
+    reason = kind = text = ""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+    before, began = memory("VmRSS"), time.monotonic()
+    try:
+        registry.fetch(artifact.parse(order.reference), access, kept)
+    except ReleaseError as error:
+        reason, kind = error.reason, type(error).__name__
+        text = error.sentence() + "\n" + "".join(traceback.format_exception(error))
+        structlog.get_logger(__name__).warning("not pulled", access=access, exc_info=error)
+    return Outcome(reason, kind, text, memory("VmHWM") - before, time.monotonic() - began)
+
+
+def main() -> None:
+    telemetry.configure("json", "debug")
+    for line in sys.stdin:
+        print(json.dumps(asdict(follow(Order(**json.loads(line))))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

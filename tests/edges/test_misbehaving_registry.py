@@ -1,0 +1,440 @@
+"""A registry that misbehaves on purpose, one behaviour a row: each ends in time, with little memory, and has a reason.
+
+The pulls are made by another process, in which nothing else uses memory: `tests.edges.puller`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import tarfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from pluginrelease.artifacts import Shelf
+from pluginrelease.core import artifact
+from pluginrelease.core.artifact import Digest
+from pluginrelease.edges.registry import Access
+from tests import wasm_modules as made
+from tests.edges.puller import Order, Outcome
+from tests.edges.scripted import (
+    IMAGE,
+    WASM,
+    Answer,
+    Request,
+    Script,
+    Scripted,
+    good,
+    manifest_of,
+    on_blobs,
+    on_manifests,
+    serving,
+    with_layer,
+)
+
+CHECKOUT = Path(__file__).parents[2]
+MIB = 1024 * 1024
+MORE_BYTES = 64 * MIB
+MOST_SECONDS = 60.0
+USER, PASSWORD, TOKEN = "planted-user", "planted-password", "planted-token"
+REALM = "https://registry.example.com/"
+METADATA = "http://169.254.169.254/latest/meta-data?signature=planted-signature"
+
+
+def secret(host: str, **entry: str) -> str:
+    auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    return json.dumps({"auths": {host: entry or {"auth": auth}}})
+
+
+# --- the process that pulls ---
+
+
+@dataclass
+class Puller:
+    process: subprocess.Popen[str]
+    log: Path
+
+    def __call__(self, order: Order) -> Outcome:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps(asdict(order)) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        assert answer, self.log.read_text()
+        return Outcome(**json.loads(answer))
+
+
+@pytest.fixture(scope="module")
+def puller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Puller]:
+    """The process, which has pulled once: what it needs for good is in memory."""
+    log = tmp_path_factory.mktemp("puller") / "log"
+    program = [sys.executable, "-m", "tests.edges.puller"]
+    with log.open("w") as out, serving() as start:
+        pipes: dict[str, IO[str] | int] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": out}
+        with subprocess.Popen(program, cwd=CHECKOUT, text=True, **pipes) as process:  # type: ignore[call-overload]
+            one = Puller(process, log)
+            assert one(Order(str(start(good).reference()))).reason == ""
+            yield one
+            process.stdin.close()
+
+
+@pytest.fixture
+def scripted() -> Iterator[Callable[..., Scripted]]:
+    with serving() as start:
+        yield start
+
+
+# --- what a registry may do ---
+
+
+def archive(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz", format=tarfile.PAX_FORMAT) as tar:
+        for member, content in members:
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return out.getvalue()
+
+
+def entry(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member
+
+
+def special(kind: bytes, target: str = "") -> Script:
+    """plugin.wasm is no file."""
+    return with_layer(archive((entry("plugin.wasm", kind, target), b"")))
+
+
+def records(size: int) -> Script:
+    """A file with a remark of so many bytes."""
+    member = entry("plugin.wasm")
+    member.pax_headers = {"comment": "x" * size}
+    return with_layer(archive((member, WASM)))
+
+
+def sparse() -> Script:
+    """A map of a sparse file that never ends: 21 pieces in each 512 bytes."""
+    member = entry("plugin.wasm", tarfile.GNUTYPE_SPARSE)
+    member.size = len(WASM)
+    head = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    head[482] = 1
+    head[148:156] = b"%06o\0 " % (sum(head[:148]) + 8 * 32 + sum(head[156:512]))
+    more = (b"%011o\0%011o\0" % (512, 1)) * 21 + b"\1" + bytes(7)
+    return with_layer(gzip.compress(bytes(head) + more * 200_000, 1))
+
+
+def zeros(size: int) -> bytes:
+    """gzip data of zeros."""
+    packer = zlib.compressobj(9, wbits=31)
+    return b"".join(packer.compress(bytes(MIB)) for _ in range(size // MIB)) + packer.flush()
+
+
+def bomb() -> Script:
+    """plugin.wasm of 1 GiB in a layer of 1 MiB."""
+    member = entry("plugin.wasm")
+    member.size = 1024 * MIB
+    head = gzip.compress(entry("padding").tobuf())
+    return with_layer(head + gzip.compress(member.tobuf()) + zeros(1024 * MIB))
+
+
+def filler() -> Script:
+    """Another file of 1 GiB stands before plugin.wasm."""
+    member = entry("big")
+    member.size = 1024 * MIB
+    return with_layer(gzip.compress(member.tobuf()) + zeros(1024 * MIB))
+
+
+def many_files() -> Script:
+    return with_layer(archive(*((entry(f"f{number}"), b"") for number in range(artifact.MAX_TAR_ENTRIES + 1))))
+
+
+def indexes(asked: Request) -> Answer:
+    """An index whose child is an index, and so on, each of them right."""
+    depth = int(asked.path.rpartition("-")[2]) if "depth-" in asked.path else 0
+    known = {str(Digest.of(nested(number))): number for number in range(6)}
+    depth = known.get(asked.path.rpartition("/")[2], depth)
+    return Answer(200, nested(depth), {"Content-Type": artifact.OCI_INDEX})
+
+
+def nested(depth: int) -> bytes:
+    if depth == 5:
+        return IMAGE.manifest
+    child = nested(depth + 1)
+    listed = {"mediaType": artifact.OCI_INDEX, "digest": str(Digest.of(child)), "size": len(child)}
+    return json.dumps({"schemaVersion": 2, "depth": depth, "manifests": [listed]}).encode()
+
+
+def many_children(asked: Request) -> Answer:
+    one = {"mediaType": artifact.OCI_MANIFEST, "digest": str(IMAGE.digest), "size": 1}
+    return Answer(200, json.dumps({"manifests": [one] * 1000}).encode(), {"Content-Type": artifact.OCI_INDEX})
+
+
+def deleted(part: str, after: int) -> Callable[[], Script]:
+    """What was there for so many requests is gone."""
+
+    def fresh() -> Script:
+        seen: list[str] = []
+
+        def script(asked: Request) -> Answer:
+            if part in asked.path:
+                seen.append(asked.path)
+                if len(seen) > after:
+                    return Answer(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN"}]}')
+            return good(asked)
+
+        return script
+
+    return fresh
+
+
+def locked(asked: Request) -> Answer:
+    """Lets nobody in without credentials."""
+    if "Authorization" not in asked.headers:
+        return Answer(401, b"", {"WWW-Authenticate": f'Basic realm="{REALM}"'})
+    return good(asked)
+
+
+def closes_after_the_manifest(asked: Request) -> Answer:
+    return (
+        Answer(401, b"", {"WWW-Authenticate": f'Basic realm="{REALM}"'}) if "/blobs/" in asked.path else locked(asked)
+    )
+
+
+def realm(address: str) -> Script:
+    return lambda _: Answer(401, b"", {"WWW-Authenticate": f'Bearer realm="{address}",service="x"'})
+
+
+def redirect(address: str) -> Script:
+    return lambda _: Answer(307, b"", {"Location": address})
+
+
+def ever(piece: bytes, count: int = 100_000) -> Iterator[bytes]:
+    for _ in range(count):
+        yield piece
+
+
+def endless(answer: Answer) -> Answer:
+    return replace(answer, length=-1, more=ever(b" " * 65536))
+
+
+MANIFEST = {"Content-Type": artifact.OCI_MANIFEST}
+
+
+@dataclass(frozen=True)
+class Row:
+    """``reason`` empty: it is taken. ``kind`` says whether a person must act, or it is tried again."""
+
+    name: str
+    script: Script
+    reason: str
+    kind: str = "Refused"
+    deadline: float = 20.0
+
+
+def rows() -> Iterator[Row]:
+    """Each behaviour with the reason that a release shows for it."""
+    slow = {"reason": "RegistryUnavailable", "kind": "Transient", "deadline": 1.5}
+    yield Row("says nothing", lambda _: Answer(before=b""), **slow)
+    yield Row("status line without end", lambda _: Answer(before=b"HTTP/1.1 100 Continue\r\n\r\n"), **slow)
+    yield Row("headers byte by byte", lambda _: Answer(before=b"x"), **slow)
+    for part, on in (("manifest", on_manifests), ("layer", on_blobs)):
+        yield Row(f"{part} hangs", on(lambda said: replace(said, body=said.body[:50], length=200, hangs=True)), **slow)
+        yield Row(f"{part} byte by byte", on(lambda said: replace(said, pace=0.2)), **slow)
+        broken = on(lambda said: replace(said, body=said.body[:50], length=len(said.body)))
+        yield Row(f"{part} breaks off", broken, "RegistryUnavailable", "Transient")
+    yield Row("manifest without end", on_manifests(endless), "ArtifactTooLarge")
+    announced = on_manifests(lambda said: Answer(200, b"", MANIFEST, length=100 * MIB, more=ever(b" " * MIB, 100)))
+    yield Row("manifest of 100 MB", announced, "ArtifactTooLarge")
+    small = b'{"layers":[' + b"{}," * 300_000 + b"{}]}"
+    yield Row("manifest of 300,000 things", on_manifests(lambda _: Answer(200, small, MANIFEST)), "MalformedManifest")
+    deep = b"[" * 500_000
+    yield Row("manifest of brackets", on_manifests(lambda _: Answer(200, deep, MANIFEST)), "MalformedManifest")
+    encoded = Answer(200, zeros(64 * MIB), MANIFEST | {"Content-Encoding": "gzip"})
+    yield Row("manifest in gzip", on_manifests(lambda _: encoded), "MalformedManifest")
+    lying = on_manifests(lambda said: replace(said, headers=MANIFEST | {"Docker-Content-Digest": f"sha256:{'0' * 64}"}))
+    yield Row("manifest of another digest", lying, "DigestMismatch")
+    huge = manifest_of([{"mediaType": artifact.OCI_LAYER, "digest": f"sha256:{'0' * 64}", "size": 10**12}])
+    yield Row("layer announced as 1 TB", on_manifests(lambda _: Answer(200, huge, MANIFEST)), "ArtifactTooLarge")
+    yield Row("layer without end", on_blobs(endless), "DigestMismatch")
+    yield Row("layer with a wrong byte", on_blobs(lambda a: replace(a, body=a.body[:-1] + b"!")), "DigestMismatch")
+    yield Row("layer too short", on_blobs(lambda a: replace(a, body=a.body[:-1])), "DigestMismatch")
+    yield Row("layer too long", on_blobs(lambda a: replace(a, body=a.body + b"more")), "DigestMismatch")
+    yield Row("index of indexes", indexes, "UnreadableLayout")
+    yield Row("index of 1000 children", many_children, "MalformedManifest")
+    yield Row("redirect to the cloud's metadata", redirect(METADATA), "RegistryRedirectRefused")
+    for address in ("http://localhost:1/x", "http://10.1.2.3/", "http://[fe80::1]/", "file:///etc/passwd"):
+        yield Row(f"redirect to {address}", redirect(address), "RegistryRedirectRefused")
+    yield Row("redirect in a circle", lambda a: Answer(302, b"", {"Location": a.path}), "RegistryRedirectRefused")
+    for address in (
+        "http://169.254.169.254/token",
+        "http://localhost:9/token",
+        "http://10.0.0.1/t",
+        "token",
+        "file:///t",
+    ):
+        yield Row(f"realm {address}", realm(address), "RegistryChallengeRefused")
+    slowly = 'Bearer realm="' + 'a="b\\",' * 500
+    yield Row("challenge of riddles", lambda _: Answer(401, b"", {"WWW-Authenticate": slowly}), "AuthenticationFailed")
+    for status in (429, 503):
+        yield Row(f"{status} for ever", lambda _, status=status: Answer(status), "RegistryUnavailable", "Transient")
+    told = Answer(429, b"", {"Retry-After": "86400"})
+    yield Row("429 for a day", lambda _: told, "RegistryUnavailable", "Transient")
+    yield Row("401 after success", closes_after_the_manifest, "AuthenticationFailed")
+    yield Row("deleted before the layer", deleted("/blobs/", 0)(), "ManifestNotFound", "Waiting")
+    yield Row("deleted before the manifest", deleted("/manifests/", 0)(), "ManifestNotFound", "Waiting")
+    yield Row("gzip cut off", with_layer(IMAGE.layer[:60]), "MalformedLayer")
+    yield Row("gzip bomb", bomb(), "ArtifactTooLarge")
+    yield Row("gzip bomb before the file", filler(), "ArtifactTooLarge")
+    yield Row("gzip in a million parts", with_layer(gzip.compress(b"") * 1_000_000), "MalformedLayer")
+    yield Row("not gzip", with_layer(WASM), "MalformedLayer")
+    yield Row("tar of 10,001 files", many_files(), "NoPluginWasm")
+    yield Row("tar with a remark of 32 MiB", records(32 * MIB), "MalformedLayer")
+    yield Row("tar with an endless sparse map", sparse(), "MalformedLayer")
+    for name, kind, target in (
+        ("symbolic link", tarfile.SYMTYPE, "/etc/passwd"),
+        ("hard link", tarfile.LNKTYPE, "../../etc/passwd"),
+        ("device", tarfile.CHRTYPE, ""),
+        ("pipe", tarfile.FIFOTYPE, ""),
+        ("folder", tarfile.DIRTYPE, ""),
+    ):
+        yield Row(f"tar with a {name}", special(kind, target), "NoPluginWasm")
+    for path in ("../plugin.wasm", "/etc/plugin.wasm"):  # an agent takes it too, and nothing is written by its name
+        yield Row(f"tar with {path}", with_layer(archive((entry(path), WASM))), "", "")
+
+
+@pytest.mark.parametrize("row", list(rows()), ids=lambda row: row.name)
+def test_a_behaviour(row: Row, puller: Puller, scripted: Callable[..., Scripted], tmp_path: Path) -> None:
+    """Whatever a registry does: a reason of its own, within a minute, with at most 64 MiB more memory; nothing of the
+    credentials in what is told, and nothing left on disk that was not checked."""
+    server = scripted(row.script)
+    order = Order(str(server.reference()), secret(server.host), str(tmp_path), row.deadline)
+    outcome = puller(order)
+    assert (outcome.reason, outcome.kind) == (row.reason, row.kind), outcome.text
+    assert outcome.seconds < MOST_SECONDS / 2
+    assert outcome.more <= MORE_BYTES
+    assert "planted" not in outcome.text
+    for path in tmp_path.glob("blobs/*-*"):
+        assert Digest.of(path.read_bytes()).hex == path.name.partition("-")[2]
+    assert len(server.seen) < 12
+
+
+def test_by_digest(puller: Puller, scripted: Callable[..., Scripted]) -> None:
+    """Who asks by digest gets the bytes of that digest, or an error."""
+    server = scripted(good)
+    outcome = puller(Order(str(server.reference(f"team/plugin@sha256:{'0' * 64}"))))
+    assert outcome.reason == "DigestMismatch"
+
+
+def test_a_large_image(puller: Puller, scripted: Callable[..., Scripted], tmp_path: Path) -> None:
+    """An image near the most that a gateway reads, layer and module alike, is pulled with 64 MiB more at most."""
+    size = 250 * MIB
+    padding = size - 16
+    head = WASM + b"\0" + made.leb(padding + 2) + b"\1x"
+    member = entry("plugin.wasm")
+    member.size = len(head) + padding
+    packer = zlib.compressobj(0, wbits=31)
+    layer = tmp_path / "layer"
+    with layer.open("wb") as out:
+        out.write(packer.compress(member.tobuf() + head))
+        for _ in range(padding // MIB):
+            out.write(packer.compress(bytes(MIB)))
+        out.write(packer.compress(bytes(padding % MIB + 1024)) + packer.flush())
+    with layer.open("rb") as file:
+        digest = Digest(hashlib.file_digest(file, "sha256").hexdigest())
+    manifest = manifest_of([{"mediaType": artifact.OCI_LAYER, "digest": str(digest), "size": layer.stat().st_size}])
+
+    def script(asked: Request) -> Answer:
+        if "/blobs/" in asked.path:
+            return Answer(200, b"", length=layer.stat().st_size, more=iter_file(layer))
+        return Answer(200, manifest, MANIFEST)
+
+    server = scripted(script)
+    for _ in ("cold", "warm"):
+        outcome = puller(Order(str(server.reference()), cache=str(tmp_path), deadline=120))
+        assert outcome.reason == "", outcome.text
+        assert outcome.more <= MORE_BYTES
+    assert server.asked("/blobs/") == 1
+
+
+def iter_file(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(MIB):
+            yield piece
+
+
+def test_no_secret_is_anywhere(puller: Puller, scripted: Callable[..., Scripted], tmp_path: Path) -> None:
+    """User, password and tokens are in no log line, message, traceback, cache file, argument or environment."""
+    store = scripted(lambda asked: Answer(500) if "refused" in asked.path else good(asked))
+
+    def script(asked: Request) -> Answer:
+        if asked.path.startswith("/token"):
+            return Answer(200, json.dumps({"token": TOKEN}).encode())
+        if asked.headers.get("Authorization") != f"Bearer {TOKEN}" or "denied" in asked.path:
+            return Answer(401, b"", {"WWW-Authenticate": f'Bearer realm="http://{server.host}/token"'})
+        if "/blobs/" in asked.path:
+            part = "refused" if "refused" in asked.path else "blobs"
+            return Answer(307, b"", {"Location": f"http://{store.host}/{part}/blobs/x?signature=planted-signature"})
+        return good(asked)
+
+    server = scripted(script)
+    keys = [secret(server.host), secret(server.host, identitytoken="planted-identity")]
+    names = ("team/plugin:1", "team/refused:1", "team/denied:1")
+    orders = [Order(str(server.reference(name)), key, str(tmp_path), private=True) for key in keys for name in names]
+    told = [puller(order) for order in orders]
+    assert [one.reason for one in told] == ["", "RegistryUnavailable", "AuthenticationFailed"] * 2
+    assert any(PASSWORD.encode() in one.body or "Basic " in one.headers.get("Authorization", "") for one in server.seen)
+    encoded = base64.b64encode(f"{USER}:{PASSWORD}".encode())
+    process = Path(f"/proc/{puller.process.pid}")
+    texts = [one.text.encode() for one in told] + [puller.log.read_bytes()]
+    texts += [(process / name).read_bytes() for name in ("cmdline", "environ")]
+    texts += [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert b"not pulled" in puller.log.read_bytes()
+    for text in texts:
+        assert b"planted" not in text
+        assert encoded not in text
+
+
+# --- the others go on ---
+
+
+def test_one_that_hangs_holds_up_nobody_else(scripted: Callable[..., Scripted]) -> None:
+    """While every pull that a registry may have hangs, releases of another registry are fetched."""
+    fine = scripted(good)
+    access, short = (Access(insecure=True, deadline_seconds=seconds) for seconds in (20, 5))
+
+    async def both() -> float:
+        loop, asked = asyncio.get_running_loop(), asyncio.Semaphore(0)
+
+        def hang(_: Request) -> Answer:
+            loop.call_soon_threadsafe(asked.release)
+            return Answer(before=b"")
+
+        hanging = scripted(hang)
+        shelf = Shelf(parallel=2, parallel_in_all=4)
+        stuck = [asyncio.create_task(shelf.obtain(hanging.reference(f"r/{n}:1"), short)) for n in range(6)]
+        await asked.acquire()
+        await asked.acquire()
+        began = time.monotonic()
+        await shelf.obtain(fine.reference(), access)
+        took = time.monotonic() - began
+        assert len(hanging.seen) == 2, "no more than two at a time from one registry"
+        for task in stuck:
+            task.cancel()
+        await asyncio.gather(*stuck, return_exceptions=True)
+        return took
+
+    assert asyncio.run(both()) < 4
