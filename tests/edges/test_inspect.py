@@ -1,0 +1,183 @@
+"""inspect, copy and lint --online against a real registry (CNCF distribution)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from pluginrelease.cli import main
+from pluginrelease.core import artifact
+from pluginrelease.core.artifact import Digest
+from pluginrelease.edges import registry
+from pluginrelease.edges.registry import Access
+from tests import wasm_modules as made
+from tests.edges.test_crd import REF, release
+from tests.edges.test_registry import PASSWORD, PASSWORD_HASH, Real, running, secret
+
+WASM = made.plugin("0_2_1")
+OPEN = Access(insecure=True, deadline_seconds=20)
+UNSAFE_REALM = "Registry"
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+    """A registry that lets everybody in."""
+    with running(tmp_path_factory.mktemp("plain")) as real:
+        yield real
+
+
+@pytest.fixture(scope="module")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+    """A registry with a password, and with the realm that Istio's agent refuses."""
+    folder = tmp_path_factory.mktemp("private")
+    (folder / "htpasswd").write_text(f"tester:{PASSWORD_HASH}\n")
+    with running(folder, auth={"htpasswd": {"realm": UNSAFE_REALM, "path": str(folder / "htpasswd")}}) as real:
+        yield real
+
+
+@pytest.fixture
+def config(private: Real, tmp_path: Path) -> str:
+    """A docker config.json with the private registry's credentials."""
+    file = tmp_path / "config.json"
+    file.write_bytes(secret(private.host))
+    return str(file)
+
+
+@pytest.fixture(autouse=True)
+def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No credentials of whoever runs the tests."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "none"))
+
+
+def write(folder: Path, content: bytes) -> Path:
+    file = folder / "plugin.wasm"
+    file.write_bytes(content)
+    return file
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, list(words))
+
+
+def told(*words: str) -> tuple[int, dict[str, Any]]:
+    ended = run("inspect", *words, "--insecure", "-o", "json")
+    return ended.exit_code, json.loads(ended.stdout)
+
+
+def raw(real: Real, name: str, content: bytes = WASM) -> str:
+    """An image that gateways cannot read: the module is its only layer."""
+    repository, _, tag = name.partition(":")
+    layer = real.blob(repository, content) | {"mediaType": artifact.WASM_LAYER}
+    config = real.blob(repository, b"{}") | {"mediaType": artifact.OCI_CONFIG}
+    return real.manifest(repository, tag, artifact.OCI_MANIFEST, {"config": config, "layers": [layer]})
+
+
+def test_an_image(plain: Real, tmp_path: Path) -> None:
+    """An image's digest, its layout and its module, and nothing against it."""
+    pushed = registry.push(plain.reference("team/good:1"), write(tmp_path, WASM), OPEN)
+    code, seen = told(f"{plain.host}/team/good:1", "--for", "istio@1.31")
+    assert (code, seen["ok"], seen["reasons"]) == (0, True, [])
+    assert (seen["digest"], seen["layout"]) == (str(pushed), "OCICompat")
+    assert seen["wasm"]["sha256"] == Digest.of(WASM).hex
+
+
+def test_an_image_that_gateways_refuse(plain: Real, tmp_path: Path) -> None:
+    """Refused for its module: with the digest, the layout and the reason that a condition would have."""
+    registry.push(plain.reference("team/abi:1"), write(tmp_path, made.unknown_abi()), OPEN)
+    code, seen = told(f"{plain.host}/team/abi:1")
+    assert (code, seen["layout"], seen["wasm"]["abi"]) == (1, "OCICompat", "9.9.9")
+    assert [one["reason"] for one in seen["reasons"]] == ["UnknownABI"]
+
+
+def test_what_is_not_there(plain: Real) -> None:
+    """Nobody could look: code 2, and the registry's own words."""
+    code, seen = told(f"{plain.host}/team/nothing:1")
+    assert (code, seen["digest"]) == (2, None)
+    assert [one["reason"] for one in seen["reasons"]] == ["ManifestNotFound"]
+
+
+def test_credentials(private: Real, config: str, tmp_path: Path) -> None:
+    """Without credentials nobody can look, and the remedy is for a terminal; with a config.json all can be seen. None
+    of it is a secret."""
+    access = Access(insecure=True, dockerconfigjson=secret(private.host))
+    registry.push(private.reference("team/good:1"), write(tmp_path, WASM), access)
+    code, seen = told(f"{private.host}/team/good:1")
+    assert (code, seen["reasons"][0]["reason"]) == (2, "AuthenticationRequired")
+    assert "docker login" in seen["reasons"][0]["message"]
+    ended = run("inspect", f"{private.host}/team/good:1", "--insecure", "--docker-config", config)
+    assert ended.exit_code == 0, ended.output
+    assert PASSWORD not in ended.output
+
+
+def test_a_registry_that_istio_refuses(private: Real, config: str, tmp_path: Path) -> None:
+    """The credentials are right, and Istio's agent would still not fetch: that is said for the versions it is so."""
+    access = Access(insecure=True, dockerconfigjson=secret(private.host))
+    registry.push(private.reference("team/realm:1"), write(tmp_path, WASM), access)
+    target = (f"{private.host}/team/realm:1", "--docker-config", config)
+    code, seen = told(*target, "--for", "istio@1.31")
+    assert (code, [one["reason"] for one in seen["reasons"]]) == (1, ["RegistryChallengeRefused"])
+    assert "rejected unsafe bearer realm" in seen["reasons"][0]["message"]
+    assert told(*target, "--for", "istio@1.26")[0] == 0
+
+
+def test_copy_makes_it_readable(plain: Real) -> None:
+    """What inspect refuses for its layout is readable after copy, by the digest that copy prints, with the same
+    bytes."""
+    raw(plain, "team/raw:1")
+    code, before = told(f"{plain.host}/team/raw:1")
+    assert (code, before["reasons"][0]["reason"]) == (1, "UnreadableLayout")
+    copied = run("copy", f"{plain.host}/team/raw:1", f"{plain.host}/team/good:2", "--insecure")
+    assert copied.exit_code == 0, copied.output
+    code, after = told(copied.stdout.strip())
+    assert (code, after["layout"], after["wasm"]["sha256"]) == (0, "OCICompat", Digest.of(WASM).hex)
+    assert copied.stdout.strip() == f"{plain.host}/team/good@{artifact.pack(WASM).digest}"
+
+
+def test_copy_of_an_index_without_the_platform(plain: Real) -> None:
+    """A module has no platform: an index that has none for a gateway is copied all the same."""
+    child = raw(plain, "team/arm:one")
+    size = len(registry_manifest(plain, "team/arm", "one"))
+    entry = {"mediaType": artifact.OCI_MANIFEST, "digest": child, "size": size}
+    arm = entry | {"platform": {"os": "linux", "architecture": "arm64"}}
+    plain.manifest("team/arm", "1", artifact.OCI_INDEX, {"manifests": [arm]})
+    assert told(f"{plain.host}/team/arm:1")[1]["reasons"][0]["reason"] == "NoUsablePlatform"
+    copied = run("copy", f"{plain.host}/team/arm:1", f"{plain.host}/team/arm:2", "--insecure")
+    assert copied.exit_code == 0, copied.output
+    assert told(f"{plain.host}/team/arm:2")[0] == 0
+
+
+def registry_manifest(real: Real, repository: str, tag: str) -> bytes:
+    """The bytes of a manifest as the registry has them."""
+    with registry._opened(real.reference(f"{repository}:{tag}"), OPEN) as opened:
+        return opened.manifest(tag)[1]
+
+
+def test_copy_refuses_what_has_no_module(plain: Real) -> None:
+    """An image of something else is not copied, and nothing is pushed."""
+    raw(plain, "team/text:1", made.text_file())
+    copied = run("copy", f"{plain.host}/team/text:1", f"{plain.host}/team/text:2", "--insecure")
+    assert copied.exit_code == 1
+    assert "NoModule" in copied.stderr
+    assert told(f"{plain.host}/team/text:2")[1]["reasons"][0]["reason"] == "ManifestNotFound"
+
+
+def test_lint_online(plain: Real, tmp_path: Path) -> None:
+    """--online looks at the image of each release, with the release's own `insecure`; the finding stands at its ref."""
+    raw(plain, "team/lint:1")
+    good = write(tmp_path, WASM)
+    registry.push(plain.reference("team/lint:2"), good, OPEN)
+    file = tmp_path / "release.yaml"
+    for tag, code, words in (("1", 1, "UnreadableLayout"), ("2", 0, ""), ("3", 2, "ManifestNotFound")):
+        manifest = release(REF, f"{plain.host}/team/lint:{tag}")
+        manifest["spec"]["artifact"]["image"]["insecure"] = True
+        file.write_text(yaml.safe_dump(manifest))
+        assert run("lint", str(file)).exit_code == 0
+        ended = run("lint", str(file), "--online")
+        assert ended.exit_code == code, ended.output
+        assert words in ended.stdout
