@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pluginrelease.core import compat
+from pluginrelease.core import compat, pairing
 from pluginrelease.core.compat import State
 from pluginrelease.core.wasm import Export, FunctionType, Import, Kind, Module
 
@@ -147,6 +147,57 @@ def test_higress_functions_are_known_by_name() -> None:
     """A plugin made for Higress's own host functions is told so."""
     answer = compat.judge(importing(wanted("env.proxy_redis_call", "i:i")), {"1.40.0"})
     assert "Only Higress" in answer.remedy
+
+
+def higress(text: str) -> tuple[compat.Host, ...]:
+    return pairing.read(f"higress@{text}").hosts
+
+
+REDIS = wanted("env.proxy_redis_init", "iiiiiii:i")
+HOSTS = wanted("env.proxy_get_upstream_hosts", "ii:i")
+
+
+@pytest.mark.parametrize(
+    ("module", "version", "state", "reason"),
+    [
+        (announcing("0_2_100"), "2.2", State.COMPATIBLE, "Compatible"),
+        (announcing("0_2_100"), "2.0", State.COMPATIBLE, "Compatible"),
+        (announcing("0_2_1"), "2.2", State.COMPATIBLE, "Compatible"),
+        (announcing("9_9_9"), "2.2", State.INCOMPATIBLE, "UnknownABI"),
+        (importing(YIELD), "2.0.4", State.INCOMPATIBLE, "MissingHostFunction"),
+        (importing(YIELD), "2.1", State.UNKNOWN, "GatewayVersionUnknown"),
+        (importing(YIELD, STAT), "2.1.4", State.COMPATIBLE, "Compatible"),
+        (importing(STAT), "2.2.1", State.COMPATIBLE, "Compatible"),
+        (importing(REDIS), "2.0", State.COMPATIBLE, "Compatible"),
+        (importing(wanted("env.proxy_redis_init", "i:i")), "2.0", State.INCOMPATIBLE, "ImportTypeMismatch"),
+        (importing(HOSTS), "2.1.4", State.UNKNOWN, "GatewayVersionUnknown"),
+        (importing(HOSTS), "2.2", State.COMPATIBLE, "Compatible"),
+        (importing(wanted("env.proxy_new", ":i")), "2.2", State.INCOMPATIBLE, "MissingHostFunction"),
+    ],
+)
+def test_higress(module: Module, version: str, state: State, reason: str) -> None:
+    """Higress has an ABI and functions of its own; what came within 2.1 cannot be told for a 2.1 of no patch number."""
+    answer = compat.compare(module, higress(version))[0]
+    assert (answer.state, answer.reason) == (state, reason), answer.sentence()
+
+
+def test_all_that_is_wrong_is_told() -> None:
+    """Whoever inspects a module learns of every fault at once, a missing function after the others."""
+    flawed = replace(importing(wanted("env.proxy_new", ":i")), exports=(function("proxy_abi_version_0_2_1", ":"),))
+    assert [one.reason for one in compat.compare(flawed, ())] == ["MissingAllocator", "MissingHostFunction"]
+
+
+def test_a_strangers_names_are_shown_short() -> None:
+    """A condition stays readable whatever a module calls its functions."""
+    answer = compat.judge(importing(wanted("env." + "\x1b" + "n" * 90_000, ":i")), {"1.40.0"})
+    assert len(answer.sentence()) < 1000
+    assert answer.sentence().isprintable()
+
+
+def test_go_for_a_browser() -> None:
+    """A module of GOOS=js is told so: it announces no ABI, and that alone helps nobody."""
+    browser = replace(announcing(), imports=(wanted("gojs.runtime.wasmExit", "i:"),))
+    assert "GOOS=js" in compat.judge(browser, ()).remedy
 
 
 def test_go_command() -> None:
