@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 
 import pytest
@@ -97,3 +98,24 @@ def test_any_challenge(values: list[str]) -> None:
 def test_any_realm(realm: str) -> None:
     """Any realm is judged."""
     assert isinstance(challenge.objection(realm), str)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a=" * 2000,
+        "Bearer " + "a=b," * 1000 + '"',
+        "Bearer " + 'a="\\' * 1000,
+        "Bearer realm=" + "a" * 4000 + '"',
+        "Bearer a=b" + " ," * 2000 + "=",
+        " " * 4096,
+        "a " * 2048,
+        "Bearer a=b" + ", a=b" * 800 + " !",
+    ],
+    ids=lambda value: value[:12],
+)
+def test_no_challenge_is_a_riddle(value: str) -> None:
+    """Reading what a stranger wrote takes no time, however it is put."""
+    began = time.monotonic()
+    challenge.read([value] * 100)
+    assert time.monotonic() - began < 5

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 import requests
 import yaml
@@ -539,6 +540,34 @@ def test_a_trusted_certificate(scripted: Callable[..., Scripted], monkeypatch: p
     began = time.monotonic()
     assert failure(server.reference("slow:1"), Access(deadline_seconds=1)).reason == "RegistryUnavailable"
     assert time.monotonic() - began < 4
+
+
+def test_an_authority_of_a_release(scripted: Callable[..., Scripted]) -> None:
+    """A certificate that the release names is trusted, for this release alone, and besides the usual authorities."""
+    server = scripted(good, tls=SELF_SIGNED)
+    ca = Access(deadline_seconds=20, authorities=SELF_SIGNED.read_bytes())
+    assert registry.pull(server.reference(), ca).wasm == WASM
+    assert failure(server.reference(), Access(deadline_seconds=20)).reason == "RegistryTLS"
+    assert ca.fingerprint != Access(deadline_seconds=20).fingerprint
+
+
+def test_the_usual_authorities_stay(scripted: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release's authority is an addition: what was trusted before still is."""
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(SELF_SIGNED))
+    server = scripted(good, tls=SELF_SIGNED)
+    other = Path(certifi.where()).read_bytes()
+    assert registry.pull(server.reference(), Access(deadline_seconds=20, authorities=other)).wasm == WASM
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hush", b"-----BEGIN CERTIFICATE-----\nhush\n-----END CERTIFICATE-----\n", b"\xff"]
+)
+def test_an_authority_that_is_none(content: bytes) -> None:
+    """A Secret without certificates is refused, and what it has is not told."""
+    error = failure(artifact.parse("127.0.0.1:1/team/plugin:1"), Access(authorities=content))
+    assert error.reason == "InvalidCASecret"
+    assert "hush" not in error.sentence()
 
 
 def test_a_secret_is_in_no_text() -> None:

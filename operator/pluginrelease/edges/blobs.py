@@ -30,7 +30,7 @@ from pluginrelease.core.errors import Transient
 FOLDER = "blobs"
 LOCK = "lock"
 INCOMING = "incoming-"
-STEP_BYTES = 8 * 1024 * 1024  # how much room a writer takes at a time
+STEP_BYTES = 8 * 1024 * 1024  # how much room a writer takes ahead, at most
 PIECE_BYTES = 1024 * 1024
 
 
@@ -149,8 +149,8 @@ class Incoming:
         self.size += len(piece)
         self._hash.update(piece)
         if self.size > self._room:
-            self._room = self.size + STEP_BYTES - self.size % STEP_BYTES
-            self._room = min(self._room, max(self.size, self._blobs.most_bytes))
+            ahead = self.size + min(self.size, STEP_BYTES)  # as much again, so that others are not asked each time
+            self._room = min(ahead, max(self.size, self._blobs.most_bytes))
             self._blobs.reserve(self._file, self._room)
         with _told():
             self._file.write(piece)
