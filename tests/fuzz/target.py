@@ -33,7 +33,7 @@ def one(data: bytes) -> None:
         elif what == b"\2":
             manifest(rest)
         elif what == b"\3":
-            salvage.find(MANIFEST, lambda layer: rest, MOST)
+            salvage.take(MANIFEST, lambda layer: rest, MOST)
         else:
             module(rest)
     except Refused as refused:

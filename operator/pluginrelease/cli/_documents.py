@@ -58,8 +58,7 @@ def read(text: str) -> Iterator[Document]:
     """
     loader = _Loader(text)
     try:
-        while loader.check_node():
-            node = loader.get_node()
+        while loader.check_node() and (node := loader.get_node()) is not None:
             document = Document(None)
             document.value = _Walk(loader, document).value(node, ())
             if document.value is not None:
@@ -99,7 +98,7 @@ class _Walk:
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(child, (*path, number)) for number, child in enumerate(node.value)]
-        return self.loader.construct_object(node)  # type: ignore[no-untyped-call]
+        return self.loader.construct_object(node)
 
     def mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -122,5 +121,5 @@ class _Walk:
     def key(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):
             raise yaml.YAMLError(f"line {node.start_mark.line + 1}: a key is no text")
-        value = self.loader.construct_object(node)  # type: ignore[no-untyped-call]
+        value = self.loader.construct_object(node)
         return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)

@@ -9,7 +9,8 @@ import click
 
 from pluginrelease.cli._access import for_a_terminal, reached
 from pluginrelease.cli._look import folder_and_tag, module_in
-from pluginrelease.core import artifact, compat, wasm
+from pluginrelease.cli.push import warn
+from pluginrelease.core import artifact, wasm
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.edges import layouts, registry
 from pluginrelease.edges.registry import Access
@@ -46,10 +47,3 @@ def module_of(source: str, access: Access) -> bytes:
     if (place := folder_and_tag(source)) is not None:
         return layouts.open_layout(*place, anything=True).salvage()
     return registry.salvage(artifact.parse(source), access)
-
-
-def warn(module: wasm.Module) -> None:
-    """Say now what every gateway would refuse later; a newer gateway may be meant, so it is no error."""
-    verdict = compat.judge(module, ())
-    if verdict.state is compat.State.INCOMPATIBLE:
-        click.echo(f"warning: {verdict.reason}: {verdict.sentence()}", err=True)

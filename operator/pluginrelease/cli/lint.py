@@ -30,7 +30,7 @@ INVALID = "InvalidManifest"
 
 
 @dataclass(frozen=True)
-class Finding:
+class Flaw:
     """One thing that is wrong: a line of the file, a field, and why."""
 
     line: int
@@ -48,9 +48,9 @@ class Linted:
     releases: int = 0
     skipped: int = 0
     answer: Answer = Answer.USABLE
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Flaw] = field(default_factory=list)
 
-    def add(self, answer: Answer, *findings: Finding) -> None:
+    def add(self, answer: Answer, *findings: Flaw) -> None:
         """What is refused outweighs what nobody could look at."""
         self.findings += findings
         if self.answer is not Answer.REFUSED and answer is not Answer.USABLE:
@@ -125,11 +125,11 @@ def linted(file: Path, online: Online | None) -> Linted:
     except (OSError, UnicodeDecodeError, Refused) as error:
         told = error.sentence() if isinstance(error, Refused) else f"it cannot be read: {error}"
         reason = error.reason if isinstance(error, Refused) else "TargetNotFound"
-        result.add(Answer.NOT_LOOKED, Finding(1, "", "", reason, told))
+        result.add(Answer.NOT_LOOKED, Flaw(1, "", "", reason, told))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         told = getattr(error, "problem", None) or str(error)
-        result.add(Answer.REFUSED, Finding(mark.line + 1 if mark else 1, "", "", INVALID, f"it is no YAML: {told}"))
+        result.add(Answer.REFUSED, Flaw(mark.line + 1 if mark else 1, "", "", INVALID, f"it is no YAML: {told}"))
     return result
 
 
@@ -144,9 +144,10 @@ def text_of(file: Path) -> str:
 
 def judge(document: Document, result: Linted) -> None:
     """What the API server would say."""
-    for fault in (*document.faults, *manifest.judge(document.value, cel.matches, cel.holds)):
-        line = document.line(fault.path)
-        result.add(Answer.REFUSED, Finding(line, title(document), fault.place, INVALID, fault.message))
+    faults = (*document.faults, *manifest.judge(document.value, cel.matches, cel.holds))
+    told = [Flaw(document.line(one.path), title(document), one.place, INVALID, one.message) for one in faults]
+    if told:
+        result.add(Answer.REFUSED, *sorted(told, key=lambda finding: finding.line))
 
 
 def title(document: Document) -> str:
@@ -169,5 +170,5 @@ def inspect(document: Document, result: Linted, online: Online) -> None:
     answer = look(ref, online.meant, access, only_registry=True)
     path = ("spec", "artifact", "image", "ref")
     where, line = title(document), document.line(path)
-    findings = (Finding(line, where, ".".join(path), one.reason, one.message) for one in answer.reasons)
+    findings = (Flaw(line, where, ".".join(path), one.reason, one.message) for one in answer.reasons)
     result.add(answer.answer, *findings)

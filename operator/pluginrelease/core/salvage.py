@@ -35,7 +35,7 @@ def child(raw: bytes) -> Descriptor:
         return entries[0]
 
 
-def find(raw: bytes, read: Callable[[Descriptor], bytes], most: int = artifact.MAX_WASM_BYTES) -> bytes:
+def take(raw: bytes, read: Callable[[Descriptor], bytes], most: int = artifact.MAX_WASM_BYTES) -> bytes:
     """The module in an image: of the last layer that has a plugin.wasm, else the only module that there is.
 
     ``raw`` is the image's manifest, ``read`` gives a layer's bytes, checked; ``most`` caps what a layer unpacks to.

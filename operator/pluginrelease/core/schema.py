@@ -83,7 +83,7 @@ def defaulted(schema: JSON, value: Any) -> Any:
     for key, below in properties.items():
         if "default" in below:
             kept.setdefault(key, copy.deepcopy(below["default"]))
-    more = schema.get("additionalProperties", {})
+    more: JSON = schema.get("additionalProperties", {})
     return {key: defaulted(properties.get(key, more), child) for key, child in kept.items()}
 
 
@@ -167,7 +167,7 @@ def _object_faults(schema: JSON, value: JSON, matches: Matches, path: Path) -> I
         if name not in value:
             yield Fault((*path, name), "Required value")
     properties: JSON = schema.get("properties", {})
-    more = schema.get("additionalProperties", {})
+    more: JSON = schema.get("additionalProperties", {})
     for key, child in value.items():
         yield from faults(properties.get(key, more), child, matches, (*path, key))
 
@@ -182,6 +182,6 @@ def rules(schema: JSON, value: Any, path: Path = ()) -> Iterator[Rule]:
             yield from rules(schema.get("items", {}), item, (*path, number))
     if isinstance(value, dict):
         properties: JSON = schema.get("properties", {})
+        more: JSON = schema.get("additionalProperties", {})
         for key, child in value.items():
-            below = properties.get(key, schema.get("additionalProperties", {}))
-            yield from rules(below, child, (*path, key))
+            yield from rules(properties.get(key, more), child, (*path, key))

@@ -35,8 +35,8 @@ class Image:
         return layout, artifact.extract(blob, self.max_bytes) if layout.archived else blob
 
     def salvage(self) -> bytes:
-        """The module in it, whatever its layout. Raises as `salvage.find`."""
-        return salvage.find(self.manifest, self.layer, self.max_bytes)
+        """The module in it, whatever its layout. Raises as `salvage.take`."""
+        return salvage.take(self.manifest, self.layer, self.max_bytes)
 
     def layer(self, layer: Descriptor) -> bytes:
         """A layer's bytes, checked."""

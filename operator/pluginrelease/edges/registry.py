@@ -141,7 +141,7 @@ def salvage(reference: Reference, access: Access) -> bytes:
                 file.seek(0)
                 return file.read()
 
-        return salvages.find(raw, read, access.max_bytes)
+        return salvages.take(raw, read, access.max_bytes)
 
 
 def push(reference: Reference, file: Path, access: Access) -> Digest:

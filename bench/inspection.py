@@ -1,0 +1,65 @@
+"""What the inspection of a module costs, against hashing the same bytes: ``python -m bench.inspection [FILE.wasm …]``.
+
+Without files it builds the plugin that the other parts use, as a release of Go would be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+
+from bench import figures
+from bench.figures import Figure
+from pluginrelease.core import compat, wasm
+from pluginrelease.edges import builder
+
+PLUGIN = Path(__file__).parent.parent / "tests" / "fixtures" / "plugins" / "versioned"
+NAME = "inspection-to-hashing"
+AIM = 2.0
+TURNS = 30
+
+
+def measure(content: bytes, turns: int = TURNS) -> Figure:
+    """Inspection (read and compared with a gateway) and SHA-256 of the same bytes, in turns. Milliseconds."""
+    pairs = [(timed(lambda: inspect(content)), timed(lambda: hash_of(content))) for _ in range(turns)]
+    return Figure(NAME, tuple(ours for ours, _ in pairs), tuple(other for _, other in pairs), "ms")
+
+
+def inspect(content: bytes) -> None:
+    compat.judge(wasm.read(content), {"1.40.0"})
+
+
+def hash_of(content: bytes) -> None:
+    hashlib.sha256(content).digest()
+
+
+def timed(act: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    act()
+    return (time.perf_counter() - began) * 1000
+
+
+def built() -> bytes:
+    """The module of the plugin that the other parts use."""
+    with tempfile.TemporaryDirectory(prefix="pluginrelease-bench-") as folder:
+        return builder.compile_go(PLUGIN, Path(folder, "plugin.wasm"), deadline=600).path.read_bytes()
+
+
+@click.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def main(files: Sequence[Path]) -> None:
+    """One row a module; the aim is a ratio of 2 at most."""
+    modules = [(file.name, file.read_bytes()) for file in files] or [("the bench's plugin", built())]
+    for name, content in modules:
+        figure = measure(content)
+        click.echo(f"{name}, {len(content)} bytes\n{figures.table([figure])}")
+        click.echo(f"the aim for {NAME} is {AIM}: {figure.ratio:.2f}")
+
+
+if __name__ == "__main__":
+    main()
