@@ -231,6 +231,7 @@ def endless(answer: Answer) -> Answer:
     return replace(answer, length=-1, more=ever(b" " * 65536))
 
 
+UNAVAILABLE = ("RegistryUnavailable", "Transient")
 MANIFEST = {"Content-Type": artifact.OCI_MANIFEST}
 
 
@@ -247,15 +248,19 @@ class Row:
 
 def rows() -> Iterator[Row]:
     """Each behaviour with the reason that a release shows for it."""
-    slow = {"reason": "RegistryUnavailable", "kind": "Transient", "deadline": 1.5}
-    yield Row("says nothing", lambda _: Answer(before=b""), **slow)
-    yield Row("status line without end", lambda _: Answer(before=b"HTTP/1.1 100 Continue\r\n\r\n"), **slow)
-    yield Row("headers byte by byte", lambda _: Answer(before=b"x"), **slow)
+    yield Row("says nothing", lambda _: Answer(before=b""), *UNAVAILABLE, 1.5)
+    yield Row("status line without end", lambda _: Answer(before=b"HTTP/1.1 100 Continue\r\n\r\n"), *UNAVAILABLE, 1.5)
+    yield Row("headers byte by byte", lambda _: Answer(before=b"x"), *UNAVAILABLE, 1.5)
     for part, on in (("manifest", on_manifests), ("layer", on_blobs)):
-        yield Row(f"{part} hangs", on(lambda said: replace(said, body=said.body[:50], length=200, hangs=True)), **slow)
-        yield Row(f"{part} byte by byte", on(lambda said: replace(said, pace=0.2)), **slow)
+        yield Row(
+            f"{part} hangs",
+            on(lambda said: replace(said, body=said.body[:50], length=200, hangs=True)),
+            *UNAVAILABLE,
+            1.5,
+        )
+        yield Row(f"{part} byte by byte", on(lambda said: replace(said, pace=0.2)), *UNAVAILABLE, 1.5)
         broken = on(lambda said: replace(said, body=said.body[:50], length=len(said.body)))
-        yield Row(f"{part} breaks off", broken, "RegistryUnavailable", "Transient")
+        yield Row(f"{part} breaks off", broken, *UNAVAILABLE)
     yield Row("manifest without end", on_manifests(endless), "ArtifactTooLarge")
     announced = on_manifests(lambda said: Answer(200, b"", MANIFEST, length=100 * MIB, more=ever(b" " * MIB, 100)))
     yield Row("manifest of 100 MB", announced, "ArtifactTooLarge")
@@ -289,10 +294,10 @@ def rows() -> Iterator[Row]:
         yield Row(f"realm {address}", realm(address), "RegistryChallengeRefused")
     slowly = 'Bearer realm="' + 'a="b\\",' * 500
     yield Row("challenge of riddles", lambda _: Answer(401, b"", {"WWW-Authenticate": slowly}), "AuthenticationFailed")
-    for status in (429, 503):
-        yield Row(f"{status} for ever", lambda _, status=status: Answer(status), "RegistryUnavailable", "Transient")
+    yield Row("429 for ever", lambda _: Answer(429), *UNAVAILABLE)
+    yield Row("503 for ever", lambda _: Answer(503), *UNAVAILABLE)
     told = Answer(429, b"", {"Retry-After": "86400"})
-    yield Row("429 for a day", lambda _: told, "RegistryUnavailable", "Transient")
+    yield Row("429 for a day", lambda _: told, *UNAVAILABLE)
     yield Row("401 after success", closes_after_the_manifest, "AuthenticationFailed")
     yield Row("deleted before the layer", deleted("/blobs/", 0)(), "ManifestNotFound", "Waiting")
     yield Row("deleted before the manifest", deleted("/manifests/", 0)(), "ManifestNotFound", "Waiting")
