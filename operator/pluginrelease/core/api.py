@@ -748,3 +748,14 @@ class Release(Model):
     metadata: Metadata
     spec: Spec
     status: Status = Field(default_factory=Status)
+
+    def as_owner(self) -> dict[str, Any]:
+        """The owner reference of what goes with the release; the garbage collector honours it in its namespace only."""
+        return {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "name": self.metadata.name,
+            "uid": self.metadata.uid,
+            "controller": True,
+            "blockOwnerDeletion": False,
+        }

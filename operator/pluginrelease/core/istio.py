@@ -106,20 +106,12 @@ def pull_secret(release: api.Release, dockerconfigjson: str) -> JSON:
 def metadata(release: api.Release, name: str) -> JSON:
     """Name, namespace and whose it is; an owner reference only where the garbage collector honours it."""
     own = release.metadata
-    owner = {
-        "apiVersion": api.API_VERSION,
-        "kind": api.KIND,
-        "name": own.name,
-        "uid": own.uid,
-        "controller": True,
-        "blockOwnerDeletion": False,
-    }
     owned = is_local(release) and release.spec.deletion_policy is api.DeletionPolicy.DELETE
     return {
         "name": name,
         "namespace": release.spec.gateway.namespace,
         "labels": {api.MANAGED_BY_LABEL: api.MANAGED_BY, api.UID_LABEL: own.uid},
-        **({"ownerReferences": [owner]} if owned else {}),
+        **({"ownerReferences": [release.as_owner()]} if owned else {}),
     }
 
 

@@ -98,16 +98,7 @@ def manifest(release: api.Release, artifact: api.ArtifactStatus, number: int) ->
             "namespace": own.namespace,
             "labels": {api.MANAGED_BY_LABEL: api.MANAGED_BY, api.UID_LABEL: own.uid},
             "annotations": {api.REF_ANNOTATION: artifact.ref},
-            "ownerReferences": [
-                {
-                    "apiVersion": api.API_VERSION,
-                    "kind": api.KIND,
-                    "name": own.name,
-                    "uid": own.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": False,
-                }
-            ],
+            "ownerReferences": [release.as_owner()],
         },
         "revision": number,
         "data": {

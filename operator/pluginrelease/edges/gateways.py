@@ -27,13 +27,13 @@ from pluginrelease.core import envoy, envoylog
 from pluginrelease.core.envoy import Documents, Incarnation, Listeners, PodRef, Sighting, Wanted
 from pluginrelease.core.envoylistener import ListenerReader
 from pluginrelease.core.errors import ReleaseError, Transient
+from pluginrelease.edges.tunnel import Broken, Forwarded, Http
 
 T = TypeVar("T")
 
 # a Date header has whole seconds, and the answer took its way: less than this is no difference between two clocks
 CLOCK_TOLERANCE = timedelta(seconds=2)
 LOGGER = "filter"
-DATA, ERROR = 0, 1
 LONGEST_VALUE = 16 * 1024 * 1024
 NO_JSON = "dynamic_listeners did not answer with a JSON object"
 
@@ -123,7 +123,7 @@ class Unreadable(Exception):
     """The pod did not answer as an Envoy does; the text is for people."""
 
 
-BROKEN = (Unreadable, aiohttp.ClientError, OSError, h11.ProtocolError)
+BROKEN = (Unreadable, Broken, aiohttp.ClientError, OSError, h11.ProtocolError)
 
 
 # ------------------------------------------------------------------------------------------------------------ looking
@@ -314,12 +314,10 @@ class Answer:
 class Admin:
     """HTTP/1.1 on one forwarded port, one request after the other on one connection."""
 
-    def __init__(self, stream: aiohttp.ClientWebSocketResponse, settings: Settings) -> None:
-        self._stream = stream
+    def __init__(self, http: Http, settings: Settings) -> None:
+        self._http = http
         self._limit = settings.answer_limit_bytes
         self._dump_limit = settings.dump_limit_bytes
-        self._connection = h11.Connection(h11.CLIENT)
-        self._ports = {DATA: 2, ERROR: 2}
 
     async def get(self, target: str) -> Answer:
         """Raises `Unreadable` for any status but 200."""
@@ -358,22 +356,16 @@ class Admin:
         return Answer(response.status_code, body.decode(errors="replace"), _skew(response))
 
     async def _ask(self, method: str, target: str) -> h11.Response:
-        if self._connection.our_state is h11.DONE:
-            self._connection.start_next_cycle()
+        if self._http.connection.our_state is h11.DONE:
+            self._http.connection.start_next_cycle()
         head = [("Host", "localhost"), ("Content-Length", "0")]
-        await self._send(h11.Request(method=method, target=target, headers=head))
-        await self._send(h11.EndOfMessage())
+        await self._http.send(h11.Request(method=method, target=target, headers=head), h11.EndOfMessage())
         return await self._expect()
 
-    async def _send(self, event: h11.Request | h11.EndOfMessage) -> None:
-        data = self._connection.send(event)
-        if data:
-            await self._stream.send_bytes(bytes([DATA]) + data)
-
     async def _expect(self) -> h11.Response:
-        event = await self._event()
+        event = await self._http.event()
         while isinstance(event, h11.InformationalResponse):
-            event = await self._event()
+            event = await self._http.event()
         if not isinstance(event, h11.Response):
             raise Unreadable("the connection ended before an answer")
         return event
@@ -381,37 +373,13 @@ class Admin:
     async def _data(self, limit: int) -> AsyncIterator[bytes]:
         """The answer's body as it comes, at most ``limit`` bytes."""
         size = 0
-        while not isinstance(event := await self._event(), h11.EndOfMessage):
+        while not isinstance(event := await self._http.event(), h11.EndOfMessage):
             if not isinstance(event, h11.Data):
                 raise Unreadable("the connection ended within an answer")
             size += len(event.data)
             if size > limit:
                 raise Unreadable(f"an answer is longer than {limit} bytes")
             yield bytes(event.data)
-
-    async def _event(self) -> h11.Event:
-        event = self._connection.next_event()
-        while event is h11.NEED_DATA:
-            self._connection.receive_data(await self._receive())
-            event = self._connection.next_event()
-        if not isinstance(event, h11.Event):
-            raise Unreadable("the connection was switched to another protocol")
-        return event
-
-    async def _receive(self) -> bytes:
-        """The next bytes of the connection; b"" at its end. Each channel begins with the port's number."""
-        while True:
-            message = await self._stream.receive()
-            if message.type is not aiohttp.WSMsgType.BINARY:
-                return b""
-            channel, payload = message.data[0], message.data[1:]
-            left = self._ports.get(channel, 0)
-            self._ports[channel] = max(0, left - len(payload))
-            payload = payload[left:]
-            if payload and channel == ERROR:
-                raise Unreadable(payload.decode(errors="replace").strip())
-            if payload and channel == DATA:
-                return bytes(payload)
 
 
 class _Parser:
@@ -462,5 +430,5 @@ def _skew(response: h11.Response) -> timedelta:
 
 @contextlib.asynccontextmanager
 async def _admin(channels: Channels, pod: PodRef, settings: Settings) -> AsyncIterator[Admin]:
-    async with channels.portforward(pod.namespace, pod.name, settings.admin_port) as stream:
-        yield Admin(stream, settings)
+    async with channels.portforward(pod.namespace, pod.name, settings.admin_port) as socket:
+        yield Admin(Http(Forwarded(socket)), settings)
