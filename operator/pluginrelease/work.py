@@ -32,6 +32,9 @@ from pluginrelease.world import World
 
 log = structlog.get_logger(__name__)
 
+# seconds more for a look at each pod: hundreds of them share the operator's processor and the API server's
+PER_POD = 0.1
+
 JSON = dict[str, Any]
 
 
@@ -131,7 +134,7 @@ class Work:
             selected,
             candidate.wanted(),
             since=since,
-            deadline_seconds=self.world.settings.look_deadline,
+            deadline_seconds=self.world.settings.look_deadline + PER_POD * len(selected),
             settings=self.world.reach,
             habit=habit,
         )
