@@ -48,10 +48,14 @@ def test_more_is_refused(path: str, value: object, words: str) -> None:
         ("metadata.labels", {"a b": "c"}, "no qualified name"),
         ("metadata.labels", {"a": "-"}, "no value of a label"),
         ("metadata.annotations", {"a": 1}, 'must be of type string: "integer"'),
-        ("spec.artifact.image.pullSecretRef", None, 'must be of type object: "null"'),
+        ("spec.artifact.image.ref", None, "spec.artifact.image.ref: Required value"),
+        ("spec.checks.probes", [None], 'must be of type object: "null"'),
+        ("metadata.creationTimestamp", "today", "should match"),
+        ("metadata.ownerReferences", [{}], "metadata.ownerReferences[0].uid: Required value"),
         ("spec.plugin.priority", 1.5, 'must be of type integer: "number"'),
         ("spec.plugin.priority", True, 'must be of type integer: "boolean"'),
         ("apiVersion", "pluginrelease.io/v9", "supported values"),
+        ("kind", "Pluginrelease", 'supported values: "PluginRelease"'),
     ],
 )
 def test_what_strict_decoding_refuses(path: str, value: object, words: str) -> None:
@@ -63,6 +67,9 @@ def test_what_strict_decoding_refuses(path: str, value: object, words: str) -> N
     ("path", "value"),
     [
         ("spec.plugin.failStrategy", None),
+        ("spec.artifact.image.pullSecretRef", None),
+        ("spec.checks.probes[].headers", {"allow": None}),
+        ("metadata.labels", {"team": None}),
         ("spec.plugin.priority", 2.0),
         ("spec.plugin.config", {"any": [{"thing": None}]}),
         ("status.phase", "Ready"),
@@ -70,7 +77,8 @@ def test_what_strict_decoding_refuses(path: str, value: object, words: str) -> N
     ],
 )
 def test_what_is_taken(path: str, value: object) -> None:
-    """A null makes way for a default, 2.0 is a whole number, a configuration is free, a new object has no status."""
+    """A null is as good as nothing, 2.0 is a whole number, a configuration is free, a new object has no status. A real
+    API server was seen to take the same."""
     assert said(release(path, value)) == ""
 
 
@@ -118,6 +126,21 @@ def test_lists_and_json(tmp_path: Path) -> None:
     assert "2 PluginReleases, 0 other objects left out, 1 findings" in ended.stdout
 
 
+def test_letters_that_json_spells_in_two_halves(tmp_path: Path) -> None:
+    """One is one, as the API server counts: 256 fit into 256."""
+    file = tmp_path / "release.json"
+    for number, code in ((256, 0), (257, 1)):
+        file.write_text(json.dumps(release("spec.plugin.name", "\N{GRINNING FACE}" * number)))
+        assert lint(str(file)).exit_code == code
+
+
+def test_a_misspelt_kind_is_not_left_out(tmp_path: Path) -> None:
+    """What is of our group and of no kind in it is a mistake, not somebody else's object."""
+    ended = lint(write(tmp_path, release("kind", "PluginReleases")))
+    assert ended.exit_code == 1
+    assert "1 PluginReleases, 0 other objects left out" in ended.stdout
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -126,7 +149,11 @@ def test_lists_and_json(tmp_path: Path) -> None:
         ("istio: ingressgateway", "istio: 12:30", ""),
         ("istio: ingressgateway", "istio: 1e3", 'must be of type string: "integer"'),
         ("istio: ingressgateway", "istio: yes", 'must be of type string: "boolean"'),
+        ("istio: ingressgateway", "istio: y", 'must be of type string: "boolean"'),
+        ("istio: ingressgateway", "istio: 0o17", 'must be of type string: "integer"'),
+        ("istio: ingressgateway", "istio: <<", ""),
         ("istio: ingressgateway", "1: a", ""),
+        ("istio: ingressgateway", "null: a", "a key is null"),
         ("kind: PluginRelease", "kind: PluginRelease\n\tx: 1", "it is no YAML"),
         ("kind: PluginRelease", "kind: PluginRelease\nbomb: &a [*a]", "it is no YAML"),
     ],

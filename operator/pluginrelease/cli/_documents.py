@@ -22,16 +22,21 @@ MAX_DEPTH = 100
 class _Loader(yaml.SafeLoader):
     """Scalars by kubectl's rules."""
 
+    bool_values = {**yaml.SafeLoader.bool_values, "y": True, "n": False}  # noqa: RUF012  # as PyYAML declares it
+
 
 _KEPT = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
 _Loader.yaml_implicit_resolvers = {
     first: [pair for pair in pairs if pair[0] in _KEPT]
     for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_MERGE = "tag:yaml.org,2002:merge"
+_BOOL = re.compile(r"[yYnN]$")
 _INT = re.compile(r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)$")
 _FLOAT = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$"
 )
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", _BOOL, list("yYnN"))
 _Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 
@@ -98,13 +103,18 @@ class _Walk:
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(child, (*path, number)) for number, child in enumerate(node.value)]
-        return self.loader.construct_object(node)
+        return self.scalar(node)
+
+    def scalar(self, node: yaml.Node) -> Any:
+        """``<<`` is a word where it is no key."""
+        value = "<<" if node.tag == _MERGE else self.loader.construct_object(node)
+        return _joined(value) if isinstance(value, str) else value
 
     def mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        own = {self.key(key) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"}
+        own = {self.key(key) for key, _ in node.value if key.tag != _MERGE}
         for key, child in node.value:
-            if key.tag == "tag:yaml.org,2002:merge":
+            if key.tag == _MERGE:
                 merged = self.value(child, (*path, "<<"))
                 for part in reversed(merged if isinstance(merged, list) else [merged]):
                     found |= {name: value for name, value in (part or {}).items() if name not in own}
@@ -121,5 +131,12 @@ class _Walk:
     def key(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):
             raise yaml.YAMLError(f"line {node.start_mark.line + 1}: a key is no text")
-        value = self.loader.construct_object(node)
-        return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
+        value = self.scalar(node)
+        if value is None:
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: a key is null")
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _joined(text: str) -> str:
+    """A character beyond 16 bits that JSON spells in two halves, as one; PyYAML leaves them apart."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

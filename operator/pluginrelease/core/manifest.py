@@ -15,21 +15,32 @@ Holds = Callable[[Rule], str | None]
 
 MAX_ANNOTATION_BYTES = 256 * 1024
 # Kubernetes' ObjectMeta (k8s.io/apimachinery, pkg/apis/meta/v1/types.go): what strict decoding takes
-_FREE: JSON = {}
 _TEXT: JSON = {"type": "string"}
+_SOME_TEXT: JSON = {"type": "string", "minLength": 1}
+_FLAG: JSON = {"type": "boolean"}
 _NUMBER: JSON = {"type": "integer"}
 _TEXTS: JSON = {"type": "object", "additionalProperties": _TEXT}
 _ANY: JSON = {"type": "array", "items": {"type": "object", schema.OPEN: True}}
+_TIME: JSON = {"type": "string", "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,}(Z|[-+][0-9:]{5})$"}
+_OWNER: JSON = {
+    "type": "object",
+    "required": ["apiVersion", "kind", "name", "uid"],
+    "properties": {
+        **dict.fromkeys(("apiVersion", "kind", "name", "uid"), _SOME_TEXT),
+        **dict.fromkeys(("controller", "blockOwnerDeletion"), _FLAG),
+    },
+}
 METADATA: JSON = {
     "type": "object",
     "properties": {
         **dict.fromkeys(("name", "generateName", "namespace", "uid", "resourceVersion", "selfLink"), _TEXT),
-        **dict.fromkeys(("creationTimestamp", "deletionTimestamp"), _FREE),
+        **dict.fromkeys(("creationTimestamp", "deletionTimestamp"), _TIME),
         **dict.fromkeys(("generation", "deletionGracePeriodSeconds"), _NUMBER),
         "labels": _TEXTS,
         "annotations": _TEXTS,
         "finalizers": {"type": "array", "items": _TEXT},
-        **dict.fromkeys(("ownerReferences", "managedFields"), _ANY),
+        "ownerReferences": {"type": "array", "items": _OWNER},
+        "managedFields": _ANY,
     },
 }
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -45,8 +56,10 @@ def object_schema() -> JSON:
 
 
 def is_release(document: Any) -> bool:
-    """Whether a document is meant to be a PluginRelease, of whatever version."""
-    return isinstance(document, dict) and document.get("kind") == api.KIND and _group(document) in ("", api.GROUP)
+    """Whether a document is meant to be a PluginRelease, of whatever version and spelling."""
+    if not isinstance(document, dict):
+        return False
+    return _group(document) == api.GROUP or (document.get("kind") == api.KIND and not _group(document))
 
 
 def _group(document: JSON) -> str:
@@ -62,6 +75,9 @@ def judge(document: JSON, matches: Matches, holds: Holds) -> tuple[Fault, ...]:
     if document.get("apiVersion") != api.API_VERSION:
         told = f'Unsupported value: {document.get("apiVersion")!r}: supported values: "{api.API_VERSION}"'
         return (Fault(("apiVersion",), told),)
+    if document.get("kind") != api.KIND:
+        told = f'Unsupported value: {document.get("kind")!r}: supported values: "{api.KIND}"'
+        return (Fault(("kind",), told),)
     whole = object_schema()
     found = list(schema.unknown(whole, document))
     # A new object has no status, whatever its file says: the server takes it away.

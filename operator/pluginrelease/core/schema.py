@@ -1,7 +1,7 @@
 """An object against a structural schema, as the API server judges it when the object is created.
 
 The order is the server's (apiextensions-apiserver, pkg/registry/customresource and pkg/apiserver/schema): unknown
-fields, nulls that a default replaces, defaults, then the schema's own constraints, and the CEL rules if nothing was
+fields, nulls, defaults, then the schema's own constraints, and the CEL rules if nothing was
 wrong until there. Regular expressions and CEL are the caller's: the server has RE2 and cel-go, and Python has neither.
 """
 
@@ -73,13 +73,13 @@ def unknown(schema: JSON, value: Any, path: Path = ()) -> Iterator[Fault]:
 
 
 def defaulted(schema: JSON, value: Any) -> Any:
-    """The value with the schema's defaults; a null that a default can stand for makes way for it."""
+    """The value with the schema's defaults. In an object a null is as good as nothing."""
     if isinstance(value, list):
         return [defaulted(schema.get("items", {}), item) for item in value]
     if not isinstance(value, dict):
         return value
     properties: JSON = schema.get("properties", {})
-    kept = {key: child for key, child in value.items() if child is not None or "default" not in properties.get(key, {})}
+    kept = {key: child for key, child in value.items() if child is not None or schema.get(OPEN)}
     for key, below in properties.items():
         if "default" in below:
             kept.setdefault(key, copy.deepcopy(below["default"]))
