@@ -160,27 +160,30 @@ def test_only_allowed_registries_are_asked(scripted: Callable[..., Scripted], na
 
 
 def test_no_more_at_once_than_allowed(scripted: Callable[..., Scripted]) -> None:
-    """The bound on all pulls holds over many registries."""
-    busy, most, lock = [0], [0], threading.Lock()
-
-    def script(asked: Request) -> Answer:
-        with lock:
-            busy[0] += 1
-            most[0] = max(most[0], busy[0])
-        both.wait()
-        with lock:
-            busy[0] -= 1
-        return good(asked)
-
-    both = threading.Barrier(2)  # two at a time come so far, and never three
-    servers = [scripted(script) for _ in range(4)]
-    shelf = Shelf(parallel_in_all=2)
+    """The bound on all pulls holds over many registries: others wait until one of them has ended."""
+    open_again = threading.Event()
 
     async def ask_all() -> None:
-        await asyncio.gather(*(shelf.ask(server.reference(), OPEN) for server in servers))
+        loop, arrived = asyncio.get_running_loop(), asyncio.Semaphore(0)
+
+        def hold(asked: Request) -> Answer:
+            loop.call_soon_threadsafe(arrived.release)
+            open_again.wait(20)
+            return good(asked)
+
+        servers, free = [scripted(hold) for _ in range(4)], scripted(good)
+        shelf = Shelf(parallel_in_all=2)
+        asking = [asyncio.create_task(shelf.ask(server.reference(), OPEN)) for server in servers]
+        await arrived.acquire()
+        await arrived.acquire()
+        for _ in range(5):  # somebody else's pulls, as long as which the others could have come
+            await Shelf().ask(free.reference(), OPEN)
+        assert sum(len(server.seen) for server in servers) == 2
+        open_again.set()
+        await asyncio.gather(*asking)
+        assert sum(len(server.seen) for server in servers) == 4
 
     asyncio.run(ask_all())
-    assert most[0] == 2
 
 
 # --- the folder ---
