@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +16,26 @@ def test_the_seeds() -> None:
     """Every input to begin with is one that the target takes."""
     for seed in target.seeds():
         target.one(seed)
+
+
+def archive(name: str) -> bytes:
+    """A tar+gzip layer with one empty file."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        tar.addfile(tarfile.TarInfo(name), io.BytesIO())
+    return out.getvalue()
+
+
+FOUND = {
+    "a layer's media type steers a terminal": b'\2{"layers": [{"mediaType": "\\u001b[2J\\u0007"}]}',
+    "so does a file's name": b"\1" + archive("\x1b]0;x\x07"),
+}
+
+
+@pytest.mark.parametrize("data", FOUND.values(), ids=FOUND.keys())
+def test_what_was_found(data: bytes) -> None:
+    """What a run of `make fuzz` ended with, or led to, is refused in words that can be printed."""
+    target.one(data)
 
 
 @settings(max_examples=300, deadline=None)

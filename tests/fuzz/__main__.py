@@ -1,6 +1,6 @@
 """``make fuzz``: the target under atheris, which changes inputs towards code that was not reached yet.
 
-A finding ends it, and its input is left as ``crash-…`` in the present folder: put it into tests/core/test_fuzzed.py.
+A finding ends it and names the file that its input is left in: put it into tests/core/test_fuzzed.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ def main(seconds: str) -> None:
     with tempfile.TemporaryDirectory(prefix="pluginrelease-fuzz-") as corpus:
         for number, seed in enumerate(target.seeds()):
             Path(corpus, str(number)).write_bytes(seed)
-        options = [f"-max_total_time={int(seconds)}", "-max_len=16384", "-timeout=10", "-rss_limit_mb=1024", corpus]
+        options = [f"-max_total_time={int(seconds)}", "-max_len=16384", "-timeout=10", "-rss_limit_mb=1024"]
+        options += [f"-artifact_prefix={tempfile.gettempdir()}/pluginrelease-fuzz-", corpus]
         atheris.Setup([sys.argv[0], *options], target.one)
         atheris.Fuzz()
 

@@ -286,7 +286,7 @@ def layer(raw: bytes) -> tuple[Layout, Descriptor]:
 
 
 def _unreadable(types: list[str], docker: bool) -> Refused:
-    shown = ", ".join(name[:100] or "of no type" for name in types[:5]) or "none"
+    named = ", ".join(shown(name) or "of no type" for name in types[:5]) or "none"
     more = f" and {len(types) - 5} more" if len(types) > 5 else ""
     kind = "Docker image" if docker else "OCI image"
     accepted = (
@@ -296,9 +296,14 @@ def _unreadable(types: list[str], docker: bool) -> Refused:
     )
     return Refused(
         "UnreadableLayout",
-        f"A gateway cannot read this {kind}: it has {len(types)} layers ({shown}{more}), and {accepted}",
+        f"A gateway cannot read this {kind}: it has {len(types)} layers ({named}{more}), and {accepted}",
         f"{_PUSH} `pluginrelease copy REFERENCE NEW-REFERENCE` packs the module of this one so.",
     )
+
+
+def shown(text: str, most: int = 100) -> str:
+    """A stranger's text as it may stand in a message: short, and with ``?`` for what is not for reading."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:most])
 
 
 def _malformed(what: str) -> NoReturn:
@@ -381,7 +386,7 @@ def _find(tar: tarfile.TarFile) -> tarfile.TarInfo:
         tar.members = []  # type: ignore[attr-defined]  # a stream of headers must not pile up in memory
         if posixpath.basename(member.name) == PLUGIN_FILE:
             return member
-        seen.append(member.name[:80])
+        seen.append(shown(member.name))
         del seen[5:]
     found = ", ".join(seen) or "nothing"
     raise Refused(
@@ -393,7 +398,7 @@ def _find(tar: tarfile.TarFile) -> tarfile.TarInfo:
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> Iterator[bytes]:
     if not member.isreg():
-        raise Refused("NoPluginWasm", f"{member.name[:80]} is in the archive, but is not a regular file", _PUSH)
+        raise Refused("NoPluginWasm", f"{shown(member.name)} is in the archive, but is not a regular file", _PUSH)
     if member.size > most:
         raise too_large(PLUGIN_FILE, most)
     source = tar.extractfile(member)

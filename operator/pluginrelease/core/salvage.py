@@ -49,7 +49,7 @@ def take(raw: bytes, read: Callable[[Descriptor], bytes], most: int = artifact.M
                 return content
             others[content] = name
     if not others:
-        kinds = ", ".join(layer.media_type[:100] or "no type" for layer in layers[:5]) or "no layer"
+        kinds = ", ".join(artifact.shown(layer.media_type) or "no type" for layer in layers[:5]) or "no layer"
         raise Refused("NoModule", f"There is no WebAssembly module in any layer of the image ({kinds})", _REMEDY)
     if len(others) > 1:
         raise Refused(
@@ -84,7 +84,7 @@ def _files(archive: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
             continue
         found += 1
         source.seek(0)
-        yield posixpath.basename(member.name)[:100], source.read()
+        yield artifact.shown(posixpath.basename(member.name)), source.read()
 
 
 def _unpacked(blob: bytes, most: int) -> bytes:
