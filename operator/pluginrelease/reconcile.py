@@ -45,6 +45,7 @@ async def reconcile(world: World, release: api.Release, *, attempt: int) -> stat
         now=world.now(),
         attempt=attempt,
         resync=world.settings.resync,
+        known=release.status,
     )
     if ending.status != work.release.status:
         await world.cluster.apply_status(work.release, ending.status)

@@ -75,7 +75,8 @@ def is_settled(work: Work, candidate: Candidate) -> bool:
     """Whether the candidate was seen running everywhere before: a pod that comes up then is no news."""
     if rollout.is_fallback(work.known_rollout()):
         return work.known_rollout().put_back_at is not None
-    return candidate.revision == work.release.status.stable_revision
+    completed = work.known_rollout().completed_at is not None
+    return completed and candidate.revision == work.release.status.stable_revision
 
 
 def habit(work: Work, proved: Collection[Incarnation]) -> gateways.Habit:

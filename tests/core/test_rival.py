@@ -118,3 +118,52 @@ def test_of_two_at_most_one_gives_way(first: dict[str, Any], second: dict[str, A
     alike = rival.same_plugin(mine.spec, other.spec) and rival.may_meet(mine.spec, other.spec, ROOT)
     assert alike == (rival.same_plugin(other.spec, mine.spec) and rival.may_meet(other.spec, mine.spec, ROOT))
     assert sum(refused) == int(alike)
+
+
+def ended(**status: Any) -> api.Release:
+    """The older one, after a pass that ended before a write; with these fields of its status."""
+    ready = api.Condition(
+        type="Ready", status="False", reason="UnknownABI", last_transition_time="2026-01-01T00:00:00Z"
+    )
+    return old().model_copy(update={"status": api.Status(conditions=[ready], **status)})
+
+
+TARGET = api.TargetStatus(api_version="v1", kind="WasmPlugin", namespace="istio-ingress", name="x")
+
+
+@pytest.mark.parametrize(
+    ("other", "mine", "first", "reason"),
+    [
+        (ended(), young(), False, "an elder that never got there stands in nobody's way"),
+        (ended(target=TARGET), young(), True, "one that runs and was refused a change does"),
+        (
+            young(),
+            ended(target=TARGET),
+            False,
+            "one that runs goes on, whoever asks",
+        ),
+        (
+            young().model_copy(update={"status": api.Status(target=TARGET)}),
+            old(),
+            True,
+            "who is on the pods already was there first, whatever the age",
+        ),
+        (
+            ended(
+                target=TARGET,
+                rollout=api.RolloutStatus(
+                    generation=1,
+                    started_at="2026-01-01T00:00:00Z",
+                    failure=api.RolloutFailure(revision="r", reason="x", message="", at="2026-01-01T00:00:00Z"),
+                    puts_back="",
+                ),
+            ),
+            young(),
+            False,
+            "one that was taken off is on no pod",
+        ),
+    ],
+)
+def test_who_was_there_first(other: api.Release, mine: api.Release, first: bool, reason: str) -> None:
+    """The pods are whose plugin is on them; among those that are not there yet, the older one's."""
+    assert rival.is_first(other, mine) is first, reason

@@ -43,6 +43,11 @@ class Ended(NamedTuple):
         return json.loads(self.out)
 
 
+def heed_ctrl_c() -> None:
+    """A shell starts what runs in the background with SIGINT ignored, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Shop:
     """A namespace of the lab with one release, ``auth``, and the command for it."""
 
@@ -57,9 +62,10 @@ class Shop:
 
     @contextmanager
     def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-        """The command while it runs."""
+        """The command while it runs. Ctrl-C reaches it, also where the tests themselves run in the background."""
         argv = [sys.executable, "-m", "pluginrelease.cli", *arguments, *self.place]
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1) as process:
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "bufsize": 1}
+        with subprocess.Popen(argv, **pipes, preexec_fn=heed_ctrl_c) as process:
             try:
                 yield process
             finally:

@@ -92,6 +92,8 @@ class Rule(NamedTuple):
 
 REF = "spec.artifact.image.ref"
 SECRET = "spec.artifact.image.pullSecretRef"
+CA = "spec.artifact.image.caSecretRef"
+INTERVAL = "spec.artifact.image.interval"
 LABELS = "spec.gateway.selector.matchLabels"
 SHA = "spec.artifact.wasmSha256"
 TIMEOUT = "spec.checks.load.timeout"
@@ -121,6 +123,19 @@ RULES = [
     Rule(f"{SECRET}.name", "minLength", "k", "", "at least 1 char"),
     Rule(f"{SECRET}.name", "maxLength", "k" * 253, "k" * 254, "may not be more than 253"),
     Rule(f"{SECRET}.name", "pattern", "pull.keys-2", "Keys", "should match"),
+    Rule(f"{CA}.name", "required", "ca", UNSET, "caSecretRef.name: Required value"),
+    Rule(f"{CA}.name", "minLength", "c", "", "at least 1 char"),
+    Rule(f"{CA}.name", "maxLength", "c" * 253, "c" * 254, "may not be more than 253"),
+    Rule(f"{CA}.name", "pattern", "registry.ca-2", "CA", "should match"),
+    Rule(INTERVAL, "maxLength", "1m" * 16, "1m" * 16 + "1s", "may not be more than 32"),
+    Rule(INTERVAL, "pattern", "1h30m", "5 minutes", "should match"),
+    Rule(
+        "spec.artifact.image",
+        "cel",
+        {"ref": "a/b:1", "interval": "5m"},
+        {"ref": "a/b@sha256:" + "0" * 64, "interval": "5m"},
+        "a digest never moves",
+    ),
     Rule(SHA, "pattern", "0af9" * 16, "0AF9" * 16, "should match"),
     Rule(SHA, "maxLength", "0" * 64, "0" * 65, "may not be more than 64"),
     Rule("spec.gateway.provider", "required", "Istio", UNSET, "provider: Required value"),

@@ -28,7 +28,7 @@ def test_a_tag_that_moves(world: World, tmp_path: Path) -> None:
 
     second = move_to(wasm_modules.answering(f"{name}-2"))
     world.await_release(name, lambda it: is_ready(it) and it["status"]["artifact"]["digest"] == second)
-    assert all(headers.get("x-plugin") == f"{name}-2" for _, headers, _ in world.answers())
+    world.await_answers(lambda status, headers, _: (status, headers.get("x-plugin")) == (200, f"{name}-2"))
 
     bad = move_to(wasm_modules.traps_at_start())
     back = world.await_release(name, lambda it: it["status"]["phase"] == "RolledBack")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from pluginrelease.core import api
+from pluginrelease.core.api import ConditionType
 from pluginrelease.core.artifact import parse
 from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.plan import RECHECK
@@ -12,12 +13,33 @@ from pluginrelease.core.verdict import same
 
 
 def elders(release: api.Release, others: Iterable[api.Release], root_namespace: str) -> Iterator[api.Release]:
-    """The older releases of the same plugin whose selectors may find the same pods; of one age, the lesser uid."""
+    """The releases of the same plugin that were there first, and whose selectors may find the same pods."""
     for other in others:
-        is_elder = other.metadata.deletion_timestamp is None and age(other) < age(release)
-        alike = is_elder and same_plugin(release.spec, other.spec)
+        first = other.metadata.deletion_timestamp is None and is_first(other, release)
+        alike = first and same_plugin(release.spec, other.spec)
         if alike and may_meet(release.spec, other.spec, root_namespace):
             yield other
+
+
+def is_first(other: api.Release, mine: api.Release) -> bool:
+    """Whether the other one has the pods: it is on them and mine is not; or it is the older, of one age that of the
+    lesser uid, and has not ended before it got there."""
+    if holds(other) != holds(mine):
+        return holds(other)
+    return age(other) < age(mine) and (holds(other) or not has_ended(other))
+
+
+def holds(release: api.Release) -> bool:
+    """Whether it has written its object, and not taken it off again."""
+    decided = release.status.rollout
+    taken_off = decided is not None and decided.failure is not None and decided.puts_back == ""
+    return release.status.target is not None and not taken_off
+
+
+def has_ended(release: api.Release) -> bool:
+    """Whether a pass over it ended before a write: it was refused, or awaits something."""
+    conditions = {one.type: one for one in release.status.conditions}
+    return ConditionType.READY in conditions
 
 
 def refused(elder: api.Release) -> Refused:

@@ -118,20 +118,29 @@ class Summary:
     stalled_because: str | None = None
 
 
-def settle(release: api.Release, report: Report, *, now: datetime, attempt: int, resync: float) -> Ending:
+def settle(
+    release: api.Release,
+    report: Report,
+    *,
+    now: datetime,
+    attempt: int,
+    resync: float,
+    known: api.Status | None = None,
+) -> Ending:
     """The whole status, the events that tell of its changes, and when to look again.
 
-    ``attempt`` counts the passes in a row that did not settle, from 0; ``resync`` is in seconds.
+    ``attempt`` counts the passes in a row that did not settle, from 0; ``resync`` is in seconds. ``known`` is the
+    status from before the pass, where the pass has noted something in between: what it noted is news all the same.
     """
     summary = in_time(release, report, summarize(report), now)
     conditions = merge(release, [*steps(release, report), *kstatus(summary)], now)
     before = release.status
     stable = report.running if summary.ready == "True" else before.stable_revision
-    known = report.rollout or before.rollout
+    decided = report.rollout or before.rollout
     status = noted(before, report).model_copy(
         update={
             "observed_generation": release.metadata.generation,
-            "rollout": known,
+            "rollout": decided,
             "handled": report.handled or before.handled,
             "phase": summary.phase,
             "conditions": conditions,
@@ -141,13 +150,14 @@ def settle(release: api.Release, report: Report, *, now: datetime, attempt: int,
                 before.history,
                 deployed=report.deployed,
                 stable=stable,
-                failure=known.failure if known else None,
+                failure=decided.failure if decided else None,
                 limit=release.spec.revision_history_limit,
                 now=now,
             ),
         }
     )
-    told = (*report.events, *turns_of_rollout(before, status), *events(before.conditions, conditions, status))
+    old = known or before
+    told = (*report.events, *turns_of_rollout(old, status), *events(old.conditions, conditions, status))
     again = min(look_again(before, report, attempt, resync, now), until_the_tag(release, status, now))
     return Ending(status, again, told)
 
