@@ -77,11 +77,11 @@ async def follow_tag(work: Work, under_way: rollout.Start) -> rollout.Start:
     except ReleaseError as error:
         message = f"{known.ref} was {known.digest} and could not be asked for again: {error.reason}: {error.message}"
         work.find(ConditionType.ARTIFACT_READY, "True", "TagNotFollowed", message)
-        work.learn(artifact=known.model_copy(update={"asked_at": moment.written(now)}))
-        return under_way
-    if tag.is_news(work.release, str(digest)):
-        log.info("the tag has moved", ref=known.ref, was=known.digest, now=str(digest))
-        return rollout.begin_anew(work.release, under_way, now)
+    else:
+        if tag.is_news(work.release, str(digest)):
+            log.info("the tag has moved", ref=known.ref, was=known.digest, now=str(digest))
+            return rollout.begin_anew(work.release, under_way, now)
+        told_artifact(work, known)
     work.learn(artifact=known.model_copy(update={"asked_at": moment.written(now)}))
     return under_way
 
@@ -106,12 +106,17 @@ async def already_there(work: Work, intent: Intent, observed: JSON | None) -> Ca
 async def remembered(work: Work, intent: Intent) -> Candidate | None:
     """The candidate without asking any registry, where that can be."""
     if intent.goal is not Goal.SPEC and intent.revision is not None:
-        recorded = await revisions.recalled(work.world.cluster, work.release, intent.revision)
-        return Candidate(revision.effective(work.release, recorded), recorded.artifact)
+        return await recalled(work, intent.revision)
     known = pinned(work)
     if known is None or not status.stands(work.release.status):
         return None
     return Candidate(work.release, known)
+
+
+async def recalled(work: Work, kept: str) -> Candidate:
+    """A revision as it was kept."""
+    recorded = await revisions.recalled(work.world.cluster, work.release, kept)
+    return Candidate(revision.effective(work.release, recorded), recorded.artifact)
 
 
 def pinned(work: Work) -> api.ArtifactStatus | None:
@@ -136,7 +141,7 @@ async def roll_out(work: Work, effective: api.Release, observed: JSON | None) ->
     asked_at = known.asked_at if known else moment.written(work.world.now())
     candidate = Candidate(effective, described(effective.spec.artifact.image.ref, found.artifact, asked_at))
     work.aim(intent, candidate)
-    told_artifact(work, candidate)
+    told_artifact(work, candidate.artifact)
     before = await look_before(work, candidate)
     number.check_exact(effective.spec.plugin.config)
     check_compatibility(work, found, before)
@@ -154,8 +159,7 @@ async def roll_out(work: Work, effective: api.Release, observed: JSON | None) ->
 async def put_back(work: Work, kept: str, observed: JSON | None) -> Candidate:
     """The stable revision in full, after a failure. It ran before, so only whether it can be fetched is asked."""
     work.step = ConditionType.APPLIED
-    recorded = await revisions.recalled(work.world.cluster, work.release, kept)
-    candidate = Candidate(revision.effective(work.release, recorded), recorded.artifact)
+    candidate = await recalled(work, kept)
     work.aim(work.intent(), candidate)
     before = await look_before(work, candidate)
     work.step = ConditionType.APPLIED
@@ -168,8 +172,7 @@ async def put_back(work: Work, kept: str, observed: JSON | None) -> Candidate:
 async def put_right(work: Work, stable: str) -> Candidate:
     """The stable revision, written anew where another hand changed or deleted it, or where one that was overtaken
     before it ran everywhere has its place."""
-    recorded = await revisions.recalled(work.world.cluster, work.release, stable)
-    candidate = Candidate(revision.effective(work.release, recorded), recorded.artifact)
+    candidate = await recalled(work, stable)
     work.learn(running=candidate.revision)
     observed = await work.observe()
     if not plan.draft(work.release, [(work.rendered(candidate), observed)]).converged:
@@ -214,9 +217,8 @@ async def obtain_artifact(work: Work, effective: api.Release) -> Found:
     return found
 
 
-def told_artifact(work: Work, candidate: Candidate) -> None:
+def told_artifact(work: Work, known: api.ArtifactStatus) -> None:
     """The condition ArtifactReady."""
-    known = candidate.artifact
     work.find(
         ConditionType.ARTIFACT_READY,
         "True",
