@@ -95,9 +95,13 @@ def leave_running(lab: Lab, *arguments: str, log: Path, namespace: str = NAMESPA
 
 
 def command(lab: Lab, *arguments: str, namespace: str = NAMESPACE) -> list[str]:
-    """The command line of the operator as the chart's ServiceAccount, for inside the lab's network."""
+    """The command line of the operator as the chart's ServiceAccount, for inside the lab's network.
+
+    What it fetches is kept with the lab: another lab's registry has other images under the same names.
+    """
     kubeconfig = lab.kubeconfig_for(namespace, service_account(namespace))
-    return [sys.executable, "-m", "pluginrelease.cli", "run", "--kubeconfig", str(kubeconfig), *arguments]
+    own = ["--kubeconfig", str(kubeconfig), "--cache-dir", str(lab.state / "operator-cache")]
+    return [sys.executable, "-m", "pluginrelease.cli", "run", *own, *arguments]
 
 
 def forbidden(lab: Lab, namespace: str = NAMESPACE) -> list[str]:
