@@ -137,7 +137,7 @@ def shop(cluster: Lab) -> Iterator[Shop]:
     shop = Shop(cluster, cluster.kubeconfig)
     shop.create(written())
     yield shop
-    cluster.kubectl("delete", "prel,wasmplugin", "--all", "-n", NAMESPACE)
+    cluster.kubectl("delete", "prel,wasmplugin,controllerrevision", "--all", "-n", NAMESPACE)
 
 
 def line(stream: IO[str] | None, words: str) -> str:
