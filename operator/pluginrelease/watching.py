@@ -144,12 +144,14 @@ async def nudge(work: Work, candidate: Candidate, judged: Verdict) -> None:
     if judged.state is verdict.State.LOADED and known.nudge is not None and known.nudge.tries:
         work.learn(observation=known.model_copy(update={"nudge": nudges.rested(known.nudge)}))
     about_to_change = decided.failure is not None and decided.failure.revision == candidate.revision
-    if (about_to_change and decided.puts_back is not None) or not nudges.is_due(judged, known.nudge, work.world.now()):
+    if (about_to_change and decided.puts_back is not None) or not nudges.is_due(
+        judged, known.nudge, work.world.now(), moment.read(known.since)
+    ):
         return
     if not await can_be_fetched(work, candidate):
         return
     await work.note(known.model_copy(update={"nudge": nudges.next_one(known.nudge, work.world.now())}))
-    stuck = [row.pod for row in judged.pods if row.reason in nudges.HEALED_BY_A_PUSH]
+    stuck = [row.pod for row in judged.pods if row.reason in nudges.HEALED_BY_A_PUSH | nudges.LEFT_BEHIND]
     await work.raise_loggers(stuck)
     observed = await work.observe()
     await work.apply_all(plan.draft(work.release, [(work.rendered(candidate), observed)]).writes)

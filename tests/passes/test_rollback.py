@@ -113,6 +113,11 @@ def test_a_first_release_that_fails_is_taken_off(world: World, tmp_path: Path) -
     assert evidence.written(world.lab).count((GATEWAY_NAMESPACE, name)) == writes + 1
     world.await_answers(says(None))
 
+    # the listener that drains still has the refused one, and refuses the update that comes with the good one for it
+    world.apply(world.manifest(name, ref, checks=PATIENT))
+    world.await_ready(name)
+    world.await_answers(says(name))
+
 
 def test_hold_leaves_everything_as_it_is(world: World, tmp_path: Path) -> None:
     """With onFailure: Hold the failed revision stays for a person to look at, and heals with the next spec."""

@@ -14,15 +14,24 @@ from pluginrelease.core.verdict import Verdict
 
 # what a new push can heal; a plugin that Envoy refused is refused again
 HEALED_BY_A_PUSH = frozenset({"FetchFailed", "RunningUnprotected", "ConfigNotDelivered", "ListenerRejected"})
+# The listener's update that comes with a plugin is refused for what the gateway still has under its name: a revision
+# that was refused, and taken off a moment ago. The plugin then loads, and no listener uses it until the next push.
+LEFT_BEHIND = frozenset({"AwaitingListener", "NotReferenced"})
+PATIENCE = timedelta(seconds=5)
 FIRST_PAUSE = timedelta(seconds=15)
 LONGEST_PAUSE = timedelta(minutes=10)
 # how long a gateway may take to fetch and load after a push: the agent gives up after 30 s
 FRESH = timedelta(seconds=35)
 
 
-def is_due(verdict: Verdict, last: api.Nudge | None, now: datetime) -> bool:
-    """Whether some gateway needs a push, and the last one is long enough ago."""
-    stuck = any(row.reason in HEALED_BY_A_PUSH for row in verdict.pods)
+def is_due(verdict: Verdict, last: api.Nudge | None, now: datetime, since: datetime | None = None) -> bool:
+    """Whether some gateway needs a push, and the last one is long enough ago.
+
+    ``since``: when the plugin was written.
+    """
+    waited = since is not None and now >= since + PATIENCE
+    needed = HEALED_BY_A_PUSH | LEFT_BEHIND if waited else HEALED_BY_A_PUSH
+    stuck = any(row.reason in needed for row in verdict.pods)
     return stuck and (last is None or is_ahead(last, now) or now >= moment.read(last.at) + pause(last.tries))
 
 
