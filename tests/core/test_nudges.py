@@ -92,3 +92,11 @@ def test_every_push_has_a_number_of_its_own() -> None:
 def test_how_long_a_push_is_looked_at_closely(before: api.Nudge, fresh: bool, reason: str) -> None:
     """After a push the gateways are looked at often, for as long as they can be at work on it."""
     assert nudges.is_fresh(before, NOW) is fresh, reason
+
+
+def test_a_plugin_that_no_listener_uses_is_pushed_after_a_moment() -> None:
+    """The listener's update may have been refused for what was there before; a moment after the write it may only be
+    on its way."""
+    unused = verdict("AwaitingListener")
+    assert not nudges.is_due(unused, None, NOW, NOW - timedelta(seconds=4))
+    assert nudges.is_due(unused, None, NOW, NOW - timedelta(seconds=5))
