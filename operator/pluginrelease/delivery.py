@@ -7,7 +7,6 @@ whether it can still be fetched.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
 import structlog
 
@@ -135,9 +134,9 @@ def pinned(work: Work) -> api.ArtifactStatus | None:
 
 async def roll_out(work: Work, effective: api.Release, observed: JSON | None) -> Candidate:
     """Artifact → compatibility → write; nothing is written before all that can be known is known."""
-    found = await obtain_artifact(work, effective)
-    intent = work.intent()
     known = pinned(work) if effective is work.release else None
+    found = await obtain_artifact(work, effective, known)
+    intent = work.intent()
     asked_at = known.asked_at if known else moment.written(work.world.now())
     candidate = Candidate(effective, described(effective.spec.artifact.image.ref, found.artifact, asked_at))
     work.aim(intent, candidate)
@@ -192,10 +191,8 @@ async def check_fetchable(work: Work, candidate: Candidate, before: Collection[S
     """
     if any(entry.kind in (Kind.RBAC_DENY, Kind.RBAC_ALLOW) for one in before for entry in one.entries):
         return
-    reference = artifacts.reference_of(candidate.artifact.image, None)
-    access = replace(await work.access(candidate.release), deadline_seconds=FETCHABLE_DEADLINE)
     try:
-        await work.world.shelf.ask(reference, access)
+        await work.ask_registry(candidate, FETCHABLE_DEADLINE)
     except ReleaseError as error:
         raise Waiting(
             "RollbackBlocked",
@@ -206,11 +203,10 @@ async def check_fetchable(work: Work, candidate: Candidate, before: Collection[S
         ) from error
 
 
-async def obtain_artifact(work: Work, effective: api.Release) -> Found:
-    """Resolve, fetch, check."""
+async def obtain_artifact(work: Work, effective: api.Release, known: api.ArtifactStatus | None) -> Found:
+    """Resolve, fetch, check; ``known`` is what the reference was settled on, and is not resolved again."""
     work.step = ConditionType.ARTIFACT_READY
     spec = effective.spec.artifact
-    known = pinned(work) if effective is work.release else None
     reference = artifacts.reference_of(spec.image.ref, known.digest if known else None)
     found = await work.world.shelf.obtain(reference, await work.access(effective))
     artifacts.check_bytes(found.artifact, spec.wasm_sha256)

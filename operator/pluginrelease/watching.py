@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from datetime import timedelta
 
 import structlog
 
-from pluginrelease import artifacts, revisions
+from pluginrelease import revisions
 from pluginrelease.core import (
     moment,
     nudges,
@@ -166,10 +165,8 @@ def rest_nudges(work: Work) -> None:
 
 async def can_be_fetched(work: Work, candidate: Candidate) -> bool:
     """Whether the registry gives out the candidate's image now."""
-    reference = artifacts.reference_of(candidate.artifact.image, None)
     try:
-        access = replace(await work.access(candidate.release), deadline_seconds=NUDGE_DEADLINE)
-        await work.world.shelf.ask(reference, access)
+        await work.ask_registry(candidate, NUDGE_DEADLINE)
     except ReleaseError as error:
         log.info("gateways are not nudged", reason=error.reason, message=error.message)
         return False

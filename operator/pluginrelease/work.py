@@ -100,6 +100,12 @@ class Work:
             authorities=await casecrets.content(self.world.cluster, effective),
         )
 
+    async def ask_registry(self, candidate: Candidate, deadline_seconds: float) -> None:
+        """Returns when the registry gives the candidate's image out now; raises what `registry.resolve` does."""
+        reference = artifacts.reference_of(candidate.artifact.image, None)
+        access = replace(await self.access(candidate.release), deadline_seconds=deadline_seconds)
+        await self.world.shelf.ask(reference, access)
+
     async def apply_all(self, writes: Sequence[plan.Write]) -> JSON | None:
         """The writes in order; what the last one made."""
         applied = None

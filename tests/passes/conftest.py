@@ -9,6 +9,7 @@ import pytest
 
 from pluginrelease.edges import builder
 from pluginrelease.lab import Lab, operator
+from tests.passes import spare
 from tests.passes.world import Operator, World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +36,15 @@ def world(lab: Lab, running_operator: Operator) -> Iterator[World]:
     one = World(lab, running_operator)
     yield one
     one.clean_up()
+
+
+@pytest.fixture
+def registry(lab: Lab, tmp_path: Path) -> Iterator[spare.Registry]:
+    """A registry that the test may stop, and that gateways of the test's own pull from."""
+    one = spare.Registry(lab, tmp_path)
+    one.start()
+    yield one
+    one.stop()
 
 
 @pytest.fixture(scope="session")

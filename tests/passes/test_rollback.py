@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from pluginrelease.core import api
-from pluginrelease.lab import Lab
 from tests import wasm_modules
 from tests.passes import evidence, spare
-from tests.passes.world import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, ready, unique
+from tests.passes.world import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, plugin, ready, unique
 
 PATIENT = {"load": {"timeout": "10m"}}
-
-
-@pytest.fixture
-def registry(lab: Lab, tmp_path: Path) -> Iterator[spare.Registry]:
-    """A registry that the test may stop, and that gateways of the test's own pull from."""
-    one = spare.Registry(lab, tmp_path)
-    one.start()
-    yield one
-    one.stop()
-
-
-def plugin(**fields: object) -> JSON:
-    """spec.plugin."""
-    return {"phase": "AUTHN", **fields}
 
 
 def phase(name: str) -> Callable[[JSON], bool]:

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from pluginrelease.core.envoy import PodRef, Wanted
 from pluginrelease.edges import gateways
@@ -21,26 +19,12 @@ from pluginrelease.lab import Lab
 from pluginrelease.lab.host import GatewayPod
 from tests import wasm_modules
 from tests.passes import evidence, spare
-from tests.passes.world import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, ready, unique
+from tests.passes.world import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, plugin, ready, unique
 
 PATIENT = {"load": {"timeout": "10m"}}
 # the traps are looked at as they are: nothing is put back
 HOLD = {"onFailure": "Hold"}
 REFUSE = {"fail": True}
-
-
-@pytest.fixture
-def registry(lab: Lab, tmp_path: Path) -> Iterator[spare.Registry]:
-    """A registry that the test may stop."""
-    one = spare.Registry(lab, tmp_path)
-    one.start()
-    yield one
-    one.stop()
-
-
-def plugin(**fields: object) -> JSON:
-    """spec.plugin."""
-    return {"phase": "AUTHN", **fields}
 
 
 def rows(release: JSON) -> dict[str, JSON]:

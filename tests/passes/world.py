@@ -209,6 +209,11 @@ def documents(lines: Iterator[str]) -> Iterator[JSON]:
             text = ""
 
 
+def plugin(**fields: object) -> JSON:
+    """spec.plugin."""
+    return {"phase": "AUTHN", **fields}
+
+
 def conditions(release: JSON) -> dict[str, JSON]:
     """By type."""
     return {condition["type"]: condition for condition in release.get("status", {}).get("conditions", [])}

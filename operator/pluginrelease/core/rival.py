@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pluginrelease.core import api
+from pluginrelease.core import api, rollout
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.artifact import parse
 from pluginrelease.core.errors import Refused, ReleaseError
@@ -32,7 +32,7 @@ def is_first(other: api.Release, mine: api.Release) -> bool:
 def holds(release: api.Release) -> bool:
     """Whether it has written its object, and not taken it off again."""
     decided = release.status.rollout
-    taken_off = decided is not None and decided.failure is not None and decided.puts_back == ""
+    taken_off = decided is not None and rollout.intent(decided).goal is rollout.Goal.TAKEN_OFF
     return release.status.target is not None and not taken_off
 
 

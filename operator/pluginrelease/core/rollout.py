@@ -57,23 +57,24 @@ def start(release: api.Release, now: datetime) -> Start:
     same_spec = known is not None and known.generation == release.metadata.generation
     if known is not None and same_spec and not (retried or rolled_back or taken_back):
         return Start(known, wish)
-    begun = api.RolloutStatus(
-        generation=release.metadata.generation,
-        started_at=moment.written(now),
-        rollback_to=revision_of(wish.rollback_to) if rolled_back else None,
-        adopted=known.adopted if known else None,
-    )
+    begun = begin(release, known, now)
+    if rolled_back:
+        begun = begun.model_copy(update={"rollback_to": revision_of(wish.rollback_to)})
     return Start(begun, wish, anew=retried)
 
 
 def begin_anew(release: api.Release, under_way: Start, now: datetime) -> Start:
     """Another rollout of the same spec, because its tag names something else now."""
-    begun = api.RolloutStatus(
+    return Start(begin(release, under_way.rollout, now), under_way.handled, anew=True)
+
+
+def begin(release: api.Release, known: api.RolloutStatus | None, now: datetime) -> api.RolloutStatus:
+    """A rollout of what the spec says, after another one, of which only whose the object was counts."""
+    return api.RolloutStatus(
         generation=release.metadata.generation,
         started_at=moment.written(now),
-        adopted=under_way.rollout.adopted,
+        adopted=known.adopted if known else None,
     )
-    return Start(begun, under_way.handled, anew=True)
 
 
 def revision_of(wish: str | None) -> str | None:
@@ -83,10 +84,8 @@ def revision_of(wish: str | None) -> str | None:
 
 def intent(rollout: api.RolloutStatus) -> Intent:
     """What the gateways are to run."""
-    if rollout.failure is not None and rollout.puts_back == "":
-        return Intent(Goal.TAKEN_OFF)
-    if rollout.failure is not None and rollout.puts_back is not None:
-        return Intent(Goal.PUT_BACK, rollout.puts_back)
+    if is_fallback(rollout):
+        return Intent(Goal.PUT_BACK, rollout.puts_back) if rollout.puts_back else Intent(Goal.TAKEN_OFF)
     if rollout.rollback_to is not None:
         return Intent(Goal.OLD, rollout.rollback_to)
     return Intent(Goal.SPEC)
