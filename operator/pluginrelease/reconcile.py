@@ -21,7 +21,8 @@ from pluginrelease.core import (
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.errors import ReleaseError, Transient, Waiting
 from pluginrelease.core.rollout import Goal, Intent
-from pluginrelease.core.status import Failure
+from pluginrelease.core.status import Event, Failure
+from pluginrelease.core.verdict import State
 from pluginrelease.edges import cluster as clusters
 from pluginrelease.work import Work
 from pluginrelease.world import World
@@ -95,18 +96,36 @@ async def mind_what_runs(work: Work, intent: Intent) -> None:
     """While a revision is refused or awaited before it is written, the one before it runs: it is kept as it was, and
     what the gateways show of it is told. Its own troubles end in the log, as the pass ends with the other's."""
     stable, known = work.release.status.stable_revision, work.release.status.observation
-    if intent.goal is Goal.PUT_BACK or stable is None or known is None:
+    if intent.goal is Goal.PUT_BACK or known is None:
         return
     if known.revision == work.report.target_revision != stable:
         return  # the one that is wanted was noted, and may be written
     step = work.step
     try:
-        candidate = await delivery.put_right(work, stable)
-        await watching.glance(work, candidate)
+        if stable is None:
+            await mind_overtaken(work, known.revision)
+        else:
+            await watching.glance(work, await delivery.put_right(work, stable))
     except ReleaseError as error:
         log.warning("what runs could not be looked after", reason=error.reason, message=error.message)
     finally:
         work.step = step
+
+
+async def mind_overtaken(work: Work, revision: str) -> None:
+    """A first revision, whose successor came before it was seen to run and is itself refused: when the gateways cannot
+    run it, it is taken off as it would have been."""
+    observed = await work.observe()
+    if observed is None or plan.carried(observed) != revision or not plan.is_ours(work.release, observed):
+        return
+    candidate = await delivery.recalled(work, revision)
+    work.learn(running=candidate.revision)
+    judged = await watching.glance(work, candidate)
+    nothing_before = rollout.fallback(work.release, work.known_rollout()) == ""
+    if judged.state is State.UNHEALTHY and nothing_before:
+        await delivery.take_off(work)
+        text = f"Revision {revision}, which was written first, failed: {judged.message}"
+        work.learn(events=(*work.report.events, Event("Warning", "Removed", text[:1024])))
 
 
 def check_alive(work: Work) -> None:

@@ -43,7 +43,7 @@ async def look(work: Work, candidate: Candidate) -> None:
         await work.put_loggers_back()
 
 
-async def glance(work: Work, candidate: Candidate) -> None:
+async def glance(work: Work, candidate: Candidate) -> Verdict:
     """What the gateways show of a revision that is not the one that is wanted; nothing is decided by it."""
     work.step = ConditionType.LOADED
     _, judged = await judge(work, candidate)
@@ -51,6 +51,7 @@ async def glance(work: Work, candidate: Candidate) -> None:
     keep_verified(work, judged)
     if judged.state is not verdict.State.PENDING:
         await work.put_loggers_back()
+    return judged
 
 
 async def judge(work: Work, candidate: Candidate) -> tuple[tuple[Sighting, ...], Verdict]:

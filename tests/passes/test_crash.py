@@ -105,6 +105,29 @@ def test_killed_with_the_plugin_written_and_not_told(gateways_at_error: World, t
     assert writes(world, istio.PLURAL, name) == 1, "written once, by the operator that died"
 
 
+def test_a_first_plugin_that_fails_goes_though_its_successor_is_refused(
+    gateways_at_error: World, tmp_path: Path
+) -> None:
+    """The spec was changed before anybody saw that gateways refuse the plugin, and the change is wrong as well: what
+    was written is taken off, as it would have been without the change, and Ready tells of the change."""
+    world, name = gateways_at_error, unique("overtaken")
+    ref = world.push(wasm_modules.answering(name, refuses_configuration=True), tmp_path)
+    refusing = {"phase": "AUTHN", "config": {"fail": True}}
+    with killed_at(world, tmp_path, "PATCH", f"/wasmplugins/{name}"):
+        world.apply(world.manifest(name, ref, plugin=refusing))
+    assert world.get("wasmplugin", GATEWAY_NAMESPACE, name)
+    world.apply(world.manifest(name, f"{ref}-typo", plugin=refusing))
+
+    world.operator.start()
+    world.lab.kubectl(
+        "wait", "--for=delete", f"wasmplugin/{name}", "-n", GATEWAY_NAMESPACE, "--timeout=60s", timeout=90
+    )
+    release = world.await_reason(name, "ManifestNotFound")
+    assert release["status"]["observedGeneration"] == 2
+    assert levels(world) == {LEVEL}
+    world.await_answers(lambda status, headers, _: status == 200 and "x-plugin" not in headers)
+
+
 def test_deleted_while_no_operator_runs(gateways_at_error: World, tmp_path: Path) -> None:
     """A release that was under way when the operator died, and is deleted before the next one starts, waits for it:
     then the plugin is taken off, the log levels are put back, and only then does the release go."""

@@ -388,7 +388,8 @@ def look_again(before: api.Status, report: Report, attempt: int, resync: float, 
     if is_decided(before, report):
         return 0.0
     if report.failure is not None:
-        return after_error(report.failure.error, report, attempt, resync)
+        waits = after_error(report.failure.error, report, attempt, resync)
+        return min(waits, PENDING_MAX) if awaits_pods(report) else waits
     if has_raised_loggers(report) and not is_pending(report):
         return min(LOGGER_LOOK, resync)
     if report.verdict is None:
@@ -458,6 +459,11 @@ def stands(status: api.Status) -> bool:
         return False
     unchecked = found[ConditionType.COMPATIBLE].status == "Unknown"
     return not (unchecked and (status.gateways is None or status.gateways.desired == 0))
+
+
+def awaits_pods(report: Report) -> bool:
+    """Whether what runs meanwhile is still coming up, or going wrong, in some gateway."""
+    return report.verdict is not None and report.verdict.state is State.PENDING and bool(report.verdict.pods)
 
 
 def is_pending(report: Report) -> bool:
