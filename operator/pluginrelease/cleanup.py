@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 
 from pluginrelease import loggers
-from pluginrelease.core import api, istio, plan
+from pluginrelease.core import api, plan, providers, target
 from pluginrelease.core.errors import Transient
 from pluginrelease.edges import cluster as clusters
 from pluginrelease.work import JSON
@@ -26,11 +26,11 @@ async def clean_up(world: World, release: api.Release) -> None:
 
 
 async def written(world: World, release: api.Release) -> list[JSON]:
-    """What the release has written and is still there: first the WasmPlugin, then the secret that it names."""
+    """What the release has written and is still there: the plugin first, then the secret that it names."""
     namespace = release.spec.gateway.namespace
     names = (
-        (clusters.WASM_PLUGINS, istio.object_name(release)),
-        (clusters.SECRETS, istio.copied_secret_name(release)),
+        (clusters.carrier(providers.of(release.spec.gateway).TARGET), target.object_name(release)),
+        (clusters.SECRETS, target.copied_secret_name(release)),
     )
     found = [await world.cluster.get(resource, namespace, name) for resource, name in names]
     return [observed for observed in found if observed is not None and plan.is_ours(release, observed)]

@@ -239,8 +239,8 @@ async def look_before(work: Work, candidate: Candidate) -> tuple[Sighting, ...]:
 
 def check_compatibility(work: Work, found: Found, before: Collection[Sighting]) -> None:
     """The condition Compatible: True, or Unknown with a warning; raises `Refused` when a gateway cannot load it."""
-    versions = {sighting.envoy_version or "unknown" for sighting in before}
-    answer = compat.judge(found.artifact.module, versions)
+    gateway = work.release.spec.gateway
+    answer = compat.strictest(found.artifact.module, map(work.provider.host, before), gateway.provider)
     if answer.state is compat.State.INCOMPATIBLE:
         raise Refused(answer.reason, answer.message, answer.remedy)
     meshes = {sighting.istio_version for sighting in before if sighting.istio_version}
@@ -253,11 +253,9 @@ async def check_rivals(work: Work) -> None:
     """Raises `Refused` (DuplicatePlugin) when an older release puts the same plugin on the same pods."""
     listed = await work.world.cluster.list(clusters.RELEASES, None, {})
     others = [api.Release.model_validate(other) for other in listed]
-    root = work.world.settings.istio_root_namespace
-    for elder in rival.elders(work.release, others, root):
-        namespace, labels = rival.common_ground(work.release.spec, elder.spec, root)
-        shared = await work.world.cluster.list(clusters.PODS, namespace, labels)
-        if pods.select(shared, work.world.settings.gateway_container):
+    for elder, where in rival.elders(work.release, others, work.world.mesh):
+        shared = await work.world.cluster.list(clusters.PODS, where.namespace, where.labels)
+        if pods.select(shared, where.container):
             raise rival.refused(elder)
 
 

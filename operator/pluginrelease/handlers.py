@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from pluginrelease import cleanup
 from pluginrelease.artifacts import Shelf
-from pluginrelease.core import api, istio, status
+from pluginrelease.core import api, providers, status, target
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.edges import cluster as clusters
 from pluginrelease.edges.cluster import Cluster
@@ -38,7 +38,8 @@ ANNOTATION_PREFIX = f"kopf.{api.GROUP}"
 registry = kopf.OperatorRegistry()
 ACTIONS = (api.ADOPT_ANNOTATION, api.RETRY_ANNOTATION, api.ROLLBACK_ANNOTATION)
 RELEASES = (api.GROUP, api.VERSION, api.PLURAL)
-WASM_PLUGINS = (istio.GROUP, "v1alpha1", istio.PLURAL)
+# each of its own: a kind that is not installed is waited for, and keeps nobody from the others
+TARGETS = tuple((kind.group, kind.version, kind.plural) for kind in providers.TARGETS)
 
 
 @dataclass
@@ -98,7 +99,8 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.posting.reporting_component = "pluginrelease"
     settings.watching.server_timeout = 600
     settings.watching.connect_timeout = 10
-    settings.watching.label_selectors[WASM_PLUGINS] = f"{api.MANAGED_BY_LABEL}={api.MANAGED_BY}"
+    for kind in TARGETS:
+        settings.watching.label_selectors[kind] = f"{api.MANAGED_BY_LABEL}={api.MANAGED_BY}"
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
     settings.networking.error_backoffs = [1, 2, 4, 8, 15]
@@ -165,12 +167,15 @@ async def release_changed(memo: Memo, type: str | None, body: kopf.Body, uid: st
         memo.bell(uid).set()
 
 
-@kopf.on.event(*WASM_PLUGINS, registry=registry)
-async def wasm_plugin_changed(memo: Memo, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
+async def target_changed(memo: Memo, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
     """Rings for the release whose object another hand changed or deleted; the first listing rings nobody."""
     owner = body["metadata"].get("labels", {}).get(api.UID_LABEL)
     if type is not None and owner in memo.bells:
         memo.bells[owner].set()
+
+
+for _kind in TARGETS:
+    kopf.on.event(*_kind, registry=registry)(target_changed)
 
 
 @kopf.on.event("v1", "namespaces", registry=registry)
@@ -190,7 +195,7 @@ class PodWatch:
     def __init__(self, world: World, bell: asyncio.Event) -> None:
         self._world = world
         self._bell = bell
-        self._watched: tuple[str | None, dict[str, str]] | None = None
+        self._watched: target.Pods | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -203,19 +208,18 @@ class PodWatch:
     def follow(self, release: api.Release) -> None:
         """Watches this release's pods from now on; a selector that did not change keeps its watch."""
         gateway = release.spec.gateway
-        namespace = istio.pod_namespace(gateway, self._world.settings.istio_root_namespace)
-        watched = (namespace, gateway.selector.match_labels)
+        watched = providers.of(gateway).pods(gateway, self._world.mesh)
         if watched == self._watched:
             return
         if self._task is not None:
             self._task.cancel()
         self._watched = watched
-        self._task = asyncio.create_task(self._ring(*watched))
+        self._task = asyncio.create_task(self._ring(watched))
 
-    async def _ring(self, namespace: str | None, labels: dict[str, str]) -> None:
+    async def _ring(self, where: target.Pods) -> None:
         while True:
             with contextlib.suppress(ReleaseError, clusters.NotFound):
-                async for _ in self._world.cluster.watch(clusters.PODS, namespace, labels):
+                async for _ in self._world.cluster.watch(clusters.PODS, where.namespace, where.labels):
                     self._bell.set()
             await asyncio.sleep(WATCH_PAUSE)
             self._bell.set()

@@ -6,7 +6,7 @@ import base64
 import binascii
 from typing import Any
 
-from pluginrelease.core import api, istio, plan
+from pluginrelease.core import api, plan, target
 from pluginrelease.core.errors import Refused, Waiting
 from pluginrelease.edges import cluster as clusters
 from pluginrelease.edges.cluster import Cluster
@@ -46,17 +46,17 @@ async def named(cluster: Cluster, release: api.Release) -> JSON | None:
 
 async def copied(cluster: Cluster, release: api.Release) -> JSON | None:
     """The copy in the gateway's namespace; in the release's own there is none."""
-    if istio.is_local(release):
+    if target.is_local(release):
         return None
-    return await cluster.get(clusters.SECRETS, release.spec.gateway.namespace, istio.copied_secret_name(release))
+    return await cluster.get(clusters.SECRETS, release.spec.gateway.namespace, target.copied_secret_name(release))
 
 
 async def writes(cluster: Cluster, release: api.Release) -> tuple[plan.Write, ...]:
     """What makes the copy, or renews it."""
-    source = None if istio.is_local(release) else await named(cluster, release)
+    source = None if target.is_local(release) else await named(cluster, release)
     if source is None:
         return ()
-    manifest = istio.pull_secret(release, source["data"][".dockerconfigjson"])
+    manifest = target.pull_secret(release, source["data"][".dockerconfigjson"])
     return plan.draft(release, [(manifest, await copied(cluster, release))]).writes
 
 

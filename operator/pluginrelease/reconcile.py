@@ -13,10 +13,10 @@ import structlog
 from pluginrelease import delivery, watching
 from pluginrelease.core import (
     api,
-    istio,
     plan,
     rollout,
     status,
+    target,
 )
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.errors import ReleaseError, Transient, Waiting
@@ -139,7 +139,7 @@ def check_alive(work: Work) -> None:
 async def check_permission(work: Work) -> None:
     """The gateway's namespace must allow the release's; raises `Refused` (NamespaceNotAllowed)."""
     work.step = ConditionType.APPLIED
-    if istio.is_local(work.release):
+    if target.is_local(work.release):
         return
     theirs = work.release.spec.gateway.namespace
     found = await work.world.cluster.get(clusters.NAMESPACES, None, theirs)

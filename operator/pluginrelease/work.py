@@ -13,16 +13,18 @@ from pluginrelease import artifacts, casecrets, loggers, pullsecrets
 from pluginrelease.core import (
     api,
     duration,
-    istio,
     plan,
     pods,
+    providers,
     revision,
     rollout,
     status,
+    target,
 )
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.envoy import PodRef, Sighting, Wanted
 from pluginrelease.core.probe import PodProbe
+from pluginrelease.core.providers import Provider
 from pluginrelease.core.rollout import Goal, Intent
 from pluginrelease.core.status import Finding, Report
 from pluginrelease.edges import cluster as clusters
@@ -53,14 +55,22 @@ class Candidate:
     def load(self) -> str:
         return revision.load(self.release.spec, self.artifact.digest)
 
+    @property
+    def provider(self) -> Provider:
+        return providers.of(self.release.spec.gateway)
+
+    def pods(self, mesh: target.Mesh) -> target.Pods:
+        """Where its gateway pods are."""
+        return self.provider.pods(self.release.spec.gateway, mesh)
+
     def wanted(self) -> Wanted:
         """What every gateway pod should run."""
         spec = self.release.spec
         return Wanted(
             namespace=spec.gateway.namespace,
-            name=istio.object_name(self.release),
+            name=target.object_name(self.release),
             digest_hex=self.artifact.digest.removeprefix("sha256:"),
-            config=spec.plugin.config,
+            config=self.provider.configuration(spec.plugin),
             fail_strategy=str(spec.plugin.fail_strategy),
         )
 
@@ -75,6 +85,10 @@ class Work:
     report: Report = field(default_factory=Report)
     start: rollout.Start | None = None
 
+    @property
+    def provider(self) -> Provider:
+        return providers.of(self.release.spec.gateway)
+
     def load_timeout(self) -> timedelta:
         """How long a gateway has to show the plugin."""
         return duration.parse(self.release.spec.checks.load.timeout)
@@ -84,9 +98,9 @@ class Work:
         return duration.parse(self.release.spec.rollout.progress_deadline)
 
     async def observe(self) -> JSON | None:
-        """The WasmPlugin as it is now."""
-        name = istio.object_name(self.release)
-        return await self.world.cluster.get(clusters.WASM_PLUGINS, self.release.spec.gateway.namespace, name)
+        """The object that carries the plugin, as it is now."""
+        gateway, name = self.release.spec.gateway, target.object_name(self.release)
+        return await self.world.cluster.get(clusters.carrier(self.provider.TARGET), gateway.namespace, name)
 
     async def access(self, effective: api.Release) -> Access:
         """How the operator pulls: with the secret that the gateways will use."""
@@ -141,16 +155,14 @@ class Work:
             candidate.wanted(),
             since=since,
             deadline_seconds=self.world.settings.look_deadline + PER_POD * len(selected),
-            settings=self.world.reach,
+            settings=replace(self.world.reach, container=candidate.pods(self.world.mesh).container),
             habit=habit,
         )
 
     async def gateway_pods(self, candidate: Candidate) -> list[PodRef]:
         """The selected gateway pods."""
-        gateway = candidate.release.spec.gateway
-        namespace = istio.pod_namespace(gateway, self.world.settings.istio_root_namespace)
-        found = await self.world.cluster.list(clusters.PODS, namespace, gateway.selector.match_labels)
-        return pods.select(found, self.world.settings.gateway_container)
+        where = candidate.pods(self.world.mesh)
+        return pods.select(await self.world.cluster.list(clusters.PODS, where.namespace, where.labels), where.container)
 
     async def raise_loggers(self, selected: list[PodRef]) -> None:
         """Envoy's filter logger at debug, where the gateway's own word for "loaded" is found; noted before."""
@@ -199,14 +211,15 @@ class Work:
         self.release = self.release.model_copy(update={"status": noted})
 
     def rendered(self, candidate: Candidate) -> JSON:
-        """The WasmPlugin as it should be."""
+        """The same as it should be."""
         known = self.report.observation or self.release.status.observation
         nudge = known.nudge if known is not None and known.revision == candidate.revision else None
-        return istio.wasm_plugin(candidate.release, candidate.artifact, nudge.count if nudge else 0)
+        return self.provider.wasm_plugin(candidate.release, candidate.artifact, nudge.count if nudge else 0)
 
     def target_name(self) -> str:
         """The object that is written, for people."""
-        return f"{istio.KIND} {self.release.spec.gateway.namespace}/{istio.object_name(self.release)}"
+        namespace = self.release.spec.gateway.namespace
+        return f"{self.provider.TARGET.name} {namespace}/{target.object_name(self.release)}"
 
     def intent(self) -> Intent:
         """What the gateways are to run."""

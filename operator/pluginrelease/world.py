@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from pluginrelease import artifacts
+from pluginrelease.core import target
 from pluginrelease.core.errors import Waiting
 from pluginrelease.edges import gateways
 from pluginrelease.edges.cluster import Cluster
@@ -79,4 +80,10 @@ class World:
     @property
     def reach(self) -> gateways.Settings:
         """How gateways are reached."""
-        return gateways.Settings(admin_port=self.settings.gateway_admin_port, container=self.settings.gateway_container)
+        return gateways.Settings(admin_port=self.settings.gateway_admin_port)
+
+    @property
+    def mesh(self) -> target.Mesh:
+        """What the settings say of the installation."""
+        settings = self.settings
+        return target.Mesh(settings.istio_root_namespace, settings.gateway_container)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import api, istio, revision
+from pluginrelease.core import api, istio, revision, target
 from tests.releases import ARTIFACT, DIGEST, IMAGE, UID, abroad, release
 
 KUBERNETES_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
@@ -90,12 +90,12 @@ def test_a_tag_never_reaches_a_gateway() -> None:
 
 def test_at_home_the_object_has_the_releases_name() -> None:
     """`kubectl get wasmplugin auth` finds what the PluginRelease auth wrote."""
-    assert istio.object_name(release()) == "auth"
+    assert target.object_name(release()) == "auth"
 
 
 def test_abroad_the_name_tells_where_it_comes_from() -> None:
     """In another namespace the name begins with the release's namespace and name."""
-    assert re.fullmatch(r"team-a-auth-[0-9a-f]{10}", istio.object_name(abroad()))
+    assert re.fullmatch(r"team-a-auth-[0-9a-f]{10}", target.object_name(abroad()))
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,9 @@ def test_abroad_the_name_tells_where_it_comes_from() -> None:
 )
 def test_two_releases_never_share_a_name(one: tuple[str, str], other: tuple[str, str], reason: str) -> None:
     """Releases of different namespaces write different objects, however their names are put together."""
-    names = {istio.object_name(release(metadata__namespace=space, metadata__name=name)) for space, name in (one, other)}
+    names = {
+        target.object_name(release(metadata__namespace=space, metadata__name=name)) for space, name in (one, other)
+    }
     assert len(names) == 2, reason
 
 
@@ -121,7 +123,7 @@ def test_two_releases_never_share_a_name(one: tuple[str, str], other: tuple[str,
 def test_the_longest_names_still_fit(cut_at: str) -> None:
     """The object and the copied secret of the longest release have names that the API server takes."""
     longest = release(metadata__namespace="n" * 63, metadata__name=("m" * 171 + cut_at * 2 + "m" * 60)[:200])
-    names = (istio.object_name(longest), istio.copied_secret_name(longest))
+    names = (target.object_name(longest), target.copied_secret_name(longest))
     assert all(len(name) <= 253 and KUBERNETES_NAME.fullmatch(name) for name in names)
     assert f"{cut_at}-" not in names[0][60:]
 
@@ -143,10 +145,10 @@ def test_what_is_to_stay_has_no_owner() -> None:
 def test_the_copied_secret_is_the_releases() -> None:
     """The copy has the type that gateways need, its own name, and says whose it is."""
     there = abroad(spec__artifact__image__pullSecretRef={"name": "keys"})
-    copy = istio.pull_secret(there, "e30=")
+    copy = target.pull_secret(there, "e30=")
     assert copy["type"] == "kubernetes.io/dockerconfigjson"
     assert copy["data"] == {".dockerconfigjson": "e30="}
-    assert copy["metadata"]["name"] == istio.pull_secret_name(there) == f"{istio.object_name(there)}-pull"
+    assert copy["metadata"]["name"] == target.pull_secret_name(there) == f"{target.object_name(there)}-pull"
     assert copy["metadata"]["namespace"] == "istio-ingress"
     assert copy["metadata"]["labels"][api.UID_LABEL] == UID
     assert copy["metadata"]["annotations"] == {api.RELEASE_ANNOTATION: "team-a/auth"}
@@ -154,8 +156,8 @@ def test_the_copied_secret_is_the_releases() -> None:
 
 def test_at_home_the_secret_is_named_and_not_copied() -> None:
     """In the gateway's own namespace the gateways read the very secret that the release names."""
-    assert istio.pull_secret_name(release(spec__artifact__image__pullSecretRef={"name": "keys"})) == "keys"
-    assert istio.pull_secret_name(release()) is None
+    assert target.pull_secret_name(release(spec__artifact__image__pullSecretRef={"name": "keys"})) == "keys"
+    assert target.pull_secret_name(release()) is None
 
 
 # ---------------------------------------------------------------------------------------------------------- revision
@@ -232,8 +234,8 @@ def test_what_envoy_loads_anew(changes: dict[str, Any], same: bool, reason: str)
 def test_istios_root_namespace_reaches_every_namespace() -> None:
     """Gateways are looked for where the WasmPlugin reaches: its namespace, or from the root namespace everywhere."""
     gateway = release().spec.gateway
-    assert istio.pod_namespace(gateway, "istio-system") == "istio-ingress"
-    assert istio.pod_namespace(gateway, "istio-ingress") is None
+    assert istio.pods(gateway, target.Mesh()).namespace == "istio-ingress"
+    assert istio.pods(gateway, target.Mesh(istio_root_namespace="istio-ingress")).namespace is None
 
 
 def test_a_nudge_changes_the_object_and_nothing_that_it_says() -> None:

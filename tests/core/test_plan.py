@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import api, istio, plan
+from pluginrelease.core import api, istio, plan, target
 from pluginrelease.core.errors import Refused
 from tests.releases import ARTIFACT, UID, abroad, release
 
@@ -117,7 +117,7 @@ def test_mended_metadata_is_no_news_to_gateways(field: str, reason: str) -> None
 def test_a_rotated_password_is_written() -> None:
     """The copy of the pull secret follows its original."""
     there = abroad(spec__artifact__image__pullSecretRef={"name": "keys"})
-    old, new = (istio.pull_secret(there, content) for content in ("b2xk", "bmV3"))
+    old, new = (target.pull_secret(there, content) for content in ("b2xk", "bmV3"))
     [write] = plan.draft(there, [(new, stored(old))]).writes
     assert write.why == "data..dockerconfigjson differs"
 

@@ -76,7 +76,7 @@ def wasm_plugin(plugin: Plugin, name: str, namespace: str, labels: dict[str, str
         **{key: value for key, value in optional.items() if value is not None},
     }
     metadata = {"name": name, "namespace": namespace}
-    return {"apiVersion": istio.API_VERSION, "kind": istio.KIND, "metadata": metadata, "spec": spec}
+    return {"apiVersion": istio.TARGET.api_version, "kind": istio.TARGET.name, "metadata": metadata, "spec": spec}
 
 
 def plugin_release(plugin: Plugin, name: str, namespace: str, gateway: str, labels: dict[str, str]) -> JSON:
@@ -416,7 +416,7 @@ class Stage:
         """The WasmPlugin that the release has written."""
         label = f"{api.MANAGED_BY_LABEL}={api.MANAGED_BY}"
         listed: list[JSON] = json.loads(
-            self.lab.kubectl("get", istio.PLURAL, "-A", "-l", label, "-o", "json"),
+            self.lab.kubectl("get", istio.TARGET.plural, "-A", "-l", label, "-o", "json"),
         )["items"]
         whose = f"{self.home}/{self.asked}"
         mine = [one for one in listed if one["metadata"]["annotations"].get(api.RELEASE_ANNOTATION) == whose]

@@ -30,7 +30,7 @@ def by_operator(lab: Lab) -> list[JSON]:
     return list(operator.audited(lab, user))
 
 
-def written(lab: Lab, resource: str = istio.PLURAL) -> list[tuple[str, str]]:
+def written(lab: Lab, resource: str = istio.TARGET.plural) -> list[tuple[str, str]]:
     """(namespace, name) of each write of the operator to such objects, refused ones too."""
     return [
         (event["objectRef"].get("namespace", ""), event["objectRef"].get("name", ""))

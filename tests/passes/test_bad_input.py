@@ -262,7 +262,7 @@ def test_nothing_is_written_for_the_refused(bad: Badness) -> None:
     """No WasmPlugin was ever asked for, but for the healthy release and the one whose pods may come."""
     for case in CASES:
         bad.settled(case)
-    named = {name for _, name in evidence.written(bad.lab, istio.PLURAL)}
+    named = {name for _, name in evidence.written(bad.lab, istio.TARGET.plural)}
     assert named & bad.refs.keys() == {HEALTHY, "no-pods"}
 
 

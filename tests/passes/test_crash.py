@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pluginrelease.core import api, artifact, istio
+from pluginrelease.core import api, artifact, istio, target
 from pluginrelease.edges import registry
 from pluginrelease.edges.registry import Access
 from pluginrelease.lab import Lab
@@ -82,12 +82,12 @@ def test_killed_with_the_loggers_noted_and_not_yet_raised(gateways_at_error: Wor
     with killed_at(world, tmp_path, "PATCH", f"/pluginreleases/{name}/status", r'"raisedLoggers": ?\[\{'):
         world.apply(world.manifest(name, ref))
     assert levels(world) == {LEVEL}
-    assert writes(world, istio.PLURAL, name) == 0
+    assert writes(world, istio.TARGET.plural, name) == 0
 
     world.operator.start()
     world.await_ready(name)
     assert levels(world) == {LEVEL}
-    assert writes(world, istio.PLURAL, name) == 1
+    assert writes(world, istio.TARGET.plural, name) == 1
 
 
 def test_killed_with_the_plugin_written_and_not_told(gateways_at_error: World, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_killed_with_the_plugin_written_and_not_told(gateways_at_error: World, t
     world.operator.start()
     world.await_ready(name)
     assert levels(world) == {LEVEL}
-    assert writes(world, istio.PLURAL, name) == 1, "written once, by the operator that died"
+    assert writes(world, istio.TARGET.plural, name) == 1, "written once, by the operator that died"
 
 
 def test_a_first_plugin_that_fails_goes_though_its_successor_is_refused(
@@ -177,7 +177,7 @@ def private(lab: Lab) -> Access:
 
 def written_as(release: JSON) -> str:
     """The name of its WasmPlugin."""
-    return istio.object_name(api.Release.model_validate(release))
+    return target.object_name(api.Release.model_validate(release))
 
 
 def test_killed_with_the_pull_secret_copied(world: World, abroad: JSON, tmp_path: Path) -> None:
@@ -186,13 +186,13 @@ def test_killed_with_the_pull_secret_copied(world: World, abroad: JSON, tmp_path
     with killed_at(world, tmp_path, "PATCH", f"/namespaces/{GATEWAY_NAMESPACE}/secrets/"):
         release = world.apply(abroad)
     theirs = written_as(release)
-    assert writes(world, istio.PLURAL, theirs) == 0
+    assert writes(world, istio.TARGET.plural, theirs) == 0
     assert world.get("secret", GATEWAY_NAMESPACE, f"{theirs}-pull") is not None
 
     world.operator.start()
     world.await_ready(name, namespace=namespace)
     assert writes(world, "secrets", f"{theirs}-pull") == 1
-    assert writes(world, istio.PLURAL, theirs) == 1
+    assert writes(world, istio.TARGET.plural, theirs) == 1
 
     world.delete("prel", namespace, name)
     assert nothing_is_left(world, theirs)

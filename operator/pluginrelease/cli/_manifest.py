@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from pluginrelease.cli._verb import first_fault
-from pluginrelease.core import api, artifact, istio
+from pluginrelease.core import api, artifact, providers, target
 from pluginrelease.core.errors import Refused
 
 JSON = dict[str, Any]
@@ -128,10 +128,10 @@ def written(release: api.Release, found: api.ArtifactStatus) -> Rendered:
     """The WasmPlugin, and which secret goes with it: its name, never its content."""
     secret = release.spec.artifact.image.pull_secret_ref
     notes: tuple[str, ...] = ()
-    if secret is not None and not istio.is_local(release):
-        copied = f"{release.spec.gateway.namespace}/{istio.copied_secret_name(release)}"
+    if secret is not None and not target.is_local(release):
+        copied = f"{release.spec.gateway.namespace}/{target.copied_secret_name(release)}"
         notes = (f"the gateways pull with Secret {copied}, a copy of {release.metadata.namespace}/{secret.name}",)
-    return Rendered(istio.wasm_plugin(release, found), notes)
+    return Rendered(providers.of(release.spec.gateway).wasm_plugin(release, found), notes)
 
 
 def as_yaml(manifest: JSON) -> str:
@@ -150,7 +150,7 @@ def comparable(observed: JSON, wanted: JSON) -> JSON:
         kept[part] = {key: value for key, value in (metadata.get(part) or {}).items() if key in ours[part]}
     own = {one["uid"] for one in ours.get("ownerReferences", [])}
     owners = [one for one in metadata.get("ownerReferences") or [] if one["uid"] in own]
-    head = {"apiVersion": observed.get("apiVersion", istio.API_VERSION), "kind": istio.KIND}
+    head = {"apiVersion": observed.get("apiVersion", wanted["apiVersion"]), "kind": wanted["kind"]}
     return {**head, "metadata": {**kept, **({"ownerReferences": owners} if owners else {})}, "spec": observed["spec"]}
 
 

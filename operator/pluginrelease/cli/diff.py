@@ -12,7 +12,7 @@ import click
 from pluginrelease import revisions
 from pluginrelease.cli import _action, _manifest
 from pluginrelease.cli._verb import Place, fetch, output_option, placed, print_json, run, say
-from pluginrelease.core import api, istio, revision
+from pluginrelease.core import api, providers, revision, target
 from pluginrelease.edges import cluster as clusters
 from pluginrelease.edges.cluster import Cluster
 
@@ -95,13 +95,15 @@ async def kept(cluster: Cluster, release: api.Release, named: str) -> Side:
     entry = _action.pick(release, named)
     recorded = await revisions.recalled(cluster, release, entry.revision)
     effective = revision.effective(release, recorded)
-    return Side(f"revision {entry.revision}", istio.wasm_plugin(effective, recorded.artifact))
+    return Side(
+        f"revision {entry.revision}", providers.of(effective.spec.gateway).wasm_plugin(effective, recorded.artifact)
+    )
 
 
 async def live(cluster: Cluster, release: api.Release, other: JSON) -> Side:
     """The WasmPlugin in the cluster, without what is not the release's."""
-    where = (release.spec.gateway.namespace, istio.object_name(release))
-    found = await cluster.get(clusters.WASM_PLUGINS, *where)
+    where = (release.spec.gateway.namespace, target.object_name(release))
+    found = await cluster.get(clusters.carrier(providers.of(release.spec.gateway).TARGET), *where)
     title = f"live {'/'.join(where)}"
     if found is None:
         return Side(title, None, (f"there is no WasmPlugin {'/'.join(where)}",))

@@ -282,7 +282,12 @@ def judge(module: Module, versions: Iterable[str], provider: str = "Istio") -> C
     The strictest version counts. What no Envoy takes is Incompatible even if no version is known (no pod yet, or a
     text that is no version); the rest is then Unknown. ``provider`` names the gateway in messages.
     """
-    return compare(module, (envoy(text) for text in sorted(set(versions))), provider)[0]
+    return strictest(module, map(envoy, versions), provider)
+
+
+def strictest(module: Module, hosts: Iterable[Host], provider: str) -> Compatibility:
+    """As `judge`, with the gateways as their provider knows them; one that is there twice counts once."""
+    return compare(module, sorted(set(hosts), key=str), provider)[0]
 
 
 def compare(module: Module, hosts: Iterable[Host], provider: str = "Istio") -> tuple[Compatibility, ...]:

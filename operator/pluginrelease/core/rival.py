@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pluginrelease.core import api, rollout
+from pluginrelease.core import api, providers, rollout, target
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.artifact import parse
 from pluginrelease.core.errors import Refused, ReleaseError
@@ -12,13 +12,16 @@ from pluginrelease.core.plan import RECHECK
 from pluginrelease.core.verdict import same
 
 
-def elders(release: api.Release, others: Iterable[api.Release], root_namespace: str) -> Iterator[api.Release]:
-    """The releases of the same plugin that were there first, and whose selectors may find the same pods."""
+def elders(
+    release: api.Release, others: Iterable[api.Release], mesh: target.Mesh
+) -> Iterator[tuple[api.Release, target.Pods]]:
+    """The releases of the same plugin that were there first, and where the pods are that would have both."""
     for other in others:
         first = other.metadata.deletion_timestamp is None and is_first(other, release)
         alike = first and same_plugin(release.spec, other.spec)
-        if alike and may_meet(release.spec, other.spec, root_namespace):
-            yield other
+        shared = common_ground(release.spec, other.spec, mesh) if alike else None
+        if shared is not None:
+            yield other, shared
 
 
 def is_first(other: api.Release, mine: api.Release) -> bool:
@@ -72,17 +75,7 @@ def repository(spec: api.Spec) -> str:
         return spec.artifact.image.ref
 
 
-def may_meet(one: api.Spec, other: api.Spec, root_namespace: str) -> bool:
-    """Whether a pod could carry the labels of both, in a namespace that both reach."""
-    namespaces = {one.gateway.namespace, other.gateway.namespace}
-    mine, theirs = one.gateway.selector.match_labels, other.gateway.selector.match_labels
-    return (len(namespaces) == 1 or root_namespace in namespaces) and all(
-        theirs.get(key, value) == value for key, value in mine.items()
-    )
-
-
-def common_ground(one: api.Spec, other: api.Spec, root_namespace: str) -> tuple[str | None, dict[str, str]]:
-    """Where the pods of both would be: the namespace (None: every one) and the labels of both."""
-    narrower = next((it for it in (one, other) if it.gateway.namespace != root_namespace), None)
-    namespace = narrower.gateway.namespace if narrower else None
-    return namespace, {**one.gateway.selector.match_labels, **other.gateway.selector.match_labels}
+def common_ground(one: api.Spec, other: api.Spec, mesh: target.Mesh) -> target.Pods | None:
+    """Where the pods of both would be; None where no pod can be among both."""
+    mine, theirs = (providers.of(spec.gateway).pods(spec.gateway, mesh) for spec in (one, other))
+    return mine.shared_with(theirs)

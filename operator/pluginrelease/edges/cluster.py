@@ -21,7 +21,7 @@ import yaml
 from kubernetes.aio import config as kubeconfig
 from kubernetes.aio.client import ApiClient, Configuration
 
-from pluginrelease.core import api, istio, revision
+from pluginrelease.core import api, providers, revision, target
 from pluginrelease.core.errors import Refused, Transient, Waiting
 
 JSON = dict[str, Any]
@@ -54,19 +54,31 @@ class Resource:
 
 
 RELEASES = Resource(api.GROUP, api.VERSION, api.PLURAL)
-WASM_PLUGINS = Resource(istio.GROUP, "v1alpha1", istio.PLURAL)
 PODS = Resource("", "v1", "pods")
 SECRETS = Resource("", "v1", "secrets")
 NAMESPACES = Resource("", "v1", "namespaces")
 CONTROLLER_REVISIONS = Resource("apps", "v1", revision.PLURAL)
 
+
+def carrier(kind: target.Kind) -> Resource:
+    """Where the objects that carry plugins are, of one provider."""
+    return Resource(kind.group, kind.version, kind.plural)
+
+
+# by API version and kind: providers call theirs alike
 BY_KIND = {
-    api.KIND: RELEASES,
-    istio.KIND: WASM_PLUGINS,
-    "Secret": SECRETS,
-    "Pod": PODS,
-    revision.KIND: CONTROLLER_REVISIONS,
+    (api.API_VERSION, api.KIND): RELEASES,
+    ("v1", "Secret"): SECRETS,
+    ("v1", "Pod"): PODS,
+    (revision.API_VERSION, revision.KIND): CONTROLLER_REVISIONS,
+    **{(kind.api_version, kind.name): carrier(kind) for kind in providers.TARGETS},
 }
+
+
+def path_of(thing: JSON) -> str:
+    """The URL path of an object."""
+    metadata = thing["metadata"]
+    return BY_KIND[thing["apiVersion"], thing["kind"]].path(metadata["namespace"], metadata["name"])
 
 
 class NotFound(Exception):
@@ -134,10 +146,9 @@ class Cluster:
         """
         metadata = manifest["metadata"]
         body = manifest if uid is None else {**manifest, "metadata": {**metadata, "uid": uid}}
-        path = BY_KIND[manifest["kind"]].path(metadata["namespace"], metadata["name"])
         query = {"fieldManager": api.FIELD_MANAGER, **({"force": "true"} if uid else {})}
         try:
-            return await self._json("PATCH", path, query=query, body=body, content_type=APPLY)
+            return await self._json("PATCH", path_of(manifest), query=query, body=body, content_type=APPLY)
         except NotFound as error:
             raise missing_kind(manifest, error) from error
 
@@ -160,7 +171,7 @@ class Cluster:
     async def delete(self, observed: JSON) -> None:
         """Deletes exactly the object that was observed; one that is gone, or was made anew, is left alone."""
         metadata = observed["metadata"]
-        path = BY_KIND[observed["kind"]].path(metadata["namespace"], metadata["name"])
+        path = path_of(observed)
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": metadata["uid"]}}
         try:
             await self._json("DELETE", path, body=body)
@@ -170,7 +181,7 @@ class Cluster:
     async def disown(self, observed: JSON) -> None:
         """Takes owner references and our uid off an object that is to outlive its release: it is nobody's then."""
         metadata = observed["metadata"]
-        path = BY_KIND[observed["kind"]].path(metadata["namespace"], metadata["name"])
+        path = path_of(observed)
         labels = {api.UID_LABEL: None}
         body = {"metadata": {"uid": metadata["uid"], "ownerReferences": None, "labels": labels}}
         try:
@@ -181,7 +192,7 @@ class Cluster:
     async def annotate(self, observed: JSON, annotations: Mapping[str, str], manager: str) -> JSON:
         """Sets annotations of exactly the object that was observed, as a field manager of its own."""
         metadata = observed["metadata"]
-        path = BY_KIND[observed["kind"]].path(metadata["namespace"], metadata["name"])
+        path = path_of(observed)
         body = {"metadata": {"uid": metadata["uid"], "annotations": dict(annotations)}}
         return await self._json("PATCH", path, query={"fieldManager": manager}, body=body, content_type=MERGE)
 
@@ -421,11 +432,12 @@ def status_message(body: bytes) -> str:
 
 def missing_kind(manifest: JSON, error: NotFound) -> Waiting:
     """A 404 to an apply: the namespace is not there, or the kind is not."""
+    remedies = {kind.api_version: kind.install for kind in providers.TARGETS}
     if "could not find the requested resource" in error.message or "page not found" in error.message:
         return Waiting(
             "KindNotInstalled",
             f"the API server does not know {manifest['apiVersion']} {manifest['kind']}",
-            "Install Istio's CRDs (chart istio/base)",
+            remedies.get(manifest["apiVersion"], "Install its CustomResourceDefinition"),
         )
     return Waiting("NamespaceNotFound", error.message, "Create the namespace, or name another in gateway.namespace")
 

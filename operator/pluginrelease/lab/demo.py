@@ -120,7 +120,7 @@ class Demo:
             for line in lines:
                 event = json.loads(line)
                 reference = event.get("objectRef", {})
-                if reference.get("resource") == istio.PLURAL and event["verb"] in ("create", "update", "patch"):
+                if reference.get("resource") == istio.TARGET.plural and event["verb"] in ("create", "update", "patch"):
                     yield reference.get("name", "")
 
     def check_permissions(self) -> None:

@@ -11,7 +11,7 @@ from tests.incidents.stage import NAME, Stage
 def story(stage: Stage) -> None:
     stage.run_good()
     stage.begin()
-    stage.lab.kubectl("delete", istio.PLURAL, NAME, "-n", stage.namespace)
+    stage.lab.kubectl("delete", istio.TARGET.plural, NAME, "-n", stage.namespace)
     if not stage.is_bare:
         stage.await_event("DriftCorrected")
 

@@ -13,7 +13,7 @@ PATCH = '{"spec": {"selector": {"matchLabels": {"istio": "nobody"}}}}'
 def story(stage: Stage) -> None:
     stage.run_good()
     stage.begin()
-    stage.lab.kubectl("patch", istio.PLURAL, NAME, "-n", stage.namespace, "--type=merge", "-p", PATCH)
+    stage.lab.kubectl("patch", istio.TARGET.plural, NAME, "-n", stage.namespace, "--type=merge", "-p", PATCH)
     if not stage.is_bare:
         stage.await_event("DriftCorrected")
 

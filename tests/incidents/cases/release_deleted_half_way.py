@@ -15,7 +15,7 @@ def story(stage: Stage) -> None:
     stage.change(image=update)
     if not stage.is_bare:
         stage.until("the update is written", lambda: stage.written() != stage.before)
-    kind = istio.PLURAL if stage.is_bare else api.PLURAL
+    kind = istio.TARGET.plural if stage.is_bare else api.PLURAL
     stage.lab.kubectl("delete", kind, NAME, "-n", stage.namespace, "--wait=false")
     stage.await_served("-")
 

@@ -1,0 +1,135 @@
+"""What is written to a gateway's namespace, whatever the provider: names, whose it is, and the copy of the pull secret.
+
+What a provider's own object says is in its module; `core.providers` knows which one that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pluginrelease.core import api
+from pluginrelease.core import revision as revisions
+
+JSON = dict[str, Any]
+
+# room for "-<10 hex>" and "-pull" within the 253 characters of a Kubernetes name
+NAME_ROOM = 236
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The kind of object that a provider's control plane reads; ``install``: what to do where it is not known."""
+
+    group: str
+    version: str
+    name: str
+    plural: str
+    install: str
+
+    @property
+    def api_version(self) -> str:
+        """As manifests spell it."""
+        return f"{self.group}/{self.version}"
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """What of an installation only its owner can say (the operator's settings), by default as the charts have it."""
+
+    istio_root_namespace: str = "istio-system"
+    istio_container: str = "istio-proxy"
+
+
+@dataclass(frozen=True)
+class Pods:
+    """Where the gateway pods are: the namespace (None: every one), the labels that they carry, their container."""
+
+    namespace: str | None
+    labels: Mapping[str, str]
+    container: str
+
+    def shared_with(self, other: Pods) -> Pods | None:
+        """Where a pod would be that is among both; None: there can be none."""
+        namespaces = {self.namespace, other.namespace} - {None}
+        contradict = any(other.labels.get(key, value) != value for key, value in self.labels.items())
+        if len(namespaces) > 1 or contradict or self.container != other.container:
+            return None
+        return Pods(next(iter(namespaces), None), {**self.labels, **other.labels}, self.container)
+
+
+def object_name(release: api.Release) -> str:
+    """The release's name; from another namespace ``<namespace>-<name>-<hash>``, so that two releases never meet."""
+    own = release.metadata
+    if own.namespace == release.spec.gateway.namespace:
+        return own.name
+    readable = f"{own.namespace}-{own.name}"[:NAME_ROOM].rstrip("-.")
+    return f"{readable}-{revisions.digest_of([own.namespace, own.name])}"
+
+
+def pull_secret_name(release: api.Release) -> str | None:
+    """The Secret that the gateways pull with: the release's own in its namespace, a copy of it in another."""
+    reference = release.spec.artifact.image.pull_secret_ref
+    if reference is None:
+        return None
+    return reference.name if is_local(release) else copied_secret_name(release)
+
+
+def copied_secret_name(release: api.Release) -> str:
+    """Name of the copy in the gateway's namespace."""
+    return f"{object_name(release)}-pull"
+
+
+def is_local(release: api.Release) -> bool:
+    """Whether release and gateways share a namespace: only there can an owner reference hold."""
+    return release.metadata.namespace == release.spec.gateway.namespace
+
+
+def carrier(release: api.Release, artifact: api.ArtifactStatus, kind: Kind, nudge: int = 0) -> JSON:
+    """The head of the object that carries a revision, all but its spec.
+
+    ``nudge`` counts how often its gateways were made to fetch anew: with any change of the object, also of its
+    metadata, the control plane sends the plugin again, and only then does the agent try again (istio
+    pkg/wasm/convert.go).
+    """
+    return {
+        "apiVersion": kind.api_version,
+        "kind": kind.name,
+        "metadata": {
+            **metadata(release, object_name(release)),
+            "annotations": {
+                **provenance(release),
+                api.REVISION_ANNOTATION: revisions.identity(release.spec, artifact.digest),
+                **({api.NUDGE_ANNOTATION: str(nudge)} if nudge else {}),
+            },
+        },
+    }
+
+
+def pull_secret(release: api.Release, dockerconfigjson: str) -> JSON:
+    """The copy of the pull secret for another namespace; ``dockerconfigjson`` is base64, as in the Secret's data."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/dockerconfigjson",
+        "metadata": {**metadata(release, copied_secret_name(release)), "annotations": provenance(release)},
+        "data": {".dockerconfigjson": dockerconfigjson},
+    }
+
+
+def metadata(release: api.Release, name: str) -> JSON:
+    """Name, namespace and whose it is; an owner reference only where the garbage collector honours it."""
+    own = release.metadata
+    owned = is_local(release) and release.spec.deletion_policy is api.DeletionPolicy.DELETE
+    return {
+        "name": name,
+        "namespace": release.spec.gateway.namespace,
+        "labels": {api.MANAGED_BY_LABEL: api.MANAGED_BY, api.UID_LABEL: own.uid},
+        **({"ownerReferences": [release.as_owner()]} if owned else {}),
+    }
+
+
+def provenance(release: api.Release) -> dict[str, str]:
+    """Where a reader of the object finds the release; names can be too long for labels."""
+    return {api.RELEASE_ANNOTATION: f"{release.metadata.namespace}/{release.metadata.name}"}
