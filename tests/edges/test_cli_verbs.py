@@ -16,7 +16,6 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from pluginrelease.cli import crd as crd_command
 from pluginrelease.cli import main
 from pluginrelease.core import api, istio, revision
 from pluginrelease.lab import operator
@@ -25,7 +24,6 @@ from tests.releases import ARTIFACT, manifest
 
 NAMESPACE = "cli-verbs"
 DEADLINE = 30.0
-CRD_NAME = f"crd/{api.PLURAL}.{api.GROUP}"
 TIME = "2026-01-01T00:00:00Z"
 
 Node = dict[str, Any]
@@ -119,16 +117,6 @@ LOADING = condition("Ready", "False", "AwaitingConfig", "one gateway has not rec
 MOVING = condition("Reconciling", "True", "AwaitingConfig")
 FAILED = condition("Ready", "False", "PluginRejected", "no such function")
 STALLED = condition("Stalled", "True", "PluginRejected")
-
-
-@pytest.fixture(scope="module")
-def cluster(lab: Lab) -> Iterator[Lab]:
-    """The lab with the CRD, and a namespace for this module."""
-    lab.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=crd_command.text())
-    lab.kubectl("wait", "--for=condition=Established", "--timeout=30s", CRD_NAME)
-    lab.kubectl("create", "namespace", NAMESPACE)
-    yield lab
-    lab.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 @pytest.fixture

@@ -10,13 +10,11 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from pluginrelease.cli import crd as crd_command
 from pluginrelease.core import api, crd
 from pluginrelease.lab.errors import LabError
 from pluginrelease.lab.host import Lab
 
 NAMESPACE = "crd-rules"
-CRD_NAME = f"crd/{api.PLURAL}.{api.GROUP}"
 CEL = "x-kubernetes-validations"
 UNSET = object()
 
@@ -37,16 +35,6 @@ RELEASE: Node = {
 }
 
 PROBE: Node = {"name": "hello"}
-
-
-@pytest.fixture(scope="module")
-def cluster(lab: Lab) -> Iterator[Lab]:
-    """The lab with the CRD, and a namespace for this module."""
-    lab.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=crd_command.text())
-    lab.kubectl("wait", "--for=condition=Established", "--timeout=30s", CRD_NAME)
-    lab.kubectl("create", "namespace", NAMESPACE)
-    yield lab
-    lab.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +16,12 @@ from pluginrelease.core.artifact import Digest
 from pluginrelease.edges import registry
 from pluginrelease.edges.registry import Access
 from tests import wasm_modules as made
+from tests.edges.real_registry import PASSWORD, Real, secret
 from tests.edges.test_crd import REF, release
-from tests.edges.test_registry import PASSWORD, PASSWORD_HASH, Real, running, secret
 
 WASM = made.plugin("0_2_1")
 OPEN = Access(insecure=True, deadline_seconds=20)
-UNSAFE_REALM = "Registry"
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
-    """A registry that lets everybody in."""
-    with running(tmp_path_factory.mktemp("plain")) as real:
-        yield real
-
-
-@pytest.fixture(scope="module")
-def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
-    """A registry with a password, and with the realm that Istio's agent refuses."""
-    folder = tmp_path_factory.mktemp("private")
-    (folder / "htpasswd").write_text(f"tester:{PASSWORD_HASH}\n")
-    with running(folder, auth={"htpasswd": {"realm": UNSAFE_REALM, "path": str(folder / "htpasswd")}}) as real:
-        yield real
+REALM = "Registry"  # which Istio's agent refuses
 
 
 @pytest.fixture

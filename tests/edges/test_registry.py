@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import io
 import json
-import os
 import socket
-import subprocess
 import tarfile
 import threading
 import time
@@ -21,107 +18,24 @@ from typing import Any
 import certifi
 import pytest
 import requests
-import yaml
 from click.testing import CliRunner
 
 from pluginrelease.cli import push as push_command
 from pluginrelease.core import artifact, challenge
-from pluginrelease.core.artifact import Digest, Layout, Reference
+from pluginrelease.core.artifact import Layout, Reference
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 from pluginrelease.edges import registry
 from pluginrelease.edges.registry import Access
-from pluginrelease.lab import binaries
 from tests import wasm_modules as made
+from tests.edges.real_registry import PASSWORD, REALM, USER, Real, as_tester, secret
 from tests.edges.scripted import Answer, Request, Scripted, good, serving
 
 WASM = made.plugin("0_2_1")
-USER, PASSWORD = "tester", "correct horse"
-PASSWORD_HASH = "$2b$04$PluginReleaseTestsSale4l6sx1zfn6J9haxgMql5Z6QrZ9TNgKO"  # bcrypt, the one form it reads
-REALM = "https://registry.example.com/"
 SELF_SIGNED = Path(__file__).parents[1] / "fixtures" / "tls" / "self-signed.pem"  # for 127.0.0.1; worth nothing
 OPEN = Access(insecure=True, deadline_seconds=20)
 
 
-def secret(host: str, password: str = PASSWORD, **entry: str) -> bytes:
-    auth = base64.b64encode(f"{USER}:{password}".encode()).decode()
-    return json.dumps({"auths": {host: entry or {"auth": auth}}}).encode()
-
-
-def as_tester(host: str, password: str = PASSWORD) -> Access:
-    return Access(insecure=True, deadline_seconds=20, dockerconfigjson=secret(host, password))
-
-
 # --- a real registry ---
-
-
-@dataclass(frozen=True)
-class Real:
-    host: str
-
-    def reference(self, name: str) -> Reference:
-        return artifact.parse(f"{self.host}/{name}")
-
-    def blob(self, repository: str, content: bytes) -> dict[str, Any]:
-        """Upload a blob as it is, as a foreign tool would; gives its descriptor without a type."""
-        start = requests.post(f"http://{self.host}/v2/{repository}/blobs/uploads/", timeout=10)
-        digest = str(Digest.of(content))
-        put = requests.put(start.headers["Location"], params={"digest": digest}, data=content, timeout=10)
-        assert put.status_code == 201, put.text
-        return {"digest": digest, "size": len(content)}
-
-    def manifest(self, repository: str, question: str, media_type: str, content: dict[str, Any]) -> str:
-        raw = json.dumps({"schemaVersion": 2, "mediaType": media_type, **content})
-        url = f"http://{self.host}/v2/{repository}/manifests/{question}"
-        put = requests.put(url, data=raw, headers={"Content-Type": media_type}, timeout=10)
-        assert put.status_code == 201, put.text
-        return put.headers["Docker-Content-Digest"]
-
-
-@contextlib.contextmanager
-def running(folder: Path, **extra: Any) -> Iterator[Real]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{free.getsockname()[1]}"
-    config = {
-        "version": 0.1,
-        "log": {"level": "warn"},
-        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
-        "http": {"addr": host},
-        **extra,
-    }
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    program = [binaries.provide("registry"), "serve", folder / "config.yaml"]
-    environ = os.environ | {"OTEL_TRACES_EXPORTER": "none"}
-    with (folder / "log").open("wb") as log, subprocess.Popen(program, stdout=log, stderr=log, env=environ) as process:
-        try:
-            await_port(host, process)
-            yield Real(host)
-        finally:
-            process.terminate()
-
-
-def await_port(host: str, process: subprocess.Popen[bytes]) -> None:
-    name, port = host.split(":")
-    end = time.monotonic() + 30
-    while time.monotonic() < end and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection((name, int(port)), timeout=1):
-            return
-        time.sleep(0.02)
-    pytest.fail("the registry did not start")
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
-    with running(tmp_path_factory.mktemp("plain")) as real:
-        yield real
-
-
-@pytest.fixture(scope="module")
-def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
-    folder = tmp_path_factory.mktemp("private")
-    (folder / "htpasswd").write_text(f"{USER}:{PASSWORD_HASH}\n")
-    with running(folder, auth={"htpasswd": {"realm": REALM, "path": str(folder / "htpasswd")}}) as real:
-        yield real
 
 
 @pytest.fixture

@@ -1,0 +1,111 @@
+"""A real registry (CNCF distribution) on loopback, its credentials, and the raw way into it that foreign tools take."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+
+from pluginrelease.core import artifact
+from pluginrelease.core.artifact import Digest, Reference
+from pluginrelease.edges.registry import Access
+from pluginrelease.lab import binaries
+
+USER, PASSWORD = "tester", "correct horse"
+PASSWORD_HASH = "$2b$04$PluginReleaseTestsSale4l6sx1zfn6J9haxgMql5Z6QrZ9TNgKO"  # bcrypt, the one form it reads
+REALM = "https://registry.example.com/"
+
+
+def secret(host: str, password: str = PASSWORD, **entry: str) -> bytes:
+    """A pull secret's content for the tester, or with another ``entry``."""
+    auth = base64.b64encode(f"{USER}:{password}".encode()).decode()
+    return json.dumps({"auths": {host: entry or {"auth": auth}}}).encode()
+
+
+def as_tester(host: str, password: str = PASSWORD) -> Access:
+    """The tester's way in."""
+    return Access(insecure=True, deadline_seconds=20, dockerconfigjson=secret(host, password))
+
+
+@dataclass(frozen=True)
+class Real:
+    """One that runs, at ``host:port``."""
+
+    host: str
+
+    def reference(self, name: str) -> Reference:
+        return artifact.parse(f"{self.host}/{name}")
+
+    def blob(self, repository: str, content: bytes) -> dict[str, Any]:
+        """Upload a blob as it is, as a foreign tool would; gives its descriptor without a type."""
+        start = requests.post(f"http://{self.host}/v2/{repository}/blobs/uploads/", timeout=10)
+        place = f"http://{self.host}/v2/" + start.headers["Location"].partition("/v2/")[2]
+        digest = str(Digest.of(content))
+        put = requests.put(place, params={"digest": digest}, data=content, timeout=60)
+        assert put.status_code == 201, put.text
+        return {"digest": digest, "size": len(content)}
+
+    def manifest(self, repository: str, question: str, media_type: str, content: dict[str, Any]) -> str:
+        """Put a manifest as it is, under a tag or its digest; gives the digest."""
+        return self.put(repository, question, media_type, {"schemaVersion": 2, "mediaType": media_type, **content})
+
+    def put(self, repository: str, question: str, media_type: str, content: dict[str, Any]) -> str:
+        """As `manifest`, with nothing added."""
+        url = f"http://{self.host}/v2/{repository}/manifests/{question}"
+        put = requests.put(url, data=json.dumps(content), headers={"Content-Type": media_type}, timeout=10)
+        assert put.status_code == 201, put.text
+        return put.headers["Docker-Content-Digest"]
+
+
+@contextlib.contextmanager
+def running(folder: Path, **extra: Any) -> Iterator[Real]:
+    """A registry whose state is in ``folder``; ``extra`` are sections of its configuration."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{free.getsockname()[1]}"
+    config = {
+        "version": 0.1,
+        "log": {"level": "warn"},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
+        "http": {"addr": host},
+        **extra,
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    program = [binaries.provide("registry"), "serve", folder / "config.yaml"]
+    environ = os.environ | {"OTEL_TRACES_EXPORTER": "none"}
+    with (folder / "log").open("wb") as log, subprocess.Popen(program, stdout=log, stderr=log, env=environ) as process:
+        try:
+            _await_port(host, process)
+            yield Real(host)
+        finally:
+            process.terminate()
+
+
+@contextlib.contextmanager
+def guarded(folder: Path, realm: str = REALM) -> Iterator[Real]:
+    """A registry with the tester's password, which says so with this realm."""
+    (folder / "htpasswd").write_text(f"{USER}:{PASSWORD_HASH}\n")
+    with running(folder, auth={"htpasswd": {"realm": realm, "path": str(folder / "htpasswd")}}) as real:
+        yield real
+
+
+def _await_port(host: str, process: subprocess.Popen[bytes]) -> None:
+    name, port = host.split(":")
+    end = time.monotonic() + 30
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection((name, int(port)), timeout=1):
+            return
+        time.sleep(0.02)
+    pytest.fail("the registry did not start")
