@@ -1,4 +1,4 @@
-"""What all tests share: one lab for the whole session, and the programs for it made ready before any clock runs."""
+"""What all tests share: a lab for each mesh, all session long; their programs are ready before any clock runs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,28 @@ NEEDED = (*blueprint.PROGRAMS, "kubectl", "helm")
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """A first run builds programs for minutes: outside of the tests' time limits, and telling what it does."""
-    if any("lab" in getattr(item, "fixturenames", ()) for item in session.items):
+    if any({"lab", "higress_lab"} & set(getattr(item, "fixturenames", ())) for item in session.items):
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         binaries.ensure(NEEDED, report=reporter.write_line if reporter else print)
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[labs.Lab]:
-    """A running lab with two gateways. Its logs stay in pytest's temporary directory."""
+def labs_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where the session's labs are. Their logs stay in pytest's temporary directory."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PLUGINRELEASE_LAB_DIR", str(tmp_path_factory.mktemp("labs")))
-        with labs.up(f"tests-{os.getpid()}", gateways=2) as running:
-            yield running
+        yield
+
+
+@pytest.fixture(scope="session")
+def lab(labs_folder: None) -> Iterator[labs.Lab]:
+    """A running lab with two gateways."""
+    with labs.up(f"tests-{os.getpid()}", gateways=2) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def higress_lab(labs_folder: None) -> Iterator[labs.Lab]:
+    """Another one, where an installation of Higress has one gateway."""
+    with labs.up(f"tests-higress-{os.getpid()}", gateways=1, mesh="higress") as running:
+        yield running

@@ -1,71 +1,134 @@
-"""The lab's Higress: its copy of the kind."""
+"""The lab's Higress: its kind, its installation, and what becomes of its WasmPlugins."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from pluginrelease.lab import Lab, LabError
-from pluginrelease.lab.controlplane import MANIFESTS
+from pluginrelease.lab import Lab, LabError, higress
+from tests.lab.gateway_under_test import eventually
 
-NAMESPACE = "higress-kind"
-
-
-@pytest.fixture(scope="module")
-def cluster(lab: Lab) -> Iterator[Lab]:
-    """The lab with Higress's kind, and a namespace for this module."""
-    kinds = str(MANIFESTS / "higress-kinds.yaml")
-    lab.kubectl("apply", "-f", kinds)
-    lab.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", kinds)
-    lab.kubectl("create", "namespace", NAMESPACE)
-    yield lab
-    lab.kubectl("delete", "namespace", NAMESPACE)
-    lab.kubectl("delete", "-f", kinds)
+NAMESPACE = "higress-system"
+OURS = "wasmplugins.extensions.higress.io"
+ISTIO_S = "wasmplugins.extensions.istio.io"
+RULE = {"domain": ["a.example"], "config": {"on": True}}
 
 
-def plugin(name: str, **spec: Any) -> str:
-    return json.dumps(
-        {
-            "apiVersion": "extensions.higress.io/v1alpha1",
-            "kind": "WasmPlugin",
-            "metadata": {"name": name, "namespace": NAMESPACE},
-            "spec": spec,
-        }
-    )
+@pytest.fixture
+def cluster(higress_lab: Lab) -> Iterator[Lab]:
+    """Nothing of a test is left: no WasmPlugin, here or there."""
+    yield higress_lab
+    higress_lab.kubectl("delete", OURS, "--all", "-A")
+    eventually(lambda: not names(higress_lab))
 
 
-def stored(lab: Lab, name: str) -> dict[str, Any]:
-    found = lab.kubectl("get", "wasmplugins.extensions.higress.io", name, "-n", NAMESPACE, "-o", "json")
-    return dict(json.loads(found).get("spec", {}))
+def apply(lab: Lab, name: str, namespace: str = NAMESPACE, *flags: str, **spec: Any) -> None:
+    about = {"name": name, "namespace": namespace}
+    plugin = {"apiVersion": "extensions.higress.io/v1alpha1", "kind": "WasmPlugin", "metadata": about, "spec": spec}
+    lab.kubectl("apply", *flags, "-f", "-", stdin=json.dumps(plugin))
+
+
+def spec_of(lab: Lab, kind: str, name: str) -> dict[str, Any]:
+    found = lab.kubectl("get", kind, name, "-n", NAMESPACE, "-o", "json", "--ignore-not-found")
+    return dict(json.loads(found).get("spec", {})) if found else {}
+
+
+def names(lab: Lab) -> list[str]:
+    """Of the WasmPlugins that istiod has, anywhere."""
+    return lab.kubectl("get", ISTIO_S, "-A", "-o", "jsonpath={.items[*].metadata.name}").split()
+
+
+def version(lab: Lab, name: str) -> int:
+    there = f"jsonpath={{.items[?(@.metadata.name=='{name}')].metadata.resourceVersion}}"
+    return int(lab.kubectl("get", ISTIO_S, "-n", NAMESPACE, "-o", there) or 0)
+
+
+def logged(lab: Lab, pattern: str) -> bool:
+    return re.search(pattern, lab.log("higress-controller").read_text(), re.MULTILINE) is not None
+
+
+def test_an_installation_is_recognised_by_its_labels(higress_lab: Lab) -> None:
+    """The gateways that serve, and the pod of the controller, which is only an object."""
+    [gateway] = higress_lab.gateway_pods("app=higress-gateway,higress=higress-system-higress-gateway")
+    assert higress_lab.request(gateway.address).status == 200
+    wanted = ["-n", NAMESPACE, "-l", "app=higress-controller", "--for=condition=Ready", "--timeout=30s"]
+    higress_lab.kubectl("wait", "pod", *wanted)
+    names = "jsonpath={.spec.containers[*].name} {.spec.containers[*].image}"
+    said = higress_lab.kubectl("get", "pod", gateway.name, "-n", NAMESPACE, "-o", names)
+    assert re.fullmatch(r"higress-gateway \S+/higress/gateway:2\.2\.4", said)
 
 
 def test_the_kind_drops_what_higress_does_not_know_without_a_word(cluster: Lab) -> None:
-    """A selector, a target, a listener's match and a type are gone from what was applied, and kubectl said nothing."""
+    """A selector, a target, a listener's match and a type are gone from what was applied, and nobody said so."""
     unknown = {"selector": {"matchLabels": {"a": "b"}}, "targetRefs": [], "match": [{"mode": "CLIENT"}], "type": "HTTP"}
-    cluster.kubectl("apply", "--validate=false", "-f", "-", stdin=plugin("pruned", url="oci://r/p", **unknown))
-    assert stored(cluster, "pruned") == {"url": "oci://r/p"}
+    apply(cluster, "pruned", NAMESPACE, "--validate=false", url="oci://r.invalid/p", **unknown)
+    assert spec_of(cluster, OURS, "pruned") == {"url": "oci://r.invalid/p"}
 
 
 def test_the_kind_keeps_any_configuration(cluster: Lab) -> None:
     """Configurations are the plugin's own business, in each of the three places."""
     config = {"any": [{"thing": 1.5}]}
     spec = {"pluginConfig": config, "defaultConfig": config, "matchRules": [{"domain": ["a.b"], "config": config}]}
-    cluster.kubectl("apply", "-f", "-", stdin=plugin("kept", **spec))
-    assert stored(cluster, "kept") == spec
+    apply(cluster, "kept", **spec)
+    assert spec_of(cluster, OURS, "kept") == spec
 
 
 def test_the_kind_requires_nothing(cluster: Lab) -> None:
-    """Not even the plugin's url."""
-    cluster.kubectl("apply", "-f", "-", stdin=plugin("empty"))
-    assert stored(cluster, "empty") == {}
+    """Not even the plugin's url. That Istio's kind wants one is said as the lab's own limit."""
+    apply(cluster, "empty")
+    assert spec_of(cluster, OURS, "empty") == {}
+    eventually(lambda: logged(cluster, r"\tlab: Istio's kind does not take wasmPlugin:empty, which Higress would"))
 
 
 @pytest.mark.parametrize("field", ["failStrategy", "phase", "imagePullPolicy"])
 def test_the_kind_checks_enumerations_and_nothing_else(cluster: Lab, field: str) -> None:
     """Higress has no FAIL_RELOAD; a checksum may be any text."""
     with pytest.raises(LabError, match="Unsupported value"):
-        cluster.kubectl("apply", "-f", "-", stdin=plugin("refused", **{field: "FAIL_RELOAD"}))
-    cluster.kubectl("apply", "-f", "-", stdin=plugin("taken", sha256="no checksum", priority=None))
+        apply(cluster, "refused", **{field: "FAIL_RELOAD"})
+    apply(cluster, "taken", sha256="no checksum", priority=None)
+
+
+def test_a_rule_without_a_condition_keeps_what_was_live_and_only_the_controllers_log_says_so(cluster: Lab) -> None:
+    """The trap as Higress has it: the object's status stays empty, and istiod keeps the old one."""
+    apply(cluster, "ruled", url="oci://r.invalid/p", defaultConfig={"on": False}, matchRules=[RULE])
+    there = {"on": False, "_rules_": [{"on": True, "_match_domain_": ["a.example"]}]}
+    eventually(lambda: spec_of(cluster, ISTIO_S, "ruled").get("pluginConfig") == there)
+    apply(cluster, "ruled", url="oci://r.invalid/p", defaultConfig={"on": 2}, matchRules=[{"config": {"on": True}}])
+    said = r"\terror\tingress\tinvalid wasmPlugin:ruled, err:invalid match rule has no match condition, rule:\{"
+    eventually(lambda: logged(cluster, said))
+    assert spec_of(cluster, ISTIO_S, "ruled")["pluginConfig"] == there
+    assert cluster.kubectl("get", OURS, "ruled", "-n", NAMESPACE, "-o", "jsonpath={.status}") == ""
+
+
+def test_a_plugin_with_nothing_to_do_is_taken_off(cluster: Lab) -> None:
+    """A disabled default and no rule: istiod has it no more."""
+    apply(cluster, "off", url="oci://r.invalid/p", defaultConfig={"on": False})
+    eventually(lambda: names(cluster) == ["off"])
+    apply(cluster, "off", url="oci://r.invalid/p", defaultConfig={"on": False}, defaultConfigDisable=True)
+    eventually(lambda: names(cluster) == [])
+    assert logged(cluster, r"\tinfo\tingress\twasmPlugin:off will not be transferred to istio since config disabled$")
+
+
+def test_only_the_installations_own_namespace_is_read(cluster: Lab) -> None:
+    """A WasmPlugin elsewhere has no effect, and nobody says so."""
+    apply(cluster, "elsewhere", "default", url="oci://r.invalid/p")
+    apply(cluster, "here", url="oci://r.invalid/p")
+    eventually(lambda: names(cluster) == ["here"])
+    assert not logged(cluster, "elsewhere")
+
+
+def test_a_change_of_one_plugin_hands_all_over_anew(cluster: Lab) -> None:
+    """Labels and annotations do not get to istiod, and yet changing one makes new versions of every plugin."""
+    for name in ("one", "two"):
+        apply(cluster, name, url="oci://r.invalid/p")
+    eventually(lambda: version(cluster, "one") and version(cluster, "two"))
+    before = version(cluster, "two")
+    cluster.kubectl("annotate", OURS, "one", "-n", NAMESPACE, "ring=1")
+    eventually(lambda: version(cluster, "two") > before)
+    made = json.loads(cluster.kubectl("get", ISTIO_S, "one", "-n", NAMESPACE, "-o", "json"))["metadata"]
+    assert made["labels"] == {higress.LABEL: higress.LABELLED}
+    assert list(made["annotations"]) == [higress.PUSH]

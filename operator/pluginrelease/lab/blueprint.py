@@ -48,12 +48,13 @@ class Tokens:
     controllers: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     nodes: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     istiod: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    higress: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     lab: str = field(default_factory=lambda: secrets.token_urlsafe(24))
 
 
 @dataclass(frozen=True)
 class Blueprint:
-    """One lab. ``programs`` maps the names of `PROGRAMS` to their paths."""
+    """One lab. ``programs`` maps the names of `PROGRAMS` to their paths; ``mesh`` is a name in `meshes.NAMED`."""
 
     name: str
     state: Path
@@ -62,6 +63,7 @@ class Blueprint:
     istio_sources: Path
     kwok_sources: Path
     ports: Ports
+    mesh: str = "istio"
     tokens: Tokens = field(default_factory=Tokens)
 
     @property
@@ -117,5 +119,6 @@ def load(state: Path) -> Blueprint:
         istio_sources=Path(kept["istio_sources"]),
         kwok_sources=Path(kept["kwok_sources"]),
         ports=Ports(**kept["ports"]),
+        mesh=kept["mesh"],
         tokens=Tokens(**kept["tokens"]),
     )

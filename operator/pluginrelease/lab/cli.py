@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import click
 
 from pluginrelease.core.errors import Refused
-from pluginrelease.lab import host
+from pluginrelease.lab import host, meshes
 from pluginrelease.lab.binaries_cli import binaries
 from pluginrelease.lab.errors import LabError
 
@@ -37,11 +37,14 @@ def lab() -> None:
 @lab.command()
 @_name
 @click.option("--gateways", default=2, show_default=True, type=click.IntRange(1, 50), help="Replicas of the gateway.")
+@click.option(
+    "--mesh", default="istio", show_default=True, type=click.Choice(list(meshes.NAMED)), help="Whose gateways they are."
+)
 @click.option("--detach/--no-detach", default=True, show_default=True, help="Leave it running, or end it with Ctrl-C.")
-def up(name: str, gateways: int, detach: bool) -> None:
+def up(name: str, gateways: int, mesh: str, detach: bool) -> None:
     """Start a lab and wait until all of it is ready."""
     with _told_plainly():
-        running = host.up(name, gateways=gateways, report=click.echo, detached=detach)
+        running = host.up(name, gateways=gateways, mesh=mesh, report=click.echo, detached=detach)
     click.echo(_how_to_use(running))
     if not detach:
         with running:

@@ -69,6 +69,7 @@ def _users(lab: Blueprint) -> str:
         (tokens.lab, "lab-keeper", "system:masters"),
         (tokens.nodes, "lab-nodes", "system:masters"),
         (tokens.istiod, "lab-istiod", "system:masters"),
+        (tokens.higress, "lab-higress", "system:masters"),
         (tokens.controllers, "system:kube-controller-manager", ""),
     ]
     return "".join(f'{token},{user},{user},"{group}"\n' for token, user, group in rows)

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from pluginrelease.lab import meshes
 from pluginrelease.lab.blueprint import Blueprint
 from pluginrelease.lab.containers import Pod
 from pluginrelease.lab.controlplane import GATEWAY_LABEL, GATEWAY_VALUE, MANIFESTS, NODE, answers
@@ -18,7 +19,6 @@ from pluginrelease.lab.journal import Journal
 from pluginrelease.lab.kubeapi import ApiError, KubeApi, Object, read_manifests
 from pluginrelease.lab.processes import until
 
-NAMESPACE = "istio-ingress"
 _PODS = "/api/v1/pods"
 _CHOSEN = f"labelSelector={GATEWAY_LABEL}%3D{GATEWAY_VALUE}"
 _WATCH_AGAIN_AFTER = 0.5
@@ -26,10 +26,15 @@ _WATCH_AGAIN_AFTER = 0.5
 
 async def install(lab: Blueprint, api: KubeApi) -> None:
     """The gateway Deployment with as many replicas as the lab was asked for, its Service and its route."""
-    for manifest in read_manifests((MANIFESTS / "gateways.yaml").read_text()):
-        if manifest["kind"] == "Deployment":
+    for manifest in read_manifests((MANIFESTS / meshes.of(lab).gateways).read_text()):
+        if manifest["kind"] == "Deployment" and _is_gateway(manifest):
             manifest["spec"]["replicas"] = lab.gateways
         await api.apply_when_known(manifest)
+
+
+def _is_gateway(deployment: Object) -> bool:
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    return bool(labels.get(GATEWAY_LABEL) == GATEWAY_VALUE)
 
 
 class Gateways:

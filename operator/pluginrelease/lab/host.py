@@ -53,11 +53,14 @@ def state_directory(name: str) -> Path:
     return Path(home) / "pluginrelease" / "labs" / name
 
 
-def up(name: str = "default", *, gateways: int = 2, report: Report = print, detached: bool = False) -> Lab:
+def up(
+    name: str = "default", *, gateways: int = 2, mesh: str = "istio", report: Report = print, detached: bool = False
+) -> Lab:
     """Start a lab and wait until everything in it is ready.
 
-    It ends with this process, however that ends, unless ``detached``. Raises LabError when a lab of that name runs
-    already, when the system forbids private networks, or when a part does not come up.
+    ``mesh`` is one of `meshes.NAMED`. The lab ends with this process, however that ends, unless ``detached``. Raises
+    LabError when a lab of that name runs already, when the system forbids private networks, or when a part does not
+    come up.
     """
     if sys.platform != "linux":
         raise LabError("the lab needs Linux: run it in a Linux container or a virtual machine")
@@ -69,9 +72,9 @@ def up(name: str = "default", *, gateways: int = 2, report: Report = print, deta
     _forget(state)
     listeners = {way: relay.listen_on_loopback() for way in Ports.__dataclass_fields__}
     ports = Ports(**{way: int(listener.getsockname()[1]) for way, listener in listeners.items()})
-    plan = Blueprint(name, state, gateways, programs, sources["istio"], sources["kwok"], ports)
+    plan = Blueprint(name, state, gateways, programs, sources["istio"], sources["kwok"], ports, mesh)
     plan.save()
-    report(f"lab {name}: starting {gateways} gateway{'s' * (gateways != 1)}, state in {state}")
+    report(f"lab {name}: starting {gateways} {mesh} gateway{'s' * (gateways != 1)}, state in {state}")
     return _start(plan, lock, listeners, report, detached)
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from pluginrelease.lab import controlplane, echo, network
+from pluginrelease.lab import controlplane, echo, meshes, network
 from pluginrelease.lab.blueprint import ECHO_PORT, Blueprint
 from pluginrelease.lab.controlplane import MANIFESTS, answers, part_kubeconfig
 from pluginrelease.lab.kubeapi import KubeApi, read_manifests
@@ -61,13 +61,15 @@ def upstream(lab: Blueprint) -> Program:
 
 
 async def install_kinds(lab: Blueprint, api: KubeApi) -> None:
-    """Istio's CRDs, its root namespace and its mesh configuration."""
+    """Istio's CRDs, those of the mesh, its root namespace and its configuration."""
     text = (lab.istio_sources / _CRDS).read_text()
+    mesh = meshes.of(lab)
     crds = await asyncio.to_thread(read_manifests, text)
+    crds += [crd for name in mesh.kinds for crd in read_manifests((MANIFESTS / name).read_text())]
     async with asyncio.TaskGroup() as group:
         for crd in crds:
             group.create_task(api.apply(crd))
-    for manifest in read_manifests((MANIFESTS / "istio.yaml").read_text()):
+    for manifest in read_manifests((MANIFESTS / mesh.configuration).read_text()):
         await api.apply_when_known(manifest)
     for path in _LAST_KINDS:
         await controlplane.known(api, path)

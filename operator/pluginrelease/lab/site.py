@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Awaitable, Coroutine
 from typing import Any
 
-from pluginrelease.lab import controlplane, gateways, istio, network, registries, relay
+from pluginrelease.lab import controlplane, gateways, higress, istio, meshes, network, registries, relay
 from pluginrelease.lab.blueprint import API_PORT, PRIVATE_REGISTRY_PORT, REGISTRY_PORT, Blueprint
 from pluginrelease.lab.errors import LabError
 from pluginrelease.lab.events import Teller
@@ -91,11 +91,13 @@ class Site:
     async def _mesh(self, api: KubeApi) -> None:
         await self.step("istio kinds", istio.install_kinds(self.lab, api), "known to the API server")
         await self.run(istio.istiod(self.lab))
+        if meshes.of(self.lab).translated:
+            await self.run(higress.controller(self.lab))
 
     async def _gateways(self, api: KubeApi) -> None:
         watched = Gateways(self.lab, api, self.journal)
         self._later(watched.keep())
-        wanted = watched.wait_until_serving(gateways.NAMESPACE, self.lab.gateways)
+        wanted = watched.wait_until_serving(meshes.of(self.lab).namespace, self.lab.gateways)
         await self.step("gateways", wanted, "every one answers a request")
 
     async def run(self, program: Program) -> None:

@@ -1,0 +1,197 @@
+"""The lab's stand-in for Higress's controller: Higress's WasmPlugins become Istio's, by its rules and no better.
+
+`translate` is what Higress 2.2 does with one WasmPlugin (higress-group/higress, ``convertIstioWasmPlugin`` in
+``pkg/ingress/config/ingress_config.go``), with its traps: a ``pluginConfig`` hides all rules, a rule that is
+disabled is left out and switches nothing off, a route type other than HTTP replaces the route's name, and a rule
+without a condition is an error, after which what was accepted last stays live.
+
+Higress hands the result to its istiod by MCP. Here it is an object of Istio's kind in the API server, which carries
+the label `LABEL`; so it must also pass the checks of that kind, which Higress's never meets. Name and spec are all
+that Higress hands over: no label and no annotation of the WasmPlugin gets to istiod. A change of any WasmPlugin makes
+Higress hand over all of them anew, as new versions; here all are written again, with a number that has grown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from pluginrelease.lab import blueprint
+from pluginrelease.lab.blueprint import Blueprint
+from pluginrelease.lab.kubeapi import ApiError, KubeApi, Object
+from pluginrelease.lab.meshes import HIGRESS
+from pluginrelease.lab.processes import Argv, Program
+
+NAMESPACE = HIGRESS.namespace
+SELECTOR = {"higress": f"{NAMESPACE}-higress-gateway"}
+LABEL = "pluginrelease.io/lab"
+LABELLED = "translated"
+PUSH = "pluginrelease.io/lab-push"
+_PLUGINS = f"/apis/extensions.higress.io/v1alpha1/namespaces/{NAMESPACE}/wasmplugins"
+_TRANSLATED = f"/apis/extensions.istio.io/v1alpha1/namespaces/{NAMESPACE}/wasmplugins"
+_PASSED_ON = (
+    "url",
+    "sha256",
+    "imagePullPolicy",
+    "imagePullSecret",
+    "verificationKey",
+    "pluginName",
+    "pluginConfig",
+    "phase",
+    "failStrategy",
+    "priority",
+    "vmConfig",
+)
+_CONDITIONS = (("_match_route_", "ingress"), ("_match_service_", "service"), ("_match_domain_", "domain"))
+_AGAIN_AFTER = 0.5
+_GONE = 410  # the version to watch from is too old
+
+
+class InvalidPlugin(Exception):
+    """Higress refuses the WasmPlugin; the text is what its log says after ``err:``."""
+
+
+def translate(spec: Object) -> Object | None:
+    """The spec of Istio's WasmPlugin for one of Higress; None: it is handed over no more. Raises InvalidPlugin."""
+    made: Object = {"selector": {"matchLabels": SELECTOR}}
+    made |= {field: spec[field] for field in _PASSED_ON if spec.get(field) is not None}
+    if "pluginConfig" in made:
+        return made
+    disabled = spec.get("defaultConfigDisable", False)
+    rules = list(_rules(spec))
+    if disabled and not rules:
+        return None
+    config = None if disabled else spec.get("defaultConfig")
+    if spec.get("matchRules"):
+        config = {**(config or {}), **({"_rules_": rules} if rules else {})}
+    return made if config is None else {**made, "pluginConfig": config}
+
+
+def _rules(spec: Object) -> Iterator[Object]:
+    """What the plugin's SDK finds under ``_rules_``: the configuration of each rule, with its conditions in it."""
+    for rule in spec.get("matchRules", []):
+        if rule.get("configDisable"):
+            continue
+        conditions = {key: _values(rule, field) for key, field in _CONDITIONS if rule.get(field)}
+        if not conditions:
+            raise InvalidPlugin(f"invalid match rule has no match condition, rule:{json.dumps(rule)}")
+        yield {**(rule.get("config") or {}), **conditions}
+
+
+def _values(rule: Object, field: str) -> list[str]:
+    """Those of one condition. A route type other than HTTP takes the place of each route's name: Higress's own bug."""
+    values: list[str] = rule[field]
+    kind = rule.get("routeType", "HTTP")
+    return [kind] * len(values) if field == "ingress" and kind != "HTTP" else values
+
+
+class Translator:
+    """Follows the WasmPlugins of `NAMESPACE`, and of no other, and hands over what was accepted last of each."""
+
+    def __init__(self, api: KubeApi) -> None:
+        self._api = api
+        self._seen: dict[str, str] = {}
+        self._accepted: dict[str, Object] = {}
+        self._pushes = 0
+
+    async def follow(self) -> None:
+        """Never returns."""
+        while True:
+            try:
+                await self._follow(await self._catch_up())
+            except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
+                say("warn", f"lab: looking again: {error!r}")
+            await asyncio.sleep(_AGAIN_AFTER)
+
+    async def _catch_up(self) -> str:
+        """Take in what changed while nobody watched; the version to watch from."""
+        listed = await self._api.get(_PLUGINS)
+        there = {item["metadata"]["name"]: item for item in listed["items"]}
+        changed = [self._take_in(item) for item in there.values()]
+        changed += [self._forget(name) for name in set(self._seen) - set(there)]
+        if any(changed) or not self._pushes:  # what a translator before this one handed over is not taken over
+            await self._hand_over()
+        return str(listed["metadata"]["resourceVersion"])
+
+    async def _follow(self, version: str) -> None:
+        async for kind, found in self._api.watch(_PLUGINS, f"resourceVersion={version}"):
+            if kind == "ERROR":
+                raise ApiError(int(found.get("code", _GONE)), str(found.get("message", "")))
+            changed = self._forget(found["metadata"]["name"]) if kind == "DELETED" else self._take_in(found)
+            if changed:
+                await self._hand_over()
+
+    def _take_in(self, plugin: Object) -> bool:
+        """Whether this is news; what it asks for is accepted, taken off, or refused with what was before it kept."""
+        name, version = plugin["metadata"]["name"], plugin["metadata"]["resourceVersion"]
+        if self._seen.get(name) == version:
+            return False
+        self._seen[name] = version
+        try:
+            spec = translate(plugin.get("spec", {}))
+        except InvalidPlugin as error:
+            say("error", f"invalid wasmPlugin:{name}, err:{error}")
+            return True
+        if spec is None:
+            say("info", f"wasmPlugin:{name} will not be transferred to istio since config disabled")
+            self._accepted.pop(name, None)
+        else:
+            self._accepted[name] = spec
+        return True
+
+    def _forget(self, name: str) -> bool:
+        self._seen.pop(name, None)
+        return self._accepted.pop(name, None) is not None
+
+    async def _hand_over(self) -> None:
+        """All of them, as new versions, and none that is accepted no more."""
+        self._pushes += 1
+        for name, spec in self._accepted.items():
+            try:
+                await self._api.apply(self._object(name, spec))
+            except ApiError as error:
+                if error.status >= 500:
+                    raise
+                say(
+                    "error",
+                    f"lab: Istio's kind does not take wasmPlugin:{name}, which Higress would hand over: {error}",
+                )
+        listed = await self._api.get(f"{_TRANSLATED}?labelSelector={LABEL}%3D{LABELLED}")
+        for name in {item["metadata"]["name"] for item in listed["items"]} - set(self._accepted):
+            await self._api.send("DELETE", f"{_TRANSLATED}/{name}", {})
+
+    def _object(self, name: str, spec: Object) -> Object:
+        about: dict[str, Any] = {"name": name, "namespace": NAMESPACE, "labels": {LABEL: LABELLED}}
+        about["annotations"] = {PUSH: str(self._pushes)}
+        return {"apiVersion": "extensions.istio.io/v1alpha1", "kind": "WasmPlugin", "metadata": about, "spec": spec}
+
+
+def say(level: str, text: str) -> None:
+    """A line as Higress's controller writes it."""
+    now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    print(f"{now}\t{level}\tingress\t{text}", flush=True)
+
+
+def controller(lab: Blueprint) -> Program:
+    """The translator as a part of the lab."""
+    argv: Argv = [sys.executable, "-P", Path(__file__), lab.state]
+    packages = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return Program("higress-controller", argv, lab.log("higress-controller"), env=packages)
+
+
+async def run(lab: Blueprint) -> None:
+    """Translate until the process is ended."""
+    async with KubeApi(lab.api_inside, lab.tokens.higress, lab.ca_file) as api:
+        await Translator(api).follow()
+
+
+if __name__ == "__main__":
+    asyncio.run(run(blueprint.load(Path(sys.argv[1]))))
