@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import subprocess
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import click.testing
 import pytest
 import requests
-import yaml
 
 from pluginrelease.cli.build import build as build_command
 from pluginrelease.core import wasm
 from pluginrelease.core.errors import Refused, Transient
 from pluginrelease.edges import builder
-from pluginrelease.lab import binaries
 from tests import wasm_modules
+from tests.edges import plain_envoy
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "header-authorization"
@@ -38,147 +33,40 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, builder.Built
     }
 
 
-@dataclass
-class Gateway:
-    """A running Envoy: its process, its admin and its listener's address, and its log."""
-
-    process: subprocess.Popen[bytes]
-    admin: str
-    url: str
-    log: Path
-
-
-def wasm_filter(module: Path, configuration: str) -> dict[str, object]:
-    return {
-        "name": "plugin",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-            "config": {
-                "name": "plugin",
-                "fail_open": False,
-                "configuration": {
-                    "@type": "type.googleapis.com/google.protobuf.StringValue",
-                    "value": configuration,
-                },
-                "vm_config": {
-                    "runtime": "envoy.wasm.runtime.v8",
-                    "code": {"local": {"filename": str(module)}},
-                },
-            },
-        },
-    }
-
-
-def static_config(module: Path, configuration: str) -> dict[str, object]:
-    """One listener on a free loopback port that answers 200 "reached" to what the plugin lets through."""
-    loopback = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
-    answer = {"status": 200, "body": {"inline_string": "reached"}}
-    router = {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}
-    manager = {
-        "@type": (
-            "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-        ),
-        "stat_prefix": "http",
-        "route_config": {
-            "virtual_hosts": [
-                {
-                    "name": "all",
-                    "domains": ["*"],
-                    "routes": [{"match": {"prefix": "/"}, "direct_response": answer}],
-                }
-            ]
-        },
-        "http_filters": [
-            wasm_filter(module, configuration),
-            {"name": "envoy.filters.http.router", "typed_config": router},
-        ],
-    }
-    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-    return {
-        "admin": {"address": loopback},
-        "static_resources": {"listeners": [{"name": "http", "address": loopback, "filter_chains": [chain]}]},
-    }
-
-
-def start_envoy(folder: Path, module: Path, configuration: str = "") -> Gateway:
-    """Envoy with one plugin; returns when its listener is there. Raises `RuntimeError` with its log when it ends."""
-    config, admin, log = folder / "envoy.yaml", folder / "admin", folder / "envoy.log"
-    config.write_text(yaml.safe_dump(static_config(module, configuration)))
-    program = [binaries.provide("envoy"), "-c", config, "--admin-address-path", admin, "--use-dynamic-base-id"]
-    quiet = ["--concurrency", "1", "--component-log-level", "wasm:info"]
-    with log.open("wb") as stderr:
-        process = subprocess.Popen([str(word) for word in [*program, *quiet]], cwd=folder, stderr=stderr)
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[plain_envoy.Gateway]:
+    """One Envoy for all tests of this file; each has a listener of its own."""
+    running = plain_envoy.Gateway(tmp_path_factory.mktemp("envoy"))
     try:
-        return Gateway(process, *await_listener(process, admin, log), log)
-    except BaseException:
-        stop(process)
-        raise
+        running.start()
+        yield running
+    finally:
+        running.stop()
 
 
-def await_listener(process: subprocess.Popen[bytes], admin: Path, log: Path) -> tuple[str, str]:
-    """The admin's and the listener's URL, as soon as Envoy says that it is live; 60 s at most."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise RuntimeError(log.read_text())
-        if admin.exists() and (address := admin.read_text().strip()):
-            with contextlib.suppress(requests.ConnectionError):  # it ends: the next turn tells
-                text = requests.get(f"http://{address}/listeners", timeout=30).text
-                ready = requests.get(f"http://{address}/ready", timeout=30).status_code == 200
-                if ready and "::" in text:
-                    return f"http://{address}", "http://" + text.split("::")[1].strip()
-        try:
-            process.wait(0.05)
-        except subprocess.TimeoutExpired:
-            continue
-    raise RuntimeError("Envoy was not ready within 60 s:\n" + log.read_text())
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait(10)
-
-
-@pytest.fixture
-def gateways() -> Iterator[list[Gateway]]:
-    """Gateways that a test puts in here are stopped when it ends."""
-    started: list[Gateway] = []
-    yield started
-    for gateway in started:
-        stop(gateway.process)
-
-
-def test_the_example_guards_a_gateway(
-    modules: dict[str, builder.Built], gateways: list[Gateway], tmp_path: Path
-) -> None:
+def test_the_example_guards_a_gateway(modules: dict[str, builder.Built], gateway: plain_envoy.Gateway) -> None:
     """The guide's two requests: 403 with the guide's words without the header, 200 with it; both are in the log."""
-    gateway = start_envoy(tmp_path, modules["header-authorization"].path)
-    gateways.append(gateway)
-    refused = requests.get(gateway.url, timeout=20)
-    wrong = requests.get(gateway.url, headers={"allow": "false"}, timeout=20)
-    allowed = requests.get(gateway.url, headers={"allow": "true"}, timeout=20)
+    url = gateway.serve("guarded", modules["header-authorization"].path)
+    refused = requests.get(url, timeout=20)
+    wrong = requests.get(url, headers={"allow": "false"}, timeout=20)
+    allowed = requests.get(url, headers={"allow": "true"}, timeout=20)
     assert (refused.status_code, refused.text) == (403, "Forbidden by ASM Wasm Plugin")
     assert wrong.status_code == 403
     assert (allowed.status_code, allowed.text) == (200, "reached")
-    log = gateway.log.read_text()
-    assert "header-authorization: refused" in log
-    assert "header-authorization: allowed" in log
+    assert "header-authorization: refused" in gateway.log
+    assert "header-authorization: allowed" in gateway.log
 
 
 def test_the_versioned_plugin_tells_its_configured_version(
-    modules: dict[str, builder.Built], gateways: list[Gateway], tmp_path: Path
+    modules: dict[str, builder.Built], gateway: plain_envoy.Gateway
 ) -> None:
     """x-plugin-version is the configuration's version where there is one."""
-    gateways.append(start_envoy(tmp_path, modules["versioned"].path, '{"version": "v7"}'))
-    assert requests.get(gateways[-1].url, timeout=20).headers["x-plugin-version"] == "v7"
+    url = gateway.serve("configured", modules["versioned"].path, '{"version": "v7"}')
+    assert requests.get(url, timeout=20).headers["x-plugin-version"] == "v7"
 
 
 def test_new_bytes_of_the_same_size_are_another_version(
-    modules: dict[str, builder.Built], gateways: list[Gateway], tmp_path: Path
+    modules: dict[str, builder.Built], gateway: plain_envoy.Gateway, tmp_path: Path
 ) -> None:
     """The stamp stands in the module once and in one piece, so replacing it makes a new version without a build."""
     old = modules["versioned"].path.read_bytes()
@@ -186,30 +74,29 @@ def test_new_bytes_of_the_same_size_are_another_version(
     assert old.count(b"version-stamp:") == 1
     module = tmp_path / "new.wasm"
     module.write_bytes(stamped)
-    gateway = start_envoy(tmp_path, module)
-    gateways.append(gateway)
-    assert requests.get(gateway.url, timeout=20).headers["x-plugin-version"] == "00000000cafe0001"
+    url = gateway.serve("stamped", module)
+    assert requests.get(url, timeout=20).headers["x-plugin-version"] == "00000000cafe0001"
 
 
 def test_a_plugin_that_refuses_its_config_is_refused_by_envoy(
-    modules: dict[str, builder.Built], gateways: list[Gateway], tmp_path: Path
+    modules: dict[str, builder.Built], gateway: plain_envoy.Gateway
 ) -> None:
-    """The fixture does what it is for: Envoy does not start on {"fail": true}, and does on anything else."""
-    with pytest.raises(RuntimeError, match="refuses-config: asked to fail"):
-        gateways.append(start_envoy(tmp_path, modules["refuses-config"].path, '{"fail": true}'))
-    gateways.append(start_envoy(tmp_path, modules["refuses-config"].path, "{}"))
-    assert requests.get(gateways[-1].url, timeout=20).headers["x-plugin"] == "refuses-config"
+    """The fixture does what it is for: Envoy refuses it with {"fail": true}, and takes it with anything else."""
+    with pytest.raises(plain_envoy.NotTaken, match="refuses-config: asked to fail"):
+        gateway.serve("refusing", modules["refuses-config"].path, '{"fail": true}')
+    url = gateway.serve("content", modules["refuses-config"].path, "{}")
+    assert requests.get(url, timeout=20).headers["x-plugin"] == "refuses-config"
 
 
 def test_a_renamed_abi_is_unknown_to_envoy(
-    modules: dict[str, builder.Built], gateways: list[Gateway], tmp_path: Path
+    modules: dict[str, builder.Built], gateway: plain_envoy.Gateway, tmp_path: Path
 ) -> None:
     """The only thing that `rename_abi` changes is the announced version: Envoy refuses that, and nothing else."""
     real = modules["header-authorization"].path.read_bytes()
     module = tmp_path / "renamed.wasm"
     module.write_bytes(wasm_modules.rename_abi(real, "9_9_9"))
-    with pytest.raises(RuntimeError, match="Missing or unknown Proxy-Wasm ABI version"):
-        gateways.append(start_envoy(tmp_path, module))
+    with pytest.raises(plain_envoy.NotTaken, match="Missing or unknown Proxy-Wasm ABI version"):
+        gateway.serve("renamed", module)
 
 
 def test_what_is_built_is_what_is_reported(modules: dict[str, builder.Built]) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from pluginrelease.core import compat, wasm
 from pluginrelease.core.errors import Refused
-from pluginrelease.lab import binaries
 from tests import wasm_modules as made
+from tests.edges import plain_envoy
 
 ENVOY = "1.40.0"  # what the lab's pin is; a newer one may take more
 CODES = {"i": b"\x7f", "I": b"\x7e"}
@@ -76,33 +74,10 @@ def every_callback(abi: str) -> list[Function]:
 
 
 def taken_by_envoy(module: bytes, folder: Path) -> tuple[bool, str]:
-    """Whether Envoy loads the module (it does so when it validates a configuration), and its log."""
-    file, config = folder / "plugin.wasm", folder / "envoy.yaml"
+    """Whether Envoy loads the module, and its log."""
+    file = folder / "plugin.wasm"
     file.write_bytes(module)
-    config.write_text(yaml.safe_dump(configuration(file)))
-    program = [binaries.provide("envoy"), "--mode", "validate", "-c", config, "--use-dynamic-base-id"]
-    done = subprocess.run(program, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
-    return done.returncode == 0, done.stderr
-
-
-def configuration(module: Path) -> dict[str, object]:
-    base = "type.googleapis.com/envoy.extensions.filters"
-    plugin = {
-        "name": "plugin",
-        "vm_config": {"runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": str(module)}}},
-    }
-    manager = {
-        "@type": f"{base}.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "http",
-        "route_config": {},
-        "http_filters": [
-            {"name": "plugin", "typed_config": {"@type": f"{base}.http.wasm.v3.Wasm", "config": plugin}},
-            {"name": "router", "typed_config": {"@type": f"{base}.http.router.v3.Router"}},
-        ],
-    }
-    chain = {"filters": [{"name": "http", "typed_config": manager}]}
-    address = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
-    return {"static_resources": {"listeners": [{"name": "http", "address": address, "filter_chains": [chain]}]}}
+    return plain_envoy.takes(folder, plain_envoy.Plugin(file))
 
 
 @pytest.mark.parametrize("abi", compat.ACCEPTED_ABIS)

@@ -1,0 +1,189 @@
+"""A real Envoy on loopback without a control plane: what a plugin does with requests, or that Envoy does not take it.
+
+Listeners come one by one into the same Envoy, as compiling a module is what takes long, and Envoy does it once for all
+that have the same code. (`real_envoy` is for what a gateway says of itself.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+
+from pluginrelease.lab import binaries
+
+Found = TypeVar("Found")
+API = "type.googleapis.com/envoy"
+FILTERS = f"{API}.extensions.filters"
+PATIENCE = 90.0  # seconds; while Envoy compiles, its admin port answers nobody
+VALIDATE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One plugin as a listener has it: its module and the text of its configuration."""
+
+    module: Path
+    configuration: str = ""
+
+
+@dataclass(frozen=True)
+class Backends:
+    """What is behind the listeners: clusters by name, each one port on loopback, and the one that requests go to.
+
+    Without one, the gateway itself answers 200 "reached" to what the plugin lets through.
+    """
+
+    clusters: Mapping[str, int] = field(default_factory=dict)
+    upstream: str = ""
+
+
+class NotTaken(Exception):
+    """Envoy refused a listener for its plugin; the text is what its log said meanwhile."""
+
+
+class Gateway:
+    """One Envoy with one worker."""
+
+    def __init__(self, folder: Path, backends: Backends | None = None) -> None:
+        self.folder, self.backends = folder, backends or Backends()
+        self.listeners: dict[str, Any] = {}
+        self.admin = ""
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "envoy.log").read_text()
+
+    def start(self) -> None:
+        """Returns when Envoy is live; it has no listener yet."""
+        address = self.folder / "admin"
+        self._write("envoy.json", self._bootstrap())
+        self._write("listeners.json", {"resources": []})
+        program = [binaries.provide("envoy"), "-c", self.folder / "envoy.json", "--admin-address-path", address]
+        options = ["--use-dynamic-base-id", "--concurrency", "1", "--component-log-level", "wasm:info"]
+        with (self.folder / "envoy.log").open("wb") as log:
+            self.process = subprocess.Popen([str(word) for word in [*program, *options]], cwd=self.folder, stderr=log)
+        self._wait(lambda: address.exists() and address.read_text().strip())
+        self.admin = f"http://{address.read_text().strip()}"
+        self._wait(lambda: requests.get(f"{self.admin}/ready", timeout=PATIENCE).status_code == 200)
+
+    def stop(self) -> None:
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
+
+    def serve(self, name: str, module: Path, configuration: str = "") -> str:
+        """A listener with this plugin, and its URL. Raises `NotTaken` when Envoy refuses the plugin."""
+        before, said = self._updates(), len(self.log)
+        fresh = listener(name, Plugin(module, configuration), self.backends)
+        wanted = self.listeners | {name: {"@type": f"{API}.config.listener.v3.Listener", **fresh}}
+        self._write("listeners.json", {"resources": list(wanted.values())})
+        self._wait(lambda: sum(self._updates()) > sum(before))
+        if self._updates()[1] > before[1]:
+            raise NotTaken(self.log[said:])
+        self.listeners = wanted
+        return self._wait(lambda: self._url(name))
+
+    def _updates(self) -> tuple[int, int]:
+        """How many updates of the listeners Envoy has taken, and how many it has refused."""
+        prefix = "listener_manager.lds.update_"
+        text = requests.get(f"{self.admin}/stats", params={"filter": f"^{prefix}"}, timeout=PATIENCE).text
+        counts = dict(line.split(": ") for line in text.splitlines())
+        return int(counts[prefix + "success"]), int(counts[prefix + "rejected"])
+
+    def _url(self, name: str) -> str:
+        lines = requests.get(f"{self.admin}/listeners", timeout=PATIENCE).text.splitlines()
+        addresses = dict(line.split("::", 1) for line in lines)
+        return f"http://{addresses[name].strip()}" if name in addresses else ""
+
+    def _wait(self, look: Callable[[], Found]) -> Found:
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            with contextlib.suppress(requests.ConnectionError):  # Envoy ends: the next turn tells
+                if found := look():
+                    return found
+            assert self.process is not None
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.05)
+                raise RuntimeError("Envoy ended:\n" + self.log)
+        raise RuntimeError(f"Envoy did not come to it within {PATIENCE:.0f} s:\n" + self.log)
+
+    def _write(self, file: str, content: dict[str, Any]) -> None:
+        """In one step, as Envoy reads a file when another one is moved onto it."""
+        fresh = self.folder / f"{file}.new"
+        fresh.write_text(json.dumps(content))
+        fresh.replace(self.folder / file)
+
+    def _bootstrap(self) -> dict[str, Any]:
+        return {
+            "node": {"id": "gateway", "cluster": "gateway"},
+            "admin": {"address": _loopback(0)},
+            "dynamic_resources": {"lds_config": {"path_config_source": {"path": str(self.folder / "listeners.json")}}},
+            "static_resources": {"clusters": [_cluster(*one) for one in self.backends.clusters.items()]},
+        }
+
+
+def takes(folder: Path, plugin: Plugin) -> tuple[bool, str]:
+    """Whether Envoy loads the plugin and the plugin takes its configuration, and Envoy's log.
+
+    Envoy does both when it validates a configuration, and then ends by itself.
+    """
+    config = folder / "envoy.json"
+    config.write_text(json.dumps({"static_resources": {"listeners": [listener("http", plugin, Backends())]}}))
+    program = [binaries.provide("envoy"), "--mode", "validate", "-c", config, "--use-dynamic-base-id"]
+    done = subprocess.run(program, cwd=folder, capture_output=True, text=True, timeout=VALIDATE_SECONDS, check=False)
+    return done.returncode == 0, done.stderr
+
+
+def listener(name: str, plugin: Plugin, backends: Backends) -> dict[str, Any]:
+    """Envoy's configuration of a listener on a free port."""
+    answer = {"direct_response": {"status": 200, "body": {"inline_string": "reached"}}}
+    way = {"route": {"cluster": backends.upstream}} if backends.upstream else answer
+    everything = {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, **way}]}
+    router = {"@type": f"{FILTERS}.http.router.v3.Router"}
+    manager = {
+        "@type": f"{FILTERS}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": name,
+        "route_config": {"virtual_hosts": [everything]},
+        "http_filters": [_wasm(plugin), {"name": "router", "typed_config": router}],
+    }
+    chain = {"filters": [{"name": "http", "typed_config": manager}]}
+    return {
+        "name": name,
+        "address": _loopback(0),
+        "filter_chains": [chain],
+    }
+
+
+def _wasm(plugin: Plugin) -> dict[str, Any]:
+    text = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": plugin.configuration}
+    config = {
+        "name": "plugin",
+        "fail_open": False,
+        "configuration": text,
+        "vm_config": {"runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": str(plugin.module)}}},
+    }
+    return {"name": "plugin", "typed_config": {"@type": f"{FILTERS}.http.wasm.v3.Wasm", "config": config}}
+
+
+def _cluster(name: str, port: int) -> dict[str, Any]:
+    endpoint = {"lb_endpoints": [{"endpoint": {"address": _loopback(port)}}]}
+    assignment = {"cluster_name": name, "endpoints": [endpoint]}
+    return {"name": name, "type": "STATIC", "connect_timeout": "5s", "load_assignment": assignment}
+
+
+def _loopback(port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
