@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from pluginrelease import lab as labs
+from pluginrelease.edges import builder
 from pluginrelease.lab import binaries, blueprint
 
+ROOT = Path(__file__).resolve().parents[1]
 NEEDED = (*blueprint.PROGRAMS, "kubectl", "helm")
 
 
@@ -40,3 +43,18 @@ def higress_lab(labs_folder: None) -> Iterator[labs.Lab]:
     """Another one, where an installation of Higress has one gateway."""
     with labs.up(f"tests-higress-{os.getpid()}", gateways=1, mesh="higress") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Builds a plugin of examples/ or tests/fixtures/plugins once in a session."""
+    folder, done = tmp_path_factory.mktemp("plugins"), dict[str, Path]()
+
+    def build(name: str) -> Path:
+        if name not in done:
+            [source] = [it for it in (ROOT / "examples" / name, ROOT / "tests/fixtures/plugins" / name) if it.exists()]
+            done[name] = folder / f"{name}.wasm"
+            builder.compile_go(source, done[name], deadline=300)
+        return done[name]
+
+    return build

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pluginrelease.edges import builder
 from pluginrelease.lab import Lab, operator
 from tests.passes import spare
 from tests.passes.world import Operator, World
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -45,18 +42,3 @@ def registry(lab: Lab, tmp_path: Path) -> Iterator[spare.Registry]:
     one.start()
     yield one
     one.stop()
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Builds a plugin of examples/ or tests/fixtures/plugins once in a session."""
-    folder, done = tmp_path_factory.mktemp("plugins"), dict[str, Path]()
-
-    def build(name: str) -> Path:
-        if name not in done:
-            [source] = [it for it in (ROOT / "examples" / name, ROOT / "tests/fixtures/plugins" / name) if it.exists()]
-            done[name] = folder / f"{name}.wasm"
-            builder.compile_go(source, done[name], deadline=300)
-        return done[name]
-
-    return build

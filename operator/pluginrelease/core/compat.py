@@ -321,7 +321,7 @@ def _unknown_abi(module: Module, gateway: _Gateway) -> Compatibility:
 
 def _remedy_for_abi(module: Module) -> str:
     if HIGRESS_ABI in module.abis:
-        own = " 0.2.100 is Higress's own ABI."
+        own = " 0.2.100 is Higress's own ABI; `pluginrelease adapt` makes a copy for previews."
     elif any(one.module in ("gojs", "go") for one in module.imports):
         own = " This one was built with GOOS=js, for a browser: build with GOOS=wasip1 -buildmode=c-shared."
     else:

@@ -139,6 +139,43 @@ def read(data: Bytes) -> Module:
     return sections.module(len(data))
 
 
+def rename_export(data: bytes, old: str, new: str) -> bytes:
+    """The module with one export called otherwise; every byte outside the export section stays as it is.
+
+    ``data`` is a module that `read` takes, with an export called ``old`` and none called ``new``.
+    """
+    cursor = _Cursor(data, len(MAGIC) + len(CORE_VERSION), len(data), "a section", truncated=True)
+    while True:
+        start, number, length = cursor.at, cursor.byte(), cursor.u32()
+        section = cursor.part(length, _NAMES.get(number, f"section {number}"))
+        if number == _EXPORTS:
+            payload = _renamed(section, old, new)
+            return data[:start] + bytes([_EXPORTS]) + _u32(len(payload)) + payload + data[cursor.at :]
+
+
+def _renamed(section: _Cursor, old: str, new: str) -> bytes:
+    """The payload of an export section with one name changed; kinds and indexes are taken over as they stand."""
+    count = section.u32()
+    payload = bytearray(_u32(count))
+    for _ in range(count):
+        name = section.name()
+        start = section.at
+        section.byte()
+        section.u32()
+        label = (new if name == old else name).encode()
+        payload += _u32(len(label)) + label + section.data[start : section.at]
+    return bytes(payload)
+
+
+def _u32(number: int) -> bytes:
+    """An unsigned LEB128."""
+    written = bytearray()
+    while number > 0x7F:
+        written.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*written, number])
+
+
 def _check_header(data: Bytes) -> None:
     if data[:4] != MAGIC[: len(data)] or not len(data):
         raise Refused(
@@ -297,6 +334,7 @@ _KINDS = (Kind.FUNCTION, Kind.TABLE, Kind.MEMORY, Kind.GLOBAL, Kind.TAG)
 
 # Section numbers in the order in which a module has to have them; 0 (custom) may stand anywhere.
 _ORDER = {number: place for place, number in enumerate((1, 2, 3, 4, 5, 13, 6, 14, 7, 8, 9, 12, 10, 11))}
+_EXPORTS = 7
 _NAMES = {
     1: "the type section",
     2: "the import section",

@@ -1,0 +1,47 @@
+"""``pluginrelease adapt``: a module for Higress → one that stock Envoy loads, for previews."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pluginrelease.cli._look import module_in
+from pluginrelease.core import adaptation, artifact
+from pluginrelease.core.artifact import Digest
+from pluginrelease.core.errors import Refused
+
+
+@click.command("adapt")
+@click.argument("file", metavar="FILE.wasm", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where the adapted module goes.  [default: FILE.adapted.wasm]",
+)
+def adapt(file: Path, output: Path | None) -> None:
+    """Make a copy of Higress's module FILE.wasm that stock Envoy loads, and say what is different there.
+
+    Only the ABI version that it announces is changed, 0.2.100 to 0.2.1. For previews and tests: on Higress, release
+    the module as it was built. A module that imports functions that only Higress has is refused by their names.
+    """
+    target = output or file.with_suffix(".adapted.wasm")
+    try:
+        adapted = adaptation.adapt(module_in(file, artifact.MAX_WASM_BYTES))
+        write(target, adapted.content)
+    except Refused as refused:
+        raise click.ClickException(f"{refused.reason}: {refused.sentence()}") from refused
+    for difference in adapted.differences:
+        click.echo(f"warning: {difference}", err=True)
+    click.echo(f"adapted {target}: announces Proxy-Wasm ABI 0.2.1 in place of Higress's 0.2.100")
+    click.echo(f"sha256  {Digest.of(adapted.content).hex}")
+
+
+def write(target: Path, content: bytes) -> None:
+    """Raises `Refused` (TargetNotWritable) where that is not possible."""
+    try:
+        target.write_bytes(content)
+    except OSError as error:
+        text = f"{target} cannot be written: {error.strerror}"
+        raise Refused("TargetNotWritable", text, "Name another place with --output.") from None
