@@ -16,7 +16,7 @@ from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from pluginrelease.core import artifact as artifacts
-from pluginrelease.core import registries
+from pluginrelease.core import registries, tag
 from pluginrelease.core.artifact import Artifact, Digest, Reference
 from pluginrelease.core.errors import Refused
 from pluginrelease.edges import blobs, registry
@@ -101,6 +101,13 @@ class Shelf:
         async with self._turn(reference):
             return await self._in_a_thread(lambda: registry.resolve(reference, access))
 
+    async def newest(self, repository: Reference, wanted: str, access: Access) -> str:
+        """The tag of the highest version within a range that the registry has now; raises as `registry.tags` and
+        `tag.pick`."""
+        registries.check(self.allowed, repository)
+        async with self._turn(repository):
+            return await self._in_a_thread(lambda: tag.pick(repository.name, wanted, registry.tags(repository, access)))
+
     async def _fetched(self, reference: Reference, access: Access) -> Found:
         key = (str(reference), access.fingerprint)
         if key in self._refusals:
@@ -152,5 +159,4 @@ def check_bytes(found: Artifact, wasm_sha256: str | None) -> None:
 
 def reference_of(ref: str, pinned: str | None) -> Reference:
     """The reference to ask for: by the digest that was settled on before, where there is one."""
-    reference = artifacts.parse(ref)
-    return reference.pinned(Digest.parse(pinned)) if pinned else reference
+    return artifacts.place(ref).pinned(Digest.parse(pinned)) if pinned else artifacts.parse(ref)

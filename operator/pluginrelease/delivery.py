@@ -71,17 +71,20 @@ async def follow_tag(work: Work, under_way: rollout.Start) -> rollout.Start:
     if known is None or under_way.rollout.rollback_to is not None or not tag.is_due(work.release, now):
         return under_way
     try:
-        reference = artifacts.reference_of(work.release.spec.artifact.image.ref, None)
-        digest = await work.world.shelf.ask(reference, await work.access(work.release))
+        access = await work.access(work.release)
+        ref = await work.named(work.release.spec.artifact.image, access)
+        digest = str(await work.world.shelf.ask(artifacts.reference_of(ref, None), access))
     except ReleaseError as error:
         message = f"{known.ref} was {known.digest} and could not be asked for again: {error.reason}: {error.message}"
         work.find(ConditionType.ARTIFACT_READY, "True", "TagNotFollowed", message)
-    else:
-        if tag.is_news(work.release, str(digest)):
-            log.info("the tag has moved", ref=known.ref, was=known.digest, now=str(digest))
-            return rollout.begin_anew(work.release, under_way, now)
-        told_artifact(work, known)
-    work.learn(artifact=known.model_copy(update={"asked_at": moment.written(now)}))
+        work.learn(artifact=known.model_copy(update={"asked_at": moment.written(now)}))
+        return under_way
+    if tag.is_news(work.release, digest):
+        log.info("the tag has moved", ref=ref, was=known.digest, now=digest)
+        return rollout.begin_anew(work.release, under_way, now)
+    known = tag.answered(known, ref, digest, moment.written(now))
+    told_artifact(work, known)
+    work.learn(artifact=known)
     return under_way
 
 
@@ -127,7 +130,7 @@ def pinned(work: Work) -> api.ArtifactStatus | None:
     stalled = any(it.type == ConditionType.STALLED for it in work.release.status.conditions)
     # only a refusal lets the pin go: a registry that did not answer says nothing about the artifact
     passed = not (stalled and failed & {ConditionType.ARTIFACT_READY, ConditionType.COMPATIBLE})
-    matches = known is not None and known.ref == image.image.ref
+    matches = known is not None and tag.is_about(known, image.image)
     right = known is not None and image.wasm_sha256 in (None, known.wasm_sha256)
     return known if passed and matches and right else None
 
@@ -135,11 +138,11 @@ def pinned(work: Work) -> api.ArtifactStatus | None:
 async def roll_out(work: Work, effective: api.Release, observed: JSON | None) -> Candidate:
     """Artifact → compatibility → write; nothing is written before all that can be known is known."""
     known = pinned(work) if effective is work.release else None
-    found = await obtain_artifact(work, effective, known)
-    intent = work.intent()
+    ref, found = await obtain_artifact(work, effective, known)
     asked_at = known.asked_at if known else moment.written(work.world.now())
-    candidate = Candidate(effective, described(effective.spec.artifact.image.ref, found.artifact, asked_at))
-    work.aim(intent, candidate)
+    semver = effective.spec.artifact.image.semver
+    candidate = Candidate(effective, described(ref, semver, found.artifact, asked_at))
+    work.aim(work.intent(), candidate)
     told_artifact(work, candidate.artifact)
     before = await look_before(work, candidate)
     number.check_exact(effective.spec.plugin.config)
@@ -203,23 +206,25 @@ async def check_fetchable(work: Work, candidate: Candidate, before: Collection[S
         ) from error
 
 
-async def obtain_artifact(work: Work, effective: api.Release, known: api.ArtifactStatus | None) -> Found:
+async def obtain_artifact(work: Work, effective: api.Release, known: api.ArtifactStatus | None) -> tuple[str, Found]:
     """Resolve, fetch, check; ``known`` is what the reference was settled on, and is not resolved again."""
     work.step = ConditionType.ARTIFACT_READY
-    spec = effective.spec.artifact
-    reference = artifacts.reference_of(spec.image.ref, known.digest if known else None)
-    found = await work.world.shelf.obtain(reference, await work.access(effective))
+    spec, access = effective.spec.artifact, await work.access(effective)
+    ref = known.ref if known else await work.named(spec.image, access)
+    reference = artifacts.reference_of(ref, known.digest if known else None)
+    found = await work.world.shelf.obtain(reference, access)
     artifacts.check_bytes(found.artifact, spec.wasm_sha256)
-    return found
+    return ref, found
 
 
 def told_artifact(work: Work, known: api.ArtifactStatus) -> None:
     """The condition ArtifactReady."""
+    picked = f", the highest tag within {known.semver}," if known.semver else ""
     work.find(
         ConditionType.ARTIFACT_READY,
         "True",
         "ArtifactReady",
-        f"{known.ref} is {known.digest}, {known.layout}, {known.size} bytes of Wasm, built with "
+        f"{known.ref}{picked} is {known.digest}, {known.layout}, {known.size} bytes of Wasm, built with "
         f"{known.toolchain or 'an unknown toolchain'}",
     )
 
@@ -375,11 +380,12 @@ def deployed(recorded: revision.Recorded) -> history.Deployed:
     )
 
 
-def described(ref: str, found: Artifact, asked_at: str | None) -> api.ArtifactStatus:
-    """What status tells of an artifact, and when the registry was asked what the reference names."""
+def described(ref: str, semver: str | None, found: Artifact, asked_at: str | None) -> api.ArtifactStatus:
+    """What status tells of an artifact, and when the registry was asked what the spec names."""
     module = found.module
     return api.ArtifactStatus(
         ref=ref,
+        semver=semver,
         asked_at=asked_at,
         image=str(found.pinned),
         digest=str(found.digest),

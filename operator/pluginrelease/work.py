@@ -12,6 +12,7 @@ import structlog
 from pluginrelease import artifacts, casecrets, loggers, pullsecrets
 from pluginrelease.core import (
     api,
+    artifact,
     duration,
     plan,
     pods,
@@ -19,6 +20,7 @@ from pluginrelease.core import (
     revision,
     rollout,
     status,
+    tag,
     target,
 )
 from pluginrelease.core.api import ConditionType
@@ -110,9 +112,15 @@ class Work:
             dockerconfigjson=await pullsecrets.content(self.world.cluster, effective),
             deadline_seconds=settings.pull_deadline,
             max_bytes=settings.pull_max_bytes,
-            allow_private_realms=settings.private_realms_of(artifacts.reference_of(image.ref, None)),
+            allow_private_realms=settings.private_realms_of(artifact.place(image.ref)),
             authorities=await casecrets.content(self.world.cluster, effective),
         )
+
+    async def named(self, image: api.ImageSource, access: Access) -> str:
+        """The reference that the spec names now: with a range of versions, that of the highest tag within it."""
+        if image.semver is None:
+            return image.ref
+        return tag.named(image, await self.world.shelf.newest(artifact.place(image.ref), image.semver, access))
 
     async def ask_registry(self, candidate: Candidate, deadline_seconds: float) -> None:
         """Returns when the registry gives the candidate's image out now; raises what `registry.resolve` does."""

@@ -1,12 +1,18 @@
-"""Following a tag: asked again when its time has come, and a digest that failed is not tried again."""
+"""A range picks the highest version; a tag that is followed is asked for when its time has come; what failed is not
+tried again."""
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
 from pluginrelease.core import api, moment, revision, tag
+from pluginrelease.core.errors import Refused, Waiting
 from tests.releases import ARTIFACT, DIGEST, release
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -54,3 +60,132 @@ def test_what_is_news() -> None:
     )
     rollout = api.RolloutStatus(generation=1, started_at=moment.written(NOW), failure=failure, puts_back="")
     assert not tag.is_news(followed("5m", NOW, rollout=rollout), OTHER)
+
+
+# --- ranges ---
+
+TAGS = (
+    *("latest", "1", "1.2", "v1", "main-1.9.0", "20260101", "01.9.9", "1.9.9-01", "1.9.9.9"),
+    *("0.2.3", "0.3.0", "1.0.0", "1.2.0-rc.2", "1.2.0-rc.10", "1.2.0", "1.2.3", "1.10.0", "1.11.0-beta.1"),
+    *("2.0.0-rc.1", "v2.0.0", "2.0.1", "v2.0.1", "v2.1.0", "3.0.0-alpha"),
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "picked", "reason"),
+    [
+        ("1.x", "1.10.0", "by number and not by letter"),
+        ("1", "1.10.0", "what is left out may be anything"),
+        ("1.2", "1.2.3", "so may the last number"),
+        ("1.2.*", "1.2.3", "a star is an x"),
+        ("^1.0", "1.10.0", "up to the next major version"),
+        ("~1.2", "1.2.3", "up to the next minor version"),
+        ("~> 1.2.0", "1.2.3", "as Ruby writes it"),
+        ("^0.2.1", "0.2.3", "before 1.0 every minor version may break"),
+        (">=1.2 <2", "1.10.0", "both must hold"),
+        (">= 1.2.0 < 2.0.0", "1.10.0", "spaces after the signs"),
+        (">=1.2, <2", "1.10.0", "the comma of Flux's users"),
+        ("1.0 - 1.2", "1.2.3", "from, to, and all of the last"),
+        ("<1 || >=2.1", "v2.1.0", "either"),
+        ("*", "v2.1.0", "whatever is released"),
+        ("2.0.x", "2.0.1", "of one version with and without v the one without"),
+        ("2.0.0", "v2.0.0", "a v before the version is none of it"),
+        ("1.2.0-rc.2 - 1.2.0-rc.99", "1.2.0-rc.10", "a prerelease that the range names, by number"),
+        (">=2.0.0-0 <2.0.0", "2.0.0-rc.1", "prereleases of the version that is named"),
+        (">=1.2.0-0 <1.11.0", "1.10.0", "and of no other: 1.11.0-beta.1 is less than 1.11.0, too"),
+        ("^3.0.0-0", "3.0.0-alpha", "a major version that has nothing else yet"),
+    ],
+)
+def test_a_range_picks_the_highest(wanted: str, picked: str, reason: str) -> None:
+    """The highest version within the range, whatever else there is in the repository."""
+    assert tag.pick("r.example.com/auth", wanted, TAGS) == picked, reason
+    assert tag.pick("r.example.com/auth", wanted, reversed(TAGS)) == picked, "whatever the order of the list"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "tags", "words"),
+    [
+        ("4.x", TAGS, "'4.x'; the versions there are are 3.0.0-alpha, v2.1.0, 2.0.1, v2.0.1,"),
+        ("3.x", TAGS, "'3.x'; the versions there are are 3.0.0-alpha"),
+        ("1.x", ("latest", "1.2"), "none of them a version like 1.2.3, are 1.2, latest"),
+        ("1.x", (), "there are no tags at all"),
+    ],
+)
+def test_nothing_within_the_range(wanted: str, tags: tuple[str, ...], words: str) -> None:
+    """It is said which range, and some of the tags that there are, highest first; and it is looked for again."""
+    with pytest.raises(Waiting) as raised:
+        tag.pick("r.example.com/auth", wanted, tags)
+    assert raised.value.reason == "NoMatchingTag"
+    assert words in raised.value.message
+    assert "r.example.com/auth" in raised.value.message
+    assert len(raised.value.message) < 400
+
+
+@pytest.mark.parametrize("wanted", ["", " ", "latest", "1.2.3.4", "01.2", ">", "1.2.3-", "!=1.2", "1.x ||| 2.x", "~^1"])
+def test_no_range(wanted: str) -> None:
+    """What is no range is refused with examples, and never taken for one that nothing is in."""
+    with pytest.raises(Refused) as raised:
+        tag.pick("r.example.com/auth", wanted, TAGS)
+    assert raised.value.reason == "InvalidSemver"
+    assert ">=1.2 <2" in raised.value.remedy
+
+
+@given(some.text("0123xX*.-~^<>=|, vra+", max_size=128), some.lists(some.text("0129.v-a", max_size=20), max_size=5))
+def test_any_text_is_a_range_or_none(wanted: str, tags: list[str]) -> None:
+    """Whatever a release or a registry says: a tag that is there, or one of the refusals, and at once."""
+    began = time.monotonic()
+    with suppress(Refused, Waiting):
+        assert tag.pick("r/a", wanted, tags) in tags
+    assert time.monotonic() - began < 0.5
+
+
+@pytest.mark.parametrize("hostile", ["1" + " " * 126 + "!", ">" * 128, "1-" * 64, "0." * 64, "~ " * 64, "v= " * 42])
+def test_a_hostile_range_is_refused_at_once(hostile: str) -> None:
+    """As long as the field may be."""
+    began = time.monotonic()
+    with pytest.raises((Refused, Waiting)):
+        tag.pick("r/a", hostile, ["1.2.3-" + "a-." * 40])
+    assert time.monotonic() - began < 0.5
+
+
+def test_what_a_registry_lists() -> None:
+    """A list, or null for none; what could not be a tag is left out, and what is no list is an error."""
+    assert tag.read(b'{"name":"a","tags":["1.0","a/../b",7,"v2"]}') == ("1.0", "v2")
+    assert tag.read(b'{"tags":null}') == ()
+    for wrong in (b"", b"[]", b"{}", b'{"tags":"1.0"}', b"[" * 100_000):
+        with pytest.raises(ValueError):  # noqa: PT011  the edge tells it in its own words
+            tag.read(wrong)
+
+
+def ranged(wanted: str | None, **known: object) -> tuple[api.ImageSource, api.ArtifactStatus]:
+    """A spec that names a range of a repository, and what is known of an artifact."""
+    image = {"ref": "r.example.com/auth", "semver": wanted} if wanted else {"ref": "r.example.com/auth:1.2.3"}
+    artifact = {"ref": "r.example.com/auth:1.2.3", "semver": wanted, **known}
+    return api.ImageSource.model_validate(image), ARTIFACT.model_copy(update=artifact)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known", "about", "reason"),
+    [
+        ("1.x", {}, True, "the tag that it picked"),
+        ("1.x", {"semver": "2.x"}, False, "another range picked it"),
+        ("1.x", {"semver": None}, False, "it was named as a tag, and the range may pick another"),
+        ("1.x", {"ref": "r.example.com/other:1.2.3"}, False, "it is of another repository"),
+        (None, {}, True, "the tag itself"),
+        (None, {"semver": "1.x"}, False, "a range picked it; now the tag is named"),
+    ],
+)
+def test_an_artifact_is_about_what_is_named_now(
+    wanted: str | None, known: dict[str, object], about: bool, reason: str
+) -> None:
+    """With another range or repository the registry is asked anew; with the same one what was settled on stays."""
+    image, artifact = ranged(wanted, **known)
+    assert tag.is_about(artifact, image) is about, reason
+
+
+def test_a_higher_tag_of_the_same_image() -> None:
+    """It is told, and is no news; while what failed stands in the status, its own tag stays."""
+    _, known = ranged("1.x")
+    same = tag.answered(known, "r.example.com/auth:1.2.4", known.digest, "2026-01-01T12:00:00Z")
+    assert (same.ref, same.asked_at) == ("r.example.com/auth:1.2.4", "2026-01-01T12:00:00Z")
+    assert tag.answered(known, "r.example.com/auth:1.2.4", OTHER, "2026-01-01T12:00:00Z").ref == known.ref

@@ -192,6 +192,17 @@ def test_a_tag_needs_a_digest() -> None:
     assert json.loads(given.stdout)["spec"]["url"] == f"oci://{IMAGE}"
 
 
+def test_a_range_needs_a_digest() -> None:
+    """So is a range of versions, and a status that is about it has the digest."""
+    ranged = {"spec__artifact__image": {"ref": "registry.example.com/plugins/auth", "semver": "1.x"}}
+    refused = invoke("render", "-f", "-", stdin=local(**ranged))
+    assert "registry.example.com/plugins/auth within 1.x was not resolved" in refused.stderr
+    given = invoke("render", "-f", "-", "--digest", DIGEST, "-o", "json", stdin=local(**ranged))
+    assert json.loads(given.stdout)["spec"]["url"] == f"oci://{IMAGE}"
+    known = release(**ranged, status__artifact={**ARTIFACT.wire(), "semver": "1.x"})
+    assert _manifest.render(known).manifest["spec"]["url"] == f"oci://{IMAGE}"
+
+
 def test_what_is_rendered_is_what_the_operator_writes() -> None:
     """Of a release in the cluster the very object of the operator is rendered, revision and owner included."""
     found = release(status__artifact=ARTIFACT.wire())

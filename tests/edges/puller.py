@@ -26,13 +26,14 @@ from pluginrelease.edges.blobs import Blobs
 
 @dataclass(frozen=True)
 class Order:
-    """``secret`` is a .dockerconfigjson, empty for none; ``cache`` a folder, empty for none."""
+    """``secret`` is a .dockerconfigjson, empty for none; ``cache`` a folder, empty for none; ``tags``: they alone."""
 
     reference: str
     secret: str = ""
     cache: str = ""
     deadline: float = 20.0
     private: bool = False
+    tags: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,10 @@ def follow(order: Order) -> Outcome:
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
     before, began = memory("VmRSS"), time.monotonic()
     try:
-        registry.fetch(artifact.parse(order.reference), access, kept)
+        if order.tags:
+            registry.tags(artifact.place(order.reference), access)
+        else:
+            registry.fetch(artifact.parse(order.reference), access, kept)
     except ReleaseError as error:
         reason, kind = error.reason, type(error).__name__
         text = error.sentence() + "\n" + "".join(traceback.format_exception(error))

@@ -46,10 +46,12 @@ def stored(cluster: Lab) -> Iterator[Lab]:
 
 
 def release(path: str = "", value: object = UNSET) -> Node:
-    """RELEASE with one field set, or without it; ``probes[]`` is its only probe."""
+    """RELEASE with one field set, or without it; ``probes[]`` is its only probe. With semver the ref has no tag."""
     changed = copy.deepcopy(RELEASE)
     if not path:
         return changed
+    if path == SEMVER:
+        changed["spec"]["artifact"]["image"]["ref"] = "registry.example.com:5000/plugins/auth"
     *parents, last = path.split(".")
     node = changed
     for parent in parents:
@@ -82,6 +84,7 @@ REF = "spec.artifact.image.ref"
 SECRET = "spec.artifact.image.pullSecretRef"
 CA = "spec.artifact.image.caSecretRef"
 INTERVAL = "spec.artifact.image.interval"
+SEMVER = "spec.artifact.image.semver"
 LABELS = "spec.gateway.selector.matchLabels"
 SHA = "spec.artifact.wasmSha256"
 TIMEOUT = "spec.checks.load.timeout"
@@ -119,11 +122,21 @@ RULES = [
     Rule(INTERVAL, "pattern", "1h30m", "5 minutes", "should match"),
     Rule(
         "spec.artifact.image",
-        "cel",
+        "cel 0",
         {"ref": "a/b:1", "interval": "5m"},
         {"ref": "a/b@sha256:" + "0" * 64, "interval": "5m"},
         "a digest never moves",
     ),
+    Rule(
+        "spec.artifact.image",
+        "cel 1",
+        {"ref": "localhost:5000/a/b", "semver": "1.x"},
+        {"ref": "localhost:5000/a/b:1", "semver": "1.x"},
+        "leave tag and digest out of ref",
+    ),
+    Rule(SEMVER, "cel", ">=1.2.0-rc.1 <2 || ~> v3.1 || 4.* , <4.5 || 5.0 - 6", "latest", "write a range of versions"),
+    Rule(SEMVER, "minLength", "*", "", "at least 1 char"),
+    Rule(SEMVER, "maxLength", ("1 || " * 26)[:-4] + " ", "1 || " * 26, "may not be more than 128"),
     Rule(SHA, "pattern", "0af9" * 16, "0AF9" * 16, "should match"),
     Rule(SHA, "maxLength", "0" * 64, "0" * 65, "may not be more than 64"),
     Rule("spec.gateway.provider", "required", "Istio", UNSET, "provider: Required value"),
@@ -184,6 +197,11 @@ RULES = [
     Rule("spec.revisionHistoryLimit", "maximum", 100, 101, "less than or equal to 100"),
 ]
 MORE_REFUSED = [
+    ("spec.artifact.image", {"ref": "a/b@sha256:" + "0" * 64, "semver": "1.x"}, "leave tag and digest out of ref"),
+    (SEMVER, "1.x ||", "write a range of versions"),
+    (SEMVER, "1.x; 2.x", "write a range of versions"),
+    (SEMVER, "!=1.2.3", "write a range of versions"),
+    (SEMVER, "1.2.3.4", "write a range of versions"),
     (REF, "a/b:1\n", "has no white space"),
     (REF, "https://registry.example.com/a:1", "leave the scheme out"),
     (LABELS, {"*": "edge"}, "neither wildcards"),

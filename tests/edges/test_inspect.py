@@ -150,6 +150,27 @@ def test_copy_refuses_what_has_no_module(plain: Real) -> None:
     assert told(f"{plain.host}/team/text:2")[1]["reasons"][0]["reason"] == "ManifestNotFound"
 
 
+def test_the_highest_tag_within_a_range(plain: Real, tmp_path: Path) -> None:
+    """inspect --semver and lint --online look at the image that a release with this range would run."""
+    good = write(tmp_path, WASM)
+    for version in ("v1.2.0", "1.10.0", "2.0.0"):
+        registry.push(plain.reference(f"team/ranged:{version}"), good, OPEN)
+    code, seen = told(f"{plain.host}/team/ranged", "--semver", "1.x")
+    assert (code, seen["target"]) == (0, f"{plain.host}/team/ranged:1.10.0")
+    code, seen = told(f"{plain.host}/team/ranged", "--semver", "3.x")
+    assert (code, [one["reason"] for one in seen["reasons"]]) == (2, ["NoMatchingTag"])
+    code, seen = told(f"{plain.host}/team/ranged:2.0.0", "--semver", "2.x")
+    assert (code, [one["reason"] for one in seen["reasons"]]) == (2, ["InvalidReference"])
+    file = tmp_path / "release.yaml"
+    for wanted, code, words in (("2.x", 0, "0 findings"), ("3.x", 2, "2.0.0, 1.10.0, v1.2.0")):
+        manifest = release("spec.artifact.image.semver", wanted)
+        manifest["spec"]["artifact"]["image"] |= {"ref": f"{plain.host}/team/ranged", "insecure": True}
+        file.write_text(yaml.safe_dump(manifest))
+        ended = run("lint", str(file), "--online")
+        assert ended.exit_code == code, ended.output
+        assert words in ended.stdout
+
+
 def test_lint_online(plain: Real, tmp_path: Path) -> None:
     """--online looks at the image of each release, with the release's own `insecure`; the finding stands at its ref."""
     raw(plain, "team/lint:1")

@@ -337,6 +337,57 @@ def test_a_behaviour(row: Row, puller: Puller, scripted: Callable[..., Scripted]
     assert len(server.seen) < 12
 
 
+# --- what it may do when it is asked for tags ---
+
+
+def pages(tags: Callable[[int], str], link: str = "/v2/team/plugin/tags/list?last={}") -> Script:
+    """A list of tags that always goes on."""
+
+    def script(asked: Request) -> Answer:
+        number = int(asked.path.rpartition("last=")[2]) if "last=" in asked.path else 0
+        return Answer(200, tags(number).encode(), {"Link": f'<{link.format(number + 1)}>; rel="next"'})
+
+    return script
+
+
+def list_of(*tags: str) -> str:
+    return json.dumps({"name": "team/plugin", "tags": tags})
+
+
+def tag_rows() -> Iterator[Row]:
+    yield Row("the same page for ever", pages(lambda _: list_of("1.0.0"), "/v2/team/plugin/tags/list"), "TooManyTags")
+    yield Row("pages without end", pages(lambda page: list_of(f"1.{page}.0")), "TooManyTags")
+    yield Row(
+        "pages of a thousand", pages(lambda page: list_of(*(f"1.{page}.{n}" for n in range(1000)))), "TooManyTags"
+    )
+    yield Row("full pages", pages(lambda _: list_of("1.0.0") + " " * (MIB - 100)), "TooManyTags")
+    elsewhere = "http://localhost:1/v2/team/plugin/tags/list?last={}"
+    for address in (elsewhere, "https://registry.example.com/v2/", "file:///etc/passwd", "//10.0.0.1/v2/"):
+        yield Row(f"goes on at {address}", pages(lambda _: list_of("1.0.0"), address), "RegistryRedirectRefused")
+    yield Row("list without end", lambda _: endless(Answer(200, b'{"tags":["1.0.0"')), "TooManyTags")
+    yield Row("list of 100 MB", lambda _: Answer(200, b"", length=100 * MIB, more=ever(b" " * MIB, 100)), "TooManyTags")
+    yield Row("list byte by byte", lambda _: Answer(200, list_of("1.0.0").encode(), pace=0.2), *UNAVAILABLE, 1.5)
+    yield Row("list of things", lambda _: Answer(200, b'{"tags":[' + b"{}," * 300_000 + b"{}]}"), "")
+    yield Row("list of brackets", lambda _: Answer(200, b"[" * 500_000), "RegistryRefused")
+    yield Row("no list", lambda _: Answer(200, b'{"tags":{"1.0.0":1}}'), "RegistryRefused")
+    yield Row("a page of text", lambda _: Answer(200, b"<html>"), "RegistryRefused")
+    yield Row("no such question", lambda _: Answer(405), "RegistryRefused")
+    yield Row("nothing there", lambda _: Answer(404), "ManifestNotFound", "Waiting")
+    yield Row("503 for ever", lambda _: Answer(503), *UNAVAILABLE)
+
+
+@pytest.mark.parametrize("row", list(tag_rows()), ids=lambda row: row.name)
+def test_a_behaviour_when_asked_for_tags(row: Row, puller: Puller, scripted: Callable[..., Scripted]) -> None:
+    """Whatever a registry lists: a reason of its own, within a minute, with at most 64 MiB more memory."""
+    server = scripted(row.script)
+    order = Order(f"{server.host}/team/plugin", secret(server.host), deadline=row.deadline, tags=True)
+    outcome = puller(order)
+    assert (outcome.reason, outcome.kind) == (row.reason, row.kind if row.reason else ""), outcome.text
+    assert outcome.seconds < MOST_SECONDS / 2
+    assert outcome.more <= MORE_BYTES
+    assert "planted" not in outcome.text
+
+
 def test_by_digest(puller: Puller, scripted: Callable[..., Scripted]) -> None:
     """Who asks by digest gets the bytes of that digest, or an error."""
     server = scripted(good)

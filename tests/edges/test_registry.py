@@ -114,6 +114,30 @@ def test_a_tag_that_is_not_there(plain: Real) -> None:
     assert "team/nothing:9" in error.message
 
 
+def test_tags(plain: Real, file: Path) -> None:
+    """Every tag of a repository, over as many pages as the registry makes of them; of none, that it is not there."""
+    everything = {"1", *(f"1.{number}.0" for number in range(12))}
+    for name in everything:
+        registry.push(plain.reference(f"team/tagged:{name}"), file, OPEN)
+    repository = artifact.place(f"{plain.host}/team/tagged")
+    assert set(registry.tags(repository, OPEN)) == everything
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "TAGS_AT_ONCE", 5)
+        assert set(registry.tags(repository, OPEN)) == everything
+    with pytest.raises(Waiting) as raised:
+        registry.tags(artifact.place(f"{plain.host}/team/nothing"), OPEN)
+    assert raised.value.reason == "ManifestNotFound"
+
+
+def test_tags_of_a_private_registry(private: Real, file: Path) -> None:
+    """The list is asked for with the release's own credentials."""
+    registry.push(private.reference("team/tagged:1.0.0"), file, as_tester(private.host))
+    assert registry.tags(artifact.place(f"{private.host}/team/tagged"), as_tester(private.host)) == ("1.0.0",)
+    with pytest.raises(Refused) as raised:
+        registry.tags(artifact.place(f"{private.host}/team/tagged"), OPEN)
+    assert raised.value.reason == "AuthenticationRequired"
+
+
 def test_too_large(plain: Real, file: Path) -> None:
     """A layer beyond the cap is refused before it is downloaded, and a file before it is pushed."""
     registry.push(plain.reference("large:1"), file, OPEN)

@@ -8,7 +8,7 @@ from pluginrelease.core import artifact
 from pluginrelease.edges import registry
 from pluginrelease.edges.registry import Access
 from tests import wasm_modules
-from tests.passes.world import World, is_ready, observed, ready, unique
+from tests.passes.world import JSON, World, conditions, is_ready, observed, ready, unique
 
 
 def test_a_tag_that_moves(world: World, tmp_path: Path) -> None:
@@ -40,3 +40,55 @@ def test_a_tag_that_moves(world: World, tmp_path: Path) -> None:
 
     third = move_to(wasm_modules.answering(f"{name}-3"))
     world.await_release(name, lambda it: is_ready(it) and it["status"]["artifact"]["digest"] == third)
+
+
+def newest(release: JSON) -> tuple[str, str]:
+    """What became of the newest revision, and its digest."""
+    [entry, *_] = release["status"]["history"]
+    return entry["state"], entry["digest"]
+
+
+def test_a_range_of_versions(world: World, tmp_path: Path) -> None:
+    """The highest tag within the range runs, a higher one that comes is rolled out, one outside is not; one that fails
+    is put back and not tried again while it is the highest; a range with nothing in it is told."""
+    name = unique("ranged")
+    repository = f"tests/{name}"
+
+    def push(tag: str, module: bytes) -> str:
+        path = tmp_path / f"{tag}.wasm"
+        path.write_bytes(module)
+        where = artifact.parse(f"{world.lab.registry_host}/{repository}:{tag}")
+        return str(registry.push(where, path, Access(insecure=True)))
+
+    ref = f"{world.lab.registry}/{repository}"
+    image = {"ref": ref, "insecure": True, "semver": "1.x", "interval": "2s"}
+    push("2.0.0", wasm_modules.answering(f"{name}-2.0.0"))
+    world.apply(world.manifest(name, ref, artifact={"image": image}))
+    nothing = world.await_reason(name, "NoMatchingTag")
+    assert f"No tag of {ref} is within" in ready(nothing)["message"]
+    assert "'1.x'; the versions there are are 2.0.0" in ready(nothing)["message"]
+
+    first = push("v1.9.0", wasm_modules.answering(f"{name}-1.9.0"))
+    world.lab.kubectl("annotate", "prel", name, "-n", "istio-ingress", "pluginrelease.io/retry=1")
+    begun = world.await_ready(name)
+    known = begun["status"]["artifact"]
+    assert (known["ref"], known["digest"], known["semver"]) == (f"{ref}:v1.9.0", first, "1.x")
+    assert "the highest tag within 1.x" in conditions(begun)["ArtifactReady"]["message"]
+
+    push("1.10.0-rc.1", wasm_modules.answering(f"{name}-rc"))
+    second = push("1.10.0", wasm_modules.answering(f"{name}-1.10.0"))
+    there = world.await_release(name, lambda it: newest(it) == ("Stable", second))
+    assert there["status"]["artifact"]["ref"] == f"{ref}:1.10.0"
+    assert [entry["ref"] for entry in there["status"]["history"]] == [f"{ref}:1.10.0", f"{ref}:v1.9.0"]
+    world.await_answers(lambda status, headers, _: (status, headers.get("x-plugin")) == (200, f"{name}-1.10.0"))
+
+    bad = push("1.11.0", wasm_modules.traps_at_start())
+    back = world.await_release(name, lambda it: it["status"]["phase"] == "RolledBack")
+    known = back["status"]["artifact"]
+    assert (known["ref"], known["digest"], ready(back)["reason"]) == (f"{ref}:1.11.0", bad, "PluginRejected")
+    still = world.await_release(name, lambda it: it["status"]["artifact"]["askedAt"] > known["askedAt"])
+    assert still["status"]["rollout"]["failure"] == back["status"]["rollout"]["failure"], "found again, not tried again"
+
+    world.apply(world.manifest(name, ref, artifact={"image": {**image, "semver": "~1.10"}}))
+    healed = world.await_ready(name)
+    assert (healed["status"]["artifact"]["ref"], healed["status"]["artifact"]["digest"]) == (f"{ref}:1.10.0", second)

@@ -23,6 +23,7 @@ REMEDIES = {
     "RegistryTLS": "Give the registry a certificate that this machine trusts; if it speaks plain http, say --insecure.",
     "RegistryUnavailable": "Check the host, and the proxy between here and the registry.",
     "ManifestNotFound": "Push it, or correct the reference.",
+    "NoMatchingTag": "Push one, or correct the range.",
 }
 
 

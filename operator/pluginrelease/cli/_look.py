@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pluginrelease.cli._access import for_a_terminal
-from pluginrelease.core import artifact, challenge, inspection, wasm
+from pluginrelease.core import artifact, challenge, inspection, tag, wasm
 from pluginrelease.core.artifact import Digest
 from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.inspection import Found, Inspection
@@ -15,11 +15,16 @@ from pluginrelease.edges import layouts, registry
 from pluginrelease.edges.registry import Access
 
 
-def look(target: str, meant: Meant | None, access: Access, *, only_registry: bool = False) -> Inspection:
+def look(
+    target: str, meant: Meant | None, access: Access, *, semver: str | None = None, only_registry: bool = False
+) -> Inspection:
     """All that can be known of a target. Every error is an answer. ``only_registry``: it is an image's reference,
-    whatever files are called so here."""
+    whatever files are called so here. ``semver``: it is a repository, of which the highest tag within that is meant.
+    """
     found = Found(target)
     try:
+        if semver is not None:
+            return ask(highest(target, semver, access), meant, access)
         if only_registry:
             return ask(found, meant, access)
         if (path := Path(target)).is_file():
@@ -86,6 +91,16 @@ def ask(found: Found, meant: Meant | None, access: Access) -> Inspection:
         return inspection.failed(found, meant, for_a_terminal(error))
     found = replace(found, layout=str(fetched.layout), sha256=fetched.wasm_sha256, module=fetched.module)
     return inspection.judge(found, meant, objections(reference, meant, access))
+
+
+def highest(repository: str, semver: str, access: Access) -> Found:
+    """The target that a range of versions picks; raises as `tag.pick`."""
+    place = artifact.place(repository)
+    if place.question:
+        raise Refused(
+            "InvalidReference", f"{repository!r} names a tag or a digest, and the range picks one", "Leave it out."
+        )
+    return Found(f"{repository}:{tag.pick(place.name, semver, registry.tags(place, access))}")
 
 
 def objections(reference: artifact.Reference, meant: Meant | None, access: Access) -> tuple[ReleaseError, ...]:

@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from pluginrelease.cli._verb import first_fault
-from pluginrelease.core import api, artifact, providers, target
+from pluginrelease.core import api, artifact, providers, tag, target
 from pluginrelease.core.errors import Refused
 
 JSON = dict[str, Any]
@@ -82,10 +82,10 @@ def render(release: api.Release, digest: str | None = None) -> Rendered:
     """The WasmPlugin that the spec wants; raises `Refused` (DigestUnknown) where the digest is not known."""
     found = resolved(release, digest)
     if found is None:
-        ref = release.spec.artifact.image.ref
         raise Refused(
             "DigestUnknown",
-            f"{ref} was not resolved to a digest, and only the digest is written to a gateway",
+            f"{tag.wanted(release.spec.artifact.image)} was not resolved to a digest, and only the digest is written "
+            "to a gateway",
             "Give it with --digest sha256:…, or a reference that has it",
         )
     return written(release, found)
@@ -96,20 +96,20 @@ def render_unresolved(release: api.Release) -> Rendered:
     found = resolved(release, None)
     if found is not None:
         return written(release, found)
-    ref = release.spec.artifact.image.ref
-    note = f"{ref} was not resolved to a digest yet: it stands in place of what will be written"
-    rendered = written(release, described(ref, ref, UNRESOLVED))
+    image = release.spec.artifact.image
+    note = f"{tag.wanted(image)} was not resolved to a digest yet: it stands in place of what will be written"
+    rendered = written(release, described(image.ref, image.ref, UNRESOLVED))
     rendered.manifest["metadata"]["annotations"][api.REVISION_ANNOTATION] = UNRESOLVED
     return Rendered(rendered.manifest, (note, *rendered.notes))
 
 
 def resolved(release: api.Release, digest: str | None) -> api.ArtifactStatus | None:
     """By the digest that was given, else by the status if it is about the same reference, else by the reference."""
-    ref, known = release.spec.artifact.image.ref, release.status.artifact
-    place = artifact.parse(ref)
+    image, known = release.spec.artifact.image, release.status.artifact
+    ref, place = image.ref, artifact.place(image.ref) if image.semver else artifact.parse(image.ref)
     if digest is not None:
         return pinned(place, artifact.Digest.parse(digest), ref)
-    if known is not None and known.ref == ref:
+    if known is not None and tag.is_about(known, image):
         return known
     return pinned(place, place.digest, ref) if place.digest else None
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pluginrelease.core import api, moment
+from pluginrelease.core import api, moment, tag
 
 HISTORY_TAIL = 5
 MARKS = {"True": "✓", "False": "✗", "Unknown": "?", "Loaded": "✓", "Unhealthy": "✗", "Pending": "…"}
@@ -96,15 +96,15 @@ def readiness(status: api.Status, now: datetime) -> Iterator[Node]:
 
 def artifact(release: api.Release) -> Iterator[Node]:
     """The reference, and what it was resolved to."""
-    found, ref = release.status.artifact, release.spec.artifact.image.ref
+    found, image = release.status.artifact, release.spec.artifact.image
     if found is None:
-        yield Node(f"artifact {ref}", "not resolved yet")
+        yield Node(f"artifact {tag.wanted(image)}", "not resolved yet")
         return
     facts = [found.layout, f"ABI {found.abi}" if found.abi else "", found.toolchain or "", f"{found.size} bytes"]
     told = f"{found.digest}: {', '.join(fact for fact in facts if fact)}"
     yield Node(f"artifact {found.ref}", told)
-    if found.ref != ref:
-        yield Node(f"artifact {ref}", "wanted by the spec, and not resolved yet")
+    if not tag.is_about(found, image):
+        yield Node(f"artifact {tag.wanted(image)}", "wanted by the spec, and not resolved yet")
 
 
 def rollout(status: api.Status, now: datetime) -> Iterator[Node]:

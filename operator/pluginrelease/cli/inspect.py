@@ -38,16 +38,17 @@ for_option = click.option(
 @click.command("inspect")
 @click.argument("target")
 @for_option
+@click.option("--semver", metavar="RANGE", help="TARGET is a repository: its highest tag within this range is meant.")
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
 @click.option("--functions", is_flag=True, help="In the table: every import and export with its type.")
 @reached
-def inspect(target: str, meant: Meant | None, output: str, functions: bool, access: Access) -> None:
+def inspect(target: str, meant: Meant | None, semver: str | None, output: str, functions: bool, access: Access) -> None:
     """Say what TARGET is and whether a gateway can load it.
 
     TARGET is a .wasm file, an image's reference, or a folder that is an OCI image layout (DIR or DIR:TAG).
     Exit codes: 0 usable, 1 refused, 2 could not look.
     """
-    seen = look(target, meant, access)
+    seen = look(target, meant, access, semver=semver)
     if output == "json":
         click.echo(json.dumps(seen.as_json(), indent=2, ensure_ascii=False))
     elif output == "yaml":

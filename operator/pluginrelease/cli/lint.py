@@ -161,13 +161,13 @@ def inspect(document: Document, result: Linted, online: Online) -> None:
     """What the image is, if the manifest names one that can be asked for."""
     try:
         image = document.value["spec"]["artifact"]["image"]
-        ref, insecure = image["ref"], image.get("insecure") is True
+        ref, semver, insecure = image["ref"], image.get("semver"), image.get("insecure") is True
     except (KeyError, TypeError, AttributeError):
         return  # said by the schema
-    if not isinstance(ref, str):
+    if not isinstance(ref, str) or not isinstance(semver, str | None):
         return
     access = replace(online.access, insecure=insecure or online.access.insecure)
-    answer = look(ref, online.meant, access, only_registry=True)
+    answer = look(ref, online.meant, access, semver=semver, only_registry=True)
     path = ("spec", "artifact", "image", "ref")
     where, line = title(document), document.line(path)
     findings = (Flaw(line, where, ".".join(path), one.reason, one.message) for one in answer.reasons)

@@ -82,6 +82,24 @@ NamespaceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-
 Duration = Annotated[str, Field(max_length=32, pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$")]
 LabelValue = Annotated[str, Field(max_length=63)]
 
+# 1.x or >=1.2.3-rc.1; what looks like a range and is none is refused by the pass (`core.tag`)
+_VERSIONS = r"((>=|<=|~>|[><=~^]) *)?v?[0-9xX*]+(\\.[0-9xX*]+){0,2}(-[0-9A-Za-z.-]+)?"
+SemverRange = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=128,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    f"self.split('||').all(one, one.matches('^ *{_VERSIONS}(( +- +| +| *, *){_VERSIONS})* *$'))",
+                    "write a range of versions: 1.x, ^1.2, ~1.2.3, >=1.2 <2, 1.2 - 1.4, or several parted by ||",
+                )
+            ]
+        },
+    ),
+]
+
 
 class SecretReference(Model):
     """A Secret in the release's own namespace."""
@@ -111,6 +129,15 @@ class ImageSource(Model):
             ]
         },
     )
+    semver: SemverRange | None = Field(
+        default=None,
+        description=(
+            "A range of versions: the highest tag within it is taken, and ref names only the repository. The grammar "
+            "is npm's: 1.x, ^1.2, ~1.2.3, >=1.2 <2, 1.2 - 1.4, and || between several; a comma counts as a space. Tags "
+            "that are whole versions count, with or without a v before them. A prerelease is taken only where the "
+            "range names one of the same version: >=1.2.0-0 takes 1.2.0-rc.1 and not 1.3.0-rc.1."
+        ),
+    )
     pull_secret_ref: SecretReference | None = Field(
         default=None,
         description=(
@@ -121,9 +148,9 @@ class ImageSource(Model):
     interval: Duration | None = Field(
         default=None,
         description=(
-            "How often the tag is asked for again; one that moved starts a rollout of what it names then. Unset: it is "
-            "asked for once for each change of the spec. A digest that failed is not tried again because it is found "
-            "again."
+            "How often the tag is asked for again; one that moved, or a higher one within semver, starts a rollout of "
+            "what it names then. Unset: it is asked for once for each change of the spec. A digest that failed is not "
+            "tried again because it is found again."
         ),
     )
     insecure: bool = Field(
@@ -153,7 +180,11 @@ class ArtifactSource(Model):
                 cel(
                     "!has(self.interval) || !self.ref.contains('@')",
                     "a digest never moves: leave interval out, or name a tag",
-                )
+                ),
+                cel(
+                    "!has(self.semver) || !self.ref.matches('@|:[^/]*$')",
+                    "with semver the tag is picked for you: leave tag and digest out of ref",
+                ),
             ]
         },
     )
@@ -472,7 +503,8 @@ class Condition(Model):
 class ArtifactStatus(Model):
     """The artifact that was resolved, fetched and checked last."""
 
-    ref: str = Field(description="The reference as the spec names it.")
+    ref: str = Field(description="The reference as the spec names it, with semver that of the tag that was picked.")
+    semver: str | None = Field(default=None, description="The range that the tag was picked from.")
     asked_at: str | None = Field(
         default=None,
         description="When the registry was last asked what the reference names.",

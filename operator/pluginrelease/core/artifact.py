@@ -108,7 +108,7 @@ DOCKER_HUB = "docker.io"
 _HUB_NAMES = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
 def parse(text: str) -> Reference:
@@ -118,19 +118,24 @@ def parse(text: str) -> Reference:
     (distribution/reference, normalize.go). Raises `Refused`: ``InvalidReference``, naming what is wrong, or
     ``MissingTag``: a tag is never made up, ``latest`` included.
     """
-    _check_shape(text)
-    rest, _, digest = text.partition("@")
-    path, tag = _split_tag(rest)
-    registry, repository = _split_registry(path)
-    _check_parts(text, registry, repository, tag)
-    parsed = Digest.parse(digest) if "@" in text else None
-    if not tag and parsed is None:
+    reference = place(text)
+    if not reference.question:
         raise Refused(
             "MissingTag",
             f"The reference {text!r} has neither a tag nor a digest",
             f"Write the version that is wanted, for example {text}:1.0.0, or a digest: {text}@sha256:….",
         )
-    return Reference(registry, repository, tag or "", parsed)
+    return reference
+
+
+def place(text: str) -> Reference:
+    """As `parse`, and a repository alone will do."""
+    _check_shape(text)
+    rest, _, digest = text.partition("@")
+    path, tag = _split_tag(rest)
+    registry, repository = _split_registry(path)
+    _check_parts(text, registry, repository, tag)
+    return Reference(registry, repository, tag or "", Digest.parse(digest) if "@" in text else None)
 
 
 def _invalid(text: str, what: str) -> NoReturn:
@@ -186,7 +191,7 @@ def _check_parts(text: str, registry: str, repository: str, tag: str | None) -> 
         _invalid(text, f"the repository {repository!r} has upper-case letters, and only lower case is allowed")
     if not _REPOSITORY.fullmatch(repository):
         _invalid(text, f"{repository!r} is not a repository: words of a-z and 0-9 with . _ - between, parted by /")
-    if tag is not None and not _TAG.fullmatch(tag):
+    if tag is not None and not TAG.fullmatch(tag):
         _invalid(text, f"{tag!r} is not a tag: up to 128 of A-Z a-z 0-9 _ . -" if tag else "the tag is empty")
 
 

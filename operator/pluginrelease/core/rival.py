@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from pluginrelease.core import api, providers, rollout, target
 from pluginrelease.core.api import ConditionType
-from pluginrelease.core.artifact import parse
+from pluginrelease.core.artifact import place
 from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.plan import RECHECK
 from pluginrelease.core.verdict import same
@@ -70,7 +70,7 @@ def same_plugin(one: api.Spec, other: api.Spec) -> bool:
 def repository(spec: api.Spec) -> str:
     """The image without tag and digest; a reference that is none is only like itself."""
     try:
-        return parse(spec.artifact.image.ref).name
+        return place(spec.artifact.image.ref).name
     except ReleaseError:
         return spec.artifact.image.ref
 

@@ -38,7 +38,7 @@ from oras.container import Container
 from oras.provider import Registry
 
 from pluginrelease import __version__
-from pluginrelease.core import artifact, pullsecret, wasm
+from pluginrelease.core import artifact, pullsecret, tag, wasm
 from pluginrelease.core import challenge as challenges
 from pluginrelease.core import salvage as salvages
 from pluginrelease.core.artifact import Artifact, Descriptor, Digest, Reference
@@ -52,6 +52,10 @@ PAUSES = (0.5, 2.0)  # seconds before the second and the third attempt
 MAX_REDIRECTS = 5
 MAX_INDEX_DEPTH = 3
 MAX_TOKEN_BYTES = 1024 * 1024
+TAGS_AT_ONCE = 1000  # what go-containerregistry asks for, too; a registry may give fewer
+MAX_TAG_PAGES = 200
+MAX_TAG_PAGE_BYTES = 1024 * 1024
+MAX_TAGS_BYTES = 4 * 1024 * 1024  # of all the pages
 MAX_ERROR_BYTES = 64 * 1024
 NOT_FOUND_SECONDS = 60.0
 SCRATCH_BYTES = 32 * 1024 * 1024  # what files that are being written take beyond their content
@@ -97,6 +101,12 @@ def resolve(reference: Reference, access: Access) -> Digest:
     with _opened(reference, access) as registry:
         digest, _ = registry.image(reference)
         return digest
+
+
+def tags(repository: Reference, access: Access) -> tuple[str, ...]:
+    """Every tag of a repository. Raises as `resolve`, and `Refused` (``TooManyTags``)."""
+    with _opened(repository, access) as registry:
+        return registry.tags()
 
 
 def fetch(reference: Reference, access: Access, blobs: Blobs | None = None) -> Artifact:
@@ -351,6 +361,49 @@ class _Registry(Registry):  # type: ignore[misc]
         if promised.startswith("sha256:") and promised != str(digest):
             raise _mismatch("the manifest", f"{digest} and not {promised}")
         return digest, raw, response.headers.get("Content-Type", "")
+
+    def tags(self) -> tuple[str, ...]:
+        """Every tag of the repository, page by page (distribution-spec, "Listing Tags")."""
+        url = f"{self.prefix}://{self.place.tags_url(TAGS_AT_ONCE)}"
+        found: set[str] = set()
+        left = MAX_TAGS_BYTES
+        for _ in range(MAX_TAG_PAGES):
+            response = self.do_request(url, "GET")
+            further = response.links.get("next", {}).get("url")
+            raw = self._tag_page(response, min(left, MAX_TAG_PAGE_BYTES))
+            left -= len(raw)
+            found.update(self._tags_in(raw))
+            if len(found) > tag.MAX_TAGS:
+                break
+            if not further:
+                return tuple(found)
+            url = self._next_page(url, further)
+        raise tag.too_many(self.reference.name)
+
+    def _tag_page(self, response: requests.Response, most: int) -> bytes:
+        content = bytearray()
+        for piece in self._pieces(response):
+            content += piece
+            if len(content) > most:
+                raise tag.too_many(self.reference.name)
+        return bytes(content)
+
+    def _tags_in(self, raw: bytes) -> tuple[str, ...]:
+        try:
+            return tag.read(raw)
+        except ValueError:
+            raise Refused(
+                "RegistryRefused",
+                f"The registry {self.reference.registry} answers the question for tags with what is no list of them",
+                "Name a tag in the reference, or look at what stands between this cluster and the registry.",
+            ) from None
+
+    def _next_page(self, url: str, further: str) -> str:
+        """Where the list goes on: at the same registry, or nowhere."""
+        target = urljoin(url, further)
+        if _origin(target) != _origin(self.origin):
+            raise self._sent_away("to another host for more tags")
+        return target
 
     @contextmanager
     def layer(self, layer: Descriptor, store: Blobs) -> Iterator[BinaryIO]:
