@@ -145,10 +145,11 @@ async def roll_out(work: Work, effective: api.Release, observed: JSON | None) ->
     work.aim(work.intent(), candidate)
     told_artifact(work, candidate.artifact)
     before = await look_before(work, candidate)
-    number.check_exact(effective.spec.plugin.config)
+    check_configuration(work, effective.spec.plugin)
     check_compatibility(work, found, before)
     check_probe_ports(work, before)
     work.step = ConditionType.APPLIED
+    await check_place(work)
     await check_rivals(work)
     note_adoption(work, observed)
     recorded = await revisions.keep(work.world.cluster, effective, candidate.artifact)
@@ -204,6 +205,26 @@ async def check_fetchable(work: Work, candidate: Candidate, before: Collection[S
             "What the gateways run is left alone. Push the image again, or correct the spec",
             retry_after=plan.RECHECK,
         ) from error
+
+
+def check_configuration(work: Work, plugin: api.Plugin) -> None:
+    """Raises `Refused` for what the plugin would not be given as it is written."""
+    work.provider.check(plugin)
+    number.check_exact(plugin.config)
+    for place, rule in enumerate(plugin.match_rules or []):
+        number.check_exact(rule.config, f"plugin.matchRules[{place}].config")
+
+
+async def check_place(work: Work) -> None:
+    """Raises `Refused` where no control plane would read what is written."""
+    gateway = work.release.spec.gateway
+    known = work.provider.landmarks(gateway)
+    if known is None:
+        return
+    for labels in known.any_of:
+        if await work.world.cluster.list(clusters.PODS, gateway.namespace, labels):
+            return
+    raise known.missing
 
 
 async def obtain_artifact(work: Work, effective: api.Release, known: api.ArtifactStatus | None) -> tuple[str, Found]:

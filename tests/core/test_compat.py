@@ -53,6 +53,10 @@ def without(name: str) -> Module:
     return replace(PLUGIN, exports=tuple(one for one in PLUGIN.exports if one.name != name))
 
 
+def in_rust(module: Module) -> Module:
+    return replace(module, toolchain="Rust")
+
+
 def announcing(*abis: str) -> Module:
     others = tuple(one for one in PLUGIN.exports if not one.name.startswith("proxy_abi"))
     return replace(PLUGIN, exports=(*(function(f"proxy_abi_version_{abi}", ":") for abi in abis), *others))
@@ -161,15 +165,20 @@ HOSTS = wanted("env.proxy_get_upstream_hosts", "ii:i")
     ("module", "version", "state", "reason"),
     [
         (announcing("0_2_100"), "2.2", State.COMPATIBLE, "Compatible"),
-        (announcing("0_2_100"), "2.0", State.COMPATIBLE, "Compatible"),
+        (announcing("0_2_100"), "2.0", State.INCOMPATIBLE, "GatewayTooOld"),
+        (announcing("0_2_100"), "2.1.3", State.INCOMPATIBLE, "GatewayTooOld"),
+        (announcing("0_2_100"), "2.1", State.UNKNOWN, "GatewayVersionUnknown"),
+        (announcing("0_2_100"), "2.1.4", State.COMPATIBLE, "Compatible"),
+        (in_rust(announcing("0_2_100")), "2.0", State.INCOMPATIBLE, "UnknownABI"),
+        (in_rust(announcing("0_2_100")), "2.1.0", State.COMPATIBLE, "Compatible"),
         (announcing("0_2_1"), "2.2", State.COMPATIBLE, "Compatible"),
         (announcing("9_9_9"), "2.2", State.INCOMPATIBLE, "UnknownABI"),
-        (importing(YIELD), "2.0.4", State.INCOMPATIBLE, "MissingHostFunction"),
+        (in_rust(importing(YIELD)), "2.0.4", State.INCOMPATIBLE, "MissingHostFunction"),
         (importing(YIELD), "2.1", State.UNKNOWN, "GatewayVersionUnknown"),
         (importing(YIELD, STAT), "2.1.4", State.COMPATIBLE, "Compatible"),
         (importing(STAT), "2.2.1", State.COMPATIBLE, "Compatible"),
-        (importing(REDIS), "2.0", State.COMPATIBLE, "Compatible"),
-        (importing(wanted("env.proxy_redis_init", "i:i")), "2.0", State.INCOMPATIBLE, "ImportTypeMismatch"),
+        (in_rust(importing(REDIS)), "2.0", State.COMPATIBLE, "Compatible"),
+        (in_rust(importing(wanted("env.proxy_redis_init", "i:i"))), "2.0", State.INCOMPATIBLE, "ImportTypeMismatch"),
         (importing(HOSTS), "2.1.4", State.UNKNOWN, "GatewayVersionUnknown"),
         (importing(HOSTS), "2.2", State.COMPATIBLE, "Compatible"),
         (importing(wanted("env.proxy_new", ":i")), "2.2", State.INCOMPATIBLE, "MissingHostFunction"),
@@ -179,6 +188,35 @@ def test_higress(module: Module, version: str, state: State, reason: str) -> Non
     """Higress has an ABI and functions of its own; what came within 2.1 cannot be told for a 2.1 of no patch number."""
     answer = compat.compare(module, higress(version))[0]
     assert (answer.state, answer.reason) == (state, reason), answer.sentence()
+
+
+@pytest.mark.parametrize(
+    ("image", "envoy", "release", "reason"),
+    [
+        ("hub.example.com/higress/gateway:2.1.4", None, (2, 1, 4), "as the chart has it"),
+        ("gateway:v2.2.0-patched", None, (2, 2, 0), "somebody's own build of it"),
+        ("gateway:2.2.1@sha256:" + "0" * 64, None, (2, 2, 1), "tag and digest"),
+        ("localhost:5000/higress/gateway:2.0.7", None, (2, 0, 7), "a port is no tag"),
+        ("gateway:2.1.4-rc.1", "1.27.7", (2, 1, 3), "a candidate comes before its release"),
+        ("gateway:latest", "1.36.4", (2, 2, 0), "the Envoy of 2.2"),
+        ("gateway@sha256:" + "0" * 64, "1.27.7", None, "the Envoy of 2.0 and of 2.1"),
+        ("localhost:5000/gateway", None, None, "nothing tells"),
+        ("", None, None, "no image"),
+    ],
+)
+def test_higress_by_its_image(image: str, envoy: str | None, release: tuple[int, int, int] | None, reason: str) -> None:
+    """Which Higress a gateway is of is told by its image's tag, or where that does not by its Envoy, or not at all."""
+    assert compat.higress(image, envoy).release == release, reason
+
+
+def test_the_oldest_higress_for_plain_go() -> None:
+    """A Go module on an older Higress is refused in one sentence, with the versions that take it and what there is."""
+    answer = compat.compare(announcing("0_2_100"), higress("2.0.7"))[0]
+    assert "need Higress 2.1.4 or newer, or an MSE gateway of 2.0.11 or newer" in answer.message
+    assert "this gateway is Higress 2.0.7" in answer.message
+    mixed = compat.strictest(announcing("0_2_100"), (*higress("2.2.4"), *higress("2.1.1")), "Higress")
+    assert mixed.reason == "GatewayTooOld", "the oldest pod counts"
+    assert compat.strictest(announcing("0_2_100"), [compat.higress("", None)], "Higress").state is State.UNKNOWN
 
 
 def test_all_that_is_wrong_is_told() -> None:

@@ -26,6 +26,9 @@ MAX_FLAWS = 16
 SHOWN_NAME = 120
 NEWEST_ENVOY = (1, 40)  # the newest whose tables were read; a newer one may have more functions, not fewer
 NEWEST_HIGRESS = (2, 2)
+# the first that takes modules of plain Go, by Higress's own documentation (docs, user/wasm-go)
+HIGRESS_GO = (2, 1, 4)
+HIGRESS_ABI_SINCE = (2, 1, 0)  # in its Proxy-Wasm host since 2025-04
 
 Version = tuple[int, int]
 HigressVersion = tuple[int, int, int]
@@ -92,24 +95,51 @@ class Higress:
     """
 
     text: str
-    release: HigressVersion
+    release: HigressVersion | None
+    exact: bool = True  # False: the patch number is not known, and stands as 0
 
     def __str__(self) -> str:
         return self.text
 
     def has(self, since: Version) -> bool | None:
         """Whether what came to Envoy with release ``since`` is in this gateway; None where that cannot be told."""
-        if since == _ALWAYS or self.release >= (2, 1, 4):
+        if since == _ALWAYS:
+            return True
+        if self.release is None:
+            return None
+        if self.release >= HIGRESS_GO:
             return True
         return None if self.release >= (2, 1, 0) else False
+
+    def runs_go(self) -> bool | None:
+        """Whether it takes what plain Go builds (`HIGRESS_GO`); None where that cannot be told."""
+        if self.release is None or (not self.exact and self.release[:2] == HIGRESS_GO[:2]):
+            return None
+        return self.release >= HIGRESS_GO
 
     @property
     def newer(self) -> bool:
         """Whether it may have functions that no table here knows."""
-        return self.release[:2] > NEWEST_HIGRESS
+        return self.release is not None and self.release[:2] > NEWEST_HIGRESS
 
 
 Host = Envoy | Higress
+
+
+def higress(image: str, envoy_version: str | None) -> Higress:
+    """Read Higress's version of its gateway's image (``…/gateway:2.1.4``); without one, of its Envoy's.
+
+    Higress 2.2 came with Envoy 1.36 and all before it with 1.27 (higress, .gitmodules), which tells no more. A release
+    candidate comes before its release.
+    """
+    tag = re.search(r":v?(\d{1,4})\.(\d{1,4})\.(\d{1,4})(-(?:rc|alpha|beta)[\w.-]*)?[^/:@]*(?:@|$)", image)
+    if tag is not None:
+        major, minor, patch, early = tag.groups()
+        text = f"{major}.{minor}.{patch}{early or ''}"
+        return Higress(text, (int(major), int(minor), int(patch) - bool(early)))
+    if envoy_version is not None and envoy(envoy_version).has((1, 36)):
+        return Higress("2.2", (2, 2, 0), exact=False)
+    return Higress("of an unknown version", None)
 
 
 def envoy(text: str) -> Envoy:
@@ -139,7 +169,7 @@ class _HostFunction:
             return host.has(self.since)
         if isinstance(host, Envoy):
             return False
-        return host.release >= self.higress or None
+        return True if host.release is not None and host.release >= self.higress else None
 
 
 _LETTERS = {"i": "i32", "I": "i64"}
@@ -247,7 +277,8 @@ class _Gateway:
 
     @property
     def abis(self) -> tuple[str, ...]:
-        return (*ACCEPTED_ABIS, HIGRESS_ABI) if self.higress else ACCEPTED_ABIS
+        older = any(isinstance(one, Higress) and one.release and one.release < HIGRESS_ABI_SINCE for one in self.hosts)
+        return (*ACCEPTED_ABIS, HIGRESS_ABI) if self.higress and not older else ACCEPTED_ABIS
 
     @property
     def name(self) -> str:
@@ -296,6 +327,8 @@ def compare(module: Module, hosts: Iterable[Host], provider: str = "Istio") -> t
     There is always one answer at least.
     """
     gateway = _Gateway(tuple(hosts), provider)
+    if too_old := _too_old(module, gateway):
+        return (too_old,)
     abi = next((version for version in module.abis if version in gateway.abis), "")
     if not abi:
         return (_unknown_abi(module, gateway), *itertools.islice(_shape_flaws(module), MAX_FLAWS - 1))
@@ -304,6 +337,20 @@ def compare(module: Module, hosts: Iterable[Host], provider: str = "Istio") -> t
     if not flaws:
         return (imports,)
     return (*flaws, imports) if imports.state is State.INCOMPATIBLE else flaws
+
+
+def _too_old(module: Module, gateway: _Gateway) -> Compatibility | None:
+    """What plain Go builds runs on no older Higress, whatever else may be wrong."""
+    older = [one for one in gateway.hosts if isinstance(one, Higress) and one.runs_go() is False]
+    if module.toolchain != "Go" or not older:
+        return None
+    return _incompatible(
+        "GatewayTooOld",
+        f"the module was built with {module.toolchain} {module.toolchain_version}".rstrip()
+        + ", and modules of Go 1.24 and newer need Higress 2.1.4 or newer, or an MSE gateway of 2.0.11 or newer: this "
+        f"gateway is Higress {', '.join(map(str, older))}",
+        "Upgrade the gateway, or build the plugin with TinyGo",
+    )
 
 
 def _unknown_abi(module: Module, gateway: _Gateway) -> Compatibility:
@@ -421,13 +468,18 @@ def _judge_imports(module: Module, abi: str, gateway: _Gateway) -> Compatibility
     if surely:
         return _missing(surely, abi, gateway)
     perhaps = tuple(dict.fromkeys(_shown(str(wanted)) for wanted, answer in answers if answer is None))
-    if perhaps or not gateway.hosts or any(host.release is None for host in gateway.hosts):
+    if perhaps or not gateway.hosts or any(host.release is None or _untold_go(module, host) for host in gateway.hosts):
         return _untold(perhaps, gateway)
     return Compatibility(
         State.COMPATIBLE,
         "Compatible",
         f"Proxy-Wasm ABI {abi.replace('_', '.')}; all {len(functions)} imports are in {gateway.name}",
     )
+
+
+def _untold_go(module: Module, host: Host) -> bool:
+    """Whether it cannot be told if a Higress takes what plain Go builds."""
+    return module.toolchain == "Go" and isinstance(host, Higress) and host.runs_go() is None
 
 
 def _missing(wanted: list[Import], abi: str, gateway: _Gateway) -> Compatibility:

@@ -68,7 +68,7 @@ class Kind(StrEnum):
 @dataclass(frozen=True)
 class PodRef:
     """A gateway pod as the API server shows it. ``deleting``: it has a deletionTimestamp; ``turned_at``: when it last
-    became ready or ceased to be, else when it was made.
+    became ready or ceased to be, else when it was made; ``image``: of the gateway's container.
     """
 
     namespace: str
@@ -77,6 +77,7 @@ class PodRef:
     ready: bool
     deleting: bool = False
     turned_at: datetime | None = None
+    image: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from pluginrelease.core import api, compat, target
 from pluginrelease.core.envoy import Sighting
+from pluginrelease.core.errors import Refused
 
 JSON = dict[str, Any]
 
@@ -22,7 +23,29 @@ TARGET = target.Kind(
 def pods(gateway: api.Gateway, mesh: target.Mesh) -> target.Pods:
     """The pods with the selector's labels; a WasmPlugin in Istio's root namespace reaches every namespace."""
     everywhere = gateway.namespace == mesh.istio_root_namespace
-    return target.Pods(None if everywhere else gateway.namespace, gateway.selector.match_labels, mesh.istio_container)
+    return target.Pods(None if everywhere else gateway.namespace, selector(gateway).match_labels, mesh.istio_container)
+
+
+def selector(gateway: api.Gateway) -> api.Selector:
+    """The selector, which a manifest that no API server has seen may lack; raises `Refused` (SelectorMissing)."""
+    if gateway.selector is None:
+        raise Refused(
+            "SelectorMissing",
+            "gateway.selector is not there: to Istio that would mean every pod",
+            "Write gateway.selector.matchLabels with a label of the gateway's pods, for example istio: ingressgateway",
+        )
+    return gateway.selector
+
+
+def landmarks(gateway: api.Gateway) -> target.Landmarks | None:
+    """None: istiod reads every namespace."""
+    del gateway
+    return None
+
+
+def check(plugin: api.Plugin) -> None:
+    """The API server has refused whatever Istio does not take."""
+    del plugin
 
 
 def host(sighting: Sighting) -> compat.Host:
@@ -45,11 +68,12 @@ def wasm_plugin(release: api.Release, artifact: api.ArtifactStatus, nudge: int =
         "priority": plugin.priority,
         "pluginConfig": plugin.config,
         "imagePullSecret": target.pull_secret_name(release),
+        "vmConfig": target.vm_config(plugin),
     }
     return {
         **target.carrier(release, artifact, TARGET, nudge),
         "spec": {
-            "selector": release.spec.gateway.selector.wire(),
+            "selector": selector(release.spec.gateway).wire(),
             "url": f"oci://{artifact.image}",
             "imagePullPolicy": "IfNotPresent",
             "failStrategy": str(plugin.fail_strategy),

@@ -15,13 +15,13 @@ from pluginrelease.core.errors import Refused
 LARGEST = 2**53 - 1
 
 
-def check_exact(config: Any) -> None:
+def check_exact(config: Any, path: str = "plugin.config") -> None:
     """Raises `Refused` (NumberNotExact) for the first number that a plugin may be given otherwise."""
-    for path, number in inexact(config, "plugin.config"):
+    for place, number in inexact(config, path):
         raise Refused(
             "NumberNotExact",
-            f"{path} is {number}: whole numbers beyond {LARGEST} (2^53 - 1) are rounded on their way to the plugin, by "
-            "Istio and by kubectl, which carry numbers as doubles",
+            f"{place} is {number}: whole numbers beyond {LARGEST} (2^53 - 1) are rounded on their way to the plugin, "
+            "by Istio and by kubectl, which carry numbers as doubles",
             "Write it as a text, in quotes, and read it as one in the plugin",
         )
 

@@ -48,7 +48,7 @@ def read(text: str) -> Meant:
         return Meant(name, version, (Envoy(version, release),))
     if name == "istio":
         return _istio(version, release)
-    return _higress(version, release, int(patch or 0))
+    return _higress(version, release, int(patch) if patch else None)
 
 
 def _istio(version: str, release: tuple[int, int]) -> Meant:
@@ -58,10 +58,10 @@ def _istio(version: str, release: tuple[int, int]) -> Meant:
     return Meant("istio", version, (Envoy(f"{envoy[0]}.{envoy[1]} (Istio {version})", envoy),))
 
 
-def _higress(version: str, release: tuple[int, int], patch: int) -> Meant:
+def _higress(version: str, release: tuple[int, int], patch: int | None) -> Meant:
     if release not in HIGRESS:
         return Meant("higress", version, (), _untold("Higress", version, list(HIGRESS)))
-    return Meant("higress", version, (Higress(version, (*release, patch)),))
+    return Meant("higress", version, (Higress(version, (*release, patch or 0), exact=patch is not None),))
 
 
 def _untold(name: str, version: str, known: list[tuple[int, int]]) -> str:

@@ -13,20 +13,25 @@ JSON = dict[str, Any]
 
 def select(found: Iterable[JSON], container: str) -> list[PodRef]:
     """The pods that run a gateway: with its container, not finished, not going; by namespace and name."""
-    chosen = [reference(pod) for pod in found if is_gateway(pod, container)]
+    chosen = [reference(pod, container) for pod in found if is_gateway(pod, container)]
     return sorted(chosen, key=lambda pod: (pod.namespace, pod.name))
 
 
 def is_gateway(pod: JSON, container: str) -> bool:
     """Whether the pod has the gateway's container (Istio 1.28 and newer may run it as a native sidecar) and lives."""
-    spec, metadata = pod["spec"], pod["metadata"]
-    containers = [*spec.get("containers", []), *spec.get("initContainers", [])]
     lives = pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
-    return lives and "deletionTimestamp" not in metadata and any(one["name"] == container for one in containers)
+    return lives and "deletionTimestamp" not in pod["metadata"] and container_of(pod, container) is not None
 
 
-def reference(pod: JSON) -> PodRef:
-    """Name, uid, readiness and since when it is so."""
+def container_of(pod: JSON, name: str) -> JSON | None:
+    """The container of this name; of two the first that is no init container."""
+    spec = pod["spec"]
+    containers = [*spec.get("containers", []), *spec.get("initContainers", [])]
+    return next((one for one in containers if one["name"] == name), None)
+
+
+def reference(pod: JSON, container: str) -> PodRef:
+    """Name, uid, readiness and since when it is so, and the gateway's image."""
     conditions = pod.get("status", {}).get("conditions", [])
     ready: JSON = next((one for one in conditions if one["type"] == "Ready"), {})
     metadata = pod["metadata"]
@@ -36,6 +41,7 @@ def reference(pod: JSON) -> PodRef:
         uid=metadata["uid"],
         ready=ready.get("status") == "True",
         deleting="deletionTimestamp" in metadata,
+        image=(container_of(pod, container) or {}).get("image", ""),
         turned_at=_moment(ready.get("lastTransitionTime") or metadata.get("creationTimestamp")),
     )
 

@@ -1,7 +1,7 @@
 """The one place that knows which providers there are, and which module is whose.
 
-What differs between them is in their modules (`core.istio`), in what is known of their gateways (`core.compat`,
-`core.envoy`), and nowhere else: nobody asks for a provider's name to decide by it.
+What differs between them is in their modules (`core.istio`, `core.higress`), in what is known of their gateways
+(`core.compat`, `core.envoy`), and nowhere else: nobody asks for a provider's name to decide by it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from pluginrelease.core import api, compat, istio, target
+from pluginrelease.core import api, compat, higress, istio, target
 from pluginrelease.core.envoy import Sighting
 
 JSON = dict[str, Any]
@@ -23,6 +23,14 @@ class Provider(Protocol):
 
     def pods(self, gateway: api.Gateway, mesh: target.Mesh) -> target.Pods:
         """Where the gateway's pods are."""
+        ...
+
+    def landmarks(self, gateway: api.Gateway) -> target.Landmarks | None:
+        """By what a namespace is known that its control plane reads; None: it reads every namespace."""
+        ...
+
+    def check(self, plugin: api.Plugin) -> None:
+        """Raises `Refused` for what its control plane would not do, and the API server could not see."""
         ...
 
     def host(self, sighting: Sighting) -> compat.Host:
@@ -38,7 +46,7 @@ class Provider(Protocol):
         ...
 
 
-_MODULES: Mapping[str, Provider] = MappingProxyType({"Istio": istio})
+_MODULES: Mapping[str, Provider] = MappingProxyType({"Istio": istio, "Higress": higress})
 
 # every kind of object that carries a revision
 TARGETS = tuple(provider.TARGET for provider in _MODULES.values())

@@ -60,7 +60,9 @@ def load(spec: api.Spec, digest: str) -> str:
     extension configuration and says nothing new about it.
     """
     plugin = spec.plugin
-    return digest_of([digest, plugin.name, plugin.config, plugin.fail_strategy])
+    whole = plugin.wire()
+    further = {key: whole[key] for key in ("configDisabled", "matchRules", "env") if key in whole}
+    return digest_of([digest, plugin.name, plugin.config, plugin.fail_strategy, *([further] if further else [])])
 
 
 def digest_of(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from pluginrelease.core import api, providers, rollout, target
 from pluginrelease.core.api import ConditionType
@@ -64,7 +65,12 @@ def age(release: api.Release) -> tuple[str, str]:
 def same_plugin(one: api.Spec, other: api.Spec) -> bool:
     """Whether both run one repository's plugin, of whatever version, in the same way."""
     mine, theirs = ((repository(spec), spec.plugin.name, spec.plugin.phase) for spec in (one, other))
-    return mine == theirs and same(one.plugin.config or {}, other.plugin.config or {})
+    return mine == theirs and same(configuration(one), configuration(other))
+
+
+def configuration(spec: api.Spec) -> dict[str, Any]:
+    """What its gateways are given, rules and all."""
+    return dict(providers.of(spec.gateway).configuration(spec.plugin) or {})
 
 
 def repository(spec: api.Spec) -> str:

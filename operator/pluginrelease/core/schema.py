@@ -148,6 +148,8 @@ def _list_faults(schema: JSON, value: list[Any], matches: Matches, path: Path) -
     if len(value) > schema.get("maxItems", len(value)):
         yield Fault(path, f"Too many: {len(value)}: must have at most {schema['maxItems']} items")
         return
+    if len(value) < schema.get("minItems", 0):
+        yield Fault(path, f"should have at least {schema['minItems']} items")
     for number, item in enumerate(value):
         yield from faults(schema.get("items", {}), item, matches, (*path, number))
     seen: list[JSON] = []

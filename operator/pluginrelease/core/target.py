@@ -11,11 +11,14 @@ from typing import Any
 
 from pluginrelease.core import api
 from pluginrelease.core import revision as revisions
+from pluginrelease.core.errors import Refused
 
 JSON = dict[str, Any]
 
 # room for "-<10 hex>" and "-pull" within the 253 characters of a Kubernetes name
 NAME_ROOM = 236
+# seconds until it is looked again whether a provider's control plane has come
+RECHECK = 30.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,17 @@ class Pods:
         if len(namespaces) > 1 or contradict or self.container != other.container:
             return None
         return Pods(next(iter(namespaces), None), {**self.labels, **other.labels}, self.container)
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Pods by which a namespace is known to be one that a control plane reads: one with any of these sets of labels.
+
+    ``missing``: what is said where there is none.
+    """
+
+    any_of: tuple[Mapping[str, str], ...]
+    missing: Refused
 
 
 def object_name(release: api.Release) -> str:
@@ -105,6 +119,20 @@ def carrier(release: api.Release, artifact: api.ArtifactStatus, kind: Kind, nudg
             },
         },
     }
+
+
+def vm_config(plugin: api.Plugin) -> JSON | None:
+    """The module's environment, as Istio and Higress both spell it; None for none."""
+    if not plugin.env:
+        return None
+    return {"env": [variable(one) for one in plugin.env]}
+
+
+def variable(one: api.EnvironmentVariable) -> JSON:
+    """One variable: its value, or that it is the gateway's own."""
+    if one.value_from is not None:
+        return {"name": one.name, "valueFrom": one.value_from}
+    return {"name": one.name, "valueFrom": "INLINE", "value": one.value}
 
 
 def pull_secret(release: api.Release, dockerconfigjson: str) -> JSON:

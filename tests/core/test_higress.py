@@ -1,0 +1,227 @@
+"""The WasmPlugin that is written for Higress, where its gateways are, and what Envoy is given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pluginrelease.core import api, higress, istio, plan, providers, revision, rival, target
+from pluginrelease.core.envoy import Wanted
+from pluginrelease.core.errors import Refused
+from tests.releases import ARTIFACT, DIGEST, IMAGE, UID, manifest
+
+JSON = dict[str, Any]
+GATEWAY: JSON = {"provider": "Higress", "namespace": "higress-system"}
+SHOP: JSON = {"ingress": ["demo/shop"], "config": {"mockEnable": True}}
+MESH = target.Mesh()
+
+
+def release(**changes: Any) -> api.Release:
+    """A release in the namespace of Higress."""
+    own = {"metadata__namespace": "higress-system", "spec__gateway": GATEWAY, "spec__plugin__priority": 300}
+    return api.Release.model_validate(manifest(**{**own, **changes}))
+
+
+def plugin(**fields: Any) -> api.Plugin:
+    return api.Plugin.model_validate(fields)
+
+
+def test_the_whole_object() -> None:
+    """All that a release says is in the WasmPlugin, in Higress's words, with the labels that its console looks for."""
+    whole = release(
+        spec__artifact__image__pullSecretRef={"name": "keys"},
+        spec__plugin__name="mock",
+        spec__plugin__phase="AUTHN",
+        spec__plugin__failStrategy="FAIL_OPEN",
+        spec__plugin__config={"mockEnable": False},
+        spec__plugin__matchRules=[SHOP, {"domain": ["*.example.com"]}],
+        spec__plugin__env=[{"name": "LEVEL", "value": "info"}, {"name": "HOSTNAME", "valueFrom": "HOST"}],
+    )
+    written = higress.wasm_plugin(whole, ARTIFACT)
+    assert written == {
+        "apiVersion": "extensions.higress.io/v1alpha1",
+        "kind": "WasmPlugin",
+        "metadata": {
+            "name": "auth",
+            "namespace": "higress-system",
+            "labels": {
+                "app.kubernetes.io/managed-by": "pluginrelease",
+                "pluginrelease.io/uid": UID,
+                "higress.io/resource-definer": "higress",
+                "higress.io/wasm-plugin-name": "auth",
+                "higress.io/wasm-plugin-version": DIGEST[7:19],
+                "higress.io/wasm-plugin-category": "custom",
+                "higress.io/wasm-plugin-built-in": "false",
+            },
+            "annotations": {
+                "pluginrelease.io/release": "higress-system/auth",
+                "pluginrelease.io/revision": revision.identity(whole.spec, DIGEST),
+            },
+            "ownerReferences": [whole.as_owner()],
+        },
+        "spec": {
+            "url": f"oci://{IMAGE}",
+            "imagePullPolicy": "IfNotPresent",
+            "failStrategy": "FAIL_OPEN",
+            "pluginName": "mock",
+            "phase": "AUTHN",
+            "priority": 300,
+            "defaultConfig": {"mockEnable": False},
+            "matchRules": [
+                {"ingress": ["demo/shop"], "config": {"mockEnable": True}, "configDisable": False},
+                {"domain": ["*.example.com"], "config": {}, "configDisable": False},
+            ],
+            "imagePullSecret": "keys",
+            "vmConfig": {
+                "env": [
+                    {"name": "LEVEL", "valueFrom": "INLINE", "value": "info"},
+                    {"name": "HOSTNAME", "valueFrom": "HOST"},
+                ]
+            },
+        },
+    }
+
+
+def test_nothing_is_written_that_higress_drops_or_is_misled_by() -> None:
+    """No field that its kind lacks, and never pluginConfig, which would hide configuration and rules."""
+    written = higress.wasm_plugin(release(spec__plugin__config={"a": 1}, spec__plugin__matchRules=[SHOP]), ARTIFACT)
+    assert not {"selector", "targetRefs", "match", "type", "pluginConfig"} & written["spec"].keys()
+
+
+@pytest.mark.parametrize(
+    ("fields", "given", "reason"),
+    [
+        ({}, {}, "nothing at all"),
+        ({"config": {"a": 1}}, {"a": 1}, "for all requests"),
+        (
+            {"config": {"a": 1}, "matchRules": [SHOP]},
+            {"a": 1, "_rules_": [{"mockEnable": True, "_match_route_": ["demo/shop"]}]},
+            "a rule beside it",
+        ),
+        (
+            {"config": {"a": 1}, "configDisabled": True, "matchRules": [SHOP]},
+            {"_rules_": [{"mockEnable": True, "_match_route_": ["demo/shop"]}]},
+            "only for the rule's requests",
+        ),
+        (
+            {"matchRules": [{"ingress": ["r"], "service": ["s:80"]}, {"domain": ["*"], "configDisabled": False}]},
+            {"_rules_": [{"_match_route_": ["r"], "_match_service_": ["s:80"]}, {"_match_domain_": ["*"]}]},
+            "each condition by its key, in the order of the list",
+        ),
+    ],
+)
+def test_what_envoy_is_given(fields: JSON, given: JSON, reason: str) -> None:
+    """What a gateway's dump must show is what Higress's controller makes of configuration and rules."""
+    assert higress.configuration(plugin(**fields)) == given, reason
+
+
+def test_istio_is_given_the_configuration_alone() -> None:
+    """To Istio ``_rules_`` in a configuration is the plugin's own business."""
+    config = {"a": 1, "_rules_": [{"_match_domain_": ["*"]}]}
+    assert istio.configuration(plugin(config=config)) == config
+    istio.check(plugin(config=config))
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"config": {"_rules_": []}}, "plugin.config has the key _rules_"),
+        ({"config": {"_match_domain_": ["*"]}}, "plugin.config has the key _match_domain_"),
+        (
+            {"matchRules": [SHOP, {**SHOP, "config": {"_match_route_prefix_": ["a"]}}]},
+            "plugin.matchRules[1].config has the key _match_route_prefix_",
+        ),
+    ],
+)
+def test_the_controllers_own_keys(fields: JSON, place: str) -> None:
+    """A key that the controller would replace, or that is a condition to plugins, is refused by its place."""
+    with pytest.raises(Refused) as refused:
+        higress.check(plugin(**fields))
+    assert refused.value.reason == "ReservedKey"
+    assert place in refused.value.message
+    higress.check(plugin(config={"rules": {"_rules_": 1}}, matchRules=[SHOP]))
+
+
+def test_where_the_gateways_are() -> None:
+    """All gateway pods of the installation whose namespace it is, by the label that its controller selects by."""
+    found = providers.of(release().spec.gateway).pods(release().spec.gateway, MESH)
+    assert found == target.Pods("higress-system", {"higress": "higress-system-higress-gateway"}, "higress-gateway")
+
+
+def test_a_namespace_without_higress_is_told() -> None:
+    """Nobody would read the object there: the refusal says where to look, and is looked at again."""
+    known = higress.landmarks(release(spec__gateway={**GATEWAY, "namespace": "team-a"}).spec.gateway)
+    assert known is not None
+    assert {"app": "higress-controller"} in known.any_of
+    assert known.missing.reason == "NotHigressNamespace"
+    assert "namespace team-a" in known.missing.message
+    assert known.missing.recheck == 30
+    assert istio.landmarks(release().spec.gateway) is None, "istiod reads every namespace"
+
+
+def test_from_another_namespace() -> None:
+    """A release of another namespace has no owner reference there, and a name that meets no other's."""
+    written = higress.wasm_plugin(release(metadata__namespace="team-a", metadata__name="a" * 200), ARTIFACT)
+    assert "ownerReferences" not in written["metadata"]
+    assert written["metadata"]["namespace"] == "higress-system"
+    label = written["metadata"]["labels"]["higress.io/wasm-plugin-name"]
+    assert len(label) <= 63
+    assert label.startswith("team-a-aaa")
+
+
+LOADS: list[tuple[str, JSON, bool]] = [
+    ("a rule more", {"spec__plugin__matchRules": [SHOP]}, False),
+    ("the configuration switched off", {"spec__plugin__configDisabled": True}, False),
+    ("a variable", {"spec__plugin__env": [{"name": "A", "value": "1"}]}, False),
+    ("the priority", {"spec__plugin__priority": 7}, True),
+    ("the phase", {"spec__plugin__phase": "AUTHZ"}, True),
+]
+
+
+@pytest.mark.parametrize(("reason", "changes", "same"), LOADS, ids=[row[0] for row in LOADS])
+def test_what_envoy_loads_anew(reason: str, changes: JSON, same: bool) -> None:
+    """Each is another revision; rules and environment are loaded anew, the place in the order is not."""
+    before, after = release().spec, release(**changes).spec
+    assert revision.identity(before, DIGEST) != revision.identity(after, DIGEST), reason
+    assert (revision.load(before, DIGEST) == revision.load(after, DIGEST)) is same, reason
+
+
+def test_two_releases_of_one_plugin() -> None:
+    """On one installation the same plugin with the same rules is there twice; with other rules it is not."""
+    mine = release(metadata__creationTimestamp="2026-01-02T00:00:00Z", spec__plugin__matchRules=[SHOP])
+    changes = {"metadata__uid": "another", "metadata__creationTimestamp": "2026-01-01T00:00:00Z"}
+    twin = release(**changes, spec__plugin__matchRules=[SHOP])
+    other = release(**changes, spec__plugin__matchRules=[{**SHOP, "ingress": ["demo/cart"]}])
+    assert [elder for elder, _ in rival.elders(mine, [twin], MESH)] == [twin]
+    assert not list(rival.elders(mine, [other], MESH))
+
+
+def test_gateways_of_two_meshes_are_apart() -> None:
+    """A release for Istio's gateways is no rival of one for Higress's, not even in one namespace."""
+    for_istio = {"provider": "Istio", "namespace": "higress-system", "selector": {"matchLabels": {"app": "gateway"}}}
+    theirs = api.Release.model_validate(manifest(spec__gateway=for_istio))
+    assert rival.common_ground(release().spec, theirs.spec, MESH) is None
+
+
+def test_the_consoles_changes_are_no_drift() -> None:
+    """What Higress's console adds to an object beside what is ours stays, and is no reason to write."""
+    mine = release()
+    stored = higress.wasm_plugin(mine, ARTIFACT)
+    stored["metadata"]["labels"]["higress.io/biz-type"] = "x"
+    assert plan.draft(mine, [(higress.wasm_plugin(mine, ARTIFACT), stored)]).converged
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "higress-system.auth",
+        "extensions.istio.io/wasmplugin/higress-system.auth",
+        "extensions.istio.io/trafficextension/higress-system.auth~istio-translated-wasmplugin",
+    ],
+)
+def test_the_plugins_name_in_every_line(name: str) -> None:
+    """Higress up to 2.1 (Istio 1.19), 2.2 (Istio 1.27) and the istiod of the lab call the plugin's configuration so."""
+    wanted = Wanted("higress-system", "auth", DIGEST[7:], {}, "FAIL_CLOSE")
+    assert wanted.ecds_name_matches(name)
+    assert wanted.plugin_name_matches(name)
