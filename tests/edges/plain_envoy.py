@@ -22,7 +22,7 @@ from pluginrelease.lab import binaries
 Found = TypeVar("Found")
 API = "type.googleapis.com/envoy"
 FILTERS = f"{API}.extensions.filters"
-PATIENCE = 90.0  # seconds; while Envoy compiles, its admin port answers nobody
+PATIENCE = 240.0  # seconds; while Envoy compiles, its admin port answers nobody
 VALIDATE_SECONDS = 120.0
 
 

@@ -1,14 +1,13 @@
 """The Higress examples: built with Higress's own SDK, inspected, and run by a real Envoy.
 
-Stock Envoy does not know Higress's ABI version. What runs here is each module with the marker of the version that it is
-nearest to, and otherwise the very bytes that were built.
+Stock Envoy does not know Higress's ABI version. What runs here is what `pluginrelease adapt` makes of each module.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,12 +16,11 @@ import pytest
 import requests
 
 from pluginrelease.cli import main
-from pluginrelease.core import compat, wasm
-from pluginrelease.edges import builder
+from pluginrelease.core import adaptation, compat, wasm
+from pluginrelease.core.errors import Refused
 from tests import wasm_modules
 from tests.edges import plain_envoy
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 HIGRESS = ("my-plugin", "hello-world", "http-call", "redis-rate-limit")
 ENVOY = "1.40.0"  # what the lab's pin is; a newer one may take more
 TOKEN = "token-of-the-service"
@@ -80,20 +78,17 @@ def gateway(backend: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The examples as they are built."""
-    folder = tmp_path_factory.mktemp("modules")
-    return {name: builder.compile_go(EXAMPLES / name, folder / f"{name}.wasm", deadline=280).path for name in HIGRESS}
-
-
-@pytest.fixture(scope="module")
-def adapted(modules: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The examples as stock Envoy may load them."""
+def adapted(built: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes a plugin into one that stock Envoy may load."""
     folder = tmp_path_factory.mktemp("adapted")
-    files = {name: folder / f"{name}.wasm" for name in modules}
-    for name, file in files.items():
-        file.write_bytes(wasm_modules.rename_abi(modules[name].read_bytes(), "0_2_1"))
-    return files
+
+    def make(name: str) -> Path:
+        file = folder / f"{Path(name).name}.wasm"
+        if not file.exists():
+            file.write_bytes(adaptation.adapt(built(name).read_bytes()).content)
+        return file
+
+    return make
 
 
 def inspect(module: Path, gateway: str) -> tuple[int, dict[str, str]]:
@@ -104,22 +99,24 @@ def inspect(module: Path, gateway: str) -> tuple[int, dict[str, str]]:
 
 
 @pytest.mark.parametrize("name", HIGRESS)
-def test_an_example_is_for_higress(modules: dict[str, Path], name: str) -> None:
+def test_an_example_is_for_higress(built: Callable[[str], Path], name: str) -> None:
     """Built with Higress's SDK by plain Go: usable where its README sends it, and refused elsewhere with the reason."""
-    assert inspect(modules[name], "higress@2.2") == (0, {})
-    code, too_old = inspect(modules[name], "higress@2.0")
-    assert (code, list(too_old)) == (1, ["MissingHostFunction"])
-    assert "Higress 2.1.4 or newer" in too_old["MissingHostFunction"]
-    code, foreign = inspect(modules[name], "istio@1.31")
+    assert inspect(built(name), "higress@2.2") == (0, {})
+    code, too_old = inspect(built(name), "higress@2.0")
+    assert code == 1
+    assert "Higress 2.1.4 or newer" in str(too_old)
+    code, foreign = inspect(built(name), "istio@1.31")
     assert code == 1
     assert "announces 0.2.100" in foreign["UnknownABI"]
 
 
-def test_my_plugin_marks_requests_and_mocks_one_domain(gateway: plain_envoy.Gateway, adapted: dict[str, Path]) -> None:
+def test_my_plugin_marks_requests_and_mocks_one_domain(
+    gateway: plain_envoy.Gateway, adapted: Callable[[str], Path]
+) -> None:
     """`hello: world` reaches the upstream; only the domain of the rule is answered in the upstream's place."""
     rule = {"_match_domain_": ["mock.example.com"], "mockEnable": True}
     config = {"mockEnable": False, "_rules_": [rule]}
-    url = gateway.serve("one-domain", adapted["my-plugin"], json.dumps(config))
+    url = gateway.serve("one-domain", adapted("my-plugin"), json.dumps(config))
     reached = requests.get(url, headers={"host": "www.example.com"}, timeout=20)
     assert reached.json()["hello"] == "world"
     mocked = requests.get(url, headers={"host": "mock.example.com"}, timeout=20)
@@ -128,26 +125,26 @@ def test_my_plugin_marks_requests_and_mocks_one_domain(gateway: plain_envoy.Gate
 
 @pytest.mark.parametrize(("config", "mocked"), [("", False), ('{"mockEnable": true}', True)], ids=["none", "mock"])
 def test_my_plugin_has_one_switch(
-    gateway: plain_envoy.Gateway, adapted: dict[str, Path], config: str, mocked: bool
+    gateway: plain_envoy.Gateway, adapted: Callable[[str], Path], config: str, mocked: bool
 ) -> None:
     """Without a configuration it adds the header; with mockEnable it answers everyone."""
-    answer = requests.get(gateway.serve(f"mocked-{mocked}", adapted["my-plugin"], config), timeout=20)
+    answer = requests.get(gateway.serve(f"mocked-{mocked}", adapted("my-plugin"), config), timeout=20)
     assert answer.status_code == 200
     assert (answer.text == "hello world") is mocked
     assert mocked or answer.json()["hello"] == "world"
 
 
 def test_my_plugin_refuses_what_is_neither_true_nor_false(
-    gateway: plain_envoy.Gateway, adapted: dict[str, Path]
+    gateway: plain_envoy.Gateway, adapted: Callable[[str], Path]
 ) -> None:
     """A switch that cannot be read is no "false": the plugin does not start, and says what to write."""
     with pytest.raises(plain_envoy.NotTaken, match="write true or false, without quotes"):
-        gateway.serve("unreadable", adapted["my-plugin"], '{"mockEnable": "yes"}')
+        gateway.serve("unreadable", adapted("my-plugin"), '{"mockEnable": "yes"}')
 
 
-def test_hello_world_answers_everyone(gateway: plain_envoy.Gateway, adapted: dict[str, Path]) -> None:
+def test_hello_world_answers_everyone(gateway: plain_envoy.Gateway, adapted: Callable[[str], Path]) -> None:
     """200 "hello world", whatever is asked, and the upstream is not."""
-    url = gateway.serve("hello", adapted["hello-world"])
+    url = gateway.serve("hello", adapted("hello-world"))
     for answer in (requests.get(url, timeout=20), requests.post(f"{url}/anything", data="x" * 9000, timeout=20)):
         assert (answer.status_code, answer.text) == (200, "hello world")
 
@@ -157,7 +154,7 @@ def domain(name: str, **config: object) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def calling(gateway: plain_envoy.Gateway, adapted: dict[str, Path]) -> str:
+def calling(gateway: plain_envoy.Gateway, adapted: Callable[[str], Path]) -> str:
     """http-call with a rule for one domain each: the four kinds of sources, and what can go wrong with a service."""
     dns = {**PLACE, "serviceSource": "dns", "domain": "token.example.com"}
     rules = [
@@ -169,7 +166,7 @@ def calling(gateway: plain_envoy.Gateway, adapted: dict[str, Path]) -> str:
         domain("silent", **{**ASK, "requestPath": "/without-a-token"}, **dns),
         domain("nowhere", **ASK, **{**dns, "serviceName": "not-there"}),
     ]
-    return gateway.serve("calling", adapted["http-call"], json.dumps({"_rules_": rules}))
+    return gateway.serve("calling", adapted("http-call"), json.dumps({"_rules_": rules}))
 
 
 def call(url: str, name: str) -> requests.Response:
@@ -218,28 +215,70 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("config", "words"), MISTAKES, ids=[words for _, words in MISTAKES])
 def test_http_call_refuses_a_configuration_that_it_cannot_work_with(
-    gateway: plain_envoy.Gateway, adapted: dict[str, Path], config: dict[str, object], words: str
+    gateway: plain_envoy.Gateway, adapted: Callable[[str], Path], config: dict[str, object], words: str
 ) -> None:
     """At its start, with the field and the remedy: not at the first request."""
     with pytest.raises(plain_envoy.NotTaken, match=words):
-        gateway.serve("mistaken", adapted["http-call"], json.dumps(config))
+        gateway.serve("mistaken", adapted("http-call"), json.dumps(config))
 
 
-def test_redis_is_higresss_alone(gateway: plain_envoy.Gateway, adapted: dict[str, Path]) -> None:
-    """Stock Envoy refuses the Redis example whatever ABI version it announces, in the words that were said before."""
-    answer = compat.judge(wasm.read(adapted["redis-rate-limit"].read_bytes()), {ENVOY})
-    assert answer.missing == ("env.proxy_redis_init", "env.proxy_redis_call")
-    assert "a Higress gateway" in answer.remedy
-    with pytest.raises(plain_envoy.NotTaken) as refused:
-        gateway.serve("limited", adapted["redis-rate-limit"], '{"qpm": 1, "redis": {"serviceName": "redis"}}')
-    told, _, names = answer.message.partition(": ")
-    assert f"{told}: {names.split(', ')[0]}" in str(refused.value)
+def test_redis_is_higresss_alone(gateway: plain_envoy.Gateway, built: Callable[[str], Path], tmp_path: Path) -> None:
+    """No preview of the Redis example: refused by the functions' names, in the words that stock Envoy has for it."""
+    content = built("redis-rate-limit").read_bytes()
+    with pytest.raises(Refused) as refused:
+        adaptation.adapt(content)
+    assert "env.proxy_redis_init, env.proxy_redis_call: not in" in refused.value.message
+    assert "a Higress gateway" in refused.value.remedy
+    announcing = tmp_path / "announcing.wasm"
+    announcing.write_bytes(wasm_modules.rename_abi(content, "0_2_1"))
+    with pytest.raises(plain_envoy.NotTaken) as told:
+        gateway.serve("limited", announcing, '{"qpm": 1, "redis": {"serviceName": "redis"}}')
+    assert refused.value.message.partition(",")[0] in str(told.value)
 
 
 @pytest.mark.parametrize("name", HIGRESS)
-def test_an_example_as_built_is_unknown_to_stock_envoy(tmp_path: Path, modules: dict[str, Path], name: str) -> None:
+def test_an_example_as_built_is_unknown_to_stock_envoy(tmp_path: Path, built: Callable[[str], Path], name: str) -> None:
     """What `inspect` says of Higress's ABI version, Envoy says."""
-    answer = compat.judge(wasm.read(modules[name].read_bytes()), {ENVOY})
-    taken, log = plain_envoy.takes(tmp_path, plain_envoy.Plugin(modules[name]))
+    answer = compat.judge(wasm.read(built(name).read_bytes()), {ENVOY})
+    taken, log = plain_envoy.takes(tmp_path, plain_envoy.Plugin(built(name)))
     assert not taken
     assert answer.message.partition(":")[0] in log
+
+
+HIGRESS_ONLY = "env.proxy_inject_encoded_data_to_filter_chain"
+PATTERNS = {  # what each imports that an SDK's plugin does not import anyway
+    "streamed": set[str](),
+    "injected": {HIGRESS_ONLY},
+    "buffered": {"env.proxy_send_local_response"},
+    "routed": {"env.proxy_send_local_response", "env.proxy_replace_header_map_value"},
+    "ticking": {"env.proxy_get_shared_data", "env.proxy_set_shared_data", "env.proxy_replace_header_map_value"},
+    "remembering": {"env.proxy_replace_header_map_value"},
+    "isolated": {"env.proxy_replace_header_map_value"},
+    "rebuilt": {"env.proxy_add_header_map_value"},
+}
+
+
+@pytest.mark.parametrize(("name", "own"), PATTERNS.items(), ids=PATTERNS)
+def test_a_pattern_of_the_sdk_is_known_where_it_is_sent(built: Callable[[str], Path], name: str, own: set[str]) -> None:
+    """A plugin imports just what it uses, so its file tells where it loads: here all but one could be previewed."""
+    module = built(f"patterns/{name}")
+    assert inspect(module, "higress@2.2") == (0, {})
+    read = wasm.read(module.read_bytes())
+    anyway = {str(one) for one in wasm.read(built("patterns/streamed").read_bytes()).imports}
+    assert {str(one) for one in read.imports} - anyway == own
+    if HIGRESS_ONLY not in own:
+        adaptation.adapt(module.read_bytes())
+        return
+    with pytest.raises(Refused, match=HIGRESS_ONLY):
+        adaptation.adapt(module.read_bytes())
+
+
+def test_an_isolated_rule_fails_alone(gateway: plain_envoy.Gateway, adapted: Callable[[str], Path]) -> None:
+    """The gateway takes the plugin although one of its rules is wrong, whose requests get what is for all others."""
+    rules = [domain("wrong", number="one"), domain("right", number=2)]
+    url = gateway.serve("isolated", adapted("patterns/isolated"), json.dumps({"number": 1, "_rules_": rules}))
+    got = [
+        requests.get(url, headers={"host": f"{name}.example.com"}, timeout=20).headers["x-number"]
+        for name in ("wrong", "right", "other")
+    ]
+    assert got == ["1", "2", "1"]
