@@ -6,7 +6,7 @@ import base64
 import binascii
 from typing import Any
 
-from pluginrelease.core import api, plan, target
+from pluginrelease.core import api, artifact, plan, pullsecret, target
 from pluginrelease.core.errors import Refused, Waiting
 from pluginrelease.edges import cluster as clusters
 from pluginrelease.edges.cluster import Cluster
@@ -15,14 +15,16 @@ JSON = dict[str, Any]
 
 
 async def content(cluster: Cluster, release: api.Release) -> bytes | None:
-    """Content of the release's pull secret; raises `Waiting` when it is missing, `Refused` when it is none."""
+    """Content of the release's pull secret, as gateways use it; raises `Waiting` when it is missing, `Refused` when it
+    is none, or none for gateways."""
     secret = await named(cluster, release)
     if secret is None:
         return None
     try:
-        return base64.b64decode(secret["data"][".dockerconfigjson"], validate=True)
+        raw = base64.b64decode(secret["data"][".dockerconfigjson"], validate=True)
     except (KeyError, TypeError, binascii.Error) as error:
         raise wrong(release, "has no readable key .dockerconfigjson") from error
+    return pullsecret.as_agent(raw, artifact.place(release.spec.artifact.image.ref))
 
 
 async def named(cluster: Cluster, release: api.Release) -> JSON | None:

@@ -89,6 +89,67 @@ def test_unusable(raw: bytes) -> None:
     assert "kubectl create secret docker-registry" in refused.value.remedy
 
 
+# --- as Istio's agent reads it ---
+
+ME, YOU = {"auth": encoded("me:secret")}, {"auth": encoded("you:secret")}
+HOST = "registry.example.com"
+HUB_KEY = "https://index.docker.io/v1/"
+
+
+@pytest.mark.parametrize(
+    ("auths", "reference", "user", "reason"),
+    [
+        ({HOST: ME}, PLUGIN, "me", "the registry's own name"),
+        ({f"https://{HOST}/v2/": ME}, PLUGIN, "me", "as a URL"),
+        ({f"{HOST}/team": ME}, PLUGIN, "me", "a path is not looked at"),
+        ({f"{HOST}/others": ME}, PLUGIN, "me", "not even another's"),
+        ({HOST: ME, f"{HOST}/team": YOU}, PLUGIN, "me", "the registry's own name comes first"),
+        ({f"{HOST}/a": ME, f"{HOST}/b": ME}, PLUGIN, "me", "any of them is the same"),
+        ({f"{HOST}:5000": ME}, PLUGIN, None, "another port is another registry"),
+        ({"other.example.com": ME}, PLUGIN, None, "another registry"),
+        ({HUB_KEY: ME, "docker.io": YOU}, HUB, "me", "Docker Hub by its old address"),
+    ],
+)
+def test_the_agents_choice(auths: dict[str, Any], reference: artifact.Reference, user: str | None, reason: str) -> None:
+    """The operator pulls with what gateways will show: another entry would prove nothing."""
+    found = pullsecret.find(pullsecret.as_agent(config(**auths), reference), reference)
+    assert (found.username if found else None) == user, reason
+
+
+@pytest.mark.parametrize(
+    ("raw", "reference", "words", "server"),
+    [
+        (config(**{f"{HOST}/a": ME, f"{HOST}/team": YOU}), PLUGIN, "several entries for registry.example.com (", HOST),
+        (
+            config(**{"docker.io": ME}),
+            HUB,
+            "it has docker.io, and gateways look for https://index.docker.io/v1/",
+            HUB_KEY,
+        ),
+        (config(**{"https://index.docker.io": ME}), HUB, "gateways look for", HUB_KEY),
+        (json.dumps({"auths": {HOST: ME}, "credsStore": "desktop"}).encode(), PLUGIN, "helper 'desktop'", HOST),
+        (json.dumps({"auths": {HOST: ME}, "credHelpers": {HOST: "gcr"}}).encode(), PLUGIN, "helper 'gcr'", HOST),
+        (config(**{HOST: ME, "other.example.com": {"auth": "%%%"}}), PLUGIN, "entry for other.example.com", ""),
+        (config(**{HOST: ME, "other.example.com": {"auth": encoded(":x")}}), PLUGIN, "has no user", ""),
+        (config(**{HOST: {"auth": encoded("<token>:tok")}}), PLUGIN, "want it as identitytoken", ""),
+    ],
+)
+def test_what_the_agent_cannot_use(raw: bytes, reference: artifact.Reference, words: str, server: str) -> None:
+    """It is refused with the server's name as gateways look for it, although docker itself would take it."""
+    with pytest.raises(Refused) as refused:
+        pullsecret.as_agent(raw, reference)
+    assert refused.value.reason == "InvalidPullSecret"
+    assert words in refused.value.message
+    assert f"--docker-server={server}" in refused.value.remedy
+    assert "secret" not in refused.value.message.replace("pull secret", "")
+
+
+def test_a_helper_of_another_registry() -> None:
+    """What a helper has for another registry keeps nobody from this one's."""
+    raw = json.dumps({"auths": {HOST: ME}, "credHelpers": {"other.example.com": "gcr"}}).encode()
+    assert pullsecret.find(pullsecret.as_agent(raw, PLUGIN), PLUGIN) == pullsecret.Credentials("me", "secret")
+
+
 def test_no_secret_in_a_repr() -> None:
     """Credentials may end up in a log by their repr; what is secret does not."""
     assert "hush" not in repr(pullsecret.Credentials("me", "hush", "hush", "hush"))

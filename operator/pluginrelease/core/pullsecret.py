@@ -3,6 +3,9 @@
 All forms that such a file has (docker/cli, cli/config/types/authconfig.go): ``auth``, ``username`` with ``password``,
 ``identitytoken``, ``registrytoken``; keys with or without scheme, path and Docker Hub's old address. Credential
 helpers are programs on somebody's machine and are not run.
+
+Istio's agent reads the same file in its own way (istio pkg/wasm/imagefetcher.go, wasmKeyChain; docker/cli,
+cli/config/configfile/file.go and cli/config/credentials/file_store.go): `as_agent` gives what it would show.
 """
 
 from __future__ import annotations
@@ -11,14 +14,17 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from pluginrelease.core import registries
-from pluginrelease.core.artifact import Reference
+from pluginrelease.core.artifact import DOCKER_HUB, Reference
 from pluginrelease.core.errors import Refused
 
 MAX_SECRET_BYTES = 1024 * 1024  # what an API server lets a Secret have
+
+HUB_KEY = "https://index.docker.io/v1/"  # google/go-containerregistry, pkg/authn/keychain.go, DefaultAuthKey
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,70 @@ def find(raw: bytes, reference: Reference) -> Credentials | None:
     if not matching:
         return None
     return _credentials(max(matching, key=lambda key: len(registries.plain(key))), auths)
+
+
+def as_agent(raw: bytes, reference: Reference) -> bytes:
+    """A ``.dockerconfigjson`` with the one entry that Istio's agent uses for the registry, under the registry's name.
+
+    The agent goes by the registry's host alone, and leaves the choice to chance where several entries have it; one
+    entry that cannot be read keeps it from all others; what a helper has it cannot get. Bytes in which it finds nothing
+    stay as they are. Raises `Refused` (``InvalidPullSecret``) where it would end otherwise than `find`.
+    """
+    auths, key = _auths(raw), _agent_key(reference)
+    _check_helpers(raw, key)
+    read = {name: _as_agent(name, auths) for name in auths}
+    names = [key] if key in auths else [name for name in auths if _host(name) == key]
+    if not names:
+        if find(raw, reference) is not None:
+            _not_for_agents(key, f"it has {_listed(auths)}, and gateways look for {key}")
+        return raw
+    if any(read[name] != read[names[0]] for name in names):
+        _not_for_agents(key, f"it has several entries for {key} ({_listed(names)}), and gateways take any of them")
+    return json.dumps({"auths": {registries.plain(key): auths[names[0]]}}).encode()
+
+
+def _agent_key(reference: Reference) -> str:
+    return HUB_KEY if reference.registry == DOCKER_HUB else reference.registry
+
+
+def _host(name: str) -> str:
+    """docker/cli's ConvertToHostname: a key without its scheme and its path."""
+    return re.sub(r"^[A-Za-z0-9+.-]+://", "", name).partition("/")[0]
+
+
+def _as_agent(name: str, auths: dict[str, Any]) -> Credentials | None:
+    found = _credentials(name, auths)
+    entry = auths[name]
+    if entry.get("auth") and found is not None and not found.username:
+        _invalid(f'the "auth" of its entry for {registries.plain(name)[:100]} has no user, and gateways then read none')
+    if found is not None and found.username == "<token>" and not entry.get("identitytoken"):
+        _invalid(
+            f"its entry for {registries.plain(name)[:100]} has an identity token as a password, and gateways want it"
+            " as identitytoken"
+        )
+    return found
+
+
+def _check_helpers(raw: bytes, key: str) -> None:
+    content = json.loads(raw)
+    helpers = content.get("credHelpers")
+    helper = (helpers.get(key) if isinstance(helpers, dict) else None) or content.get("credsStore")
+    if helper:
+        _not_for_agents(key, f"it names the credential helper {str(helper)[:60]!r}, which gateways do not have")
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = sorted(name[:100] for name in names)
+    return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")
+
+
+def _not_for_agents(key: str, what: str) -> NoReturn:
+    raise Refused(
+        "InvalidPullSecret",
+        f"Gateways cannot use the pull secret: {what}",
+        f"Make it with one entry for this registry: `kubectl create secret docker-registry NAME --docker-server={key} "
+        "--docker-username=… --docker-password=…`.",
+    )
 
 
 def hosts(raw: bytes) -> tuple[str, ...]:
