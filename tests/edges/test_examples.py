@@ -14,22 +14,25 @@ from pathlib import Path
 import click.testing
 import pytest
 import requests
+import yaml
 
 from pluginrelease.cli import main
-from pluginrelease.core import adaptation, compat, wasm
+from pluginrelease.core import adaptation, api, compat, higress, wasm
 from pluginrelease.core.errors import Refused
 from tests import wasm_modules
 from tests.edges import plain_envoy
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 HIGRESS = ("my-plugin", "hello-world", "http-call", "redis-rate-limit")
 ENVOY = "1.40.0"  # what the lab's pin is; a newer one may take more
 TOKEN = "token-of-the-service"
 SERVICES = {  # where the gateway has the service, by the source that a configuration names
-    "k8s": "outbound|8080||token.apps.svc.cluster.local",
+    "k8s": "outbound|8080||token.default.svc.cluster.local",
     "nacos": "outbound|8080||token.DEFAULT-GROUP.public.nacos",
     "ip": "outbound|8080||token.static",
     "dns": "outbound|8080||token.dns",
 }
+OF_THE_EXAMPLE = "outbound|8080||token.apps.svc.cluster.local"
 PLACE = {"serviceName": "token", "servicePort": 8080}
 ASK = {"requestPath": "/token", "tokenHeader": "x-token"}
 
@@ -67,7 +70,7 @@ def backend() -> Iterator[int]:
 @pytest.fixture(scope="module")
 def gateway(backend: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[plain_envoy.Gateway]:
     """One Envoy in front of the upstream; it knows the service by the names that Higress's sources give it."""
-    names = ["upstream", *SERVICES.values()]
+    names = ["upstream", OF_THE_EXAMPLE, *SERVICES.values()]
     backends = plain_envoy.Backends(dict.fromkeys(names, backend), upstream="upstream")
     running = plain_envoy.Gateway(tmp_path_factory.mktemp("envoy"), backends)
     try:
@@ -89,6 +92,13 @@ def adapted(built: Callable[[str], Path], tmp_path_factory: pytest.TempPathFacto
         return file
 
     return make
+
+
+def configuration(example: str, manifest: str = "pluginrelease.yaml") -> str:
+    """What a gateway gives the plugin when the example's manifest is released."""
+    text = (EXAMPLES / example / manifest).read_text()
+    plugin = api.Spec.model_validate(yaml.safe_load(text)["spec"]).plugin
+    return json.dumps(higress.configuration(plugin))
 
 
 def inspect(module: Path, gateway: str) -> tuple[int, dict[str, str]]:
@@ -114,9 +124,7 @@ def test_my_plugin_marks_requests_and_mocks_one_domain(
     gateway: plain_envoy.Gateway, adapted: Callable[[str], Path]
 ) -> None:
     """`hello: world` reaches the upstream; only the domain of the rule is answered in the upstream's place."""
-    rule = {"_match_domain_": ["mock.example.com"], "mockEnable": True}
-    config = {"mockEnable": False, "_rules_": [rule]}
-    url = gateway.serve("one-domain", adapted("my-plugin"), json.dumps(config))
+    url = gateway.serve("one-domain", adapted("my-plugin"), configuration("my-plugin", "one-domain.yaml"))
     reached = requests.get(url, headers={"host": "www.example.com"}, timeout=20)
     assert reached.json()["hello"] == "world"
     mocked = requests.get(url, headers={"host": "mock.example.com"}, timeout=20)
@@ -142,11 +150,18 @@ def test_my_plugin_refuses_what_is_neither_true_nor_false(
         gateway.serve("unreadable", adapted("my-plugin"), '{"mockEnable": "yes"}')
 
 
-def test_hello_world_answers_everyone(gateway: plain_envoy.Gateway, adapted: Callable[[str], Path]) -> None:
-    """200 "hello world", whatever is asked, and the upstream is not."""
-    url = gateway.serve("hello", adapted("hello-world"))
-    for answer in (requests.get(url, timeout=20), requests.post(f"{url}/anything", data="x" * 9000, timeout=20)):
+def test_hello_world_answers_what_it_is_released_for(
+    gateway: plain_envoy.Gateway, adapted: Callable[[str], Path]
+) -> None:
+    """200 "hello world", whatever is asked of the release's domain; other domains are let alone."""
+    url = gateway.serve("hello", adapted("hello-world"), configuration("hello-world"))
+    headers = {"host": "hello.example.com"}
+    for answer in (
+        requests.get(url, headers=headers, timeout=20),
+        requests.post(f"{url}/anything", headers=headers, data="x" * 9000, timeout=20),
+    ):
         assert (answer.status_code, answer.text) == (200, "hello world")
+    assert requests.get(url, timeout=20).json()["host"] in url
 
 
 def domain(name: str, **config: object) -> dict[str, object]:
@@ -158,7 +173,7 @@ def calling(gateway: plain_envoy.Gateway, adapted: Callable[[str], Path]) -> str
     """http-call with a rule for one domain each: the four kinds of sources, and what can go wrong with a service."""
     dns = {**PLACE, "serviceSource": "dns", "domain": "token.example.com"}
     rules = [
-        domain("k8s", **ASK, **PLACE, serviceSource="k8s", namespace="apps"),
+        domain("k8s", **ASK, **PLACE, serviceSource="k8s"),
         domain("nacos", **ASK, **PLACE, serviceSource="nacos", namespace="public"),
         domain("ip", **ASK, **PLACE, serviceSource="ip"),
         domain("dns", **ASK, **dns),
@@ -166,7 +181,8 @@ def calling(gateway: plain_envoy.Gateway, adapted: Callable[[str], Path]) -> str
         domain("silent", **{**ASK, "requestPath": "/without-a-token"}, **dns),
         domain("nowhere", **ASK, **{**dns, "serviceName": "not-there"}),
     ]
-    return gateway.serve("calling", adapted("http-call"), json.dumps({"_rules_": rules}))
+    config = json.loads(configuration("http-call")) | {"_rules_": rules}
+    return gateway.serve("calling", adapted("http-call"), json.dumps(config))
 
 
 def call(url: str, name: str) -> requests.Response:
@@ -175,7 +191,7 @@ def call(url: str, name: str) -> requests.Response:
     return requests.get(url, headers=headers, data="x" * 9000, timeout=20)
 
 
-@pytest.mark.parametrize("source", SERVICES)
+@pytest.mark.parametrize("source", [*SERVICES, "the-example"])
 def test_http_call_puts_the_services_token_into_the_request(calling: str, source: str) -> None:
     """Wherever the gateway knows the service from, the upstream sees its token and not the client's own."""
     answer = call(calling, source)
