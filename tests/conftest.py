@@ -14,13 +14,16 @@ from pluginrelease.lab import binaries, blueprint
 
 ROOT = Path(__file__).resolve().parents[1]
 NEEDED = (*blueprint.PROGRAMS, "kubectl", "helm")
+SIGNING = ("registry", "cosign", "cosign-2")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """A first run builds programs for minutes: outside of the tests' time limits, and telling what it does."""
-    if any({"lab", "higress_lab"} & set(getattr(item, "fixturenames", ())) for item in session.items):
+    used = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    needed = (*(NEEDED if {"lab", "higress_lab"} & used else ()), *(SIGNING if "cosign" in used else ()))
+    if needed:
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-        binaries.ensure(NEEDED, report=reporter.write_line if reporter else print)
+        binaries.ensure(tuple(dict.fromkeys(needed)), report=reporter.write_line if reporter else print)
 
 
 @pytest.fixture(scope="session")

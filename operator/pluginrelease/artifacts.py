@@ -19,9 +19,11 @@ from pluginrelease.core import artifact as artifacts
 from pluginrelease.core import registries, tag
 from pluginrelease.core.artifact import Artifact, Digest, Reference
 from pluginrelease.core.errors import Refused
-from pluginrelease.edges import blobs, registry
+from pluginrelease.core.signature import Verified
+from pluginrelease.edges import blobs, registry, signatures
 from pluginrelease.edges.blobs import Blobs
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.registry import Access, Resolved
+from pluginrelease.edges.signatures import Trust
 from pluginrelease.settings import Settings
 
 REMEMBERED = 1000
@@ -88,14 +90,17 @@ class Shelf:
         A tag is asked for again each time, which costs one request; the bytes of a digest are fetched once, and a
         digest that was refused for what it is, is refused again without fetching it.
         """
+        index = None
         if reference.digest is None:
-            reference = reference.pinned(await self.ask(reference, access))
+            resolved = await self.ask(reference, access)
+            reference, index = reference.pinned(resolved.digest), resolved.index
         else:
             registries.check(self.allowed, reference)
         async with self._images.setdefault(str(reference), asyncio.Lock()):
-            return await self._fetched(reference, access)
+            found = await self._fetched(reference, access)
+        return replace(found, artifact=replace(found.artifact, index=index or found.artifact.index))
 
-    async def ask(self, reference: Reference, access: Access) -> Digest:
+    async def ask(self, reference: Reference, access: Access) -> Resolved:
         """The digest that the registry has for it now, whatever was fetched before; raises as `registry.resolve`."""
         registries.check(self.allowed, reference)
         async with self._turn(reference):
@@ -107,6 +112,12 @@ class Shelf:
         registries.check(self.allowed, repository)
         async with self._turn(repository):
             return await self._in_a_thread(lambda: tag.pick(repository.name, wanted, registry.tags(repository, access)))
+
+    async def verify(self, image: Artifact, access: Access, trust: Trust) -> Verified:
+        """Whose signature of an image counts; raises as `signatures.verify`. The registry is asked each time."""
+        registries.check(self.allowed, image.pinned)
+        async with self._turn(image.pinned):
+            return await self._in_a_thread(lambda: signatures.verify(image, access, trust))
 
     async def _fetched(self, reference: Reference, access: Access) -> Found:
         key = (str(reference), access.fingerprint)

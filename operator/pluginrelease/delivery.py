@@ -1,4 +1,4 @@
-"""What a revision goes through before a gateway gets it: artifact, compatibility, the notes, the write.
+"""What a revision goes through before a gateway gets it: artifact, signature, compatibility, the notes, the write.
 
 Nothing is written before all that can be known is known. A revision that is put back ran before, so of it is only asked
 whether it can still be fetched.
@@ -7,10 +7,11 @@ whether it can still be fetched.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import structlog
 
-from pluginrelease import artifacts, pullsecrets, revisions
+from pluginrelease import artifacts, pullsecrets, revisions, verification
 from pluginrelease.artifacts import Found
 from pluginrelease.core import (
     api,
@@ -26,11 +27,12 @@ from pluginrelease.core import (
     revision,
     rival,
     rollout,
+    signature,
     status,
     tag,
 )
 from pluginrelease.core.api import ConditionType
-from pluginrelease.core.artifact import Artifact
+from pluginrelease.core.artifact import Artifact, Digest
 from pluginrelease.core.envoy import Kind, Sighting
 from pluginrelease.core.errors import Refused, ReleaseError, Waiting
 from pluginrelease.core.rollout import Goal, Intent
@@ -42,6 +44,9 @@ log = structlog.get_logger(__name__)
 
 # seconds: a rollback does not wait long for a registry, as traffic may be wrong meanwhile
 FETCHABLE_DEADLINE = 15.0
+
+# steps whose refusal is about the artifact that a tag was settled on
+LET_GO = {ConditionType.ARTIFACT_READY, ConditionType.VERIFIED, ConditionType.COMPATIBLE}
 
 
 async def bring(work: Work, intent: Intent) -> Candidate:
@@ -57,7 +62,8 @@ async def bring(work: Work, intent: Intent) -> Candidate:
             return await put_back(work, kept, observed)
         case Intent(Goal.OLD, str(kept)):
             recorded = await revisions.recalled(work.world.cluster, work.release, kept)
-            return await roll_out(work, revision.effective(work.release, recorded), observed)
+            old = revision.effective(work.release, recorded)
+            return await roll_out(work, old, observed, index=recorded.artifact.index)
         case _:
             return await roll_out(work, work.release, observed)
 
@@ -73,7 +79,7 @@ async def follow_tag(work: Work, under_way: rollout.Start) -> rollout.Start:
     try:
         access = await work.access(work.release)
         ref = await work.named(work.release.spec.artifact.image, access)
-        digest = str(await work.world.shelf.ask(artifacts.reference_of(ref, None), access))
+        digest = str((await work.world.shelf.ask(artifacts.reference_of(ref, None), access)).digest)
     except ReleaseError as error:
         message = f"{known.ref} was {known.digest} and could not be asked for again: {error.reason}: {error.message}"
         work.find(ConditionType.ARTIFACT_READY, "True", "TagNotFollowed", message)
@@ -110,8 +116,10 @@ async def remembered(work: Work, intent: Intent) -> Candidate | None:
     if intent.goal is not Goal.SPEC and intent.revision is not None:
         return await recalled(work, intent.revision)
     known = pinned(work)
-    if known is None or not status.stands(work.release.status):
+    if known is None or not status.stands(work.release):
         return None
+    if work.release.spec.artifact.verify is None:  # whose signature it was is told only while somebody asks
+        known = known.model_copy(update={"signer": None, "policy": None})
     return Candidate(work.release, known)
 
 
@@ -129,21 +137,26 @@ def pinned(work: Work) -> api.ArtifactStatus | None:
     failed = {it.type for it in work.release.status.conditions if it.status == "False"}
     stalled = any(it.type == ConditionType.STALLED for it in work.release.status.conditions)
     # only a refusal lets the pin go: a registry that did not answer says nothing about the artifact
-    passed = not (stalled and failed & {ConditionType.ARTIFACT_READY, ConditionType.COMPATIBLE})
+    passed = not (stalled and failed & LET_GO)
     matches = known is not None and tag.is_about(known, image.image)
     right = known is not None and image.wasm_sha256 in (None, known.wasm_sha256)
     return known if passed and matches and right else None
 
 
-async def roll_out(work: Work, effective: api.Release, observed: JSON | None) -> Candidate:
-    """Artifact → compatibility → write; nothing is written before all that can be known is known."""
+async def roll_out(work: Work, effective: api.Release, observed: JSON | None, index: str | None = None) -> Candidate:
+    """Artifact → signature → compatibility → write; nothing is written before all that can be known is known.
+
+    ``index`` is the one that led to an old revision's image.
+    """
     known = pinned(work) if effective is work.release else None
     ref, found = await obtain_artifact(work, effective, known)
     asked_at = known.asked_at if known else moment.written(work.world.now())
     semver = effective.spec.artifact.image.semver
-    candidate = Candidate(effective, described(ref, semver, found.artifact, asked_at))
+    image = with_index(found.artifact, known.index if known else index)
+    candidate = Candidate(effective, described(ref, semver, image, asked_at))
     work.aim(work.intent(), candidate)
     told_artifact(work, candidate.artifact)
+    candidate = await verify(work, candidate, image)
     before = await look_before(work, candidate)
     check_configuration(work, effective.spec.plugin)
     check_compatibility(work, found, before)
@@ -236,6 +249,30 @@ async def obtain_artifact(work: Work, effective: api.Release, known: api.Artifac
     found = await work.world.shelf.obtain(reference, access)
     artifacts.check_bytes(found.artifact, spec.wasm_sha256)
     return ref, found
+
+
+def with_index(image: Artifact, index: str | None) -> Artifact:
+    """The image with the index that led to it, which does not show where it was fetched by its own digest."""
+    return image if image.index or not index else replace(image, index=Digest.parse(index))
+
+
+async def verify(work: Work, candidate: Candidate, image: Artifact) -> Candidate:
+    """The condition Verified: the candidate with its signer; raises `Refused` when no signature counts.
+
+    By the policy that the release has now, for an old revision that somebody asked for, too.
+    """
+    policy = work.release.spec.artifact.verify
+    if policy is None:
+        return candidate
+    work.step = ConditionType.VERIFIED
+    trust = await verification.trust(work.world.cluster, work.release, policy, work.world.settings.trusted_root)
+    verified = await work.world.shelf.verify(image, await work.access(candidate.release), trust)
+    signed = {"signer": verified.signer, "policy": signature.policy(policy)}
+    candidate = replace(candidate, artifact=candidate.artifact.model_copy(update=signed))
+    work.aim(work.intent(), candidate)
+    about = "" if verified.digest == image.digest else f", as part of {verified.digest}"
+    work.find(ConditionType.VERIFIED, "True", "Verified", f"{image.digest} was signed by {verified.signer}{about}")
+    return candidate
 
 
 def told_artifact(work: Work, known: api.ArtifactStatus) -> None:
@@ -415,4 +452,5 @@ def described(ref: str, semver: str | None, found: Artifact, asked_at: str | Non
         layout=str(found.layout),
         abi=module.abi.replace("_", ".") or None,
         toolchain=f"{module.toolchain} {module.toolchain_version}".strip() or None,
+        index=str(found.index) if found.index else None,
     )

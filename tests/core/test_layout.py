@@ -22,6 +22,7 @@ POSITIONS = {
     "Refused": 0,
     "Waiting": 0,
     "Transient": 0,
+    "Rejected": 0,
     "Finding": 2,
     "find": 2,
     "Summary": 2,

@@ -53,7 +53,7 @@ def test_pushed_resolved_fetched(plain: Real, file: Path) -> None:
         f"http://{plain.host}/v2/team/plugin/manifests/1.0", headers={"Accept": artifact.OCI_MANIFEST}, timeout=5
     )
     assert head.headers["Docker-Content-Digest"] == str(pushed)
-    assert registry.resolve(reference, OPEN) == pushed
+    assert registry.resolve(reference, OPEN) == registry.Resolved(pushed)
     fetched = registry.pull(reference, OPEN)
     assert fetched.wasm == WASM
     assert fetched.artifact.layout is Layout.OCI_COMPAT
@@ -102,7 +102,7 @@ def test_an_index_gives_its_child(plain: Real, file: Path) -> None:
     amd64 = entry | {"platform": {"os": "linux", "architecture": "amd64"}}
     index = plain.manifest("multi", "1", artifact.OCI_INDEX, {"manifests": [amd64]})
     assert index != str(child)
-    assert registry.resolve(plain.reference("multi:1"), OPEN) == child
+    assert registry.resolve(plain.reference("multi:1"), OPEN) == registry.Resolved(child, artifact.Digest.parse(index))
     assert registry.fetch(plain.reference(f"multi@{index}"), OPEN).digest == child
 
 

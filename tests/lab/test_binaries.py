@@ -336,7 +336,7 @@ def test_the_source_folder_of_a_module_is_found(bench: Bench) -> None:
 @pytest.mark.parametrize("tool", recipes.TOOLS, ids=lambda tool: tool.name)
 def test_the_pins_and_the_recipes_agree(tool: Tool) -> None:
     """A module file pins the version that its programs are stamped and named with, and its go.sum is complete."""
-    folder = Stock().folder / tool.name
+    folder = Stock().folder / tool.folder
     pin = re.search(rf"^(?:require )?\s*{re.escape(tool.module)} v(\S+)", (folder / "go.mod").read_text(), re.M)
     assert pin
     if tool.name != "istio":  # pinned by commit: its tags are not published as module versions

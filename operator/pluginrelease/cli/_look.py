@@ -83,7 +83,7 @@ def look_into(found: Found, place: tuple[Path, str], meant: Meant | None, access
 def ask(found: Found, meant: Meant | None, access: Access) -> Inspection:
     """An image in a registry, and how that asks for credentials, which Istio's agent judges, too."""
     reference = artifact.parse(found.target)
-    digest = registry.resolve(reference, access)
+    digest = registry.resolve(reference, access).digest
     found = replace(found, digest=str(digest))
     try:
         fetched = registry.fetch(reference.pinned(digest), access)

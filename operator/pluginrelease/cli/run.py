@@ -83,6 +83,11 @@ class RegistryType(click.ParamType[str]):
     "--cache-dir", type=click.Path(path_type=Path, file_okay=False), help="Keep fetched layers here. [below /tmp]"
 )
 @click.option("--cache-size", type=SizeType(), default="1Gi", help="How much of them, those on their way included.")
+@click.option(
+    "--trusted-root",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A trusted_root.json, for keyless signatures of releases that name none of their own. [none]",
+)
 def run(
     namespaces: tuple[str, ...],
     kubeconfig: Path | None,
@@ -98,6 +103,7 @@ def run(
     private_realms_of: tuple[str, ...],
     cache_dir: Path | None,
     cache_size: int,
+    trusted_root: Path | None,
 ) -> None:
     """Run the operator until it is told to stop."""
     telemetry.configure(log_format, log_level)
@@ -114,6 +120,7 @@ def run(
         private_realms=private_realms_of,
         cache_dir=cache_dir,
         cache_bytes=cache_size,
+        trusted_root=trusted_root,
     )
     asyncio.run(operate(settings))
 

@@ -170,6 +170,51 @@ class ImageSource(Model):
     )
 
 
+Pattern = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+class OIDCIdentity(Model):
+    """Whose keyless signature counts."""
+
+    issuer: Pattern = Field(
+        description=(
+            "Who must have vouched for the signer: a regular expression (RE2) that matches the whole issuer, for "
+            r"example https://token\.actions\.githubusercontent\.com."
+        )
+    )
+    subject: Pattern = Field(
+        description=(
+            "Who must have signed: a regular expression (RE2) that matches the whole subject of the certificate, for "
+            r"example https://github\.com/team/auth/\.github/workflows/release\.yml@refs/tags/.*."
+        )
+    )
+
+
+class Verification(Model):
+    """Who must have signed the image."""
+
+    provider: Literal["cosign"] = Field(default="cosign", description="The signatures that are read.")
+    secret_ref: SecretReference | None = Field(
+        default=None,
+        description=(
+            "A Secret whose keys that end in .pub have PEM public keys. The image must be signed with one of them: "
+            "while keys are changed, the old and the new one stand in it."
+        ),
+    )
+    match_oidc_identity: Annotated[list[OIDCIdentity], Field(min_length=1, max_length=16)] | None = Field(
+        default=None,
+        alias="matchOIDCIdentity",
+        description="Keyless signatures count that were made by one of these.",
+    )
+    trusted_root_secret_ref: SecretReference | None = Field(
+        default=None,
+        description=(
+            "A Secret whose key trusted_root.json says which certificate authorities and transparency logs keyless "
+            "signatures rest on. Unset: the operator's own (--trusted-root)."
+        ),
+    )
+
+
 class ArtifactSource(Model):
     """Where the plugin comes from."""
 
@@ -194,6 +239,28 @@ class ArtifactSource(Model):
             "SHA-256 of the bytes of the .wasm file, lower-case hex. When it is given, a module with other bytes is "
             "refused. (Istio's own sha256 is another thing: the digest of the image's manifest.)"
         ),
+    )
+    verify: Verification | None = Field(
+        default=None,
+        description="Who must have signed the image. Unset: signatures are not looked for.",
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    "has(self.secretRef) || has(self.matchOIDCIdentity)",
+                    "say whose signature counts: name a Secret with public keys in secretRef, or who signs without "
+                    "keys in matchOIDCIdentity",
+                ),
+                cel(
+                    "!(has(self.secretRef) && has(self.matchOIDCIdentity))",
+                    "name keys (secretRef) or identities (matchOIDCIdentity), not both: it would not be clear whether "
+                    "one signature is enough",
+                ),
+                cel(
+                    "!has(self.trustedRootSecretRef) || has(self.matchOIDCIdentity)",
+                    "trustedRootSecretRef is for keyless signatures: leave it out, or name matchOIDCIdentity",
+                ),
+            ]
+        },
     )
 
 
@@ -652,6 +719,7 @@ class ConditionType(StrEnum):
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     ARTIFACT_READY = "ArtifactReady"
+    VERIFIED = "Verified"
     COMPATIBLE = "Compatible"
     APPLIED = "Applied"
     LOADED = "Loaded"
@@ -692,6 +760,15 @@ class ArtifactStatus(Model):
     layout: str = Field(description="How the image carries the module: DockerCompat, OCICompat or OCIArtifact.")
     abi: str | None = Field(default=None, description="The proxy-wasm ABI version the module exports.")
     toolchain: str | None = Field(default=None, description="What built the module, with its version where known.")
+    index: str | None = Field(
+        default=None, description="Digest of the image index that the reference named, where it named one."
+    )
+    signer: str | None = Field(
+        default=None, description="Whose signature was verified: the name of a key, or who signed without one."
+    )
+    policy: str | None = Field(
+        default=None, description="Which artifact.verify the signature was verified by: ten hex digits of it."
+    )
 
 
 class TargetStatus(Model):

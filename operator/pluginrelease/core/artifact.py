@@ -223,7 +223,7 @@ class Descriptor:
 @dataclass(frozen=True)
 class Artifact:
     """A plugin that was fetched and read. ``digest`` is the manifest's that a gateway compares, ``wasm_sha256`` (hex)
-    and ``size`` (bytes) are the module's."""
+    and ``size`` (bytes) are the module's; ``index`` is that of the image index that was asked for, None for none."""
 
     reference: Reference
     digest: Digest
@@ -231,6 +231,7 @@ class Artifact:
     wasm_sha256: str
     size: int
     module: Module
+    index: Digest | None = None
 
     @property
     def pinned(self) -> Reference:
@@ -253,7 +254,7 @@ def child(raw: bytes) -> Descriptor:
         if not isinstance(platform, dict):
             platform = {"os": "linux", "architecture": "amd64"}
         if platform.get("os") == "linux" and platform.get("architecture") == "amd64":
-            return _descriptor(entry)
+            return descriptor(entry)
     raise Refused(
         "NoUsablePlatform",
         f"The image index lists {len(entries)} manifests and none for linux/amd64, the only one a gateway takes",
@@ -263,12 +264,12 @@ def child(raw: bytes) -> Descriptor:
 
 def children(raw: bytes) -> tuple[Descriptor, ...]:
     """Every manifest in an index. Raises `Refused` (``MalformedManifest``)."""
-    return tuple(_descriptor(entry) for entry in _list(_object(raw), "manifests", MAX_CHILDREN))
+    return tuple(descriptor(entry) for entry in _list(_object(raw), "manifests", MAX_CHILDREN))
 
 
 def layers(raw: bytes) -> tuple[Descriptor, ...]:
     """Every layer of an image, whatever it is. Raises `Refused` (``MalformedManifest``)."""
-    return tuple(_descriptor(entry) for entry in _list(_object(raw), "layers", MAX_LAYERS))
+    return tuple(descriptor(entry) for entry in _list(_object(raw), "layers", MAX_LAYERS))
 
 
 def layer(raw: bytes) -> tuple[Layout, Descriptor]:
@@ -282,11 +283,11 @@ def layer(raw: bytes) -> tuple[Layout, Descriptor]:
     types = [str(entry.get("mediaType", "")) for entry in layers]
     docker = manifest.get("mediaType") == DOCKER_MANIFEST
     if types and docker and types[-1] == DOCKER_LAYER:
-        return Layout.DOCKER_COMPAT, _descriptor(layers[-1])
+        return Layout.DOCKER_COMPAT, descriptor(layers[-1])
     if types and not docker and types[-1] == OCI_LAYER:
-        return Layout.OCI_COMPAT, _descriptor(layers[-1])
+        return Layout.OCI_COMPAT, descriptor(layers[-1])
     if not docker and len(types) == 2 and WASM_LAYER in types:
-        return Layout.OCI_ARTIFACT, _descriptor(layers[types.index(WASM_LAYER)])
+        return Layout.OCI_ARTIFACT, descriptor(layers[types.index(WASM_LAYER)])
     raise _unreadable(types, docker)
 
 
@@ -336,7 +337,8 @@ def _list(manifest: dict[str, Any], key: str, most: int) -> list[dict[str, Any]]
     return entries
 
 
-def _descriptor(entry: dict[str, Any]) -> Descriptor:
+def descriptor(entry: dict[str, Any]) -> Descriptor:
+    """One entry of a manifest. Raises `Refused` (``MalformedManifest``)."""
     digest, size = entry.get("digest"), entry.get("size")
     if not isinstance(digest, str) or not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
         _malformed(f"{str(digest)[:100]!r} is not a sha256 digest")

@@ -23,7 +23,7 @@ JSON = dict[str, Any]
 API_VERSION = "apps/v1"
 KIND = "ControllerRevision"
 # of an artifact, what may change without another revision
-VOLATILE = ("ref", "semver", "askedAt")
+VOLATILE = ("ref", "semver", "askedAt", "signer", "policy")
 PLURAL = "controllerrevisions"
 
 

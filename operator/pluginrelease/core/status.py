@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from pluginrelease.core import api, duration, history, moment, nudges, rollout, tag
+from pluginrelease.core import api, duration, history, moment, nudges, rollout, signature, tag
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 from pluginrelease.core.verdict import PodVerdict, State, Verdict
@@ -22,6 +22,7 @@ TriState = Literal["True", "False", "Unknown"]
 # in the order in which a pass reaches them
 STEPS = (
     ConditionType.ARTIFACT_READY,
+    ConditionType.VERIFIED,
     ConditionType.COMPATIBLE,
     ConditionType.APPLIED,
     ConditionType.LOADED,
@@ -29,7 +30,7 @@ STEPS = (
 )
 
 # whose success is an event
-STEPS_TOLD = (ConditionType.ARTIFACT_READY, ConditionType.APPLIED)
+STEPS_TOLD = (ConditionType.ARTIFACT_READY, ConditionType.VERIFIED, ConditionType.APPLIED)
 
 # the phases that a failed rollout ends in
 OUTCOMES = ("RolledBack", "Removed", "Held", "RollbackBlocked", "RollbackFailed")
@@ -291,7 +292,7 @@ def steps(release: api.Release, report: Report) -> Iterable[Finding]:
     step, error = report.failure.step, report.failure.error
     yield Finding(step, "False", error.reason, error.sentence())
     for later in STEPS[STEPS.index(step) + 1 :]:
-        if later is not ConditionType.PROBED or release.spec.checks.probes:
+        if is_asked(later, release):
             yield Finding(later, "Unknown", NOT_REACHED, f"{step} comes first")
 
 
@@ -336,9 +337,14 @@ def found_so_far(release: api.Release, report: Report, now: datetime) -> list[ap
 
 def is_kept(kind: ConditionType, release: api.Release) -> bool:
     """Whether a condition that this pass says nothing about stays as it was."""
+    return kind not in (ConditionType.RECONCILING, ConditionType.STALLED) and is_asked(kind, release)
+
+
+def is_asked(kind: ConditionType, release: api.Release) -> bool:
+    """Whether a release has this condition at all: two are there only where the spec asks for what they tell."""
     if kind is ConditionType.PROBED:
         return bool(release.spec.checks.probes)
-    return kind not in (ConditionType.RECONCILING, ConditionType.STALLED)
+    return kind is not ConditionType.VERIFIED or release.spec.artifact.verify is not None
 
 
 def renewed(finding: Finding, before: api.Condition | None, release: api.Release, now: datetime) -> api.Condition:
@@ -447,14 +453,18 @@ def is_restless(report: Report, now: datetime) -> bool:
     return observation.probes_failing_since is not None or any(row.state is not State.LOADED for row in verdict.pods)
 
 
-def stands(status: api.Status) -> bool:
+def stands(release: api.Release) -> bool:
     """Whether the steps before the look need no second thought: all were reached, and none failed.
 
-    A release that was checked before any gateway pod told its version is checked again when there is one.
+    A release that was checked before any gateway pod told its version is checked again when there is one, and one
+    that was verified by another policy than it has now is verified again.
     """
+    status = release.status
     found = {condition.type: condition for condition in status.conditions}
     later = (ConditionType.LOADED, ConditionType.PROBED)
-    steps_before = [found.get(kind) for kind in STEPS if kind not in later]
+    steps_before = [found.get(kind) for kind in STEPS if kind not in later and is_asked(kind, release)]
+    if not signature.is_done(release.spec.artifact, status.artifact):
+        return False
     if any(step is None or step.status == "False" or step.reason == NOT_REACHED for step in steps_before):
         return False
     unchecked = found[ConditionType.COMPATIBLE].status == "Unknown"

@@ -58,6 +58,7 @@ MAX_TAG_PAGE_BYTES = 1024 * 1024
 MAX_TAGS_BYTES = 4 * 1024 * 1024  # of all the pages
 MAX_ERROR_BYTES = 64 * 1024
 NOT_FOUND_SECONDS = 60.0
+NO_REFERRERS = (400, 404, 405, 406)  # of registries from before OCI distribution 1.1
 SCRATCH_BYTES = 32 * 1024 * 1024  # what files that are being written take beyond their content
 
 
@@ -93,14 +94,22 @@ class Fetched:
     wasm: bytes = field(repr=False)
 
 
-def resolve(reference: Reference, access: Access) -> Digest:
+@dataclass(frozen=True)
+class Resolved:
+    """What a reference names: the manifest that a gateway takes, and the index that leads to it, None for none."""
+
+    digest: Digest
+    index: Digest | None = None
+
+
+def resolve(reference: Reference, access: Access) -> Resolved:
     """The digest of the manifest that a gateway takes for a reference: of an index, that of its child.
 
     Raises `Refused`, `Waiting` (``ManifestNotFound``) or `Transient` (``RegistryUnavailable``).
     """
     with _opened(reference, access) as registry:
-        digest, _ = registry.image(reference)
-        return digest
+        lineage, _ = registry.image(reference)
+        return Resolved(lineage[0], lineage[-1] if len(lineage) > 1 else None)
 
 
 def tags(repository: Reference, access: Access) -> tuple[str, ...]:
@@ -178,6 +187,55 @@ def push(reference: Reference, file: Path, access: Access) -> Digest:
     return image.digest
 
 
+class Attachments:
+    """What is stored beside an image: manifests under tags of their own, and what refers to it. For one call.
+
+    What is not there is None; what cannot be had now raises `Transient`: the two are never taken for each other.
+    """
+
+    def __init__(self, registry: _Registry) -> None:
+        self._registry = registry
+
+    def lineage(self, digest: Digest, index: Digest | None) -> tuple[Digest, ...]:
+        """A manifest's digest, followed by those of the indexes from it to ``index``, which must lead to it.
+
+        Raises `Refused` (``DigestMismatch``) when they do not.
+        """
+        if index is None:
+            return (digest,)
+        found, _ = self._registry.image(self._registry.reference.pinned(index))
+        if found[0] != digest:
+            raise _mismatch(f"the index {index}", f"one that leads to {found[0]} and not to {digest}")
+        return found
+
+    def manifest(self, question: str) -> bytes | None:
+        """The bytes of a manifest, by tag or digest."""
+        try:
+            _, raw, _ = self._registry.manifest(question)
+        except Waiting:
+            return None
+        return raw
+
+    def referrers(self, digest: Digest, fallback: str) -> bytes | None:
+        """The list of what refers to a manifest, by the registry's own word or under the tag ``fallback``."""
+        listed = self._registry.referrers(digest)
+        return listed if listed is not None else self.manifest(fallback)
+
+    def blob(self, descriptor: Descriptor, most: int) -> bytes | None:
+        """A small blob."""
+        try:
+            return self._registry.small_blob(descriptor, most)
+        except Waiting:
+            return None
+
+
+@contextmanager
+def attachments(reference: Reference, access: Access) -> Iterator[Attachments]:
+    """What is stored beside an image; raises as `resolve`, and one deadline is for all that is read."""
+    with _opened(reference, access) as registry:
+        yield Attachments(registry)
+
+
 # --- from the registry to a module ---
 
 
@@ -187,13 +245,14 @@ def _fetched(reference: Reference, access: Access, blobs: Blobs | None) -> Itera
     with ExitStack() as held:
         store = blobs or Blobs(Path(held.enter_context(_scratch())), 2 * access.max_bytes + SCRATCH_BYTES)
         with _opened(reference, access) as registry:
-            digest, raw = registry.image(reference)
+            lineage, raw = registry.image(reference)
             layout, layer = artifact.layer(raw)
             file = held.enter_context(registry.layer(layer, store))
         wasm_digest, size = layer.digest, layer.size
         if layout.archived:
             file, wasm_digest, size = held.enter_context(_unpacked(file, access.max_bytes, store))
-        yield Artifact(reference, digest, layout, wasm_digest.hex, size, _module(file, size)), file
+        index = lineage[-1] if len(lineage) > 1 else None
+        yield Artifact(reference, lineage[0], layout, wasm_digest.hex, size, _module(file, size), index), file
 
 
 def _scratch() -> tempfile.TemporaryDirectory[str]:
@@ -337,14 +396,17 @@ class _Registry(Registry):  # type: ignore[misc]
 
     # what is read
 
-    def image(self, reference: Reference) -> tuple[Digest, bytes]:
-        """The manifest that a gateway takes: its digest and its bytes."""
-        digest, raw, media_type = self.manifest(reference.question)
-        for _ in range(MAX_INDEX_DEPTH):
+    def image(self, reference: Reference) -> tuple[tuple[Digest, ...], bytes]:
+        """The manifest that a gateway takes: its digest, followed by those of the indexes that lead to it, the one
+        that the reference names last; and its bytes."""
+        lineage: tuple[Digest, ...] = ()
+        question = reference.question
+        for _ in range(MAX_INDEX_DEPTH + 1):
+            digest, raw, media_type = self.manifest(question)
+            lineage = (digest, *lineage)
             if not artifact.is_index(media_type):
-                return digest, raw
-            entry = artifact.child(raw)
-            digest, raw, media_type = self.manifest(str(entry.digest))
+                return lineage, raw
+            question = str(artifact.child(raw).digest)
         raise Refused(
             "UnreadableLayout",
             f"{reference} is an index of indexes, nested more than {MAX_INDEX_DEPTH} deep",
@@ -421,6 +483,30 @@ class _Registry(Registry):  # type: ignore[misc]
             incoming.keep(self.reference)
             yield file
 
+    def small_blob(self, blob: Descriptor, most: int) -> bytes:
+        """A blob of up to ``most`` bytes, in memory, checked against the length and the digest in its manifest."""
+        if blob.size > most:
+            raise _mismatch("a small blob", f"{blob.size} bytes long, more than {most}")
+        content = self._read(self.get_blob(self.place, str(blob.digest), stream=True), blob.size, "A small blob")
+        if Digest.of(content) != blob.digest:
+            raise _mismatch("a small blob", f"{Digest.of(content)} and not {blob.digest}")
+        return content
+
+    def referrers(self, digest: Digest) -> bytes | None:
+        """The registry's list of what refers to a manifest; None where it does not keep one (OCI distribution 1.1).
+
+        Only its first page; nothing in it can be checked.
+        """
+        url = f"{self.prefix}://{self.place.registry}/v2/{self.place.api_prefix}/referrers/{digest}"
+        response = self._let_in(url, "GET", None, {"Accept": artifact.OCI_INDEX})
+        listed = response.headers.get("Content-Type", "").partition(";")[0] == artifact.OCI_INDEX
+        if response.status_code in NO_REFERRERS or (response.status_code == 200 and not listed):
+            response.close()
+            return None
+        if response.status_code >= 300:
+            raise self._failure(response)
+        return self._read(response, artifact.MAX_MANIFEST_BYTES, "The list of referrers")
+
     def blob(self, layer: Descriptor, incoming: Incoming) -> None:
         """Fetch a layer, and check it against the length and the digest in the manifest."""
         for piece in self._pieces(self.get_blob(self.place, str(layer.digest), stream=True)):
@@ -477,15 +563,20 @@ class _Registry(Registry):  # type: ignore[misc]
     ) -> requests.Response:
         """oras's one way to the registry. Bodies of GET are left to be read by `_read`, others are dropped."""
         body = data if json is None else jsonlib.dumps(json).encode()
-        action = _action(method)
-        response = self._ask(method, url, body, headers or {}, action)
-        if response.status_code == 401:
-            self.authorization[action] = self._authorize(response, action)
-            response = self._ask(method, url, body, headers or {}, action)
+        response = self._let_in(url, method, body, headers or {})
         if response.status_code >= 300 and not (method == "HEAD" and response.status_code == 404):
             raise self._failure(response)
         if method != "GET":
             response.close()
+        return response
+
+    def _let_in(self, url: str, method: str, data: Any, headers: dict[str, str]) -> requests.Response:
+        """The answer, after logging in where that is asked for; whatever it says."""
+        action = _action(method)
+        response = self._ask(method, url, data, headers, action)
+        if response.status_code == 401:
+            self.authorization[action] = self._authorize(response, action)
+            response = self._ask(method, url, data, headers, action)
         return response
 
     def _ask(self, method: str, url: str, data: Any, headers: dict[str, str], action: str) -> requests.Response:

@@ -106,7 +106,7 @@ class Stock:
         began = time.monotonic()
         result = golang.run(
             [golang.locate(search=self.environ.get("PATH")).path, "mod", "download", "-json", recipe.module],
-            folder=self.folder / tool,
+            folder=self.folder / recipe.folder,
             environ=golang.environment(self.cache, self.environ),
             deadline=600,
             tick=lambda seconds, _: self.report(f"fetching the source of {tool} … {seconds:.0f} s"),
@@ -169,7 +169,7 @@ class Stock:
         return program if program.is_file() and os.access(program, os.X_OK) else None
 
     def _place(self, tool: Tool, name: str) -> Path:
-        sources = (self.folder / tool.name / "go.mod").read_bytes() + tool.ldflags.encode()
+        sources = (self.folder / tool.folder / "go.mod").read_bytes() + tool.ldflags.encode()
         pin = hashlib.sha256(sources).hexdigest()[:8]
         return self.cache / "bin" / f"{name}-{tool.version}-{pin}" / name
 
@@ -211,7 +211,7 @@ class Stock:
         try:
             result = golang.run(
                 [compiler.path, "build", *flags, *(each.package for each in binaries)],
-                folder=self.folder / tool.name,
+                folder=self.folder / tool.folder,
                 environ=golang.environment(self.cache, self.environ),
                 deadline=BUILD_DEADLINE,
                 tick=lambda seconds, packages: self.report(f"{title} … {seconds:.0f} s, {packages} packages"),

