@@ -16,8 +16,8 @@ $(READY): requirements/dev.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(READY)   ## the main job, end to end, on real parts (KEEP=1 leaves it running)
-	@$(BIN)/pluginrelease demo $(if $(KEEP),--keep)
+demo: $(READY)   ## the main job, end to end, on real parts (KEEP=1 leaves it running, MESH=higress for Higress)
+	@$(BIN)/pluginrelease demo $(if $(KEEP),--keep) $(if $(MESH),--mesh $(MESH))
 
 test: $(READY)   ## everything: core, edges against real servers, passes against the lab
 	@$(BIN)/python -m pytest

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pluginrelease.core import adaptation, artifact
+from pluginrelease.edges import registry
+from pluginrelease.edges.registry import Access
 from pluginrelease.lab import Lab, LabError, higress
 from tests.lab.gateway_under_test import eventually
 
@@ -132,3 +136,32 @@ def test_a_change_of_one_plugin_hands_all_over_anew(cluster: Lab) -> None:
     made = json.loads(cluster.kubectl("get", ISTIO_S, "one", "-n", NAMESPACE, "-o", "json"))["metadata"]
     assert made["labels"] == {higress.LABEL: higress.LABELLED}
     assert list(made["annotations"]) == [higress.PUSH]
+
+
+def test_on_stock_envoy_rules_for_routes_and_services_match_nothing(
+    cluster: Lab, built: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """What this lab cannot show, and `adapt` says so: the SDK asks for names that only Higress's Envoy has."""
+    module = tmp_path / "plugin.wasm"
+    adapted = adaptation.adapt(built("my-plugin").read_bytes())
+    module.write_bytes(adapted.content)
+    digest = registry.push(artifact.parse(f"{cluster.registry_host}/plugins/rules:1"), module, Access(insecure=True))
+    rules = [{"ingress": ["higress-system/other"]}, {"service": ["echo.lab.internal:80"]}]
+    mocked = [{**rule, "config": {"mockEnable": True}} for rule in rules]
+    url = f"oci://{cluster.registry}/plugins/rules@{digest}"
+    apply(cluster, "rules", url=url, defaultConfig={"mockEnable": False}, matchRules=mocked)
+    eventually(lambda: '"hello": "world"' in said(cluster, "/other"))
+    assert any("rules for an ingress or a service match no request" in one for one in adapted.differences)
+
+
+def said(lab: Lab, path: str) -> str:
+    [gateway] = lab.gateway_pods()
+    return lab.request(gateway.address, 8080, path).body.decode()
+
+
+def test_a_configuration_may_become_empty(cluster: Lab) -> None:
+    """It is handed over as it is, and not as the null that the API server makes of it when it merges."""
+    apply(cluster, "emptied", url="oci://r.invalid/p", pluginConfig={"a": 1})
+    eventually(lambda: spec_of(cluster, ISTIO_S, "emptied").get("pluginConfig") == {"a": 1})
+    apply(cluster, "emptied", url="oci://r.invalid/p", pluginConfig={})
+    eventually(lambda: spec_of(cluster, ISTIO_S, "emptied").get("pluginConfig") == {})

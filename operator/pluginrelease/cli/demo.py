@@ -13,12 +13,22 @@ from pluginrelease.lab.errors import LabError
 @click.command("demo")
 @click.option("--keep", is_flag=True, help="Leave it running at the end, and say how to talk to it.")
 @click.option("--gateways", type=click.IntRange(1, 10), default=2, show_default=True, help="How many gateway pods.")
-def demo(keep: bool, gateways: int) -> None:
-    """Build a plugin, release it to real gateways, see it work, and see a bad one refused."""
+@click.option(
+    "--mesh",
+    type=click.Choice(["istio", "higress"]),
+    default="istio",
+    show_default=True,
+    help="Whose gateways they are.",
+)
+def demo(keep: bool, gateways: int, mesh: str) -> None:
+    """Build a plugin, release it to real gateways, and see it work.
+
+    For Istio a bad one follows, and is refused; for Higress the plugin is reconfigured, then for one domain only.
+    """
     from pluginrelease.lab import demo as demonstration  # the lab's libraries are an extra
 
     try:
-        failures = demonstration.run(keep=keep, gateways=gateways, report=click.echo)
+        failures = demonstration.run(keep=keep, gateways=gateways, mesh=mesh, report=click.echo)
     except (LabError, ReleaseError) as error:
         raise click.ClickException(str(error)) from error
     sys.exit(1 if failures else 0)

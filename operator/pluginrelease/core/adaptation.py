@@ -61,7 +61,14 @@ def _differences(module: Module) -> Iterator[str]:
             "StopIteration (the SDK's HeaderStopIteration) becomes stop-all on stock Envoy: a plugin that stops at the "
             "headers and waits for the body never gets it, and the request hangs until it times out"
         )
-    if any((one.module, one.name) == ("env", "proxy_call_foreign_function") for one in module.imports):
+    imported = {one.name for one in module.imports if one.module == "env"}
+    if "proxy_get_property" in imported:
+        # RuleMatcher.GetMatchConfig, higress-group/wasm-go, pkg/matcher; Envoy 1.40 has xds.route_name and the like
+        yield (
+            "rules for an ingress or a service match no request: Higress's SDK asks for the properties route_name and "
+            "cluster_name, which stock Envoy does not have under these names; rules for a domain do match"
+        )
+    if "proxy_call_foreign_function" in imported:
         yield (
             "it calls foreign functions by names that only show at run time; those that only Higress has (inject_"
             "encoded_data_to_filter_chain, get_log_level, set_global_max_requests_per_io_cycle …) are not found"

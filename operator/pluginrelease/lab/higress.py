@@ -20,7 +20,6 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
@@ -154,9 +153,11 @@ class Translator:
     async def _hand_over(self) -> None:
         """All of them, as new versions, and none that is accepted no more."""
         self._pushes += 1
+        listed = await self._api.get(f"{_TRANSLATED}?labelSelector={LABEL}%3D{LABELLED}")
+        there = {item["metadata"]["name"]: item["metadata"]["resourceVersion"] for item in listed["items"]}
         for name, spec in self._accepted.items():
             try:
-                await self._api.apply(self._object(name, spec))
+                await self._write(name, spec, there.get(name))
             except ApiError as error:
                 if error.status >= 500:
                     raise
@@ -164,14 +165,19 @@ class Translator:
                     "error",
                     f"lab: Istio's kind does not take wasmPlugin:{name}, which Higress would hand over: {error}",
                 )
-        listed = await self._api.get(f"{_TRANSLATED}?labelSelector={LABEL}%3D{LABELLED}")
-        for name in {item["metadata"]["name"] for item in listed["items"]} - set(self._accepted):
+        for name in set(there) - set(self._accepted):
             await self._api.send("DELETE", f"{_TRANSLATED}/{name}", {})
 
-    def _object(self, name: str, spec: Object) -> Object:
-        about: dict[str, Any] = {"name": name, "namespace": NAMESPACE, "labels": {LABEL: LABELLED}}
+    async def _write(self, name: str, spec: Object, version: str | None) -> None:
+        """As a whole: a server-side apply makes null of a configuration that becomes empty."""
+        about: Object = {"name": name, "namespace": NAMESPACE, "labels": {LABEL: LABELLED}}
         about["annotations"] = {PUSH: str(self._pushes)}
-        return {"apiVersion": "extensions.istio.io/v1alpha1", "kind": "WasmPlugin", "metadata": about, "spec": spec}
+        made = {"apiVersion": "extensions.istio.io/v1alpha1", "kind": "WasmPlugin", "metadata": about, "spec": spec}
+        if version is None:
+            await self._api.send("POST", _TRANSLATED, made)
+        else:
+            about["resourceVersion"] = version
+            await self._api.send("PUT", f"{_TRANSLATED}/{name}", made)
 
 
 def say(level: str, text: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from pluginrelease.lab import binaries, blueprint, ending, keeper, namespaces, network, registries, relay
+from pluginrelease.lab import binaries, blueprint, ending, keeper, meshes, namespaces, network, registries, relay
 from pluginrelease.lab.blueprint import PRIVATE_REGISTRY_PORT, PRIVATE_USER, REGISTRY_PORT, Blueprint, Ports
 from pluginrelease.lab.controlplane import GATEWAY_LABEL, GATEWAY_VALUE
 from pluginrelease.lab.errors import LabError
@@ -191,6 +191,11 @@ class Lab:
     def state(self) -> Path:
         """The one directory in which everything of this lab is."""
         return self._plan.state
+
+    @property
+    def gateway_namespace(self) -> str:
+        """Where the gateways of its mesh are."""
+        return meshes.of(self._plan).namespace
 
     @property
     def kubeconfig(self) -> Path:
