@@ -187,6 +187,16 @@ def test_the_command_prints_what_was_built(tmp_path: Path) -> None:
     assert hashlib.sha256(data).hexdigest() in result.output
 
 
+def test_the_module_goes_where_the_reader_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the examples have it: `-o plugin.wasm` is a file beside the reader, and nothing is left beside the source."""
+    before = sorted(EXAMPLE.iterdir())
+    monkeypatch.chdir(tmp_path)
+    result = click.testing.CliRunner().invoke(build_command, [str(EXAMPLE), "-o", "plugin.wasm"])
+    assert result.exit_code == 0, result.output
+    assert [file.name for file in tmp_path.iterdir()] == ["plugin.wasm"]
+    assert sorted(EXAMPLE.iterdir()) == before
+
+
 def test_the_command_fails_with_the_reason(tmp_path: Path) -> None:
     """A refused build ends with a non-zero exit code and one message: no traceback."""
     result = click.testing.CliRunner().invoke(build_command, [str(tmp_path), "-o", str(tmp_path / "out.wasm")])

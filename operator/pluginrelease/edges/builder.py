@@ -61,7 +61,8 @@ def compile_go(
     _check_package(compiler, folder, settings, deadline)
     _check_set_up(folder)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".build-", dir=output.parent) as workplace:
+    # absolute, as the compiler runs in the source's folder (and Python makes it so only from 3.12 on)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=output.parent.absolute()) as workplace:
         module = Path(workplace) / "plugin.wasm"
         seconds = _compile(compiler, folder, module, settings, deadline, tick)
         built = _measured(module, output, seconds, compiler.version)
