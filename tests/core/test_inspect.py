@@ -19,6 +19,7 @@ from pluginrelease.core.errors import Refused
 from tests import wasm_modules as made
 
 GO_1_26 = made.plugin("0_2_1", imports=[("env", "proxy_done")])
+REDIS = made.plugin("0_2_100", imports=[("env", "proxy_redis_call")])
 MISSING = made.missing_import()
 
 
@@ -81,6 +82,7 @@ def test_the_shape_of_the_answer(plugin: str) -> None:
         (made.plugin("0_2_1"), "", 0, []),
         (made.plugin("0_2_1"), "envoy@1.20", 0, []),
         (made.plugin("0_2_100"), "istio@1.31", 1, ["UnknownABI"]),
+        (REDIS, "istio@1.31", 1, ["UnknownABI", "MissingHostFunction"]),
         (made.plugin("0_2_100"), "higress@2.2", 0, []),
         (made.plugin("0_2_100"), "", 1, ["UnknownABI"]),
         (MISSING, "", 1, ["MissingHostFunction"]),

@@ -118,6 +118,8 @@ def test_an_example_is_for_higress(built: Callable[[str], Path], name: str) -> N
     code, foreign = inspect(built(name), "istio@1.31")
     assert code == 1
     assert "announces 0.2.100" in foreign["UnknownABI"]
+    redis = "env.proxy_redis_init, env.proxy_redis_call" in foreign.get("MissingHostFunction", "")
+    assert redis is (name == "redis-rate-limit")
 
 
 def test_my_plugin_marks_requests_and_mocks_one_domain(

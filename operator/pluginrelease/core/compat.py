@@ -331,7 +331,8 @@ def compare(module: Module, hosts: Iterable[Host], provider: str = "Istio") -> t
         return (too_old,)
     abi = next((version for version in module.abis if version in gateway.abis), "")
     if not abi:
-        return (_unknown_abi(module, gateway), *itertools.islice(_shape_flaws(module), MAX_FLAWS - 1))
+        besides = itertools.chain(_shape_flaws(module), _missing_besides(module, gateway))
+        return (_unknown_abi(module, gateway), *itertools.islice(besides, MAX_FLAWS - 1))
     flaws = tuple(itertools.islice(_flaws(module, abi, gateway), MAX_FLAWS))
     imports = _judge_imports(module, abi, gateway)
     if not flaws:
@@ -364,6 +365,14 @@ def _unknown_abi(module: Module, gateway: _Gateway) -> Compatibility:
         f"{', '.join(accepted[:-1])} and {accepted[-1]}",
         _remedy_for_abi(module),
     )
+
+
+def _missing_besides(module: Module, gateway: _Gateway) -> Iterator[Compatibility]:
+    """What would be missing if Higress's ABI were announced as 0_2_1, whose functions it has."""
+    if HIGRESS_ABI in module.abis:
+        imports = _judge_imports(module, "0_2_1", gateway)
+        if imports.state is State.INCOMPATIBLE:
+            yield imports
 
 
 def _remedy_for_abi(module: Module) -> str:
