@@ -101,7 +101,9 @@ class Identities:
             return None
         if not signed.certified:
             raise untrusted("it was made with a key")
-        issuer, subject = certified(raw, self.root, self.where)
+        stood, issuer, subject = certified(raw, self.root, self.where)
+        if stood != signed.message:
+            raise invalid("its bundle can be read in two ways")
         signer = signature.check_identity(issuer, subject, self.identities, matches)
         return Verified(signer, signature.about(signed, lineage))
 
@@ -294,9 +296,10 @@ def verifier(root: bytes, where: str) -> Verifier:
         ) from None
 
 
-def certified(raw: bytes, root: bytes, where: str) -> tuple[str, str]:
-    """Issuer and subject of the certificate that a bundle was signed with, after all of the bundle was verified: the
-    certificate's chain and log entry, the transparency log's entry and its proof, the time, and the signature.
+def certified(raw: bytes, root: bytes, where: str) -> tuple[bytes, str, str]:
+    """What a bundle's signature is over, and issuer and subject of the certificate that it was made with, after all of
+    the bundle was verified: the certificate's chain and log entry, the transparency log's entry and its proof, the
+    time, and the signature.
 
     Raises `Rejected`.
     """
@@ -305,8 +308,8 @@ def certified(raw: bytes, root: bytes, where: str) -> tuple[str, str]:
 
     seen = _Certificate()
     try:
-        verifier(root, where).verify_dsse(Bundle.from_json(raw), seen)
-        return seen.issuer(), seen.subject()
+        kind, payload = verifier(root, where).verify_dsse(Bundle.from_json(raw), seen)
+        return signature.pae(kind, payload), seen.issuer(), seen.subject()
     except VerificationError as error:
         raise invalid(f"it does not stand: {shown(str(error), 200)}") from None
     except (Rejected, Refused):
