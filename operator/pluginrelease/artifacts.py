@@ -20,6 +20,7 @@ from pluginrelease.core import registries, tag
 from pluginrelease.core.artifact import Artifact, Digest, Reference
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.signature import Verified
+from pluginrelease.core.trust import Door
 from pluginrelease.edges import blobs, registry, signatures
 from pluginrelease.edges.blobs import Blobs
 from pluginrelease.edges.registry import Access, Resolved
@@ -118,6 +119,11 @@ class Shelf:
         registries.check(self.allowed, image.pinned)
         async with self._turn(image.pinned):
             return await self._in_a_thread(lambda: signatures.verify(image, access, trust))
+
+    async def door(self, reference: Reference, access: Access) -> Door:
+        """What agents meet at the registry now; raises as `registry.resolve`."""
+        async with self._turn(reference):
+            return await self._in_a_thread(lambda: registry.door(reference, access))
 
     async def _fetched(self, reference: Reference, access: Access) -> Found:
         key = (str(reference), access.fingerprint)

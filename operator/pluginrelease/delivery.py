@@ -30,6 +30,7 @@ from pluginrelease.core import (
     signature,
     status,
     tag,
+    trust,
 )
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.artifact import Artifact, Digest
@@ -159,7 +160,7 @@ async def roll_out(work: Work, effective: api.Release, observed: JSON | None, in
     candidate = await verify(work, candidate, image)
     before = await look_before(work, candidate)
     check_configuration(work, effective.spec.plugin)
-    check_compatibility(work, found, before)
+    check_compatibility(work, found, before, await doubts(work, effective, found.artifact, before))
     check_probe_ports(work, before)
     work.step = ConditionType.APPLIED
     await check_place(work)
@@ -300,7 +301,18 @@ async def look_before(work: Work, candidate: Candidate) -> tuple[Sighting, ...]:
     return await work.sightings(candidate, await work.gateway_pods(candidate), work.world.now())
 
 
-def check_compatibility(work: Work, found: Found, before: Collection[Sighting]) -> None:
+async def doubts(work: Work, effective: api.Release, found: Artifact, before: Collection[Sighting]) -> str:
+    """What cannot be told of whether the gateways accept the registry as the operator does; raises `Refused` when some
+    surely does not."""
+    image = effective.spec.artifact.image
+    if not image.insecure and image.ca_secret_ref is None:
+        return ""
+    door = await work.world.shelf.door(found.reference, await work.access(effective))
+    pods = [(f"{one.pod.namespace}/{one.pod.name}", one.pod.trust) for one in before]
+    return trust.judge(found.reference, door, pods)
+
+
+def check_compatibility(work: Work, found: Found, before: Collection[Sighting], untold: str) -> None:
     """The condition Compatible: True, or Unknown with a warning; raises `Refused` when a gateway cannot load it."""
     gateway = work.release.spec.gateway
     answer = compat.strictest(found.artifact.module, map(work.provider.host, before), gateway.provider)
@@ -308,8 +320,12 @@ def check_compatibility(work: Work, found: Found, before: Collection[Sighting]) 
         raise Refused(answer.reason, answer.message, answer.remedy)
     meshes = {sighting.istio_version for sighting in before if sighting.istio_version}
     challenge.judge(found.artifact.reference.registry, found.challenges, meshes)
-    state: status.TriState = "True" if answer.state is compat.State.COMPATIBLE else "Unknown"
-    work.find(ConditionType.COMPATIBLE, state, answer.reason, answer.sentence())
+    if answer.state is not compat.State.COMPATIBLE:
+        work.find(ConditionType.COMPATIBLE, "Unknown", answer.reason, f"{answer.sentence()} {untold}".strip())
+    elif untold:
+        work.find(ConditionType.COMPATIBLE, "Unknown", "RegistryTrustUnknown", f"{untold}. {answer.sentence()}")
+    else:
+        work.find(ConditionType.COMPATIBLE, "True", answer.reason, answer.sentence())
 
 
 async def check_rivals(work: Work) -> None:

@@ -24,6 +24,7 @@ from pluginrelease.cli import push as push_command
 from pluginrelease.core import artifact, challenge
 from pluginrelease.core.artifact import Layout, Reference
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
+from pluginrelease.core.trust import Door
 from pluginrelease.edges import registry
 from pluginrelease.edges.registry import Access
 from tests import wasm_modules as made
@@ -506,6 +507,61 @@ def test_an_authority_that_is_none(content: bytes) -> None:
     error = failure(artifact.parse("127.0.0.1:1/team/plugin:1"), Access(authorities=content))
     assert error.reason == "InvalidCASecret"
     assert "hush" not in error.sentence()
+
+
+# --- what gateways will meet ---
+
+
+def by_another_name(host: str) -> Reference:
+    """127.0.0.1, as no agent takes for local."""
+    return artifact.parse(host.replace("127.0.0.1", "[::ffff:7f00:1]") + "/team/plugin:1")
+
+
+def test_a_registry_that_answers_tls_in_http(plain: Real) -> None:
+    """What a real registry says to a client that begins with TLS: the agent goes on by http."""
+    assert registry.door(by_another_name(plain.host), OPEN) is Door.PLAIN
+
+
+def test_a_registry_that_is_dumb_to_tls() -> None:
+    """A server that hangs up on TLS, says something else to it, or is not at https's port: the agent stops there."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = by_another_name(f"127.0.0.1:{server.getsockname()[1]}")
+
+        def answer(said: bytes) -> None:
+            connection, _ = server.accept()
+            with connection:
+                assert connection.recv(5)[:1] == b"\x16", "a TLS handshake"
+                connection.sendall(said)
+
+        for said in (b"", b"HTT", b"<html>Bad request"):
+            thread = threading.Thread(target=answer, args=(said,))
+            thread.start()
+            assert registry.door(place, OPEN) is Door.MUTE
+            thread.join()
+        hung = time.monotonic()
+        assert registry.door(place, quick(1.0)) is Door.MUTE, "one that says nothing"
+        assert time.monotonic() - hung < 5
+    assert registry.door(artifact.parse("[::ffff:7f00:1]/team/plugin:1"), OPEN) is Door.MUTE
+
+
+def test_a_registry_behind_a_proxy(plain: Real, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the operator's proxy says, tells nothing of what gateways meet."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert registry.door(by_another_name(plain.host), OPEN) is Door.HIDDEN
+
+
+def test_an_authority_that_only_the_operator_knows(
+    scripted: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the release's own authority the certificate is not trusted, unless everybody trusts it anyway."""
+    server = scripted(good, tls=SELF_SIGNED)
+    access = Access(deadline_seconds=5, authorities=SELF_SIGNED.read_bytes())
+    assert registry.door(server.reference(), access) is Door.UNTRUSTED
+    monkeypatch.setenv("SSL_CERT_FILE", str(SELF_SIGNED))
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    assert registry.door(server.reference(), access) is Door.TRUSTED
 
 
 def test_a_secret_is_in_no_text() -> None:

@@ -29,12 +29,16 @@ ANY_USER = "$2a$05$S91tG/pyL09/yzzt/kancOHwdng41vl7sFK3TpgRbYommpPF1s52S"  # bcr
 
 @dataclass
 class Registry:
-    """A real registry in the lab's network; what was pushed stays when it is stopped and started."""
+    """A real registry in the lab's network; what was pushed stays when it is stopped and started.
+
+    ``realm``: it asks for the lab's user and password; ``tls``: a file with its certificate and its key.
+    """
 
     lab: Lab
     folder: Path
     realm: str | None = None
     port: int = PORT
+    tls: Path | None = None
     process: subprocess.Popen[Any] | None = field(default=None, init=False)
 
     @property
@@ -49,7 +53,8 @@ class Registry:
         passwords.write_text(f"{user}:{ANY_USER}\n")
         auth = {"auth": {"htpasswd": {"realm": self.realm, "path": str(passwords)}}} if self.realm else {}
         storage = {"filesystem": {"rootdirectory": str(self.folder / "data")}}
-        settings = {"version": 0.1, "storage": storage, "http": {"addr": self.host, "secret": "s"}, **auth}
+        tls = {"tls": {"certificate": str(self.tls), "key": str(self.tls)}} if self.tls else {}
+        settings = {"version": 0.1, "storage": storage, "http": {"addr": self.host, "secret": "s", **tls}, **auth}
         config.write_text(yaml.safe_dump(settings))
         with (self.folder / "log").open("ab") as log:
             argv = [binaries.provide("registry"), "serve", config]
@@ -59,9 +64,10 @@ class Registry:
             assert time.monotonic() < deadline, (self.folder / "log").read_text()[-2000:]
 
     def answers(self) -> bool:
-        """Whether it answers HTTP."""
+        """Whether it answers HTTP; with TLS it says 400 to that."""
+        wanted = (400,) if self.tls else (200, 401)
         try:
-            return self.lab.request(network.ADDRESS, self.port, "/v2/", timeout=2.0).status in (200, 401)
+            return self.lab.request(network.ADDRESS, self.port, "/v2/", timeout=2.0).status in wanted
         except OSError:
             return False
 
@@ -85,6 +91,11 @@ class Registry:
     def forget(self, repository: str) -> None:
         """A repository is deleted, as by a clean-up that did not know that it was still needed."""
         shutil.rmtree(self.folder / "data" / "docker" / "registry" / "v2" / "repositories" / repository)
+
+    def asked(self, client: str, method: str, part: str) -> list[str]:
+        """The lines of its log about one client's requests of what has this in its path."""
+        lines = (self.folder / "log").read_text().splitlines()
+        return [line for line in lines if f'"{method} ' in line and part in line and f'"{client}/' in line]
 
     def push(self, module: bytes, name: str) -> str:
         """By ``pluginrelease push`` in the lab's network; returns the reference."""

@@ -156,8 +156,8 @@ class ImageSource(Model):
     insecure: bool = Field(
         default=False,
         description=(
-            "The operator may speak plain HTTP to this registry. It changes only the operator's own pull: the gateway "
-            "pods have their own setting, WASM_INSECURE_REGISTRIES."
+            "The operator speaks plain HTTP to this registry. It changes only the operator's own pull: the agents in "
+            "the gateway pods ask by https, and go on by http where the answer is HTTP, whatever they are told."
         ),
     )
     ca_secret_ref: SecretReference | None = Field(
@@ -165,7 +165,8 @@ class ImageSource(Model):
         description=(
             "A Secret of type Opaque or kubernetes.io/tls whose key ca.crt has PEM certificates. The operator trusts "
             "them, besides the usual authorities, when it pulls from this registry. It changes only the operator's own "
-            "pull: the agents in the gateway pods trust what their own image and mounts say."
+            "pull: the agents in the gateway pods trust what their own image and mounts say, or do not check what "
+            "WASM_INSECURE_REGISTRIES names; that is looked at before anything is written."
         ),
     )
 

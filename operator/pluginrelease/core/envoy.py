@@ -16,6 +16,7 @@ from typing import Any
 
 from .envoylistener import Listener, ListenerError, Listeners
 from .envoylog import Crash, LogEvent, LogFindings, LogKind, moment, read_log
+from .trust import Trust
 
 __all__ = [
     "Baseline",
@@ -68,7 +69,8 @@ class Kind(StrEnum):
 @dataclass(frozen=True)
 class PodRef:
     """A gateway pod as the API server shows it. ``deleting``: it has a deletionTimestamp; ``turned_at``: when it last
-    became ready or ceased to be, else when it was made; ``image``: of the gateway's container.
+    became ready or ceased to be, else when it was made; ``image``: of the gateway's container; ``trust``: what it was
+    told of registries.
     """
 
     namespace: str
@@ -78,6 +80,7 @@ class PodRef:
     deleting: bool = False
     turned_at: datetime | None = None
     image: str = ""
+    trust: Trust = field(default_factory=Trust)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from pluginrelease.core import trust
 from pluginrelease.core.envoy import PodRef
 
 JSON = dict[str, Any]
@@ -31,7 +32,8 @@ def container_of(pod: JSON, name: str) -> JSON | None:
 
 
 def reference(pod: JSON, container: str) -> PodRef:
-    """Name, uid, readiness and since when it is so, and the gateway's image."""
+    """Name, uid, readiness and since when it is so, and of the gateway's container the image and what it trusts."""
+    gateway = container_of(pod, container) or {}
     conditions = pod.get("status", {}).get("conditions", [])
     ready: JSON = next((one for one in conditions if one["type"] == "Ready"), {})
     metadata = pod["metadata"]
@@ -41,7 +43,8 @@ def reference(pod: JSON, container: str) -> PodRef:
         uid=metadata["uid"],
         ready=ready.get("status") == "True",
         deleting="deletionTimestamp" in metadata,
-        image=(container_of(pod, container) or {}).get("image", ""),
+        image=gateway.get("image", ""),
+        trust=trust.read(gateway),
         turned_at=_moment(ready.get("lastTransitionTime") or metadata.get("creationTimestamp")),
     )
 

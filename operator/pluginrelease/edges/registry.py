@@ -24,7 +24,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -38,11 +38,12 @@ from oras.container import Container
 from oras.provider import Registry
 
 from pluginrelease import __version__
-from pluginrelease.core import artifact, pullsecret, tag, wasm
+from pluginrelease.core import artifact, pullsecret, tag, trust, wasm
 from pluginrelease.core import challenge as challenges
 from pluginrelease.core import salvage as salvages
 from pluginrelease.core.artifact import Artifact, Descriptor, Digest, Reference
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
+from pluginrelease.core.trust import Door
 from pluginrelease.edges.blobs import Blobs, Incoming
 
 PIECE_BYTES = 65536
@@ -140,6 +141,22 @@ def challenge(reference: Reference, access: Access) -> tuple[str, ...]:
     everyone in. `pluginrelease.core.challenge.judge` says what a gateway makes of them."""
     with _opened(reference, access) as registry:
         return registry.challenge()
+
+
+def door(reference: Reference, access: Access) -> Door:
+    """What a gateway's agent meets at a registry that the operator reached in this way (`pluginrelease.core.trust`)."""
+    if access.insecure and not trust.prefers_plain(reference):
+        with _opened(reference, access) as registry:
+            return registry.plain_door()
+    if access.authorities is None:
+        return Door.PLAIN if access.insecure else Door.TRUSTED
+    try:
+        challenge(reference, replace(access, authorities=None))
+    except Refused as refused:
+        if refused.reason == "RegistryTLS":
+            return Door.UNTRUSTED
+        raise
+    return Door.TRUSTED
 
 
 def salvage(reference: Reference, access: Access) -> bytes:
@@ -525,6 +542,27 @@ class _Registry(Registry):  # type: ignore[misc]
         response.close()
         return values if response.status_code == 401 else ()
 
+    def plain_door(self) -> Door:
+        """Begins TLS with a registry that speaks plain HTTP, as an agent does first, and sees what it says to that."""
+        place = urlsplit(self.origin)
+        if requests.utils.get_environ_proxies(self.origin):
+            return Door.HIDDEN
+        try:
+            connection = self._connect(str(place.hostname), place.port or 443)
+        except OSError:
+            if place.port:
+                raise
+            return Door.MUTE  # nobody at the port of https, where an agent knocks
+        with connection, suppress(OSError):
+            connection.sendall(_client_hello(str(place.hostname)))
+            return Door.PLAIN if connection.recv(5, socket.MSG_WAITALL) == b"HTTP/" else Door.MUTE
+        return Door.MUTE
+
+    def _connect(self, host: str, port: int) -> socket.socket:
+        connection = socket.create_connection((host, port), timeout=min(CONNECT_SECONDS, self.deadline.left()))
+        self.deadline.watch(connection)
+        return connection
+
     def put_manifest(self, image: artifact.Image) -> None:
         """Put the manifest's own bytes: oras would write its JSON anew, and the digest would be another."""
         url = f"{self.prefix}://{self.place.manifest_url(self.reference.tag or str(image.digest))}"
@@ -895,6 +933,15 @@ def _context(authorities: bytes) -> ssl.SSLContext:
             "Put the certificate of the registry's authority into the key ca.crt, as PEM.",
         ) from None
     return context
+
+
+def _client_hello(host: str) -> bytes:
+    """The first bytes of a TLS connection."""
+    context, said = ssl.create_default_context(), ssl.MemoryBIO()
+    shake = context.wrap_bio(ssl.MemoryBIO(), said, server_hostname=host)
+    with suppress(ssl.SSLWantReadError):
+        shake.do_handshake()
+    return said.read()
 
 
 def _trusted() -> str | bool:
