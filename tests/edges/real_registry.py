@@ -18,8 +18,8 @@ import pytest
 import requests
 import yaml
 
-from pluginrelease.core import artifact
-from pluginrelease.core.artifact import Digest, Reference
+from pluginrelease.core import artifact, signature
+from pluginrelease.core.artifact import Artifact, Digest, Reference
 from pluginrelease.edges.registry import Access
 from pluginrelease.lab import binaries
 
@@ -67,6 +67,25 @@ class Real:
         put = requests.put(url, data=json.dumps(content), headers={"Content-Type": media_type}, timeout=10)
         assert put.status_code == 201, put.text
         return put.headers["Docker-Content-Digest"]
+
+
+def refer(real: Real, image: Artifact, *bundles: bytes) -> None:
+    """Puts bundles that refer to an image into its repository, the last as the newest."""
+    repository, kind = image.reference.repository, signature.BUNDLE
+    config = {"mediaType": "application/vnd.oci.empty.v1+json", **real.blob(repository, b"{}")}
+    listed = []
+    for bundle in bundles:
+        content = {
+            "schemaVersion": 2,
+            "mediaType": artifact.OCI_MANIFEST,
+            "artifactType": kind,
+            "config": config,
+            "layers": [{"mediaType": kind, **real.blob(repository, bundle)}],
+        }
+        raw = json.dumps(content).encode()
+        digest = real.put(repository, str(Digest.of(raw)), artifact.OCI_MANIFEST, content)
+        listed.append({"mediaType": artifact.OCI_MANIFEST, "digest": digest, "size": len(raw), "artifactType": kind})
+    real.manifest(repository, signature.referrers_tag(image.digest), artifact.OCI_INDEX, {"manifests": listed})
 
 
 @contextlib.contextmanager

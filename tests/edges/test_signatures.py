@@ -23,7 +23,7 @@ from pluginrelease.edges.registry import Access
 from pluginrelease.edges.signatures import Keys
 from tests import wasm_modules as made
 from tests.edges.real_cosign import Cosign, Form
-from tests.edges.real_registry import Real
+from tests.edges.real_registry import Real, refer
 from tests.edges.scripted import Answer, Request, Script, Scripted, serving
 
 OPEN = Access(insecure=True, deadline_seconds=20)
@@ -207,24 +207,8 @@ def test_a_bundle_is_changed_after_it_was_signed(plain: Real, cosign: Cosign, tm
     bundle["dsseEnvelope"]["payload"] = base64.b64encode(
         payload.replace(signed.digest.hex.encode(), image.digest.hex.encode())
     ).decode()
-    refer(plain, "tampered-bundle", image, json.dumps(bundle).encode())
+    refer(plain, image, json.dumps(bundle).encode())
     assert refusal(image, keys(cosign, "team")).reason == "UntrustedSigner"
-
-
-def refer(plain: Real, repository: str, image: Artifact, *bundles: bytes) -> None:
-    """Bundles that refer to an image, the last the newest."""
-    plain.blob(repository, b"{}")
-    listed = []
-    for bundle in bundles:
-        layer = {"mediaType": signature.BUNDLE, **plain.blob(repository, bundle)}
-        config = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": str(Digest.of(b"{}")), "size": 2}
-        content = {"artifactType": signature.BUNDLE, "config": config, "layers": [layer]}
-        digest = Digest.of(json.dumps({"schemaVersion": 2, "mediaType": artifact.OCI_MANIFEST, **content}).encode())
-        plain.manifest(repository, str(digest), artifact.OCI_MANIFEST, content)
-        listed.append(
-            {"mediaType": artifact.OCI_MANIFEST, "digest": str(digest), "size": 1, "artifactType": signature.BUNDLE}
-        )
-    plain.manifest(repository, signature.referrers_tag(image.digest), artifact.OCI_INDEX, {"manifests": listed})
 
 
 @pytest.mark.parametrize(
@@ -243,7 +227,7 @@ def test_a_bundle_that_is_none(plain: Real, cosign: Cosign, tmp_path: Path, bund
     """What cannot be read is told, and a good signature beside it counts all the same."""
     repository = f"none-{Digest.of(bundle).hex[:8]}"
     image = pushed(plain, tmp_path, repository)
-    refer(plain, repository, image, bundle)
+    refer(plain, image, bundle)
     error = refusal(image, keys(cosign, "team"))
     assert error.reason == "SignatureInvalid"
     assert said in error.message

@@ -1,0 +1,107 @@
+"""A release that says who must have signed its image: nothing else gets to a gateway."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pluginrelease.core import artifact
+from pluginrelease.edges import registry
+from pluginrelease.edges.registry import Access
+from tests import wasm_modules
+from tests.edges.real_cosign import Cosign, Form
+from tests.passes.world import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, ready, unique
+
+
+@pytest.fixture(scope="module")
+def cosign(tmp_path_factory: pytest.TempPathFactory) -> Cosign:
+    return Cosign(tmp_path_factory.mktemp("cosign"))
+
+
+def key_secret(name: str, **keys: bytes) -> JSON:
+    """A Secret of public keys."""
+    data = {f"{key}.pub": pem.decode() for key, pem in keys.items()}
+    metadata = {"name": name, "namespace": GATEWAY_NAMESPACE}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}
+
+
+def test_only_what_was_signed(world: World, cosign: Cosign, tmp_path: Path) -> None:
+    """A signed image runs, and status names the key. An unsigned one is refused before any write, and what ran before
+    goes on; signed, it is let through. Another policy is asked of what runs already, and a failed look at it takes
+    nothing off."""
+    name = unique("signed")
+    secret = f"{name}-keys"
+    place = artifact.parse(f"{world.lab.registry_host}/tests/{name}:1")
+    ref = f"{world.lab.registry}/tests/{name}:1"
+
+    def push(plugin: str) -> str:
+        path = tmp_path / f"{plugin}.wasm"
+        path.write_bytes(wasm_modules.answering(plugin))
+        digest = registry.push(place, path, Access(insecure=True))
+        return f"{place.name}@{digest}"
+
+    def apply(**verify: JSON) -> None:
+        source = {"image": {"ref": ref, "insecure": True}, "verify": verify}
+        world.apply(world.manifest(name, ref, artifact=source))
+
+    first = push(f"{name}-1")
+    cosign.sign(first, "team", Form.BUNDLE_BY_3)
+    apply(secretRef={"name": secret})
+    world.await_reason(name, "VerificationSecretNotFound")
+    world.apply(key_secret(secret, team=cosign.key("team")))
+    running = world.await_ready(name)
+    known = running["status"]["artifact"]
+    assert (first.partition("@")[2], "key team.pub") == (known["digest"], known["signer"])
+    assert conditions(running)["Verified"]["reason"] == "Verified"
+    world.await_answers(lambda status, headers, _: (status, headers.get("x-plugin")) == (200, f"{name}-1"))
+    written = world.get("wasmplugin", GATEWAY_NAMESPACE, name)
+
+    second = push(f"{name}-2")
+    world.lab.kubectl("annotate", "prel", name, "-n", GATEWAY_NAMESPACE, "pluginrelease.io/retry=1")
+    refused = world.await_reason(name, "NotSigned")
+    found = conditions(refused)
+    assert (found["Stalled"]["status"], refused["status"]["phase"]) == ("True", "Refused")
+    assert (found["Verified"]["status"], found["Applied"]["reason"]) == ("False", "NotReached")
+    assert second.partition("@")[2] in found["Verified"]["message"]
+    assert "signer" not in refused["status"]["artifact"]
+    assert (
+        world.get("wasmplugin", GATEWAY_NAMESPACE, name)["metadata"]["resourceVersion"]
+        == (written["metadata"]["resourceVersion"])
+    )
+    world.await_answers(lambda status, headers, _: (status, headers.get("x-plugin")) == (200, f"{name}-1"))
+
+    cosign.sign(second, "team", Form.TAG_BY_2)
+    world.lab.kubectl("annotate", "prel", name, "-n", GATEWAY_NAMESPACE, "pluginrelease.io/retry=2", "--overwrite")
+    world.await_release(
+        name, lambda it: is_ready(it) and it["status"]["artifact"]["digest"] == second.partition("@")[2]
+    )
+    world.await_answers(lambda status, headers, _: (status, headers.get("x-plugin")) == (200, f"{name}-2"))
+
+    world.apply(key_secret(f"{secret}-new", new=cosign.key("new")))
+    apply(secretRef={"name": f"{secret}-new"})
+    distrusted = world.await_reason(name, "UntrustedSigner")
+    assert observed(distrusted)
+    world.await_answers(lambda status, headers, _: (status, headers.get("x-plugin")) == (200, f"{name}-2"))
+    cosign.sign(second, "new")
+    world.lab.kubectl("annotate", "prel", name, "-n", GATEWAY_NAMESPACE, "pluginrelease.io/retry=3", "--overwrite")
+    trusted = world.await_release(
+        name, lambda it: is_ready(it) and it["status"]["artifact"].get("signer") == "key new.pub"
+    )
+    assert trusted["status"]["stableRevision"] == distrusted["status"]["stableRevision"]
+    assert ready(trusted)["status"] == "True"
+
+
+def test_what_is_asked_without_a_way_to_tell(world: World, tmp_path: Path) -> None:
+    """A keyless policy where nobody gave a trusted root is refused with the remedy, one that asks for nothing by the
+    API server itself."""
+    name = unique("keyless")
+    ref = world.push(wasm_modules.answering(name), tmp_path)
+    image = {"ref": ref, "insecure": True}
+    identity = {"issuer": "https://issuer.example", "subject": "https://team/.*"}
+    world.apply(world.manifest(name, ref, artifact={"image": image, "verify": {"matchOIDCIdentity": [identity]}}))
+    told = world.await_reason(name, "TrustedRootMissing")
+    assert "--trusted-root" in ready(told)["message"]
+    assert world.get("wasmplugin", GATEWAY_NAMESPACE, name) is None
+    with pytest.raises(Exception, match="say whose signature counts"):
+        world.apply(world.manifest(unique("empty"), ref, artifact={"image": image, "verify": {"provider": "cosign"}}))
