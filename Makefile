@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint incidents soak fuzz bench crds clean help
+.PHONY: demo test lint incidents layouts soak fuzz bench crds clean help
 help:            ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
 
@@ -30,6 +30,9 @@ lint: $(READY)   ## ruff, mypy --strict, import-linter
 
 incidents: $(READY)  ## the incident book: real failures on a real lab, with bare Istio and with a release
 	@$(BIN)/python -m tests.incidents
+
+layouts: $(READY)  ## every image layout and source on a real gateway, each first inspected; writes docs/layouts.md
+	@$(BIN)/python -m tests.layouts
 
 soak: $(READY)   ## changes under load, every request counted; the operator killed at each of its writes
 	@$(BIN)/python -m tests.soak

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from bench import figures, observation
+from bench import figures, observation, pulls
 from bench.apply_to_served import Bench
 from bench.figures import Figure
 from bench.put_right import Harm
@@ -21,21 +21,24 @@ from pluginrelease.lab import Lab, LabError, operator
 
 HERE = Path(__file__).parent
 PLUGIN = HERE.parent / "tests" / "fixtures" / "plugins" / "versioned"
-AIMS = {"apply-to-served": 1.25, "bad-update-to-right": 2.0, "bad-first-release-to-right": 2.0}
+AIMS = {"apply-to-served": 1.25, "bad-update-to-right": 2.0, "bad-first-release-to-right": 2.0, "pull-50mb-cold": 2.0}
 LOOK_TURNS = 3
 
 Part = Callable[[int, int, Path], list[Figure]]
 
 
 @click.command()
-@click.argument("parts", nargs=-1, type=click.Choice(["served", "right", "looks"]))
+@click.argument("parts", nargs=-1, type=click.Choice(["served", "right", "looks", "pull"]))
 @click.option("--turns", default=10, show_default=True, type=click.IntRange(1, 100), help="Counted turns of each way.")
 @click.option("--gateways", default=2, show_default=True, type=click.IntRange(1, 20), help="Gateway pods.")
 @click.option(
     "--results", default=HERE / "results.json", type=click.Path(path_type=Path), help="Where they are written."
 )
 def main(parts: tuple[str, ...], turns: int, gateways: int, results: Path) -> None:
-    """The parts named, or all: from apply to served; from a bad apply to put right; the look at many gateway pods."""
+    """The parts named, or all.
+
+    From apply to served; from a bad apply to put right; the look at many gateway pods; a pull of 50 MB.
+    """
     found: list[Figure] = []
     try:
         for name in parts or PARTS:
@@ -79,7 +82,12 @@ def looks(_turns: int, _gateways: int, workplace: Path) -> list[Figure]:
     return found
 
 
-PARTS: dict[str, Part] = {"served": served, "right": right, "looks": looks}
+def pull(turns: int, _gateways: int, workplace: Path) -> list[Figure]:
+    """A cold and a warm pull of 50 MB, against skopeo."""
+    return pulls.run(turns, workplace, say)
+
+
+PARTS: dict[str, Part] = {"served": served, "right": right, "looks": looks, "pull": pull}
 
 
 def prepared(running: Lab, workplace: Path) -> Bench:

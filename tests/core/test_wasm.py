@@ -78,6 +78,7 @@ def test_every_kind_of_import() -> None:
         ([producers(language={"Rust": ""}, processed_by={"rustc": "1.90.0 (abc 2026-01-01)"})], ("Rust", "1.90.0")),
         ([producers(processed_by={"clang": "20.1.0"})], ("clang", "20.1.0")),
         ([producers(language={"C_plus_plus_17": ""}, processed_by={"clang": "20.1.0"})], ("C++", "20.1.0")),
+        ([producers(language={"C_plus_plus_14": ""}, processed_by={"Debian clang": "14.0.6"})], ("C++", "14.0.6")),
         (
             [producers(language={"C_plus_plus_14": "", "Rust": ""}, processed_by={"rustc": "1.90.0"})],
             ("Rust", "1.90.0"),
@@ -94,6 +95,7 @@ def test_every_kind_of_import() -> None:
         "rust",
         "clang",
         "c++",
+        "c++ by a distribution's clang",
         "rust with some c++",
         "a long version",
         "a large remark",

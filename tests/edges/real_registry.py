@@ -63,10 +63,21 @@ class Real:
 
     def put(self, repository: str, question: str, media_type: str, content: dict[str, Any]) -> str:
         """As `manifest`, with nothing added."""
+        return self.write(repository, question, media_type, json.dumps(content).encode())
+
+    def write(self, repository: str, question: str, media_type: str, raw: bytes) -> str:
+        """A manifest's own bytes."""
         url = f"http://{self.host}/v2/{repository}/manifests/{question}"
-        put = requests.put(url, data=json.dumps(content), headers={"Content-Type": media_type}, timeout=10)
+        put = requests.put(url, data=raw, headers={"Content-Type": media_type}, timeout=10)
         assert put.status_code == 201, put.text
         return put.headers["Docker-Content-Digest"]
+
+    def read(self, repository: str, question: str) -> tuple[str, bytes]:
+        """A manifest's media type and its own bytes."""
+        url = f"http://{self.host}/v2/{repository}/manifests/{question}"
+        answer = requests.get(url, headers={"Accept": ", ".join(artifact.MANIFEST_TYPES)}, timeout=10)
+        answer.raise_for_status()
+        return answer.headers["Content-Type"], answer.content
 
 
 def refer(real: Real, image: Artifact, *bundles: bytes) -> None:

@@ -107,6 +107,19 @@ def test_an_index_gives_its_child(plain: Real, file: Path) -> None:
     assert registry.fetch(plain.reference(f"multi@{index}"), OPEN).digest == child
 
 
+def test_an_index_of_indexes(plain: Real, file: Path) -> None:
+    """Indexes may be nested three deep, as a gateway goes further than that; deeper ones are refused."""
+    child = registry.push(plain.reference("deep:0"), file, OPEN)
+    kind, size = artifact.OCI_MANIFEST, len(artifact.pack(WASM).manifest)
+    entry = {"mediaType": kind, "digest": str(child), "size": size}
+    for depth in range(1, 5):
+        index = plain.manifest("deep", str(depth), artifact.OCI_INDEX, {"manifests": [entry]})
+        size = len(plain.read("deep", str(depth))[1])
+        entry = {"mediaType": artifact.OCI_INDEX, "digest": index, "size": size}
+    assert registry.fetch(plain.reference("deep:3"), OPEN).digest == child
+    assert failure(plain.reference("deep:4")).reason == "UnreadableLayout"
+
+
 def test_a_tag_that_is_not_there(plain: Real) -> None:
     """A missing tag is waited for: it may be pushed in a minute."""
     error = failure(plain.reference("team/nothing:9"))

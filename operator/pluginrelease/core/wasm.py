@@ -550,11 +550,16 @@ def _toolchain(custom: list[str], producers: dict[str, dict[str, str]]) -> tuple
     if "Rust" in language or "rustc" in tools:
         return "Rust", tools.get("rustc", "").split(" ")[0]
     if any(name.startswith("C_plus_plus") for name in language):  # clang's spelling, with the standard's year
-        return "C++", tools.get("clang", "").split(" ")[0]
+        return "C++", _clang(tools).split(" ")[0]
     for name in ("clang", "AssemblyScript", "Zig"):
         if name in tools or name in language:
             return name, tools.get(name, language.get(name, "")).split(" ")[0]
     return None
+
+
+def _clang(tools: dict[str, str]) -> str:
+    """clang's version; distributions put their own name before its."""
+    return next((version for name, version in tools.items() if name.split(" ")[-1] == "clang"), "")
 
 
 # What only these two leave behind; neither writes a producers section into a release build.

@@ -58,7 +58,7 @@ def open_layout(folder: Path, tag: str = "", *, anything: bool = False) -> Image
     choose = salvage.child if anything else artifact.child
     raw = _read(folder / INDEX, artifact.MAX_MANIFEST_BYTES)
     entry = _choose(folder, raw, tag)
-    for _ in range(MAX_DEPTH):
+    for _ in range(MAX_DEPTH + 1):
         raw = _blob(folder, entry, artifact.MAX_MANIFEST_BYTES)
         if not artifact.is_index(entry.media_type):
             return Image(folder, entry.digest, raw)

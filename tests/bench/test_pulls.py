@@ -1,0 +1,13 @@
+"""The image that the bench pulls."""
+
+from __future__ import annotations
+
+from bench import pulls
+from pluginrelease.core import artifact, compat, wasm
+
+
+def test_the_image_is_a_plugin_of_its_size() -> None:
+    """What is timed is a plugin that a gateway would load, and as large in the registry as its figure says."""
+    content = pulls.module(100_000)
+    assert compat.judge(wasm.read(content), {"1.40.0"}).state is compat.State.COMPATIBLE
+    assert 100_000 < len(artifact.pack(content).layer) < 102_000

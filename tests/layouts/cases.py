@@ -1,0 +1,560 @@
+"""The rows: every layout that people meet, made with what they make it with.
+
+Sources of the layouts: the Wasm image specification (solo-io/wasm, spec/), the OCI image specification, Higress's image
+specification and build tools (alibaba/higress, docs and hgctl), engineerd/wasm-to-oci, the CNCF's Wasm artifact
+(tag-runtime.cncf.io, wgs/wasm/deliverables/wasm-oci-artifact) and the images that issues tell of.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from pluginrelease.cli import main
+from pluginrelease.core import artifact
+from pluginrelease.core.artifact import DOCKER_INDEX, DOCKER_LAYER, DOCKER_MANIFEST, OCI_LAYER, WASM_LAYER
+from pluginrelease.edges import builder
+from pluginrelease.lab.host import Answer
+from tests import wasm_modules
+from tests.layouts.book import Case, Outcome
+from tests.layouts.workshop import Workshop, archived, linked, packed, platform
+
+LOADED, DENIED, REJECTED = Outcome.LOADED, Outcome.DENIED, Outcome.REJECTED
+WASM_CONFIG = "application/vnd.module.wasm.config.v1+json"
+OCI_TAR = "application/vnd.oci.image.layer.v1.tar"
+HIGRESS = "application/vnd.module.wasm"
+FIXTURES, EXAMPLES = Path(__file__).parents[1] / "fixtures", Path(__file__).parents[2] / "examples"
+BUILT, AS = "a real build", "assemblyscript"
+BUILDAH, ORAS, BY_HAND = "buildah", "oras", "the registry's API"
+ZSTD = bytes.fromhex("28b52ffd240001000099e9d851")
+"""A whole zstd frame of nothing."""
+
+
+# --- our own ---
+
+
+def pushed(shop: Workshop) -> None:
+    shop.ours("push", str(shop.folder / shop.file("any-name.wasm", shop.module)), shop.target)
+
+
+def copied(shop: Workshop) -> None:
+    shop.image((WASM_LAYER, shop.module), tag="source")
+    shop.ours("copy", shop.target.replace(":1", ":source"), shop.target)
+
+
+# --- container tools ---
+
+
+def docker(shop: Workshop) -> None:
+    shop.build("COPY plugin.wasm ./", options=["--format", "docker"])
+
+
+def oci(shop: Workshop) -> None:
+    shop.build("COPY plugin.wasm ./", options=["--format", "oci"])
+
+
+def last_of_three(shop: Workshop) -> None:
+    shop.file("README.md", b"# plugin\n")
+    shop.build("COPY README.md ./", "COPY Dockerfile ./", "COPY plugin.wasm ./")
+
+
+def not_last(shop: Workshop) -> None:
+    shop.file("README.md", b"# plugin\n")
+    shop.build("COPY plugin.wasm ./", "COPY README.md ./")
+
+
+def another_name(shop: Workshop) -> None:
+    shop.file("main.wasm", shop.module)
+    shop.build("COPY main.wasm ./")
+
+
+def in_a_folder(shop: Workshop) -> None:
+    shop.build("COPY plugin.wasm /opt/plugins/plugin.wasm")
+
+
+def zstd(shop: Workshop) -> None:
+    shop.build("COPY plugin.wasm ./", push=["--compression-format", "zstd", "--format", "oci"])
+
+
+def for_arm(shop: Workshop) -> None:
+    shop.build("COPY plugin.wasm ./", options=["--platform", "linux/arm64"])
+
+
+def for_wasm(shop: Workshop) -> None:
+    shop.build("COPY plugin.wasm ./", options=["--platform", "wasi/wasm"])
+
+
+def of_platforms(shop: Workshop, *platforms: str) -> None:
+    """As ``buildah manifest`` makes it: one image for each platform, and an index of them."""
+    shop.file("plugin.wasm", shop.module)
+    shop.file("Dockerfile", b"FROM scratch\nCOPY plugin.wasm ./\n")
+    for one in platforms:
+        shop.buildah("bud", "--manifest", "many", "--platform", one, ".")
+    shop.buildah("manifest", "push", "--all", "--tls-verify=false", "many", f"docker://{shop.target}")
+
+
+def two_platforms(shop: Workshop) -> None:
+    of_platforms(shop, "linux/arm64", "linux/amd64")
+
+
+def arm_only(shop: Workshop) -> None:
+    of_platforms(shop, "linux/arm64")
+
+
+def as_docker(shop: Workshop) -> None:
+    shop.readable("source")
+    shop.skopeo("--format", "v2s2")
+
+
+def by_skopeo(shop: Workshop) -> None:
+    shop.readable("source")
+    shop.skopeo()
+
+
+# --- oras ---
+
+
+def two_layers(shop: Workshop) -> None:
+    shop.file("plugin.wasm", shop.module)
+    shop.file(
+        "runtime-config.json", b'{"type":"envoy_proxy","abiVersions":["v0-097b7f2e4cc1fb490cc1943d0d633655ac3c522f"]}'
+    )
+    shop.oras(f"runtime-config.json:{WASM_CONFIG}", f"plugin.wasm:{WASM_LAYER}")
+
+
+def one_layer(shop: Workshop) -> None:
+    shop.file("plugin.wasm", shop.module)
+    shop.file("runtime-config.json", b"{}")
+    shop.oras(f"plugin.wasm:{WASM_LAYER}", config=f"{shop.folder}/runtime-config.json:{WASM_CONFIG}")
+
+
+def three_layers(shop: Workshop) -> None:
+    shop.file("README.md", b"# plugin\n")
+    shop.file("plugin.wasm", shop.module)
+    shop.file("runtime-config.json", b"{}")
+    shop.oras(f"runtime-config.json:{WASM_CONFIG}", "README.md:text/markdown", f"plugin.wasm:{WASM_LAYER}")
+
+
+def no_type(shop: Workshop) -> None:
+    shop.oras(shop.file("plugin.wasm", shop.module))
+
+
+def a_folder(shop: Workshop) -> None:
+    shop.file("plugin/plugin.wasm", shop.module)
+    shop.oras(f"plugin:{OCI_LAYER}")
+
+
+def wasm_to_oci(shop: Workshop) -> None:
+    shop.file("plugin.wasm", shop.module)
+    shop.file("config.json", b"{}")
+    shop.oras(
+        "plugin.wasm:application/vnd.wasm.content.layer.v1+wasm",
+        config=f"{shop.folder}/config.json:application/vnd.wasm.config.v1+json",
+    )
+
+
+def cncf(shop: Workshop) -> None:
+    shop.file("plugin.wasm", shop.module)
+    shop.file("config.json", b'{"architecture":"wasm","os":"wasip1"}')
+    shop.oras("plugin.wasm:application/wasm", config=f"{shop.folder}/config.json:application/vnd.wasm.config.v0+json")
+
+
+# --- Higress ---
+
+
+def higress(shop: Workshop) -> None:
+    """As its build script pushes it: what the console shows first, the module's archive last."""
+    higress_files(shop)
+    shop.oras(f"spec.yaml:{HIGRESS}.spec.v1+yaml", f"README.md:{HIGRESS}.doc.v1+markdown", f"plugin.tar.gz:{OCI_LAYER}")
+
+
+def higress_first(shop: Workshop) -> None:
+    higress_files(shop)
+    shop.oras(f"plugin.tar.gz:{OCI_LAYER}", f"README.md:{HIGRESS}.doc.v1+markdown")
+
+
+def higress_files(shop: Workshop) -> None:
+    shop.file("spec.yaml", b"apiVersion: 1.0.0\ninfo: {name: plugin}\n")
+    shop.file("README.md", b"# plugin\n")
+    shop.file("plugin.tar.gz", packed(("plugin.wasm", shop.module)))
+
+
+def chart(shop: Workshop) -> None:
+    shop.helm()
+
+
+# --- by hand: manifests ---
+
+
+def artifact_of_old(shop: Workshop) -> None:
+    """Before 1.1 of the specification a manifest had no media type in it."""
+    shop.image((WASM_CONFIG, b"{}"), (WASM_LAYER, shop.module), mediaType=None)
+
+
+def two_modules(shop: Workshop) -> None:
+    shop.image((WASM_LAYER, shop.module), (WASM_LAYER, wasm_modules.unknown_abi()))
+
+
+def docker_with_oci_layer(shop: Workshop) -> None:
+    shop.image((OCI_LAYER, packed(("plugin.wasm", shop.module))), kind=DOCKER_MANIFEST)
+
+
+def oci_with_docker_layer(shop: Workshop) -> None:
+    shop.image((DOCKER_LAYER, packed(("plugin.wasm", shop.module))))
+
+
+def not_compressed(shop: Workshop) -> None:
+    shop.image((OCI_TAR, archived(("plugin.wasm", shop.module))))
+
+
+def docker_artifact(shop: Workshop) -> None:
+    shop.image((WASM_CONFIG, b"{}"), (WASM_LAYER, shop.module), kind=DOCKER_MANIFEST)
+
+
+def packed_artifact(shop: Workshop) -> None:
+    shop.image((WASM_CONFIG, b"{}"), (WASM_LAYER, gzip.compress(shop.module, mtime=0)))
+
+
+def no_layer(shop: Workshop) -> None:
+    shop.image()
+
+
+# --- by hand: indexes ---
+
+
+def no_platform(shop: Workshop) -> None:
+    shop.index(shop.readable("child"))
+
+
+def wasi_only(shop: Workshop) -> None:
+    shop.index(platform(shop.readable("child"), "wasm", "wasip1"))
+
+
+def variant(shop: Workshop) -> None:
+    shop.index(platform(shop.readable("child"), "amd64", variant="v3"))
+
+
+def attested(shop: Workshop) -> None:
+    """As buildx pushes it: the image, and an attestation of how it was built beside it."""
+    note = shop.image(("application/vnd.in-toto+json", b"{}"), tag="note")
+    about = {"vnd.docker.reference.type": "attestation-manifest"}
+    unknown = platform(note, "unknown", "unknown") | {"annotations": about}
+    shop.index(unknown, platform(shop.readable("child"), "amd64"))
+
+
+def docker_list(shop: Workshop) -> None:
+    child = shop.image((DOCKER_LAYER, packed(("plugin.wasm", shop.module))), kind=DOCKER_MANIFEST, tag="child")
+    shop.index(platform(child, "amd64"), kind=DOCKER_INDEX)
+
+
+def unreadable_first(shop: Workshop) -> None:
+    raw = shop.image((WASM_LAYER, shop.module), tag="raw")
+    shop.index(platform(raw, "amd64"), platform(shop.readable("child"), "amd64"))
+
+
+def nested(shop: Workshop, depth: int) -> None:
+    entry = shop.readable("child")
+    for number in range(depth):
+        entry = shop.index(entry, tag=f"{number}")
+    shop.index(entry)
+
+
+def index_of_index(shop: Workshop) -> None:
+    nested(shop, 1)
+
+
+def three_deep(shop: Workshop) -> None:
+    nested(shop, 2)
+
+
+def empty_index(shop: Workshop) -> None:
+    shop.index()
+
+
+# --- by hand: what is in the layer ---
+
+
+def layered(shop: Workshop, blob: bytes) -> None:
+    shop.image((OCI_LAYER, blob))
+
+
+def raw_gzip(shop: Workshop) -> None:
+    layered(shop, gzip.compress(shop.module, mtime=0))
+
+
+def raw_module(shop: Workshop) -> None:
+    layered(shop, shop.module)
+
+
+def plain_tar(shop: Workshop) -> None:
+    layered(shop, archived(("plugin.wasm", shop.module)))
+
+
+def zstd_in_disguise(shop: Workshop) -> None:
+    layered(shop, ZSTD)
+
+
+def cut_gzip(shop: Workshop) -> None:
+    """In the middle of the module."""
+    whole = packed(("plugin.wasm", shop.module))
+    layered(shop, whole[: len(whole) // 2])
+
+
+def cut_after_the_module(shop: Workshop) -> None:
+    """The module is whole; the archive's end is missing."""
+    layered(shop, packed(("plugin.wasm", shop.module), ("more", bytes(range(256)) * 4096))[:-1024])
+
+
+def gzip_members(shop: Workshop) -> None:
+    """As eStargz and pigz write it: many gzip data one after the other."""
+    whole = archived(("README.md", b"#" * 5000), ("plugin.wasm", shop.module))
+    layered(shop, b"".join(gzip.compress(whole[at : at + 1000], mtime=0) for at in range(0, len(whole), 1000)))
+
+
+def rest_after_gzip(shop: Workshop) -> None:
+    layered(shop, packed(("plugin.wasm", shop.module)) + b"\0" * 512)
+
+
+def without(shop: Workshop) -> None:
+    layered(shop, packed(("README.md", b"# plugin\n"), ("plugin.wasm.sha256", b"0" * 64)))
+
+
+def taken_away(shop: Workshop) -> None:
+    """A later layer that deletes the file: only the last layer is looked at."""
+    good = packed(("plugin.wasm", shop.module))
+    shop.image((OCI_LAYER, good), (OCI_LAYER, packed((".wh.plugin.wasm", b""))))
+
+
+def dot_slash(shop: Workshop) -> None:
+    layered(shop, packed(("./", None), ("./plugin.wasm", shop.module)))
+
+
+def absolute(shop: Workshop) -> None:
+    layered(shop, packed(("/plugin.wasm", shop.module)))
+
+
+def upwards(shop: Workshop) -> None:
+    layered(shop, packed(("../../plugin.wasm", shop.module)))
+
+
+def pax(shop: Workshop) -> None:
+    long = "a-very-long-name/" * 20
+    layered(shop, packed((f"{long}plugin.wasm", shop.module), kind=tarfile.PAX_FORMAT))
+
+
+def gnu(shop: Workshop) -> None:
+    long = "a-very-long-name/" * 20
+    layered(shop, packed((f"{long}plugin.wasm", shop.module), kind=tarfile.GNU_FORMAT))
+
+
+def good_first(shop: Workshop) -> None:
+    layered(shop, packed(("a/plugin.wasm", shop.module), ("b/plugin.wasm", wasm_modules.text_file())))
+
+
+def bad_first(shop: Workshop) -> None:
+    layered(shop, packed(("a/plugin.wasm", wasm_modules.text_file()), ("b/plugin.wasm", shop.module)))
+
+
+def folder_first(shop: Workshop) -> None:
+    layered(shop, packed(("plugin.wasm/", None), ("plugin.wasm/plugin.wasm", shop.module)))
+
+
+def symlink(shop: Workshop) -> None:
+    layered(shop, linked(tarfile.SYMTYPE, ("main.wasm", shop.module)))
+
+
+def hard_link(shop: Workshop) -> None:
+    layered(shop, linked(tarfile.LNKTYPE, ("main.wasm", shop.module)))
+
+
+def too_large(shop: Workshop) -> None:
+    layered(shop, packed(("plugin.wasm", shop.module + bytes(artifact.MAX_WASM_BYTES))))
+
+
+def behind_much(shop: Workshop) -> None:
+    layered(shop, packed(("data", bytes(artifact.MAX_WASM_BYTES)), ("plugin.wasm", shop.module)))
+
+
+# --- by hand: what is called plugin.wasm ---
+
+
+def file_of(shop: Workshop, content: bytes) -> None:
+    layered(shop, packed(("plugin.wasm", content)))
+
+
+def empty(shop: Workshop) -> None:
+    file_of(shop, wasm_modules.empty_file())
+
+
+def text(shop: Workshop) -> None:
+    file_of(shop, wasm_modules.text_file())
+
+
+def component(shop: Workshop) -> None:
+    file_of(shop, wasm_modules.component())
+
+
+def header_only(shop: Workshop) -> None:
+    file_of(shop, wasm_modules.HEADER)
+
+
+def truncated(shop: Workshop) -> None:
+    file_of(shop, wasm_modules.truncated())
+
+
+def unknown_abi(shop: Workshop) -> None:
+    file_of(shop, wasm_modules.unknown_abi())
+
+
+def missing_import(shop: Workshop) -> None:
+    file_of(shop, wasm_modules.missing_import())
+
+
+def without_allocator(shop: Workshop) -> None:
+    file_of(shop, wasm_modules.without_allocator())
+
+
+# --- real builds ---
+
+
+def built_in(name: str) -> Callable[[Workshop], None]:
+    """One of tests/fixtures/sdk."""
+    return lambda shop: shop.ours("push", str(FIXTURES / "sdk" / f"{name}.wasm"), shop.target)
+
+
+def go(shop: Workshop) -> None:
+    shop.ours("push", str(compiled(shop, FIXTURES / "plugins" / "versioned")), shop.target)
+
+
+def go_command(shop: Workshop) -> None:
+    """Without -buildmode=c-shared."""
+    plain = shop.folder / "command.wasm"
+    shop.go_build(FIXTURES / "plugins" / "versioned", plain)
+    shop.ours("push", str(plain), shop.target)
+
+
+def higress_go(shop: Workshop) -> None:
+    shop.ours("push", str(compiled(shop, EXAMPLES / "my-plugin")), shop.target)
+
+
+def higress_go_before(shop: Workshop) -> None:
+    """The same source with the SDK's older release."""
+    source = shop.folder / "source"
+    shutil.copytree(EXAMPLES / "my-plugin", source)
+    shutil.copytree(FIXTURES / "plugins" / "my-plugin-1.0.6", source, dirs_exist_ok=True)
+    shop.ours("push", str(compiled(shop, source)), shop.target)
+
+
+def higress_adapted(shop: Workshop) -> None:
+    adapted = shop.folder / "adapted.wasm"
+    ended = CliRunner().invoke(main, ["adapt", str(compiled(shop, EXAMPLES / "my-plugin")), "--output", str(adapted)])
+    assert ended.exit_code == 0, ended.output
+    shop.ours("push", str(adapted), shop.target)
+
+
+def compiled(shop: Workshop, source: Path) -> Path:
+    return builder.compile_go(source, shop.folder / "built.wasm", deadline=300).path
+
+
+def says(value: str) -> Callable[[Answer], bool]:
+    return lambda answer: answer.headers.get("x-plugin") == value
+
+
+def has_version(answer: Answer) -> bool:
+    return answer.headers.get("x-plugin-version") == "table"
+
+
+def is_mocked(answer: Answer) -> bool:
+    return answer.body == b"hello world"
+
+
+CASES = [
+    Case("push", "one tar+gzip layer (OCI)", "`pluginrelease push`", LOADED, pushed),
+    Case("copy", "higress#4528's image, packed anew", "`pluginrelease copy`", LOADED, copied),
+    Case("docker", "`FROM scratch`, `COPY plugin.wasm ./`, Docker format", BUILDAH, LOADED, docker),
+    Case("oci", "the same, OCI format", BUILDAH, LOADED, oci),
+    Case("last-of-three", "three layers, plugin.wasm in the last", BUILDAH, LOADED, last_of_three),
+    Case("not-last", "two layers, plugin.wasm in the first", BUILDAH, DENIED, not_last, "NoPluginWasm"),
+    Case("another-name", "`COPY main.wasm ./`", BUILDAH, DENIED, another_name, "NoPluginWasm"),
+    Case("in-a-folder", "`COPY plugin.wasm /opt/plugins/`", BUILDAH, LOADED, in_a_folder),
+    Case("zstd", "layer compressed with zstd", BUILDAH, DENIED, zstd, "UnreadableLayout"),
+    Case("for-arm", "one image, linux/arm64, no index", BUILDAH, LOADED, for_arm),
+    Case("for-wasm", "one image, wasi/wasm, no index", BUILDAH, LOADED, for_wasm),
+    Case("two-platforms", "index of linux/arm64 and linux/amd64", BUILDAH, LOADED, two_platforms),
+    Case("arm-only", "index of linux/arm64 alone", BUILDAH, DENIED, arm_only, "NoUsablePlatform"),
+    Case("by-skopeo", "copied as it is", "skopeo", LOADED, by_skopeo),
+    Case("as-docker", "converted to Docker's format", "skopeo", LOADED, as_docker),
+    Case("two-layers", "artifact: configuration and module as layers", ORAS, LOADED, two_layers),
+    Case("one-layer", "artifact: module as its one layer (higress#4528)", ORAS, DENIED, one_layer, "UnreadableLayout"),
+    Case("three-layers", "artifact with a README", ORAS, DENIED, three_layers, "UnreadableLayout"),
+    Case("no-type", "`oras push REF plugin.wasm`, no media type", ORAS, DENIED, no_type, "UnreadableLayout"),
+    Case("a-folder", "a folder as a tar+gzip layer", ORAS, LOADED, a_folder),
+    Case("wasm-to-oci", "wasm-to-oci's media types", ORAS, DENIED, wasm_to_oci, "UnreadableLayout"),
+    Case("cncf", "the CNCF's artifact (application/wasm)", ORAS, DENIED, cncf, "UnreadableLayout"),
+    Case("higress", "Higress's: spec, README, plugin.tar.gz last", ORAS, LOADED, higress),
+    Case("higress-first", "the same, plugin.tar.gz first", ORAS, DENIED, higress_first, "UnreadableLayout"),
+    Case("chart", "a chart with plugin.wasm in it", "helm", DENIED, chart, "UnreadableLayout"),
+    Case("artifact-of-old", "artifact whose manifest has no media type", BY_HAND, LOADED, artifact_of_old),
+    Case("two-modules", "artifact with two modules, a good one first", BY_HAND, LOADED, two_modules),
+    Case("docker-oci", "Docker manifest, OCI layer", BY_HAND, DENIED, docker_with_oci_layer, "UnreadableLayout"),
+    Case("oci-docker", "OCI manifest, Docker layer", BY_HAND, DENIED, oci_with_docker_layer, "UnreadableLayout"),
+    Case("not-compressed", "layer not compressed", BY_HAND, DENIED, not_compressed, "UnreadableLayout"),
+    Case("docker-artifact", "artifact under a Docker manifest", BY_HAND, DENIED, docker_artifact, "UnreadableLayout"),
+    Case("packed-artifact", "artifact, module compressed", BY_HAND, DENIED, packed_artifact, "NotWasm"),
+    Case("no-layer", "no layer", BY_HAND, DENIED, no_layer, "UnreadableLayout"),
+    Case("no-platform", "index, no platform named", BY_HAND, LOADED, no_platform),
+    Case("wasi-only", "index of wasip1/wasm alone", BY_HAND, DENIED, wasi_only, "NoUsablePlatform"),
+    Case("variant", "index of linux/amd64/v3", BY_HAND, LOADED, variant),
+    Case("attested", "index with buildx's attestations", BY_HAND, LOADED, attested),
+    Case("docker-list", "Docker's manifest list", BY_HAND, LOADED, docker_list),
+    Case("unreadable-first", "index, first of two unreadable", BY_HAND, DENIED, unreadable_first, "UnreadableLayout"),
+    Case("index-of-index", "index of an index", BY_HAND, LOADED, index_of_index),
+    Case("three-deep", "index of an index of an index", BY_HAND, LOADED, three_deep),
+    Case("empty-index", "index of nothing", BY_HAND, DENIED, empty_index, "NoUsablePlatform"),
+    Case("raw-gzip", "tar+gzip layer that is the module in gzip", BY_HAND, DENIED, raw_gzip, "MalformedLayer"),
+    Case("raw-module", "tar+gzip layer that is the module", BY_HAND, DENIED, raw_module, "MalformedLayer"),
+    Case("plain-tar", "tar+gzip layer that is only tar", BY_HAND, DENIED, plain_tar, "MalformedLayer"),
+    Case("zstd-disguised", "tar+gzip layer that is zstd", BY_HAND, DENIED, zstd_in_disguise, "MalformedLayer"),
+    Case("cut-gzip", "layer cut in the middle of the module", BY_HAND, DENIED, cut_gzip, "MalformedLayer"),
+    Case("cut-after", "layer cut after the module", BY_HAND, LOADED, cut_after_the_module),
+    Case("gzip-members", "layer of many gzip members (eStargz)", BY_HAND, LOADED, gzip_members),
+    Case("rest-after-gzip", "zeros after the gzip data", BY_HAND, LOADED, rest_after_gzip),
+    Case("without", "no plugin.wasm", BY_HAND, DENIED, without, "NoPluginWasm"),
+    Case("taken-away", "plugin.wasm deleted by the last layer", BY_HAND, DENIED, taken_away, "NoPluginWasm"),
+    Case("dot-slash", "./plugin.wasm", BY_HAND, LOADED, dot_slash),
+    Case("absolute", "/plugin.wasm", BY_HAND, LOADED, absolute),
+    Case("upwards", "../../plugin.wasm", BY_HAND, LOADED, upwards),
+    Case("pax", "name of 350 letters, PAX", BY_HAND, LOADED, pax),
+    Case("gnu", "name of 350 letters, GNU tar", BY_HAND, LOADED, gnu),
+    Case("good-first", "two plugin.wasm, the first good", BY_HAND, LOADED, good_first),
+    Case("bad-first", "two plugin.wasm, the first a text", BY_HAND, DENIED, bad_first, "NotWasm"),
+    Case("folder-first", "a folder called plugin.wasm before it", BY_HAND, DENIED, folder_first, "NoPluginWasm"),
+    Case("symlink", "plugin.wasm is a symbolic link", BY_HAND, DENIED, symlink, "NoPluginWasm"),
+    Case("hard-link", "plugin.wasm is a hard link", BY_HAND, DENIED, hard_link, "NoPluginWasm"),
+    Case("too-large", "plugin.wasm of 256 MiB and some bytes", BY_HAND, DENIED, too_large, "ArtifactTooLarge"),
+    Case("behind-much", "plugin.wasm behind 256 MiB of other files", BY_HAND, DENIED, behind_much, "ArtifactTooLarge"),
+    Case("empty", "plugin.wasm is empty", BY_HAND, DENIED, empty, "NotWasm"),
+    Case("text", "plugin.wasm is a text", BY_HAND, DENIED, text, "NotWasm"),
+    Case("component", "plugin.wasm is a component", BY_HAND, REJECTED, component, "ComponentNotModule"),
+    Case("header-only", "plugin.wasm has no sections", BY_HAND, REJECTED, header_only, "UnknownABI"),
+    Case("truncated", "plugin.wasm ends in the middle", BY_HAND, REJECTED, truncated, "TruncatedModule"),
+    Case("unknown-abi", "plugin.wasm with an unknown ABI", BY_HAND, REJECTED, unknown_abi, "UnknownABI"),
+    Case("missing-import", "plugin.wasm, unknown import", BY_HAND, REJECTED, missing_import, "MissingHostFunction"),
+    Case("no-allocator", "plugin.wasm, no allocator", BY_HAND, REJECTED, without_allocator, "MissingAllocator"),
+    Case("sdk-go", "proxy-wasm-go-sdk, plain Go", BUILT, LOADED, go, shows=has_version, config={"version": "table"}),
+    Case("sdk-go-command", "the same without -buildmode=c-shared", BUILT, REJECTED, go_command, "NotAReactor"),
+    Case("sdk-rust", "proxy-wasm-rust-sdk 0.2.1, Rust 1.63", BUILT, LOADED, built_in("rust"), shows=says("rust")),
+    Case("sdk-cpp", "proxy-wasm-cpp-sdk, clang 14", BUILT, LOADED, built_in("cpp"), shows=says("cpp")),
+    Case("sdk-as", "proxy-runtime 0.1.8, AssemblyScript 0.14", BUILT, LOADED, built_in(AS), shows=says(AS)),
+    Case("sdk-higress", "Higress's wasm-go v1.1.1", BUILT, REJECTED, higress_go, "UnknownABI"),
+    Case("sdk-higress-before", "Higress's wasm-go v1.0.6", BUILT, REJECTED, higress_go_before, "UnknownABI"),
+    Case(
+        "sdk-adapted", "wasm-go v1.1.1, after `pluginrelease adapt`", BUILT, LOADED, higress_adapted,
+        shows=is_mocked, config={"mockEnable": True},
+    ),
+]  # fmt: skip
