@@ -8,10 +8,13 @@ from pathlib import Path
 import aiohttp
 
 from pluginrelease.core import adaptation
-from tests.edges.real_envoy import Gateway, until
+from tests.edges.real_envoy import ROUTE, Gateway, until
 from tests.edges.test_compat_envoy import taken_by_envoy
 
-RULE = {"_match_domain_": ["mock.example.com"], "mockEnable": True}
+RULES = [
+    {"_match_route_": [ROUTE], "mockEnable": True},
+    {"_match_domain_": ["mock.example.com"], "mockEnable": True},
+]
 
 
 def test_as_it_was_built_no_stock_envoy_loads_it(built: Callable[[str], Path], tmp_path: Path) -> None:
@@ -22,11 +25,15 @@ def test_as_it_was_built_no_stock_envoy_loads_it(built: Callable[[str], Path], t
 
 
 async def test_adapted_it_serves_with_its_default_and_its_rules(built: Callable[[str], Path], tmp_path: Path) -> None:
-    """The SDK finds the rules where Higress puts them: one domain is mocked, another goes to the upstream."""
+    """The SDK finds the rules where Higress puts them: one domain is mocked, another goes to the upstream.
+
+    A rule for the route of both matches neither: the SDK asks for a name that only Higress's Envoy has, and it is told.
+    """
     adapted = adaptation.adapt(built("my-plugin").read_bytes())
     assert any("StopIteration" in one for one in adapted.differences)
+    assert any("rules for an ingress or a service match no request" in one for one in adapted.differences)
     gateway = Gateway(tmp_path)
-    gateway.deliver("my-plugin", adapted.content, {"mockEnable": False, "_rules_": [RULE]})
+    gateway.deliver("my-plugin", adapted.content, {"mockEnable": False, "_rules_": RULES})
     gateway.listen("my-plugin")
     await gateway.start()
     try:

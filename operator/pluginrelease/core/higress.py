@@ -101,7 +101,7 @@ def wasm_plugin(release: api.Release, artifact: api.ArtifactStatus, nudge: int =
         "pluginName": plugin.name,
         "phase": plugin.phase and str(plugin.phase),
         "priority": plugin.priority,
-        "defaultConfig": plugin.config,
+        "defaultConfig": target.configuration(plugin),
         "defaultConfigDisable": plugin.config_disabled,
         "matchRules": [written(rule) for rule in plugin.match_rules or []] or None,
         "imagePullSecret": target.pull_secret_name(release),

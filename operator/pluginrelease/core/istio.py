@@ -66,7 +66,7 @@ def wasm_plugin(release: api.Release, artifact: api.ArtifactStatus, nudge: int =
         "pluginName": plugin.name,
         "phase": plugin.phase,
         "priority": plugin.priority,
-        "pluginConfig": plugin.config,
+        "pluginConfig": target.configuration(plugin),
         "imagePullSecret": target.pull_secret_name(release),
         "vmConfig": target.vm_config(plugin),
     }

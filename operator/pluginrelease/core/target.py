@@ -121,6 +121,15 @@ def carrier(release: api.Release, artifact: api.ArtifactStatus, kind: Kind, nudg
     }
 
 
+def configuration(plugin: api.Plugin) -> JSON | None:
+    """As the control plane is given it: an empty one is none.
+
+    To Envoy they are the same. Where there was one before, a server-side apply of ``{}`` merges to null, which the kind
+    refuses; leaving the field out takes it away.
+    """
+    return plugin.config or None
+
+
 def vm_config(plugin: api.Plugin) -> JSON | None:
     """The module's environment, as Istio and Higress both spell it; None for none."""
     if not plugin.env:
