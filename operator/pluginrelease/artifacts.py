@@ -118,7 +118,7 @@ class Shelf:
         """Whose signature of an image counts; raises as `signatures.verify`. The registry is asked each time."""
         registries.check(self.allowed, image.pinned)
         async with self._turn(image.pinned):
-            return await self._in_a_thread(lambda: signatures.verify(image, access, trust))
+            return await self._in_a_thread(lambda: signatures.verify(image.pinned, image.index, access, trust))
 
     async def door(self, reference: Reference, access: Access) -> Door:
         """What agents meet at the registry now; raises as `registry.resolve`."""

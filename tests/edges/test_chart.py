@@ -57,6 +57,7 @@ EFFECTS = [
     ('operator.allowedRegistries=["ghcr.io/team"]', "- --allowed-registries=ghcr.io/team"),
     ('operator.privateRealmsOf=["registry.internal:5000"]', "- --private-realms-of=registry.internal:5000"),
     ('operator.cacheSize="2Gi"', "- --cache-size=2Gi"),
+    ('operator.trustedRootConfigMap="sigstore"', "configMap:\n            name: sigstore"),
     ('env=[{"name":"HTTPS_PROXY","value":"http://proxy:3128"}]', "env:\n            - name: HTTPS_PROXY"),
     ('resources={"limits":{"memory":"2Gi"}}', "memory: 2Gi"),
     ('podLabels={"team":"edge"}', "        team: edge"),
@@ -70,6 +71,7 @@ EVERY_FLAG = [
     "operator.allowPrivateRealms=true",
     'operator.allowedRegistries=["ghcr.io/team","docker.io"]',
     'operator.privateRealmsOf=["registry.internal:5000"]',
+    'operator.trustedRootConfigMap="sigstore"',
 ]
 
 REFUSED = [

@@ -68,7 +68,7 @@ def policy(sigstore: Sigstore, *wanted: tuple[str, str]) -> Identities:
 
 def refusal(image: Artifact, trust: signatures.Trust) -> Refused:
     with pytest.raises(Refused) as caught:
-        signatures.verify(image, OPEN, trust)
+        signatures.verify(image.pinned, image.index, OPEN, trust)
     return caught.value
 
 
@@ -77,7 +77,7 @@ def test_a_workflow_signs(plain: Real, sigstore: Sigstore, image: Artifact) -> N
     trust = policy(sigstore, ("https://other", ".*"), OURS)
     assert refusal(image, trust).reason == "NotSigned"
     refer(plain, image, json.dumps(sigstore.sign(statement(image), RELEASE, ISSUER)).encode())
-    assert signatures.verify(image, OPEN, trust) == Verified(f"{RELEASE} ({ISSUER})", image.digest)
+    assert signatures.verify(image.pinned, image.index, OPEN, trust) == Verified(f"{RELEASE} ({ISSUER})", image.digest)
 
 
 def test_a_person_signs(plain: Real, sigstore: Sigstore, image: Artifact) -> None:
@@ -86,7 +86,7 @@ def test_a_person_signs(plain: Real, sigstore: Sigstore, image: Artifact) -> Non
         plain, image, json.dumps(sigstore.sign(statement(image), "ann@example.com", "https://login.example")).encode()
     )
     trust = policy(sigstore, (r"https://login\.example", r"ann@example\.com"))
-    assert signatures.verify(image, OPEN, trust).signer == "ann@example.com (https://login.example)"
+    assert signatures.verify(image.pinned, image.index, OPEN, trust).signer == "ann@example.com (https://login.example)"
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,8 @@ def test_a_bundle_of_the_public_instance() -> None:
     root it does not."""
     bundle = (PUBLISHED / "oci-attestation.sigstore.json").read_bytes()
     root = (PUBLISHED / "trusted_root_pgi.json").read_bytes()
-    issuer, subject = signatures.certified(bundle, root, "root")
+    stood, issuer, subject = signatures.certified(bundle, root, "root")
+    assert b"https://cosign.sigstore.dev/attestation/v1" in stood
     assert (issuer, subject.partition("@")[2]) == ("https://github.com/login/oauth", "soyland.com")
     with pytest.raises(Rejected) as caught:
         signatures.certified(bundle, Sigstore().trusted_root(), "root")

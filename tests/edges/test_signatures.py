@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
+from click.testing import CliRunner
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
+from pluginrelease.cli import main
 from pluginrelease.core import artifact, signature
 from pluginrelease.core.artifact import Artifact, Digest
 from pluginrelease.core.errors import Refused, ReleaseError, Transient
@@ -25,6 +28,7 @@ from tests import wasm_modules as made
 from tests.edges.real_cosign import Cosign, Form
 from tests.edges.real_registry import Real, refer
 from tests.edges.scripted import Answer, Request, Script, Scripted, serving
+from tests.edges.test_crd import REF, release
 
 OPEN = Access(insecure=True, deadline_seconds=20)
 TYPES = {"Accept": ", ".join(artifact.MANIFEST_TYPES)}
@@ -54,12 +58,12 @@ def keys(cosign: Cosign, *names: str) -> Keys:
 
 
 def verify(image: Artifact, trust: signatures.Trust) -> Verified:
-    return signatures.verify(image, OPEN, trust)
+    return signatures.verify(image.pinned, image.index, OPEN, trust)
 
 
 def refusal(image: Artifact, trust: signatures.Trust, access: Access = OPEN) -> ReleaseError:
     with pytest.raises(ReleaseError) as caught:
-        signatures.verify(image, access, trust)
+        signatures.verify(image.pinned, image.index, access, trust)
     return caught.value
 
 
@@ -362,7 +366,8 @@ def test_a_registry_that_misbehaves(
     other = scripted(served_by(plain, lambda asked: answer if part in asked.path else None))
     access = Access(insecure=True, deadline_seconds=3)
     if not reason:
-        assert signatures.verify(at(signed, other), access, keys(cosign, "team")).signer == "key team.pub"
+        found = signatures.verify(at(signed, other).pinned, None, access, keys(cosign, "team"))
+        assert found.signer == "key team.pub"
         return
     error = refusal(at(signed, other), keys(cosign, "team"), access)
     assert error.reason == reason
@@ -420,3 +425,28 @@ def test_a_private_key_is_told_by_its_name_alone() -> None:
     with pytest.raises(Refused) as caught:
         signatures.read_keys({"cosign.pub": private}, "Secret team/keys")
     assert not any(line in caught.value.sentence() for line in private.decode().splitlines())
+
+
+# --- beforehand ---
+
+
+def test_lint_verifies_what_a_manifest_asks_for(plain: Real, cosign: Cosign, tmp_path: Path) -> None:
+    """lint --online tells what the operator will say: 0 signed, 1 refused, 2 when nothing was given to verify with."""
+    image = pushed(plain, tmp_path, "linted")
+    (tmp_path / "cosign.pub").write_bytes(cosign.key("team"))
+    manifest = release(REF, f"{plain.host}/linted:1")
+    manifest["spec"]["artifact"]["image"]["insecure"] = True
+    manifest["spec"]["artifact"]["verify"] = {"secretRef": {"name": "keys"}}
+    file = tmp_path / "release.yaml"
+    file.write_text(yaml.safe_dump(manifest))
+
+    def lint(*options: str) -> tuple[int, str]:
+        ended = CliRunner().invoke(main, ["lint", str(file), "--online", *options])
+        return ended.exit_code, ended.stdout
+
+    code, said = lint()
+    assert (code, "SignatureNotChecked" in said) == (2, True)
+    code, said = lint("--key", str(tmp_path / "cosign.pub"))
+    assert (code, "spec.artifact.verify: No signature was found" in said) == (1, True)
+    cosign.sign(str(image.pinned), "team")
+    assert lint("--key", str(tmp_path / "cosign.pub"))[0] == 0

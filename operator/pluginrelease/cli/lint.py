@@ -12,13 +12,14 @@ from typing import Any
 import click
 import yaml
 
-from pluginrelease.cli import _documents
+from pluginrelease.cli import _documents, _signed
 from pluginrelease.cli._access import reached
 from pluginrelease.cli._documents import Document
 from pluginrelease.cli._look import look
+from pluginrelease.cli._signed import Signers
 from pluginrelease.cli._view import readable
 from pluginrelease.cli.inspect import for_option
-from pluginrelease.core import manifest
+from pluginrelease.core import api, manifest
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.inspection import Answer
 from pluginrelease.core.pairing import Meant
@@ -72,15 +73,34 @@ class Online:
 
     access: Access
     meant: Meant | None
+    signers: Signers
 
 
 @click.command("lint")
 @click.argument("files", metavar="FILE…", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--online", is_flag=True, help="Look at each release's image, too.")
 @for_option
+@click.option(
+    "--key",
+    "keys",
+    type=click.Path(path_type=Path, dir_okay=False),
+    multiple=True,
+    help="A public key that stands in the Secret of artifact.verify.secretRef; repeatable.",
+)
+@click.option(
+    "--trusted-root", type=click.Path(path_type=Path, dir_okay=False), help="For artifact.verify without keys."
+)
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @reached
-def lint(files: tuple[Path, ...], online: bool, meant: Meant | None, output: str, access: Access) -> None:
+def lint(
+    files: tuple[Path, ...],
+    online: bool,
+    meant: Meant | None,
+    keys: tuple[Path, ...],
+    trusted_root: Path | None,
+    output: str,
+    access: Access,
+) -> None:
     """Judge the PluginReleases in YAML or JSON files ("-": stdin) as the API server would: schema, CEL rules, fields
     that there are none of. Objects of other kinds are counted and left out.
 
@@ -88,7 +108,10 @@ def lint(files: tuple[Path, ...], online: bool, meant: Meant | None, output: str
     """
     if meant is not None and not online:
         raise click.UsageError("--for is about images: give --online, too")
-    seen = [linted(file, Online(access, meant) if online else None) for file in files]
+    if (keys or trusted_root) and not online:
+        raise click.UsageError("--key and --trusted-root are about images: give --online, too")
+    looked = Online(access, meant, Signers(keys, trusted_root)) if online else None
+    seen = [linted(file, looked) for file in files]
     if output == "json":
         click.echo(json.dumps([one.as_json() for one in seen], indent=2, ensure_ascii=False))
     else:
@@ -172,3 +195,15 @@ def inspect(document: Document, result: Linted, online: Online) -> None:
     where, line = title(document), document.line(path)
     findings = (Flaw(line, where, ".".join(path), one.reason, one.message) for one in answer.reasons)
     result.add(answer.answer, *findings)
+    asked = _signed.policy(document.value["spec"]["artifact"])
+    if asked is not None and answer.found.digest is not None:
+        verify(document, result, answer.found.target, asked, replace(online, access=access))
+
+
+def verify(document: Document, result: Linted, target: str, asked: api.Verification, online: Online) -> None:
+    """Whether an image that is there is signed as the manifest asks for."""
+    found = _signed.objection(target, asked, online.signers, online.access)
+    if found is not None:
+        answer, error = found
+        path = ("spec", "artifact", "verify")
+        result.add(answer, Flaw(document.line(path), title(document), ".".join(path), error.reason, error.sentence()))

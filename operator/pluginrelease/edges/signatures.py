@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from pluginrelease.core import api, signature
-from pluginrelease.core.artifact import Artifact, Digest, shown
+from pluginrelease.core.artifact import Digest, Reference, shown
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.signature import Candidate, Rejected, Signed, Verified, invalid, untrusted
 from pluginrelease.edges import registry
@@ -108,15 +108,16 @@ class Identities:
         return Verified(signer, signature.about(signed, lineage))
 
 
-def verify(image: Artifact, access: Access, trust: Trust) -> Verified:
-    """The first signature that counts, of the image or of the index that led to it.
+def verify(image: Reference, index: Digest | None, access: Access, trust: Trust) -> Verified:
+    """The first signature that counts, of the image or of the index that led to it; ``image`` is by digest.
 
     Raises `Refused` (NotSigned, UntrustedSigner, SignatureInvalid) when there is none, and what `registry.resolve`
     raises: what could not be read now is never taken for missing.
     """
+    assert image.digest is not None  # noqa: S101  a tag could be another image's by now
     rejected: list[Rejected] = []
-    with registry.attachments(image.pinned, access) as beside:
-        lineage = beside.lineage(image.digest, image.index)
+    with registry.attachments(image, access) as beside:
+        lineage = beside.lineage(image.digest, index)
         for number, candidate in enumerate(candidates(beside, lineage, rejected)):
             if number >= signature.MAX_CANDIDATES:
                 rejected.append(invalid(f"no more than {signature.MAX_CANDIDATES} are read of one image"))

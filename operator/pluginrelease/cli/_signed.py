@@ -1,0 +1,80 @@
+"""Whether an image is signed as a manifest asks for, with keys and roots that somebody at a terminal has as files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pluginrelease.cli._access import for_a_terminal
+from pluginrelease.core import api, artifact, signature
+from pluginrelease.core.errors import Refused, ReleaseError
+from pluginrelease.core.inspection import Answer
+from pluginrelease.edges import registry, signatures
+from pluginrelease.edges.registry import Access
+from pluginrelease.edges.signatures import Trust
+
+REFUSALS = ("NotSigned", "UntrustedSigner", "SignatureInvalid")
+
+
+@dataclass(frozen=True)
+class Signers:
+    """What stands for the Secrets that a manifest names: files of public keys, and one of a trusted root."""
+
+    keys: tuple[Path, ...] = ()
+    root: Path | None = None
+
+
+def policy(artifact_source: Any) -> api.Verification | None:
+    """What ``spec.artifact`` asks for; None for nothing, and for what the schema refuses."""
+    asked = artifact_source.get("verify") if isinstance(artifact_source, dict) else None
+    try:
+        return api.Verification.model_validate(asked) if isinstance(asked, dict) else None
+    except ValidationError:
+        return None
+
+
+def objection(
+    target: str, asked: api.Verification, signers: Signers, access: Access
+) -> tuple[Answer, ReleaseError] | None:
+    """What speaks against the signatures of an image, None for nothing."""
+    try:
+        trust = trusted(asked, signers)
+        reference = artifact.parse(target)
+        resolved = registry.resolve(reference, access)
+        signatures.verify(reference.pinned(resolved.digest), resolved.index, access, trust)
+    except ReleaseError as error:
+        refused = error.reason in REFUSALS
+        return Answer.REFUSED if refused else Answer.NOT_LOOKED, for_a_terminal(error)
+    return None
+
+
+def trusted(asked: api.Verification, signers: Signers) -> Trust:
+    """Whose signatures count; raises `Refused` (``SignatureNotChecked``) where nobody gave what that takes."""
+    if asked.match_oidc_identity is None:
+        if not signers.keys:
+            raise not_checked("keys", "--key cosign.pub, for each key that is in the Secret")
+        return signatures.read_keys({str(file): read(file) for file in signers.keys}, "--key")
+    if signers.root is None:
+        raise not_checked("a keyless signature", "--trusted-root trusted_root.json")
+    return signatures.read_identities(asked.match_oidc_identity, read(signers.root), f"--trusted-root {signers.root}")
+
+
+def not_checked(what: str, how: str) -> Refused:
+    """The manifest names Secrets, and they are in a cluster."""
+    return Refused(
+        "SignatureNotChecked",
+        f"artifact.verify asks for {what}, and nothing was given to verify with",
+        f"Give {how}.",
+    )
+
+
+def read(file: Path) -> bytes:
+    """A file's first bytes, more than any key or root has; raises `Refused` (``TargetNotFound``)."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(signature.MAX_TRUSTED_ROOT_BYTES)
+    except OSError as error:
+        raise Refused("TargetNotFound", f"{file} cannot be read: {error.strerror}", "Name another file.") from None
