@@ -74,11 +74,13 @@ async def run(work: Work) -> None:
         await work.put_loggers_back()
         work.learn(suspended=True)
         return
-    work.start = await delivery.follow_tag(work, rollout.start(work.release, work.world.now()))
-    work.learn(rollout=work.start.rollout, handled=work.start.handled)
+    begun = rollout.start(work.release, work.world.now())
+    work.learn(rollout=begun.rollout, handled=begun.handled)
+    await check_permission(work)
+    work.start = await delivery.follow_tag(work, begun)
+    work.learn(rollout=work.start.rollout)
     if work.start.anew:
         watching.rest_nudges(work)
-    await check_permission(work)
     intent = rollout.intent(work.start.rollout)
     if intent.goal is Goal.TAKEN_OFF:
         await delivery.take_off(work)

@@ -46,6 +46,7 @@ def load(**changes: Any) -> str:
         ({"spec__plugin__priority": 5}, True, False, "the same"),
         ({"spec__gateway__selector__matchLabels": {"app": "gw"}}, True, False, "other pods"),
         ({"spec__artifact__image__pullSecretRef": {"name": "k"}}, True, False, "gateways pull with another secret"),
+        ({"spec__artifact__image__gatewayPullSecretRef": {"name": "k"}}, True, False, "or with one of their own"),
         ({"spec__artifact__image__ref": "registry.example.com/plugins/auth:2"}, False, False, "a tag of the digest"),
         ({"spec__suspend": True}, False, False, "nothing that a gateway sees"),
         ({"spec__checks__load__timeout": "9m"}, False, False, "nor this"),
@@ -58,6 +59,14 @@ def test_what_makes_another_revision(changes: dict[str, Any], another: bool, loa
     """What a gateway can notice is a new revision; what Envoy loads of it is a part of that."""
     assert (identity(**changes) != identity()) is another, reason
     assert (load(**changes) != load()) is loaded_anew, reason
+
+
+def test_an_operator_of_before_knows_its_revisions() -> None:
+    """A field that is not used is no part of a revision: an update of the operator rolls out nothing."""
+    assert identity() == "147aaefd98"
+    secret = {"spec__artifact__image__pullSecretRef": {"name": "k"}}
+    there = {"spec__artifact__image__gatewayPullSecretRef": {"name": "k"}}
+    assert len({identity(), identity(**secret), identity(**there)}) == 3
 
 
 def test_another_digest_is_another_revision() -> None:

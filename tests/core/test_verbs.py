@@ -233,6 +233,10 @@ def test_of_a_secret_only_the_name_is_told() -> None:
     shown = invoke("render", "-f", "-", "--digest", DIGEST, stdin=text)
     secret = yaml.safe_load(shown.stdout)["spec"]["imagePullSecret"]
     assert shown.stderr == f"# the gateways pull with Secret istio-ingress/{secret}, a copy of team-a/keys\n"
+    there = local(metadata__namespace="team-a", spec__artifact__image__gatewayPullSecretRef={"name": "keys"})
+    shown = invoke("render", "-f", "-", "--digest", DIGEST, stdin=there)
+    assert yaml.safe_load(shown.stdout)["spec"]["imagePullSecret"] == "keys"
+    assert shown.stderr == "# the gateways pull with Secret istio-ingress/keys, which must be there\n"
 
 
 @pytest.mark.parametrize(

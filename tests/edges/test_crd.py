@@ -94,6 +94,7 @@ class Rule(NamedTuple):
 
 REF = "spec.artifact.image.ref"
 SECRET = "spec.artifact.image.pullSecretRef"
+THERE = "spec.artifact.image.gatewayPullSecretRef"
 CA = "spec.artifact.image.caSecretRef"
 INTERVAL = "spec.artifact.image.interval"
 SEMVER = "spec.artifact.image.semver"
@@ -135,6 +136,17 @@ RULES = [
     Rule(f"{SECRET}.name", "minLength", "k", "", "at least 1 char"),
     Rule(f"{SECRET}.name", "maxLength", "k" * 253, "k" * 254, "may not be more than 253"),
     Rule(f"{SECRET}.name", "pattern", "pull.keys-2", "Keys", "should match"),
+    Rule(f"{THERE}.name", "required", "keys", UNSET, "gatewayPullSecretRef.name: Required value"),
+    Rule(f"{THERE}.name", "minLength", "k", "", "at least 1 char"),
+    Rule(f"{THERE}.name", "maxLength", "k" * 253, "k" * 254, "may not be more than 253"),
+    Rule(f"{THERE}.name", "pattern", "pull.keys-2", "Keys", "should match"),
+    Rule(
+        "spec.artifact.image",
+        "cel 2",
+        {"ref": "a/b:1", "gatewayPullSecretRef": {"name": "a"}},
+        {"ref": "a/b:1", "pullSecretRef": {"name": "a"}, "gatewayPullSecretRef": {"name": "a"}},
+        "name one pull secret",
+    ),
     Rule(f"{CA}.name", "required", "ca", UNSET, "caSecretRef.name: Required value"),
     Rule(f"{CA}.name", "minLength", "c", "", "at least 1 char"),
     Rule(f"{CA}.name", "maxLength", "c" * 253, "c" * 254, "may not be more than 253"),

@@ -121,6 +121,49 @@ def nothing_more_without_leave(world: World, manifest: JSON, release: JSON) -> N
     assert {headers.get("x-plugin-version") for _, headers, _ in world.answers()} == {"private"}
 
 
+def test_a_secret_that_is_there_already(world: World, team: str, built: Callable[[str], Path], tmp_path: Path) -> None:
+    """A Secret in the gateways' namespace is not read before that namespace has consented, nor after it withdrew; it
+    is pulled with, named to the gateways, and neither copied nor changed nor deleted."""
+    name, lab = unique("there"), world.lab
+    ref = push_private(lab, built("versioned"))
+    manifest = world.manifest(name, ref, namespace=team, plugin={"config": {"version": "there"}})
+    manifest["spec"]["artifact"]["image"] |= {"gatewayPullSecretRef": {"name": "their-keys"}, "interval": "1s"}
+    world.apply(manifest)
+    world.await_reason(name, "NamespaceNotAllowed", namespace=team)
+    allow = f"{api.ALLOWED_NAMESPACES_ANNOTATION}={team}"
+    assert not secrets_read(lab)
+
+    lab.kubectl("annotate", "namespace", GATEWAY_NAMESPACE, allow)
+    missing = world.await_reason(name, "PullSecretNotFound", namespace=team)
+    assert f"gatewayPullSecretRef names Secret {GATEWAY_NAMESPACE}/their-keys" in ready(missing)["message"]
+    keys = pull_secret(lab, GATEWAY_NAMESPACE)
+    keys["metadata"]["name"] = "their-keys"
+    before = world.apply(keys)
+    release = world.await_ready(name, namespace=team, seconds=150)
+    assert [headers.get("x-plugin-version") for _, headers, _ in world.answers()] == ["there", "there"]
+    [plugin] = copies(world, release)
+    assert plugin["spec"]["imagePullSecret"] == "their-keys"
+
+    withdraw(lab)
+    world.await_reason(name, "NamespaceNotAllowed", namespace=team)
+    asked = len(secrets_read(lab))
+    restart(world.operator, "--resync", QUICK)
+    world.lab.kubectl("annotate", "prel", name, "-n", team, f"{api.RETRY_ANNOTATION}=1")
+    world.await_release(name, lambda it: it["status"]["handled"].get("retry") == "1", namespace=team)
+    assert len(secrets_read(lab)) == asked, "a tag that is followed is not asked for with it either"
+    restart(world.operator)
+
+    world.delete("prel", team, name)
+    assert not copies(world, release)
+    assert world.get("secret", GATEWAY_NAMESPACE, "their-keys") == before
+
+
+def secrets_read(lab: Lab) -> list[JSON]:
+    """The requests of the operator for this Secret."""
+    wanted = {"resource": "secrets", "name": "their-keys"}
+    return [one for one in evidence.by_operator(lab) if wanted.items() <= one.get("objectRef", {}).items()]
+
+
 def push_private(lab: Lab, module: Path) -> str:
     """Pushes to the registry that wants a password; the reference as gateways know it."""
     where = f"tests/{unique('private')}:1.0"

@@ -126,11 +126,13 @@ def described(ref: str, image: str, digest: str) -> api.ArtifactStatus:
 
 def written(release: api.Release, found: api.ArtifactStatus) -> Rendered:
     """The WasmPlugin, and which secret goes with it: its name, never its content."""
-    secret = release.spec.artifact.image.pull_secret_ref
+    image, theirs = release.spec.artifact.image, release.spec.gateway.namespace
     notes: tuple[str, ...] = ()
-    if secret is not None and not target.is_local(release):
-        copied = f"{release.spec.gateway.namespace}/{target.copied_secret_name(release)}"
-        notes = (f"the gateways pull with Secret {copied}, a copy of {release.metadata.namespace}/{secret.name}",)
+    if image.gateway_pull_secret_ref is not None:
+        notes = (f"the gateways pull with Secret {theirs}/{image.gateway_pull_secret_ref.name}, which must be there",)
+    elif image.pull_secret_ref is not None and not target.is_local(release):
+        copied, original = target.copied_secret_name(release), image.pull_secret_ref.name
+        notes = (f"the gateways pull with Secret {theirs}/{copied}, a copy of {release.metadata.namespace}/{original}",)
     return Rendered(providers.of(release.spec.gateway).wasm_plugin(release, found), notes)
 
 

@@ -107,6 +107,12 @@ class SecretReference(Model):
     name: Name = Field(description="Name of the Secret, in the PluginRelease's own namespace.")
 
 
+class GatewaySecretReference(Model):
+    """A Secret in the gateway's namespace."""
+
+    name: Name = Field(description="Name of the Secret, in spec.gateway.namespace.")
+
+
 class ImageSource(Model):
     """A plugin that is already an image in an OCI registry."""
 
@@ -143,6 +149,14 @@ class ImageSource(Model):
         description=(
             "A Secret of type kubernetes.io/dockerconfigjson. The operator pulls with it, and copies it to the "
             "gateway's namespace for the gateways to pull with."
+        ),
+    )
+    gateway_pull_secret_ref: GatewaySecretReference | None = Field(
+        default=None,
+        description=(
+            "A Secret of type kubernetes.io/dockerconfigjson that is already where the gateways are. The operator "
+            "pulls with it, the gateways are told its name, and it is never copied, changed or deleted. A gateway's "
+            "namespace that allows releases of another one allows them this, too."
         ),
     )
     interval: Duration | None = Field(
@@ -230,6 +244,11 @@ class ArtifactSource(Model):
                 cel(
                     "!has(self.semver) || !self.ref.matches('@|:[^/]*$')",
                     "with semver the tag is picked for you: leave tag and digest out of ref",
+                ),
+                cel(
+                    "!has(self.pullSecretRef) || !has(self.gatewayPullSecretRef)",
+                    "name one pull secret: pullSecretRef in the release's own namespace, or gatewayPullSecretRef in "
+                    "the gateway's",
                 ),
             ]
         },

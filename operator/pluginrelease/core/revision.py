@@ -42,13 +42,14 @@ def identity(spec: api.Spec, digest: str) -> str:
 
     The pull secret's name belongs to it, its content does not: a rotated password is no new revision.
     """
-    secret = spec.artifact.image.pull_secret_ref
+    secret, there = spec.artifact.image.pull_secret_ref, spec.artifact.image.gateway_pull_secret_ref
     return digest_of(
         {
             "artifact": digest,
             "plugin": spec.plugin.wire(),
             "gateway": spec.gateway.wire(),
             "pullSecret": secret.name if secret else None,
+            **({"gatewayPullSecret": there.name} if there else {}),  # the revisions from before the field stay theirs
         }
     )
 
@@ -90,6 +91,8 @@ def manifest(release: api.Release, artifact: api.ArtifactStatus, number: int) ->
     source = {"ref": artifact.image, "insecure": image.insecure}
     if image.pull_secret_ref:
         source["pullSecretRef"] = image.pull_secret_ref.wire()
+    if image.gateway_pull_secret_ref:
+        source["gatewayPullSecretRef"] = image.gateway_pull_secret_ref.wire()
     if image.ca_secret_ref:
         source["caSecretRef"] = image.ca_secret_ref.wire()
     return {

@@ -83,8 +83,12 @@ def object_name(release: api.Release) -> str:
 
 
 def pull_secret_name(release: api.Release) -> str | None:
-    """The Secret that the gateways pull with: the release's own in its namespace, a copy of it in another."""
-    reference = release.spec.artifact.image.pull_secret_ref
+    """The Secret that the gateways pull with: the release's own in its namespace, a copy of it in another, or one that
+    is there already."""
+    image = release.spec.artifact.image
+    if image.gateway_pull_secret_ref is not None:
+        return image.gateway_pull_secret_ref.name
+    reference = image.pull_secret_ref
     if reference is None:
         return None
     return reference.name if is_local(release) else copied_secret_name(release)
