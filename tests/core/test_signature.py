@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pluginrelease.core import api, revision, signature, status
 from pluginrelease.core.artifact import Digest
@@ -84,6 +87,62 @@ def test_a_payload_of_another_kind(payload: dict[str, Any]) -> None:
     """Only what was made to sign an image signs one."""
     with pytest.raises(Rejected):
         signature.read_simple(Candidate(signature="bWFkZQ=="), wire(payload))
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+KNOWN = st.sampled_from([BUNDLE, PAYLOAD_TYPE, PREDICATE_TYPE, "bWFkZQ==", f"sha256:{IMAGE.hex}", {}, [], [{}]])
+FIELDS = st.sampled_from(
+    [
+        "mediaType",
+        "dsseEnvelope",
+        "payload",
+        "payloadType",
+        "signatures",
+        "sig",
+        "verificationMaterial",
+        "_type",
+        "predicateType",
+        "subject",
+        "digest",
+        "sha256",
+        "critical",
+        "image",
+        "type",
+        "docker-manifest-digest",
+        "layers",
+        "manifests",
+        "size",
+        "annotations",
+        "artifactType",
+    ]
+)
+HALF_RIGHT = st.recursive(
+    KNOWN | ANYTHING, lambda inner: st.dictionaries(FIELDS, inner, max_size=6) | st.lists(inner, max_size=3)
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(HALF_RIGHT, HALF_RIGHT)
+def test_whatever_a_stranger_writes(whole: Any, said: Any) -> None:
+    """JSON of any shape is read, or rejected; never is it an error of the operator."""
+    raw = wire(whole)
+    envelope = wire({"mediaType": BUNDLE, "dsseEnvelope": whole})
+    about = bundle(said) if isinstance(said, dict) else raw
+    for read in (
+        lambda: signature.read_bundle(raw),
+        lambda: signature.read_bundle(envelope),
+        lambda: signature.read_bundle(about),
+        lambda: signature.read_simple(Candidate(signature="bWFkZQ=="), raw),
+        lambda: signature.simple(raw),
+        lambda: signature.referring(raw),
+        lambda: signature.bundle_in(raw),
+    ):
+        with contextlib.suppress(Rejected):
+            read()
 
 
 def test_what_a_signature_is_about() -> None:

@@ -101,6 +101,7 @@ def artifact(release: api.Release) -> Iterator[Node]:
         yield Node(f"artifact {tag.wanted(image)}", "not resolved yet")
         return
     facts = [found.layout, f"ABI {found.abi}" if found.abi else "", found.toolchain or "", f"{found.size} bytes"]
+    facts.append(f"signed by {found.signer}" if found.signer else "")
     told = f"{found.digest}: {', '.join(fact for fact in facts if fact)}"
     yield Node(f"artifact {found.ref}", told)
     if not tag.is_about(found, image):
