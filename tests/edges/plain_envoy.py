@@ -22,6 +22,7 @@ from pluginrelease.lab import binaries
 Found = TypeVar("Found")
 API = "type.googleapis.com/envoy"
 FILTERS = f"{API}.extensions.filters"
+ROUTE = "apps/upstream"  # the only one, as Higress names a route: by its Ingress
 PATIENCE = 240.0  # seconds; while Envoy compiles, its admin port answers nobody
 VALIDATE_SECONDS = 120.0
 
@@ -152,7 +153,8 @@ def listener(name: str, plugin: Plugin, backends: Backends) -> dict[str, Any]:
     """Envoy's configuration of a listener on a free port."""
     answer = {"direct_response": {"status": 200, "body": {"inline_string": "reached"}}}
     way = {"route": {"cluster": backends.upstream}} if backends.upstream else answer
-    everything = {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, **way}]}
+    route = {"name": ROUTE, "match": {"prefix": "/"}, **way}
+    everything = {"name": "all", "domains": ["*"], "routes": [route]}
     router = {"@type": f"{FILTERS}.http.router.v3.Router"}
     manager = {
         "@type": f"{FILTERS}.network.http_connection_manager.v3.HttpConnectionManager",

@@ -27,7 +27,6 @@ from pluginrelease.core import envoylog
 API = "type.googleapis.com/envoy"
 PREFIX = "extensions.istio.io/trafficextension/"
 LOG_FORMAT = "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t"
-ROUTE = "upstream"
 ISTIO_SHOWS = ("cluster_manager", "listener_manager", "server", "wasm")
 PROTOCOL = "v4.channel.k8s.io"
 
@@ -148,8 +147,7 @@ class Gateway:
     def _listener(self, prefix: str, filters: list[dict[str, Any]]) -> dict[str, Any]:
         router = {"@type": f"{API}.extensions.filters.http.router.v3.Router"}
         reply = {"status": 200, "body": {"inline_string": "upstream\n"}}
-        route = {"name": ROUTE, "match": {"prefix": "/"}, "direct_response": reply}
-        host = {"name": "all", "domains": ["*"], "routes": [route]}
+        host = {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "direct_response": reply}]}
         manager = {
             "@type": f"{API}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": prefix,

@@ -125,8 +125,14 @@ def test_an_example_is_for_higress(built: Callable[[str], Path], name: str) -> N
 def test_my_plugin_marks_requests_and_mocks_one_domain(
     gateway: plain_envoy.Gateway, adapted: Callable[[str], Path]
 ) -> None:
-    """`hello: world` reaches the upstream; only the domain of the rule is answered in the upstream's place."""
-    url = gateway.serve("one-domain", adapted("my-plugin"), configuration("my-plugin", "one-domain.yaml"))
+    """`hello: world` reaches the upstream; only the domain of the rule is answered in the upstream's place.
+
+    A rule for the route of both would match on Higress. Here it matches nothing, as `pluginrelease adapt` warns: the
+    SDK asks for a property that only Higress's Envoy has under that name.
+    """
+    config = json.loads(configuration("my-plugin", "one-domain.yaml"))
+    config["_rules_"].insert(0, {"_match_route_": [plain_envoy.ROUTE], "mockEnable": True})
+    url = gateway.serve("one-domain", adapted("my-plugin"), json.dumps(config))
     reached = requests.get(url, headers={"host": "www.example.com"}, timeout=20)
     assert reached.json()["hello"] == "world"
     mocked = requests.get(url, headers={"host": "mock.example.com"}, timeout=20)
