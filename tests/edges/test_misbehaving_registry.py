@@ -340,12 +340,13 @@ def test_a_behaviour(row: Row, puller: Puller, scripted: Callable[..., Scripted]
 # --- what it may do when it is asked for tags ---
 
 
-def pages(tags: Callable[[int], str], link: str = "/v2/team/plugin/tags/list?last={}") -> Script:
-    """A list of tags that always goes on."""
+def pages(tags: Callable[[int], str], link: str = "/v2/team/plugin/tags/list?last={}", count: int = 10**9) -> Script:
+    """A list of tags of so many pages; by default it always goes on."""
 
     def script(asked: Request) -> Answer:
         number = int(asked.path.rpartition("last=")[2]) if "last=" in asked.path else 0
-        return Answer(200, tags(number).encode(), {"Link": f'<{link.format(number + 1)}>; rel="next"'})
+        further = {"Link": f'<{link.format(number + 1)}>; rel="next"'} if number + 1 < count else {}
+        return Answer(200, tags(number).encode(), further)
 
     return script
 
@@ -357,9 +358,9 @@ def list_of(*tags: str) -> str:
 def tag_rows() -> Iterator[Row]:
     yield Row("the same page for ever", pages(lambda _: list_of("1.0.0"), "/v2/team/plugin/tags/list"), "TooManyTags")
     yield Row("pages without end", pages(lambda page: list_of(f"1.{page}.0")), "TooManyTags")
-    yield Row(
-        "pages of a thousand", pages(lambda page: list_of(*(f"1.{page}.{n}" for n in range(1000)))), "TooManyTags"
-    )
+    for count, reason in ((20, ""), (21, "TooManyTags")):
+        thousands = pages(lambda page: list_of(*(f"1.{page}.{n}" for n in range(1000))), count=count)
+        yield Row(f"{count} thousand tags", thousands, reason)
     yield Row("full pages", pages(lambda _: list_of("1.0.0") + " " * (MIB - 100)), "TooManyTags")
     elsewhere = "http://localhost:1/v2/team/plugin/tags/list?last={}"
     for address in (elsewhere, "https://registry.example.com/v2/", "file:///etc/passwd", "//10.0.0.1/v2/"):
