@@ -41,7 +41,7 @@ fuzz: $(READY)   ## the inspection under atheris, guided by coverage (FUZZ_SECON
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
 	@$(BIN)/python -m tests.fuzz $(or $(FUZZ_SECONDS),600)
 
-bench: $(READY)  ## from apply to served, from a bad apply to put right, and the look at 500 gateway pods
+bench: $(READY)  ## from apply to served, from a bad apply to put right, the look at 500 gateway pods, a pull of 50 MB
 	@$(BIN)/python -m bench
 
 crds: $(READY)   ## write crds/ and the chart's copy from the models

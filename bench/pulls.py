@@ -37,9 +37,10 @@ SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Cost:
-    """One pull: seconds, and bytes of memory at the peak."""
+    """One pull: seconds, those of them that a processor worked for it, and bytes of memory at the peak."""
 
     seconds: float
+    processor: float
     memory: int
 
 
@@ -66,18 +67,17 @@ def run(turns: int, workplace: Path, report: Callable[[str], None]) -> list[Figu
             pairs += [once] if turn else []
     cold, cold_other, warm, warm_other = zip(*pairs, strict=True)
     return [
-        seconds("pull-50mb-cold", cold, cold_other),
-        seconds("pull-50mb-warm", warm, warm_other),
-        peak("pull-50mb-cold-memory", cold, cold_other),
+        figure("pull-50mb-cold", "s", cold, cold_other, lambda one: one.seconds),
+        figure("pull-50mb-cold-processor", "s", cold, cold_other, lambda one: one.processor),
+        figure("pull-50mb-cold-memory", "MiB", cold, cold_other, lambda one: one.memory / MIB),
+        figure("pull-50mb-warm", "s", warm, warm_other, lambda one: one.seconds),
     ]
 
 
-def seconds(name: str, ours: tuple[Cost, ...], other: tuple[Cost, ...]) -> Figure:
-    return Figure(name, tuple(one.seconds for one in ours), tuple(one.seconds for one in other))
-
-
-def peak(name: str, ours: tuple[Cost, ...], other: tuple[Cost, ...]) -> Figure:
-    return Figure(name, tuple(one.memory / MIB for one in ours), tuple(one.memory / MIB for one in other), "MiB")
+def figure(
+    name: str, unit: str, ours: tuple[Cost, ...], other: tuple[Cost, ...], of: Callable[[Cost], float]
+) -> Figure:
+    return Figure(name, tuple(map(of, ours)), tuple(map(of, other)), unit)
 
 
 def module(size: int) -> bytes:
@@ -108,7 +108,7 @@ def told(order: Order, ask: IO[str] | None, answers: IO[str] | None) -> Cost:
     outcome = Outcome(**json.loads(answers.readline()))
     if outcome.reason:
         raise LabError(f"the operator did not pull: {outcome.text}")
-    return Cost(outcome.seconds, outcome.more)
+    return Cost(outcome.seconds, outcome.processor, outcome.more)
 
 
 def copied(skopeo: str, reference: str, folder: Path) -> Cost:
@@ -120,4 +120,4 @@ def copied(skopeo: str, reference: str, folder: Path) -> Cost:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise LabError(f"skopeo ended with {process.returncode}")
-    return Cost(time.monotonic() - began, usage.ru_maxrss * 1024)
+    return Cost(time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)

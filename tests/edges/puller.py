@@ -38,13 +38,15 @@ class Order:
 
 @dataclass(frozen=True)
 class Outcome:
-    """``reason`` empty: it was pulled. ``more``: bytes of memory at the peak beyond those before. Times in seconds."""
+    """``reason`` empty: it was pulled. ``more``: bytes of memory at the peak beyond those before. Times in seconds,
+    ``processor`` being what the processors worked for it."""
 
     reason: str
     kind: str
     text: str
     more: int
     seconds: float
+    processor: float
 
 
 def memory(field: str) -> int:
@@ -64,7 +66,7 @@ def follow(order: Order) -> Outcome:
     reason = kind = text = ""
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
-    before, began = memory("VmRSS"), time.monotonic()
+    before, began, worked = memory("VmRSS"), time.monotonic(), time.process_time()
     try:
         if order.tags:
             registry.tags(artifact.place(order.reference), access)
@@ -74,7 +76,8 @@ def follow(order: Order) -> Outcome:
         reason, kind = error.reason, type(error).__name__
         text = error.sentence() + "\n" + "".join(traceback.format_exception(error))
         structlog.get_logger(__name__).warning("not pulled", access=access, exc_info=error)
-    return Outcome(reason, kind, text, memory("VmHWM") - before, time.monotonic() - began)
+    more, seconds, processor = memory("VmHWM") - before, time.monotonic() - began, time.process_time() - worked
+    return Outcome(reason, kind, text, more, seconds, processor)
 
 
 def main() -> None:
