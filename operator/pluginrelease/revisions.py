@@ -19,7 +19,8 @@ async def listed(cluster: Cluster, release: api.Release) -> list[JSON]:
     """Every ControllerRevision that carries the release's uid."""
     labels = {api.UID_LABEL: release.metadata.uid}
     found = await cluster.list(clusters.CONTROLLER_REVISIONS, release.metadata.namespace, labels)
-    return [{**one, "kind": revision.KIND} for one in found]  # items of a list do not say what they are
+    kind = {"apiVersion": revision.API_VERSION, "kind": revision.KIND}  # items of a list do not say what they are
+    return [{**one, **kind} for one in found]
 
 
 async def recalled(cluster: Cluster, release: api.Release, wanted: str) -> Recorded:
