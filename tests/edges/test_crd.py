@@ -38,6 +38,8 @@ PROBE: Node = {"name": "hello"}
 HIGRESS: Node = {"provider": "Higress", "namespace": "higress-system"}
 # what an item of a list has, beside the field that a row is about
 ITEMS: dict[str, Node] = {"probes": PROBE, "matchRules": {}, "env": {"name": "LEVEL", "value": "info"}}
+SIGNER: Node = {"issuer": "https://issuer[.]example[.]com", "subject": ".*@example[.]com"}
+ITEMS["matchOIDCIdentity"] = SIGNER
 
 
 @pytest.fixture
@@ -71,6 +73,8 @@ def release(path: str = "", value: object = UNSET) -> Node:
         del node[last]
     if last == "valueFrom":
         del node["value"]
+    if path.startswith((ROOT, f"{VERIFY}.provider")):
+        changed["spec"]["artifact"]["verify"]["matchOIDCIdentity"] = [SIGNER]
     if path.startswith("spec.plugin") and HIGRESS_ONLY & changed["spec"]["plugin"].keys():
         changed["spec"]["gateway"] = HIGRESS
         changed["spec"]["plugin"]["priority"] = 1
@@ -96,6 +100,10 @@ REF = "spec.artifact.image.ref"
 SECRET = "spec.artifact.image.pullSecretRef"
 THERE = "spec.artifact.image.gatewayPullSecretRef"
 CA = "spec.artifact.image.caSecretRef"
+VERIFY = "spec.artifact.verify"
+SIGNERS = f"{VERIFY}.matchOIDCIdentity"
+KEYS = f"{VERIFY}.secretRef"
+ROOT = f"{VERIFY}.trustedRootSecretRef"
 INTERVAL = "spec.artifact.image.interval"
 SEMVER = "spec.artifact.image.semver"
 LABELS = "spec.gateway.selector.matchLabels"
@@ -151,6 +159,43 @@ RULES = [
     Rule(f"{CA}.name", "minLength", "c", "", "at least 1 char"),
     Rule(f"{CA}.name", "maxLength", "c" * 253, "c" * 254, "may not be more than 253"),
     Rule(f"{CA}.name", "pattern", "registry.ca-2", "CA", "should match"),
+    Rule(f"{VERIFY}.provider", "enum", "cosign", "notation", 'supported values: "cosign"'),
+    Rule(VERIFY, "cel 0", {"secretRef": {"name": "a"}}, {}, "say whose signature counts"),
+    Rule(
+        VERIFY,
+        "cel 1",
+        {"matchOIDCIdentity": [SIGNER]},
+        {"secretRef": {"name": "a"}, "matchOIDCIdentity": [SIGNER]},
+        "not both",
+    ),
+    Rule(
+        VERIFY,
+        "cel 2",
+        {"trustedRootSecretRef": {"name": "a"}, "matchOIDCIdentity": [SIGNER]},
+        {"trustedRootSecretRef": {"name": "a"}, "secretRef": {"name": "a"}},
+        "trustedRootSecretRef is for keyless signatures",
+    ),
+    Rule(SIGNERS, "minItems", [SIGNER], [], "should have at least 1 items"),
+    Rule(SIGNERS, "maxItems", [SIGNER] * 16, [SIGNER] * 17, "must have at most 16 items"),
+    *(
+        Rule(f"{SIGNERS}[].{field}", *row)
+        for field in SIGNER
+        for row in (
+            ("required", "a", UNSET, f"matchOIDCIdentity[0].{field}: Required value"),
+            ("minLength", "a", "", "at least 1 char"),
+            ("maxLength", "a" * 512, "a" * 513, "may not be more than 512"),
+        )
+    ),
+    *(
+        Rule(f"{place}.name", *row)
+        for place in (KEYS, ROOT)
+        for row in (
+            ("required", "keys", UNSET, f"{place}.name: Required value"),
+            ("minLength", "k", "", "at least 1 char"),
+            ("maxLength", "k" * 253, "k" * 254, "may not be more than 253"),
+            ("pattern", "cosign.keys-2", "Keys", "should match"),
+        )
+    ),
     Rule(INTERVAL, "maxLength", "1m" * 16, "1m" * 16 + "1s", "may not be more than 32"),
     Rule(INTERVAL, "pattern", "1h30m", "5 minutes", "should match"),
     Rule(
