@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+import nodesemver
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
@@ -137,6 +138,31 @@ def test_any_text_is_a_range_or_none(wanted: str, tags: list[str]) -> None:
     with suppress(Refused, Waiting):
         assert tag.pick("r/a", wanted, tags) in tags
     assert time.monotonic() - began < 0.5
+
+
+NUMBERS = some.integers(0, 12).map(str) | some.just("9999999999999999")
+WORDS = some.lists(some.sampled_from(["0", "1", "2", "10", "rc", "rc1", "a-b", "-", "B"]), min_size=1, max_size=3)
+VERSIONS = some.builds(
+    lambda numbers, words: ".".join(numbers) + (f"-{'.'.join(words)}" if words else ""),
+    some.lists(NUMBERS, min_size=3, max_size=3),
+    some.none() | WORDS,
+)
+
+
+@given(VERSIONS, VERSIONS)
+def test_which_of_two_versions_is_higher(one: str, other: str) -> None:
+    """The order is that of the library, which the ranges go by."""
+    expected = nodesemver.compare(one, other, loose=False)
+    mine, theirs = tag.precedence(one), tag.precedence(other)
+    assert (mine > theirs) - (mine < theirs) == expected
+
+
+def test_a_large_repository_takes_no_time() -> None:
+    """A release may ask every few seconds, and shares the operator with others."""
+    many = [f"1.{minor}.{patch}" for minor in range(200) for patch in range(100)]
+    began = time.process_time()
+    assert tag.pick("r/a", ">=1.0 <1.5 || 1.x", many) == "1.199.99"
+    assert time.process_time() - began < 0.6
 
 
 @pytest.mark.parametrize("hostile", ["1" + " " * 126 + "!", ">" * 128, "1-" * 64, "0." * 64, "~ " * 64, "v= " * 42])

@@ -158,6 +158,10 @@ def test_long_messages_are_wrapped_and_whole() -> None:
         ({"metadata__generation": 3}, "What follows is about generation 2 of the spec; 3 has not been looked at yet"),
         ({"metadata__deletionTimestamp": ago(seconds=1)}, "It is being deleted"),
         ({"spec__artifact__image__ref": "registry.example.com/plugins/auth:9"}, "wanted by the spec"),
+        (
+            {"spec__artifact__image": {"ref": "registry.example.com/plugins/auth", "semver": "2.x"}},
+            "artifact registry.example.com/plugins/auth within 2.x",
+        ),
     ],
 )
 def test_an_old_status_is_not_shown_as_the_present_one(changes: dict[str, Any], said: str) -> None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
-from functools import cmp_to_key
 from typing import Any
 
 import nodesemver
@@ -24,7 +23,10 @@ NAMED_TAGS = 10  # how many of those that are there a message names
 LATER = 60.0  # seconds: a tag may be pushed later
 
 _NUMBER = "(?:0|[1-9][0-9]{0,15})"
-_VERSION = re.compile(rf"v?({_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-[0-9A-Za-z.-]+)?)")
+_IDENTIFIER = "(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+_VERSION = re.compile(
+    rf"v?(?P<version>(?P<numbers>{_NUMBER}\.{_NUMBER}\.{_NUMBER})(?:-(?P<before>{_IDENTIFIER}(?:\.{_IDENTIFIER})*))?)"
+)
 
 
 def pick(repository: str, wanted: str, tags: Iterable[str]) -> str:
@@ -34,12 +36,21 @@ def pick(repository: str, wanted: str, tags: Iterable[str]) -> str:
     `Waiting` (``NoMatchingTag``) when there is none.
     """
     span = _span(wanted)
-    there = sorted(tags)
-    versions = [(tag, version) for tag in there if (version := _version(tag)) is not None]
-    within = [(tag, version) for tag, version in versions if span.test(version)]
-    if not within:
-        raise _no_match(repository, wanted, [tag for tag, _ in versions], there)
-    return max(within, key=lambda one: (_order(one[1]), not one[0].startswith("v")))[0]
+    there = list(tags)
+    versions = sorted((tag for tag in there if _VERSION.fullmatch(tag)), key=precedence, reverse=True)
+    for tag in versions:
+        if span.test(tag.removeprefix("v")):
+            return tag
+    raise _no_match(repository, wanted, versions, there)
+
+
+def precedence(tag: str) -> tuple[Any, ...]:
+    """Sorts tags that are versions from lowest to highest (semver.org, 11), and ``1.2.3`` above ``v1.2.3``."""
+    found = _VERSION.fullmatch(tag)
+    assert found is not None  # noqa: S101  only versions have one
+    numbers = tuple(int(number) for number in found["numbers"].split("."))
+    words = [(0, int(word), "") if word.isdigit() else (1, 0, word) for word in (found["before"] or "").split(".")]
+    return numbers, found["before"] is None, words, not tag.startswith("v")
 
 
 def _span(wanted: str) -> nodesemver.Range:
@@ -57,19 +68,8 @@ def _span(wanted: str) -> nodesemver.Range:
     )
 
 
-def _version(tag: str) -> nodesemver.SemVer | None:
-    found = _VERSION.fullmatch(tag)
-    try:
-        return nodesemver.make_semver(found.group(1), loose=False) if found else None
-    except ValueError:  # 1.2.3-01
-        return None
-
-
-_order: Callable[[Any], Any] = cmp_to_key(lambda one, other: int(one.compare(other)))
-
-
 def _no_match(repository: str, wanted: str, versions: list[str], there: list[str]) -> Waiting:
-    shown = sorted(versions, key=lambda tag: _order(_version(tag)), reverse=True) or there
+    shown = versions or sorted(there)
     more = f" and {len(shown) - NAMED_TAGS} more" if len(shown) > NAMED_TAGS else ""
     kind = "versions there are" if versions else "tags there are, none of them a version like 1.2.3,"
     listed = f"; the {kind} are {', '.join(shown[:NAMED_TAGS])}{more}" if shown else "; there are no tags at all"
