@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 FINALIZER_SECONDS = 10.0
 WATCH_PAUSE = 2.0
+# until it is looked again whether a provider's kind is installed
+KIND_PAUSE = 10.0
 DELETE_PAUSE = 5.0
 LOGIN_LIFETIME = timedelta(minutes=30)
 ANNOTATION_PREFIX = f"kopf.{api.GROUP}"
@@ -38,8 +40,6 @@ ANNOTATION_PREFIX = f"kopf.{api.GROUP}"
 registry = kopf.OperatorRegistry()
 ACTIONS = (api.ADOPT_ANNOTATION, api.RETRY_ANNOTATION, api.ROLLBACK_ANNOTATION)
 RELEASES = (api.GROUP, api.VERSION, api.PLURAL)
-# each of its own: a kind that is not installed is waited for, and keeps nobody from the others
-TARGETS = tuple((kind.group, kind.version, kind.plural) for kind in providers.TARGETS)
 
 
 @dataclass
@@ -53,10 +53,16 @@ class Memo:
     # uid of a release → the gateways' namespace; a namespace → whom it allows
     reaches: dict[str, str] = field(default_factory=dict)
     allowed: dict[str, str | None] = field(default_factory=dict)
+    watches: list[asyncio.Task[None]] = field(default_factory=list)
 
     def bell(self, uid: str) -> asyncio.Event:
         """The release's bell."""
         return self.bells.setdefault(uid, asyncio.Event())
+
+    def ring(self, uid: str | None) -> None:
+        """Rings a release's bell, if it has one."""
+        if uid in self.bells:
+            self.bells[uid].set()
 
     def connected(self) -> World:
         """The world; the handlers run only after the start-up made it."""
@@ -83,11 +89,14 @@ async def start(memo: Memo, settings: kopf.OperatorSettings, **_: Any) -> None:
     mine = memo.settings
     cluster = await Cluster.connect(mine.kubeconfig)
     memo.world = World(cluster=cluster, settings=mine, shelf=Shelf.of(mine))
+    memo.watches = [asyncio.create_task(TargetWatch(memo, kind).follow()) for kind in providers.TARGETS]
 
 
 @kopf.on.cleanup(registry=registry)
 async def end(memo: Memo, **_: Any) -> None:
     """The connection is closed; the gateways are left as they are."""
+    for watch in memo.watches:
+        watch.cancel()
     if memo.world is not None:
         await memo.world.cluster.__aexit__()
 
@@ -99,8 +108,6 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.posting.reporting_component = "pluginrelease"
     settings.watching.server_timeout = 600
     settings.watching.connect_timeout = 10
-    for kind in TARGETS:
-        settings.watching.label_selectors[kind] = f"{api.MANAGED_BY_LABEL}={api.MANAGED_BY}"
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
     settings.networking.error_backoffs = [1, 2, 4, 8, 15]
@@ -167,17 +174,6 @@ async def release_changed(memo: Memo, type: str | None, body: kopf.Body, uid: st
         memo.bell(uid).set()
 
 
-async def target_changed(memo: Memo, type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002
-    """Rings for the release whose object another hand changed or deleted; the first listing rings nobody."""
-    owner = body["metadata"].get("labels", {}).get(api.UID_LABEL)
-    if type is not None and owner in memo.bells:
-        memo.bells[owner].set()
-
-
-for _kind in TARGETS:
-    kopf.on.event(*_kind, registry=registry)(target_changed)
-
-
 @kopf.on.event("v1", "namespaces", registry=registry)
 async def namespace_changed(memo: Memo, body: kopf.Body, name: str, **_: Any) -> None:
     """Rings for the releases that reach into a namespace when it allows others, or allows them no longer."""
@@ -187,6 +183,66 @@ async def namespace_changed(memo: Memo, body: kopf.Body, name: str, **_: Any) ->
         return
     for uid in [uid for uid, namespace in memo.reaches.items() if namespace == name]:
         memo.bell(uid).set()
+
+
+class TargetWatch:
+    """Rings for the release whose object another hand changed or deleted; of one kind.
+
+    Not a watch of kopf's: it looks for a kind that is installed after the operator only when it is told of the
+    definition, and that is a moment before the API server serves it. A kind that is not there keeps nobody from others.
+    """
+
+    def __init__(self, memo: Memo, kind: target.Kind) -> None:
+        self._memo = memo
+        self._resource = clusters.carrier(kind)
+        # uid of an object → whose it is, and its version
+        self._known: dict[str, tuple[str | None, str]] | None = None
+
+    async def follow(self) -> None:
+        """Never returns."""
+        while True:
+            pause = WATCH_PAUSE
+            try:
+                await self._once()
+            except clusters.NotFound:
+                self._compare([])
+                pause = KIND_PAUSE
+            except ReleaseError as error:
+                log.warning("WasmPlugins are not watched", group=self._resource.group, reason=error.reason)
+            except Exception:
+                log.exception("WasmPlugins are not watched", group=self._resource.group)
+            await asyncio.sleep(pause)
+
+    async def _once(self) -> None:
+        labels = {api.MANAGED_BY_LABEL: api.MANAGED_BY}
+        async with contextlib.aclosing(self._memo.connected().cluster.tell(self._resource, labels)) as told:
+            async for news in told:
+                if news["type"] == "LISTED":
+                    self._compare(news["items"])
+                else:
+                    self._take(news["type"], news["object"]["metadata"])
+
+    def _compare(self, items: list[dict[str, Any]]) -> None:
+        """What changed while nobody watched; the first listing rings nobody."""
+        before, now = self._known, {item["metadata"]["uid"]: noted(item["metadata"]) for item in items}
+        self._known = now
+        if before is None:
+            return
+        for uid, (owner, _) in {**before, **now}.items():
+            if now.get(uid) != before.get(uid):
+                self._memo.ring(owner)
+
+    def _take(self, kind: str, metadata: dict[str, Any]) -> None:
+        known, uid = self._known or {}, metadata["uid"]
+        owner, _ = known[uid] = noted(metadata)
+        if kind == "DELETED":
+            del known[uid]
+        self._memo.ring(owner)
+
+
+def noted(metadata: dict[str, Any]) -> tuple[str | None, str]:
+    """Whose an object is, and its version."""
+    return metadata.get("labels", {}).get(api.UID_LABEL), metadata["resourceVersion"]
 
 
 class PodWatch:

@@ -74,6 +74,7 @@ class Candidate:
             digest_hex=self.artifact.digest.removeprefix("sha256:"),
             config=self.provider.configuration(spec.plugin),
             fail_strategy=str(spec.plugin.fail_strategy),
+            env=target.environment(spec.plugin),
         )
 
 

@@ -207,6 +207,30 @@ def test_from_where_the_log_is_read(after: timedelta, digest: bool, back: timede
     assert envoy.log_since(documents("loaded").ecds, one, write_at) == write_at - back, reason
 
 
+def given_env(**variables: Any) -> str:
+    """The recorded dump, with an environment for our plugin."""
+    dump = json.loads(documents("loaded").ecds)
+    for item in dump["configs"][0]["ecds_filters"]:
+        item["ecds_filter"]["typed_config"]["config"]["vm_config"]["environment_variables"] = variables
+    return json.dumps(dump)
+
+
+def test_the_modules_environment() -> None:
+    """It is what a release gave: a value, or None for the gateway's own; what Istio's agent reads there is not."""
+    ecds = given_env(key_values={"LEVEL": "info", "ISTIO_META_WASM_IMAGE_PULL_POLICY": "x"}, host_env_keys=["HOSTNAME"])
+    assert changed("loaded", ecds=ecds).entries[0].env == {"LEVEL": "info", "HOSTNAME": None}
+    assert seen("loaded").entries[0].env == {}
+
+
+def test_another_environment_is_another_configuration() -> None:
+    """What Envoy said of the same code and configuration in another environment is no word on this one."""
+    one, received = replace(wanted("loaded"), env={"LEVEL": "info"}), seen("loaded").entries[0].last_updated
+    assert received is not None
+    write_at = received + timedelta(seconds=40)
+    assert envoy.log_since(documents("loaded").ecds, one, write_at) == write_at
+    assert envoy.log_since(given_env(key_values={"LEVEL": "info"}), one, write_at) == received
+
+
 def test_a_listener_that_is_warming_is_no_active_one() -> None:
     """A listener whose first version still warms uses our filter for no request."""
     warming = recorded("loaded", "listeners").replace('"active_state"', '"warming_state"')
@@ -519,6 +543,29 @@ def test_the_agents_failed_fetch(url: str, ours: bool, why: str) -> None:
     assert not ours or "number of layers must be 2" in found.events[0].line
 
 
+@pytest.mark.parametrize(
+    ("url", "told", "why"),
+    [
+        ("https://registry/v2/", True, "the registry of the image"),
+        ("https://other.example.com/v2/", False, "the failure of somebody else's"),
+    ],
+)
+def test_higresss_agent_tells_the_cause_before(url: str, told: bool, why: str) -> None:
+    """It tries plain http after any failure of https, and its error tells only how that ended: the cause is the line
+    before. (Documented by its source, pkg/wasm/imagefetcher.go of its Istio; not proven here.)"""
+    stamp = "2026-11-20T20:54:01.540001Z"
+    cause = f"HTTPS request failed for URL {url}: x509: certificate signed by unknown authority"
+    fetch = f"cannot fetch Wasm module oci://registry/plugin@sha256:{'a' * 64}"
+    found = read(
+        f"{stamp}\tinfo\twasm\t{cause}",
+        f"{stamp}\tinfo\twasm\tFalling back to HTTP for URL: {url}",
+        f"{stamp}\terror\twasm\tconvert the wasm config: {fetch}: HTTP fallback also failed: connection refused",
+    )
+    [event] = found.events
+    assert event.kind is LogKind.FETCH_FAILED
+    assert event.causes == ((cause,) if told else ()), why
+
+
 def test_json_logs_say_the_same() -> None:
     """With JSON logging each line is an object; thread and time are fields of it."""
     fields = {"time": "2026-11-20T20:54:01.540001Z", "scope": "envoy wasm", "thread": "15"}
@@ -658,5 +705,21 @@ def test_higress_counts_crashes_by_name() -> None:
     """Its gauge tells how many VMs of a plugin are down; a neighbour's is not ours. (Its source; not measured.)"""
     prefix = "wasm.envoy.wasm.runtime.v8.plugin"
     stats = [{"name": f"{prefix}.apps.header.crash", "value": 1}, {"name": f"{prefix}.apps.other.crash", "value": 2}]
-    assert changed("loaded", stats=json.dumps({"stats": stats})).stats.crashed == 1
+    found = changed("loaded", stats=json.dumps({"stats": stats})).stats
+    assert (found.crashed, found.crashes, found.unstarted) == (1, None, None)
+    more = [*stats, {"name": f"{prefix}.apps.header.crash_total", "value": 7}]
+    more.append({"name": f"{prefix}.apps.header.worker_uninitialized", "value": 2})
+    found = changed("loaded", stats=json.dumps({"stats": more})).stats
+    assert (found.crashed, found.crashes, found.unstarted) == (1, 7, 2)
     assert changed("loaded").stats.crashed is None
+
+
+@pytest.mark.parametrize("counter", ["recover_total", "rebuild_total"])
+def test_higress_makes_vms_anew(counter: str) -> None:
+    """A VM made for a plugin that was there before proves nothing of a new one: such are counted as restarts. (Its
+    source; not measured.)"""
+    name = f"wasm.envoy.wasm.runtime.v8.plugin.apps.other.{counter}"
+    before = changed("loaded").stats.vm_reloads or 0
+    stats = json.loads(documents("loaded").stats)
+    stats["stats"].append({"name": name, "value": 3})
+    assert changed("loaded", stats=json.dumps(stats)).stats.vm_reloads == before + 3

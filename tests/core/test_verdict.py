@@ -410,12 +410,44 @@ CRASHES: list[tuple[str, Sighting, State, str]] = [
         "PluginCrashed",
     ),
     (
+        "Higress: it went down since the write and was started again, a moment ago",
+        replace(QUIET, stats=replace(QUIET.stats, crashed=0, crashes=5), log=crashes(TRAPPED)),
+        State.UNHEALTHY,
+        "PluginCrashed",
+    ),
+    (
+        "Higress: and a minute without another has passed",
+        replace(QUIET, stats=replace(QUIET.stats, crashed=0, crashes=5), at=after(64), log=crashes(TRAPPED)),
+        State.LOADED,
+        "Loaded",
+    ),
+    (
+        "Higress: it never came up in a worker",
+        replace(QUIET, stats=replace(QUIET.stats, crashed=0, unstarted=1)),
+        State.UNHEALTHY,
+        "PluginCrashed",
+    ),
+    (
         "Higress: none of ours is down, whatever the log says",
         replace(QUIET, stats=replace(QUIET.stats, crashed=0), log=crashes(TRAPPED)),
         State.LOADED,
         "Loaded",
     ),
 ]
+
+
+def test_crashes_of_before_the_write_are_not_counted() -> None:
+    """Higress's counter goes on when a plugin is changed: what it showed before the write was about the one before."""
+    seen = replace(QUIET, stats=replace(QUIET.stats, crashed=0, crashes=5), log=crashes(TRAPPED))
+    old = {**PROVED, "baselines": [replace(BEFORE, crashes=5)]}
+    assert judged(seen, **old).state is State.LOADED
+    worse = judged(replace(seen, stats=replace(seen.stats, crashes=7)), **old)
+    assert (worse.reason, "crashed 2 times" in worse.message) == ("PluginCrashed", True)
+
+
+def test_another_environment_has_not_arrived() -> None:
+    """The wanted code and configuration in another environment is what was there before."""
+    assert judged(replace(COUNTED, entries=entry(env={"LEVEL": "info"}))).reason == "AwaitingConfig"
 
 
 @pytest.mark.parametrize(("why", "sighting", "state", "reason"), CRASHES, ids=[row[0] for row in CRASHES])

@@ -519,7 +519,7 @@ class Plugin(Model):
     )
     env: Annotated[list[EnvironmentVariable], Field(max_length=256)] | None = Field(
         default=None,
-        description="The environment that the module sees. Plugins of one gateway that have the same module share it.",
+        description="The environment that the module sees.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
 
@@ -850,6 +850,9 @@ class PodBaseline(Model):
     named: bool | None = Field(default=None, description="Whether Envoy had statistics of the plugin's own name.")
     digest_hex: Annotated[str, Field(max_length=64)] | None = Field(
         default=None, description="The manifest's digest in the name of the file that the gateway had."
+    )
+    crashes: int | None = Field(
+        default=None, description="How often the plugin crashed, where that is counted (Higress)."
     )
     others_updated: str | None = Field(
         default=None,

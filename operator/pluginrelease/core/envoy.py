@@ -47,6 +47,10 @@ _WASM = ("envoy.extensions.filters.http.wasm.v3.Wasm", "envoy.extensions.filters
 _RBAC = ("envoy.extensions.filters.http.rbac.v3.RBAC", "envoy.extensions.filters.network.rbac.v3.RBAC")
 _CODE = re.compile(r"(?:^|/)([0-9a-f]{64})\.wasm$")
 _RUNTIME = "wasm.envoy.wasm.runtime.v8."
+# a VM that was made for a plugin that was loaded before: by FAIL_RELOAD, or by Higress after a crash or as it had grown
+_RESTART = re.compile(
+    r"wasm\..*\.vm_reload(_success|_failure)?|wasm\.envoy\.wasm\.runtime\.v8\.plugin\..*\.(recover_total|rebuild_total)"
+)
 _TRANSLATED = "~istio-translated-wasmplugin"
 
 
@@ -88,7 +92,8 @@ class Wanted:
     """What every selected gateway pod should run.
 
     ``namespace`` and ``name`` are the WasmPlugin's; ``digest_hex`` the manifest's sha256 without prefix; ``config``
-    the plugin's configuration (None and {} are the same); ``fail_strategy`` FAIL_CLOSE, FAIL_OPEN or FAIL_RELOAD.
+    the plugin's configuration (None and {} are the same); ``fail_strategy`` FAIL_CLOSE, FAIL_OPEN or FAIL_RELOAD;
+    ``env`` the module's environment, None for a value that is the gateway's own.
     """
 
     namespace: str
@@ -96,6 +101,7 @@ class Wanted:
     digest_hex: str
     config: Mapping[str, Any] | None
     fail_strategy: str
+    env: Mapping[str, str | None] = field(default_factory=dict)
 
     def ecds_name_matches(self, name: str) -> bool:
         """Whether an extension configuration is this WasmPlugin's, in any Istio version.
@@ -131,6 +137,7 @@ class Entry:
     config: Any = None
     fail: str = ""
     last_updated: datetime | None = None
+    env: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,7 +146,8 @@ class Stats:
 
     ``named``: Envoy keeps statistics under our plugin's own name, which it makes only once a plugin was created
     (Envoy >= 1.33). ``vm_reloads`` counts all plugins. ``crashed``: how many VMs of our plugin are down now, where the
-    gateway tells that by the plugin's name (Higress).
+    gateway tells that by the plugin's name (Higress), and ``crashes`` how often one went down; ``unstarted``: in how
+    many workers it never came up.
     """
 
     config_reload: int | None = None
@@ -150,6 +158,8 @@ class Stats:
     vm_reloads: int | None = None
     named: bool = False
     crashed: int | None = None
+    crashes: int | None = None
+    unstarted: int | None = None
 
 
 @dataclass(frozen=True)
@@ -198,7 +208,8 @@ class Incarnation:
 class Baseline:
     """What one run of a pod's Envoy showed before the write. What is None was hidden, or not kept.
 
-    The last five serve signs that need no raised logger and no hidden counter; without them there are fewer signs.
+    Five serve signs that need no raised logger and no hidden counter; without them there are fewer signs. ``crashes``
+    is Higress's.
     """
 
     incarnation: Incarnation
@@ -210,6 +221,7 @@ class Baseline:
     named: bool | None = None
     digest_hex: str | None = None
     others_updated: datetime | None = None
+    crashes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -263,6 +275,7 @@ def baseline(sighting: Sighting) -> Baseline | None:
         stats.named,
         digests[0] if digests else None,
         sighting.others_updated,
+        stats.crashes,
     )
 
 
@@ -307,7 +320,7 @@ def log_since(ecds: str, wanted: Wanted, write_at: datetime) -> datetime:
     received = [
         entry.last_updated
         for entry in ours
-        if entry.last_updated and entry.digest_hex == wanted.digest_hex and entry.config == config
+        if entry.last_updated and (entry.digest_hex, entry.config, entry.env) == (wanted.digest_hex, config, wanted.env)
     ]
     if not ours or len(received) < len(ours) or min(received) >= write_at:
         return write_at
@@ -405,7 +418,16 @@ def _entry(item: Mapping[str, Any], unknown: list[str]) -> Entry:
         config=_configuration(plugin),
         fail=_text(plugin.get("failure_policy")) or ("FAIL_OPEN" if plugin.get("fail_open") else "FAIL_CLOSED"),
         last_updated=updated,
+        env=_environment(_inner(plugin, "vm_config", "environment_variables")),
     )
+
+
+def _environment(variables: Mapping[str, Any]) -> dict[str, str | None]:
+    """The module's environment without what Istio puts there for its agent (istio pkg/model/wasm.go)."""
+    hosts = variables.get("host_env_keys")
+    own = {str(name): None for name in hosts} if isinstance(hosts, list) else {}
+    given = {str(name): str(value) for name, value in _inner(variables, "key_values").items()}
+    return {name: value for name, value in {**own, **given}.items() if not name.startswith("ISTIO_META_")}
 
 
 def _kind(type_url: str, typed: Mapping[str, Any]) -> Kind:
@@ -442,7 +464,7 @@ def _numbers(text: str, unknown: list[str]) -> dict[str, int]:
 
 
 def _stats(stats: Mapping[str, int], wanted: Wanted) -> Stats:
-    reloads = [value for name, value in stats.items() if re.fullmatch(r"wasm\..*\.vm_reload(_success|_failure)?", name)]
+    reloads = [value for name, value in stats.items() if _RESTART.fullmatch(name)]
     return Stats(
         config_reload=_discovery(stats, wanted, "config_reload"),
         config_fail=_discovery(stats, wanted, "config_fail"),
@@ -451,7 +473,9 @@ def _stats(stats: Mapping[str, int], wanted: Wanted) -> Stats:
         vm_active=stats.get(f"{_RUNTIME}active"),
         vm_reloads=sum(reloads) if reloads else None,
         named=any(_named(name, wanted) for name in stats),
-        crashed=_crashed(stats, wanted),
+        crashed=_of_plugin(stats, wanted, "crash"),
+        crashes=_of_plugin(stats, wanted, "crash_total"),
+        unstarted=_of_plugin(stats, wanted, "worker_uninitialized"),
     )
 
 
@@ -468,10 +492,10 @@ def _named(name: str, wanted: Wanted) -> bool:
     return bool(match and wanted.plugin_name_matches(match.group(1)))
 
 
-def _crashed(stats: Mapping[str, int], wanted: Wanted) -> int | None:
-    """Higress's own gauge (envoy source/extensions/common/wasm/stats_handler.h there)."""
+def _of_plugin(stats: Mapping[str, int], wanted: Wanted, what: str) -> int | None:
+    """What Higress keeps by the plugin's name (envoy source/extensions/common/wasm/stats_handler.h there)."""
     for name, value in stats.items():
-        match = re.fullmatch(rf"{re.escape(_RUNTIME)}plugin\.(.+)\.crash", name)
+        match = re.fullmatch(rf"{re.escape(_RUNTIME)}plugin\.(.+)\.{what}", name)
         if match and wanted.plugin_name_matches(match.group(1)):
             return value
     return None

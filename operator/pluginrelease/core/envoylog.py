@@ -45,6 +45,8 @@ _PLUGIN_FAILED = re.compile(r"^Plugin (\S+) failed to load")
 _UNABLE = re.compile(r"Unable to create Wasm (?:plugin|HTTP filter|network filter) ([^\s,;]+)")
 _LISTENER = re.compile(r"^lds: |envoy\.config\.listener\.v3\.Listener|adding/updating listener")
 _FETCH = re.compile(r"^(?:error in converting the wasm config to local: |convert the wasm config: )", re.IGNORECASE)
+# Higress's agent tries plain http after any failure, and then tells what came of that (its Istio, imagefetcher.go)
+_HTTPS_FAILED = re.compile(r"^HTTPS request failed for URL \S*?//([^/\s:]+)")
 _CAUSE = re.compile(
     r"^(?:Wasm VM failed |Failed to (?:load|parse) |Function: |Wasm module is |Bad function signature|wasm log)"
 )
@@ -218,6 +220,7 @@ class _Reader:
         self.said: dict[str, _Speech] = {}
         self.crashes: dict[tuple[str, str], Crash] = {}
         self.unclaimed: dict[str, tuple[str, str]] = {}
+        self.https = ("", "")
 
     def crashed(self) -> tuple[Crash, ...]:
         return tuple(self.crashes.values())[-MAX_CRASHES:]
@@ -237,6 +240,8 @@ class _Reader:
             self._settle(record, kind, any(self.wanted.plugin_name_matches(name) for name in names))
         elif _FETCH.search(message):
             self._fetch(record)
+        elif https := _HTTPS_FAILED.match(message):
+            self.https = (https.group(1), shorten(message))
         elif _CAUSE.match(message):
             self._hold(record)
 
@@ -306,7 +311,10 @@ class _Reader:
     def _fetch(self, record: Record) -> None:
         named = re.findall(r"[^\s:,]+", record.message)
         if self.wanted.digest_hex in record.message or any(map(self.wanted.plugin_name_matches, named)):
-            self.events.append(LogEvent(record.at, LogKind.FETCH_FAILED, shorten(record.message)))
+            host, https = self.https
+            causes = (https,) if host and host in record.message else ()
+            self.events.append(LogEvent(record.at, LogKind.FETCH_FAILED, shorten(record.message), causes))
+        self.https = ("", "")
 
 
 def _soon(one: datetime | None, other: datetime | None) -> bool:

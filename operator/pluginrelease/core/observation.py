@@ -10,7 +10,16 @@ from pluginrelease.core import api, envoy, moment
 from pluginrelease.core.envoy import Baseline, Incarnation, Sighting
 
 # the fields that a baseline has in the program and in the API alike
-COUNTERS = ("config_reload", "config_fail", "update_rejected", "vm_created", "vm_reloads", "named", "digest_hex")
+COUNTERS = (
+    "config_reload",
+    "config_fail",
+    "update_rejected",
+    "vm_created",
+    "vm_reloads",
+    "named",
+    "digest_hex",
+    "crashes",
+)
 
 
 def begin(

@@ -148,6 +148,11 @@ def variable(one: api.EnvironmentVariable) -> JSON:
     return {"name": one.name, "valueFrom": "INLINE", "value": one.value}
 
 
+def environment(plugin: api.Plugin) -> dict[str, str | None]:
+    """The same as a gateway's dump shows it; None for a value that is the gateway's own."""
+    return {one.name: None if one.value_from else one.value or "" for one in plugin.env or []}
+
+
 def pull_secret(release: api.Release, dockerconfigjson: str) -> JSON:
     """The copy of the pull secret for another namespace; ``dockerconfigjson`` is base64, as in the Secret's data."""
     return {

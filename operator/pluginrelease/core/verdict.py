@@ -30,6 +30,12 @@ FETCH_AGAIN = (
     "Once the registry gives the image out again, replace the pod or change the release: "
     "the gateway does not soon try again by itself."
 )
+STAYS_DOWN = "The gateway does not start it again: replace the pod, or change the release."
+# its own Envoy's, source/extensions/filters/http/wasm/wasm_filter.h
+HIGRESS_AGAIN = "The gateway starts it again with the next requests; a minute without a crash is awaited."
+CHECK_CONTROL_PLANE = (
+    "Check that the control plane runs (istiod; with Higress its controller too, whose log names what it does not take)"
+)
 WHY_NOT_READY = "whether it would run the plugin cannot be told. `kubectl describe pod` says what it lacks."
 
 
@@ -244,7 +250,8 @@ def _undelivered(case: _Case) -> PodVerdict | None:
 
 
 def _delivered(entry: Entry, wanted: Wanted) -> bool:
-    return entry.digest_hex == wanted.digest_hex and same(entry.config, dict(wanted.config or {}))
+    given = same(entry.config, dict(wanted.config or {})) and entry.env == wanted.env
+    return entry.digest_hex == wanted.digest_hex and given
 
 
 def _absent(case: _Case) -> PodVerdict:
@@ -262,7 +269,7 @@ def _absent(case: _Case) -> PodVerdict:
         "AwaitingConfig",
         "The gateway has not received the plugin yet.",
         then=(State.UNHEALTHY, "ConfigNotDelivered"),
-        hint="Check that istiod runs and that the plugin's selector, phase and match reach this pod.",
+        hint=f"{CHECK_CONTROL_PLANE}, and that the plugin's selector, phase and match reach this pod.",
     )
 
 
@@ -278,7 +285,7 @@ def _old(case: _Case, entry: Entry) -> PodVerdict:
         "AwaitingConfig",
         f"The gateway still has sha256:{(entry.digest_hex or '')[:12]} and not sha256:{case.wanted.digest_hex[:12]}.",
         then=(State.UNHEALTHY, "ConfigNotDelivered"),
-        hint="Check that istiod runs and that the gateway is connected to it.",
+        hint=f"{CHECK_CONTROL_PLANE}, and that the gateway is connected to it.",
     )
 
 
@@ -363,9 +370,8 @@ def _crashed(case: _Case) -> PodVerdict | None:
     """The plugin has trapped since Envoy began to run it. A VM that trapped stays dead, and nothing but a line in the
     log tells: not the count of VMs, nor any other number that Envoy keeps.
     """
-    down = case.sighting.stats.crashed
-    if down is not None:
-        return _down(case, down, ()) if down else None
+    if case.sighting.stats.crashed is not None:
+        return _counted_crashes(case)
     crashes = [crash for crash in case.sighting.log.crashes if _counts(case, crash)]
     ours = [crash for crash in crashes if _is_ours(case, crash)]
     untold = [crash for crash in crashes if not crash.plugin]
@@ -380,6 +386,30 @@ def _crashed(case: _Case) -> PodVerdict | None:
     return None
 
 
+def _counted_crashes(case: _Case) -> PodVerdict | None:
+    """Higress counts by the plugin's name, and starts it again by itself with a next request: how many are down now, in
+    how many workers it never came up, and how often it went down since the write. When it last did, the log tells.
+    """
+    stats = case.sighting.stats
+    if stats.unstarted:
+        message = f"The plugin did not start in {stats.unstarted} of {case.sighting.concurrency or '?'} workers."
+        return case.row(State.UNHEALTHY, "PluginCrashed", message)
+    if stats.crashed:
+        return _down(case, stats.crashed, (), again=HIGRESS_AGAIN)
+    before = case.baseline.crashes or 0 if case.baseline else 0
+    lately = [crash for crash in case.sighting.log.crashes if _is_late(case, crash)]
+    if (stats.crashes or 0) <= before or not lately:
+        return None
+    times = (stats.crashes or 0) - before
+    message = f"The plugin crashed {times} times since the write, and requests got 503 meanwhile. {HIGRESS_AGAIN}"
+    return case.row(State.UNHEALTHY, "PluginCrashed", message, *(crash.line for crash in lately))
+
+
+def _is_late(case: _Case, crash: Crash) -> bool:
+    """Whether no quiet minute has passed since."""
+    return crash.at is None or case.sighting.at + case.sighting.skew - crash.at <= CRASH_QUIET
+
+
 def _counts(case: _Case, crash: Crash) -> bool:
     """Whether it is about the configuration that Envoy runs now, and nothing has started the plugin again since."""
     loaded = case.sighting.log.newest(LogKind.LOADED)
@@ -388,7 +418,7 @@ def _counts(case: _Case, crash: Crash) -> bool:
         return True
     if any(moment and crash.at < moment for moment in begun):
         return False
-    return not _starts_again(case) or case.sighting.at + case.sighting.skew - crash.at <= CRASH_QUIET
+    return not _starts_again(case) or _is_late(case, crash)
 
 
 def _starts_again(case: _Case) -> bool:
@@ -408,11 +438,10 @@ def _is_ours(case: _Case, crash: Crash) -> bool:
     return seen.stats.vm_active <= VMS_BESIDE_WORKERS + seen.concurrency
 
 
-def _down(case: _Case, threads: int, lines: Sequence[str]) -> PodVerdict:
+def _down(case: _Case, threads: int, lines: Sequence[str], again: str = STAYS_DOWN) -> PodVerdict:
     workers = case.sighting.concurrency or threads
     where = f"in {min(threads, workers)} of {workers} workers"
     told = f" It says: {lines[-1]}." if lines else ""
-    again = "The gateway does not start it again: replace the pod, or change the release."
     if any(entry.fail == "FAIL_OPEN" for entry in case.sighting.entries):
         message = f"The plugin crashed {where}, which let every request pass without it.{told} {again}"
         return case.row(State.UNHEALTHY, "RunningUnprotected", message, *lines)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -127,6 +127,12 @@ class Cluster:
 
     async def list(self, resource: Resource, namespace: str | None, labels: Mapping[str, str]) -> list[JSON]:
         """All objects with these labels, page by page; ``namespace`` None: of every namespace."""
+        return [*(await self._listing(resource, namespace, labels))[1]]
+
+    async def _listing(
+        self, resource: Resource, namespace: str | None, labels: Mapping[str, str]
+    ) -> tuple[str, Sequence[JSON]]:
+        """The version of the collection, and the objects in it then."""
         items: list[JSON] = []
         query = {"limit": str(PAGE), **selector_query(labels)}
         while True:
@@ -134,7 +140,7 @@ class Cluster:
             items += page["items"]
             rest = page["metadata"].get("continue")
             if not rest:
-                return items
+                return page["metadata"]["resourceVersion"], items
             query = {**query, "continue": rest}
 
     async def apply(self, manifest: JSON, *, uid: str | None) -> JSON:
@@ -214,6 +220,15 @@ class Cluster:
         """Events of the objects with these labels, from now on, until the API server ends the stream."""
         version = await self._version_of(resource, namespace, labels)
         async with aclosing(self._events(resource, namespace, version, selector_query(labels))) as events:
+            async for event in events:
+                yield event
+
+    async def tell(self, resource: Resource, labels: Mapping[str, str]) -> AsyncGenerator[JSON]:
+        """An event LISTED with the objects of these labels in any namespace, then every event of them, until the API
+        server ends the stream. Nothing between the two is missed. Raises `NotFound` where the kind is not known."""
+        version, items = await self._listing(resource, None, labels)
+        yield {"type": "LISTED", "items": items}
+        async with aclosing(self._events(resource, None, version, selector_query(labels))) as events:
             async for event in events:
                 yield event
 
