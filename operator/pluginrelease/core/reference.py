@@ -30,8 +30,9 @@ def fill(page: str) -> str:
 def table(part: str) -> str:
     """One row for each field below ``spec`` or ``status``."""
     schema = object_schema()["properties"][part]
+    whole = [f"| `{part}` | object | {prose(schema)} |"] if schema.get("x-kubernetes-validations") else []
     rows = [f"| `{path}` | {kind(node, needed)} | {prose(node)} |" for path, node, needed in fields(schema)]
-    return "\n".join(["| Field | Type | What it is |", "|---|---|---|", *rows])
+    return "\n".join(["| Field | Type | What it is |", "|---|---|---|", *whole, *rows])
 
 
 def fields(node: JSON, path: str = "") -> Iterator[tuple[str, JSON, bool]]:
@@ -67,7 +68,8 @@ def one_of(node: JSON) -> str:
 
 
 def prose(node: JSON) -> str:
-    """The description, then the rules of the field in the words of their refusals; safe inside a table."""
-    rules = [rule["message"] for rule in node.get("x-kubernetes-validations", [])]
+    """The description, then the rules of the field, and of each item of a list, in the words of their refusals."""
+    items = node.get("items", {})
+    rules = [rule["message"] for one in (node, items) for rule in one.get("x-kubernetes-validations", [])]
     text = " ".join([node.get("description", ""), *(f"*{rule}.*" for rule in rules)])
     return text.replace("|", "\\|").strip()
