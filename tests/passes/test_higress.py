@@ -28,16 +28,23 @@ RULE = {"domain": [MOCKED], "config": {"mockEnable": True}}
 
 
 @pytest.fixture(scope="module")
-def world(higress_lab: Lab) -> Iterator[World]:
+def higress_operator(higress_lab: Lab) -> Iterator[Operator]:
     """An operator on the lab with Higress, to which the API server must have refused nothing."""
     operator.install(higress_lab)
     running = Operator(higress_lab, higress_lab.log("operator"))
     running.start()
-    one = World(higress_lab, running)
-    yield one
-    one.clean_up()
+    yield running
     running.stop()
     assert operator.forbidden(higress_lab) == [], "the chart's RBAC lacks something that the operator asked for"
+
+
+@pytest.fixture
+def world(higress_lab: Lab, higress_operator: Operator) -> Iterator[World]:
+    """The lab with its operator; what the test applied is deleted when it ends, and no gateway runs it any more."""
+    one = World(higress_lab, higress_operator)
+    yield one
+    one.clean_up()
+    taken_off(one)
 
 
 @pytest.fixture
