@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from pluginrelease.core import api, revision, signature, status
 from pluginrelease.core.artifact import Digest
+from pluginrelease.core.errors import Waiting
 from pluginrelease.core.signature import BUNDLE, PAYLOAD_TYPE, PREDICATE_TYPE, Candidate, Rejected, Signed
 from tests.releases import ARTIFACT, release
 
@@ -268,3 +270,16 @@ def test_a_condition_only_where_it_is_asked_for() -> None:
     """Verified is there while artifact.verify is, like Probed with its probes; before it is reached it says so."""
     assert status.is_asked(api.ConditionType.VERIFIED, release(spec__artifact__verify=KEYED))
     assert not status.is_asked(api.ConditionType.VERIFIED, release())
+
+
+@pytest.mark.parametrize(("policy", "told"), [(KEYED, ("Unknown", "NotReached")), (None, None)])
+def test_an_image_that_is_not_there_is_not_called_unsigned(
+    policy: dict[str, Any] | None, told: tuple[str, str] | None
+) -> None:
+    """Where the image could not be had, nothing is said of its signature; and nothing at all where nobody asked."""
+    one = release(spec__artifact__verify=policy) if policy else release()
+    failure = status.Failure(api.ConditionType.ARTIFACT_READY, Waiting("ManifestNotFound", "there is none"))
+    report = status.Report(failure=failure)
+    ending = status.settle(one, report, now=datetime(2026, 1, 1, tzinfo=UTC), attempt=0, resync=300.0)
+    found = {condition.type: (condition.status, condition.reason) for condition in ending.status.conditions}
+    assert found.get("Verified") == told

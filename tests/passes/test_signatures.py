@@ -11,6 +11,7 @@ from pluginrelease.edges import registry
 from pluginrelease.edges.registry import Access
 from tests import wasm_modules
 from tests.edges.real_cosign import Cosign, Form
+from tests.edges.real_registry import Real
 from tests.passes.world import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, ready, unique
 
 
@@ -90,6 +91,34 @@ def test_only_what_was_signed(world: World, cosign: Cosign, tmp_path: Path) -> N
     )
     assert trusted["status"]["stableRevision"] == distrusted["status"]["stableRevision"]
     assert ready(trusted)["status"] == "True"
+
+    wish = f"pluginrelease.io/rollback-to={running['status']['stableRevision']}"
+    world.lab.kubectl("annotate", "prel", name, "-n", GATEWAY_NAMESPACE, wish)
+    back = world.await_reason(name, "UntrustedSigner")
+    assert first.partition("@")[2] in conditions(back)["Verified"]["message"], "an old revision, by today's policy"
+    world.await_answers(lambda status, headers, _: (status, headers.get("x-plugin")) == (200, f"{name}-2"))
+
+
+def test_an_index_that_was_signed(world: World, cosign: Cosign, tmp_path: Path) -> None:
+    """The index that the tag names carries the signature: it is remembered beside the digest that runs, so that another
+    policy can be asked of that digest later."""
+    name = unique("multi")
+    place = artifact.parse(f"{world.lab.registry_host}/tests/{name}:amd64")
+    path = tmp_path / "plugin.wasm"
+    path.write_bytes(wasm_modules.answering(name))
+    child = registry.push(place, path, Access(insecure=True))
+    entry = {"mediaType": artifact.OCI_MANIFEST, "digest": str(child), "size": 401}
+    index = Real(world.lab.registry_host).manifest(place.repository, "1", artifact.OCI_INDEX, {"manifests": [entry]})
+    cosign.sign(f"{place.name}@{index}", "team")
+
+    ref = f"{world.lab.registry}/tests/{name}:1"
+    for secret in (f"{name}-keys", f"{name}-same-keys"):
+        world.apply(key_secret(secret, team=cosign.key("team")))
+        source = {"image": {"ref": ref, "insecure": True}, "verify": {"secretRef": {"name": secret}}}
+        world.apply(world.manifest(name, ref, artifact=source))
+        known = world.await_ready(name)["status"]["artifact"]
+        assert (known["digest"], known["index"], known["signer"]) == (str(child), index, "key team.pub")
+    assert f"as part of {index}" in conditions(world.release(name))["Verified"]["message"]
 
 
 def test_what_is_asked_without_a_way_to_tell(world: World, tmp_path: Path) -> None:
