@@ -49,14 +49,15 @@ LEADS = (
 
 @dataclass
 class Counter:
-    """One gateway, to which images are brought one after the other."""
+    """The lab's gateway, to which images are brought one after the other. It is the first of its pods that is asked;
+    a row is over when its plugin is off all of them."""
 
     lab: Lab
     folder: Path
-    pod: GatewayPod = field(init=False)
+    pods: list[GatewayPod] = field(init=False)
 
     def __post_init__(self) -> None:
-        [self.pod, *_] = self.lab.gateway_pods("istio=ingressgateway")
+        self.pods = self.lab.gateway_pods("istio=ingressgateway")
 
     def play(self, case: Case) -> Row:
         """The row. Raises nothing but what is no row's fault."""
@@ -101,7 +102,7 @@ class Counter:
         """What the gateway makes of it; None when it goes on as if there were nothing."""
         end, failing = time.monotonic() + SECONDS, 0.0
         while time.monotonic() < end:
-            answer = self.ask()
+            answer = self.ask(self.pods[0])
             if answer and runs(case, answer):
                 return Outcome.LOADED
             if answer and (answer.status, answer.body) == (403, DENIAL):
@@ -115,20 +116,21 @@ class Counter:
     def until_free(self, case: Case) -> None:
         """The plugin is off the gateway."""
         end = time.monotonic() + SECONDS
-        while not ((answer := self.ask()) and answer.status == 200 and not runs(case, answer)):
-            assert time.monotonic() < end, "the plugin of an earlier row does not go"
-            time.sleep(PAUSE)
+        for pod in self.pods:
+            while not ((answer := self.ask(pod)) and answer.status == 200 and not runs(case, answer)):
+                assert time.monotonic() < end, "the plugin of an earlier row does not go"
+                time.sleep(PAUSE)
 
-    def ask(self) -> Answer | None:
+    def ask(self, pod: GatewayPod) -> Answer | None:
         """One request; None without an answer, as from a gateway that compiles."""
         try:
-            return self.lab.request(self.pod.address, timeout=5.0)
+            return self.lab.request(pod.address, timeout=5.0)
         except OSError:
             return None
 
     def log(self) -> str:
-        """What the gateway has said since it was started."""
-        return self.lab.kubectl("logs", self.pod.name, "-n", self.pod.namespace, "--tail=-1")
+        """What the pod has said since it was started."""
+        return self.lab.kubectl("logs", self.pods[0].name, "-n", self.pods[0].namespace, "--tail=-1")
 
 
 def runs(case: Case, answer: Answer) -> bool:

@@ -101,10 +101,11 @@ class Workshop:
 
     def run(self, *argv: str) -> str:
         """A tool, in the folder; gives what it printed."""
-        (self.folder / "auth.json").write_text("{}")  # nobody's own credentials
-        environ = os.environ | {"REGISTRY_AUTH_FILE": str(self.folder / "auth.json"), "HELM_CACHE_HOME": "cache"}
+        nobody = self.folder / "auth.json"  # no credentials of whoever runs this
+        nobody.write_text("{}")
+        keys = {"REGISTRY_AUTH_FILE": str(nobody), "HELM_REGISTRY_CONFIG": str(nobody), "HELM_CACHE_HOME": "cache"}
         done = subprocess.run(
-            argv, cwd=self.folder, capture_output=True, text=True, timeout=SECONDS, check=False, env=environ
+            argv, cwd=self.folder, capture_output=True, text=True, timeout=SECONDS, check=False, env=os.environ | keys
         )
         assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr}"
         return done.stdout
@@ -131,9 +132,9 @@ class Workshop:
 
     def skopeo(self, *words: str) -> None:
         """skopeo copy, from one tag of the row's repository to the row's."""
+        plain_http = ("--src-tls-verify=false", "--dest-tls-verify=false")
         source = f"docker://{self.real.host}/{self.repository}:source"
-        tls = ("--src-tls-verify=false", "--dest-tls-verify=false", "--insecure-policy")
-        self.run("skopeo", *tls[2:], "copy", *tls[:2], *words, source, f"docker://{self.target}")
+        self.run("skopeo", "--insecure-policy", "copy", *plain_http, *words, source, f"docker://{self.target}")
 
     def oras(self, *files: str, config: str | None = None) -> None:
         """oras-py, with files of the folder as ``name`` or ``name:media type``."""
