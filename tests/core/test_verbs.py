@@ -203,6 +203,18 @@ def test_a_range_needs_a_digest() -> None:
     assert _manifest.render(known).manifest["spec"]["url"] == f"oci://{IMAGE}"
 
 
+def test_each_provider_has_its_own_object() -> None:
+    """A release for Higress is rendered as Higress's WasmPlugin; without a selector one for Istio is refused."""
+    gateway = {"provider": "Higress", "namespace": "higress-system"}
+    given = invoke("render", "-f", "-", "--digest", DIGEST, "-o", "json", stdin=local(spec__gateway=gateway))
+    assert json.loads(given.stdout)["apiVersion"] == "extensions.higress.io/v1alpha1"
+    refused = invoke(
+        "render", "-f", "-", "--digest", DIGEST, stdin=local(spec__gateway={**gateway, "provider": "Istio"})
+    )
+    assert (refused.exit_code, refused.stdout) == (5, "")
+    assert refused.stderr.startswith("Error: SelectorMissing")
+
+
 def test_what_is_rendered_is_what_the_operator_writes() -> None:
     """Of a release in the cluster the very object of the operator is rendered, revision and owner included."""
     found = release(status__artifact=ARTIFACT.wire())
