@@ -18,7 +18,7 @@ const (
 
 // A reactor module has no running main: the gateway calls what init has set up.
 //
-// Without EnableSafeLog the SDK writes what the service answered, token and all, into the gateway's log.
+// Without EnableSafeLog the SDK writes the body of what the service answered into the gateway's log.
 func init() {
 	wrapper.SetCtx(name,
 		wrapper.ParseConfig(parse),

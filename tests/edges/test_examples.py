@@ -44,7 +44,8 @@ class Backend(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.rfile.read(int(self.headers.get("content-length", 0)))
-        body = json.dumps({name.lower(): value for name, value in self.headers.items()}).encode()
+        asked = {name.lower(): ", ".join(self.headers.get_all(name, [])) for name in self.headers}
+        body = json.dumps({"token": TOKEN} if self.path == "/token" else asked).encode()
         self.send_response(503 if self.path == "/broken" else 200)
         if self.path == "/token":
             self.send_header("x-token", TOKEN)
