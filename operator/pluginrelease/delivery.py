@@ -315,7 +315,7 @@ async def doubts(work: Work, effective: api.Release, found: Artifact, before: Co
 def check_compatibility(work: Work, found: Found, before: Collection[Sighting], untold: str) -> None:
     """The condition Compatible: True, or Unknown with a warning; raises `Refused` when a gateway cannot load it."""
     gateway = work.release.spec.gateway
-    answer = compat.strictest(found.artifact.module, map(work.provider.host, before), gateway.provider)
+    answer = compat.strictest(found.artifact.module, work.provider.hosts(before), gateway.provider)
     if answer.state is compat.State.INCOMPATIBLE:
         raise Refused(answer.reason, answer.message, answer.remedy)
     meshes = {sighting.istio_version for sighting in before if sighting.istio_version}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from pluginrelease.core import api, higress, istio, plan, providers, revision, rival, target
-from pluginrelease.core.envoy import Wanted
+from pluginrelease.core import api, compat, higress, istio, plan, providers, revision, rival, target
+from pluginrelease.core.envoy import PodRef, Sighting, Wanted
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.wasm import Export, FunctionType, Kind, Module
 from tests.releases import ARTIFACT, DIGEST, IMAGE, UID, manifest
 
 JSON = dict[str, Any]
@@ -158,6 +160,41 @@ def test_a_namespace_without_higress_is_told() -> None:
     assert "namespace team-a" in known.missing.message
     assert known.missing.recheck == 30
     assert istio.landmarks(release().spec.gateway) is None, "istiod reads every namespace"
+
+
+HIGRESS_MODULE = Module(
+    imports=(),
+    exports=tuple(
+        Export(name, Kind.FUNCTION, FunctionType(params, results))
+        for name, params, results in (
+            ("proxy_abi_version_0_2_100", (), ()),
+            ("_initialize", (), ()),
+            ("proxy_on_memory_allocate", ("i32",), ("i32",)),
+        )
+    ),
+    custom_sections=(),
+    toolchain="Go",
+    toolchain_version="1.26.8",
+    size=1000,
+)
+
+
+@pytest.mark.parametrize(
+    ("images", "state", "reason"),
+    [
+        (("gateway:2.2.4",), compat.State.COMPATIBLE, "Compatible"),
+        (("gateway:2.2.4", "gateway:2.0.7"), compat.State.INCOMPATIBLE, "GatewayTooOld"),
+        (("gateway@sha256:0",), compat.State.UNKNOWN, "GatewayVersionUnknown"),
+        ((), compat.State.UNKNOWN, "GatewayVersionUnknown"),
+    ],
+)
+def test_a_module_of_its_own_sdk(images: tuple[str, ...], state: compat.State, reason: str) -> None:
+    """The version that counts is that of the pods' images, the oldest; before there is a pod nothing is refused for
+    being Higress's."""
+    pods = [PodRef("higress-system", f"gateway-{n}", str(n), ready=True, image=image) for n, image in enumerate(images)]
+    seen = [Sighting(pod, datetime(2026, 1, 1, tzinfo=UTC), unreachable="busy") for pod in pods]
+    answer = compat.strictest(HIGRESS_MODULE, higress.hosts(seen), "Higress")
+    assert (answer.state, answer.reason) == (state, reason), answer.sentence()
 
 
 def test_from_another_namespace() -> None:

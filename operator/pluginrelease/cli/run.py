@@ -62,7 +62,7 @@ class RegistryType(click.ParamType[str]):
 @click.option("--liveness-port", type=click.IntRange(0, 65535), default=8080, help="GET /healthz; 0: none.")
 @click.option("--log-format", type=click.Choice(["json", "text"]), default="json")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
-@click.option("--gateway-container", default="istio-proxy", help="The gateway's container in its pods.")
+@click.option("--gateway-container", default="istio-proxy", help="The container of Istio's gateways in their pods.")
 @click.option("--gateway-admin-port", type=click.IntRange(1, 65535), default=15000, help="Envoy's admin port.")
 @click.option(
     "--allowed-registries",

@@ -8,7 +8,7 @@ without a word, so none is written. Fields and conversion: higress ``api/extensi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pluginrelease.core import api, compat, target
@@ -51,9 +51,11 @@ def landmarks(gateway: api.Gateway) -> target.Landmarks | None:
     )
 
 
-def host(sighting: Sighting) -> compat.Host:
-    """What a pod's Envoy has for plugins, by Higress's own version."""
-    return compat.higress(sighting.pod.image, sighting.envoy_version)
+def hosts(seen: Iterable[Sighting]) -> tuple[compat.Host, ...]:
+    """What the pods' Envoys have for plugins, by Higress's own version; without a pod it is some Higress all the same,
+    whose ABI and functions are more than Envoy's."""
+    found = tuple(compat.higress(sighting.pod.image, sighting.envoy_version) for sighting in seen)
+    return found or (compat.higress("", None),)
 
 
 def configuration(plugin: api.Plugin) -> Mapping[str, Any] | None:

@@ -6,7 +6,7 @@ This module is a `core.providers.Provider`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pluginrelease.core import api, compat, target
@@ -48,9 +48,9 @@ def check(plugin: api.Plugin) -> None:
     del plugin
 
 
-def host(sighting: Sighting) -> compat.Host:
-    """What a pod's Envoy has for plugins, by its own version."""
-    return compat.envoy(sighting.envoy_version or "unknown")
+def hosts(seen: Iterable[Sighting]) -> tuple[compat.Host, ...]:
+    """What the pods' Envoys have for plugins, by their own versions."""
+    return tuple(compat.envoy(sighting.envoy_version or "unknown") for sighting in seen)
 
 
 def configuration(plugin: api.Plugin) -> Mapping[str, Any] | None:

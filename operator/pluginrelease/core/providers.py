@@ -6,7 +6,7 @@ What differs between them is in their modules (`core.istio`, `core.higress`), in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -33,8 +33,8 @@ class Provider(Protocol):
         """Raises `Refused` for what its control plane would not do, and the API server could not see."""
         ...
 
-    def host(self, sighting: Sighting) -> compat.Host:
-        """What a gateway pod has for plugins."""
+    def hosts(self, seen: Iterable[Sighting]) -> tuple[compat.Host, ...]:
+        """What the gateway pods have for plugins, as far as it is known."""
         ...
 
     def configuration(self, plugin: api.Plugin) -> Mapping[str, Any] | None:
