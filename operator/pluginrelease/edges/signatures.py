@@ -280,7 +280,7 @@ def matches(pattern: str, text: str) -> bool:
 @lru_cache(maxsize=8)
 def verifier(root: bytes, where: str) -> Verifier:
     """sigstore-python with this trusted root. Raises `Refused` (``InvalidTrustedRoot``)."""
-    from sigstore.models import TrustedRoot  # with all that it needs a second to import, and few releases use it
+    from sigstore.models import TrustedRoot  # it brings a dozen packages, and few releases use it
     from sigstore.verify import Verifier
 
     try:
