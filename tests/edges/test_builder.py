@@ -82,10 +82,10 @@ def test_a_plugin_that_refuses_its_config_is_refused_by_envoy(
     modules: dict[str, builder.Built], gateway: plain_envoy.Gateway
 ) -> None:
     """The fixture does what it is for: Envoy refuses it with {"fail": true}, and takes it with anything else."""
-    with pytest.raises(plain_envoy.NotTaken, match="refuses-config: asked to fail"):
-        gateway.serve("refusing", modules["refuses-config"].path, '{"fail": true}')
     url = gateway.serve("content", modules["refuses-config"].path, "{}")
     assert requests.get(url, timeout=20).headers["x-plugin"] == "refuses-config"
+    with pytest.raises(plain_envoy.NotTaken, match="refuses-config: asked to fail"):
+        gateway.serve("refusing", modules["refuses-config"].path, '{"fail": true}')
 
 
 def test_a_renamed_abi_is_unknown_to_envoy(

@@ -247,7 +247,7 @@ def test_http_call_refuses_a_configuration_that_it_cannot_work_with(
         gateway.serve("mistaken", adapted("http-call"), json.dumps(config))
 
 
-def test_redis_is_higresss_alone(gateway: plain_envoy.Gateway, built: Callable[[str], Path], tmp_path: Path) -> None:
+def test_redis_is_higresss_alone(built: Callable[[str], Path], tmp_path: Path) -> None:
     """No preview of the Redis example: refused by the functions' names, in the words that stock Envoy has for it."""
     content = built("redis-rate-limit").read_bytes()
     with pytest.raises(Refused) as refused:
@@ -256,9 +256,10 @@ def test_redis_is_higresss_alone(gateway: plain_envoy.Gateway, built: Callable[[
     assert "a Higress gateway" in refused.value.remedy
     announcing = tmp_path / "announcing.wasm"
     announcing.write_bytes(wasm_modules.rename_abi(content, "0_2_1"))
-    with pytest.raises(plain_envoy.NotTaken) as told:
-        gateway.serve("limited", announcing, '{"qpm": 1, "redis": {"serviceName": "redis"}}')
-    assert refused.value.message.partition(",")[0] in str(told.value)
+    plugin = plain_envoy.Plugin(announcing, configuration("redis-rate-limit"))
+    taken, log = plain_envoy.takes(tmp_path, plugin)
+    assert not taken
+    assert refused.value.message.partition(",")[0] in log
 
 
 @pytest.mark.parametrize("name", HIGRESS)
