@@ -197,6 +197,7 @@ class TargetWatch:
         self._resource = clusters.carrier(kind)
         # uid of an object → whose it is, and its version
         self._known: dict[str, tuple[str | None, str]] | None = None
+        self._is_missing = False
 
     async def follow(self) -> None:
         """Never returns."""
@@ -206,7 +207,7 @@ class TargetWatch:
                 await self._once()
             except clusters.NotFound:
                 self._compare([])
-                pause = KIND_PAUSE
+                self._is_missing, pause = True, KIND_PAUSE
             except ReleaseError as error:
                 log.warning("WasmPlugins are not watched", group=self._resource.group, reason=error.reason)
             except Exception:
@@ -218,9 +219,17 @@ class TargetWatch:
         async with contextlib.aclosing(self._memo.connected().cluster.tell(self._resource, labels)) as told:
             async for news in told:
                 if news["type"] == "LISTED":
+                    self._welcome()
                     self._compare(news["items"])
                 else:
                     self._take(news["type"], news["object"]["metadata"])
+
+    def _welcome(self) -> None:
+        """Releases may be waiting for a kind that was missing; which ones, only a pass knows."""
+        if self._is_missing:
+            self._is_missing = False
+            for uid in [*self._memo.bells]:
+                self._memo.ring(uid)
 
     def _compare(self, items: list[dict[str, Any]]) -> None:
         """What changed while nobody watched; the first listing rings nobody."""
