@@ -105,10 +105,10 @@ def highest(repository: str, semver: str, access: Access) -> Found:
 
 def objections(reference: artifact.Reference, meant: Meant | None, access: Access) -> tuple[ReleaseError, ...]:
     """What an agent of the Istio that is meant would say of the registry's challenge."""
-    if meant is None or meant.name != "istio":
+    if meant is None or not meant.agent:
         return ()
     try:
-        challenge.judge(reference.registry, registry.challenge(reference, access), {meant.version})
+        challenge.judge(reference.registry, registry.challenge(reference, access), {meant.agent})
     except Refused as refused:
         return (refused,)
     return ()

@@ -22,12 +22,15 @@ _TEXT = re.compile(r"(istio|higress|envoy)@v?(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))
 
 @dataclass(frozen=True)
 class Meant:
-    """A gateway that is meant. ``hosts`` is empty where nothing is known of that version, and ``unknown`` says so."""
+    """A gateway that is meant. ``hosts`` is empty where nothing is known of that version, and ``unknown`` says so.
+    ``agent``: the version of Istio whose agent fetches for it, where that is known.
+    """
 
     name: str
     version: str
     hosts: tuple[Host, ...]
     unknown: str = ""
+    agent: str = ""
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
@@ -54,8 +57,8 @@ def read(text: str) -> Meant:
 def _istio(version: str, release: tuple[int, int]) -> Meant:
     envoy = ISTIO_ENVOY.get(release)
     if envoy is None:
-        return Meant("istio", version, (), _untold("Istio", version, list(ISTIO_ENVOY)))
-    return Meant("istio", version, (Envoy(f"{envoy[0]}.{envoy[1]} (Istio {version})", envoy),))
+        return Meant("istio", version, (), _untold("Istio", version, list(ISTIO_ENVOY)), version)
+    return Meant("istio", version, (Envoy(f"{envoy[0]}.{envoy[1]} (Istio {version})", envoy),), agent=version)
 
 
 def _higress(version: str, release: tuple[int, int], patch: int | None) -> Meant:
