@@ -113,7 +113,7 @@ def running(folder: Path, **extra: Any) -> Iterator[Real]:
         **extra,
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    program = [binaries.provide("registry"), "serve", folder / "config.yaml"]
+    program = [str(binaries.provide("registry")), "serve", str(folder / "config.yaml")]
     environ = os.environ | {"OTEL_TRACES_EXPORTER": "none"}
     with (folder / "log").open("wb") as log, subprocess.Popen(program, stdout=log, stderr=log, env=environ) as process:
         try:
