@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.figures import Figure
 from pluginrelease.core import artifact
-from pluginrelease.edges import registry
+from pluginrelease.edges import distribution, registry
 from pluginrelease.lab import Lab
 
 NAMESPACE = "istio-ingress"
@@ -135,7 +135,7 @@ class Bench:
         file = self.workplace / "plugin.wasm"
         file.write_bytes(stamped(self.module, version))
         place = artifact.parse(f"{self.lab.registry_host}/bench/versioned:{version}")
-        digest = registry.push(place, file, registry.Access(insecure=True))
+        digest = registry.push(place, file, distribution.Access(insecure=True))
         repository = f"{self.lab.registry}/bench/versioned"
         return version, f"{repository}:{version}", f"{repository}@{digest}"
 

@@ -24,7 +24,7 @@ from typing import IO
 
 from bench.figures import Figure
 from pluginrelease.edges import registry
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 from pluginrelease.lab import LabError
 from tests import wasm_modules
 from tests.edges import real_registry

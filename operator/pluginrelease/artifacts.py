@@ -23,7 +23,8 @@ from pluginrelease.core.signature import Verified
 from pluginrelease.core.trust import Door
 from pluginrelease.edges import blobs, registry, signatures
 from pluginrelease.edges.blobs import Blobs
-from pluginrelease.edges.registry import Access, Resolved
+from pluginrelease.edges.distribution import Access
+from pluginrelease.edges.registry import Resolved
 from pluginrelease.edges.signatures import Trust
 from pluginrelease.settings import Settings
 

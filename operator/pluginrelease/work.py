@@ -31,7 +31,7 @@ from pluginrelease.core.rollout import Goal, Intent
 from pluginrelease.core.status import Finding, Report
 from pluginrelease.edges import cluster as clusters
 from pluginrelease.edges import gateways, probes
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 from pluginrelease.world import World
 
 log = structlog.get_logger(__name__)

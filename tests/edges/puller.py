@@ -20,7 +20,7 @@ import structlog
 from pluginrelease import telemetry
 from pluginrelease.core import artifact
 from pluginrelease.core.errors import ReleaseError
-from pluginrelease.edges import registry
+from pluginrelease.edges import distribution, registry
 from pluginrelease.edges.blobs import Blobs
 
 
@@ -56,7 +56,7 @@ def memory(field: str) -> int:
 
 
 def follow(order: Order) -> Outcome:
-    access = registry.Access(
+    access = distribution.Access(
         insecure=True,
         dockerconfigjson=order.secret.encode() or None,
         deadline_seconds=order.deadline,

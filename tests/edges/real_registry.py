@@ -20,7 +20,7 @@ import yaml
 
 from pluginrelease.core import artifact, signature
 from pluginrelease.core.artifact import Artifact, Digest, Reference
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 from pluginrelease.lab import binaries
 
 USER, PASSWORD = "tester", "correct horse"

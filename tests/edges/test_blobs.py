@@ -20,7 +20,7 @@ from pluginrelease.core.artifact import Digest, Reference
 from pluginrelease.core.errors import Refused, Transient
 from pluginrelease.edges import blobs
 from pluginrelease.edges.blobs import Blobs
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 from tests.edges.scripted import IMAGE, Answer, Request, Scripted, good, serving
 
 CHECKOUT = Path(__file__).parents[2]

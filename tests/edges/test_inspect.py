@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from pluginrelease.cli import main
 from pluginrelease.core import artifact
 from pluginrelease.core.artifact import Digest
-from pluginrelease.edges import registry
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges import distribution, registry
+from pluginrelease.edges.distribution import Access
 from tests import wasm_modules as made
 from tests.edges.real_registry import PASSWORD, Real, secret
 from tests.edges.test_crd import REF, release
@@ -137,7 +137,7 @@ def test_copy_of_an_index_without_the_platform(plain: Real) -> None:
 
 def registry_manifest(real: Real, repository: str, tag: str) -> bytes:
     """The bytes of a manifest as the registry has them."""
-    with registry._opened(real.reference(f"{repository}:{tag}"), OPEN) as opened:
+    with distribution.opened(real.reference(f"{repository}:{tag}"), OPEN) as opened:
         return opened.manifest(tag)[1]
 
 

@@ -21,7 +21,7 @@ from pluginrelease.core.artifact import Artifact, Digest
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.signature import Rejected, Verified
 from pluginrelease.edges import registry, signatures
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 from pluginrelease.edges.signatures import Identities
 from tests import wasm_modules as made
 from tests.edges import keyless

@@ -26,7 +26,7 @@ import pytest
 from pluginrelease.artifacts import Shelf
 from pluginrelease.core import artifact
 from pluginrelease.core.artifact import Digest
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 from tests import wasm_modules as made
 from tests.edges.puller import Order, Outcome
 from tests.edges.scripted import (

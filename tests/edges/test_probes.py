@@ -26,7 +26,7 @@ from pluginrelease.core.errors import Transient
 from pluginrelease.core.probe import PodProbe
 from pluginrelease.edges import gateways, probes, registry, tunnel
 from pluginrelease.edges.cluster import Cluster
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 from pluginrelease.lab import Lab
 from tests import wasm_modules
 

@@ -25,8 +25,8 @@ from pluginrelease.core import artifact, challenge
 from pluginrelease.core.artifact import Layout, Reference
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 from pluginrelease.core.trust import Door
-from pluginrelease.edges import registry
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges import distribution, registry
+from pluginrelease.edges.distribution import Access
 from tests import wasm_modules as made
 from tests.edges.real_registry import PASSWORD, REALM, USER, Real, as_tester, secret
 from tests.edges.scripted import Answer, Request, Scripted, good, serving
@@ -136,7 +136,7 @@ def test_tags(plain: Real, file: Path) -> None:
     repository = artifact.place(f"{plain.host}/team/tagged")
     assert set(registry.tags(repository, OPEN)) == everything
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "TAGS_AT_ONCE", 5)
+        patch.setattr(distribution, "TAGS_AT_ONCE", 5)
         assert set(registry.tags(repository, OPEN)) == everything
     with pytest.raises(Waiting) as raised:
         registry.tags(artifact.place(f"{plain.host}/team/nothing"), OPEN)

@@ -22,7 +22,7 @@ from pluginrelease.core.artifact import Artifact, Digest
 from pluginrelease.core.errors import Refused, ReleaseError, Transient
 from pluginrelease.core.signature import Verified
 from pluginrelease.edges import registry, signatures
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 from pluginrelease.edges.signatures import Keys
 from tests import wasm_modules as made
 from tests.edges.real_cosign import Cosign, Form

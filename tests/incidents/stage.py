@@ -20,7 +20,7 @@ import yaml
 
 from pluginrelease.core import api, artifact, istio
 from pluginrelease.edges import builder, registry
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 from pluginrelease.lab import Lab
 from pluginrelease.lab.host import GatewayPod
 from tests import wasm_modules

@@ -13,7 +13,7 @@ import requests
 
 from pluginrelease.core import artifact
 from pluginrelease.edges import registry
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 from pluginrelease.lab import Lab, LabError
 from tests import wasm_modules
 from tests.lab.gateway_under_test import NAMESPACE, Edge, eventually

@@ -17,7 +17,7 @@ import yaml
 
 from pluginrelease.core import artifact, istio
 from pluginrelease.edges import registry
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 from pluginrelease.lab import Lab
 from tests import wasm_modules
 from tests.passes import evidence

@@ -13,7 +13,7 @@ import pytest
 
 from pluginrelease.core import api, artifact
 from pluginrelease.edges import registry
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 from pluginrelease.lab import Lab
 from tests import wasm_modules
 from tests.passes import evidence

@@ -8,7 +8,7 @@ import pytest
 
 from pluginrelease.core import artifact
 from pluginrelease.edges import registry
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 from tests import wasm_modules
 from tests.edges.real_cosign import Cosign, Form
 from tests.edges.real_registry import Real

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pluginrelease.core import artifact
 from pluginrelease.edges import registry
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 from tests import wasm_modules
 from tests.passes.world import JSON, World, conditions, is_ready, observed, ready, unique
 

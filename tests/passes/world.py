@@ -18,7 +18,7 @@ import yaml
 
 from pluginrelease.core import api, artifact
 from pluginrelease.edges import registry
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 from pluginrelease.lab import Lab, binaries, operator
 from pluginrelease.lab.host import GatewayPod
 

@@ -28,7 +28,7 @@ from pluginrelease.core import api, artifact
 from pluginrelease.core.envoy import PodRef
 from pluginrelease.edges import gateways, registry
 from pluginrelease.edges.cluster import Cluster, Resource
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 from pluginrelease.lab import Lab
 from tests import wasm_modules
 from tests.passes import evidence, interruption, spare

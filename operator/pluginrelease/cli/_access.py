@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from pluginrelease.core.errors import ReleaseError
-from pluginrelease.edges import registry
+from pluginrelease.edges import distribution
 
 # What a person at a terminal does, where a release's own remedy speaks of its spec.
 _LOGIN = "Log in with `docker login` or `crane auth login`, or name a file with --docker-config."
@@ -28,7 +28,7 @@ REMEDIES = {
 
 
 def reached(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of a registry, as one `registry.Access`."""
+    """Gives a command the options of a registry, as one `distribution.Access`."""
 
     @click.option("--insecure", is_flag=True, help="Speak plain http with the registry.")
     @click.option(
@@ -39,7 +39,7 @@ def reached(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds for it.")
     @functools.wraps(command)
     def with_access(insecure: bool, docker_config: Path | None, timeout: float, **rest: Any) -> None:
-        access = registry.Access(
+        access = distribution.Access(
             insecure=insecure,
             dockerconfigjson=credentials(docker_config),
             deadline_seconds=timeout,

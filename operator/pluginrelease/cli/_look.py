@@ -12,7 +12,7 @@ from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.inspection import Found, Inspection
 from pluginrelease.core.pairing import Meant
 from pluginrelease.edges import layouts, registry
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 
 
 def look(

@@ -13,7 +13,7 @@ from pluginrelease.core import api, artifact, signature
 from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.inspection import Answer
 from pluginrelease.edges import registry, signatures
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 from pluginrelease.edges.signatures import Trust
 
 REFUSALS = ("NotSigned", "UntrustedSigner", "SignatureInvalid")

@@ -13,7 +13,7 @@ from pluginrelease.cli.push import warn
 from pluginrelease.core import artifact, wasm
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.edges import layouts, registry
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 
 
 @click.command("copy")

@@ -17,7 +17,7 @@ from pluginrelease.core.errors import Refused
 from pluginrelease.core.inspection import Answer, Inspection
 from pluginrelease.core.pairing import Meant
 from pluginrelease.core.wasm import Module
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 
 WORDS = {Answer.USABLE: "usable", Answer.REFUSED: "refused", Answer.NOT_LOOKED: "not known"}
 

@@ -24,7 +24,7 @@ from pluginrelease.core.errors import Refused
 from pluginrelease.core.inspection import Answer
 from pluginrelease.core.pairing import Meant
 from pluginrelease.edges import cel
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 INVALID = "InvalidManifest"

@@ -11,7 +11,7 @@ from pluginrelease.cli._access import for_a_terminal, reached
 from pluginrelease.core import artifact, compat, wasm
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.edges import registry
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 
 
 @click.command("push")

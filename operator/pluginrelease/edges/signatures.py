@@ -27,7 +27,8 @@ from pluginrelease.core.artifact import Digest, Reference, shown
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.signature import Candidate, Rejected, Signed, Verified, invalid, untrusted
 from pluginrelease.edges import registry
-from pluginrelease.edges.registry import Access, Attachments
+from pluginrelease.edges.distribution import Access
+from pluginrelease.edges.registry import Attachments
 
 if TYPE_CHECKING:
     from sigstore.verify import Verifier

@@ -17,7 +17,7 @@ from pluginrelease import shipped
 from pluginrelease.core import api, artifact
 from pluginrelease.core.artifact import Digest
 from pluginrelease.edges import builder, registry
-from pluginrelease.edges.registry import Access
+from pluginrelease.edges.distribution import Access
 from pluginrelease.lab import binaries, host, operator
 from pluginrelease.lab.errors import LabError
 from pluginrelease.lab.host import Answer, GatewayPod
