@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from pathlib import Path
-from typing import Any
 
 from pluginrelease.core import api, signature
-from pluginrelease.core.errors import Refused, Waiting
-from pluginrelease.edges import cluster as clusters
+from pluginrelease.core.errors import Refused
 from pluginrelease.edges import signatures
 from pluginrelease.edges.cluster import Cluster
 from pluginrelease.edges.signatures import Trust
+from pluginrelease.named import Named
 
 KEY_ENDING = ".pub"
 ROOT_KEY = "trusted_root.json"
-RETRY = 15.0  # seconds
-
-JSON = dict[str, Any]
 
 
 async def trust(cluster: Cluster, release: api.Release, verify: api.Verification, root: Path | None) -> Trust:
@@ -28,11 +22,19 @@ async def trust(cluster: Cluster, release: api.Release, verify: api.Verification
     Raises `Waiting` for a Secret that is not there, `Refused` for what cannot be used.
     """
     if verify.secret_ref is not None:
-        secret = await named(cluster, release, verify.secret_ref, "secretRef", "--from-file=cosign.pub")
-        where = f"Secret {release.metadata.namespace}/{verify.secret_ref.name} (artifact.verify.secretRef)"
-        return signatures.read_keys(contents(secret, where), where)
+        return await keys(
+            cluster,
+            named(release, "secretRef", verify.secret_ref, "--from-file=cosign.pub", unfit="InvalidVerificationKey"),
+        )
     raw, where = await trusted_root(cluster, release, verify, root)
     return await asyncio.to_thread(signatures.read_identities, verify.match_oidc_identity or (), raw, where)
+
+
+async def keys(cluster: Cluster, one: Named) -> Trust:
+    """The public keys of a Secret, by the names they have in it."""
+    secret = await one.read(cluster)
+    names = [name for name in secret.get("data") or {} if name.endswith(KEY_ENDING)]
+    return signatures.read_keys({name: one.value(secret, name) for name in names}, str(one))
 
 
 async def trusted_root(
@@ -40,9 +42,8 @@ async def trusted_root(
 ) -> tuple[bytes, str]:
     """The JSON of the trusted root, the release's own or the operator's, and what it is called in messages."""
     if (reference := verify.trusted_root_secret_ref) is not None:
-        secret = await named(cluster, release, reference, "trustedRootSecretRef", f"--from-file={ROOT_KEY}")
-        where = f"Secret {release.metadata.namespace}/{reference.name} (artifact.verify.trustedRootSecretRef)"
-        return decoded(secret, ROOT_KEY, where), where
+        one = named(release, "trustedRootSecretRef", reference, f"--from-file={ROOT_KEY}", unfit="InvalidTrustedRoot")
+        return one.value(await one.read(cluster), ROOT_KEY), str(one)
     if root is None:
         raise Refused(
             "TrustedRootMissing",
@@ -69,36 +70,21 @@ def read_root(file: Path) -> bytes:
     return raw
 
 
-async def named(
-    cluster: Cluster, release: api.Release, reference: api.SecretReference, field: str, content: str
-) -> JSON:
-    """The Secret that a field of artifact.verify names; raises `Waiting` (``VerificationSecretNotFound``)."""
-    namespace, name = release.metadata.namespace, reference.name
-    secret = await cluster.get(clusters.SECRETS, namespace, name)
-    if secret is None:
-        raise Waiting(
-            "VerificationSecretNotFound",
-            f"artifact.verify.{field} names Secret {namespace}/{name}, which does not exist",
-            f"Create it: kubectl -n {namespace} create secret generic {name} {content}",
-            retry_after=RETRY,
-        )
-    return secret
-
-
-def contents(secret: JSON, where: str) -> dict[str, bytes]:
-    """The public keys of a Secret, by the names they have in it."""
-    names = [name for name in secret.get("data") or {} if name.endswith(KEY_ENDING)]
-    return {name: decoded(secret, name, where) for name in names}
-
-
-def decoded(secret: JSON, key: str, where: str) -> bytes:
-    """One value of a Secret."""
-    try:
-        return base64.b64decode(secret["data"][key], validate=True)
-    except (KeyError, TypeError, binascii.Error):
-        raise Refused(
-            "InvalidVerificationKey" if key != ROOT_KEY else "InvalidTrustedRoot",
-            f"{where} has no readable key {key}",
-            f"Make it anew, with --from-file={key}.",
-            recheck=signature.RECHECK,
-        ) from None
+def named(
+    release: api.Release,
+    field: str,
+    reference: api.SecretReference,
+    content: str,
+    *,
+    unfit: str,
+) -> Named:
+    """A Secret that artifact.verify names."""
+    return Named(
+        f"artifact.verify.{field}",
+        release.metadata.namespace,
+        reference.name,
+        kind="generic",
+        content=content,
+        missing="VerificationSecretNotFound",
+        unfit=unfit,
+    )

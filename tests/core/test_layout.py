@@ -35,7 +35,9 @@ POSITIONS = {
     "PodProbe": 2,
 }
 # calls of the same names that are something else, and reasons that are passed on
-PASSED_ON = ("reason", "then", "phase")
+PASSED_ON = ("reason", "then", "phase", "missing", "unfit")
+# by these keywords a Secret that a field names is given its two reasons
+OF_SECRETS = ("missing", "unfit")
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
@@ -95,7 +97,20 @@ def reasons() -> dict[str, str]:
             said = texts(call.args[POSITIONS[name]], constants(tree))
             assert said is not None, f"{place}: the reason of {name} is neither a text nor passed on"
             found |= dict.fromkeys((*said, *later(call)), place)
+        found |= dict.fromkeys(of_secrets(tree), str(file.relative_to(SOURCE)))
     return found
+
+
+def of_secrets(tree: ast.AST) -> Iterator[str]:
+    """The reasons of a Secret that a field names, which are given by keyword."""
+    calls_of = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    for call in calls_of:
+        named = getattr(call.func, "id", "").lower() == "named"
+        for keyword in call.keywords if named else ():
+            if keyword.arg in OF_SECRETS:
+                said = texts(keyword.value, constants(tree))
+                assert said is not None, f"the reason {keyword.arg} is neither a text nor passed on"
+                yield from said
 
 
 def listed() -> list[str]:

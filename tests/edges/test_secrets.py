@@ -85,7 +85,7 @@ def test_an_authority(cluster: Lab, secret: Callable[..., None], kind: str) -> N
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (KEYS, "is of type kubernetes.io/dockerconfigjson, and not of Opaque or kubernetes.io/tls"),
+        (KEYS, "is of type kubernetes.io/dockerconfigjson, and not Opaque or kubernetes.io/tls"),
         ({"type": "Opaque", "stringData": {"tls.crt": AUTHORITY}}, "has no readable key ca.crt"),
         ({"type": "Opaque"}, "has no readable key ca.crt"),
     ],
