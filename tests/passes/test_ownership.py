@@ -134,12 +134,14 @@ def test_a_secret_that_is_there_already(world: World, team: str, built: Callable
     assert not secrets_read(lab)
 
     lab.kubectl("annotate", "namespace", GATEWAY_NAMESPACE, allow)
+    world.retry(name, team)
     missing = world.await_reason(name, "PullSecretNotFound", namespace=team)
     assert f"gatewayPullSecretRef names Secret {GATEWAY_NAMESPACE}/their-keys" in ready(missing)["message"]
     keys = pull_secret(lab, GATEWAY_NAMESPACE)
     keys["metadata"]["name"] = "their-keys"
     before = world.apply(keys)
-    release = world.await_ready(name, namespace=team, seconds=150)
+    world.retry(name, team)
+    release = world.await_ready(name, namespace=team)
     assert [headers.get("x-plugin-version") for _, headers, _ in world.answers()] == ["there", "there"]
     [plugin] = copies(world, release)
     assert plugin["spec"]["imagePullSecret"] == "their-keys"
@@ -148,7 +150,7 @@ def test_a_secret_that_is_there_already(world: World, team: str, built: Callable
     world.await_reason(name, "NamespaceNotAllowed", namespace=team)
     asked = len(secrets_read(lab))
     restart(world.operator, "--resync", QUICK)
-    world.lab.kubectl("annotate", "prel", name, "-n", team, f"{api.RETRY_ANNOTATION}=1")
+    world.lab.kubectl("annotate", "--overwrite", "prel", name, "-n", team, f"{api.RETRY_ANNOTATION}=1")
     world.await_release(name, lambda it: it["status"]["handled"].get("retry") == "1", namespace=team)
     assert len(secrets_read(lab)) == asked, "a tag that is followed is not asked for with it either"
     restart(world.operator)

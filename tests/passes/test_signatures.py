@@ -51,6 +51,7 @@ def test_only_what_was_signed(world: World, cosign: Cosign, tmp_path: Path) -> N
     apply(secretRef={"name": secret})
     world.await_reason(name, "VerificationSecretNotFound")
     world.apply(key_secret(secret, team=cosign.key("team")))
+    world.retry(name)
     running = world.await_ready(name)
     known = running["status"]["artifact"]
     assert (first.partition("@")[2], "key team.pub") == (known["digest"], known["signer"])
@@ -59,7 +60,7 @@ def test_only_what_was_signed(world: World, cosign: Cosign, tmp_path: Path) -> N
     written = world.get("wasmplugin", GATEWAY_NAMESPACE, name)
 
     second = push(f"{name}-2")
-    world.lab.kubectl("annotate", "prel", name, "-n", GATEWAY_NAMESPACE, "pluginrelease.io/retry=1")
+    world.lab.kubectl("annotate", "prel", name, "-n", GATEWAY_NAMESPACE, "pluginrelease.io/retry=1", "--overwrite")
     refused = world.await_reason(name, "NotSigned")
     found = conditions(refused)
     assert (found["Stalled"]["status"], refused["status"]["phase"]) == ("True", "Refused")

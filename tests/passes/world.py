@@ -155,10 +155,16 @@ class World:
         """
         return watched(self.lab, [kind, "-n", namespace, f"--field-selector=metadata.name={name}"], seconds)
 
+    def retry(self, name: str, namespace: str = GATEWAY_NAMESPACE) -> None:
+        """Asks for another try, which is looked at now and not when the next look is due."""
+        wish = f"{api.RETRY_ANNOTATION}={time.monotonic()}"
+        self.lab.kubectl("annotate", "--overwrite", api.PLURAL, name, "-n", namespace, wish)
+
     def delete(self, kind: str, namespace: str, name: str) -> None:
-        """kubectl delete, and wait until it is gone."""
+        """kubectl delete, and wait until it is gone; not for a namespace, whose name no other test uses."""
         where = ["-n", namespace] if namespace else []
-        self.lab.kubectl("delete", kind, name, *where, "--ignore-not-found", "--timeout=60s", timeout=90)
+        wait = f"--wait={'false' if kind == 'Namespace' else 'true'}"
+        self.lab.kubectl("delete", kind, name, *where, wait, "--ignore-not-found", "--timeout=60s", timeout=90)
 
     def clean_up(self) -> None:
         """Deletes what the test made, newest first."""
