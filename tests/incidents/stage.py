@@ -36,6 +36,7 @@ RATE = 50.0
 TAIL = 2.0
 """Seconds that are still counted when all is told: what goes wrong late is counted too."""
 PAUSE = 0.2
+QUIET = 5.0
 NAME = "plugin"
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "plugins"
 BUILDING = threading.Lock()
@@ -336,6 +337,15 @@ class Stage:
         """What the gateways of this run have said so far."""
         where = ("-n", self.namespace, "-l", f"istio={self.namespace}", "--tail=-1", "--ignore-errors")
         return self.lab.kubectl("logs", *where)
+
+    def await_quiet(self) -> None:
+        """The gateways have said nothing for a while: what istiod pushes to a pod because it is new has been pushed."""
+        said, since = self.logs(), time.monotonic()
+        while time.monotonic() < since + QUIET:
+            assert time.monotonic() < self.ends, f"the gateways were never quiet for {QUIET:.0f} s"
+            time.sleep(PAUSE)
+            if (now := self.logs()) != said:
+                said, since = now, time.monotonic()
 
     def count(self, port: int = PORT) -> None:
         """Counts what the gateways answer, from now on; those that are counted already are left alone."""
