@@ -26,7 +26,8 @@ NOT_LOCAL = f"[::ffff:af4:1]:{spare.PORT}"
 
 @pytest.fixture
 def stranger(world: World) -> str:
-    """A gateway that was told nothing of any registry."""
+    """A gateway that was told nothing of any registry, in a namespace that no test before has left half deleted."""
+    world.lab.kubectl("wait", "--for=delete", f"namespace/{NAMESPACE}", "--timeout=60s", timeout=90)
     for manifest in spare.gateway_manifests(NAMESPACE, 1):
         if manifest["kind"] == "Deployment":
             [container] = manifest["spec"]["template"]["spec"]["containers"]
