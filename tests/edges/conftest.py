@@ -1,4 +1,4 @@
-"""What several tests of the edges share: registries, and the CRD in the lab's API server."""
+"""What several tests of the edges share: registries, an Envoy, and the CRD in the lab's API server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from pluginrelease.cli import crd
 from pluginrelease.core import api
 from pluginrelease.lab.host import Lab
-from tests.edges import real_registry
+from tests.edges import plain_envoy, real_registry
 from tests.edges.real_registry import Real
 
 CRD_NAME = f"crd/{api.PLURAL}.{api.GROUP}"
@@ -29,6 +29,17 @@ def private(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
     realm = getattr(request.module, "REALM", real_registry.REALM)
     with real_registry.guarded(tmp_path_factory.mktemp("private"), realm) as real:
         yield real
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[plain_envoy.Gateway]:
+    """One Envoy for all tests of a file; each has a listener of its own."""
+    running = plain_envoy.Gateway(tmp_path_factory.mktemp("envoy"))
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import click.testing
@@ -31,17 +30,6 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, builder.Built
         name: builder.compile_go(source, folder / name / "plugin.wasm", deadline=280)
         for name, source in sources.items()
     }
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[plain_envoy.Gateway]:
-    """One Envoy for all tests of this file; each has a listener of its own."""
-    running = plain_envoy.Gateway(tmp_path_factory.mktemp("envoy"))
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
 
 
 def test_the_example_guards_a_gateway(modules: dict[str, builder.Built], gateway: plain_envoy.Gateway) -> None:

@@ -6,7 +6,6 @@ tests/fixtures/sdk/README.md tells how they were made; Go's SDKs are built where
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,6 @@ TOLD = [
     ("cpp", "0.2.1", "C++", "14.0.6", {"env.proxy_log", "env.proxy_get_property"}, {"malloc", "_initialize"}),
     ("assemblyscript", "0.2.0", "AssemblyScript", "", {"wasi_unstable.proc_exit"}, {"malloc", "__rtti_base"}),
 ]
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[plain_envoy.Gateway]:
-    """One Envoy that answers by itself."""
-    running = plain_envoy.Gateway(tmp_path_factory.mktemp("envoy"))
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
 
 
 def inspected(name: str) -> tuple[int, dict[str, Any]]:
