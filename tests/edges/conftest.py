@@ -34,12 +34,8 @@ def private(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[plain_envoy.Gateway]:
     """One Envoy for all tests of a file; each has a listener of its own."""
-    running = plain_envoy.Gateway(tmp_path_factory.mktemp("envoy"))
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
+    with plain_envoy.running(tmp_path_factory.mktemp("envoy")) as one:
+        yield one
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import contextlib
 import json
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -189,3 +189,14 @@ def _cluster(name: str, port: int) -> dict[str, Any]:
 
 def _loopback(port: int) -> dict[str, Any]:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
+@contextlib.contextmanager
+def running(folder: Path, backends: Backends | None = None) -> Iterator[Gateway]:
+    """An Envoy that has started; ended on leaving, also where it did not start."""
+    one = Gateway(folder, backends)
+    try:
+        one.start()
+        yield one
+    finally:
+        one.stop()

@@ -73,12 +73,8 @@ def gateway(backend: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """One Envoy in front of the upstream; it knows the service by the names that Higress's sources give it."""
     names = ["upstream", OF_THE_EXAMPLE, *SERVICES.values()]
     backends = plain_envoy.Backends(dict.fromkeys(names, backend), upstream="upstream")
-    running = plain_envoy.Gateway(tmp_path_factory.mktemp("envoy"), backends)
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
+    with plain_envoy.running(tmp_path_factory.mktemp("envoy"), backends) as one:
+        yield one
 
 
 @pytest.fixture(scope="module")
