@@ -6,7 +6,9 @@ of it is only asked whether it can still be fetched.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
+from datetime import datetime
 
 import structlog
 
@@ -24,23 +26,23 @@ from pluginrelease.core import (
     tag,
 )
 from pluginrelease.core.api import ConditionType
-from pluginrelease.core.envoy import Kind, Sighting
+from pluginrelease.core.envoy import Sighting
 from pluginrelease.core.errors import ReleaseError, Waiting
 from pluginrelease.core.rollout import Goal, Intent
 from pluginrelease.core.status import Event
-from pluginrelease.work import JSON, Candidate, Work
+from pluginrelease.work import JSON, Candidate, LastLook, Work
 
 log = structlog.get_logger(__name__)
 
-# seconds: a rollback does not wait long for a registry, as traffic may be wrong meanwhile
-FETCHABLE_DEADLINE = 15.0
+# seconds: a rollback does not wait longer for a registry, as traffic may be wrong meanwhile
+FETCHABLE_DEADLINE = 3.0
 
 # steps whose refusal is about the artifact that a tag was settled on
 LET_GO = {ConditionType.ARTIFACT_READY, ConditionType.VERIFIED, ConditionType.COMPATIBLE}
 
 
 async def bring(work: Work, intent: Intent) -> Candidate:
-    """Either everything stands as wanted and only the look remains, or the whole way is gone."""
+    """Return the candidate if the cluster already matches it; otherwise run preflight and write it."""
     observed = await work.observe()
     candidate = await already_there(work, intent, observed)
     if candidate is not None:
@@ -48,14 +50,25 @@ async def bring(work: Work, intent: Intent) -> Candidate:
     if observed is not None:
         plan.claim(work.release, observed)
     match intent:
-        case Intent(Goal.PUT_BACK, str(kept)):
-            return await put_back(work, kept, observed)
         case Intent(Goal.OLD, str(kept)):
             recorded = await revisions.recalled(work.world.cluster, work.release, kept)
             old = revision.effective(work.release, recorded)
             return await roll_out(work, old, observed, index=recorded.artifact.index)
         case _:
             return await roll_out(work, work.release, observed)
+
+
+async def go_back(work: Work) -> Candidate | None:
+    """Change the plugin's object to what ran before the failure; return None where nothing ran.
+
+    The object comes first: no look, no note, no log level, no consent and no valid spec is waited for.
+    """
+    match work.intent():
+        case Intent(Goal.PUT_BACK, str(kept)):
+            return await put_back(work, kept)
+        case _:
+            await take_off(work)
+            return None
 
 
 async def follow_tag(work: Work, under_way: rollout.Start) -> rollout.Start:
@@ -145,17 +158,81 @@ async def roll_out(work: Work, effective: api.Release, observed: JSON | None, in
     return candidate
 
 
-async def put_back(work: Work, kept: str, observed: JSON | None) -> Candidate:
-    """The stable revision in full, after a failure. It ran before, so only whether it can be fetched is asked."""
+async def put_back(work: Work, kept: str) -> Candidate:
+    """Write the stable revision after a failure, then note since when it is looked for, and raise the loggers."""
     work.step = ConditionType.APPLIED
+    intent, observed = work.intent(), await work.observe()
+    candidate = await already_there(work, intent, observed)
+    if candidate is not None:
+        return candidate
+    if observed is not None:
+        plan.claim(work.release, observed)
     candidate = await recalled(work, kept)
-    work.aim(work.intent(), candidate)
-    before = await preflight.look_before(work, candidate)
-    work.step = ConditionType.APPLIED
-    await check_fetchable(work, candidate, before)
-    await write(work, candidate, observed, before)
+    work.aim(intent, candidate)
+    drafted = plan.draft(work.release, [(work.rendered(candidate), observed)])
+    shown = await check_nothing_is_lost(work, candidate) if drafted.reaches_gateways else LastLook()
+    since = work.world.now() if drafted.writes else plan.written_at(observed) or work.world.now()
+    applied = await work.apply_all(drafted.writes)
+    wrote(work, applied or observed or work.rendered(candidate))
     told_applied(work, candidate)
+    await observe_fallback(work, candidate, shown, plan.carried(observed), since)
     return candidate
+
+
+async def check_nothing_is_lost(work: Work, candidate: Candidate) -> LastLook:
+    """Return what the gateways showed before the write; raise `Waiting` (RollbackBlocked) when they would lose code.
+
+    A gateway that refused the new revision still runs the old code. If it had to load that from a registry that has it
+    no longer, it would answer 403 to everyone. Gateways that are down are asked nothing.
+    """
+    failure = work.known_rollout().failure
+    shown = work.last_look or LastLook()
+    if failure is None or not rollout.may_lose_code(failure, shown.sightings):
+        return shown
+    if work.last_look is not None:
+        await check_fetchable(work, candidate)
+        return shown
+    # after a restart of the operator: the look costs no time beside the question to the registry
+    seen, blocked = await asyncio.gather(look_briefly(work, candidate), fetch_error(work, candidate))
+    if blocked is not None and rollout.may_lose_code(failure, seen):
+        raise blocked
+    return LastLook(seen)
+
+
+async def look_briefly(work: Work, candidate: Candidate) -> tuple[Sighting, ...]:
+    """Return what every gateway pod shows within `FETCHABLE_DEADLINE`, or nothing."""
+    try:
+        async with asyncio.timeout(FETCHABLE_DEADLINE):
+            return await work.sightings(candidate, await work.gateway_pods(candidate), work.world.now())
+    except (ReleaseError, TimeoutError):
+        return ()
+
+
+async def fetch_error(work: Work, candidate: Candidate) -> Waiting | None:
+    """Return what `check_fetchable` raises."""
+    try:
+        await check_fetchable(work, candidate)
+    except Waiting as error:
+        return error
+    return None
+
+
+async def observe_fallback(
+    work: Work, candidate: Candidate, shown: LastLook, carried: str | None, since: datetime
+) -> None:
+    """Note the observation of what was put back, and raise the loggers that will show it."""
+    begun = observation.begin(
+        work.release.status.observation,
+        revision=candidate.revision,
+        load=candidate.load,
+        carried=carried,
+        stable=work.release.status.stable_revision,
+        before=shown.sightings,
+        failed_before=shown.refuted_probes,
+        now=since,
+    )
+    await work.note(begun)
+    await work.raise_loggers([one.pod for one in shown.sightings if one.unreachable is None])
 
 
 async def put_right(work: Work, stable: str) -> Candidate:
@@ -166,31 +243,32 @@ async def put_right(work: Work, stable: str) -> Candidate:
     observed = await work.observe()
     if not plan.draft(work.release, [(work.rendered(candidate), observed)]).converged:
         before = await preflight.look_before(work, candidate)
-        if plan.carried(observed) not in (None, stable):
-            await check_fetchable(work, candidate, before)
+        if plan.carried(observed) not in (None, stable) and not rollout.has_stand_in(before):
+            await check_fetchable(work, candidate)
         await write(work, candidate, observed, before)
     await keep_secret_in_step(work, candidate)
     return candidate
 
 
-async def check_fetchable(work: Work, candidate: Candidate, before: Collection[Sighting]) -> None:
-    """Raises `Waiting` (RollbackBlocked) when gateways could not fetch what is to be put back.
-
-    A gateway that refused the new revision still runs the old code; told to load it anew from a registry that has
-    it no longer, it would answer 403 to everyone. Where that happens already, there is nothing to lose.
-    """
-    if any(entry.kind in (Kind.RBAC_DENY, Kind.RBAC_ALLOW) for one in before for entry in one.entries):
-        return
+async def check_fetchable(work: Work, candidate: Candidate) -> None:
+    """Raise `Waiting` (RollbackBlocked) when gateways could not fetch what is to be put back."""
     try:
-        await work.ask_registry(candidate, FETCHABLE_DEADLINE)
+        async with asyncio.timeout(FETCHABLE_DEADLINE):
+            await work.ask_registry(candidate, FETCHABLE_DEADLINE)
+    except TimeoutError as error:
+        raise rollback_blocked(candidate, f"no answer within {FETCHABLE_DEADLINE:g} s") from error
     except ReleaseError as error:
-        raise Waiting(
-            "RollbackBlocked",
-            f"revision {candidate.revision} is not put back, as {candidate.artifact.image} could not be fetched: "
-            f"{error.reason}: {error.message}",
-            "What the gateways run is left alone. Push the image again, or correct the spec",
-            retry_after=plan.RECHECK,
-        ) from error
+        raise rollback_blocked(candidate, f"{error.reason}: {error.message}") from error
+
+
+def rollback_blocked(candidate: Candidate, why: str) -> Waiting:
+    """Return the error of a rollback that would take code away from gateways that still run it."""
+    return Waiting(
+        "RollbackBlocked",
+        f"revision {candidate.revision} is not put back, as {candidate.artifact.image} could not be fetched: {why}",
+        "What the gateways run is left alone. Push the image again, or correct the spec",
+        retry_after=plan.RECHECK,
+    )
 
 
 def told_applied(work: Work, candidate: Candidate) -> None:

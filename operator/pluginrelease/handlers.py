@@ -359,12 +359,11 @@ async def ring_or_time(bell: asyncio.Event, stopped: kopf.DaemonStopped, seconds
 
 @kopf.on.delete(*RELEASES, registry=registry)
 async def release_deleted(memo: Memo, body: kopf.Body, uid: str, **_: Any) -> None:
-    """Runs until nothing is left; the finalizer goes after that."""
+    """Runs until the plugin is off the gateways; the finalizer goes after that."""
     world = memo.connected()
     try:
-        await cleanup.clean_up(world, api.Release.model_validate(dict(body)))
-    except ValidationError:
-        log.error("an object that does not fit its schema is let go", uid=uid)
+        for event in await cleanup.clean_up(world, dict(body)):
+            kopf.event(body, type=event.type, reason=event.reason, message=event.message)
     except ReleaseError as error:
         kopf.event(body, type="Warning", reason=error.reason, message=error.sentence()[:1024])
         delay = getattr(error, "retry_after", None) or DELETE_PAUSE

@@ -20,7 +20,6 @@ from pluginrelease.core import (
 )
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.errors import ReleaseError, Transient, Waiting
-from pluginrelease.core.rollout import Goal, Intent
 from pluginrelease.core.status import Event, Failure
 from pluginrelease.core.verdict import State
 from pluginrelease.edges import cluster as clusters
@@ -31,26 +30,59 @@ log = structlog.get_logger(__name__)
 
 
 async def reconcile(world: World, release: api.Release, *, attempt: int) -> status.Ending:
-    """One pass and its one ending; the status is written whatever happened.
+    """One pass and its one ending; when it decides to go back, the pass that does so follows at once.
 
     ``attempt`` counts the passes in a row that did not settle. Raises `Transient` only when the status itself cannot
-    be written.
+    be written; a decision to go back is carried out all the same.
     """
-    work = Work(world, release)
+    work = Work(world, with_unwritten(world, release))
+    before = work.release.status.rollout
+    ending = await settle_pass(work, attempt)
+    if not rollout.goes_back(before, ending.status.rollout):
+        await write_status(work, ending)
+        return ending
+    try:
+        await write_status(work, ending)
+    except ReleaseError as error:
+        log.warning("the way back does not wait for the status", reason=error.reason, message=error.message)
+    back = Work(world, work.release.model_copy(update={"status": ending.status}), last_look=work.last_look)
+    done = await settle_pass(back, attempt)
+    await write_status(back, done)
+    return replace(done, events=(*ending.events, *done.events))
+
+
+def with_unwritten(world: World, release: api.Release) -> api.Release:
+    """Return the release with the status that the last pass could not write, so that no decision is lost."""
+    unwritten = world.unwritten.get(release.metadata.uid)
+    if unwritten is None or unwritten.observed_generation != release.metadata.generation:
+        return release
+    return release.model_copy(update={"status": unwritten})
+
+
+async def settle_pass(work: Work, attempt: int) -> status.Ending:
+    """Run one pass and return its ending, whatever happened in it."""
+    known = work.release.status
     failure = await attempt_pass(work)
     if failure is not None and failure.step not in (ConditionType.LOADED, ConditionType.PROBED):
         await work.put_loggers_back()
-    ending = status.settle(
+    return status.settle(
         work.release,
         replace(work.report, failure=failure),
-        now=world.now(),
+        now=work.world.now(),
         attempt=attempt,
-        resync=world.settings.resync,
-        known=release.status,
+        resync=work.world.settings.resync,
+        known=known,
     )
-    if ending.status != work.release.status:
-        await world.cluster.apply_status(work.release, ending.status)
-    return ending
+
+
+async def write_status(work: Work, ending: status.Ending) -> None:
+    """Write the status, if it says anything that is not written yet. Raises `ReleaseError`."""
+    unwritten, uid = work.world.unwritten, work.release.metadata.uid
+    if ending.status == work.release.status and uid not in unwritten:
+        return
+    unwritten[uid] = ending.status
+    await work.world.cluster.apply_status(work.release, ending.status)
+    del unwritten[uid]
 
 
 async def attempt_pass(work: Work) -> Failure | None:
@@ -68,37 +100,74 @@ async def attempt_pass(work: Work) -> Failure | None:
 
 
 async def run(work: Work) -> None:
-    """What the gateways are to run was decided before: by the spec, or by what became of it."""
-    check_alive(work)
+    """Do what an earlier pass decided: go back after a failure, else bring what the spec says."""
+    refuse_deleted(work)
     if work.release.spec.suspend:
-        await work.put_loggers_back()
         work.learn(suspended=True)
+        await work.put_loggers_back()
         return
     begun = rollout.start(work.release, work.world.now())
     work.learn(rollout=begun.rollout, handled=begun.handled)
+    if rollout.is_fallback(begun.rollout):
+        await stay_back(work, begun)
+    else:
+        await go_forward(work, begun)
+
+
+async def stay_back(work: Work, under_way: rollout.Start) -> None:
+    """Put back what ran before, ahead of everything else. A tag that moved since begins another rollout after that."""
+    candidate, blocked = None, None
+    try:
+        candidate = await delivery.go_back(work)
+    except ReleaseError as error:
+        blocked = error
+    followed = await follow_tag_if_allowed(work, under_way)
+    if followed.anew:
+        await go_forward(work, followed)
+        return
+    if blocked is not None:
+        raise blocked
+    if candidate is not None:
+        await delivery.keep_secret_in_step(work, candidate)
+        await watching.look(work, candidate)
+
+
+async def follow_tag_if_allowed(work: Work, under_way: rollout.Start) -> rollout.Start:
+    """Ask for the tag, where the gateways' namespace still consents: nothing new is begun without that."""
+    step = work.step
+    try:
+        await check_permission(work)
+        return await delivery.follow_tag(work, under_way)
+    except ReleaseError as error:
+        log.info("the tag is not followed", reason=error.reason, message=error.message)
+        return under_way
+    finally:
+        work.step = step
+
+
+async def go_forward(work: Work, begun: rollout.Start) -> None:
+    """Bring what the spec says, or the old revision that a person asked for."""
+    check_durations(work)
     await check_permission(work)
-    work.start = await delivery.follow_tag(work, begun)
+    work.start = begun if begun.anew else await delivery.follow_tag(work, begun)
     work.learn(rollout=work.start.rollout)
     if work.start.anew:
         watching.rest_nudges(work)
     intent = rollout.intent(work.start.rollout)
-    if intent.goal is Goal.TAKEN_OFF:
-        await delivery.take_off(work)
-        return
     try:
         candidate = await delivery.bring(work, intent)
     except ReleaseError:
-        await mind_what_runs(work, intent)
+        await mind_what_runs(work)
         raise
     await delivery.keep_secret_in_step(work, candidate)
     await watching.look(work, candidate)
 
 
-async def mind_what_runs(work: Work, intent: Intent) -> None:
+async def mind_what_runs(work: Work) -> None:
     """While a revision is refused or awaited before it is written, the one before it runs: it is kept as it was, and
     what the gateways show of it is told. Its own troubles end in the log, as the pass ends with the other's."""
     stable, known = work.release.status.stable_revision, work.release.status.observation
-    if intent.goal is Goal.PUT_BACK or known is None:
+    if known is None:
         return
     if known.revision == work.report.target_revision != stable:
         return  # the one that is wanted was noted, and may be written
@@ -130,10 +199,14 @@ async def mind_overtaken(work: Work, revision: str) -> None:
         work.learn(events=(*work.report.events, Event("Warning", "Removed", text[:1024])))
 
 
-def check_alive(work: Work) -> None:
-    """Nothing is written for a release that is going, as its clean-up may be under way, or that says nonsense."""
+def refuse_deleted(work: Work) -> None:
+    """Raise `Waiting` for a release that is being deleted: its clean-up may be under way."""
     if work.release.metadata.deletion_timestamp:
         raise Waiting("Deleting", "the PluginRelease is being deleted")
+
+
+def check_durations(work: Work) -> None:
+    """Raise `Refused` (InvalidDuration) for a spec whose durations cannot be read."""
     work.load_timeout()
     work.progress_deadline()
 

@@ -19,8 +19,7 @@ async def listed(cluster: Cluster, release: api.Release) -> list[JSON]:
     """Every ControllerRevision that carries the release's uid."""
     labels = {api.UID_LABEL: release.metadata.uid}
     found = await cluster.list(clusters.CONTROLLER_REVISIONS, release.metadata.namespace, labels)
-    kind = {"apiVersion": revision.API_VERSION, "kind": revision.KIND}  # items of a list do not say what they are
-    return [{**one, **kind} for one in found]
+    return [{**one, **clusters.kind_of(clusters.CONTROLLER_REVISIONS)} for one in found]
 
 
 async def recalled(cluster: Cluster, release: api.Release, wanted: str) -> Recorded:

@@ -20,9 +20,10 @@ from pluginrelease.core import (
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.envoy import Incarnation, Sighting
 from pluginrelease.core.errors import ReleaseError
+from pluginrelease.core.probe import refuted_everywhere
 from pluginrelease.core.verdict import Verdict
 from pluginrelease.edges import gateways
-from pluginrelease.work import Candidate, Work
+from pluginrelease.work import Candidate, LastLook, Work
 
 log = structlog.get_logger(__name__)
 
@@ -33,14 +34,22 @@ async def look(work: Work, candidate: Candidate) -> None:
     """Every selected pod, and what may be said about them together; then what that means for the rollout."""
     work.step = ConditionType.LOADED
     seen, judged = await judge(work, candidate)
+    work.last_look = LastLook(seen)
     judged = await probe(work, seen, judged)
     work.step = ConditionType.LOADED
     work.learn(verdict=judged)
     keep_verified(work, judged)
     await decide(work, candidate, judged)
     await nudge(work, candidate, judged)
-    if not is_watched_closely(work, judged):
+    if not is_watched_closely(work, judged) and not is_about_to_go_back(work, candidate):
         await work.put_loggers_back()
+
+
+def is_about_to_go_back(work: Work, candidate: Candidate) -> bool:
+    """Whether this look ends with the decision to go back, which waits for no log level and may need a raised one."""
+    decided = work.known_rollout()
+    is_failed = decided.failure is not None and decided.failure.revision == candidate.revision
+    return is_failed and rollout.is_fallback(decided)
 
 
 async def glance(work: Work, candidate: Candidate) -> Verdict:
@@ -99,6 +108,7 @@ async def probe(work: Work, seen: Collection[Sighting], judged: Verdict) -> Verd
     about = {row.pod.uid for row in judged.pods if probation.is_asked(row)}
     reached = [sighting for sighting in seen if sighting.pod.uid in about and sighting.unreachable is None]
     answers = await work.ask_probes(reached)
+    work.last_look = LastLook(tuple(seen), frozenset(refuted_everywhere(answers)))
     weighed = probation.weigh(
         judged,
         answers,
@@ -127,12 +137,22 @@ async def decide(work: Work, candidate: Candidate, judged: Verdict) -> None:
     now, known = work.world.now(), work.known_rollout()
     advanced = rollout.advance(work.release, known, candidate.revision, judged, now, work.progress_deadline())
     stable = work.release.status.stable_revision
+    if advanced.failure is not None and known.failure is None:
+        work.learn(rollout=advanced)
+        await prune_after_failure(work, {candidate.revision, stable})
+        return
     completed = advanced.completed_at is not None and not rollout.is_fallback(advanced)
     if completed and candidate.revision != stable:
         await revisions.prune(work.world.cluster, work.release, {candidate.revision})
-    elif advanced.failure is not None and known.failure is None:
-        await revisions.prune(work.world.cluster, work.release, {candidate.revision, stable})
     work.learn(rollout=advanced)
+
+
+async def prune_after_failure(work: Work, needed: Collection[str | None]) -> None:
+    """Delete the revisions that nothing needs; one that stays is pruned with the next rollout."""
+    try:
+        await revisions.prune(work.world.cluster, work.release, needed)
+    except ReleaseError as error:
+        log.warning("revisions not pruned", reason=error.reason, message=error.message)
 
 
 async def nudge(work: Work, candidate: Candidate, judged: Verdict) -> None:
@@ -140,11 +160,10 @@ async def nudge(work: Work, candidate: Candidate, judged: Verdict) -> None:
 
     Only once the image can be fetched again, and less and less often. Not while a rollback is about to come.
     """
-    known, decided = work.known_observation(), work.known_rollout()
+    known = work.known_observation()
     if judged.state is verdict.State.LOADED and known.nudge is not None and known.nudge.tries:
         work.learn(observation=known.model_copy(update={"nudge": nudges.rested(known.nudge)}))
-    about_to_change = decided.failure is not None and decided.failure.revision == candidate.revision
-    if (about_to_change and decided.puts_back is not None) or not nudges.is_due(
+    if is_about_to_go_back(work, candidate) or not nudges.is_due(
         judged, known.nudge, work.world.now(), moment.read(known.since)
     ):
         return

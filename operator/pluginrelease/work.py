@@ -78,15 +78,24 @@ class Candidate:
         )
 
 
+@dataclass(frozen=True)
+class LastLook:
+    """What the gateways showed when it was decided to go back: it stands in for a look before that write."""
+
+    sightings: tuple[Sighting, ...] = ()
+    refuted_probes: frozenset[str] = frozenset()
+
+
 @dataclass
 class Work:
-    """``step`` is the one under way, ``report`` what has been learned."""
+    """``step`` is the one under way, ``report`` what has been learned, ``last_look`` what the gateways showed last."""
 
     world: World
     release: api.Release
     step: ConditionType = ConditionType.APPLIED
     report: Report = field(default_factory=Report)
     start: rollout.Start | None = None
+    last_look: LastLook | None = None
 
     @property
     def provider(self) -> Provider:
@@ -182,14 +191,16 @@ class Work:
         if new:
             merged = [*known.raised_loggers, *new][: api.MAX_OBSERVED_PODS]
             await self.note(known.model_copy(update={"raised_loggers": merged}))
-        await loggers.raise_all(self.world.cluster, raised, self.world.reach)
+        gate = loggers.gate(self.release.metadata.uid)
+        await self.world.gates.write(gate, lambda: loggers.raise_all(self.world.cluster, raised, self.world.reach))
 
     async def put_loggers_back(self) -> None:
         """Every logger that this release raised and no other needs; forgotten only when it is done."""
         known = self.report.observation or self.release.status.observation
         if known is None or not known.raised_loggers:
             return
-        kept = await loggers.put_back(self.world.cluster, self.release, known.raised_loggers, self.world.reach)
+        uid, raised = self.release.metadata.uid, known.raised_loggers
+        kept = await loggers.put_back(self.world.cluster, uid, raised, self.world.reach)
         self.learn(observation=known.model_copy(update={"raised_loggers": kept}))
 
     def learn(self, **news: Any) -> None:

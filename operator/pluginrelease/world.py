@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from pluginrelease import artifacts
-from pluginrelease.core import target
+from pluginrelease import artifacts, loggers
+from pluginrelease.core import api, target
 from pluginrelease.core.errors import Waiting
 from pluginrelease.edges import gateways
 from pluginrelease.edges.cluster import Cluster
@@ -24,7 +24,7 @@ def utc_now() -> datetime:
 
 
 class Gates:
-    """Writes of one release, one at a time, and none any more once its clean-up has begun.
+    """Writes of one release, one at a time, and none once its clean-up has begun. Named by the release's uid.
 
     A daemon may be cancelled while its write is on the way to the API server: the write is awaited all the same, and
     the clean-up waits for it, so that nothing appears after the clean-up has looked.
@@ -70,12 +70,16 @@ class World:
     memory: gateways.Memory = field(default_factory=gateways.Memory)
     # uid of a release → when this process last looked at its gateways
     looks: dict[str, datetime] = field(default_factory=dict)
+    # uid of a release → the status that could not be written: what it decided must not be decided otherwise
+    unwritten: dict[str, api.Status] = field(default_factory=dict)
     now: Callable[[], datetime] = utc_now
 
     def forget(self, uid: str) -> None:
         """The release is gone."""
         self.gates.forget(uid)
+        self.gates.forget(loggers.gate(uid))
         self.looks.pop(uid, None)
+        self.unwritten.pop(uid, None)
 
     @property
     def reach(self) -> gateways.Settings:

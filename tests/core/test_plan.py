@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -240,3 +241,14 @@ def test_a_namespace_that_says_nothing_lets_in_nobody(metadata: JSON) -> None:
     """Without the annotation another namespace's gateways are closed."""
     with pytest.raises(Refused):
         plan.check_allowed(abroad(), {"metadata": metadata})
+
+
+def test_when_we_wrote_it() -> None:
+    """An operator that died after its write finds in the object since when gateways may have it."""
+    found = stored()
+    assert plan.written_at(None) is None
+    assert plan.written_at(found) is None
+    ours = {"manager": api.FIELD_MANAGER, "operation": "Apply", "time": "2026-01-01T12:00:00Z"}
+    theirs = {"manager": "kubectl", "operation": "Update", "time": "2026-01-01T13:00:00Z"}
+    found["metadata"]["managedFields"] = [ours, theirs]
+    assert plan.written_at(found) == datetime(2026, 1, 1, 12, tzinfo=UTC)

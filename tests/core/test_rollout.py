@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pluginrelease.core import api, moment, rollout
-from pluginrelease.core.envoy import PodRef
+from pluginrelease.core.envoy import Entry, Kind, PodRef, Sighting
 from pluginrelease.core.rollout import Goal, Intent
 from pluginrelease.core.verdict import PodVerdict, State, Verdict
 from tests.releases import release
@@ -375,3 +375,63 @@ def test_no_look_makes_more_of_a_rollout_than_it_is(
         assert found.puts_back is None or on_failure == "Rollback"
     assert found.generation == known.generation
     assert rollout.advance(asked, found, revision, judged, NOW, DEADLINE) == found
+
+
+# ---------------------------------------------------------------------------------------------- the time that is left
+
+TIMES = [
+    ("under way", rolling(started_at=ago(minutes=4)), timedelta(minutes=6)),
+    ("at its very end", rolling(started_at=ago(minutes=10)), timedelta()),
+    ("over", rolling(started_at=ago(minutes=11)), None),
+    ("completed", rolling(completed_at=ago(seconds=1)), None),
+    ("failed", rolling(failure=failure(), puts_back=OLD), None),
+]
+
+
+@pytest.mark.parametrize(("reason", "known", "left"), TIMES, ids=[row[0] for row in TIMES])
+def test_the_time_that_is_left(reason: str, known: api.RolloutStatus, left: timedelta | None) -> None:
+    """A rollout that goes on is looked at when its deadline is over; one that ended has no deadline."""
+    assert rollout.until_overdue(known, NOW, DEADLINE) == left, reason
+
+
+# ------------------------------------------------------------------------------------------------------- the way back
+
+
+def showing(*kinds: Kind) -> Sighting:
+    entries = tuple(Entry("name", kind, "type") for kind in kinds)
+    return Sighting(PodRef("apps", "gateway", "gateway", ready=True), NOW, entries=entries)
+
+
+LOSSES = [
+    ("they refused it, and run the old code", "PluginRejected", [showing(Kind.WASM)], True),
+    ("nothing was seen of them", "PluginRejected", [], True),
+    ("one has lost it already", "PluginRejected", [showing(Kind.WASM), showing(Kind.RBAC_DENY)], False),
+    ("one lets everything pass already", "FetchFailed", [showing(Kind.RBAC_ALLOW)], False),
+    ("they crashed", "GatewayCrashed", [showing(Kind.WASM)], False),
+    ("they hang", "GatewayUnresponsive", [], False),
+]
+
+
+@pytest.mark.parametrize(("reason", "why", "seen", "expected"), LOSSES, ids=[row[0] for row in LOSSES])
+def test_whether_code_could_be_lost(reason: str, why: str, seen: list[Sighting], expected: bool) -> None:
+    """The registry is asked before a rollback only where gateways have something to lose by it."""
+    failed = api.RolloutFailure(revision=NEW, reason=why, message="no", at=ago(minutes=1))
+    assert rollout.may_lose_code(failed, seen) is expected, reason
+
+
+TURNS: list[tuple[str, api.RolloutStatus | None, api.RolloutStatus | None, bool]] = [
+    ("no rollout", None, None, False),
+    ("one under way", None, rolling(), False),
+    ("it failed now", rolling(), rolling(failure=failure(), puts_back=OLD), True),
+    ("it failed now, and nothing ran before", rolling(), rolling(failure=failure(), puts_back=""), True),
+    ("it failed now, and is held", rolling(), rolling(failure=failure()), False),
+    ("it had failed before", FAILED, FAILED, False),
+]
+
+
+@pytest.mark.parametrize(("reason", "before", "after", "expected"), TURNS, ids=[row[0] for row in TURNS])
+def test_when_it_goes_back(
+    reason: str, before: api.RolloutStatus | None, after: api.RolloutStatus | None, expected: bool
+) -> None:
+    """The pass that decides to go back is followed at once by the one that does so."""
+    assert rollout.goes_back(before, after) is expected, reason

@@ -734,3 +734,21 @@ def test_a_wish_is_echoed_when_its_pass_has_ended() -> None:
     assert found.handled == asked
     assert settle(SUSPENDED, knowing(TRYING, handled=asked)).status.handled == asked
     assert status.noted(knowing(TRYING).status, Report(handled=asked)).handled is None
+
+
+# ------------------------------------------------------------------------------------------- the deadline of a rollout
+
+
+@pytest.mark.parametrize(
+    ("reason", "elapsed", "expected"),
+    [
+        ("long before it", timedelta(), 30.0),
+        ("it is over before the next look", timedelta(minutes=9, seconds=50), 10.1),
+        ("it is over", timedelta(minutes=11), 30.0),
+    ],
+)
+def test_a_deadline_is_noticed_in_time(reason: str, elapsed: timedelta, expected: float) -> None:
+    """A release that waits, and is looked at now and then only, is said to be overdue when it is."""
+    begun = api.RolloutStatus(generation=1, started_at=moment.written(NOW - elapsed))
+    waiting = Report(rollout=begun, failure=Failure(ConditionType.ARTIFACT_READY, Waiting("TagNotFound", "no tag")))
+    assert settle(waiting).look_again == pytest.approx(expected, abs=1.1), reason

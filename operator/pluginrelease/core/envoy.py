@@ -19,6 +19,7 @@ from .envoylog import Crash, LogEvent, LogFindings, LogKind, moment, read_log
 from .trust import Trust
 
 __all__ = [
+    "STAND_INS",
     "Baseline",
     "Crash",
     "Documents",
@@ -68,6 +69,10 @@ class Kind(StrEnum):
     RBAC_DENY = "RbacDeny"
     RBAC_ALLOW = "RbacAllow"
     OTHER = "Other"
+
+
+# what stands in the plugin's place after a failed fetch
+STAND_INS = frozenset({Kind.RBAC_DENY, Kind.RBAC_ALLOW})
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from pluginrelease.core import api
+from pluginrelease.core import api, moment
 from pluginrelease.core.errors import Refused
 
 JSON = dict[str, Any]
@@ -127,6 +128,13 @@ def carried(observed: JSON | None) -> str | None:
     annotations = (observed or {}).get("metadata", {}).get("annotations") or {}
     found: str | None = annotations.get(api.REVISION_ANNOTATION)
     return found
+
+
+def written_at(observed: JSON | None) -> datetime | None:
+    """Return when we wrote the object last (`metadata.managedFields`), to the second before; None when we did not."""
+    fields = (observed or {}).get("metadata", {}).get("managedFields") or []
+    times = [one.get("time") for one in fields if one.get("manager") == api.FIELD_MANAGER]
+    return max((moment.read(time) for time in times if time), default=None)
 
 
 def is_ours(release: api.Release, observed: JSON) -> bool:

@@ -7,14 +7,18 @@ somebody asks for another try. What happens after it was seen running everywhere
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from pluginrelease.core import api, moment
+from pluginrelease.core.envoy import STAND_INS, Sighting
 from pluginrelease.core.verdict import State, Verdict
 
 OVERDUE = "ProgressDeadlineExceeded"
+# reasons of failures after which a gateway serves nothing from memory
+GATEWAY_IS_DOWN = frozenset({"GatewayCrashed", "GatewayUnresponsive"})
 
 
 class Goal(StrEnum):
@@ -154,6 +158,26 @@ def is_fallback(rollout: api.RolloutStatus) -> bool:
     return rollout.failure is not None and rollout.puts_back is not None
 
 
+def goes_back(before: api.RolloutStatus | None, after: api.RolloutStatus | None) -> bool:
+    """Whether it was just decided that something else than the wanted revision is to run."""
+    if after is None or not is_fallback(after):
+        return False
+    return before is None or before.failure != after.failure
+
+
+def may_lose_code(failure: api.RolloutFailure, before: Collection[Sighting]) -> bool:
+    """Whether gateways may still serve the old code from memory, and would lose it if its image cannot be fetched.
+
+    Not once a gateway crashed or hangs, or has a stand-in for the plugin: then there is nothing to lose.
+    """
+    return failure.reason not in GATEWAY_IS_DOWN and not has_stand_in(before)
+
+
+def has_stand_in(seen: Collection[Sighting]) -> bool:
+    """Whether some gateway could not fetch the plugin, and answers 403 in its place or lets everything pass."""
+    return any(entry.kind in STAND_INS for sighting in seen for entry in sighting.entries)
+
+
 def failing(verdict: Verdict, *, overdue: bool) -> Verdict | None:
     """The verdict that ends a rollout: gateways that are still coming, and what cannot be told, are no failure."""
     if verdict.state is State.UNHEALTHY:
@@ -166,3 +190,11 @@ def failing(verdict: Verdict, *, overdue: bool) -> Verdict | None:
 def is_overdue(rollout: api.RolloutStatus, now: datetime, deadline: timedelta) -> bool:
     """Whether a rollout that is not completed has taken longer than it may."""
     return rollout.completed_at is None and now > moment.read(rollout.started_at) + deadline
+
+
+def until_overdue(rollout: api.RolloutStatus, now: datetime, deadline: timedelta) -> timedelta | None:
+    """Return how long the rollout may still take; None when it has ended, or is overdue already."""
+    if rollout.completed_at is not None or rollout.failure is not None:
+        return None
+    left = moment.read(rollout.started_at) + deadline - now
+    return left if left >= timedelta() else None

@@ -44,6 +44,7 @@ PENDING_FIRST = 0.3
 PENDING_MAX = 5.0
 UNHEALTHY_LOOK = 15.0  # and of what could not be told: both can heal by themselves
 SOON = 2.0  # a probe has begun to fail, or a gateway was just made to fetch anew
+JUST_AFTER = 0.1  # a deadline has to be over when it is looked at
 LOGGER_LOOK = 5.0  # a gateway whose log level could not be put back is not left waiting for the resync
 
 
@@ -159,7 +160,11 @@ def settle(
     )
     old = known or before
     told = (*report.events, *turns_of_rollout(old, status), *events(old.conditions, conditions, status))
-    again = min(look_again(before, report, attempt, resync, now), until_the_tag(release, status, now))
+    again = min(
+        look_again(before, report, attempt, resync, now),
+        until_the_tag(release, status, now),
+        until_overdue(release, report, summary, now),
+    )
     return Ending(status, again, told)
 
 
@@ -170,6 +175,18 @@ def until_the_tag(release: api.Release, status: api.Status, now: datetime) -> fl
     except Refused:
         return math.inf
     return max((due - now).total_seconds(), SOON) if due is not None else math.inf
+
+
+def until_overdue(release: api.Release, report: Report, summary: Summary, now: datetime) -> float:
+    """Return the seconds until a rollout that goes on takes longer than it may: that must be said in time."""
+    if report.rollout is None or not summary.reconciling or is_waiting_for_pods(report):
+        return math.inf
+    try:
+        deadline = duration.parse(release.spec.rollout.progress_deadline)
+    except Refused:
+        return math.inf
+    left = rollout.until_overdue(report.rollout, now, deadline)
+    return left.total_seconds() + JUST_AFTER if left is not None else math.inf
 
 
 def noted(before: api.Status, report: Report) -> api.Status:
@@ -391,7 +408,7 @@ def pod_row(row: PodVerdict, revision: str | None) -> api.PodStatus:
 
 def look_again(before: api.Status, report: Report, attempt: int, resync: float, now: datetime) -> float:
     """Seconds until the next look: at once after a decision, soon while something moves, at the resync otherwise."""
-    if is_decided(before, report):
+    if rollout.goes_back(before.rollout, report.rollout):
         return 0.0
     if report.failure is not None:
         waits = after_error(report.failure.error, report, attempt, resync)
@@ -432,14 +449,6 @@ def after_verdict(verdict: Verdict, attempt: int, resync: float) -> float:
 def has_raised_loggers(report: Report) -> bool:
     """Whether some log level is still to be put back."""
     return report.observation is not None and bool(report.observation.raised_loggers)
-
-
-def is_decided(before: api.Status, report: Report) -> bool:
-    """Whether this pass decided on something that the next one does."""
-    decided, known = report.rollout, before.rollout
-    if decided is None or decided.failure is None or not rollout.is_fallback(decided):
-        return False
-    return known is None or known.failure != decided.failure
 
 
 def is_restless(report: Report, now: datetime) -> bool:

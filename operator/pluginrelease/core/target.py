@@ -96,7 +96,12 @@ def pull_secret_name(release: api.Release) -> str | None:
 
 def copied_secret_name(release: api.Release) -> str:
     """Name of the copy in the gateway's namespace."""
-    return f"{object_name(release)}-pull"
+    return copy_beside(object_name(release))
+
+
+def copy_beside(carrier: str) -> str:
+    """Return the name of the pull secret's copy that belongs to the object of this name."""
+    return f"{carrier}-pull"
 
 
 def is_local(release: api.Release) -> bool:

@@ -14,7 +14,20 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from .envoy import Baseline, Crash, Entry, Incarnation, Kind, LogEvent, LogKind, PodRef, Sighting, Wanted, incarnation
+from .envoy import (
+    STAND_INS,
+    Baseline,
+    Crash,
+    Entry,
+    Incarnation,
+    Kind,
+    LogEvent,
+    LogKind,
+    PodRef,
+    Sighting,
+    Wanted,
+    incarnation,
+)
 
 MAX_NAMES = 3
 # an HTTP Date has whole seconds, so a gateway's clock is known to about that
@@ -216,7 +229,7 @@ def _strange(case: _Case) -> PodVerdict | None:
 
 def _stand_in(case: _Case) -> PodVerdict | None:
     """An RBAC filter in the plugin's place acts on every request, so it is told at once unless it is an old one."""
-    standing = [entry for entry in case.sighting.entries if entry.kind in (Kind.RBAC_DENY, Kind.RBAC_ALLOW)]
+    standing = [entry for entry in case.sighting.entries if entry.kind in STAND_INS]
     if not standing:
         return None
     failed = case.sighting.log.newest(LogKind.FETCH_FAILED)

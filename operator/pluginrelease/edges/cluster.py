@@ -75,6 +75,12 @@ BY_KIND = {
 }
 
 
+def kind_of(resource: Resource) -> dict[str, str]:
+    """Return ``apiVersion`` and ``kind`` of a resource: items of a list do not say what they are."""
+    [(version, kind)] = [known for known, listed in BY_KIND.items() if listed == resource]
+    return {"apiVersion": version, "kind": kind}
+
+
 def path_of(thing: JSON) -> str:
     """The URL path of an object."""
     metadata = thing["metadata"]

@@ -1,0 +1,207 @@
+"""The way back waits for nothing: whatever else fails or hangs, the object that carries the plugin is changed first."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from pluginrelease import cleanup, delivery, loggers
+from pluginrelease.core import api, duration, istio, revision, target
+from pluginrelease.core.errors import Refused, Transient, Waiting
+from pluginrelease.reconcile import reconcile
+from tests.controller.scripted_api import HANG, ScriptedAPI, ScriptedRegistry, world
+from tests.releases import ARTIFACT, DIGEST, UID, manifest, release
+
+JSON = dict[str, Any]
+
+BUSY = Transient("APIServerUnavailable", "the API server answered 429", retry_after=1.0)
+FORBIDDEN = Waiting("Forbidden", "the API server does not allow this")
+STABLE = revision.identity(release().spec, DIGEST)
+FAILED = "ffffffffff"
+GATEWAY = "istio-ingress"
+
+POD: JSON = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "gateway", "namespace": GATEWAY, "uid": "pod", "labels": {"istio": "ingressgateway"}},
+    "spec": {"containers": [{"name": "istio-proxy", "image": "proxy"}]},
+    "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+}
+
+
+def failed(reason: str, *, stable: str | None = STABLE, **changes: Any) -> JSON:
+    """A release whose last look decided to go back, as the API server has it."""
+    failure = {"revision": FAILED, "reason": reason, "message": "no", "at": "2026-01-01T00:00:00Z"}
+    begun = {"generation": 1, "startedAt": "2026-01-01T00:00:00Z", "failure": failure, "putsBack": stable or ""}
+    raised = [{"namespace": GATEWAY, "pod": "gateway", "uid": "pod", "level": "warning"}]
+    observation = {"revision": FAILED, "since": "2026-01-01T00:00:00Z", "raisedLoggers": raised}
+    status = {"rollout": begun, "observation": observation, **({"stableRevision": stable} if stable else {})}
+    return manifest(status=status, **changes)
+
+
+def carrier(body: JSON, carried: str = FAILED) -> JSON:
+    """The WasmPlugin with the failed revision."""
+    made = istio.wasm_plugin(api.Release.model_validate(body), ARTIFACT, 0)
+    made["metadata"]["uid"] = "object"
+    made["metadata"]["annotations"][api.REVISION_ANNOTATION] = carried
+    return made
+
+
+def kept(body: JSON) -> JSON:
+    """The ControllerRevision of the stable one."""
+    return revision.manifest(api.Release.model_validate(body), ARTIFACT, 0)
+
+
+# ------------------------------------------------------------------------------------------------ after a failure
+
+EVERYTHING: dict[str, BaseException | str] = {
+    "STATUS pluginreleases": BUSY,
+    "GET secrets": FORBIDDEN,
+    "GET namespaces": FORBIDDEN,
+    "LIST pods": HANG,
+    "LIST pluginreleases": BUSY,
+    "FORWARD pods": HANG,
+}
+
+FALLBACKS = [
+    pytest.param("GatewayCrashed", STABLE, "APPLY wasmplugins", id="a crash, and an older revision"),
+    pytest.param("GatewayUnresponsive", STABLE, "APPLY wasmplugins", id="a hang, and an older revision"),
+    pytest.param("GatewayCrashed", None, "DELETE wasmplugins", id="a crash, and nothing before"),
+    pytest.param("PluginRejected", None, "DELETE wasmplugins", id="a refusal, and nothing before"),
+]
+
+
+@pytest.mark.parametrize(("reason", "stable", "write"), FALLBACKS)
+async def test_the_object_comes_first(reason: str, stable: str | None, write: str) -> None:
+    """With the status, Secrets, namespaces, pods and the registry out of reach, the first write changes the object."""
+    body = failed(reason, stable=stable)
+    cluster = ScriptedAPI(body, carrier(body), kept(body), POD, faults=EVERYTHING)
+    registry = ScriptedRegistry(HANG)
+    with pytest.raises(Transient):
+        async with asyncio.timeout(20):
+            await reconcile(world(cluster, registry), api.Release.model_validate(body), attempt=0)
+    assert cluster.writes()[0] == write
+    assert registry.asked == 0
+
+
+async def test_an_invalid_spec_does_not_hold_it_up() -> None:
+    """A spec that says nonsense meanwhile is no reason to leave gateways crashing."""
+    body = failed("GatewayCrashed", stable=None, spec__checks={"load": {"timeout": "9999999h"}})
+    cluster = ScriptedAPI(body, carrier(body), POD)
+    with pytest.raises(Refused):
+        duration.parse("9999999h")
+    await reconcile(world(cluster), api.Release.model_validate(body), attempt=0)
+    assert cluster.writes()[0] == "DELETE wasmplugins"
+
+
+REFUSALS = [
+    ("the image is there", None, True),
+    ("the image is gone", Transient("ManifestUnknown", "gone"), False),
+    ("the registry hangs", HANG, False),
+]
+
+
+@pytest.mark.parametrize(("reason", "fault", "written"), REFUSALS, ids=[row[0] for row in REFUSALS])
+async def test_gateways_that_refused_keep_the_code_they_have(
+    reason: str, fault: BaseException | str | None, written: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They serve the old code from memory: it is put back only when its image can be fetched."""
+    monkeypatch.setattr(delivery, "FETCHABLE_DEADLINE", 0.2)
+    body = failed("PluginRejected")
+    cluster = ScriptedAPI(body, carrier(body), kept(body), POD)
+    ending = await reconcile(world(cluster, ScriptedRegistry(fault)), api.Release.model_validate(body), attempt=0)
+    assert ("APPLY wasmplugins" in cluster.requests) is written, reason
+    assert (ending.status.phase == "RollbackBlocked") is not written, reason
+
+
+async def test_a_decision_that_could_not_be_written_is_not_taken_again() -> None:
+    """The API server refuses the status: the next pass knows the failure all the same, and writes it then."""
+    body = failed("GatewayCrashed")
+    cluster = ScriptedAPI(body, carrier(body), kept(body), POD, faults={"STATUS pluginreleases": BUSY})
+    there = world(cluster)
+    with pytest.raises(Transient):
+        await reconcile(there, api.Release.model_validate(body), attempt=0)
+    cluster.faults.clear()
+    forgetful = api.Release.model_validate(manifest())
+    ending = await reconcile(there, forgetful, attempt=1)
+    assert ending.status.rollout is not None
+    assert ending.status.rollout.failure is not None
+    assert "STATUS pluginreleases" in cluster.requests[-1:]
+    assert cluster.writes().count("APPLY wasmplugins") == 1
+
+
+# ---------------------------------------------------------------------------------------------------- a deletion
+
+
+DELETIONS: list[tuple[str, JSON, dict[str, BaseException | str], list[str]]] = [
+    ("gateways that hang", {}, {"FORWARD pods": HANG}, ["LoggerNotRestored"]),
+    ("an API server that lists nothing", {}, {"LIST pluginreleases": BUSY}, ["LoggerNotRestored"]),
+    ("a pod that is not found in time", {}, {"GET pods": HANG}, ["LoggerNotRestored"]),
+    (
+        "a secret that may not be read",
+        {"spec__gateway__namespace": "apps"},
+        {"GET secrets": FORBIDDEN},
+        ["LoggerNotRestored", "SecretNotDeleted"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("reason", "changes", "faults", "said"), DELETIONS, ids=[row[0] for row in DELETIONS])
+async def test_a_deletion_takes_the_plugin_first(
+    reason: str,
+    changes: JSON,
+    faults: dict[str, BaseException | str],
+    said: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The plugin goes at once, the release a little later, and an event names what was left."""
+    monkeypatch.setattr(loggers, "RESTORE_SECONDS", 0.2)
+    monkeypatch.setattr(cleanup, "AFTERMATH_SECONDS", 0.4)
+    monkeypatch.setattr(cleanup, "AFTERMATH_PAUSE", 0.05)
+    body = failed("PluginRejected", **changes)
+    cluster = ScriptedAPI(body, carrier(body), POD, faults=faults)
+    began = time.monotonic()
+    events = await cleanup.clean_up(world(cluster), body)
+    assert time.monotonic() - began < 5.0, reason
+    assert cluster.writes() == ["DELETE wasmplugins"], reason
+    assert cluster.requests[:2] == ["GET wasmplugins", "DELETE wasmplugins"], reason
+    assert sorted(event.reason for event in events) == said, reason
+
+
+async def test_a_release_that_does_not_fit_its_schema_takes_its_plugin_along() -> None:
+    """After a downgrade an object may say what this version does not know: deleting it still takes the plugin off."""
+    body = manifest()
+    plugin = carrier(failed("PluginRejected"))
+    stranger = {**plugin, "metadata": {**plugin["metadata"], "name": "other", "labels": {api.UID_LABEL: "other"}}}
+    copy = target.pull_secret(api.Release.model_validate(body), "e30=")
+    body["spec"]["plugin"] = {"phase": "A_PHASE_OF_TOMORROW"}
+    cluster = ScriptedAPI(plugin, stranger, copy)
+    assert await cleanup.clean_up(world(cluster), body) == ()
+    assert sorted(cluster.writes()) == ["DELETE secrets", "DELETE wasmplugins"]
+    assert [key[-1] for key in cluster.objects] == ["other"]
+
+
+async def test_a_deletion_waits_for_the_plugin() -> None:
+    """What could not be deleted keeps the release: nothing must run that no object speaks of."""
+    body = manifest()
+    cluster = ScriptedAPI(carrier(body), faults={"DELETE wasmplugins": BUSY})
+    with pytest.raises(Transient):
+        await cleanup.clean_up(world(cluster), body)
+    assert UID in str(cluster.objects)
+
+
+# ------------------------------------------------------------------------------------------------------ suspended
+
+
+async def test_suspended_is_said_though_no_log_level_can_be_restored() -> None:
+    """Suspending a release is written to its status while the API server or the gateways refuse all else."""
+    body = failed("PluginRejected", spec__suspend=True)
+    cluster = ScriptedAPI(body, carrier(body), POD, faults={"LIST pluginreleases": BUSY})
+    ending = await reconcile(world(cluster), api.Release.model_validate(body), attempt=0)
+    assert ending.status.phase == "Suspended"
+    assert cluster.writes() == ["STATUS pluginreleases"]
+    assert ending.status.observation is not None
+    assert ending.status.observation.raised_loggers, "what is still raised is not forgotten"
