@@ -1,0 +1,135 @@
+"""Deleting a release ends an outage: the plugin goes at once, whatever state its gateways are in, and the release soon.
+
+The operator is stopped while the gateways come into that state: it is the deletion and nothing else that ends it.
+"""
+
+from __future__ import annotations
+
+import base64
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pluginrelease.core import api
+from pluginrelease.core.errors import ReleaseError
+from tests import wasm_modules
+from tests.passes import evidence, spare
+from tests.passes.world import JSON, World, unique
+
+PLUGIN_GONE_WITHIN = 2.0
+RELEASE_GONE_WITHIN = 30.0
+SLOWNESS = 1.5
+"""Seconds that two kubectl processes and a busy machine may add to what the operator takes."""
+
+
+@contextmanager
+def stopped_operator(world: World) -> Iterator[None]:
+    """The operator does nothing meanwhile, and goes on with all its connections afterwards."""
+    assert world.operator.process is not None
+    world.operator.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        world.operator.process.send_signal(signal.SIGCONT)
+
+
+def await_crashes(world: World, namespace: str, name: str) -> None:
+    """Until every gateway has been started again twice."""
+    for pod in world.gateways(namespace):
+        evidence.until(world.lab, "pod", namespace, pod.name, lambda it: restarts(it) >= 2)
+
+
+def restarts(pod: JSON) -> int:
+    return sum(one["restartCount"] for one in pod["status"].get("containerStatuses", []))
+
+
+def await_silence(world: World, namespace: str, name: str) -> None:
+    """Until no gateway's admin port answers."""
+    deadline = time.monotonic() + 60.0
+    while any(answers(world, pod) for pod in world.gateways(namespace)):
+        assert time.monotonic() < deadline, "a gateway still answers"
+
+
+def answers(world: World, pod: Any) -> bool:
+    try:
+        evidence.filter_level(world.lab, pod)
+    except (ReleaseError, TimeoutError):
+        return False
+    return True
+
+
+def lose_node(world: World, namespace: str, name: str) -> None:
+    """A gateway whose logger was raised is on a node that is no more."""
+    raised = [{"namespace": namespace, "pod": "lost", "uid": "", "level": "warning"}]
+    labels = {"istio": namespace}
+    container = {"name": "istio-proxy", "image": "proxy"}
+    spec = {"nodeName": f"{namespace}-lost", "containers": [container]}
+    world.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "lost", "namespace": namespace, "labels": labels},
+            "spec": spec,
+        }
+    )
+    raised[0]["uid"] = world.get("pod", namespace, "lost")["metadata"]["uid"]  # type: ignore[index]
+    status = {"observation": {"revision": "any", "since": "2026-01-01T00:00:00Z", "raisedLoggers": raised}}
+    world.lab.kubectl(
+        "patch",
+        api.PLURAL,
+        name,
+        "-n",
+        namespace,
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        str({"status": status}).replace("'", '"'),
+    )
+
+
+CRASHES = base64.b64decode(
+    "AGFzbQEAAAABEwRgA39/fwF/YAAAYAF/AX9gAAACEQEDZW52CXByb3h5X2xvZwAAAwQDAQIDBQMBAAEHSQQXcHJveHlfYWJpX3ZlcnNpb25fMF8yXzAAARhwcm94eV9vbl9tZW1vcnlfYWxsb2NhdGUAAgdzdGFydGZuAAMGbWVtb3J5AgAIAQMKFQMCAAsEAEEACwsAQQJBAEEAEAAaCw=="
+)
+HANGS = base64.b64decode(
+    "AGFzbQEAAAABDwNgAABgAX8Bf2ACf38BfwIBAAMEAwABAgUDAQABB1QEF3Byb3h5X2FiaV92ZXJzaW9uXzBfMl8xAAAYcHJveHlfb25fbWVtb3J5X2FsbG9jYXRlAAEScHJveHlfb25fY29uZmlndXJlAAIGbWVtb3J5AgAKEwMCAAsEAEEACwkAA0AMAAtBAQs="
+)
+
+CASES: list[tuple[str, bytes, Callable[[World, str, str], None]]] = [
+    ("gateways that crash again and again", CRASHES, await_crashes),
+    ("gateways that hang while they load it", HANGS, await_silence),
+    ("a gateway whose node is gone", wasm_modules.answering("lost"), lose_node),
+]
+
+
+@pytest.mark.parametrize(("reason", "module", "happens"), CASES, ids=[row[0] for row in CASES])
+def test_a_deletion_ends_the_outage(
+    world: World, tmp_path: Path, reason: str, module: bytes, happens: Callable[[World, str, str], None]
+) -> None:
+    """The WasmPlugin is gone within 2 s of the deletion, the release within 30 s, and the gateways serve again."""
+    namespace, name = unique("ends"), unique("ends")
+    spare.gateways(world, namespace, 2)
+    gateway = {"provider": "Istio", "namespace": namespace, "selector": {"matchLabels": {"istio": namespace}}}
+    ref = world.push(module, tmp_path)
+    world.apply(world.manifest(name, ref, namespace=namespace, gateway=gateway))
+    evidence.until(world.lab, "wasmplugin", namespace, name, lambda it: True)
+    with stopped_operator(world):
+        happens(world, namespace, name)
+        world.lab.kubectl("delete", api.PLURAL, name, "-n", namespace, "--wait=false")
+        began = time.monotonic()
+    gone(world, "wasmplugin", namespace, name, PLUGIN_GONE_WITHIN + SLOWNESS)
+    plugin = time.monotonic() - began
+    gone(world, api.PLURAL, namespace, name, RELEASE_GONE_WITHIN)
+    print(f"{reason}: the plugin was gone after {plugin:.1f} s, the release after {time.monotonic() - began:.1f} s")
+    world.created.remove((api.KIND, namespace, name))
+
+
+def gone(world: World, kind: str, namespace: str, name: str, seconds: float) -> None:
+    """Returns when the object is gone; fails after ``seconds``."""
+    world.lab.kubectl(
+        "wait", "--for=delete", f"{kind}/{name}", "-n", namespace, f"--timeout={seconds}s", timeout=seconds + 30
+    )
