@@ -31,7 +31,7 @@ END = """\
 TinyGo and emscripten, which could not be had where the table was run: what `inspect` reads in their modules was not
 tried on one that was built here. Higress's own agent, which is in no package registry. Limits that are tighter here
 than in a gateway, so that a stranger's image cannot wear the operator out: an image that meets one is refused by
-`inspect`, and a gateway might read it ([decisions.md](decisions.md#bounds-that-are-tighter-than-a-gateways)).
+`inspect`, and a gateway might read it ([decision 0030](decisions/0030-tighter-bounds-than-a-gateway.md)).
 """
 
 
