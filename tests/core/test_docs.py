@@ -24,6 +24,13 @@ PAGES = sorted(
     for page in CHECKOUT.glob(pattern)
 )
 MANIFESTS = sorted([*CHECKOUT.glob("examples/**/*.yaml"), *CHECKOUT.glob("docs/**/*.yaml")])
+DECISIONS = CHECKOUT / "docs" / "decisions"
+DECISION_TEMPLATE = DECISIONS / "template.md"
+RECORDS = sorted({*DECISIONS.glob("*.md")} - {DECISIONS / "README.md", DECISION_TEMPLATE})
+DECISION_ROW = re.compile(r"^\| (\d+) \| \[(.+)\]\(([^)\s]+)\) \| [^|]+ \| [^|]+ \|$", re.MULTILINE)
+DECISION_STATUS = re.compile(
+    r"^\*\*Status:\*\* (accepted$|(accepted; superseded in part|superseded) by \[\d{4}\]\()", re.MULTILINE
+)
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -135,6 +142,43 @@ def test_every_path_of_the_checkout_is_there(page: Path) -> None:
         for word in re.findall(r"(?:examples|docs|charts|operator|crds|tests)/[\w./-]*\w", line)
     }
     assert [path for path in sorted(named) if not (CHECKOUT / path).exists()] == []
+
+
+# ------------------------------------------------------------------------------------------------------ decisions
+
+
+def title(record: Path) -> str:
+    """Return a record's first heading."""
+    return record.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+
+
+def sections(record: Path) -> list[tuple[str, str]]:
+    """Return a record's sections: heading and text, in order."""
+    parts = re.split(r"^## (.*)$", record.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def test_the_index_lists_every_decision_once_and_in_order() -> None:
+    """Whoever looks for a decision finds it in the index: number, title, file, a line on it and its area."""
+    listed = DECISION_ROW.findall((DECISIONS / "README.md").read_text(encoding="utf-8"))
+    assert listed == [(record.name[:4], title(record), record.name) for record in RECORDS]
+
+
+def test_a_decision_has_a_number_of_its_own() -> None:
+    """Each page beside the index and the template is NNNN-slug.md, without a gap and without a number used twice."""
+    numbers = [re.sub(r"^(\d{4})-[a-z0-9-]+\.md$", r"\1", record.name) for record in RECORDS]
+    assert numbers == [f"{number:04}" for number in range(1, len(RECORDS) + 1)]
+
+
+@pytest.mark.parametrize("record", [*RECORDS, DECISION_TEMPLATE], ids=name)
+def test_a_decision_has_the_form_of_the_template(record: Path) -> None:
+    """A record has a title, a status, and the template's sections in its order; it may have no sources."""
+    form = [heading for heading, _ in sections(DECISION_TEMPLATE)]
+    found = [heading for heading, _ in sections(record)]
+    assert record.read_text(encoding="utf-8").startswith("# ")
+    assert DECISION_STATUS.search(record.read_text(encoding="utf-8"))
+    assert found in (form, [heading for heading in form if heading != "Sources"])
+    assert [heading for heading, text in sections(record) if not text.strip()] == []
 
 
 # ------------------------------------------------------------------------------------------------------ manifests
