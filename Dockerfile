@@ -7,11 +7,13 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 COPY requirements/operator.txt requirements/build.txt /src/requirements/
 # one environment to build with, another one to ship; both from hash-checked pins, compiled packages as wheels only
 RUN python3 -m venv /build && /build/bin/pip install --require-hashes --no-deps --requirement /src/requirements/build.txt \
+ && /build/bin/pip check \
  && python3 -m venv /opt/pluginrelease \
  && /opt/pluginrelease/bin/pip install --require-hashes --no-deps --only-binary :all: --requirement /src/requirements/operator.txt
 COPY . /src
 RUN cd /src && /build/bin/python -m hatchling build --target wheel --directory /dist \
  && /opt/pluginrelease/bin/pip install --no-deps --no-index /dist/*.whl \
+ && /opt/pluginrelease/bin/pip check \
  && /opt/pluginrelease/bin/pip uninstall --yes pip \
  && /opt/pluginrelease/bin/pluginrelease --version
 

