@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz import target
+from tests.tars import END, gnu_sparse, head
 
 
 def test_the_seeds() -> None:
@@ -29,12 +31,15 @@ def archive(name: str) -> bytes:
 FOUND = {
     "a layer's media type steers a terminal": b'\2{"layers": [{"mediaType": "\\u001b[2J\\u0007"}]}',
     "so does a file's name": b"\1" + archive("\x1b]0;x\x07"),
+    "a sparse file expands without a bound": b"\3" + gnu_sparse(64 << 20, (0, 8)) + END,
+    "the map of a sparse file ends early": b"\1" + gzip.compress(gnu_sparse(600, (0, 8), more=True)[:700]),
+    "skipping a file that is not there never ends": b"\1" + gzip.compress(head("other", 0, size=str(10**18)) + END),
 }
 
 
 @pytest.mark.parametrize("data", FOUND.values(), ids=FOUND.keys())
 def test_what_was_found(data: bytes) -> None:
-    """What a run of `make fuzz` ended with, or led to, is refused in words that can be printed."""
+    """What a run of `make fuzz` ended with or led to, or should have, is refused in words that can be printed."""
     target.one(data)
 
 

@@ -25,6 +25,7 @@ import pytest
 
 from pluginrelease.artifacts import Shelf
 from pluginrelease.core import artifact
+from pluginrelease.core.archive import MAX_MEMBERS
 from pluginrelease.core.artifact import Digest
 from pluginrelease.edges.distribution import Access
 from tests import wasm_modules as made
@@ -159,7 +160,7 @@ def filler() -> Script:
 
 
 def many_files() -> Script:
-    return with_layer(archive(*((entry(f"f{number}"), b"") for number in range(artifact.MAX_TAR_ENTRIES + 1))))
+    return with_layer(archive(*((entry(f"f{number}"), b"") for number in range(MAX_MEMBERS + 1))))
 
 
 def indexes(asked: Request) -> Answer:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+
 from pluginrelease.core import artifact, compat, pairing, salvage, wasm
 from pluginrelease.core.errors import Refused
+from tests import tars
 from tests import wasm_modules as made
 
 MEANT = [host for text in ("istio@1.24", "istio@1.31", "higress@2.2") for host in pairing.read(text).hosts]
@@ -21,7 +24,10 @@ def seeds() -> list[bytes]:
         made.component(),
         made.truncated(),
     ]
-    return [b"\0" + one for one in modules] + [b"\1" + ARCHIVE, b"\2" + MANIFEST, b"\3" + ARCHIVE]
+    sparse = [tars.gnu_sparse(2000, (0, 8)) + tars.END, tars.pax_sparse(2000) + tars.END]
+    layers = [ARCHIVE, *map(gzip.compress, sparse)]
+    seeds = [b"\0" + one for one in modules] + [b"\1" + one for one in layers]
+    return [*seeds, b"\2" + MANIFEST, b"\3" + ARCHIVE, *(b"\3" + one for one in sparse)]
 
 
 def one(data: bytes) -> None:
@@ -29,11 +35,11 @@ def one(data: bytes) -> None:
     what, rest = data[:1], data[1:]
     try:
         if what == b"\1":
-            artifact.extract(rest, MOST)
+            assert len(artifact.extract(rest, MOST)) <= MOST
         elif what == b"\2":
             manifest(rest)
         elif what == b"\3":
-            salvage.take(MANIFEST, lambda layer: rest, MOST)
+            assert len(salvage.take(MANIFEST, lambda layer: rest, MOST)) <= MOST
         else:
             module(rest)
     except Refused as refused:

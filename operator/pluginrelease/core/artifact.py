@@ -15,12 +15,12 @@ import re
 import struct
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
+from pluginrelease.core import archive
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.wasm import Module
 
@@ -28,10 +28,6 @@ MAX_WASM_BYTES = 256 * 1024 * 1024  # istio: ISTIO_WASM_MAX_BINARY_SIZE_BYTES' d
 MAX_MANIFEST_BYTES = 1024 * 1024  # far more than any has; as JSON it may take 40 times its size in memory
 MAX_LAYERS = 256
 MAX_CHILDREN = 256
-MAX_TAR_ENTRIES = 10_000
-MAX_TAR_HEADER_BYTES = 1024 * 1024  # of one entry, with what it says of itself in records before it
-MAX_GZIP_MEMBERS = 100_000
-PIECE_BYTES = 1024 * 1024
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -362,18 +358,14 @@ def unpack(read: Callable[[int], bytes], most: int = MAX_WASM_BYTES) -> Iterator
     at most ``most`` bytes are ever unpacked, whatever the archive says of itself.
     Raises `Refused`: ``NoPluginWasm``, ``MalformedLayer``, ``ArtifactTooLarge``.
     """
-    archive = _Capped(_inflate(read), most)
     try:
-        with tarfile.open(fileobj=archive, mode="r|", bufsize=64 * 1024, tarinfo=_Member) as tar:
-            yield from _content(tar, _find(tar), most)
-    except Refused:
-        raise
-    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, OverflowError, RecursionError) as error:
-        raise _broken(str(error)[:200] or type(error).__name__) from error
-
-
-def _broken(what: str) -> Refused:
-    return Refused("MalformedLayer", f"The image's layer is not a whole tar+gzip archive: {what}", _PUSH)
+        yield from _content(_find(archive.members(archive.Stream(archive.gunzip(read), most))), most)
+    except archive.Malformed as malformed:
+        raise Refused(
+            "MalformedLayer", f"The image's layer is not a whole tar+gzip archive: {malformed}", _PUSH
+        ) from malformed
+    except archive.TooLarge as too:
+        raise too_large("What the image's layer unpacks to", most) from too
 
 
 def too_large(what: str, most: int) -> Refused:
@@ -385,16 +377,18 @@ def too_large(what: str, most: int) -> Refused:
     )
 
 
-def _find(tar: tarfile.TarFile) -> tarfile.TarInfo:
+def _find(members: Iterator[archive.Member]) -> archive.Member:
     seen: list[str] = []
-    for number, member in enumerate(iter(tar.next, None)):
-        if number >= MAX_TAR_ENTRIES:
-            raise Refused("NoPluginWasm", f"No {PLUGIN_FILE} within {MAX_TAR_ENTRIES} files of the image", _PUSH)
-        tar.members = []  # type: ignore[attr-defined]  # a stream of headers must not pile up in memory
-        if posixpath.basename(member.name) == PLUGIN_FILE:
-            return member
-        seen.append(shown(member.name))
-        del seen[5:]
+    try:
+        for member in members:
+            if posixpath.basename(member.name) == PLUGIN_FILE:
+                return member
+            seen.append(shown(member.name))
+            del seen[5:]
+    except archive.TooManyMembers as many:
+        raise Refused(
+            "NoPluginWasm", f"No {PLUGIN_FILE} within {archive.MAX_MEMBERS} files of the image", _PUSH
+        ) from many
     found = ", ".join(seen) or "nothing"
     raise Refused(
         "NoPluginWasm",
@@ -403,94 +397,13 @@ def _find(tar: tarfile.TarFile) -> tarfile.TarInfo:
     )
 
 
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> Iterator[bytes]:
-    if not member.isreg():
+def _content(member: archive.Member, most: int) -> Iterator[bytes]:
+    if not member.regular:
         raise Refused("NoPluginWasm", f"{shown(member.name)} is in the archive, but is not a regular file", _PUSH)
     if member.size > most:
         raise too_large(PLUGIN_FILE, most)
-    source = tar.extractfile(member)
-    left = member.size
-    while source and left and (piece := source.read(min(left, PIECE_BYTES))):
-        left -= len(piece)
+    while piece := member.read(archive.PIECE_BYTES):
         yield piece
-    if left:
-        raise tarfile.ReadError(f"{PLUGIN_FILE} ends early")
-
-
-class _Member(tarfile.TarInfo):
-    """An entry whose headers are small: tarfile keeps long names, records and maps of sparse files in memory."""
-
-    @classmethod
-    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
-        with tarfile.fileobj.fileobj.heading():  # type: ignore[attr-defined]  # the stream's source, a _Capped
-            return super().fromtarfile(tarfile)
-
-
-_GZIP = b"\x1f\x8b"
-
-
-def _inflate(read: Callable[[int], bytes]) -> Iterator[bytes]:
-    """Unpack gzip, all its members, in pieces of at most 1 MiB."""
-    pending = read(65536)
-    if not pending.startswith(_GZIP):
-        raise Refused("MalformedLayer", "The image's layer is called tar+gzip and is not gzip data", _PUSH)
-    for _ in range(MAX_GZIP_MEMBERS):
-        unpacker = zlib.decompressobj(wbits=31)
-        while not unpacker.eof:
-            pending = pending or read(65536)
-            if not pending:
-                raise EOFError("the gzip data ends early")
-            piece = unpacker.decompress(pending, PIECE_BYTES)
-            pending = unpacker.unconsumed_tail
-            if piece:
-                yield piece
-        pending = unpacker.unused_data
-        if len(pending) < len(_GZIP):
-            pending += read(65536)
-        if not pending.startswith(_GZIP):
-            return
-    raise _broken(f"it has more than {MAX_GZIP_MEMBERS} gzip members")
-
-
-class _Capped(io.RawIOBase):
-    """The pieces as a file for tarfile; refuses once more than ``most`` bytes were unpacked, or more than a header
-    may have while one is being read."""
-
-    def __init__(self, pieces: Iterable[bytes], most: int) -> None:
-        self._pieces = iter(pieces)
-        self._most = self._left = most
-        self._buffer = b""
-        self._header: int | None = None
-
-    @contextmanager
-    def heading(self) -> Iterator[None]:
-        """While an entry's header is read; headers are nested in one another."""
-        outermost = self._header is None
-        self._header = MAX_TAR_HEADER_BYTES if self._header is None else self._header
-        try:
-            yield
-        finally:
-            self._header = None if outermost else self._header
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        while not self._buffer:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return b""
-            self._left -= len(piece)
-            if self._left < 0:
-                raise too_large("What the image's layer unpacks to", self._most)
-            self._buffer = piece
-        size = len(self._buffer) if size < 0 else size
-        taken, self._buffer = self._buffer[:size], self._buffer[size:]
-        if self._header is not None:
-            self._header -= len(taken)
-            if self._header < 0:
-                raise _broken(f"an entry's header is longer than {MAX_TAR_HEADER_BYTES} bytes")
-        return taken
 
 
 # --- packing ---
@@ -513,14 +426,13 @@ def pack(wasm: bytes) -> Image:
     """Pack a module as an OCI compat image: one tar+gzip layer with plugin.wasm, and an image config that container
     tools accept. The same module gives the same bytes on every day (no times, no owners).
     """
-    archive = _tar(wasm)
-    packed = _gzip(archive)
+    packed = _gzip(unpacked := _tar(wasm))
     config = _json(
         {
             "architecture": "amd64",
             "os": "linux",
             "config": {},
-            "rootfs": {"type": "layers", "diff_ids": [str(Digest.of(archive))]},
+            "rootfs": {"type": "layers", "diff_ids": [str(Digest.of(unpacked))]},
             "history": [{"created_by": "pluginrelease push"}],
         }
     )
@@ -549,7 +461,7 @@ def _gzip(data: bytes) -> bytes:
     """RFC 1952 with no time and an unknown system in the header, which the gzip module fills in by Python version."""
     packer = zlib.compressobj(level=6, wbits=-15)
     body = packer.compress(data) + packer.flush()
-    header = _GZIP + b"\x08\0\0\0\0\0\0\xff"
+    header = archive.GZIP + b"\x08\0\0\0\0\0\0\xff"
     return header + body + struct.pack("<II", zlib.crc32(data), len(data) & 0xFFFFFFFF)
 
 

@@ -7,21 +7,16 @@ behind more layers (higress-group/higress#4014), in an archive that is not packe
 
 from __future__ import annotations
 
-import gzip
 import io
 import posixpath
-import tarfile
-import zlib
 from collections.abc import Callable, Iterator
-from typing import IO
 
-from pluginrelease.core import artifact, wasm
-from pluginrelease.core.artifact import PLUGIN_FILE, Descriptor
+from pluginrelease.core import archive, artifact, wasm
+from pluginrelease.core.artifact import PLUGIN_FILE, Descriptor, Digest
 from pluginrelease.core.errors import Refused
 
 MAX_MODULES = 16
-PIECE_BYTES = 1 << 20
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_ZSTD = b"\x28\xb5\x2f\xfd"
 _REMEDY = f"Take the module out by hand, and push it: `pluginrelease push {PLUGIN_FILE} REFERENCE`."
 
 
@@ -42,60 +37,45 @@ def take(raw: bytes, read: Callable[[Descriptor], bytes], most: int = artifact.M
     Raises `Refused`: ``NoModule``, ``SeveralModules``, ``ArtifactTooLarge``, ``MalformedManifest``.
     """
     layers = artifact.layers(raw)
-    others: dict[bytes, str] = {}
+    others: dict[Digest, str] = {}
+    other = b""
     for layer in reversed(layers):
         for name, content in _modules(layer, read(layer), most):
             if name == PLUGIN_FILE:
                 return content
-            others[content] = name
+            others[Digest.of(content)], other = name, content
     if not others:
         kinds = ", ".join(artifact.shown(layer.media_type) or "no type" for layer in layers[:5]) or "no layer"
         raise Refused("NoModule", f"There is no WebAssembly module in any layer of the image ({kinds})", _REMEDY)
     if len(others) > 1:
-        raise Refused(
-            "SeveralModules", f"There are several modules in the image: {', '.join(others.values())}", _REMEDY
-        )
-    return next(iter(others))
+        names = ", ".join(list(others.values())[:MAX_MODULES])
+        raise Refused("SeveralModules", f"There are several modules in the image: {names}", _REMEDY)
+    return other
 
 
 def _modules(layer: Descriptor, blob: bytes, most: int) -> Iterator[tuple[str, bytes]]:
     """The modules in one layer with their file names; one that is the layer itself is called by its digest."""
     if blob.startswith(_ZSTD):
         raise Refused("NoModule", f"The layer {layer.digest} is packed with zstd, which is not read here", _REMEDY)
-    content = _unpacked(blob, most) if blob.startswith(_GZIP) else blob
-    if content.startswith(wasm.MAGIC):
-        yield str(layer.digest), content
-        return
+    pieces = archive.gunzip(io.BytesIO(blob).read) if blob.startswith(archive.GZIP) else iter([blob])
+    stream = archive.Stream(pieces, most)
     try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-            yield from _files(archive)
-    except (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError):
+        if stream.peek(len(wasm.MAGIC)) == wasm.MAGIC:
+            yield str(layer.digest), stream.read(most + 1)
+        else:
+            yield from _files(archive.members(stream))
+    except archive.TooLarge as too:
+        raise artifact.too_large("What the image's layer unpacks to", most) from too
+    except archive.ArchiveError:
         return  # something else than an archive: an image's configuration, a README
 
 
-def _files(archive: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
+def _files(members: Iterator[archive.Member]) -> Iterator[tuple[str, bytes]]:
     found = 0
-    for number, member in enumerate(iter(archive.next, None)):
-        if number >= artifact.MAX_TAR_ENTRIES or found >= MAX_MODULES:
+    for member in members:
+        if found >= MAX_MODULES:
             return
-        archive.members = []  # type: ignore[attr-defined]  # headers must not pile up in memory
-        source: IO[bytes] | None = archive.extractfile(member) if member.isreg() else None
-        if source is None or source.read(4) != wasm.MAGIC:
+        if not member.regular or (head := member.read(len(wasm.MAGIC))) != wasm.MAGIC:
             continue
         found += 1
-        source.seek(0)
-        yield artifact.shown(posixpath.basename(member.name)), source.read()
-
-
-def _unpacked(blob: bytes, most: int) -> bytes:
-    """Gunzip, up to ``most`` bytes. What is no whole gzip data is nothing."""
-    content = bytearray()
-    try:
-        with gzip.open(io.BytesIO(blob)) as source:
-            while piece := source.read(PIECE_BYTES):
-                content += piece
-                if len(content) > most:
-                    raise artifact.too_large("What the image's layer unpacks to", most)
-    except (zlib.error, EOFError, OSError):
-        return b""
-    return bytes(content)
+        yield artifact.shown(posixpath.basename(member.name)), head + member.read(member.size)
