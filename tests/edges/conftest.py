@@ -9,6 +9,7 @@ import pytest
 
 from pluginrelease.cli import crd
 from pluginrelease.core import api
+from pluginrelease.lab import operator
 from pluginrelease.lab.host import Lab
 from tests.edges import plain_envoy, real_registry
 from tests.edges.real_registry import Real
@@ -42,7 +43,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[plain_envoy.Ga
 def cluster(lab: Lab, request: pytest.FixtureRequest) -> Lab:
     """The lab with the CRD, and with the namespace that the module calls NAMESPACE; that stays, for other modules."""
     lab.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=crd.text())
-    lab.kubectl("wait", "--for=condition=Established", "--timeout=30s", CRD_NAME)
+    lab.kubectl("wait", operator.ESTABLISHED, "--timeout=30s", CRD_NAME)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": request.module.NAMESPACE}}
     lab.kubectl("apply", "-f", "-", stdin=json.dumps(namespace))
     return lab

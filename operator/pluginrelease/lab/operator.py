@@ -27,6 +27,8 @@ JSON = dict[str, Any]
 NAMESPACE = "pluginrelease-system"
 RELEASE = "pluginrelease"
 CRD = "crd/pluginreleases.pluginrelease.io"
+# --for=condition fails on a definition that has no conditions yet, as in its first moment
+ESTABLISHED = "--for=jsonpath={.status.conditions[?(@.type=='Established')].status}=True"
 HELM_WITHIN = 60.0
 """Seconds for one run of Helm."""
 
@@ -73,7 +75,7 @@ def install(lab: Lab, namespace: str = NAMESPACE) -> Path:
     objects: list[JSON] = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}]
     text = yaml.safe_dump_all(objects + manifests(namespace))
     lab.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
-    lab.kubectl("wait", "--for=condition=Established", "--timeout=30s", CRD)
+    lab.kubectl("wait", ESTABLISHED, "--timeout=30s", CRD)
     return lab.kubeconfig_for(namespace, service_account(namespace))
 
 
