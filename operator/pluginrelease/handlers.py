@@ -15,12 +15,12 @@ from typing import Any, Self
 
 import kopf
 import structlog
-from pydantic import ValidationError
 
 from pluginrelease import cleanup
 from pluginrelease.artifacts import Shelf
-from pluginrelease.core import api, providers, status, target
-from pluginrelease.core.errors import ReleaseError
+from pluginrelease.core import api, providers, status, stored, target
+from pluginrelease.core.errors import Refused, ReleaseError
+from pluginrelease.core.stored import JSON
 from pluginrelease.edges import cluster as clusters
 from pluginrelease.edges.cluster import Cluster
 from pluginrelease.reconcile import reconcile
@@ -162,7 +162,7 @@ async def release_changed(memo: Memo, type: str | None, body: kopf.Body, uid: st
         memo.forget(uid)
         return
     metadata = body["metadata"]
-    memo.reaches[uid] = body["spec"]["gateway"]["namespace"]
+    memo.reaches[uid] = stored.gateway_namespace(dict(body)) or ""
     now = (
         metadata.get("generation"),
         *(metadata.get("annotations", {}).get(action) for action in ACTIONS),
@@ -326,18 +326,31 @@ async def one_pass(world: World, body: kopf.Body, pod_watch: PodWatch, attempt: 
             return Next(world.settings.resync)
         if api.FINALIZER not in found["metadata"].get("finalizers", []):
             return Next(FINALIZER_SECONDS)
-        release = api.Release.model_validate(found)
+        try:
+            release = stored.read(found)
+        except Refused as unreadable:
+            return await leave_alone(world, found, body, unreadable)
         pod_watch.follow(release)
         ending = await reconcile(world, release, attempt=attempt)
-    except ValidationError as error:
-        log.error("the object does not fit its schema: is the CRD of this version?", errors=error.error_count())
-        return Next(world.settings.resync)
     except ReleaseError as error:
         log.warning("the API server did not take part in the pass", reason=error.reason, message=error.message)
         return Next(min(status.BACKOFF_MAX, status.BACKOFF_FIRST * 2.0 ** min(attempt, 10)))
     for event in ending.events:
         kopf.event(body, type=event.type, reason=event.reason, message=event.message)
     return Next(ending.look_again, release.metadata.generation)
+
+
+async def leave_alone(world: World, found: JSON, body: kopf.Body, unreadable: Refused) -> Next:
+    """A release that cannot be read says so itself; what it has on the gateways stays."""
+    log.error("the release is left alone", reason=unreadable.reason, message=unreadable.message)
+    told = stored.told(found, unreadable, world.now())
+    if told != found.get("status"):
+        kopf.event(body, type="Warning", reason=unreadable.reason, message=unreadable.sentence()[:1024])
+        try:
+            await world.cluster.apply_raw_status(found["metadata"], told)
+        except ReleaseError as error:
+            log.warning("its status could not be written", reason=error.reason, message=error.message)
+    return Next(world.settings.resync, found["metadata"].get("generation", 0))
 
 
 async def ring_or_time(bell: asyncio.Event, stopped: kopf.DaemonStopped, seconds: float) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from pluginrelease.core import api
+from pluginrelease.core import api, stored
 from pluginrelease.core.envoy import PodRef
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.edges import cluster as clusters
@@ -76,22 +76,18 @@ async def noted_by_others(cluster: Cluster, uid: str) -> dict[str, str]:
     """Pod uid → level, of the loggers that other releases have raised."""
     found = await cluster.list(clusters.RELEASES, None, {})
     return {
-        raised["uid"]: raised["level"]
-        for other in found
-        if other["metadata"]["uid"] != uid
-        for raised in notes_of(other)
+        raised.uid: raised.level for other in found if other["metadata"]["uid"] != uid for raised in raised_by(other)
     }
 
 
-def notes_of(body: JSON) -> list[JSON]:
-    """Return what a PluginRelease, as the API server has it, says of the loggers that it raised."""
-    return ((body.get("status") or {}).get("observation") or {}).get("raisedLoggers") or []
-
-
 def raised_by(body: JSON) -> list[api.RaisedLogger]:
-    """Return the same as values; what does not fit the model is passed over."""
+    """Return what a PluginRelease, as the API server has it, says of the loggers that it raised.
+
+    What does not fit the model is passed over.
+    """
+    notes = stored.part(body, "status", "observation", "raisedLoggers")
     found = []
-    for note in notes_of(body):
+    for note in notes if isinstance(notes, list) else []:
         with contextlib.suppress(ValueError):
             found.append(api.RaisedLogger.model_validate(note))
     return found

@@ -8,15 +8,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+import structlog
+
 from pluginrelease import artifacts, verification
 from pluginrelease.artifacts import Found
-from pluginrelease.core import api, challenge, compat, moment, number, pods, probe, rival, signature, trust
+from pluginrelease.core import api, challenge, compat, moment, number, pods, probe, rival, signature, stored, trust
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.artifact import Artifact, Digest
 from pluginrelease.core.envoy import Sighting
 from pluginrelease.core.errors import Refused
 from pluginrelease.edges import cluster as clusters
 from pluginrelease.work import Candidate, Work
+
+log = structlog.get_logger(__name__)
 
 
 async def check(
@@ -175,9 +179,14 @@ async def check_place(work: Work) -> None:
 
 
 async def check_rivals(work: Work) -> None:
-    """Raises `Refused` (DuplicatePlugin) when an older release puts the same plugin on the same pods."""
+    """Raises `Refused` (DuplicatePlugin) when an older release puts the same plugin on the same pods.
+
+    A release that cannot be read is nobody's rival: it must not hold up the others.
+    """
     listed = await work.world.cluster.list(clusters.RELEASES, None, {})
-    others = [api.Release.model_validate(other) for other in listed]
+    others, unreadable = stored.sort_out(listed)
+    for refused in unreadable:
+        log.warning("not looked at as a rival", reason=refused.reason, message=refused.message)
     for elder, where in rival.elders(work.release, others, work.world.mesh):
         shared = await work.world.cluster.list(clusters.PODS, where.namespace, where.labels)
         if pods.select(shared, where.container):

@@ -11,8 +11,7 @@ import click
 import yaml
 from pydantic import ValidationError
 
-from pluginrelease.cli._verb import first_fault
-from pluginrelease.core import api, artifact, providers, tag, target
+from pluginrelease.core import api, artifact, providers, stored, tag, target
 from pluginrelease.core.errors import Refused
 
 JSON = dict[str, Any]
@@ -51,7 +50,7 @@ def load(file: Path, name: str | None, namespace: str) -> api.Release:
     try:
         return api.Release.model_validate({**chosen[0], "metadata": metadata, "status": {}})
     except ValidationError as error:
-        text = f"{file} is no {api.API_VERSION} PluginRelease: {first_fault(error)}"
+        text = f"{file} is no {api.API_VERSION} PluginRelease: {stored.first_fault(error)}"
         raise Refused("InvalidManifest", text, FIELDS) from None
 
 

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from pydantic import ValidationError
 
 from pluginrelease.cli._view import one_line
-from pluginrelease.core import api, duration
+from pluginrelease.core import api, duration, stored
 from pluginrelease.core.errors import Refused, ReleaseError, Transient
 from pluginrelease.edges import cluster as clusters
 from pluginrelease.edges.cluster import Cluster, NotFound
@@ -42,6 +41,7 @@ class Code(IntEnum):
 # What a person at a terminal does, where a release's own remedy speaks of the operator.
 REMEDIES = {
     "Forbidden": "Ask for the ClusterRole view of its namespace to read, edit to act; the chart adds releases to both",
+    "ReleaseUnreadable": "Use a command of the operator's version",
     "APIServerUnavailable": "Look at the server in your kubeconfig, at --context, and at the way there",
 }
 CODES = {
@@ -160,15 +160,6 @@ def with_errors(act: Callable[[], None]) -> None:
     except NotFound as error:
         remedy = "Install what it names: PluginRelease comes with the chart, WasmPlugin with Istio"
         raise Ended(Refused("KindNotInstalled", error.message, remedy)) from None
-    except ValidationError as error:
-        text = f"an object in the cluster is not one that this version knows: {first_fault(error)}"
-        raise Ended(Refused("ReleaseUnreadable", text, "Use a command of the operator's version")) from None
-
-
-def first_fault(error: ValidationError) -> str:
-    """Where a manifest is wrong, and how, in one line."""
-    fault = error.errors(include_url=False)[0]
-    return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
 
 
 async def observe(cluster: Cluster, namespace: str, name: str) -> JSON:
@@ -188,7 +179,7 @@ def not_there(namespace: str, name: str, there: Collection[str] = ()) -> Refused
 
 async def fetch(cluster: Cluster, namespace: str, name: str) -> api.Release:
     """The release as the models read it."""
-    return api.Release.model_validate(await observe(cluster, namespace, name))
+    return stored.read(await observe(cluster, namespace, name))
 
 
 def say(line: str) -> None:

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from pluginrelease.cli._verb import Code, Place, not_there, run, say
 from pluginrelease.cli._view import one_line
-from pluginrelease.core import api
+from pluginrelease.core import api, stored
 from pluginrelease.core.errors import ReleaseError, Transient
 from pluginrelease.edges import cluster as clusters
 from pluginrelease.edges.cluster import Cluster
@@ -100,7 +100,7 @@ async def until(cluster: Cluster, namespace: str, name: str, goal: Goal, tell: C
                     connected = True
                     if found is None:
                         raise not_there(namespace, name)
-                    release = api.Release.model_validate(found)
+                    release = stored.read(found)
                     outcome = judge(release, goal)
                     if outcome is not None:
                         return outcome

@@ -12,7 +12,7 @@ import click
 from pluginrelease import revisions
 from pluginrelease.cli import _action, _manifest
 from pluginrelease.cli._verb import Place, fetch, output_option, placed, print_json, run, say
-from pluginrelease.core import api, providers, revision, target
+from pluginrelease.core import api, providers, revision, stored, target
 from pluginrelease.edges import cluster as clusters
 from pluginrelease.edges.cluster import Cluster
 
@@ -81,7 +81,7 @@ async def wanted_release(cluster: Cluster, namespace: str, name: str, local: api
     if local is None:
         return await fetch(cluster, namespace, name)
     found = await cluster.get(clusters.RELEASES, namespace, name)
-    return _manifest.identified(local, api.Release.model_validate(found) if found else None)
+    return _manifest.identified(local, stored.read(found) if found else None)
 
 
 def from_spec(release: api.Release, is_local: bool) -> Side:

@@ -9,7 +9,7 @@ import click
 from pluginrelease.cli import _action, _wait
 from pluginrelease.cli import wait as waiting
 from pluginrelease.cli._verb import Place, observe, output_option, placed, print_json, run, say, seconds, timeout_option
-from pluginrelease.core import api
+from pluginrelease.core import api, stored
 from pluginrelease.edges.cluster import Cluster
 
 
@@ -29,7 +29,7 @@ def command(place: Place, name: str, to: str | None, and_wait: bool, timeout: st
 
     async def ask(cluster: Cluster) -> tuple[api.HistoryEntry, str]:
         observed = await observe(cluster, namespace, name)
-        entry = _action.choose(api.Release.model_validate(observed), to)
+        entry = _action.choose(stored.read(observed), to)
         value = f"{entry.revision}:{_action.token(datetime.now(UTC))}"
         await _action.annotate(cluster, observed, api.ROLLBACK_ANNOTATION, value)
         return entry, value

@@ -20,8 +20,9 @@ from pluginrelease.cli._verb import (
     placed,
     print_json,
     run,
+    say,
 )
-from pluginrelease.core import api
+from pluginrelease.core import api, stored
 from pluginrelease.edges import cluster as clusters
 from pluginrelease.edges.cluster import Cluster
 
@@ -61,7 +62,7 @@ async def follow(cluster: Cluster, namespace: str, name: str, output: str) -> No
                     raise not_there(namespace, name)
                 if output == "text":
                     between()
-                show(api.Release.model_validate(found), output)
+                show(stored.read(found), output)
 
 
 def between() -> None:
@@ -83,13 +84,17 @@ def show(release: api.Release, output: str) -> None:
 def show_all(place: Place, namespace: str | None, output: str) -> None:
     """All releases on stdout."""
     found = run(place, lambda cluster: cluster.list(clusters.RELEASES, namespace, {}))
-    releases = [api.Release.model_validate(one) for one in found]
+    releases, unreadable = stored.sort_out(found)
     if output == "json":
         print_json({"items": [facts(release) for release in releases]})
     elif releases:
         click.echo("\n".join(_view.overview(releases, datetime.now(UTC))))
-    else:
+    elif not unreadable:
         click.echo(f"no PluginRelease in {f'namespace {namespace}' if namespace else 'any namespace'}", err=True)
+    for refused in unreadable[1:]:
+        say(f"{refused.reason}: {refused.message}")
+    if unreadable:
+        raise unreadable[0]
 
 
 def facts(release: api.Release) -> dict[str, Any]:

@@ -167,13 +167,13 @@ class Cluster:
     async def apply_status(self, release: api.Release, status: api.Status) -> None:
         """Server-side apply of the whole status. An object that is gone meanwhile has no status to write."""
         own = release.metadata
-        body = {
-            "apiVersion": api.API_VERSION,
-            "kind": api.KIND,
-            "metadata": {"name": own.name, "namespace": own.namespace, "uid": own.uid},
-            "status": status.wire(),
-        }
-        path = RELEASES.path(own.namespace, own.name, "status")
+        await self.apply_raw_status({"name": own.name, "namespace": own.namespace, "uid": own.uid}, status.wire())
+
+    async def apply_raw_status(self, metadata: JSON, status: JSON) -> None:
+        """The same for a release that the models may not fit, by its metadata."""
+        own = {part: metadata[part] for part in ("name", "namespace", "uid")}
+        body = {"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": own, "status": status}
+        path = RELEASES.path(own["namespace"], own["name"], "status")
         query = {"fieldManager": api.FIELD_MANAGER, "force": "true"}
         try:
             await self._json("PATCH", path, query=query, body=body, content_type=APPLY)

@@ -1,0 +1,122 @@
+"""A release that a newer version wrote, in a real kube-apiserver whose CRD is of this version again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import kopf
+import pytest
+import yaml
+
+from pluginrelease import handlers
+from pluginrelease.cli import crd
+from pluginrelease.core import api
+from pluginrelease.edges.cluster import RELEASES, Cluster
+from pluginrelease.lab.errors import LabError
+from pluginrelease.lab.host import Lab
+from pluginrelease.settings import Settings
+from tests import releases
+from tests.lab.gateway_under_test import eventually
+
+NAMESPACE = "stored"
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+TIME = "2026-01-01T10:00:00Z"
+Node = dict[str, Any]
+
+CONDITION = {"status": "True", "reason": "Running", "message": "", "lastTransitionTime": TIME, "observedGeneration": 1}
+ENTRY = {"revision": "a" * 10, "number": 1, "ref": "r/p:1", "digest": releases.DIGEST, "lastDeployed": TIME}
+STATUS: Node = {
+    "observedGeneration": 1,
+    "phase": "Ready",
+    "conditions": [{"type": "Ready", **CONDITION}, {"type": "Applied", **CONDITION}],
+    "stableRevision": "a" * 10,
+    "observation": {
+        "revision": "a" * 10,
+        "load": "",
+        "since": TIME,
+        "raisedLoggers": [{"namespace": "istio-ingress", "pod": "p", "uid": "u", "level": "warning"}],
+    },
+    "history": [{**ENTRY, "firstDeployed": TIME, "state": "Stable"}],
+}
+
+
+def newer() -> str:
+    """The CRD as a newer version has it: one more provider, one more state in the history."""
+    made = yaml.safe_load(crd.text())
+    properties = made["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    properties["spec"]["properties"]["gateway"]["properties"]["provider"]["enum"].append("Ambient")
+    properties["status"]["properties"]["history"]["items"]["properties"]["state"]["enum"].append("Aborted")
+    return yaml.safe_dump(made)
+
+
+def define(lab: Lab, text: str, *, takes: bool) -> None:
+    """Gives the API server this CRD; returns when it takes a newer version's objects, or takes them no more."""
+    lab.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
+    eventually(lambda: is_taken(lab) is takes)
+
+
+def manifest(name: str, **changes: Any) -> Node:
+    return releases.manifest(metadata={"name": name, "namespace": NAMESPACE}, **changes)
+
+
+def is_taken(lab: Lab) -> bool:
+    newest = manifest("probe", spec__gateway__provider="Ambient")
+    try:
+        lab.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(newest))
+    except LabError:
+        return False
+    return True
+
+
+@pytest.fixture
+def server(cluster: Lab) -> Iterator[Lab]:
+    """The lab with the newer CRD; this version's comes back afterwards."""
+    try:
+        define(cluster, newer(), takes=True)
+        yield cluster
+    finally:
+        cluster.kubectl("delete", api.PLURAL, "--all", "-n", NAMESPACE)
+        define(cluster, crd.text(), takes=False)
+
+
+@pytest.mark.parametrize(
+    ("spec", "status"),
+    [
+        ({"spec__gateway__provider": "Ambient"}, STATUS),
+        ({}, {**STATUS, "history": [{**ENTRY, "firstDeployed": TIME, "state": "Aborted"}]}),
+    ],
+    ids=["spec", "status"],
+)
+async def test_its_status_says_so(server: Lab, spec: Node, status: Node) -> None:
+    """After the downgrade the release says that it cannot be read, and keeps what its status knows of the gateways."""
+    made = manifest("newer", metadata__finalizers=[api.FINALIZER], **spec)
+    server.kubectl("create", "-f", "-", stdin=json.dumps(made))
+    async with await Cluster.connect(server.kubeconfig) as cluster:
+        try:
+            there = await cluster.get(RELEASES, NAMESPACE, "newer")
+            assert there is not None
+            await cluster.apply_raw_status(there["metadata"], status)
+            define(server, crd.text(), takes=False)
+            world = SimpleNamespace(cluster=cluster, settings=Settings(), now=lambda: NOW)
+            await handlers.one_pass(cast(Any, world), kopf.Body(there), cast(Any, None), 0)
+            told = await cluster.get(RELEASES, NAMESPACE, "newer")
+        finally:
+            server.kubectl("patch", "prel", "newer", "-n", NAMESPACE, "--type=json", "-p", WITHOUT_FINALIZER)
+    assert told is not None
+    conditions = {one["type"]: (one["status"], one["reason"]) for one in told["status"]["conditions"]}
+    stalled = {kind: (state, "ReleaseUnreadable") for kind, state in (("Ready", "False"), ("Stalled", "True"))}
+    assert conditions == {"Applied": ("True", "Running"), **stalled}
+    assert {**status, **{part: told["status"][part] for part in ("phase", "conditions")}} == told["status"]
+
+
+WITHOUT_FINALIZER = '[{"op": "remove", "path": "/metadata/finalizers"}]'
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No Event: what posts it runs within kopf."""
+    monkeypatch.setattr(kopf, "event", lambda *_, **__: None)
