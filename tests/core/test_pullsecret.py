@@ -41,6 +41,29 @@ def test_forms(entry: dict[str, str], expected: pullsecret.Credentials | None) -
     assert pullsecret.find(config(**{"registry.example.com": entry}), PLUGIN) == expected
 
 
+GOOGLE_KEY = (
+    '{\n  "type": "service_account",\n  "private_key": "-----BEGIN NONE-----\\nMII\\n-----END NONE-----\\n"\n}\n'
+)
+
+
+@pytest.mark.parametrize("password", [GOOGLE_KEY, GOOGLE_KEY.replace("\n", "\r\n"), "from a file\n", "\n"])
+@pytest.mark.parametrize("form", ["auth", "auth in lines", "password"])
+def test_a_password_of_several_lines(password: str, form: str) -> None:
+    """Google's JSON key is a password with line breaks: it is shown byte for byte, by the operator as by gateways."""
+    auth = encoded(f"_json_key:{password}")
+    entry = {
+        "auth": {"auth": auth},
+        "auth in lines": {"auth": base64.encodebytes(base64.b64decode(auth)).decode()},
+        "password": {"username": "_json_key", "password": password},
+    }[form]
+    raw = config(**{"registry.example.com": entry})
+    for read in (raw, pullsecret.as_agent(raw, PLUGIN)):
+        found = pullsecret.find(read, PLUGIN)
+        assert found is not None
+        assert base64.b64decode(found.basic).decode() == f"_json_key:{password}"
+        assert "\n" not in found.basic
+
+
 @pytest.mark.parametrize(
     ("keys", "reference", "chosen"),
     [
@@ -76,7 +99,13 @@ def test_choice(keys: list[str], reference: artifact.Reference, chosen: str | No
         config(**{"registry.example.com": "x"}),
         config(**{"registry.example.com": {"auth": "%%%"}}),
         config(**{"registry.example.com": {"auth": encoded("nocolon")}}),
-        config(**{"registry.example.com": {"auth": encoded("me:x\r\nHost: evil")}}),
+        config(**{"registry.example.com": {"auth": encoded("me\r\nHost: evil:x")}}),
+        config(**{"registry.example.com": {"auth": encoded("me:x\0y")}}),
+        config(**{"registry.example.com": {"username": "me\n", "password": "x"}}),
+        config(**{"registry.example.com": {"username": "me", "password": "x\0y"}}),
+        config(**{"registry.example.com": {"identitytoken": "tok\r\nHost: evil"}}),
+        config(**{"registry.example.com": {"registrytoken": "tok\n"}}),
+        config(**{"registry.example.com": {"auth": encoded("<token>:tok\n")}}),
         config(**{"registry.example.com": {"username": 1}}),
         b"[" * 100_000,
     ],

@@ -21,7 +21,7 @@ import yaml
 from pluginrelease.core import artifact, signature
 from pluginrelease.core.artifact import Artifact, Digest, Reference
 from pluginrelease.edges.distribution import Access
-from pluginrelease.lab import binaries
+from pluginrelease.lab import binaries, registries
 
 USER, PASSWORD = "tester", "correct horse"
 PASSWORD_HASH = "$2b$04$PluginReleaseTestsSale4l6sx1zfn6J9haxgMql5Z6QrZ9TNgKO"  # bcrypt, the one form it reads
@@ -125,8 +125,8 @@ def running(folder: Path, **extra: Any) -> Iterator[Real]:
 
 @contextlib.contextmanager
 def guarded(folder: Path, realm: str = REALM) -> Iterator[Real]:
-    """A registry with the tester's password, which says so with this realm."""
-    (folder / "htpasswd").write_text(f"{USER}:{PASSWORD_HASH}\n")
+    """A registry with the tester's password and the key, which says so with this realm."""
+    (folder / "htpasswd").write_text(f"{USER}:{PASSWORD_HASH}\n{registries.KEY_USER}:{registries.KEY_HASH}\n")
     with running(folder, auth={"htpasswd": {"realm": realm, "path": str(folder / "htpasswd")}}) as real:
         yield real
 

@@ -27,6 +27,7 @@ from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 from pluginrelease.core.trust import Door
 from pluginrelease.edges import distribution, registry
 from pluginrelease.edges.distribution import Access
+from pluginrelease.lab.registries import KEY, KEY_USER
 from tests import wasm_modules as made
 from tests.edges.real_registry import PASSWORD, REALM, USER, Real, as_tester, secret
 from tests.edges.scripted import Answer, Request, Scripted, good, serving
@@ -219,6 +220,25 @@ def test_private(private: Real, file: Path) -> None:
     assert registry.fetch(private.reference("team/plugin:1"), access).digest == pushed
 
 
+@pytest.mark.parametrize("form", ["auth", "password"])
+def test_private_with_a_password_of_several_lines(private: Real, file: Path, form: str) -> None:
+    """Google's JSON key logs in as it is, with its line breaks and the last of them."""
+    pair = {"username": KEY_USER, "password": KEY}
+    entry = pair if form == "password" else {"auth": base64.b64encode(f"{KEY_USER}:{KEY}".encode()).decode()}
+    content = json.dumps({"auths": {private.host: entry}}).encode()
+    access = Access(insecure=True, deadline_seconds=20, dockerconfigjson=content)
+    pushed = registry.push(private.reference("team/plugin:key"), file, access)
+    assert registry.fetch(private.reference("team/plugin:key"), access).digest == pushed
+
+
+def test_private_with_a_line_break_too_many(private: Real) -> None:
+    """A password out of a file, with its last line break, is shown so; who reads the refusal learns of it."""
+    error = failure(private.reference("team/plugin:1"), as_tester(private.host, PASSWORD + "\n"))
+    assert error.reason == "AuthenticationFailed"
+    assert "ends with a line break" in error.message
+    assert "horse" not in error.sentence()
+
+
 def test_invalid_secret(private: Real) -> None:
     """A secret that is not one is refused before anything is asked."""
     access = Access(insecure=True, dockerconfigjson=b"user: tester")
@@ -407,15 +427,16 @@ def on_loopback(access: Access) -> Access:
     return Access(True, access.dockerconfigjson, access.deadline_seconds, access.max_bytes, True)
 
 
-def test_tokens_by_credentials(scripted: Callable[..., Scripted]) -> None:
+@pytest.mark.parametrize("password", [PASSWORD, KEY.replace("none", "x" * 4000)], ids=["a word", "a key of lines"])
+def test_tokens_by_credentials(scripted: Callable[..., Scripted], password: str) -> None:
     """A bearer challenge is answered with a token that was asked for with the credentials, once for all reads."""
     tokens = Tokens()
     server = with_tokens(scripted, tokens)
-    assert registry.pull(server.reference(), on_loopback(as_tester(server.host))).wasm == WASM
+    assert registry.pull(server.reference(), on_loopback(as_tester(server.host, password))).wasm == WASM
     assert len(tokens.issued) == 1
     assert "scope=repository%3Ateam%2Fplugin%3Apull" in tokens.issued[0].path
     assert "service=tests" in tokens.issued[0].path
-    basic = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    basic = base64.b64encode(f"{USER}:{password}".encode()).decode()
     assert tokens.issued[0].headers["Authorization"] == f"Basic {basic}"
 
 

@@ -80,6 +80,24 @@ def test_a_release_of_another_namespace(world: World, team: str, built: Callable
     world.await_answers(lambda _status, headers, _body: "x-plugin-version" not in headers)
 
 
+def test_a_key_of_several_lines(world: World, built: Callable[[str], Path]) -> None:
+    """The Secret that kubectl makes of a key file, as Google's registries want it, lets operator and gateways in."""
+    name, lab = unique("key"), world.lab
+    user, key = lab.key_credentials
+    server, account = f"--docker-server={lab.private_registry}", f"--docker-username={user}"
+    into = ("-n", GATEWAY_NAMESPACE)
+    lab.kubectl("create", "secret", "docker-registry", name, *into, server, account, f"--docker-password={key}")
+    manifest = world.manifest(name, push_private(lab, built("versioned")), plugin={"config": {"version": name}})
+    manifest["spec"]["artifact"]["image"]["pullSecretRef"] = {"name": name}
+    try:
+        world.apply(manifest)
+        world.await_ready(name)
+        assert {headers.get("x-plugin-version") for _, headers, _ in world.answers()} == {name}
+    finally:
+        world.delete("prel", GATEWAY_NAMESPACE, name)
+        lab.kubectl("delete", "secret", name, *into)
+
+
 def copies(world: World, release: JSON) -> list[JSON]:
     """What is in the gateways' namespace with the release's uid: the WasmPlugin, then the secret."""
     label = f"{api.UID_LABEL}={release['metadata']['uid']}"

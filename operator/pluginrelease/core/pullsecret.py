@@ -153,30 +153,41 @@ def _credentials(key: str, auths: dict[str, Any]) -> Credentials | None:
     entry = auths[key]
     if not isinstance(entry, dict):
         _invalid(f"its entry for {registries.plain(key)} is not an object")
-    text = {name: _text(entry, name, key) for name in ("username", "password", "identitytoken", "registrytoken")}
+    text = {name: _line(entry, name, key) for name in ("username", "identitytoken", "registrytoken")}
+    text["password"] = _text(entry, "password", key)
     auth = _text(entry, "auth", key)
     if auth:
         text["username"], text["password"] = _decode(auth, key)
     if text["username"] == "<token>" and not text["identitytoken"]:  # how docker marks an identity token
-        text["identitytoken"] = text["password"]
+        text["identitytoken"] = _line(text, "password", key)
     if not any(text.values()):
         return None
     return Credentials(text["username"], text["password"], text["identitytoken"], text["registrytoken"])
 
 
 def _text(entry: dict[str, Any], name: str, key: str) -> str:
+    """A password may have lines, as Google's JSON key has: Basic shows it in base64."""
     value = entry.get(name) or ""
-    if not isinstance(value, str) or re.search(r"[\r\n\0]", value):
+    if not isinstance(value, str) or "\0" in value:
+        _invalid(f"the {name!r} of its entry for {registries.plain(key)} is not text")
+    return value
+
+
+def _line(entry: dict[str, Any], name: str, key: str) -> str:
+    """What stands in a header as it is."""
+    value = _text(entry, name, key)
+    if re.search(r"[\r\n]", value):
         _invalid(f"the {name!r} of its entry for {registries.plain(key)} is not a line of text")
     return value
 
 
 def _decode(auth: str, key: str) -> tuple[str, str]:
+    """User and password of an ``auth``. It may be broken into lines, as Go's base64 reads over that."""
     try:
-        text = base64.b64decode(auth, validate=True).decode().rstrip("\0")
+        text = base64.b64decode(re.sub(r"[\r\n]", "", auth), validate=True).decode().rstrip("\0")
     except (binascii.Error, ValueError):
         _invalid(f'the "auth" of its entry for {registries.plain(key)} is not base64 of user:password')
     user, colon, password = text.partition(":")
-    if not colon or re.search(r"[\r\n\0]", text):
+    if not colon or re.search(r"[\r\n]", user) or "\0" in text:
         _invalid(f'the "auth" of its entry for {registries.plain(key)} is not base64 of user:password')
     return user, password

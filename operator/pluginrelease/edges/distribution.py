@@ -484,9 +484,10 @@ class Repository(Registry):  # type: ignore[misc]
     def _denied(self, said: str) -> Refused:
         registry, name = self.reference.registry, self.reference.name
         if self.credentials is not None:
+            ends = " (the password ends with a line break)" if self.credentials.password.endswith("\n") else ""
             return Refused(
                 "AuthenticationFailed",
-                f"The registry {registry} refuses the credentials given for {name}{said}",
+                f"The registry {registry} refuses the credentials given for {name}{ends}{said}",
                 "Put credentials that may read (to push: write) this repository into the pull secret.",
             )
         secret = self.access.dockerconfigjson

@@ -231,6 +231,11 @@ class Lab:
         return PRIVATE_USER, registries.PRIVATE_PASSWORD
 
     @property
+    def key_credentials(self) -> tuple[str, str]:
+        """Others for the same, whose password has several lines."""
+        return registries.KEY_USER, registries.KEY
+
+    @property
     def proxy(self) -> str:
         """An HTTP proxy on the host that leads to addresses of the lab: `curl -x PROXY http://POD-IP:8080/`."""
         return f"http://127.0.0.1:{self._plan.ports.proxy}"

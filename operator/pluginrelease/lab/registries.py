@@ -14,6 +14,10 @@ from pluginrelease.lab.processes import Argv, Probe, Program
 
 PRIVATE_PASSWORD = "lab-password"  # noqa: S105 - the registry exists inside a lab only, and ends with it
 _PRIVATE_PASSWORD_HASH = "$2a$05$S91tG/pyL09/yzzt/kancOHwdng41vl7sFK3TpgRbYommpPF1s52S"  # noqa: S105 - of the above; the registry reads bcrypt only
+KEY_USER = "_json_key"
+KEY = '{\n  "type": "service_account",\n  "private_key": "none"\n}\n'
+"""As Google's keys are: a password of several lines."""
+KEY_HASH = "$2b$04$PluginReleaseTestsSale3cpgZsFfzfi5qYsdIO1I4FE2LqMEmie"
 REALM = "https://registry.example.com/"
 """Istio's agent does not send credentials to a realm at a private address, so this one is a public name."""
 
@@ -24,9 +28,9 @@ def open_registry(lab: Blueprint) -> Program:
 
 
 def private_registry(lab: Blueprint) -> Program:
-    """Asks everyone for `PRIVATE_USER` and `PRIVATE_PASSWORD`."""
+    """Asks everyone for `PRIVATE_USER` and `PRIVATE_PASSWORD`, or for `KEY_USER` and `KEY`."""
     passwords = lab.run / "private-registry.htpasswd"
-    write_private(passwords, f"{PRIVATE_USER}:{_PRIVATE_PASSWORD_HASH}\n")
+    write_private(passwords, f"{PRIVATE_USER}:{_PRIVATE_PASSWORD_HASH}\n{KEY_USER}:{KEY_HASH}\n")
     auth = {"auth": {"htpasswd": {"realm": REALM, "path": str(passwords)}}}
     probe = answers(f"http://{network.ADDRESS}:{PRIVATE_REGISTRY_PORT}/v2/", status=401)
     return _registry(lab, "private-registry", PRIVATE_REGISTRY_PORT, auth, probe)
