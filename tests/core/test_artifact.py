@@ -157,7 +157,7 @@ def test_unreadable_layouts(raw: bytes, reason: str) -> None:
     with pytest.raises(Refused) as refused:
         artifact.layer(raw)
     assert refused.value.reason == "UnreadableLayout", reason
-    assert "layers" in refused.value.message
+    assert "layer" in refused.value.message
     assert "last layer must be" in refused.value.message
     assert "pluginrelease push" in refused.value.remedy
 

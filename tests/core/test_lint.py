@@ -98,7 +98,7 @@ def test_a_good_file(tmp_path: Path) -> None:
     """Code 0; objects of other kinds are counted and left out."""
     other = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}
     ended = lint(write(tmp_path, other, release(), "", {"kind": api.KIND, "apiVersion": "else.io/v1"}))
-    assert (ended.exit_code, ended.stdout) == (0, "1 PluginReleases, 2 other objects left out, 0 findings\n")
+    assert (ended.exit_code, ended.stdout) == (0, "1 PluginRelease, 2 other objects left out, 0 findings\n")
 
 
 def test_a_finding_has_its_line(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_lists_and_json(tmp_path: Path) -> None:
     file.write_text(json.dumps(whole))
     ended = lint(str(file))
     assert ended.exit_code == 1
-    assert "2 PluginReleases, 0 other objects left out, 1 findings" in ended.stdout
+    assert "2 PluginReleases, 0 other objects left out, 1 finding" in ended.stdout
 
 
 def test_letters_that_json_spells_in_two_halves(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_misspelt_kind_is_not_left_out(tmp_path: Path) -> None:
     """What is of our group and of no kind in it is a mistake, not somebody else's object."""
     ended = lint(write(tmp_path, release("kind", "PluginReleases")))
     assert ended.exit_code == 1
-    assert "1 PluginReleases, 0 other objects left out" in ended.stdout
+    assert "1 PluginRelease, 0 other objects left out" in ended.stdout
 
 
 @pytest.mark.parametrize(

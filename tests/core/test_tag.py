@@ -104,20 +104,22 @@ def test_a_range_picks_the_highest(wanted: str, picked: str, reason: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("wanted", "tags", "words"),
+    ("wanted", "tags", "named"),
     [
-        ("4.x", TAGS, "'4.x'; the versions there are are 3.0.0-alpha, v2.1.0, 2.0.1, v2.0.1,"),
-        ("3.x", TAGS, "'3.x'; the versions there are are 3.0.0-alpha"),
-        ("1.x", ("latest", "1.2"), "none of them a version like 1.2.3, are 1.2, latest"),
-        ("1.x", (), "there are no tags at all"),
+        ("4.x", TAGS, "3.0.0-alpha, v2.1.0, 2.0.1, v2.0.1,"),
+        ("3.x", TAGS, "3.0.0-alpha"),
+        ("1.x", ("2.0.0",), "2.0.0"),
+        ("1.x", ("latest", "1.2"), "1.2, latest"),
+        ("1.x", (), "no tags"),
     ],
 )
-def test_nothing_within_the_range(wanted: str, tags: tuple[str, ...], words: str) -> None:
+def test_nothing_within_the_range(wanted: str, tags: tuple[str, ...], named: str) -> None:
     """It is said which range, and some of the tags that there are, highest first; and it is looked for again."""
     with pytest.raises(Waiting) as raised:
         tag.pick("r.example.com/auth", wanted, tags)
     assert raised.value.reason == "NoMatchingTag"
-    assert words in raised.value.message
+    assert named in raised.value.message
+    assert repr(wanted) in raised.value.message
     assert "r.example.com/auth" in raised.value.message
     assert len(raised.value.message) < 400
 

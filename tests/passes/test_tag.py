@@ -65,8 +65,7 @@ def test_a_range_of_versions(world: World, tmp_path: Path) -> None:
     push("2.0.0", wasm_modules.answering(f"{name}-2.0.0"))
     world.apply(world.manifest(name, ref, artifact={"image": image}))
     nothing = world.await_reason(name, "NoMatchingTag")
-    assert f"No tag of {ref} is within" in ready(nothing)["message"]
-    assert "'1.x'; the versions there are are 2.0.0" in ready(nothing)["message"]
+    assert all(named in ready(nothing)["message"] for named in (ref, "'1.x'", "2.0.0"))
 
     first = push("v1.9.0", wasm_modules.answering(f"{name}-1.9.0"))
     world.lab.kubectl("annotate", "prel", name, "-n", "istio-ingress", "pluginrelease.io/retry=1")

@@ -23,6 +23,7 @@ from pluginrelease.core import api, manifest
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.inspection import Answer
 from pluginrelease.core.pairing import Meant
+from pluginrelease.core.wording import counted
 from pluginrelease.edges import cel
 from pluginrelease.edges.distribution import Access
 
@@ -130,7 +131,8 @@ def lines(seen: list[Linted]) -> Iterator[str]:
             yield f"{one.file}:{found.line}: {where}{field}{found.message} ({found.reason})"
     releases, skipped = sum(one.releases for one in seen), sum(one.skipped for one in seen)
     wrong = sum(len(one.findings) for one in seen)
-    yield f"{releases} PluginReleases, {skipped} other objects left out, {wrong} findings"
+    left_out = f"{counted(skipped, 'other object')} left out"
+    yield f"{counted(releases, 'PluginRelease')}, {left_out}, {counted(wrong, 'finding')}"
 
 
 def linted(file: Path, online: Online | None) -> Linted:

@@ -261,7 +261,7 @@ def conclude(rejected: Collection[Rejected], lineage: Sequence[Digest], by: str)
     more = f", and {len(told) - TOLD} more" if len(told) > TOLD else ""
     return Refused(
         reason,
-        f"None of the {len(rejected)} signatures of {image} that were read counts; one by {by} is wanted: "
+        f"No signature of {image} counts, of {len(rejected)} read; one by {by} is wanted: "
         f"{'; '.join(told[:TOLD])}{more}",
         "Sign the image anew, or correct artifact.verify. Find out who signed what is there.",
         recheck=RECHECK,

@@ -71,8 +71,8 @@ def _span(wanted: str) -> nodesemver.Range:
 def _no_match(repository: str, wanted: str, versions: list[str], there: list[str]) -> Waiting:
     shown = versions or sorted(there)
     more = f" and {len(shown) - NAMED_TAGS} more" if len(shown) > NAMED_TAGS else ""
-    kind = "versions there are" if versions else "tags there are, none of them a version like 1.2.3,"
-    listed = f"; the {kind} are {', '.join(shown[:NAMED_TAGS])}{more}" if shown else "; there are no tags at all"
+    kind = "its versions" if versions else "none of its tags is a version like 1.2.3"
+    listed = f"; {kind}: {', '.join(shown[:NAMED_TAGS])}{more}" if shown else "; there are no tags at all"
     return Waiting(
         "NoMatchingTag",
         f"No tag of {repository} is within artifact.image.semver {wanted!r}{listed}",

@@ -19,6 +19,7 @@ from typing import Any
 
 from pluginrelease.core.artifact import Reference
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.wording import counted
 
 JSON = dict[str, Any]
 
@@ -124,7 +125,7 @@ def judge(reference: Reference, door: Door, pods: Iterable[tuple[str, Trust]]) -
         doubts = ["no gateway pod tells what it trusts"]
     if not doubts:
         return ""
-    more = f" (and {len(doubts) - 1} pods more)" if len(doubts) > 1 else ""
+    more = f" (and {counted(len(doubts) - 1, 'more pod')})" if len(doubts) > 1 else ""
     return (
         f"Whether gateways trust the authority in artifact.image.caSecretRef is not known: {doubts[0]}{more}. "
         "Those that do not cannot fetch the plugin"

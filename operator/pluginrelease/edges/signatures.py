@@ -26,6 +26,7 @@ from pluginrelease.core import api, signature
 from pluginrelease.core.artifact import Digest, Reference, shown
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.signature import Candidate, Rejected, Signed, Verified, invalid, untrusted
+from pluginrelease.core.wording import counted
 from pluginrelease.edges import registry
 from pluginrelease.edges.distribution import Access
 from pluginrelease.edges.registry import Attachments
@@ -89,7 +90,7 @@ class Identities:
     def wanted(self) -> str:
         """For people."""
         one = self.identities[0]
-        more = f" or {len(self.identities) - 1} others" if len(self.identities) > 1 else ""
+        more = f" or {counted(len(self.identities) - 1, 'other')}" if len(self.identities) > 1 else ""
         return f"an identity like {one.subject} ({one.issuer}){more}"
 
     def check(self, raw: bytes, candidate: Candidate, lineage: Lineage) -> Verified | None:

@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.wording import counted
 from pluginrelease.edges import golang
 from pluginrelease.lab import recipes
 from pluginrelease.lab.downloads import Downloads
@@ -214,7 +215,9 @@ class Stock:
                 folder=self.folder / tool.folder,
                 environ=golang.environment(self.cache, self.environ),
                 deadline=BUILD_DEADLINE,
-                tick=lambda seconds, packages: self.report(f"{title} … {seconds:.0f} s, {packages} packages"),
+                tick=lambda seconds, packages: self.report(
+                    f"{title} … {seconds:.0f} s, {counted(packages, 'package')}"
+                ),
             )
         except TimeoutError as late:
             raise _failed(title, str(late), names) from late

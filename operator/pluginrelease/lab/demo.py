@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from pluginrelease.core.wording import counted
 from pluginrelease.lab import demo_higress, demo_istio, host
 from pluginrelease.lab.stage import Stage
 
@@ -46,7 +47,7 @@ def run(
         raise
     if not keep:
         running.close()
-    outcome = "all of it happened" if not stage.failures else f"{len(stage.failures)} things did not hold"
+    outcome = "all of it happened" if not stage.failures else f"{counted(len(stage.failures), 'thing')} did not hold"
     report(f"\n{outcome}, in {time.monotonic() - started:.0f} s")
     if keep:
         report(how_to_talk(running, DEMOS[mesh]))
