@@ -21,7 +21,7 @@ import yaml
 from kubernetes.aio import config as kubeconfig
 from kubernetes.aio.client import ApiClient, Configuration
 
-from pluginrelease.core import api, providers, revision, target
+from pluginrelease.core import api, applied, providers, revision, target
 from pluginrelease.core.errors import Refused, Transient, Waiting
 
 JSON = dict[str, Any]
@@ -158,11 +158,19 @@ class Cluster:
         """
         metadata = manifest["metadata"]
         body = manifest if uid is None else {**manifest, "metadata": {**metadata, "uid": uid}}
-        query = {"fieldManager": api.FIELD_MANAGER, **({"force": "true"} if uid else {})}
         try:
-            return await self._json("PATCH", path_of(manifest), query=query, body=body, content_type=APPLY)
+            return await self._apply(path_of(manifest), body, force=uid is not None)
         except NotFound as error:
             raise missing_kind(manifest, error) from error
+
+    async def _apply(self, path: str, body: JSON, *, force: bool) -> JSON:
+        """Server-side apply, once more where its merge made null of a map that was given up (`core.applied`)."""
+        query = {"fieldManager": api.FIELD_MANAGER, **({"force": "true"} if force else {})}
+        wanted = applied.without_empties(body)
+        answer = await self._json("PATCH", path, query=query, body=wanted, content_type=APPLY)
+        if applied.emptied(wanted, answer):
+            answer = await self._json("PATCH", path, query=query, body=wanted, content_type=APPLY)
+        return answer
 
     async def apply_status(self, release: api.Release, status: api.Status) -> None:
         """Server-side apply of the whole status. An object that is gone meanwhile has no status to write."""
@@ -173,10 +181,8 @@ class Cluster:
         """The same for a release that the models may not fit, by its metadata."""
         own = {part: metadata[part] for part in ("name", "namespace", "uid")}
         body = {"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": own, "status": status}
-        path = RELEASES.path(own["namespace"], own["name"], "status")
-        query = {"fieldManager": api.FIELD_MANAGER, "force": "true"}
         try:
-            await self._json("PATCH", path, query=query, body=body, content_type=APPLY)
+            await self._apply(RELEASES.path(own["namespace"], own["name"], "status"), body, force=True)
         except NotFound:
             return
 
