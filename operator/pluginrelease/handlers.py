@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import kopf
@@ -18,11 +19,12 @@ import structlog
 
 from pluginrelease import cleanup
 from pluginrelease.artifacts import Shelf
-from pluginrelease.core import api, providers, status, stored, target
+from pluginrelease.core import api, health, providers, status, stored, target
 from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.stored import JSON
 from pluginrelease.edges import cluster as clusters
 from pluginrelease.edges.cluster import Cluster
+from pluginrelease.edges.contact import Contact
 from pluginrelease.reconcile import reconcile
 from pluginrelease.settings import Settings
 from pluginrelease.world import World
@@ -31,10 +33,11 @@ log = structlog.get_logger(__name__)
 
 FINALIZER_SECONDS = 10.0
 WATCH_PAUSE = 2.0
+# while a watch fails again and again
+WATCH_PAUSE_MAX = 30.0
 # until it is looked again whether a provider's kind is installed
 KIND_PAUSE = 10.0
 DELETE_PAUSE = 5.0
-LOGIN_LIFETIME = timedelta(minutes=30)
 ANNOTATION_PREFIX = f"kopf.{api.GROUP}"
 
 registry = kopf.OperatorRegistry()
@@ -54,6 +57,26 @@ class Memo:
     reaches: dict[str, str] = field(default_factory=dict)
     allowed: dict[str, str | None] = field(default_factory=dict)
     watches: list[asyncio.Task[None]] = field(default_factory=list)
+    contact: Contact = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.contact = Contact(needed_watches(self.settings.namespaces))
+
+    async def connect(self) -> None:
+        """Makes the world. Raises `Refused` (KubeconfigUnusable)."""
+        cluster = await Cluster.connect(self.settings.kubeconfig, contact=self.contact)
+        self.world = World(cluster=cluster, settings=self.settings, shelf=Shelf.of(self.settings))
+
+    def unready(self) -> str | None:
+        """Why the operator cannot do its work now."""
+        return health.unready(self._facts(), time.monotonic())
+
+    def beyond_help(self) -> str | None:
+        """Why only a restart can help."""
+        return health.beyond_help(self._facts(), time.monotonic())
+
+    def _facts(self) -> health.Facts:
+        return self.contact.facts(has_ended=any(watch.done() for watch in self.watches))
 
     def bell(self, uid: str) -> asyncio.Event:
         """The release's bell."""
@@ -79,16 +102,25 @@ class Memo:
             self.world.forget(uid)
 
 
+def needed_watches(namespaces: Iterable[str]) -> list[health.Watch]:
+    """What must be watched: by kopf releases, in these namespaces or in all, and Namespaces; by ourselves the objects
+    that carry plugins, of each provider that is installed."""
+    releases = [clusters.RELEASES.path(namespace) for namespace in namespaces] or [clusters.RELEASES.path()]
+    kopfs = [*releases, clusters.NAMESPACES.path()]
+    ours = [clusters.carrier(kind).path() for kind in providers.TARGETS]
+    return [
+        *(health.Watch(path, is_kopfs=True, may_miss=False) for path in kopfs),
+        *(health.Watch(path, is_kopfs=False, may_miss=True) for path in ours),
+    ]
+
+
 # ------------------------------------------------------------------------------------------- start and end
 
 
 @kopf.on.startup(registry=registry)
 async def start(memo: Memo, settings: kopf.OperatorSettings, **_: Any) -> None:
-    """kopf's settings, and the connection."""
+    """kopf's settings, and our own watches."""
     configure(settings)
-    mine = memo.settings
-    cluster = await Cluster.connect(mine.kubeconfig)
-    memo.world = World(cluster=cluster, settings=mine, shelf=Shelf.of(mine))
     memo.watches = [asyncio.create_task(TargetWatch(memo, kind).follow()) for kind in providers.TARGETS]
 
 
@@ -131,25 +163,22 @@ class NothingKept(kopf.DiffBaseStorage):
 
 
 @kopf.on.login(registry=registry)
-async def log_in(memo: Memo, **_: Any) -> kopf.ConnectionInfo:
-    """Credentials that expire, so that each login differs: kopf refuses the ones it has just seen fail (kopf#1158)."""
-    found = await clusters.credentials(memo.settings.kubeconfig)
-    return kopf.ConnectionInfo(
-        server=found.server,
-        ca_path=found.ca_path,
-        insecure=found.insecure,
-        scheme="Bearer" if found.token else None,
-        token=found.token,
-        certificate_path=found.certificate_path,
-        private_key_path=found.private_key_path,
-        expiration=datetime.now(UTC) + LOGIN_LIFETIME,
-    )
+async def log_in(memo: Memo, **_: Any) -> kopf.AiohttpSession:
+    """A session with what the files say now. kopf asks for another one after every answer 401.
 
-
-@kopf.on.probe(registry=registry, id="now")
-async def alive(**_: Any) -> str:
-    """The event loop turns; kopf itself ends the process when a watch dies."""
-    return datetime.now(UTC).isoformat()
+    The session is a new one each time: kopf refuses credentials that equal those it has just seen fail (kopf#1158).
+    """
+    refused = memo.contact.count_login()
+    pause = health.login_pause(refused)
+    if refused:
+        log.warning("the API server refuses the login", answer=memo.contact.refusal, tries=refused, pause=pause)
+    await asyncio.sleep(pause)
+    login = memo.connected().cluster.login
+    try:
+        await login.renew()
+    except ReleaseError as error:
+        raise kopf.TemporaryError(error.sentence(), delay=health.LOGIN_PAUSE_MAX) from error
+    return kopf.AiohttpSession(server=login.server, aiohttp_session=login.session(memo.contact))
 
 
 # ---------------------------------------------------------------------------------------------- the bells
@@ -201,18 +230,20 @@ class TargetWatch:
 
     async def follow(self) -> None:
         """Never returns."""
+        failures = 0
         while True:
-            pause = WATCH_PAUSE
+            pause, failures = WATCH_PAUSE, failures + 1
             try:
                 await self._once()
+                failures = 0
             except clusters.NotFound:
                 self._compare([])
-                self._is_missing, pause = True, KIND_PAUSE
+                self._is_missing, pause, failures = True, KIND_PAUSE, 0
             except ReleaseError as error:
                 log.warning("WasmPlugins are not watched", group=self._resource.group, reason=error.reason)
             except Exception:
                 log.exception("WasmPlugins are not watched", group=self._resource.group)
-            await asyncio.sleep(pause)
+            await asyncio.sleep(min(WATCH_PAUSE_MAX, pause * 2.0 ** min(failures, 16)))
 
     async def _once(self) -> None:
         labels = {api.MANAGED_BY_LABEL: api.MANAGED_BY}

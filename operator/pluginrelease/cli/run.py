@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import click
 import kopf
@@ -14,6 +14,9 @@ from pluginrelease import handlers, telemetry
 from pluginrelease.core import artifact, duration
 from pluginrelease.core.errors import Refused
 from pluginrelease.settings import Settings
+
+# kopf would ask for the user's name, which a UID of a container does not have; only its peering, which is off, uses it
+IDENTITY: Any = "pluginrelease"
 
 
 class DurationType(click.ParamType[float]):
@@ -127,11 +130,17 @@ def run(
 
 async def operate(settings: Settings) -> None:
     """kopf with our handlers, in this process's event loop."""
+    memo = handlers.Memo(settings)
+    try:
+        await memo.connect()
+    except Refused as error:
+        raise click.ClickException(error.sentence()) from error
     endpoint = f"http://0.0.0.0:{settings.liveness_port}/healthz" if settings.liveness_port else None
     await kopf.operator(
         registry=handlers.registry,
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
+        identity=IDENTITY,
         liveness_endpoint=endpoint,
-        memo=handlers.Memo(settings),
+        memo=memo,
     )

@@ -10,19 +10,23 @@ import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import yaml
+from aiohttp import ClientHandlerType
 from kubernetes.aio import config as kubeconfig
-from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
 
+from pluginrelease import __version__
 from pluginrelease.core import api, applied, providers, revision, target
 from pluginrelease.core.errors import Refused, Transient, Waiting
+from pluginrelease.edges.contact import Contact
 
 JSON = dict[str, Any]
 
@@ -32,6 +36,8 @@ WATCH_SECONDS = 300
 # etcd keeps objects of 1.5 MB at most; a list of 500 pods of 20 kB each is 10 MB
 ANSWER_LIMIT = 64 * 1024 * 1024
 PAGE = 500
+# the kubelet sets it in every container
+IN_POD = "KUBERNETES_SERVICE_HOST"
 PORT_FORWARD_PROTOCOL = "v4.channel.k8s.io"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -98,29 +104,30 @@ class NotFound(Exception):
 class Cluster:
     """One connection to one API server; use as an asynchronous context manager."""
 
-    def __init__(self, client: ApiClient) -> None:
-        self._client = client
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=client.rest_client.ssl_context, limit=0),
+    def __init__(self, login: Login, contact: Contact | None = None) -> None:
+        self.login = login
+        self._session = login.session(
+            contact,
             timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS, connect=CONNECT_SECONDS),
             trust_env=True,
             read_bufsize=2**20,
         )
 
     @classmethod
-    async def connect(cls, path: Path | None = None, context: str | None = None) -> Self:
+    async def connect(
+        cls, path: Path | None = None, context: str | None = None, contact: Contact | None = None
+    ) -> Self:
         """By a kubeconfig file, else by the pod's ServiceAccount, else by the user's own kubeconfig.
 
-        ``context`` is one of the file's; None: its current one.
+        ``context`` is one of the file's; None: its current one. ``contact`` takes notes of every answer.
         """
-        return cls(ApiClient(await configuration(path, context)))
+        return cls(await Login.read(path, context), contact)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self._session.close()
-        await self._client.close()
 
     # ------------------------------------------------------------------------------------------- objects
 
@@ -256,9 +263,8 @@ class Cluster:
             **selector,
         }
         timeout = aiohttp.ClientTimeout(total=WATCH_SECONDS + REQUEST_SECONDS, connect=CONNECT_SECONDS)
-        url, headers = await self._address("GET", resource.path(namespace))
         try:
-            async with self._session.get(url, params=query, headers=headers, timeout=timeout) as answer:
+            async with self._session.get(self._url(resource.path(namespace)), params=query, timeout=timeout) as answer:
                 await raise_for_answer(answer, resource.path(namespace))
                 async for line in answer.content:
                     event: JSON = json.loads(line)
@@ -279,11 +285,9 @@ class Cluster:
     @asynccontextmanager
     async def portforward(self, namespace: str, pod: str, port: int) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         """A websocket to one port of a pod, spoken as ``v4.channel.k8s.io``."""
-        url, headers = await self._address("GET", PODS.path(namespace, pod, "portforward"))
         async with self._session.ws_connect(
-            url,
+            self._url(PODS.path(namespace, pod, "portforward")),
             params={"ports": str(port)},
-            headers=headers,
             protocols=(PORT_FORWARD_PROTOCOL,),
             max_msg_size=ANSWER_LIMIT,
         ) as stream:
@@ -322,63 +326,105 @@ class Cluster:
         body: JSON | None = None,
         content_type: str = "application/json",
     ) -> bytes:
-        url, headers = await self._address(method, path)
         data = None if body is None else json.dumps(body)
         try:
             async with self._session.request(
-                method, url, params=query, data=data, headers={**headers, "Content-Type": content_type}
+                method, self._url(path), params=query, data=data, headers={"Content-Type": content_type}
             ) as answer:
                 await raise_for_answer(answer, path)
                 return await read_at_most(answer, ANSWER_LIMIT)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise unavailable(error) from error
 
-    async def _address(self, method: str, path: str) -> tuple[str, dict[str, str]]:
-        """URL and headers; the client's own configuration refreshes the credentials."""
-        _, url, headers, _, _ = await self._client.param_serialize(
-            method, path, query_params=[], header_params={}, auth_settings=["BearerToken"]
+    def _url(self, path: str) -> str:
+        return self.login.server + path
+
+
+class Login:
+    """Where the API server is, and as whom the requests of every session go there.
+
+    Credentials are looked up at each request, so a token that the kubelet renews on disk is taken within a minute (the
+    client's own period). After an answer 401 they are read again at once.
+    """
+
+    def __init__(self, path: Path | None, context: str | None, found: Configuration) -> None:
+        self._path, self._context = path, context
+        self._configuration = found
+
+    @classmethod
+    async def read(cls, path: Path | None = None, context: str | None = None) -> Self:
+        """As `Cluster.connect` takes them."""
+        return cls(path, context, await configuration(path, context))
+
+    @property
+    def server(self) -> str:
+        """Its URL, without a slash at the end."""
+        return str(self._configuration.host).rstrip("/")
+
+    def session(self, contact: Contact | None, **options: Any) -> aiohttp.ClientSession:
+        """A session with TLS as the configuration wants it; ``options`` are those of `aiohttp.ClientSession`."""
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=RESTClientObject(self._configuration).ssl_context, limit=0),
+            headers={"User-Agent": f"pluginrelease/{__version__}"},
+            middlewares=[*([contact.note] if contact else []), self._authorize],
+            **options,
         )
-        return url, headers
+
+    async def renew(self) -> None:
+        """Read the files again, for all sessions. Raises `Refused` (KubeconfigUnusable) as `configuration` does."""
+        self._configuration = await configuration(self._path, self._context)
+
+    async def _authorize(self, request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
+        """A middleware that adds the token; another server, where a redirect may lead, does not get it."""
+        if origin(str(request.url)) != origin(self.server):
+            return await handler(request)
+        used = await self._write_token(request)
+        answer = await handler(request)
+        if answer.status != 401:
+            return answer
+        with suppress(Refused):
+            await self.renew()
+        if await self._write_token(request) == used:
+            return answer
+        answer.release()
+        return await handler(request)
+
+    async def _write_token(self, request: aiohttp.ClientRequest) -> str | None:
+        """Returns the token."""
+        try:
+            token = bare(await self._configuration.get_api_key_with_prefix("BearerToken"))
+        except (OSError, kubeconfig.ConfigException) as error:
+            raise aiohttp.ClientConnectionError(f"the credentials cannot be read: {error}") from error
+        if token:
+            request.headers["Authorization"] = f"Bearer {token}"
+        return token
 
 
-@dataclass(frozen=True)
-class Credentials:
-    """Where the API server is and how to log in: for a library that makes connections of its own."""
-
-    server: str
-    ca_path: str | None
-    insecure: bool
-    token: str | None = field(repr=False)
-    certificate_path: str | None
-    private_key_path: str | None
+def origin(url: str) -> tuple[str, str | None, int]:
+    """Which server a URL is of."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 
 
-async def credentials(path: Path | None = None) -> Credentials:
-    """What `Cluster.connect` would use now; a token that is rotated is read anew."""
-    found = await configuration(path)
-    scheme_and_token = await found.get_api_key_with_prefix("BearerToken")
-    return Credentials(
-        server=found.host,
-        ca_path=found.ssl_ca_cert,
-        insecure=not found.verify_ssl,
-        token=scheme_and_token.removeprefix("Bearer ") if scheme_and_token else None,
-        certificate_path=found.cert_file,
-        private_key_path=found.key_file,
-    )
+def bare(scheme_and_token: str | None) -> str | None:
+    """The token alone: a kubeconfig's comes as ``Bearer …``, and a pod's as ``bearer …``; both may end in a newline."""
+    return (scheme_and_token or "").strip().rpartition(" ")[2] or None
 
 
 async def configuration(path: Path | None, context: str | None = None) -> Configuration:
     """By a kubeconfig file; without one by the pod's ServiceAccount, else by KUBECONFIG or the user's own file."""
-    found = Configuration()
+    found, in_pod = Configuration(), ""
     if path is None and context is None:
-        with suppress(kubeconfig.ConfigException):
+        try:
             kubeconfig.load_incluster_config(client_configuration=found)
             return found
+        except (kubeconfig.ConfigException, OSError) as error:
+            in_pod = f"; nor can the pod's ServiceAccount: {error}" if IN_POD in os.environ else ""
     file = kubeconfig.KUBE_CONFIG_DEFAULT_LOCATION if path is None else str(path)
     try:
         await kubeconfig.load_kube_config(config_file=file, context=context, client_configuration=found)
-    except (kubeconfig.ConfigException, OSError, yaml.YAMLError) as error:
-        raise unusable(file, error) from error
+    except (kubeconfig.ConfigException, OSError, yaml.YAMLError, TypeError, AttributeError) as error:
+        raise unusable(file, f"{error}{in_pod}") from error
     return found
 
 
@@ -430,7 +476,13 @@ async def raise_for_answer(answer: aiohttp.ClientResponse, path: str) -> None:
             raise NotFound(message)
         case 400 | 422:
             raise Refused("ApplyRefused", f"the API server refuses the object: {message}", "Correct the spec")
-        case 401 | 403:
+        case 401:
+            raise Waiting(
+                "Unauthorized",
+                f"the API server does not know this login: {message}",
+                "Log in again, or renew the token or the certificate of the kubeconfig; in a pod the kubelet renews it",
+            )
+        case 403:
             raise Waiting(
                 "Forbidden",
                 f"the API server does not allow this: {message}",

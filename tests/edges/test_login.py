@@ -1,0 +1,219 @@
+"""Whom requests speak for and what is noted of the answers, over HTTP: the server says what the test wants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from pluginrelease.core.health import Facts, Watch
+from pluginrelease.edges.cluster import Login, bare
+from pluginrelease.edges.contact import Contact
+
+WATCHED = "/apis/example.com/v1/things"
+NEEDED = Watch(WATCHED, is_kopfs=True, may_miss=False)
+
+
+class Server:
+    """Answers with ``status`` unless the token is ``good``; a watch stays open until ``over``."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.good: str | None = None
+        self.tokens: list[str | None] = []
+        self.over = asyncio.Event()
+        self.elsewhere = ""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.tokens.append(request.headers.get("Authorization"))
+        if self.elsewhere:
+            raise web.HTTPTemporaryRedirect(self.elsewhere)
+        if self.good and self.tokens[-1] != f"Bearer {self.good}":
+            return web.Response(status=401)
+        if "watch" not in request.query or self.status != 200:
+            return web.Response(status=self.status)
+        stream = web.StreamResponse()
+        await stream.prepare(request)
+        await self.over.wait()
+        return stream
+
+
+async def served(server: Server) -> AsyncIterator[str]:
+    application = web.Application()
+    application.add_routes([web.get("/{path:.*}", server.answer)])
+    async with TestServer(application, host="127.0.0.1") as running:
+        yield str(running.make_url("")).rstrip("/")
+
+
+@pytest.fixture
+async def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+async def url(server: Server) -> AsyncIterator[str]:
+    async for one in served(server):
+        yield one
+
+
+@pytest.fixture
+def kubeconfig(url: str, tmp_path: Path) -> Path:
+    path = tmp_path / "kubeconfig"
+    write(path, url, "first")
+    return path
+
+
+def write(path: Path, url: str, token: str) -> None:
+    """A kubeconfig of one user with a token."""
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "one",
+        "contexts": [{"name": "one", "context": {"cluster": "one", "user": "one"}}],
+        "clusters": [{"name": "one", "cluster": {"server": url}}],
+        "users": [{"name": "one", "user": {"token": token}}],
+    }
+    path.write_text(yaml.safe_dump(content))
+
+
+@pytest.mark.parametrize(
+    ("written", "token"),
+    [
+        ("Bearer abc.def", "abc.def"),
+        ("bearer abc.def", "abc.def"),
+        ("bearer abc.def\n", "abc.def"),
+        ("abc.def", "abc.def"),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_token_is_taken_without_its_scheme(written: str | None, token: str | None) -> None:
+    """The scheme is a word before the token, in whichever case the client writes it."""
+    assert bare(written) == token
+
+
+async def test_the_scheme_is_sent_once(server: Server, url: str, kubeconfig: Path) -> None:
+    """The API server gets ``Bearer`` and the token."""
+    async with (await Login.read(kubeconfig)).session(None) as session, session.get(f"{url}{WATCHED}"):
+        assert server.tokens == ["Bearer first"]
+
+
+async def test_a_token_that_is_refused_is_read_again(server: Server, url: str, kubeconfig: Path) -> None:
+    """After a 401 the files are read again. The request goes out once more if they have another token, else not."""
+    login = await Login.read(kubeconfig)
+    server.good = "second"
+    async with login.session(None) as session:
+        async with session.get(f"{url}{WATCHED}") as answer:
+            assert answer.status == 401
+        assert server.tokens == ["Bearer first"]
+        write(kubeconfig, url, "second")
+        async with session.get(f"{url}{WATCHED}") as answer:
+            assert answer.status == 200
+    assert server.tokens == ["Bearer first", "Bearer first", "Bearer second"]
+
+
+async def test_another_server_gets_no_token(server: Server, kubeconfig: Path, url: str) -> None:
+    """A redirect to another server does not carry the credentials there."""
+    other = Server()
+    async for there in served(other):
+        server.elsewhere = f"{there}/"
+        async with (await Login.read(kubeconfig)).session(None) as session, session.get(f"{url}{WATCHED}"):
+            assert (server.tokens, other.tokens) == (["Bearer first"], [None])
+
+
+class Clock:
+    """Stands still until the test moves it."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def noted(url: str, contact: Contact, path: str = WATCHED) -> Facts:
+    """What is known after one request that is over."""
+    async with aiohttp.ClientSession(middlewares=[contact.note]) as session:
+        try:
+            async with session.get(f"{url}{path}"):
+                pass
+        except aiohttp.ClientError:
+            pass
+    return contact.facts()
+
+
+@pytest.mark.parametrize(
+    ("status", "refusal", "answers", "is_missing"),
+    [
+        (200, None, True, False),
+        (401, "401 Unauthorized", False, False),
+        (403, None, True, False),
+        (404, None, True, True),
+        (429, None, True, False),
+        (500, None, False, False),
+        (503, None, False, False),
+    ],
+)
+async def test_an_answer_is_noted(
+    server: Server, url: str, status: int, refusal: str | None, answers: bool, is_missing: bool
+) -> None:
+    """A 401 says that the API server does not know us, another 4xx that it does, a 5xx that it is ill."""
+    server.status = status
+    found = await noted(url, Contact([NEEDED], Clock()))
+    assert found.refusal == refusal
+    assert (found.answering_since is not None) is answers
+    assert found.watches[0].is_missing is is_missing
+
+
+async def test_a_server_that_is_gone_does_not_answer(url: str) -> None:
+    """A connection that cannot be made ends the time in which the API server answered."""
+    contact = Contact([NEEDED], Clock())
+    assert (await noted(url, contact)).answering_since == Clock.now
+    first, second = await noted("http://127.0.0.1:9", contact), await noted("http://127.0.0.1:9", contact)
+    assert (first.answering_since, first.failing_since) == (None, None)
+    assert (second.answering_since, second.failing_since) == (None, Clock.now)
+    assert (await noted(url, contact)).failing_since is None
+
+
+async def test_a_kubelet_that_is_gone_is_not_the_api_server(server: Server, url: str) -> None:
+    """A gateway's node that does not answer, which the API server reports, says nothing of the API server."""
+    contact = Contact([NEEDED], Clock())
+    await noted(url, contact)
+    server.status = 502
+    for path in ("/api/v1/namespaces/one/pods/a/log", "/api/v1/namespaces/one/pods/a/portforward"):
+        assert (await noted(url, contact, path)).answering_since == Clock.now
+
+
+async def test_a_watch_is_open_as_long_as_its_stream(server: Server, url: str) -> None:
+    """A listing is no watch; a watch counts while its stream is open, and then from when it was last seen open."""
+    clock = Clock()
+    contact = Contact([NEEDED], clock)
+    assert (await noted(url, contact)).watches[0].last_open is None
+    async with (
+        aiohttp.ClientSession(middlewares=[contact.note]) as session,
+        session.get(f"{url}{WATCHED}?watch=true") as stream,
+    ):
+        clock.now = 200.0
+        assert contact.facts().watches[0].last_open == 200.0
+        server.over.set()
+        await stream.read()
+        clock.now = 300.0
+        assert contact.facts().watches[0].last_open == 200.0
+
+
+async def test_logins_are_counted_until_one_is_taken(server: Server, url: str) -> None:
+    """Refusals in a row are counted by logins, and an answer to us ends the row."""
+    contact = Contact([NEEDED], Clock())
+    assert contact.count_login() == 0
+    server.status = 401
+    for number in (1, 2, 3):
+        await noted(url, contact)
+        assert contact.count_login() == number
+    server.status = 403
+    await noted(url, contact)
+    assert contact.count_login() == 0
