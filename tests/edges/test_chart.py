@@ -244,6 +244,17 @@ def test_one_operator_at_a_time(rendered: list[Node]) -> None:
     assert deployment["spec"]["strategy"] == {"type": "Recreate"}
 
 
+def test_the_probes_ask_what_the_operator_answers(rendered: list[Node]) -> None:
+    """The kubelet asks for readiness and liveness at the port and the paths where the operator answers."""
+    [deployment] = by_kind(rendered, "Deployment")
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    asked = {name: container[f"{name}Probe"]["httpGet"] for name in ("readiness", "liveness")}
+    assert {name: probe["path"] for name, probe in asked.items()} == {"readiness": "/readyz", "liveness": "/healthz"}
+    [port] = [port for port in container["ports"] if port["name"] == "healthz"]
+    assert {probe["port"] for probe in asked.values()} == {port["name"]}
+    assert f"--liveness-port={port['containerPort']}" in container["args"]
+
+
 def test_own_labels_cannot_break_the_selector() -> None:
     """A pod label of the user never takes the place of one that the Deployment selects by."""
     [deployment] = by_kind(operator.render(NAMESPACE, ['podLabels={"app.kubernetes.io/name":"mine"}']), "Deployment")

@@ -13,6 +13,7 @@ import kopf
 from pluginrelease import handlers, telemetry
 from pluginrelease.core import artifact, duration
 from pluginrelease.core.errors import Refused
+from pluginrelease.edges import healthz
 from pluginrelease.settings import Settings
 
 # kopf would ask for the user's name, which a UID of a container does not have; only its peering, which is off, uses it
@@ -62,7 +63,7 @@ class RegistryType(click.ParamType[str]):
 @click.option("--kubeconfig", type=click.Path(path_type=Path, exists=True), help="Instead of the pod's ServiceAccount.")
 @click.option("--istio-root-namespace", default="istio-system", help="Where a WasmPlugin reaches every namespace.")
 @click.option("--resync", type=DurationType(), default="5m", help="How often a settled release is looked at again.")
-@click.option("--liveness-port", type=click.IntRange(0, 65535), default=8080, help="GET /healthz; 0: none.")
+@click.option("--liveness-port", type=click.IntRange(0, 65535), default=8080, help="GET /healthz and /readyz; 0: none.")
 @click.option("--log-format", type=click.Choice(["json", "text"]), default="json")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 @click.option("--gateway-container", default="istio-proxy", help="The container of Istio's gateways in their pods.")
@@ -135,12 +136,11 @@ async def operate(settings: Settings) -> None:
         await memo.connect()
     except Refused as error:
         raise click.ClickException(error.sentence()) from error
-    endpoint = f"http://0.0.0.0:{settings.liveness_port}/healthz" if settings.liveness_port else None
-    await kopf.operator(
-        registry=handlers.registry,
-        clusterwide=not settings.namespaces,
-        namespaces=settings.namespaces,
-        identity=IDENTITY,
-        liveness_endpoint=endpoint,
-        memo=memo,
-    )
+    async with healthz.serving(settings.liveness_port, {"/healthz": memo.beyond_help, "/readyz": memo.unready}):
+        await kopf.operator(
+            registry=handlers.registry,
+            clusterwide=not settings.namespaces,
+            namespaces=settings.namespaces,
+            identity=IDENTITY,
+            memo=memo,
+        )

@@ -124,7 +124,7 @@ def audited(lab: Lab, user: str) -> Iterator[JSON]:
     """The audit events of one user's requests, in the order in which the API server wrote them."""
     with lab.audit_log.open(encoding="utf-8") as lines:
         for event in complete_events(lines):
-            if event["user"]["username"] == user:
+            if event["user"].get("username") == user:  # a request that is not authenticated has none
                 yield event
 
 
