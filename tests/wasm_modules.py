@@ -54,6 +54,29 @@ def answering(value: str, *, refuses_configuration: bool = False) -> bytes:
     )
 
 
+def configured_once(value: str) -> bytes:
+    """`answering`, which refuses to be configured a second time in one VM, as a plugin does that registers a name.
+
+    Its proxy_on_configure returns whether the number at 60 is still zero, and sets it. Envoy tries each configuration
+    in a VM of its own, where it is the first; in the VMs of the workers it is the second.
+    """
+    key, answer = b"x-plugin", value.encode()
+    texts = [0, len(key), len(key), len(answer)]
+    add = b"\x41\x02" + b"".join(b"\x41" + leb(number) for number in texts) + b"\x10\0\x1a\x41\0"
+    is_first = b"\x41\x3c\x28\x02\0\x45"  # i32.load of 60, i32.eqz
+    remember = b"\x41\x3c\x41\x01\x36\x02\0"  # i32.store of 1 at 60
+    return composed(
+        [("env", "proxy_add_header_map_value", 5, 1)],
+        [
+            ("proxy_abi_version_0_2_0", 0, 0, b""),
+            ("proxy_on_memory_allocate", 1, 1, b"\x41\0"),
+            ("proxy_on_configure", 2, 1, is_first + remember),
+            ("proxy_on_response_headers", 3, 1, add),
+        ],
+        data=key + answer,
+    )
+
+
 def traps_on_request(header: str = "x-trap") -> bytes:
     """A plugin that loads, passes requests on, and traps in proxy_on_request_headers at one with ``header``."""
     key = header.encode()

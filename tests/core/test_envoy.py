@@ -480,6 +480,45 @@ def test_worker_update_complete_is_no_sign() -> None:
     assert not read(line(1, f"Filter config {NAME} worker update complete", scope="envoy filter")).events
 
 
+NOT_ON_THREAD = "Wasm VM failed Failed to configure thread-local Wasm plugin"
+
+
+def created(second: int, name: str) -> list[str]:
+    """What Envoy 1.40 logs when its workers refuse a new configuration of the code that they run."""
+    return [
+        line(second, f"Updated filter config {name} accepted, posting to workers", scope="envoy filter"),
+        line(second, NOT_ON_THREAD),
+        line(second, f"Updated filter config {name} created, warming done", scope="envoy filter"),
+        line(second, NOT_ON_THREAD, thread=16),
+        line(second, f"Filter config {name} worker update complete", scope="envoy filter"),
+    ]
+
+
+def test_created_is_no_success_where_the_same_thread_has_just_failed() -> None:
+    """Envoy logs that it created a plugin that none of its threads could configure."""
+    found = read(*created(1, NAME))
+    assert [(event.kind, event.causes) for event in found.events] == [(LogKind.REFUSED_BY_WORKERS, (NOT_ON_THREAD,))]
+    assert {one.thread for one in found.missing} == {"15", "16"}
+    healed = read(*created(1, NAME), *(one for one in created(3, NAME) if NOT_ON_THREAD not in one)).events
+    assert [(event.kind, event.everywhere) for event in healed][1:] == [(LogKind.LOADED, True)]
+
+
+def test_workers_that_refused_a_neighbour_lack_nothing_of_ours() -> None:
+    """Their lines name nobody; those of the moment in which Envoy names a neighbour are the neighbour's."""
+    found = read(*created(1, NEIGHBOUR))
+    assert (found.events, found.missing) == ((), ())
+    both = read(*created(1, NEIGHBOUR), line(5, NOT_ON_THREAD, thread=16))
+    assert [one.at and one.at.second for one in both.missing] == [5]
+
+
+def test_only_with_all_workers_envoys_word_is_whole() -> None:
+    """A worker that hangs takes nothing, and Envoy logs that it created the plugin all the same."""
+    [waits] = read(line(1, f"Updated filter config {NAME} created, warming done")).events
+    assert not waits.everywhere
+    theirs = line(2, f"Filter config {NEIGHBOUR} worker update complete")
+    assert not read(line(1, f"Updated filter config {NAME} created, warming done"), theirs).events[0].everywhere
+
+
 def test_what_the_plugin_said_is_a_cause_and_what_another_said_is_not() -> None:
     """Before its root context a plugin's line has no name and counts by its thread; a named neighbour's does not."""
     found = read(

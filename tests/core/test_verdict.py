@@ -20,6 +20,7 @@ from pluginrelease.core.envoy import (
     LogEvent,
     LogFindings,
     LogKind,
+    Missing,
     PodRef,
     Sighting,
     Stats,
@@ -66,10 +67,11 @@ QUIET = Sighting(
     stats=Stats(vm_created=5, vm_active=4, vm_reloads=0, named=True),
 )
 COUNTED = replace(QUIET, stats=replace(QUIET.stats, config_reload=2, config_fail=0, update_rejected=0))
+CROWD = replace(QUIET, code_files=2, stats=replace(QUIET.stats, vm_active=8))
 
 
-def event(kind: LogKind, at: datetime | None = None, *causes: str) -> LogFindings:
-    return LogFindings((LogEvent(at or after(2), kind, f"line of {kind}", causes),))
+def event(kind: LogKind, at: datetime | None = None, *causes: str, everywhere: bool = True) -> LogFindings:
+    return LogFindings((LogEvent(at or after(2), kind, f"line of {kind}", causes, everywhere),))
 
 
 def entry(**changes: Any) -> tuple[Entry, ...]:
@@ -138,7 +140,16 @@ NOT_POSITIVE: Mapping[str, tuple[Sighting, dict[str, Any]]] = {
         replace(FRESH, stats=replace(QUIET.stats, named=False)),
         {},
     ),
-    "a worker has no VM": (replace(FRESH, stats=replace(QUIET.stats, vm_active=3)), {}),
+    "no word yet of all workers, one of which may hang": (
+        replace(QUIET, log=event(LogKind.LOADED, everywhere=False)),
+        {},
+    ),
+    "a worker has no VM, and with FAIL_RELOAD the next request may start it": (
+        replace(
+            FRESH, entries=entry(fail="FAIL_RELOAD", last_updated=after(11)), stats=replace(QUIET.stats, vm_active=3)
+        ),
+        {},
+    ),
     "the VMs may be those of a plugin with the same code": (
         replace(FRESH, envoy_version="1.32.4", stats=Stats(vm_active=4), code_shared=True),
         {},
@@ -323,6 +334,121 @@ def test_what_silence_means_when_the_time_is_up(sighting: Sighting, state: State
     assert (found.state, found.reason) == (state, reason)
 
 
+# ------------------------------------------------------------------------------------------------------------ workers
+
+LEFT_OUT = Missing(after(1.5), "16", "Wasm VM failed Failed to configure thread-local Wasm plugin")
+GONE = replace(COUNTED.stats, vm_active=1)
+BY_WORKERS = event(LogKind.REFUSED_BY_WORKERS, None, LEFT_OUT.line)
+
+
+def left_out(*found: Missing, truncated: bool = False) -> LogFindings:
+    """Envoy's word that it created the plugin, and lines of threads on which it failed."""
+    return replace(event(LogKind.LOADED), missing=found or (LEFT_OUT,), truncated=truncated)
+
+
+WORKERS: list[tuple[str, Sighting, State, str]] = [
+    (
+        "the thread that says created has failed itself",
+        replace(COUNTED, log=BY_WORKERS),
+        State.UNHEALTHY,
+        "PluginRefusedByWorkers",
+    ),
+    (
+        "that is so among several codes as well, as the line names ours",
+        replace(CROWD, log=BY_WORKERS),
+        State.UNHEALTHY,
+        "PluginRefusedByWorkers",
+    ),
+    (
+        "config_reload rose and Envoy says created, but the VMs are gone",
+        replace(COUNTED, stats=GONE, log=left_out()),
+        State.UNHEALTHY,
+        "PluginRefusedByWorkers",
+    ),
+    (
+        "the count is hidden, and no other code runs there",
+        replace(COUNTED, stats=replace(GONE, vm_active=None), log=left_out()),
+        State.UNHEALTHY,
+        "PluginRefusedByWorkers",
+    ),
+    (
+        "too few VMs and no line yet: workers may be at it",
+        replace(COUNTED, stats=GONE),
+        State.PENDING,
+        "AwaitingPositiveSign",
+    ),
+    (
+        "too few VMs of several codes, and a line of one of them: nobody knows whose",
+        replace(CROWD, stats=replace(CROWD.stats, vm_active=5), log=left_out()),
+        State.PENDING,
+        "AwaitingPositiveSign",
+    ),
+    (
+        "a line, and more VMs than ours needs: an old listener drains, or other code runs there",
+        replace(QUIET, stats=replace(QUIET.stats, vm_active=8), log=left_out()),
+        State.PENDING,
+        "AwaitingPositiveSign",
+    ),
+    (
+        "several codes and all their VMs: the line was a neighbour's, which has recovered",
+        replace(CROWD, log=left_out()),
+        State.LOADED,
+        "Loaded",
+    ),
+    (
+        "several files, perhaps of the same bytes, and no line: fewer VMs are no fault",
+        replace(CROWD, stats=replace(CROWD.stats, vm_active=4), log=event(LogKind.LOADED)),
+        State.LOADED,
+        "Loaded",
+    ),
+    (
+        "a line from before this configuration came",
+        replace(COUNTED, log=left_out(replace(LEFT_OUT, at=after(-1)))),
+        State.LOADED,
+        "Loaded",
+    ),
+    (
+        "an old listener drains: more VMs, not fewer",
+        replace(COUNTED, stats=replace(COUNTED.stats, vm_active=8)),
+        State.LOADED,
+        "Loaded",
+    ),
+    (
+        "a cut log can hide a line, and the VMs are hidden",
+        replace(COUNTED, stats=replace(GONE, vm_active=None), log=LogFindings(truncated=True)),
+        State.PENDING,
+        "LogIncomplete",
+    ),
+    (
+        "other bytes were loaded after it",
+        replace(COUNTED, log=LogFindings((*BY_WORKERS.events, *event(LogKind.LOADED, after(3)).events))),
+        State.LOADED,
+        "Loaded",
+    ),
+]
+
+
+@pytest.mark.parametrize(("why", "sighting", "state", "reason"), WORKERS, ids=[row[0] for row in WORKERS])
+def test_a_plugin_that_runs_on_no_worker_is_not_loaded(why: str, sighting: Sighting, state: State, reason: str) -> None:
+    """Envoy logs and counts a plugin as created that its workers have refused, and requests pass without it."""
+    found = judged(sighting)
+    assert (found.state, found.reason) == (state, reason), why
+
+
+def test_a_worker_that_stays_without_a_vm_is_a_refusal() -> None:
+    """When the time is up and no other code runs there, it is this plugin that some worker lacks."""
+    late = judged(replace(COUNTED, stats=GONE), late=True)
+    assert (late.state, late.reason) == (State.UNHEALTHY, "PluginRefusedByWorkers")
+    assert "Of the 4 VMs that the plugin needs, 1 run." in late.message
+
+
+def test_what_was_proved_is_lost_with_its_vms() -> None:
+    """A gateway that ran this revision before does not when its workers have no VM, and does for all a neighbour's."""
+    assert judged(replace(COUNTED, stats=GONE, log=left_out()), **PROVED).reason == "PluginRefusedByWorkers"
+    neighbours = replace(CROWD, stats=replace(CROWD.stats, vm_active=5), log=left_out())
+    assert judged(neighbours, **PROVED).state is State.LOADED
+
+
 def test_a_refusal_says_what_serves() -> None:
     """In a running Envoy the old code goes on; one that started with the bad code answers 500."""
     running = judged(replace(COUNTED, log=REFUSED_ONCE))
@@ -343,7 +469,6 @@ OURS = "apps.header~istio-translated-wasmplugin"
 TRAPPED = Crash(after(3), "15", "Function: proxy_on_request_headers failed")
 PANICKED = replace(TRAPPED, plugin=OURS)
 SHARED = replace(QUIET, code_shared=True, code_names=(OURS, "apps.twin"))
-CROWD = replace(QUIET, code_files=2, stats=replace(QUIET.stats, vm_active=8))
 
 CRASHES: list[tuple[str, Sighting, State, str]] = [
     ("ours is the only code there", replace(QUIET, log=crashes(TRAPPED)), State.UNHEALTHY, "PluginCrashed"),

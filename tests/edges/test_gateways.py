@@ -21,7 +21,7 @@ from pluginrelease.core.errors import Transient
 from pluginrelease.core.verdict import State, Verdict
 from pluginrelease.edges import gateways
 from tests import wasm_modules as made
-from tests.edges.real_envoy import Channels, Gateway, api_server
+from tests.edges.real_envoy import Channels, Gateway, api_server, until
 
 POD = PodRef("apps", "gateway", "uid-1", ready=True)
 TIMEOUT = timedelta(hours=1)
@@ -31,6 +31,18 @@ RECORDED = Path(__file__).parents[1] / "fixtures" / "envoy" / "loaded"
 def variant(text: str) -> bytes:
     """A plugin that loads, whose bytes differ from others' by a custom section."""
     return made.plugin() + made.section(0, made.name("variant") + text.encode())
+
+
+NEIGHBOUR_CREATED = "apps.neighbour~istio-translated-wasmplugin created"
+
+
+async def in_log(gateway: Gateway, text: str, times: int) -> None:
+    """The gateway has logged it so often."""
+
+    async def there() -> bool:
+        return gateway.log.read_text().count(text) >= times
+
+    await until(there)
 
 
 @dataclass
@@ -169,6 +181,37 @@ async def test_a_new_configuration_is_proved_by_the_log(stage: Stage) -> None:
     assert "created, warming done" in found.pods[0].message
     await gateways.set_logging(scene.channels, POD, "warning")
     assert await gateways.read_logging(scene.channels, POD) == "warning"
+
+
+@pytest.mark.parametrize("hears", [True, False], ids=["filter logger at debug", "with its own log level"])
+async def test_a_configuration_that_only_the_workers_refuse(stage: Stage, hears: bool) -> None:
+    """Envoy logs and counts it as loaded, requests pass without the plugin, and what ran before is refused as well."""
+    scene = await stage(show_subscriptions=True)
+    if hears:
+        await gateways.set_logging(scene.channels, POD, "debug")
+    await scene.write(made.configured_once("v1"), {"try": 1})
+    assert (await scene.settled(State.LOADED, State.UNHEALTHY)).state is State.LOADED
+    await scene.write(made.configured_once("v1"), {"try": 2})
+    found = await scene.settled(State.LOADED, State.UNHEALTHY)
+    assert (found.state, found.reason) == (State.UNHEALTHY, "PluginRefusedByWorkers")
+    assert "thread-local" in found.pods[0].message
+    assert (await scene.see()).stats.config_reload == 3, "what Envoy counts as loaded"
+
+    await scene.write(made.configured_once("v1"), {"try": 1})
+    back = await scene.settled(State.LOADED, State.UNHEALTHY)
+    assert (back.state, back.reason) == (State.UNHEALTHY, "PluginRejected")
+
+
+async def test_other_plugins_may_share_a_gateway_with_one_that_its_workers_refuse(stage: Stage) -> None:
+    """A plugin that loads is Loaded beside a neighbour that runs on no worker."""
+    scene = await stage("neighbour", show_subscriptions=True)
+    await gateways.set_logging(scene.channels, POD, "debug")
+    for number in (1, 2):
+        scene.gateway.deliver("neighbour", made.configured_once("theirs"), {"try": number})
+        await in_log(scene.gateway, NEIGHBOUR_CREATED, number)
+    await scene.write(variant("second"))
+    found = await scene.settled(State.LOADED, State.UNHEALTHY)
+    assert (found.state, found.reason) == (State.LOADED, "Loaded")
 
 
 async def test_a_new_configuration_without_a_sign_is_unknown(stage: Stage) -> None:

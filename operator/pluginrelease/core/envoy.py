@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from .envoylistener import Listener, ListenerError, Listeners
-from .envoylog import Crash, LogEvent, LogFindings, LogKind, moment, read_log
+from .envoylog import Crash, LogEvent, LogFindings, LogKind, Missing, moment, read_log
 from .trust import Trust
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "LogEvent",
     "LogFindings",
     "LogKind",
+    "Missing",
     "PodRef",
     "Sighting",
     "Stats",

@@ -40,6 +40,7 @@ _ENVOY_DEFAULT = re.compile(
 )
 _CREATED = re.compile(r"Updated filter config (\S+) created, warming done")
 _STARTED = re.compile(r"Updated filter config (\S+) accepted, posting to workers")
+_COMPLETE = re.compile(r"Filter config (\S+) worker update complete")
 _FAILED = re.compile(r"Updating filter config (\S+) failed due to")
 _PLUGIN_FAILED = re.compile(r"^Plugin (\S+) failed to load")
 _UNABLE = re.compile(r"Unable to create Wasm (?:plugin|HTTP filter|network filter) ([^\s,;]+)")
@@ -50,6 +51,8 @@ _HTTPS_FAILED = re.compile(r"^HTTPS request failed for URL \S*?//([^/\s:]+)")
 _CAUSE = re.compile(
     r"^(?:Wasm VM failed |Failed to (?:load|parse) |Function: |Wasm module is |Bad function signature|wasm log)"
 )
+# proxy-wasm-cpp-host marks the VM that all threads clone as failed, and Envoy goes on as if nothing had happened
+_NOT_ON_THREAD = re.compile(r"^Wasm VM failed Failed to (?:\w+ thread-local Wasm|clone Base Wasm)")
 # what Envoy calls while it loads a plugin; a trap there is told by a refusal that names the plugin
 _AT_LOAD = ("_initialize", "_start", "main", "proxy_on_vm_start", "proxy_validate_configuration", "proxy_on_configure")
 _TRAP = re.compile(r"^Function: (\S+) failed\b")
@@ -61,19 +64,36 @@ class LogKind(StrEnum):
     """What one event in the log says about our plugin."""
 
     LOADED = "Loaded"
+    REFUSED_BY_WORKERS = "RefusedByWorkers"
     REJECTED = "Rejected"
     LISTENER_REJECTED = "ListenerRejected"
     FETCH_FAILED = "FetchFailed"
 
 
+_CREATIONS = {LogKind.LOADED, LogKind.REFUSED_BY_WORKERS}
+
+
 @dataclass(frozen=True)
 class LogEvent:
-    """``line`` is the gateway's own sentence; ``causes`` the lines before it, of the same thread, that say why."""
+    """``line`` is the gateway's own sentence; ``causes`` the lines before it, of the same thread, that say why.
+
+    ``everywhere``: Envoy also logged that every worker has taken the configuration.
+    """
 
     at: datetime | None
     kind: LogKind
     line: str
     causes: tuple[str, ...] = ()
+    everywhere: bool = False
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A thread on which Envoy could not start or configure a plugin, of which it names none."""
+
+    at: datetime | None
+    thread: str
+    line: str
 
 
 @dataclass(frozen=True)
@@ -93,12 +113,14 @@ class Crash:
 class LogFindings:
     """Events about our plugin, oldest first; ``truncated``: the log was cut, later events may be missing.
 
-    ``crashes``: of any plugin, the newest of each thread and plugin.
+    ``crashes``: of any plugin, the newest of each thread and plugin. ``missing``: of any plugin, the newest of each
+    thread.
     """
 
     events: tuple[LogEvent, ...] = ()
     truncated: bool = False
     crashes: tuple[Crash, ...] = ()
+    missing: tuple[Missing, ...] = ()
 
     def newest(self, *kinds: LogKind) -> LogEvent | None:
         """The last event, of these kinds when any are given."""
@@ -122,7 +144,7 @@ def read_log(lines: Iterable[str], wanted: Wanted, since: datetime | None, *, tr
     for record in records(lines):
         if since is None or record.at is None or record.at >= since:
             reader.take(record)
-    return LogFindings(tuple(reader.events), truncated, reader.crashed())
+    return LogFindings(tuple(reader.events), truncated, reader.crashed(), reader.left_out())
 
 
 def records(lines: Iterable[str]) -> Iterator[Record]:
@@ -220,10 +242,17 @@ class _Reader:
         self.said: dict[str, _Speech] = {}
         self.crashes: dict[tuple[str, str], Crash] = {}
         self.unclaimed: dict[str, tuple[str, str]] = {}
+        self.missing: dict[str, Missing] = {}
+        self.neighbours_missing: list[datetime | None] = []
         self.https = ("", "")
 
     def crashed(self) -> tuple[Crash, ...]:
         return tuple(self.crashes.values())[-MAX_CRASHES:]
+
+    def left_out(self) -> tuple[Missing, ...]:
+        """Threads that may lack our plugin; not those that failed together with a neighbour that was named."""
+        theirs = self.neighbours_missing
+        return tuple(one for one in self.missing.values() if not any(_together(at, one.at) for at in theirs))
 
     def take(self, record: Record) -> None:
         self._listen(record)
@@ -231,7 +260,9 @@ class _Reader:
         if _STARTED.search(message):
             self._forget(record.thread)
         elif created := _CREATED.search(message):
-            self._settle(record, LogKind.LOADED, self.wanted.ecds_name_matches(created.group(1)))
+            self._settle(record, self._created(record.thread), self.wanted.ecds_name_matches(created.group(1)))
+        elif complete := _COMPLETE.search(message):
+            self._complete(complete.group(1))
         elif failed := _FAILED.search(message):
             self._echo(record, failed.group(1))
         elif names := _named(message):
@@ -261,6 +292,16 @@ class _Reader:
         self.crashes[key] = Crash(record.at, record.thread, line, plugin)
         self.unclaimed[record.thread] = key
 
+    def _created(self, thread: str) -> LogKind:
+        """Envoy says that it created a plugin also when this very thread has just failed to configure it."""
+        failed = any(map(_NOT_ON_THREAD.match, self.causes.get(thread, ())))
+        return LogKind.REFUSED_BY_WORKERS if failed else LogKind.LOADED
+
+    def _complete(self, name: str) -> None:
+        """Every worker has answered to what Envoy created last."""
+        if self.events and self.events[-1].kind is LogKind.LOADED and self.wanted.ecds_name_matches(name):
+            self.events[-1] = replace(self.events[-1], everywhere=True)
+
     def _echo(self, record: Record, name: str) -> None:
         """Envoy tells a refusal to every subscription, its neighbours' too: who was refused is in the lines before."""
         if record.thread not in self.blamed:
@@ -277,6 +318,8 @@ class _Reader:
         if log and (not record.message[log.end() :].strip() or not self._own(log.group(1))):
             return
         self.open.pop(record.thread, None)
+        if _NOT_ON_THREAD.match(record.message):
+            self.missing[record.thread] = Missing(record.at, record.thread, shorten(record.message))
         held = self.causes.setdefault(record.thread, [])
         held.append(shorten(record.message))
         del held[:-MAX_CAUSES]
@@ -296,6 +339,9 @@ class _Reader:
         causes = tuple(self.causes.pop(record.thread, ()))
         index = self.open.pop(record.thread, None)
         if not ours:
+            if kind is LogKind.REFUSED_BY_WORKERS:
+                self.neighbours_missing.append(record.at)
+                self.missing.pop(record.thread, None)
             return
         if index is not None and self._continues(index, kind):
             self.events[index] = replace(self.events[index], at=record.at, kind=kind)
@@ -306,7 +352,7 @@ class _Reader:
 
     def _continues(self, index: int, kind: LogKind) -> bool:
         """One refusal is told by up to four lines; they are one event, until a cause begins the next."""
-        return index == len(self.events) - 1 and LogKind.LOADED not in (kind, self.events[index].kind)
+        return index == len(self.events) - 1 and _CREATIONS.isdisjoint((kind, self.events[index].kind))
 
     def _fetch(self, record: Record) -> None:
         named = re.findall(r"[^\s:,]+", record.message)
@@ -319,6 +365,10 @@ class _Reader:
 
 def _soon(one: datetime | None, other: datetime | None) -> bool:
     return one is None or other is None or other - one <= AT_ONCE
+
+
+def _together(one: datetime | None, other: datetime | None) -> bool:
+    return one is not None and other is not None and abs(other - one) <= AT_ONCE
 
 
 def _named(message: str) -> list[str]:

@@ -23,6 +23,7 @@ from .envoy import (
     Kind,
     LogEvent,
     LogKind,
+    Missing,
     PodRef,
     Sighting,
     Wanted,
@@ -38,6 +39,7 @@ VMS_MADE_BESIDE_WORKERS = 3
 NAMED_STATS_SINCE = (1, 33)
 # with FAIL_RELOAD Envoy makes a new VM at the first request after about a second: this long without another crash
 CRASH_QUIET = timedelta(seconds=60)
+SAME_UPDATE = timedelta(seconds=1)
 # Istio's agent fetches again only when the control plane sends the plugin anew (pkg/wasm/convert.go)
 FETCH_AGAIN = (
     "Once the registry gives the image out again, replace the pod or change the release: "
@@ -63,6 +65,8 @@ _WORST_FIRST = (State.UNHEALTHY, State.UNKNOWN, State.PENDING, State.LOADED)
 # a pod that could not be read keeps what was proved about it before
 _NOT_SEEN = ("PodUnreachable", "PodNotReady")
 _CRASHED = ("PluginCrashed", "VMCrashed")
+# what Envoy logs about a configuration that it has tried
+_WORD = (LogKind.LOADED, LogKind.REFUSED_BY_WORKERS, LogKind.REJECTED, LogKind.LISTENER_REJECTED)
 
 
 @dataclass(frozen=True)
@@ -195,6 +199,7 @@ def _pod(case: _Case) -> PodVerdict:
         or _refused(case)
         or _unattached(case)
         or _crashed(case)
+        or _missing(case)
         or _proof(case)
     )
 
@@ -305,7 +310,7 @@ def _old(case: _Case, entry: Entry) -> PodVerdict:
 def _refused(case: _Case) -> PodVerdict | None:
     """Envoy has the wanted configuration and would not run it: what ran before goes on running."""
     received = max((entry.last_updated for entry in case.sighting.entries if entry.last_updated), default=None)
-    event = case.sighting.log.newest(LogKind.LOADED, LogKind.REJECTED, LogKind.LISTENER_REJECTED)
+    event = case.sighting.log.newest(*_WORD)
     if event and event.kind is not LogKind.LOADED and _not_before(event.at, received):
         return _refusal(case, event)
     loaded = event.at if event and event.kind is LogKind.LOADED and _not_before(event.at, received) else None
@@ -330,6 +335,8 @@ def _outlives(case: _Case, attempted: datetime | None, received: datetime | None
 
 
 def _refusal(case: _Case, event: LogEvent) -> PodVerdict:
+    if event.kind is LogKind.REFUSED_BY_WORKERS:
+        return _on_no_worker(case, *_lines(event))
     if event.kind is LogKind.LISTENER_REJECTED:
         message = f"The gateway refuses its listeners' updates because of this plugin. It says: {_told(event)}"
         return case.row(State.UNHEALTHY, "ListenerRejected", message, *_lines(event))
@@ -467,6 +474,77 @@ def _down(case: _Case, threads: int, lines: Sequence[str], again: str = STAYS_DO
     return case.row(State.UNHEALTHY, "PluginCrashed", message, *lines)
 
 
+# ------------------------------------------------------------------------------------------------------------ workers
+
+
+def _missing(case: _Case) -> PodVerdict | None:
+    """Envoy took the configuration, and some thread has no VM that runs it: requests pass there without the plugin.
+
+    Envoy tries a configuration in a VM of its own, then gives it to those that serve. What only these refuse shows in
+    a line that names nobody, and in fewer VMs. Where other code may run, neither shows whose VMs are missing.
+    """
+    seen = case.sighting
+    lines = [one.line for one in seen.log.missing if _counts_as_missing(case, one)]
+    alone = seen.code_files <= 1
+    if alone and lines and (_too_few(case) or seen.stats.vm_active is None):
+        return _on_no_worker(case, *lines)
+    if alone and _too_few(case):
+        return _few(case)
+    doubtful = lines and (alone or _too_few(case))
+    return _some_missing(case, lines) if doubtful and not case.verified else None
+
+
+def _some_missing(case: _Case, lines: Sequence[str]) -> PodVerdict:
+    return case.waiting(
+        "AwaitingPositiveSign",
+        f"Some plugin of this gateway runs on too few workers, and Envoy does not name it. It says: {lines[-1]}.",
+        then=(State.UNKNOWN, "NoPositiveSign"),
+        hint="Replacing the pod starts them all again; a probe would show whether this one runs.",
+    )
+
+
+def _few(case: _Case) -> PodVerdict:
+    seen = case.sighting
+    message = f"Of the {_needed(seen)} VMs that the plugin needs, {seen.stats.vm_active} run."
+    then = (State.UNKNOWN, "NoPositiveSign") if _starts_again(case) else (State.UNHEALTHY, "PluginRefusedByWorkers")
+    return case.waiting(
+        "AwaitingPositiveSign", message, then=then, hint="Requests pass without it where it is missing."
+    )
+
+
+def _counts_as_missing(case: _Case, one: Missing) -> bool:
+    """Whether it is about the configuration that Envoy has; with FAIL_RELOAD Envoy tries again with a next request."""
+    received = [entry.last_updated for entry in case.sighting.entries if entry.last_updated]
+    if one.at is None:
+        return True
+    late = not _starts_again(case) or case.sighting.at + case.sighting.skew - one.at <= CRASH_QUIET
+    # the dump has milliseconds, and the thread that receives a configuration tries it before it notes the time
+    return late and all(one.at >= moment - SAME_UPDATE for moment in received)
+
+
+def _on_no_worker(case: _Case, *lines: str) -> PodVerdict:
+    count = case.sighting.stats.vm_active
+    counted = f"; of the {_needed(case.sighting)} VMs that it needs, {count} run" if _too_few(case) else ""
+    message = (
+        "Envoy took the plugin's configuration, and its workers refused it: it runs on no worker, and every request "
+        f"passes without it, whatever failStrategy says{counted}. It says: {' / '.join(lines)}. The plugin refuses to "
+        "be configured a second time in one VM: correct it, or release it with other bytes."
+    )
+    return case.row(State.UNHEALTHY, "PluginRefusedByWorkers", message, *lines)
+
+
+def _too_few(case: _Case) -> bool:
+    """Whether VMs are counted, and there are fewer than the loaded codes need. Higress counts workers by the name."""
+    seen = case.sighting
+    if seen.stats.vm_active is None or seen.concurrency is None or seen.stats.unstarted is not None:
+        return False
+    return seen.stats.vm_active < _needed(seen)
+
+
+def _needed(seen: Sighting) -> int:
+    return (VMS_BESIDE_WORKERS + (seen.concurrency or 0)) * max(seen.code_files, 1)
+
+
 # -------------------------------------------------------------------------------------------------------------- proof
 
 
@@ -489,10 +567,10 @@ def _proof(case: _Case) -> PodVerdict:
 
 def _signs(case: _Case) -> tuple[str | None, ...]:
     """The positive signs; those that rest on the log having no refusal need the whole log."""
-    by_themselves = (_counted(case), _logged(case), _known(case))
-    if case.sighting.log.truncated:
-        return by_themselves
-    return (*by_themselves, _started(case), _made(case))
+    if not case.sighting.log.truncated:
+        return (_counted(case), _logged(case), _known(case), _started(case), _made(case))
+    # Envoy counts and logs what its workers refused as loaded: then only their VMs show it
+    return (_counted(case), _logged(case), _known(case)) if _workers_served(case.sighting) else (_known(case),)
 
 
 def _counted(case: _Case) -> str | None:
@@ -506,8 +584,8 @@ def _counted(case: _Case) -> str | None:
 
 
 def _logged(case: _Case) -> str | None:
-    event = case.sighting.log.newest(LogKind.LOADED, LogKind.REJECTED, LogKind.LISTENER_REJECTED)
-    if event is None or event.kind is not LogKind.LOADED or event.at is None:
+    event = case.sighting.log.newest(*_WORD)
+    if event is None or event.kind is not LogKind.LOADED or event.at is None or not event.everywhere:
         return None
     received = [entry.last_updated for entry in case.sighting.entries]
     if not all(moment and event.at >= moment for moment in received):
@@ -556,7 +634,7 @@ def _workers_served(sighting: Sighting) -> bool:
     """Whether as many VMs run as the loaded plugins need: a worker without one skips the plugin silently."""
     if sighting.stats.vm_active is None or sighting.concurrency is None:
         return False
-    return sighting.stats.vm_active >= (VMS_BESIDE_WORKERS + sighting.concurrency) * max(sighting.code_files, 1)
+    return sighting.stats.vm_active >= _needed(sighting)
 
 
 def _release(sighting: Sighting) -> tuple[int, ...]:
