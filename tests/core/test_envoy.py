@@ -545,6 +545,40 @@ def test_a_trap_with_its_backtrace_is_one_line() -> None:
     assert len(long.events[0].line) <= 600
 
 
+ACCESS = '[2026-11-20T20:54:01.000Z] "GET / HTTP/1.1" 200 - "-" "{agent}" "10.0.0.1:80"'
+REFUSAL = f"{REFUSED}Unable to create Wasm plugin apps.header"
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        ACCESS.format(agent="curl"),
+        "  starting without a format of its own",
+        "<a library's warning>",
+        ACCESS.format(agent="x") + "\tthread=15",
+    ],
+)
+def test_what_is_no_part_of_a_message_is_not_quoted(foreign: str) -> None:
+    """A line of no known format that follows a message (an access log, a print) is not told as the gateway's words."""
+    agents = AGENT.format(url="oci://registry/header") + " apps.header"
+    for message, last in ((line(1, REFUSAL), "apps.header"), (agents, "deny RBAC filter apps.header")):
+        (event,) = read(message, foreign, foreign, line(9, "something else")).events
+        assert event.line.endswith(last)
+
+
+def test_an_access_log_between_two_lines_of_a_message_is_passed_over() -> None:
+    """Envoy writes the two to different streams, which the container's log mixes by the line."""
+    first, second = line(1, "Function: proxy_on_configure failed: x\nin-VM backtrace:").splitlines()
+    found = read(first, ACCESS.format(agent="curl"), second, line(2, REFUSAL))
+    assert found.events[0].causes == ("Function: proxy_on_configure failed: x in-VM backtrace:",)
+
+
+def test_a_client_cannot_speak_for_the_gateway() -> None:
+    """A request can put any text into an access log, and a line without a known format says nothing."""
+    forged = f"{REFUSAL}\tthread=15"
+    assert read(ACCESS.format(agent=forged), forged, line(1, "something else"), forged).events == ()
+
+
 @pytest.mark.parametrize(
     ("message", "kind"),
     [

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ MAX_LINE = 600
 # a refusal follows the trap that is its cause
 AT_ONCE = timedelta(seconds=1)
 MAX_MESSAGE = 8192
+# lines of one message; an access log between two of them counts too
+MAX_CONTINUED = 200
 
 _TEXT = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)\t(\w+)\t([^\t]*)\t(.*)$", re.DOTALL)
 _CALLER = re.compile(r"^[\w./-]+:\d+\t")
@@ -58,6 +61,14 @@ _AT_LOAD = ("_initialize", "_start", "main", "proxy_on_vm_start", "proxy_validat
 _TRAP = re.compile(r"^Function: (\S+) failed\b")
 _PANIC = re.compile(r"\bpanic|\bfatal error", re.IGNORECASE)
 _PLUGIN_LOG = re.compile(r"^wasm log(?: ([^\s:]+)[^:]*)?:\s?")
+
+
+# the agent's list of errors and what it says after that; a listener's error; a backtrace within a VM
+_CONTINUES = re.compile(r"^(?:$|\s+\* |\. |\S+: .*\bWasm\b|.*\bin-VM backtrace:$|\s+\d+:\s)")
+
+
+# Istio's access log, which may stand between two lines of a message
+_ACCESS = re.compile(r"^\[\d{4}-\d\d-\d\dT\S+\] ")
 
 
 class LogKind(StrEnum):
@@ -148,17 +159,36 @@ def read_log(lines: Iterable[str], wanted: Wanted, since: datetime | None, *, tr
 
 
 def records(lines: Iterable[str]) -> Iterator[Record]:
-    """Messages with the lines that continue them (error lists, VM backtraces) joined on."""
-    held = ""
+    """The messages of known formats, each with the lines that continue it.
+
+    What else is in the stream (access logs, what a plugin or a library printed) is nobody's word: a client can put
+    anything there, so it is passed over.
+    """
+    held: list[str] = []
     for line in lines:
-        if not _begins(line) and held:
-            held = f"{held}\n{line}"[:MAX_MESSAGE]
-            continue
-        if held:
-            yield record(held)
-        held = line
-    if held:
-        yield record(held)
+        if _begins(line):
+            yield from _joined(held)
+            held = [line]
+        elif held and len(held) <= MAX_CONTINUED:
+            held.append(line)
+    yield from _joined(held)
+
+
+def _joined(held: Sequence[str]) -> Iterator[Record]:
+    """One message of Envoy's ends with its thread, of anybody else with what does not look like a part of a list."""
+    if not held:
+        return
+    ends = next((at for at, line in enumerate(held) if _THREAD.search(line)), None) if _is_envoys(held[0]) else None
+    if ends is None:
+        more = [*takewhile(_CONTINUES.match, held[1:])]
+    else:
+        more = [line for line in held[1 : ends + 1] if not _ACCESS.match(line)]
+    yield record("\n".join((held[0], *more))[:MAX_MESSAGE])
+
+
+def _is_envoys(line: str) -> bool:
+    match = _TEXT.match(line)
+    return match is not None and match.group(3).startswith("envoy ")
 
 
 def record(text: str) -> Record:
