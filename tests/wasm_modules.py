@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 HEADER = b"\0asm\x01\0\0\0"
-TYPE, IMPORT, FUNCTION, MEMORY, EXPORT, CODE, DATA = 1, 2, 3, 5, 7, 10, 11
+TYPE, IMPORT, FUNCTION, MEMORY, EXPORT, START, CODE, DATA = 1, 2, 3, 5, 7, 8, 10, 11
 KIND_FUNCTION, KIND_MEMORY = 0, 2
 I32 = b"\x7f"
 ABI_PREFIX = b"proxy_abi_version_"
@@ -92,12 +92,46 @@ def traps_on_request(header: str = "x-trap") -> bytes:
     )
 
 
+def kills_at_load() -> bytes:
+    """A module whose start section logs a line, as AssemblyScript makes of a log call at the top level.
+
+    The engine runs it while it makes the instance, before there is a context that the host function could use: Envoy
+    dies of a segmentation fault.
+    """
+    log = b"\x41\2\x41\0\x41\0\x10\0\x1a"  # proxy_log(info, at 0, no bytes), drop
+    return composed(
+        [("env", "proxy_log", 3, 1)],
+        [
+            ("proxy_abi_version_0_2_0", 0, 0, b""),
+            ("proxy_on_memory_allocate", 1, 1, b"\x41\0"),
+            ("start", 0, 0, log),
+        ],
+        start="start",
+    )
+
+
+def hangs_at_configure() -> bytes:
+    """A module whose proxy_on_configure never returns: Envoy's main thread hangs, and its workers go on."""
+    return composed(
+        [],
+        [
+            ("proxy_abi_version_0_2_1", 0, 0, b""),
+            ("proxy_on_memory_allocate", 1, 1, b"\x41\0"),
+            ("proxy_on_configure", 2, 1, b"\x03\x40\x0c\0\x0b\x41\1"),  # loop, branch to its beginning, end
+        ],
+    )
+
+
 def composed(
-    imports: Sequence[tuple[str, str, int, int]], functions: Sequence[tuple[str, int, int, bytes]], data: bytes = b""
+    imports: Sequence[tuple[str, str, int, int]],
+    functions: Sequence[tuple[str, int, int, bytes]],
+    data: bytes = b"",
+    start: str = "",
 ) -> bytes:
     """A module with one memory, which begins with ``data`` (under 64 bytes), and with functions of i32 alone.
 
-    Imports are (module, name, parameters, results), functions (exported name, parameters, results, code).
+    Imports are (module, name, parameters, results), functions (exported name, parameters, results, code). ``start``
+    names the function that the engine calls when it makes an instance.
     """
     shapes = [(takes, gives) for _, _, takes, gives in imports] + [(takes, gives) for _, takes, gives, _ in functions]
     exports = [name(f[0]) + bytes([KIND_FUNCTION]) + leb(len(imports) + i) for i, f in enumerate(functions)]
@@ -107,6 +141,7 @@ def composed(
         section(FUNCTION, vector(leb(len(imports) + at) for at in range(len(functions)))),
         section(MEMORY, vector([b"\0\x01"])),
         section(EXPORT, vector([*exports, name("memory") + bytes([KIND_MEMORY, 0])])),
+        *([section(START, leb(len(imports) + [f[0] for f in functions].index(start)))] if start else []),
         section(CODE, vector(body(code) for _, _, _, code in functions)),
         *([section(DATA, vector([b"\0\x41\0\x0b" + name(data)]))] if data else []),
     )

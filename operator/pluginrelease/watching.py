@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 import structlog
@@ -12,6 +13,7 @@ from pluginrelease.core import (
     moment,
     nudges,
     observation,
+    outage,
     plan,
     probation,
     rollout,
@@ -20,6 +22,7 @@ from pluginrelease.core import (
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.envoy import Incarnation, Sighting
 from pluginrelease.core.errors import ReleaseError
+from pluginrelease.core.outage import Neighbour
 from pluginrelease.core.probe import refuted_everywhere
 from pluginrelease.core.verdict import Verdict
 from pluginrelease.edges import gateways
@@ -27,6 +30,7 @@ from pluginrelease.work import Candidate, LastLook, Work
 
 log = structlog.get_logger(__name__)
 
+STATUS_PAUSE = 1.0  # seconds between two looks at the pods' status while the gateways answer; then longer and longer
 NUDGE_DEADLINE = 5.0  # seconds for the registry, once more at the next look
 
 
@@ -65,19 +69,53 @@ async def glance(work: Work, candidate: Candidate) -> Verdict:
 
 async def judge(work: Work, candidate: Candidate) -> tuple[tuple[Sighting, ...], Verdict]:
     """What the gateways show, and what that says."""
+    seen, judged = await see(work, candidate)
+    if outage.REASONS.isdisjoint(row.reason for row in judged.pods) or is_settled(work, candidate):
+        return seen, judged
+    return seen, weigh(work, candidate, seen, await work.neighbours(candidate))
+
+
+def weigh(
+    work: Work, candidate: Candidate, seen: Sequence[Sighting], neighbours: Collection[Neighbour] = ()
+) -> Verdict:
+    """What these sightings say about the candidate."""
     known = work.known_observation()
-    selected = await work.gateway_pods(candidate)
-    since, proved = moment.read(known.since), observation.incarnations(known.verified)
-    seen = await work.sightings(candidate, selected, since, habit(work, proved))
-    return seen, verdict.judge(
+    return verdict.judge(
         candidate.wanted(),
         seen,
-        write_at=since,
+        write_at=moment.read(known.since),
         baselines=[observation.remembered(one) for one in known.baselines],
-        verified=proved,
+        verified=observation.incarnations(known.verified),
         load_timeout=work.load_timeout(),
         settled=is_settled(work, candidate),
+        silent=observation.silences(known.silent),
+        neighbours=neighbours,
     )
+
+
+async def see(work: Work, candidate: Candidate) -> tuple[tuple[Sighting, ...], Verdict]:
+    """The look. Where a rollout is under way, what the pods' status shows of a crash ends it: a gateway that hangs
+    beside one that crashes would hold it up for its whole deadline."""
+    known = work.known_observation()
+    since, proved = moment.read(known.since), observation.incarnations(known.verified)
+    practice = habit(work, proved)
+    selected = await work.gateway_pods(candidate)
+    looking = asyncio.ensure_future(work.sightings(candidate, selected, since, practice))
+    try:
+        pause = STATUS_PAUSE
+        while not is_settled(work, candidate):
+            at_once = await work.statuses(candidate, selected, since, practice)
+            judged = weigh(work, candidate, at_once)
+            if judged.reason == outage.CRASHED:
+                return at_once, judged
+            if (await asyncio.wait({looking}, timeout=pause))[0]:
+                break
+            selected, pause = await work.gateway_pods(candidate), pause * 1.5
+        seen = await looking
+        return seen, weigh(work, candidate, seen)
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
 
 
 def is_settled(work: Work, candidate: Candidate) -> bool:
@@ -127,9 +165,10 @@ async def probe(work: Work, seen: Collection[Sighting], judged: Verdict) -> Verd
 
 
 def keep_verified(work: Work, judged: Verdict) -> None:
-    """Which pods need no new proof at the next look."""
+    """Which pods need no new proof at the next look, and which have been silent since when."""
     known = work.known_observation()
-    work.learn(observation=known.model_copy(update={"verified": observation.verified(judged.verified)}))
+    kept = {"verified": observation.verified(judged.verified), "silent": observation.silent(judged.silent)}
+    work.learn(observation=observation.forgiving(known.model_copy(update=kept), judged))
 
 
 async def decide(work: Work, candidate: Candidate, judged: Verdict) -> None:

@@ -14,6 +14,7 @@ from pluginrelease.core import (
     api,
     artifact,
     duration,
+    neighbours,
     plan,
     pods,
     providers,
@@ -25,6 +26,7 @@ from pluginrelease.core import (
 )
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.envoy import PodRef, Sighting, Wanted
+from pluginrelease.core.outage import Neighbour
 from pluginrelease.core.probe import PodProbe
 from pluginrelease.core.providers import Provider
 from pluginrelease.core.rollout import Goal, Intent
@@ -176,6 +178,25 @@ class Work:
             settings=replace(self.world.reach, container=candidate.pods(self.world.mesh).container),
             habit=habit,
         )
+
+    async def statuses(
+        self, candidate: Candidate, selected: list[PodRef], since: datetime, habit: gateways.Habit
+    ) -> tuple[Sighting, ...]:
+        """What these pods' status shows by itself of a container that ended since a time."""
+        reach = replace(self.world.reach, container=candidate.pods(self.world.mesh).container)
+        return await gateways.glance(self.world.cluster, selected, since=since, settings=reach, habit=habit)
+
+    async def neighbours(self, candidate: Candidate) -> list[Neighbour]:
+        """The other releases that have written to some of the candidate's gateway pods."""
+        listed = await self.world.cluster.list(clusters.RELEASES, None, {})
+        others = neighbours.others(self.release, listed)
+        shared = [(one, neighbours.common_ground(candidate.release.spec, one.spec, self.world.mesh)) for one in others]
+        found = []
+        for other, where in shared:
+            if where is not None:
+                theirs = await self.world.cluster.list(clusters.PODS, where.namespace, where.labels)
+                found.append(neighbours.neighbour(other, (pod["metadata"]["uid"] for pod in theirs)))
+        return found
 
     async def gateway_pods(self, candidate: Candidate) -> list[PodRef]:
         """The selected gateway pods."""

@@ -33,6 +33,7 @@ POSITIONS = {
     "_incompatible": 0,
     "Event": 1,
     "PodProbe": 2,
+    "Outage": 0,
 }
 # calls of the same names that are something else, and reasons that are passed on
 PASSED_ON = ("reason", "then", "phase", "missing", "unfit")

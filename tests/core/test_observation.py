@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pluginrelease.core import api, moment, observation
+from pluginrelease.core.container import Container
 from pluginrelease.core.envoy import Baseline, Entry, Incarnation, Kind, PodRef, Sighting, Stats
+from pluginrelease.core.outage import Silence
+from pluginrelease.core.verdict import PodVerdict, State, Verdict
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 5, tzinfo=UTC)
 EARLIER = NOW - timedelta(minutes=5)
@@ -166,6 +169,46 @@ def test_a_thousand_pods_fit_into_a_status() -> None:
     assert len(begin(None, A, before=sightings).baselines) == api.MAX_OBSERVED_PODS
 
 
+@pytest.mark.parametrize(
+    ("state", "ready", "restarts", "reason"),
+    [
+        (State.UNKNOWN, True, 4, "a neighbour's crash is over"),
+        (State.UNKNOWN, False, 1, "the gateway is still down"),
+        (State.UNHEALTHY, True, 1, "it is ours"),
+    ],
+)
+def test_a_neighbours_crash_is_not_counted_twice(state: State, ready: bool, restarts: int, reason: str) -> None:
+    """Once the gateway is well again only another crash is news."""
+    pod = PodRef("apps", "gateway-1", "uid-9", ready=ready, container=Container(restarts=4))
+    row = PodVerdict(pod, state, "GatewayCrashed", "")
+    before = known(A, baselines=[BASELINE.model_copy(update={"restarts": 1})])
+    after = observation.forgiving(before, Verdict(state, "GatewayCrashed", "", (row,)))
+    assert [one.restarts for one in after.baselines] == [restarts], reason
+
+
+@pytest.mark.parametrize(
+    ("ready", "running", "restarts", "reason"),
+    [
+        (True, True, 2, "it is well"),
+        (False, True, None, "it is not ready"),
+        (True, False, None, "its container does not run"),
+    ],
+)
+def test_only_of_a_pod_that_is_well_a_crash_is_news(
+    ready: bool, running: bool, restarts: int | None, reason: str
+) -> None:
+    """The restarts of one that is ill before the write are not kept, so that none is blamed on it."""
+    pod = replace(SEEN.pod, ready=ready, container=Container(restarts=2, running=running))
+    [kept] = begin(None, A, before=[replace(SEEN, pod=pod)]).baselines
+    assert (kept.restarts, kept.image is None) == (restarts, restarts is None), reason
+
+
+def test_silences_come_back_as_they_were() -> None:
+    """Since when a gateway does not answer survives the operator."""
+    kept = [Silence("uid-1", NOW), Silence("uid-2", EARLIER)]
+    assert observation.silences(observation.silent(reversed(kept))) == kept
+
+
 TIMES = st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC))
 COUNTS = st.none() | st.integers(0, 2**53)
 RUNS = st.builds(Incarnation, st.text("0123456789abcdef-", min_size=1), TIMES)
@@ -180,6 +223,8 @@ BASELINES = st.builds(
     named=st.none() | st.booleans(),
     digest_hex=st.none() | st.just("c" * 64),
     others_updated=st.none() | TIMES,
+    restarts=COUNTS,
+    image=st.none() | st.just("0123abcd"),
 )
 
 

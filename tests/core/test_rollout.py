@@ -226,6 +226,10 @@ LATE = rolling(started_at=ago(minutes=11))
 HELD = rolling(failure=failure())
 
 
+CRASHED, HANGING = (verdict(State.UNHEALTHY, reason) for reason in ("GatewayCrashed", "GatewayUnresponsive"))
+BLAMELESS = verdict(State.UNKNOWN, "GatewayCrashed")
+
+
 def written(revision: str = NEW, **elapsed: float) -> dict[str, Any]:
     return {"observation": api.Observation(revision=revision, since=ago(**elapsed))}
 
@@ -241,6 +245,11 @@ TURNS = [
     Turn("what was somebody's has a stable one by now", REJECTED, "PluginRejected", OLD, rolling(adopted=True)),
     Turn("Hold: it stays", REJECTED, "PluginRejected", None, on_failure="Hold"),
     Turn("Hold: also a first release", REJECTED, "PluginRejected", None, stable=None, on_failure="Hold"),
+    Turn("Hold: not where gateways are down", CRASHED, "GatewayCrashed", OLD, on_failure="Hold"),
+    Turn("Hold: nor a first release", HANGING, "GatewayUnresponsive", "", stable=None, on_failure="Hold"),
+    Turn("gateways crashed: the stable one comes back", CRASHED, "GatewayCrashed", OLD),
+    Turn("a neighbour is to blame for a crash", BLAMELESS, None),
+    Turn("a crash after Ready puts nothing back", CRASHED, None, known=DONE),
     Turn("still coming", PENDING, None),
     Turn("it cannot be told: that is no failure", UNKNOWN, None, known=LATE),
     Turn("too late", PENDING, rollout.OVERDUE, OLD, known=LATE),

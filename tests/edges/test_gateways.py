@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 
 from pluginrelease.core import envoy, verdict
+from pluginrelease.core.container import Cause, Container, LastWords, Termination
 from pluginrelease.core.envoy import Baseline, Incarnation, Kind, PodRef, Sighting, Wanted
 from pluginrelease.core.errors import Transient
 from pluginrelease.core.verdict import State, Verdict
@@ -498,6 +499,78 @@ async def test_every_wait_has_a_deadline(stage: Stage) -> None:
     finally:
         scene.gateway.process.send_signal(18)
     assert seen.unreachable == "no answer within 0.5 s"
+    assert seen.silent is not None
+    assert timedelta() < seen.silent < timedelta(seconds=1)
+
+
+async def test_a_plugin_that_never_returns_silences_the_gateway(stage: Stage) -> None:
+    """Envoy takes a connection and does not answer, which is another thing than a port that takes none."""
+    scene = await stage()
+    await scene.write(made.hangs_at_configure())
+    scene.write_at = datetime.now(UTC)
+    pods = [POD, PodRef("apps", "gone", "uid-2", ready=True)]
+    asked = {"since": scene.write_at, "deadline_seconds": 1.0}
+    (seen, gone) = await gateways.look(scene.channels, pods, scene.wanted, **asked)
+    while seen.silent is None:
+        (seen, gone) = await gateways.look(scene.channels, pods, scene.wanted, **asked)
+    assert gone.silent is None
+    assert await scene.gateway.answer() == 200, "its workers go on"
+
+
+ENDED = Termination(datetime.now(UTC), "Completed")
+DOWN = Container(restarts=1, running=False, waiting="CrashLoopBackOff", terminated=ENDED)
+
+
+class LastLogs:
+    """Channels to pods whose containers have ended; ``said`` None: the log is not given out."""
+
+    def __init__(self, said: str | None) -> None:
+        self.said = said
+        self.asked: list[bool] = []
+
+    def portforward(self, namespace: str, pod: str, port: int) -> Any:
+        raise AssertionError("a container that does not run is not asked")
+
+    async def read_log(self, namespace: str, pod: str, container: str, *, since: datetime, limit_bytes: int) -> str:
+        raise AssertionError("a container that does not run has no log since then")
+
+    async def read_last_log(
+        self, namespace: str, pod: str, container: str, *, previous: bool, tail_lines: int, limit_bytes: int
+    ) -> str:
+        self.asked.append(previous)
+        if self.said is None:
+            raise Transient("LogNotFound", "there is none")
+        return self.said
+
+
+@pytest.mark.parametrize(
+    ("ended", "previous", "why"),
+    [(ENDED, True, "it waits to be started again"), (replace(ENDED, is_state=True), False, "it has just ended")],
+)
+async def test_a_container_that_ended_is_asked_for_its_last_words_alone(
+    ended: Termination, previous: bool, why: str
+) -> None:
+    """Its admin port costs no time, its last log is read once, and the pod's status says the rest."""
+    channels = LastLogs("2026-11-20T12:00:05.0Z\terror\tEnvoy exited with error: signal: segmentation fault")
+    pod, habit = replace(POD, container=replace(DOWN, terminated=ended)), gateways.Habit(memory=gateways.Memory())
+    wanted, since = Wanted("apps", "header", "", {}, "FAIL_CLOSE"), ended.at - timedelta(seconds=1)
+    for _ in range(2):
+        (seen,) = await gateways.look(channels, [pod], wanted, since=since, deadline_seconds=5, habit=habit)
+    assert seen.unreachable == "its container istio-proxy does not run: CrashLoopBackOff"
+    assert seen.last_words is not None
+    assert seen.last_words.cause is Cause.FATAL
+    assert channels.asked == [previous], why
+    (glanced,) = await gateways.glance(channels, [pod], since=since, habit=habit)
+    assert glanced.last_words == seen.last_words
+
+
+async def test_last_words_that_cannot_be_had_are_no_words() -> None:
+    """The status alone says that the container ended; an end of before the write is nobody's news."""
+    pod = replace(POD, container=DOWN)
+    (seen,) = await gateways.glance(LastLogs(None), [pod], since=ENDED.at)
+    assert seen.last_words == LastWords()
+    (old,) = await gateways.glance(LastLogs(None), [pod], since=ENDED.at + timedelta(minutes=1))
+    assert old.last_words is None
 
 
 async def test_answers_have_a_limit(stage: Stage) -> None:

@@ -373,6 +373,11 @@ class Faulty:
         finally:
             self.open -= 1
 
+    async def read_last_log(
+        self, namespace: str, pod: str, container: str, *, previous: bool, tail_lines: int, limit_bytes: int
+    ) -> str:
+        raise AssertionError("no container has ended")
+
     async def read_log(self, namespace: str, pod: str, container: str, *, since: datetime, limit_bytes: int) -> str:
         raise AssertionError("probes read no log")
 

@@ -49,12 +49,13 @@ class Shows:
     """What bare Istio shows: ``text`` for people. What else is given must be seen in the bare run.
 
     ``log``: a text in some gateway's log. ``answer``: what the gateway that was asked last answers in the end, as
-    (status, header x-plugin or "-").
+    (status, header x-plugin or "-"). ``seen``: what else must be seen of the gateways.
     """
 
     text: str
     log: str | None = None
     answer: tuple[int, str] | None = None
+    seen: Callable[[Stage], bool] | None = None
 
 
 @dataclass(frozen=True)

@@ -383,6 +383,27 @@ class Stage:
         if shows.answer is not None:
             self.until(f"a gateway answers {shows.answer}", lambda: shows.answer in self.answered())
 
+        if shows.seen is not None:
+            shown = shows.seen
+            self.until(f"the gateways show {shows.text!r}", lambda: shown(self))
+
+    def restarts(self) -> list[int]:
+        """How often the container of each gateway pod was started again."""
+        where = ("-n", self.namespace, "-l", f"istio={self.namespace}", "-o", "json")
+        listed = json.loads(self.lab.kubectl("get", "pods", *where))["items"]
+        return [one["restartCount"] for pod in listed for one in pod["status"].get("containerStatuses", [])]
+
+    def is_silent(self) -> bool:
+        """Whether a gateway's admin port does not answer."""
+        return any(evidence.admin_is_silent(self.lab, pod) for pod in self.gateways())
+
+    def await_back(self, reason: str, phase: str, plugin: str) -> None:
+        """The release said so, and every gateway answers through this plugin; "-": through none."""
+        if not self.is_bare:
+            self.await_said(reason, phase)
+            self.until("the gateways are ready again", lambda: len(self.gateways()) == self.incident.gateways)
+            self.await_served(plugin)
+
     def keep_pace(self) -> None:
         """At least as long as the release's run, as that is what it is compared with."""
         assert self.changed is not None

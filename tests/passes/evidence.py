@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from pluginrelease.core import istio
-from pluginrelease.core.envoy import PodRef
+from pluginrelease.core.envoy import PodRef, Wanted
 from pluginrelease.edges import gateways
 from pluginrelease.edges.cluster import Cluster
 from pluginrelease.lab import Lab, operator
@@ -84,5 +85,18 @@ def filter_level(lab: Lab, pod: GatewayPod, level: str | None = None) -> str:
             if level is not None:
                 await gateways.set_logging(cluster, one, level)
             return await gateways.read_logging(cluster, one)
+
+    return asyncio.run(ask())
+
+
+def admin_is_silent(lab: Lab, pod: GatewayPod, seconds: float = 3.0) -> bool:
+    """Whether the gateway's admin port takes a connection and does not answer."""
+
+    async def ask() -> bool:
+        async with await Cluster.connect(lab.kubeconfig) as cluster:
+            one = PodRef(pod.namespace, pod.name, uid="", ready=True)
+            wanted = Wanted(pod.namespace, "-", "", {}, "")
+            (seen,) = await gateways.look(cluster, [one], wanted, since=datetime.now(UTC), deadline_seconds=seconds)
+            return seen.silent is not None
 
     return asyncio.run(ask())

@@ -667,6 +667,7 @@ class Rollout(Model):
         description=(
             "When the gateways refuse a revision, cannot fetch it or fail its probes: Rollback puts back the last "
             "revision that ran everywhere, or takes the plugin off when there is none; Hold leaves it as it is. "
+            "Where gateways crash or hang, Hold does the same as Rollback. "
             "After Ready, trouble is told and nothing is put back."
         ),
     )
@@ -854,11 +855,24 @@ class PodBaseline(Model):
     crashes: int | None = Field(
         default=None, description="How often the plugin crashed, where that is counted (Higress)."
     )
+    restarts: int | None = Field(
+        default=None, description="How often the container that runs Envoy was restarted, of a pod that was well."
+    )
+    image: Annotated[str, Field(max_length=8)] | None = Field(
+        default=None, description="Of that container's image: eight hex digits of its name's SHA-256."
+    )
     others_updated: str | None = Field(
         default=None,
         description="When another plugin of this gateway was last updated.",
         json_schema_extra={"format": "date-time"},
     )
+
+
+class SilentPod(Model):
+    """A pod whose admin port takes connections and does not answer."""
+
+    uid: str = Field(description="Which pod.")
+    since: str = Field(description="Since when.", json_schema_extra={"format": "date-time"})
 
 
 class VerifiedPod(Model):
@@ -904,6 +918,9 @@ class Observation(Model):
     )
     verified: Annotated[list[VerifiedPod], Field(max_length=MAX_OBSERVED_PODS)] = Field(
         default_factory=list, description="Pods in which the revision was seen running."
+    )
+    silent: Annotated[list[SilentPod], Field(max_length=MAX_OBSERVED_PODS)] = Field(
+        default_factory=list, description="Pods whose admin port does not answer any more."
     )
     before: Proof | None = Field(default=None, description="What ran before, and in which pods it was seen running.")
     failed_before: Annotated[list[str], Field(max_length=16)] = Field(

@@ -6,6 +6,7 @@ Nothing is decided here. A document whose shape is not known becomes an entry of
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from .container import Container, LastWords
 from .envoylistener import Listener, ListenerError, Listeners
 from .envoylog import Crash, LogEvent, LogFindings, LogKind, Missing, moment, read_log
 from .trust import Trust
@@ -80,7 +82,7 @@ STAND_INS = frozenset({Kind.RBAC_DENY, Kind.RBAC_ALLOW})
 class PodRef:
     """A gateway pod as the API server shows it. ``deleting``: it has a deletionTimestamp; ``turned_at``: when it last
     became ready or ceased to be, else when it was made; ``image``: of the gateway's container; ``trust``: what it was
-    told of registries.
+    told of registries; ``container``: the one that runs Envoy.
     """
 
     namespace: str
@@ -91,6 +93,8 @@ class PodRef:
     turned_at: datetime | None = None
     image: str = ""
     trust: Trust = field(default_factory=Trust)
+    created_at: datetime | None = None
+    container: Container = field(default_factory=Container)
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,8 @@ class Sighting:
     of ours; ``at`` is by ours. ``code_files``: distinct Wasm files among the loaded plugins, ours included;
     ``code_shared``: another plugin runs the same file as ours; ``code_names``: what Envoy calls the plugins that run
     our code, ours included; ``others_updated``: when any other extension configuration changed last; ``referenced``:
-    an active HTTP listener asks for our filter, None without any such listener.
+    an active HTTP listener asks for our filter, None without any such listener; ``silent``: for how long the admin
+    port, which took a connection, did not answer; ``last_words``: how the container ended, where it did.
     """
 
     pod: PodRef
@@ -200,6 +205,8 @@ class Sighting:
     stats: Stats = field(default_factory=Stats)
     log: LogFindings = field(default_factory=LogFindings)
     unknown: tuple[str, ...] = ()
+    silent: timedelta | None = None
+    last_words: LastWords | None = None
 
 
 @dataclass(frozen=True)
@@ -215,7 +222,8 @@ class Baseline:
     """What one run of a pod's Envoy showed before the write. What is None was hidden, or not kept.
 
     Five serve signs that need no raised logger and no hidden counter; without them there are fewer signs. ``crashes``
-    is Higress's.
+    is Higress's. ``restarts`` of the container and a mark of its ``image`` are of pods that were well, by which the
+    end of a container can be told to be news.
     """
 
     incarnation: Incarnation
@@ -228,6 +236,8 @@ class Baseline:
     digest_hex: str | None = None
     others_updated: datetime | None = None
     crashes: int | None = None
+    restarts: int | None = None
+    image: str | None = None
 
 
 @dataclass(frozen=True)
@@ -282,7 +292,18 @@ def baseline(sighting: Sighting) -> Baseline | None:
         digests[0] if digests else None,
         sighting.others_updated,
         stats.crashes,
+        *((sighting.pod.container.restarts, image_mark(sighting.pod)) if is_well(sighting.pod) else ()),
     )
+
+
+def is_well(pod: PodRef) -> bool:
+    """Whether the pod is ready, and its container runs."""
+    return pod.ready and pod.container.running
+
+
+def image_mark(pod: PodRef) -> str:
+    """Short, for a status that keeps one of each pod."""
+    return hashlib.sha256(pod.image.encode()).hexdigest()[:8]
 
 
 def version(server_info: str) -> str | None:

@@ -35,7 +35,7 @@ MAX_MESSAGE = 8192
 # lines of one message; an access log between two of them counts too
 MAX_CONTINUED = 200
 
-_TEXT = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)\t(\w+)\t([^\t]*)\t(.*)$", re.DOTALL)
+_TEXT = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)\t(\w+)\t(?:([^\t]*)\t)?(.*)$", re.DOTALL)
 _CALLER = re.compile(r"^[\w./-]+:\d+\t")
 _THREAD = re.compile(r"\tthread=(\d+)\s*$")
 _ENVOY_DEFAULT = re.compile(
@@ -188,7 +188,7 @@ def _joined(held: Sequence[str]) -> Iterator[Record]:
 
 def _is_envoys(line: str) -> bool:
     match = _TEXT.match(line)
-    return match is not None and match.group(3).startswith("envoy ")
+    return match is not None and (match.group(3) or "").startswith("envoy ")
 
 
 def record(text: str) -> Record:

@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from pluginrelease.core import api, envoy, moment
+from pluginrelease.core import api, envoy, moment, outage
 from pluginrelease.core.envoy import Baseline, Incarnation, Sighting
+from pluginrelease.core.outage import Silence
+from pluginrelease.core.verdict import State, Verdict
 
 # the fields that a baseline has in the program and in the API alike
 COUNTERS = (
@@ -19,6 +21,8 @@ COUNTERS = (
     "named",
     "digest_hex",
     "crashes",
+    "restarts",
+    "image",
 )
 
 
@@ -87,6 +91,28 @@ def verified(pods: Iterable[Incarnation]) -> list[api.VerifiedPod]:
 def incarnations(kept: Iterable[api.VerifiedPod]) -> list[Incarnation]:
     """As status gives them back."""
     return [Incarnation(one.uid, moment.read(one.started_at)) for one in kept]
+
+
+def silences(kept: Iterable[api.SilentPod]) -> list[Silence]:
+    """As status gives them back."""
+    return [Silence(one.uid, moment.read(one.since)) for one in kept]
+
+
+def silent(pods: Iterable[Silence]) -> list[api.SilentPod]:
+    """As status keeps them."""
+    ordered = sorted(pods, key=lambda one: one.uid)[: api.MAX_OBSERVED_PODS]
+    return [api.SilentPod(uid=one.uid, since=moment.precise(one.since)) for one in ordered]
+
+
+def forgiving(known: api.Observation, judged: Verdict) -> api.Observation:
+    """A crash that a neighbour is to blame for is over once the pod is well again; the next one is news."""
+    over = {
+        row.pod.uid: row.pod.container.restarts
+        for row in judged.pods
+        if (row.state, row.reason) == (State.UNKNOWN, outage.CRASHED) and envoy.is_well(row.pod)
+    }
+    kept = [one.model_copy(update={"restarts": over.get(one.uid, one.restarts)}) for one in known.baselines]
+    return known.model_copy(update={"baselines": kept}) if over else known
 
 
 def noted(baseline: Baseline) -> api.PodBaseline:

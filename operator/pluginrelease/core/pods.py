@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from pluginrelease.core import container as containers
 from pluginrelease.core import trust
 from pluginrelease.core.envoy import PodRef
 
@@ -32,7 +33,8 @@ def container_of(pod: JSON, name: str) -> JSON | None:
 
 
 def reference(pod: JSON, container: str) -> PodRef:
-    """Name, uid, readiness and since when it is so, and of the gateway's container the image and what it trusts."""
+    """Name, uid, readiness and since when it is so, and of the gateway's container the image, what it trusts, and how
+    it fares."""
     gateway = container_of(pod, container) or {}
     conditions = pod.get("status", {}).get("conditions", [])
     ready: JSON = next((one for one in conditions if one["type"] == "Ready"), {})
@@ -46,6 +48,8 @@ def reference(pod: JSON, container: str) -> PodRef:
         image=gateway.get("image", ""),
         trust=trust.read(gateway),
         turned_at=_moment(ready.get("lastTransitionTime") or metadata.get("creationTimestamp")),
+        created_at=_moment(metadata.get("creationTimestamp")),
+        container=containers.read(pod.get("status", {}), container),
     )
 
 

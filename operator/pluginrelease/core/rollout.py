@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from pluginrelease.core import api, moment
+from pluginrelease.core import api, moment, outage
 from pluginrelease.core.envoy import STAND_INS, Sighting
 from pluginrelease.core.verdict import State, Verdict
 
 OVERDUE = "ProgressDeadlineExceeded"
-# reasons of failures after which a gateway serves nothing from memory
-GATEWAY_IS_DOWN = frozenset({"GatewayCrashed", "GatewayUnresponsive"})
 
 
 class Goal(StrEnum):
@@ -124,7 +122,7 @@ def advance(
     failure = api.RolloutFailure(
         revision=revision, reason=failed.reason, message=failed.message[: api.MESSAGE_MAX], at=moment.written(now)
     )
-    return rollout.model_copy(update={"failure": failure, "puts_back": fallback(release, rollout)})
+    return rollout.model_copy(update={"failure": failure, "puts_back": fallback(release, rollout, failed.reason)})
 
 
 def in_its_time(status: api.Status, rollout: api.RolloutStatus, verdict: Verdict, now: datetime) -> api.RolloutStatus:
@@ -141,12 +139,13 @@ def awaited_since(status: api.Status, rollout: api.RolloutStatus, revision: str)
     return max(started, moment.read(known.since)) if known is not None and known.revision == revision else started
 
 
-def fallback(release: api.Release, rollout: api.RolloutStatus) -> str | None:
-    """The revision to put back; "" when nothing of ours ran before; None: all stays as it is.
+def fallback(release: api.Release, rollout: api.RolloutStatus, reason: str = "") -> str | None:
+    """The revision to put back after a failure; "" when nothing of ours ran before; None: all stays as it is.
 
-    A WasmPlugin that was taken over from somebody is not taken off: it was there before the release was.
+    A WasmPlugin that was taken over from somebody is not taken off: it was there before the release was. Hold is for
+    what serves somehow, and not for gateways that are down.
     """
-    if release.spec.rollout.on_failure is api.OnFailure.HOLD:
+    if release.spec.rollout.on_failure is api.OnFailure.HOLD and reason not in outage.REASONS:
         return None
     if release.status.stable_revision is not None:
         return release.status.stable_revision
@@ -170,7 +169,7 @@ def may_lose_code(failure: api.RolloutFailure, before: Collection[Sighting]) -> 
 
     Not once a gateway crashed or hangs, or has a stand-in for the plugin: then there is nothing to lose.
     """
-    return failure.reason not in GATEWAY_IS_DOWN and not has_stand_in(before)
+    return failure.reason not in outage.REASONS and not has_stand_in(before)
 
 
 def has_stand_in(seen: Collection[Sighting]) -> bool:

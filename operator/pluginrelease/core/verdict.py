@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from . import outage
 from .envoy import (
     STAND_INS,
     Baseline,
@@ -29,6 +30,7 @@ from .envoy import (
     Wanted,
     incarnation,
 )
+from .outage import Life, Neighbour, Silence
 
 MAX_NAMES = 3
 # an HTTP Date has whole seconds, so a gateway's clock is known to about that
@@ -63,7 +65,7 @@ class State(StrEnum):
 
 _WORST_FIRST = (State.UNHEALTHY, State.UNKNOWN, State.PENDING, State.LOADED)
 # a pod that could not be read keeps what was proved about it before
-_NOT_SEEN = ("PodUnreachable", "PodNotReady")
+_NOT_SEEN = frozenset({"PodUnreachable", "PodNotReady"}) | outage.REASONS
 _CRASHED = ("PluginCrashed", "VMCrashed")
 # what Envoy logs about a configuration that it has tried
 _WORD = (LogKind.LOADED, LogKind.REFUSED_BY_WORKERS, LogKind.REJECTED, LogKind.LISTENER_REJECTED)
@@ -82,13 +84,15 @@ class PodVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``pods``: one row per pod that is not being deleted, failures first; ``verified`` is for the next look."""
+    """``pods``: one row per pod that is not being deleted, failures first; ``verified`` and ``silent`` are for the next
+    look."""
 
     state: State
     reason: str
     message: str
     pods: tuple[PodVerdict, ...] = ()
     verified: frozenset[Incarnation] = frozenset()
+    silent: tuple[Silence, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ class _Case:
     known: frozenset[Incarnation]
     verified: bool
     late: bool
+    life: Life
 
     def row(self, state: State, reason: str, message: str, *evidence: str) -> PodVerdict:
         return PodVerdict(self.sighting.pod, state, reason, message, evidence)
@@ -126,30 +131,51 @@ def judge(
     verified: Collection[Incarnation] = (),
     load_timeout: timedelta,
     settled: bool = False,
+    silent: Collection[Silence] = (),
+    neighbours: Collection[Neighbour] = (),
 ) -> Verdict:
     """What the sightings of all selected pods say about the wanted revision, written at ``write_at``.
 
     ``baselines`` are of before the write; ``verified`` the Incarnations that were Loaded with this very revision. Each
     pod has ``load_timeout`` from the write on, or from when it last became ready or ceased to be, if that was later.
     ``settled``: the revision was seen running everywhere before, so that a pod that comes up only joins the others.
+    ``silent``: pods that did not answer at the look before. ``neighbours``: releases that wrote to some of the pods.
     """
     seen = [sighting for sighting in sightings if not sighting.pod.deleting]
     if not seen:
         message = "No gateway pod is there to load the plugin. It is judged when one comes."
         return Verdict(State.PENDING, "NoGatewayPods", message)
+    lives = [_life(one, write_at, baselines, silent, settled=settled) for one in seen]
+    fallen = sum(outage.ends(life) > 0 for life in lives)
     before = {one.incarnation: one for one in baselines}
     known = frozenset(verified)
     rows = []
     proved = set()
-    for sighting in seen:
-        run = incarnation(sighting)
+    for life in lives:
+        sighting, run = life.sighting, incarnation(life.sighting)
         late = sighting.at > max(write_at, sighting.pod.turned_at or write_at) + load_timeout
-        case = _Case(wanted, sighting, write_at, before.get(run) if run else None, known, run in known, late)
-        row = _pod(case)
+        case = _Case(wanted, sighting, write_at, before.get(run) if run else None, known, run in known, late, life)
+        row = _down_since(case, fallen, load_timeout, neighbours) or _pod(case)
         rows.append(row)
         proved |= _proved(case, row, run)
     rows.sort(key=lambda row: (_WORST_FIRST.index(row.state), row.pod.namespace, row.pod.name))
-    return _together(rows, frozenset(proved), settled=settled)
+    silences = tuple(Silence(life.sighting.pod.uid, life.silent_since) for life in lives if life.silent_since)
+    return replace(_together(rows, frozenset(proved), settled=settled), silent=silences)
+
+
+def _life(
+    sighting: Sighting,
+    write_at: datetime,
+    baselines: Collection[Baseline],
+    silent: Collection[Silence],
+    *,
+    settled: bool,
+) -> Life:
+    uid = sighting.pod.uid
+    well = next((one for one in baselines if one.incarnation.uid == uid and one.restarts is not None), None)
+    began = sighting.at - sighting.silent if sighting.silent is not None else None
+    known = next((one.since for one in silent if one.uid == uid), began)
+    return Life(sighting, write_at, well, settled, known if began else None)
 
 
 def _proved(case: _Case, row: PodVerdict, run: Incarnation | None) -> set[Incarnation]:
@@ -202,6 +228,22 @@ def _pod(case: _Case) -> PodVerdict:
         or _missing(case)
         or _proof(case)
     )
+
+
+def _down_since(
+    case: _Case, fallen: int, load_timeout: timedelta, neighbours: Collection[Neighbour]
+) -> PodVerdict | None:
+    """The gateway crashed, or hangs, since the write. Of two releases that wrote to it the later one is blamed."""
+    uid = case.sighting.pod.uid
+    answered = case.life.well is not None or any(one.uid == uid for one in case.known)
+    down = outage.crashed(case.life, fallen) or (outage.unresponsive(case.life, load_timeout) if answered else None)
+    if down is None:
+        return None
+    theirs = outage.to_blame_first(down, uid, case.write_at, neighbours)
+    if theirs is None:
+        return case.row(State.UNHEALTHY, down.reason, down.message, *down.lines)
+    hint = f"PluginRelease {theirs.name} wrote to this gateway later, so this one is not blamed for it yet."
+    return case.row(State.UNKNOWN, down.reason, f"{down.message} {hint}", *down.lines)
 
 
 def _unseen(case: _Case) -> PodVerdict | None:

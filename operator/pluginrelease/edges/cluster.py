@@ -300,7 +300,20 @@ class Cluster:
             "sinceTime": since.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "limitBytes": str(limit_bytes),
         }
-        body = await self._bytes("GET", PODS.path(namespace, pod, "log"), query=query)
+        return await self._log(namespace, pod, query)
+
+    async def read_last_log(
+        self, namespace: str, pod: str, container: str, *, previous: bool, tail_lines: int, limit_bytes: int
+    ) -> str:
+        """The end of the container's log, or with ``previous`` of that of the one that the kubelet started it after."""
+        query = {"container": container, "tailLines": str(tail_lines), "limitBytes": str(limit_bytes)}
+        return await self._log(namespace, pod, {**query, **({"previous": "true"} if previous else {})})
+
+    async def _log(self, namespace: str, pod: str, query: Mapping[str, str]) -> str:
+        try:
+            body = await self._bytes("GET", PODS.path(namespace, pod, "log"), query=query)
+        except NotFound as error:
+            raise Transient("LogNotFound", error.message) from error
         return body.decode(errors="replace")
 
     # ------------------------------------------------------------------------------------------- requests

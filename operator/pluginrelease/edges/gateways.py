@@ -12,7 +12,7 @@ import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, TypeVar
@@ -23,7 +23,9 @@ import h11
 import ijson
 from ijson.utils import coroutine
 
+from pluginrelease.core import container as containers
 from pluginrelease.core import envoy, envoylog
+from pluginrelease.core.container import LastWords, Termination
 from pluginrelease.core.envoy import Documents, Incarnation, Listeners, PodRef, Sighting, Wanted
 from pluginrelease.core.envoylistener import ListenerReader
 from pluginrelease.core.errors import ReleaseError, Transient
@@ -51,6 +53,12 @@ class Channels(Protocol):
         """The container's log since a time, the first ``limit_bytes`` of it."""
         ...
 
+    async def read_last_log(
+        self, namespace: str, pod: str, container: str, *, previous: bool, tail_lines: int, limit_bytes: int
+    ) -> str:
+        """The end of the container's log, or of that of the container before it."""
+        ...
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -63,6 +71,9 @@ class Settings:
     dump_limit_bytes: int = 512 * 1024 * 1024
     log_limit_bytes: int = 4 * 1024 * 1024
     log_pages: int = 4
+    last_lines: int = 400
+    last_limit_bytes: int = 1024 * 1024
+    last_seconds: float = 3.0
 
 
 DEFAULT = Settings()
@@ -93,6 +104,20 @@ class Memory:
     def __init__(self, limit: int = 1000) -> None:
         self._limit = limit
         self._kept: OrderedDict[str, Kept] = OrderedDict()
+        self._ends: OrderedDict[str, tuple[Termination, LastWords]] = OrderedDict()
+
+    def recall_end(self, pod: PodRef) -> LastWords | None:
+        """What the container's last log said, if that was of its present end."""
+        ended, words = self._ends.get(pod.uid, (None, None))
+        return words if ended == pod.container.terminated else None
+
+    def keep_end(self, pod: PodRef, words: LastWords) -> None:
+        """In place of an earlier end of this pod's container."""
+        if pod.container.terminated is not None:
+            self._ends[pod.uid] = (pod.container.terminated, words)
+            self._ends.move_to_end(pod.uid)
+        while len(self._ends) > self._limit:
+            self._ends.popitem(last=False)
 
     def recall(self, pod: PodRef, start: str) -> Kept | None:
         """What was kept of this run of the pod's Envoy."""
@@ -119,6 +144,25 @@ class Habit:
 NEW = Habit()
 
 
+class Call:
+    """A connection that an admin port has taken, and on which it has not answered yet."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def taken(self) -> None:
+        """The connection is there; from now on an answer is awaited."""
+        self._since = asyncio.get_running_loop().time()
+
+    def ended(self) -> None:
+        """The port has answered, or the connection has broken."""
+        self._since = None
+
+    def silence(self) -> timedelta | None:
+        """For how long an answer has been awaited; None where none is."""
+        return None if self._since is None else timedelta(seconds=asyncio.get_running_loop().time() - self._since)
+
+
 class Unreadable(Exception):
     """The pod did not answer as an Envoy does; the text is for people."""
 
@@ -139,16 +183,74 @@ async def look(
     settings: Settings = DEFAULT,
     habit: Habit = NEW,
 ) -> tuple[Sighting, ...]:
-    """Every pod, in the order given, under one deadline; ``since`` is where reading the logs begins."""
+    """Every pod, in the order given, under one deadline; ``since`` is where reading the logs begins.
+
+    A pod whose container does not run is not asked.
+    """
+    ends: dict[str, LastWords | None] = {}
+    calls = {pod.uid: Call() for pod in pods}
 
     async def one(pod: PodRef) -> Sighting:
-        read = await _twice(lambda: documents(channels, pod, wanted, since, settings, habit))
-        return envoy.sight(pod, datetime.now(UTC), read, wanted, since)
+        ends[pod.uid] = words = await _last_words(channels, pod, since, settings, habit)
+        if not pod.container.running:
+            return _unasked(pod, _does_not_run(pod, settings), words)
+        read = await _twice(lambda: documents(channels, pod, wanted, since, settings, habit, calls[pod.uid]))
+        return replace(envoy.sight(pod, datetime.now(UTC), read, wanted, since), last_words=words)
 
     def failed(pod: PodRef, error: str) -> Sighting:
-        return Sighting(pod, datetime.now(UTC), unreachable=error)
+        return replace(_unasked(pod, error, ends.get(pod.uid)), silent=calls[pod.uid].silence())
 
     return await _each(pods, one, failed, deadline_seconds, settings)
+
+
+async def glance(
+    channels: Channels,
+    pods: Sequence[PodRef],
+    *,
+    since: datetime,
+    settings: Settings = DEFAULT,
+    habit: Habit = NEW,
+) -> tuple[Sighting, ...]:
+    """What the pods' status shows by itself, with how a container ended that has; no gateway is asked."""
+    words = await asyncio.gather(*(_last_words(channels, pod, since, settings, habit) for pod in pods))
+    return tuple(_unasked(pod, "it was not asked", last) for pod, last in zip(pods, words, strict=True))
+
+
+def _unasked(pod: PodRef, why: str, words: LastWords | None) -> Sighting:
+    return Sighting(pod, datetime.now(UTC), unreachable=why, last_words=words)
+
+
+def _does_not_run(pod: PodRef, settings: Settings) -> str:
+    why = pod.container.waiting or (pod.container.terminated.reason if pod.container.terminated else "")
+    return f"its container {settings.container} does not run{f': {why}' if why else ''}"
+
+
+async def _last_words(
+    channels: Channels, pod: PodRef, since: datetime, settings: Settings, habit: Habit
+) -> LastWords | None:
+    """How the container ended, when that was after ``since``; what it said is asked for once, and is not waited for."""
+    ended = pod.container.terminated
+    if ended is None or ended.at < since - CLOCK_TOLERANCE:
+        return None
+    known = habit.memory.recall_end(pod) if habit.memory else None
+    if known is not None:
+        return known
+    try:
+        async with asyncio.timeout(settings.last_seconds):
+            log = await channels.read_last_log(
+                pod.namespace,
+                pod.name,
+                settings.container,
+                previous=not ended.is_state,
+                tail_lines=settings.last_lines,
+                limit_bytes=settings.last_limit_bytes,
+            )
+    except (TimeoutError, ReleaseError):
+        return containers.last_words(ended, "")
+    words = containers.last_words(ended, log)
+    if habit.memory:
+        habit.memory.keep_end(pod, words)
+    return words
 
 
 async def read_logging(
@@ -238,12 +340,13 @@ async def documents(
     since: datetime,
     settings: Settings = DEFAULT,
     habit: Habit = NEW,
+    call: Call | None = None,
 ) -> Documents:
     """What one pod answers, unjudged. Configuration before statistics before log: what refused the first then shows
     in the others. Raises what the port-forward raises, and `Unreadable`; the caller sets the deadline.
     """
     async with _admin(channels, pod, settings) as admin:
-        start = await admin.get("/config_dump?mask=last_updated")
+        start = await _first_answer(admin, call or Call())
         known = habit.memory.recall(pod, start.text) if habit.memory else None
         info = known.info if known else envoy.essence((await admin.get("/server_info")).text)
         ecds = await admin.section("ecds_filters")
@@ -258,6 +361,18 @@ async def documents(
         log_from = max(log_from, habit.recent + start.skew)
     log, truncated = await _log(channels, pod, log_from, settings)
     return Documents(info, start.text, ecds, listeners, stats.text, log, truncated, start.skew, log_from)
+
+
+async def _first_answer(admin: Admin, call: Call) -> Answer:
+    """When this run of Envoy began. One that hangs takes the connection, and never answers."""
+    call.taken()
+    try:
+        answer = await admin.get("/config_dump?mask=last_updated")
+    except BROKEN:
+        call.ended()
+        raise
+    call.ended()
+    return answer
 
 
 async def _mark(admin: Admin) -> bytes:

@@ -160,6 +160,12 @@ class Gateway:
             entry["previousLogsFile"] = str(self._log(restarts - 1))
         await self._api.apply(self._mapping("Logs", {"logs": [entry]}))
 
+    async def _show_last_log(self, restarts: int) -> None:
+        """Of a container that waits to be started again a kubelet gives out the log of its end, by either name."""
+        log = str(self._log(restarts))
+        entry = {"containers": [self.pod.proxy["name"]], "logsFile": log, "previousLogsFile": log}
+        await self._api.apply(self._mapping("Logs", {"logs": [entry]}))
+
     def _log(self, restarts: int) -> Path:
         return self._logs / f"{restarts}.log"
 
@@ -178,6 +184,7 @@ class Gateway:
                 return
             ended = End(code, container.started, containers.now())
             self._say_that_it_ended(code, self._log(restarts))
+            await self._show_last_log(restarts)
             await self._report(replace(container, ended=ended, waiting="CrashLoopBackOff"))
             await self._unless_leaving(min(_LONGEST_BACK_OFF, float(restarts)))
             restarts += 1
