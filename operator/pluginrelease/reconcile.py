@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import structlog
 
-from pluginrelease import delivery, watching
+from pluginrelease import delivery, detours, watching
 from pluginrelease.core import (
     api,
     plan,
@@ -118,7 +118,8 @@ async def stay_back(work: Work, under_way: rollout.Start) -> None:
     """Put back what ran before, ahead of everything else. A tag that moved since begins another rollout after that."""
     candidate, blocked = None, None
     try:
-        candidate = await delivery.go_back(work)
+        is_off = await detours.stay_off(work)
+        candidate = None if is_off else await delivery.go_back(work)
     except ReleaseError as error:
         blocked = error
     followed = await follow_tag_if_allowed(work, under_way)

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import structlog
 
-from pluginrelease import revisions
+from pluginrelease import detours, revisions
 from pluginrelease.core import (
     moment,
     nudges,
@@ -44,6 +44,7 @@ async def look(work: Work, candidate: Candidate) -> None:
     work.learn(verdict=judged)
     keep_verified(work, judged)
     await decide(work, candidate, judged)
+    await detours.take(work, candidate, judged)
     await nudge(work, candidate, judged)
     if not is_watched_closely(work, judged) and not is_about_to_go_back(work, candidate):
         await work.put_loggers_back()

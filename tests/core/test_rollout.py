@@ -186,6 +186,9 @@ def test_the_revision_stands_before_the_colon(wish: str | None, revision: str | 
 # ---------------------------------------------------------------------------------------------- what is to run
 
 
+VIA = rolling(failure=failure(), puts_back=OLD, detour=api.Detour(via=NEXT))
+
+
 @pytest.mark.parametrize(
     ("known", "wanted", "reason"),
     [
@@ -198,6 +201,7 @@ def test_the_revision_stands_before_the_colon(wish: str | None, revision: str | 
         (rolling(rollback_to=NEXT, failure=failure(NEXT), puts_back=OLD), Intent(Goal.PUT_BACK, OLD), "an old one too"),
         (rolling(rollback_to=NEXT, failure=failure(NEXT)), Intent(Goal.OLD, NEXT), "an old one, held"),
         (rolling(puts_back=OLD), Intent(Goal.SPEC), "only a failure puts back"),
+        (VIA, Intent(Goal.PUT_BACK, NEXT), "one of other bytes first, where gateways refuse the stable one"),
     ],
 )
 def test_what_the_gateways_are_to_run(known: api.RolloutStatus, wanted: Intent, reason: str) -> None:
@@ -308,6 +312,14 @@ def test_what_runs_everywhere_is_done() -> None:
     done = turned(Turn("", LOADED, None))
     assert (done.completed_at, done.failure) == (moment.written(NOW), None)
     assert rollout.advance(having(done), done, NEW, LOADED, NEWER, DEADLINE) == done
+
+
+def test_what_runs_on_the_way_is_not_yet_what_is_put_back() -> None:
+    """A revision of other bytes that heals the gateways ends nothing; the stable one after it does."""
+    assert rollout.advance(having(VIA, stable_revision=OLD), VIA, NEXT, LOADED, NOW, DEADLINE).put_back_at is None
+    after = VIA.model_copy(update={"detour": api.Detour(tried_others=True)})
+    ended = rollout.advance(having(after, stable_revision=OLD), after, OLD, LOADED, NOW, DEADLINE)
+    assert ended.put_back_at == moment.written(NOW)
 
 
 def test_what_was_held_may_heal() -> None:

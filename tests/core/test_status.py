@@ -402,6 +402,9 @@ TRYING = api.RolloutStatus(generation=1, started_at="2026-01-01T11:58:00Z")
 HELD = TRYING.model_copy(update={"failure": WHY})
 BACK = HELD.model_copy(update={"puts_back": OLD})
 GONE = HELD.model_copy(update={"puts_back": ""})
+BY_WORKERS = WHY.model_copy(update={"reason": "PluginRefusedByWorkers"})
+HEALED = BACK.model_copy(update={"failure": BY_WORKERS, "detour": api.Detour(restarted=["uid-1"])})
+LEFT = HEALED.model_copy(update={"detour": api.Detour(given_up=True)})
 JUST_NUDGED = api.Observation(
     revision=NEW, since="2026-01-01T11:58:00Z", nudge=api.Nudge(count=1, tries=1, at=moment.precise(NOW))
 )
@@ -438,6 +441,8 @@ AFTER_FAILURE = [
     (BACK, Case("it runs, and a pod comes up", running(JOINED, BACK), "RolledBack", "False", "Stalled", 2)),
     (BACK, Case("it is there, and cannot be told", running(UNKNOWN, BACK), "RolledBack", "False", "Stalled", 15)),
     (BACK, Case("it does not run either", running(UNHEALTHY, BACK), "RollbackFailed", "False", "Stalled", 15)),
+    (HEALED, Case("gateways are healed", running(UNHEALTHY, HEALED), "RollingBack", "False", "Reconciling", 1)),
+    (LEFT, Case("nothing heals them", running(UNHEALTHY, LEFT), "RollbackFailed", "False", "Stalled", 15)),
     (BACK, Case("nobody is there any more", running(NO_PODS, BACK), "RollingBack", "False", "Reconciling", RESYNC)),
     (BACK, Case("its image is gone", broken(BACK, BLOCKED), "RollbackBlocked", "False", "Stalled", 30)),
     (BACK, Case("the revision is gone", broken(BACK, LOST), "RollbackBlocked", "False", "Stalled", RESYNC)),
@@ -469,7 +474,8 @@ def test_every_state_after_a_failure(known: api.RolloutStatus, case: Case) -> No
     ending = settle(case.report, knowing(known))
     found = conditions(ending.status)
     assert ending.status.phase == case.phase
-    assert (found["Ready"].status, found["Ready"].reason) == (case.ready, "PluginRejected")
+    why = case.report.rollout.failure if case.report.rollout else None
+    assert (found["Ready"].status, found["Ready"].reason) == (case.ready, why.reason if why else None)
     assert found["Ready"].message.startswith(f"Revision {NEW} failed: It says: no. ")
     assert {kind for kind in ("Reconciling", "Stalled") if kind in found} == {case.also}
     assert all(found[kind].reason == found["Ready"].reason for kind in ("Reconciling", "Stalled") if kind in found)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import tempfile
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -515,6 +517,23 @@ async def test_a_plugin_that_never_returns_silences_the_gateway(stage: Stage) ->
         (seen, gone) = await gateways.look(scene.channels, pods, scene.wanted, **asked)
     assert gone.silent is None
     assert await scene.gateway.answer() == 200, "its workers go on"
+
+
+async def test_a_gateway_is_ended_by_a_request_and_one_that_is_gone_is_said() -> None:
+    """What answers there ends with the request; a pod that takes no connection is an error and no more."""
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        gateway = Gateway(folder)
+        gateway.listen()
+        stack.push_async_callback(gateway.stop)
+        await gateway.start()
+        channels = await stack.enter_async_context(api_server(gateway=gateway))
+        await gateways.end(channels, POD)
+        assert gateway.process is not None
+        async with asyncio.timeout(30):
+            await gateway.process.wait()
+        with pytest.raises(Transient, match="gateway"):
+            await gateways.end(channels, POD)
 
 
 ENDED = Termination(datetime.now(UTC), "Completed")

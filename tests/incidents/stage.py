@@ -215,6 +215,31 @@ class Stage:
         self.begin()
         self.show(replace(self.plugin, **fields))
 
+    def turn_to(self, says: str, **fields: Any) -> None:
+        """A change that goes well, before the incident."""
+        assert self.plugin is not None
+        before = self.stable()
+        self.show(replace(self.plugin, **fields))
+        if not self.is_bare:
+            self.until("another revision is stable", lambda: self.stable() != before)
+        self.await_served(says)
+        self.before = self.written()
+
+    def stable(self) -> str:
+        """The revision that runs everywhere; "" with bare Istio."""
+        if self.is_bare:
+            return ""
+        return str(self.world.release(self.asked, self.home)["status"].get("stableRevision", ""))
+
+    def go_back_to(self, revision: str, **fields: Any) -> None:
+        """The person asks for an older revision; with bare Istio that is applied as it was."""
+        if self.is_bare:
+            self.change(**fields)
+            return
+        self.begin()
+        annotation = f"{api.ROLLBACK_ANNOTATION}={revision}"
+        self.lab.kubectl("annotate", api.PLURAL, self.asked, "-n", self.home, annotation, "--overwrite")
+
     def first(self, plugin: Plugin) -> None:
         """The person applies a plugin where none was; requests are counted from before on."""
         self.count()

@@ -944,6 +944,28 @@ class RolloutFailure(Model):
     at: str = Field(description="When.", json_schema_extra={"format": "date-time"})
 
 
+class Detour(Model):
+    """How gateways are healed whose Envoy refuses, or does not take, what is put back after a failure."""
+
+    via: str | None = Field(
+        default=None, description="A kept revision of other bytes, that runs before the one that is put back."
+    )
+    tried_others: bool | None = Field(default=None, description="Whether one of other bytes has had its turn.")
+    restarted: Annotated[list[str], Field(max_length=MAX_OBSERVED_PODS)] = Field(
+        default_factory=list, description="Pods whose Envoy was ended, so that it starts again with what is written."
+    )
+    restarted_at: str | None = Field(
+        default=None, description="When the last of them was.", json_schema_extra={"format": "date-time"}
+    )
+    off_since: str | None = Field(
+        default=None,
+        description="Since when the plugin is off, for the time that old listeners drain.",
+        json_schema_extra={"format": "date-time"},
+    )
+    was_off: bool | None = Field(default=None, description="Whether it has been off for that.")
+    given_up: bool | None = Field(default=None, description="Whether nothing is left that could heal them.")
+
+
 class RolloutStatus(Model):
     """The rollout under way, or the last one."""
 
@@ -970,6 +992,7 @@ class RolloutStatus(Model):
         description="When every gateway pod was first seen running that again.",
         json_schema_extra={"format": "date-time"},
     )
+    detour: Detour | None = Field(default=None, description="How gateways are healed that refuse what is put back.")
     adopted: bool | None = Field(
         default=None, description="Whether the object was somebody else's before; then it is never taken off."
     )

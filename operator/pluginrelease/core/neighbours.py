@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pydantic import ValidationError
-
-from pluginrelease.core import api, moment
+from pluginrelease.core import api, moment, stored
 from pluginrelease.core.outage import Neighbour
 from pluginrelease.core.rival import common_ground
 
 __all__ = ["common_ground", "neighbour", "others"]
 
 
-def others(release: api.Release, listed: Iterable[Mapping[str, Any]]) -> Iterator[api.Release]:
-    """The releases that have written something; one that cannot be read is its own trouble."""
-    for one in listed:
-        try:
-            other = api.Release.model_validate(one)
-        except ValidationError:
-            continue
-        if other.metadata.uid != release.metadata.uid and other.status.observation is not None:
+def others(release: api.Release, listed: Iterable[dict[str, Any]]) -> Iterator[api.Release]:
+    """The releases that have written something that has not run everywhere since.
+
+    One that cannot be read is its own trouble.
+    """
+    for other in stored.sort_out(listed)[0]:
+        decided = other.status.rollout
+        is_proved = decided is not None and decided.completed_at is not None and decided.failure is None
+        if other.metadata.uid != release.metadata.uid and other.status.observation is not None and not is_proved:
             yield other
 
 

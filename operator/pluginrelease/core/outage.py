@@ -95,9 +95,10 @@ def crashed(life: Life, fallen: int) -> Outage | None:
     times, ended = ends(life), life.sighting.pod.container.terminated
     if not times or ended is None or not _is_no_accident(life, times, fallen):
         return None
-    often = "once" if times == 1 else f"{times} times"
+    often = f"{times} times" if times > 1 else "once"
+    since = "" if life.settled else f" {often} since the plugin was written"
     said = f" It says: {' / '.join(life.words.lines)}." if life.words.lines else ""
-    message = f"The gateway's container ended {often} since the plugin was written: {_cause(life.words, ended)}.{said}"
+    message = f"The gateway's container ended{since}: {_cause(life.words, ended)}.{said}"
     return Outage(CRASHED, message, ended.at, life.words.lines)
 
 
@@ -139,7 +140,7 @@ def unresponsive(life: Life, load_timeout: timedelta) -> Outage | None:
     message = (
         f"The gateway's admin port has not answered for {waited.total_seconds():.0f} s, and did before: Envoy's main "
         "thread hangs. It takes no configuration and no certificates any more, and Kubernetes still calls it ready. "
-        "What is put back reaches it when it is started again: delete the pod."
+        "What is written now reaches it when it is started again: delete the pod if it stays like this."
     )
     return Outage(UNRESPONSIVE, message, life.silent_since)
 

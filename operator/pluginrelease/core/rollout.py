@@ -87,7 +87,8 @@ def revision_of(wish: str | None) -> str | None:
 def intent(rollout: api.RolloutStatus) -> Intent:
     """What the gateways are to run."""
     if is_fallback(rollout):
-        return Intent(Goal.PUT_BACK, rollout.puts_back) if rollout.puts_back else Intent(Goal.TAKEN_OFF)
+        via = rollout.detour.via if rollout.detour else None
+        return Intent(Goal.PUT_BACK, via or rollout.puts_back) if rollout.puts_back else Intent(Goal.TAKEN_OFF)
     if rollout.rollback_to is not None:
         return Intent(Goal.OLD, rollout.rollback_to)
     return Intent(Goal.SPEC)
@@ -108,7 +109,8 @@ def advance(
     """
     rollout = in_its_time(release.status, rollout, verdict, now)
     if is_fallback(rollout):
-        runs_again = verdict.state is State.LOADED and rollout.put_back_at is None
+        on_the_way = rollout.detour is not None and rollout.detour.via is not None
+        runs_again = verdict.state is State.LOADED and rollout.put_back_at is None and not on_the_way
         return rollout.model_copy(update={"put_back_at": moment.written(now)}) if runs_again else rollout
     if verdict.state is State.LOADED:
         completed = rollout.completed_at or moment.written(now)

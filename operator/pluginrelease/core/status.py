@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from pluginrelease.core import api, duration, history, moment, nudges, rollout, signature, tag
+from pluginrelease.core import api, detour, duration, history, moment, nudges, rollout, signature, tag
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 from pluginrelease.core.verdict import PodVerdict, State, Verdict
@@ -164,6 +164,7 @@ def settle(
         look_again(before, report, attempt, resync, now),
         until_the_tag(release, status, now),
         until_overdue(release, report, summary, now),
+        until_next_step(report, now),
     )
     return Ending(status, again, told)
 
@@ -187,6 +188,12 @@ def until_overdue(release: api.Release, report: Report, summary: Summary, now: d
         return math.inf
     left = rollout.until_overdue(report.rollout, now, deadline)
     return left.total_seconds() + JUST_AFTER if left is not None else math.inf
+
+
+def until_next_step(report: Report, now: datetime) -> float:
+    """Return the seconds until the next step of healing gateways that refuse what is put back."""
+    pause = detour.pause(report.rollout, now) if report.rollout is not None else None
+    return math.inf if pause is None else pause
 
 
 def noted(before: api.Status, report: Report) -> api.Status:
@@ -243,10 +250,13 @@ def put_back(report: Report, decided: api.RolloutStatus, failure: api.RolloutFai
         done = report.running != failure.revision
         text = "Nothing ran before, so the plugin is taken off the gateways"
         return "Removed" if done else "RollingBack", text, not done
+    if detour.is_under_way(decided):
+        return "RollingBack", detour.described(decided), True
     if report.running == failure.revision or report.verdict is None or report.verdict.state is State.PENDING:
         return "RollingBack", f"Revision {kept} is being put back", True
     if report.verdict.state is State.UNHEALTHY:
-        return "RollbackFailed", f"Revision {kept} was put back, and: {report.verdict.message}", False
+        why = f"{detour.described(decided)}. " if decided.detour is not None else ""
+        return "RollbackFailed", f"Revision {kept} was put back, and: {why}{report.verdict.message}", False
     return "RolledBack", f"Revision {kept} was put back: {report.verdict.message}", False
 
 

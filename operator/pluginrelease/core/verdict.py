@@ -32,6 +32,7 @@ from .envoy import (
 )
 from .outage import Life, Neighbour, Silence
 
+REFUSED_BY_WORKERS = "PluginRefusedByWorkers"
 MAX_NAMES = 3
 # an HTTP Date has whole seconds, so a gateway's clock is known to about that
 CLOCK_TOLERANCE = timedelta(seconds=2)
@@ -548,7 +549,7 @@ def _some_missing(case: _Case, lines: Sequence[str]) -> PodVerdict:
 def _few(case: _Case) -> PodVerdict:
     seen = case.sighting
     message = f"Of the {_needed(seen)} VMs that the plugin needs, {seen.stats.vm_active} run."
-    then = (State.UNKNOWN, "NoPositiveSign") if _starts_again(case) else (State.UNHEALTHY, "PluginRefusedByWorkers")
+    then = (State.UNKNOWN, "NoPositiveSign") if _starts_again(case) else (State.UNHEALTHY, REFUSED_BY_WORKERS)
     return case.waiting(
         "AwaitingPositiveSign", message, then=then, hint="Requests pass without it where it is missing."
     )
@@ -572,7 +573,7 @@ def _on_no_worker(case: _Case, *lines: str) -> PodVerdict:
         f"passes without it, whatever failStrategy says{counted}. It says: {' / '.join(lines)}. The plugin refuses to "
         "be configured a second time in one VM: correct it, or release it with other bytes."
     )
-    return case.row(State.UNHEALTHY, "PluginRefusedByWorkers", message, *lines)
+    return case.row(State.UNHEALTHY, REFUSED_BY_WORKERS, message, *lines)
 
 
 def _too_few(case: _Case) -> bool:

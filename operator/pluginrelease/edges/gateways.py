@@ -36,6 +36,8 @@ T = TypeVar("T")
 # a Date header has whole seconds, and the answer took its way: less than this is no difference between two clocks
 CLOCK_TOLERANCE = timedelta(seconds=2)
 LOGGER = "filter"
+# Istio's agent serves its own there (pkg/config/constants, cmd/pilot-agent/status)
+AGENT_PORT = 15020
 LONGEST_VALUE = 16 * 1024 * 1024
 NO_JSON = "dynamic_listeners did not answer with a JSON object"
 
@@ -268,6 +270,21 @@ async def set_logging(
     found = await _logging(channels, pod, f"/logging?{query}", deadline_seconds, settings)
     if found != level:
         raise _transient(pod, f"the {LOGGER} logger is at {found} after it was set to {level}")
+
+
+async def end(channels: Channels, pod: PodRef, *, deadline_seconds: float = 10, settings: Settings = DEFAULT) -> None:
+    """Lets the agent end Envoy, also one that hangs, and itself; the kubelet starts the container again.
+
+    The agent takes that from the pod's own loopback only, which a port-forward is. Raises `Transient`.
+    """
+    at_agent = replace(settings, admin_port=AGENT_PORT)
+    try:
+        async with asyncio.timeout(deadline_seconds):
+            answer = await _ask(channels, pod, "POST", "/quitquitquit", at_agent)
+    except (*BROKEN, TimeoutError) as error:
+        raise Transient("GatewayNotRestarted", f"{pod.namespace}/{pod.name}: {_said(error)}") from error
+    if answer.status != 200:
+        raise Transient("GatewayNotRestarted", f"{pod.namespace}/{pod.name}: the agent answered {answer.status}")
 
 
 async def _each(

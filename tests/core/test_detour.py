@@ -1,0 +1,172 @@
+"""The way back when Envoy refuses what is put back, or does not take it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pluginrelease.core import api, detour, moment
+from pluginrelease.core.api import HistoryState
+from pluginrelease.core.detour import Step
+from pluginrelease.core.envoy import PodRef
+from pluginrelease.core.outage import Silence
+from pluginrelease.core.verdict import PodVerdict, State, Verdict
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+STABLE, NEW, OLDER = "stable0000", "new0000000", "older00000"
+
+
+def ago(seconds: float) -> str:
+    return moment.precise(NOW - timedelta(seconds=seconds))
+
+
+def row(number: int, state: State, reason: str = "", *, ready: bool = True) -> PodVerdict:
+    pod = PodRef("apps", f"gateway-{number}", f"uid-{number}", ready=ready)
+    return PodVerdict(pod, state, reason or state.value, "")
+
+
+def seen(*rows: PodVerdict, silent: tuple[str, ...] = ()) -> Verdict:
+    order = (State.UNHEALTHY, State.UNKNOWN, State.PENDING, State.LOADED)
+    worst = min(rows, key=lambda one: order.index(one.state))
+    return Verdict(worst.state, worst.reason, "", rows, silent=tuple(Silence(uid, NOW) for uid in silent))
+
+
+def refused(number: int) -> PodVerdict:
+    return row(number, State.UNHEALTHY, "PluginRejected")
+
+
+def rollback(known: api.Detour | None = None, reason: str = "PluginRefusedByWorkers") -> api.RolloutStatus:
+    failure = api.RolloutFailure(revision=NEW, reason=reason, message="", at=ago(60))
+    return api.RolloutStatus(generation=2, started_at=ago(90), failure=failure, puts_back=STABLE, detour=known)
+
+
+def entry(revision: str, digest: str, state: HistoryState = HistoryState.SUPERSEDED) -> api.HistoryEntry:
+    times = {"first_deployed": ago(900), "last_deployed": ago(900)}
+    return api.HistoryEntry(revision=revision, number=1, state=state, ref="r", digest=digest, **times)
+
+
+SAME_BYTES = (entry(NEW, "sha256:a", HistoryState.FAILED), entry(STABLE, "sha256:a", HistoryState.STABLE))
+OTHERS = (*SAME_BYTES, entry(OLDER, "sha256:b"))
+RUNS, COMES = row(1, State.LOADED), row(1, State.PENDING)
+DOWN, LOST = (row(1, state, "PodNotReady", ready=False) for state in (State.PENDING, State.UNKNOWN))
+BOTH = (refused(1), refused(2))
+QUIET = (row(1, State.PENDING, "PodUnreachable"), row(2, State.PENDING, "PodUnreachable"))
+
+
+@dataclass(frozen=True)
+class Case:
+    reason: str
+    verdict: Verdict
+    step: Step | None
+    decided: api.RolloutStatus = field(default_factory=rollback)
+    history: tuple[api.HistoryEntry, ...] = SAME_BYTES
+    pod: str | None = None
+
+
+RESTARTED = api.Detour(restarted=["uid-1"], restarted_at=ago(5))
+LONG_AGO = api.Detour(restarted=["uid-1"], restarted_at=ago(600))
+VIA = api.Detour(via=OLDER, tried_others=True)
+
+CASES = [
+    Case("it runs again: nothing to do", seen(RUNS), None),
+    Case("it is still coming", seen(COMES), None),
+    Case("another failure: the bytes are not to blame", seen(refused(1)), None, rollback(reason="ProbeFailed")),
+    Case("refused, and one of other bytes is kept", seen(refused(1)), Step.OTHER_BYTES, history=OTHERS),
+    Case(
+        "one of other bytes that never ran everywhere is none to go to",
+        seen(*BOTH),
+        Step.RESTART,
+        history=(*SAME_BYTES, entry(OLDER, "sha256:b", HistoryState.FAILED)),
+        pod="gateway-1",
+    ),
+    Case("that one is coming", seen(COMES), Step.WAIT, rollback(VIA), OTHERS),
+    Case("that one runs: what is put back comes next", seen(RUNS), Step.WAIT, rollback(VIA), OTHERS),
+    Case("that one is refused too", seen(*BOTH), Step.RESTART, rollback(VIA), OTHERS, "gateway-1"),
+    Case("no other is kept: the first of two gateways", seen(*BOTH), Step.RESTART, pod="gateway-1"),
+    Case("the other one may soon be ready to serve meanwhile", seen(DOWN, refused(2)), Step.WAIT),
+    Case("the other one does not come", seen(LOST, refused(2)), Step.TAKE_OFF),
+    Case("the first one is still coming up", seen(COMES, refused(2)), Step.WAIT, rollback(RESTARTED)),
+    Case("the first one has not ended yet", seen(*BOTH), Step.WAIT, rollback(RESTARTED)),
+    Case("the first one runs: now 2", seen(refused(2), RUNS), Step.RESTART, rollback(RESTARTED), pod="gateway-2"),
+    Case("a new start did not help: no other is ended", seen(*BOTH), Step.TAKE_OFF, rollback(LONG_AGO)),
+    Case("the only gateway: off for a while", seen(refused(1)), Step.TAKE_OFF),
+    Case("that did not help either", seen(refused(1)), Step.STUCK, rollback(api.Detour(was_off=True))),
+    Case(
+        "two gateways that hang: the first of them",
+        seen(*QUIET, silent=("uid-1", "uid-2")),
+        Step.RESTART,
+        rollback(reason="GatewayUnresponsive"),
+        pod="gateway-1",
+    ),
+    Case(
+        "the only gateway hangs: to be off would not reach it",
+        seen(row(1, State.UNHEALTHY, "GatewayUnresponsive"), silent=("uid-1",)),
+        Step.STUCK,
+        rollback(reason="GatewayUnresponsive"),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.reason)
+def test_what_heals_a_gateway_that_does_not_take_what_is_put_back(case: Case) -> None:
+    """Other bytes first, then a new start one by one while another gateway is ready, then off for the drain."""
+    turn = detour.next_turn(case.decided, case.verdict, case.history, NOW)
+    assert (turn.step if turn else None) == case.step
+    assert (turn.pod.name if turn and turn.pod else None) == case.pod
+
+
+def test_what_a_step_leaves_for_the_next_look() -> None:
+    """Each way is taken once, and is in the release's status."""
+    other = detour.next_turn(rollback(), seen(refused(1)), OTHERS, NOW)
+    assert other is not None
+    assert other.detour == VIA
+    done = detour.next_turn(rollback(VIA), seen(RUNS), OTHERS, NOW)
+    assert done is not None
+    assert done.detour == api.Detour(tried_others=True)
+    second = detour.next_turn(rollback(RESTARTED), seen(refused(2), RUNS), SAME_BYTES, NOW)
+    assert second is not None
+    assert second.detour == api.Detour(restarted=["uid-1", "uid-2"], restarted_at=ago(0))
+
+
+def test_off_is_for_longer_than_old_listeners_drain() -> None:
+    """After that the revision is put back once more, and the time is kept in the status."""
+    begun = rollback(api.Detour(off_since=ago(45), was_off=True))
+    assert detour.is_off(detour.after_off(begun, NOW))
+    assert detour.pause(begun, NOW) == pytest.approx(15.1)
+    over = detour.after_off(rollback(api.Detour(off_since=ago(61), was_off=True)), NOW)
+    assert not detour.is_off(over)
+    assert over.detour == api.Detour(was_off=True)
+
+
+def test_a_detour_ends() -> None:
+    """With what is put back seen running, or with nothing left to try."""
+    assert detour.is_under_way(rollback(RESTARTED))
+    assert detour.pause(rollback(RESTARTED), NOW) == detour.PAUSE
+    for ended in (
+        rollback(),
+        rollback(replace_given_up(RESTARTED)),
+        rollback(RESTARTED).model_copy(update={"put_back_at": ago(0)}),
+    ):
+        assert not detour.is_under_way(ended)
+        assert detour.pause(ended, NOW) is None
+
+
+def replace_given_up(known: api.Detour) -> api.Detour:
+    return known.model_copy(update={"given_up": True})
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        (VIA, OLDER),
+        (api.Detour(off_since=ago(1)), "is off"),
+        (RESTARTED, "one after the other"),
+        (replace_given_up(RESTARTED), "delete the pods"),
+        (None, STABLE),
+    ],
+)
+def test_each_step_is_said(known: api.Detour | None, said: str) -> None:
+    """In the release's status a reader finds what is done, and at the end what is left to do."""
+    assert said in detour.described(rollback(known))

@@ -1,0 +1,46 @@
+"""Which other releases may be to blame for what happens to a gateway."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from pluginrelease.core import neighbours
+from tests import releases
+
+SINCE = "2026-11-20T12:00:00.500000Z"
+WROTE: dict[str, Any] = {"revision": "a" * 10, "since": SINCE}
+FAILURE = {"revision": "a" * 10, "reason": "GatewayCrashed", "message": "", "at": "2026-11-20T12:00:03Z"}
+ROLLOUT = {"generation": 1, "startedAt": "2026-11-20T12:00:00Z"}
+
+
+def other(**status: Any) -> dict[str, Any]:
+    named = {"metadata__name": "other", "metadata__uid": "0" * 8}
+    return releases.manifest(**named, **{f"status__{key}": value for key, value in status.items()})
+
+
+@pytest.mark.parametrize(
+    ("found", "counts", "why"),
+    [
+        (other(), False, "it has written nothing"),
+        (other(observation=WROTE), True, "it has written"),
+        (other(observation=WROTE, rollout={**ROLLOUT, "completedAt": SINCE}), False, "and has run everywhere since"),
+        (other(observation=WROTE, rollout={**ROLLOUT, "failure": FAILURE}), True, "and is being undone"),
+        (releases.manifest(status__observation=WROTE), False, "it is the same release"),
+        (other(observation={"since": 7}), False, "it cannot be read"),
+    ],
+)
+def test_who_may_be_to_blame(found: dict[str, Any], counts: bool, why: str) -> None:
+    """Another release whose write has not been seen to run everywhere."""
+    assert bool([*neighbours.others(releases.release(), [found])]) == counts, why
+
+
+def test_what_is_known_of_a_neighbour() -> None:
+    """Since when it is there, whether that is being undone, and which pods it has."""
+    [one] = neighbours.others(releases.release(), [other(observation=WROTE, rollout={**ROLLOUT, "failure": FAILURE})])
+    found = neighbours.neighbour(one, ["uid-1"])
+    assert (found.name, found.uids) == ("istio-ingress/other", {"uid-1"})
+    assert found.since == datetime(2026, 11, 20, 12, 0, 0, 500000, tzinfo=UTC)
+    assert found.failed_at == datetime(2026, 11, 20, 12, 0, 3, tzinfo=UTC)
