@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 
@@ -111,7 +112,9 @@ async def see(work: Work, candidate: Candidate) -> tuple[tuple[Sighting, ...], V
                 return at_once, judged
             if (await asyncio.wait({looking}, timeout=pause))[0]:
                 break
-            selected, pause = await work.gateway_pods(candidate), pause * 1.5
+            pause *= 1.5
+            with contextlib.suppress(ReleaseError):  # the look goes on, and says what is wrong
+                selected = await work.gateway_pods(candidate)
         seen = await looking
         return seen, weigh(work, candidate, seen)
     finally:
