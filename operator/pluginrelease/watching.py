@@ -32,6 +32,7 @@ from pluginrelease.work import Candidate, LastLook, Work
 log = structlog.get_logger(__name__)
 
 STATUS_PAUSE = 1.0  # seconds between two looks at the pods' status while the gateways answer; then longer and longer
+NEIGHBOURS_DEADLINE = 3.0  # seconds for the lists that tell whose write came last before a crash
 NUDGE_DEADLINE = 5.0  # seconds for the registry, once more at the next look
 
 
@@ -74,7 +75,17 @@ async def judge(work: Work, candidate: Candidate) -> tuple[tuple[Sighting, ...],
     seen, judged = await see(work, candidate)
     if outage.REASONS.isdisjoint(row.reason for row in judged.pods) or is_settled(work, candidate):
         return seen, judged
-    return seen, weigh(work, candidate, seen, await work.neighbours(candidate))
+    return seen, weigh(work, candidate, seen, await neighbours_in_time(work, candidate))
+
+
+async def neighbours_in_time(work: Work, candidate: Candidate) -> list[Neighbour]:
+    """The releases that may be to blame; what cannot be told in time does not keep a gateway down."""
+    try:
+        async with asyncio.timeout(NEIGHBOURS_DEADLINE):
+            return await work.neighbours(candidate)
+    except (ReleaseError, TimeoutError) as error:
+        log.warning("the other releases on these gateways are not known", error=str(error))
+        return []
 
 
 def weigh(

@@ -1,0 +1,68 @@
+"""A plugin that kills its gateways is put back or taken off, and a release beside it is not blamed for that."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from tests import wasm_modules
+from tests.passes import evidence, spare
+from tests.passes.world import JSON, World, is_ready, observed, ready, unique
+
+SOON = timedelta(seconds=5)
+"""From the first crash to the decision: about a second, and the times of both are whole ones on a busy machine."""
+
+
+def on(gateways: str) -> dict[str, Any]:
+    """A release's parts for the gateways of a test's own."""
+    gateway = {"provider": "Istio", "namespace": gateways, "selector": {"matchLabels": {"istio": gateways}}}
+    return {"namespace": gateways, "gateway": gateway}
+
+
+def first_end(world: World, namespace: str) -> datetime:
+    """When the container of a gateway of this namespace ended, which one is not of interest."""
+    pods = [world.get("pod", namespace, pod.name) for pod in world.gateways(namespace)]
+    ends = [one["lastState"]["terminated"] for pod in pods if pod for one in pod["status"]["containerStatuses"]]
+    assert all((end["exitCode"], end["reason"]) == (0, "Completed") for end in ends), "what Istio's agent makes of it"
+    return min(datetime.fromisoformat(end["finishedAt"]) for end in ends)
+
+
+def has_ended(name: str) -> Any:
+    """The release has come to this phase."""
+    return lambda it: observed(it) and it["status"].get("phase") == name
+
+
+def test_what_kills_gateways_goes_at_once_and_a_release_beside_it_stays(world: World, tmp_path: Path) -> None:
+    """The plugin that was written last is taken off, in the gateway's own words, also where failures are to be held;
+    the other one keeps its object untouched, and is Ready again when the gateways are back."""
+    gateways, good, bad = unique("downed"), unique("beside"), unique("deadly")
+    spare.gateways(world, gateways, replicas=2)
+    ref = world.push(wasm_modules.answering(good), tmp_path)
+    world.apply(world.manifest(good, ref, **on(gateways)))
+    world.await_ready(good, namespace=gateways)
+    before = world.get("wasmplugin", gateways, good)
+
+    deadly = world.push(wasm_modules.kills_at_load(), tmp_path)
+    held = world.manifest(bad, deadly, **on(gateways), rollout={"onFailure": "Hold"})
+    release = world.apply(held)
+    gone = world.await_release(bad, has_ended("Removed"), namespace=gateways)
+    failure = gone["status"]["rollout"]["failure"]
+    assert (ready(gone)["reason"], failure["reason"]) == ("GatewayCrashed", "GatewayCrashed")
+    assert "Envoy exited with error: signal: segmentation fault" in failure["message"]
+    assert datetime.fromisoformat(failure["at"]) - first_end(world, gateways) <= SOON
+    evidence.await_events(world.lab, release, {"GatewayCrashed", "Removed"})
+    assert world.get("wasmplugin", gateways, bad) is None
+
+    after = world.await_release(good, is_ready, namespace=gateways)
+    assert after["status"]["rollout"].get("failure") is None
+    assert version_of(world.get("wasmplugin", gateways, good)) == version_of(before)
+    world.lab.kubectl("rollout", "status", f"deployment/{gateways}", "-n", gateways, "--timeout=60s", timeout=90)
+    answers = [world.lab.request(pod.address, 8080).headers.get("x-plugin") for pod in world.gateways(gateways)]
+    assert answers == [good, good]
+
+
+def version_of(wasm_plugin: JSON | None) -> tuple[str, int]:
+    """Which object it is, and how often its spec was written."""
+    assert wasm_plugin is not None
+    return wasm_plugin["metadata"]["uid"], wasm_plugin["metadata"]["generation"]
