@@ -30,8 +30,8 @@ async def take(work: Work, candidate: Candidate, judged: Verdict) -> None:
     decided = known.model_copy(update={"detour": turn.detour})
     work.learn(rollout=decided)
     if known.detour is None or turn.step in (Step.OTHER_BYTES, Step.TAKE_OFF, Step.STUCK):
-        told = Event("Warning", "RollbackRefusedByEnvoy", detour.described(decided)[:1024])
-        work.learn(events=(*work.report.events, told))
+        event = Event("Warning", "RollbackRefusedByEnvoy", detour.described(decided)[:1024])
+        work.learn(events=(*work.report.events, event))
     if turn.step is not Step.WAIT:
         log.info("gateways do not take what is put back", step=str(turn.step), pod=turn.pod.name if turn.pod else None)
     if turn.pod is not None:
@@ -56,6 +56,6 @@ async def stay_off(work: Work) -> bool:
     observed = await work.observe()
     if observed is not None and plan.is_ours(work.release, observed):
         await work.world.gates.write(work.release.metadata.uid, lambda: work.world.cluster.delete(observed))
-        log.info("taken off until old listeners have drained", name=observed["metadata"]["name"])
+        log.info("deleted until old listeners have drained", name=observed["metadata"]["name"])
     work.find(ConditionType.APPLIED, "False", "RollbackRefusedByEnvoy", detour.described(decided))
     return True

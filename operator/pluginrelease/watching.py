@@ -79,7 +79,7 @@ async def judge(work: Work, candidate: Candidate) -> tuple[tuple[Sighting, ...],
 
 
 async def neighbours_in_time(work: Work, candidate: Candidate) -> list[Neighbour]:
-    """The releases that may be to blame; what cannot be told in time does not keep a gateway down."""
+    """The releases that may be to blame; an answer that is late does not keep a gateway down."""
     try:
         async with asyncio.timeout(NEIGHBOURS_DEADLINE):
             return await work.neighbours(candidate)

@@ -182,7 +182,7 @@ class Work:
     async def statuses(
         self, candidate: Candidate, selected: list[PodRef], since: datetime, habit: gateways.Habit
     ) -> tuple[Sighting, ...]:
-        """What these pods' status shows by itself of a container that ended since a time."""
+        """What these pods' status alone shows of a container that ended since a time."""
         reach = replace(self.world.reach, container=candidate.pods(self.world.mesh).container)
         return await gateways.glance(self.world.cluster, selected, since=since, settings=reach, habit=habit)
 

@@ -67,6 +67,11 @@ ENDS: list[tuple[str, Sighting, bool]] = [
     ("an end without a word, once", seen(pod(), None), False),
     ("somebody asked the agent to end", seen(pod(5), ASKED), False),
     ("all containers ended together: a new sandbox", seen(pod(5, container={"together": True})), False),
+    (
+        "its node was started again",
+        seen(pod(5, container={"terminated": Termination(after(3), "Unknown", 255)})),
+        False,
+    ),
     ("the image is another one", seen(pod(5, image="proxy:2")), False),
     ("it has not ended since", seen(pod(3), None), False),
     ("it was ill before the write", seen(replace(pod(9), uid="uid-9", created_at=after(-60))), False),

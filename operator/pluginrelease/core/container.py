@@ -34,7 +34,7 @@ _ASKED = re.compile(r"^Agent has successfully terminated$")
 
 
 class Cause(StrEnum):
-    """Why a container ended. Asked: somebody told the agent to end. Unclear: killed from outside, or without a word."""
+    """Why a container ended. Asked: the agent was asked to end. Unclear: killed from outside, or without a word."""
 
     FATAL = "Fatal"
     OUT_OF_MEMORY = "OutOfMemory"

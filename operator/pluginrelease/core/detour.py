@@ -116,7 +116,7 @@ def of_other_bytes(decided: api.RolloutStatus, history: Iterable[api.HistoryEntr
 
 
 def is_off(decided: api.RolloutStatus) -> bool:
-    """Whether the plugin is taken off for the time that old listeners drain."""
+    """Whether the plugin is off for the time that old listeners drain."""
     return is_under_way(decided) and decided.detour is not None and decided.detour.off_since is not None
 
 

@@ -223,7 +223,7 @@ class Baseline:
 
     Five serve signs that need no raised logger and no hidden counter; without them there are fewer signs. ``crashes``
     is Higress's. ``restarts`` of the container and a mark of its ``image`` are of pods that were well, by which the
-    end of a container can be told to be news.
+    end of a container shows as news.
     """
 
     incarnation: Incarnation

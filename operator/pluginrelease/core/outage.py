@@ -25,6 +25,8 @@ RECOVERED = timedelta(seconds=60)
 WITHDRAWN = timedelta(seconds=30)
 # the API server's times have whole seconds, and a node's clock is not ours
 CLOCK_TOLERANCE = timedelta(seconds=2)
+# what a kubelet says of containers that it finds ended, for example after its node was started again
+_FOUND_ENDED = frozenset({"Unknown", "ContainerStatusUnknown"})
 _CERTAIN = (Cause.FATAL, Cause.OUT_OF_MEMORY)
 
 
@@ -75,9 +77,10 @@ class Life:
 
 def ends(life: Life) -> int:
     """How often the container ended since the write, where that can be the plugin's doing: never of a pod that was ill
-    before it, nor when the agent was asked to end, the image is another one, or all containers ended together."""
+    before it, nor when the agent was asked to end, the image is another one, or the node or the sandbox was new."""
     pod = life.sighting.pod
-    if pod.container.terminated is None or pod.container.together or life.words.cause is Cause.ASKED:
+    ended = pod.container.terminated
+    if ended is None or pod.container.together or life.words.cause is Cause.ASKED or ended.reason in _FOUND_ENDED:
         return 0
     if life.well is not None:
         changed = life.well.image not in (None, image_mark(pod))

@@ -213,7 +213,7 @@ async def glance(
     settings: Settings = DEFAULT,
     habit: Habit = NEW,
 ) -> tuple[Sighting, ...]:
-    """What the pods' status shows by itself, with how a container ended that has; no gateway is asked."""
+    """What the pods' status alone shows, with how a container ended that has; no gateway is asked."""
     words = await asyncio.gather(*(_last_words(channels, pod, since, settings, habit) for pod in pods))
     return tuple(_unasked(pod, "it was not asked", last) for pod, last in zip(pods, words, strict=True))
 
