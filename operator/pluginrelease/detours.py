@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import structlog
 
-from pluginrelease.core import detour, plan
+from pluginrelease.core import detour, plan, pods, target
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.detour import Step
-from pluginrelease.core.envoy import PodRef
+from pluginrelease.core.envoy import PodRef, Wanted
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.status import Event
 from pluginrelease.core.verdict import Verdict
+from pluginrelease.edges import cluster as clusters
 from pluginrelease.edges import gateways
 from pluginrelease.work import Candidate, Work
 
 log = structlog.get_logger(__name__)
 
 RESTART_SECONDS = 5.0
+# an Envoy that has nothing to load answers sooner
+HANG_SECONDS = 5.0
 
 
 async def take(work: Work, candidate: Candidate, judged: Verdict) -> None:
@@ -44,6 +49,36 @@ async def restart(work: Work, pod: PodRef) -> None:
         await gateways.end(work.world.cluster, pod, deadline_seconds=RESTART_SECONDS, settings=work.world.reach)
     except ReleaseError as error:
         log.warning("gateway not restarted", pod=f"{pod.namespace}/{pod.name}", error=error.message)
+
+
+async def end_hung(work: Work) -> None:
+    """Start gateways again that hang of a plugin that was removed: they take its removal in no other way."""
+    known = work.known_rollout()
+    where = work.provider.pods(work.release.spec.gateway, work.world.mesh)
+    suspects = detour.may_hang(known, await listed(work, where))
+    if not suspects:
+        return
+    nothing = Wanted(work.release.spec.gateway.namespace, target.object_name(work.release), "", {}, "")
+    seen = await gateways.look(
+        work.world.cluster,
+        suspects,
+        nothing,
+        since=work.world.now(),
+        deadline_seconds=HANG_SECONDS,
+        settings=replace(work.world.reach, container=where.container),
+    )
+    silent = [one.pod.uid for one in seen if one.silent is not None]
+    turn = detour.next_hung(known, await listed(work, where), silent, work.world.now())
+    if turn is not None and turn.pod is not None:
+        work.learn(rollout=known.model_copy(update={"detour": turn.detour}))
+        log.info("a gateway hangs of what was removed, and is started again", pod=turn.pod.name)
+        await restart(work, turn.pod)
+
+
+async def listed(work: Work, where: target.Pods) -> list[PodRef]:
+    """The gateway pods as the API server has them now."""
+    found = await work.world.cluster.list(clusters.PODS, where.namespace, where.labels)
+    return pods.select(found, where.container)
 
 
 async def stay_off(work: Work) -> bool:

@@ -131,6 +131,8 @@ async def stay_back(work: Work, under_way: rollout.Start) -> None:
     if candidate is not None:
         await delivery.keep_secret_in_step(work, candidate)
         await watching.look(work, candidate)
+    elif not is_off:
+        await detours.end_hung(work)
 
 
 async def follow_tag_if_allowed(work: Work, under_way: rollout.Start) -> rollout.Start:

@@ -9,6 +9,7 @@ import pytest
 
 from pluginrelease.core import api, detour, moment
 from pluginrelease.core.api import HistoryState
+from pluginrelease.core.container import Container
 from pluginrelease.core.detour import Step
 from pluginrelease.core.envoy import PodRef
 from pluginrelease.core.outage import Silence
@@ -115,6 +116,38 @@ def test_what_heals_a_gateway_that_does_not_take_what_is_put_back(case: Case) ->
     turn = detour.next_turn(case.decided, case.verdict, case.history, NOW)
     assert (turn.step if turn else None) == case.step
     assert (turn.pod.name if turn and turn.pod else None) == case.pod
+
+
+def gateway(number: int, began: float | None = 600, *, ready: bool = True) -> PodRef:
+    """Its container has run since so many seconds ago."""
+    started = None if began is None else NOW - timedelta(seconds=began)
+    return PodRef("apps", f"gateway-{number}", f"uid-{number}", ready=ready, container=Container(started_at=started))
+
+
+HUNG = rollback(reason="GatewayUnresponsive").model_copy(update={"puts_back": ""})
+FIRST_DONE = HUNG.model_copy(update={"detour": RESTARTED})
+
+
+@pytest.mark.parametrize(
+    ("decided", "pods", "pod", "why"),
+    [
+        (HUNG, [gateway(1), gateway(2)], "gateway-1", "both hang: the first of them"),
+        (HUNG, [gateway(1)], None, "it is the only one"),
+        (HUNG, [gateway(1), gateway(2, ready=False)], None, "the other one is not ready"),
+        (HUNG, [gateway(1, 5), gateway(2, 5)], None, "both were started again since"),
+        (HUNG, [gateway(3), gateway(4)], None, "others hang, or none"),
+        (FIRST_DONE, [gateway(1), gateway(2)], None, "the first one has not ended yet"),
+        (FIRST_DONE, [gateway(1, 3, ready=False), gateway(2)], None, "the first one is coming up"),
+        (FIRST_DONE, [gateway(1, 3), gateway(2), gateway(3)], "gateway-2", "the first one is back"),
+        (rollback().model_copy(update={"puts_back": ""}), [gateway(1), gateway(2)], None, "it failed of another cause"),
+    ],
+)
+def test_gateways_that_hang_of_what_was_removed_are_started_again(
+    decided: api.RolloutStatus, pods: list[PodRef], pod: str | None, why: str
+) -> None:
+    """One after the other while another one is ready, as they take the removal in no other way."""
+    turn = detour.next_hung(decided, pods, ["uid-1", "uid-2"], NOW)
+    assert (turn.pod.name if turn and turn.pod else None) == pod, why
 
 
 def test_what_a_step_leaves_for_the_next_look() -> None:

@@ -429,6 +429,13 @@ class Stage:
             self.until("the gateways are ready again", lambda: len(self.gateways()) == self.incident.gateways)
             self.await_served(plugin)
 
+    def await_answering(self, reason: str, phase: str) -> None:
+        """The release said so, and no gateway's admin port is silent any more."""
+        if not self.is_bare:
+            self.await_said(reason, phase)
+            everybody = self.incident.gateways
+            self.until("the gateways answer again", lambda: len(self.gateways()) == everybody and not self.is_silent())
+
     def keep_pace(self) -> None:
         """At least as long as the release's run, as that is what it is compared with."""
         assert self.changed is not None

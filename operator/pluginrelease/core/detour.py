@@ -102,6 +102,32 @@ def _restart(known: api.Detour, pod: PodRef, now: datetime) -> Turn:
     return Turn(Step.RESTART, known.model_copy(update=noted), pod)
 
 
+def may_hang(decided: api.RolloutStatus, pods: Iterable[PodRef]) -> list[PodRef]:
+    """The gateways that may still hang of what was removed: none has been started again since."""
+    failure = decided.failure
+    if failure is None or failure.reason != outage.UNRESPONSIVE:
+        return []
+    return [pod for pod in pods if not _began_after(pod, failure.at)]
+
+
+def next_hung(decided: api.RolloutStatus, pods: Iterable[PodRef], silent: Iterable[str], now: datetime) -> Turn | None:
+    """The next gateway to start again of those that hung when the plugin was taken off, by the pods' status alone.
+
+    One that has been started again since is well, or is waited for.
+    """
+    known, there, quiet = decided.detour or api.Detour(), list(pods), set(silent)
+    hung = [pod for pod in may_hang(decided, there) if pod.uid in quiet]
+    awaited = any(not pod.ready or pod in hung for pod in there if pod.uid in known.restarted)
+    if not hung or awaited or sum(pod.ready for pod in there) < ENOUGH_READY:
+        return None
+    return _restart(known, hung[0], now)
+
+
+def _began_after(pod: PodRef, moment_of: str) -> bool:
+    began = pod.container.started_at
+    return began is not None and began > moment.read(moment_of)
+
+
 def is_refused(row: PodVerdict) -> bool:
     """Whether Envoy refuses what is put back in this pod."""
     return row.state is State.UNHEALTHY and row.reason in _REFUSED
