@@ -365,7 +365,8 @@ async def one_pass(world: World, body: kopf.Body, pod_watch: PodWatch, attempt: 
         ending = await reconcile(world, release, attempt=attempt)
     except ReleaseError as error:
         log.warning("the API server did not take part in the pass", reason=error.reason, message=error.message)
-        return Next(min(status.BACKOFF_MAX, status.BACKOFF_FIRST * 2.0 ** min(attempt, 10)))
+        pause = min(status.BACKOFF_MAX, status.BACKOFF_FIRST * 2.0 ** min(attempt, 10))
+        return Next(max(pause, getattr(error, "retry_after", None) or 0.0))
     for event in ending.events:
         kopf.event(body, type=event.type, reason=event.reason, message=event.message)
     return Next(ending.look_again, release.metadata.generation)

@@ -96,7 +96,8 @@ class Handler(BaseHTTPRequestHandler):
         if said.hangs:
             self.scripted.stopped.wait(120)
 
-    do_GET = do_HEAD = do_POST = do_PUT = answer  # noqa: N815 - the names that http.server calls
+    # the names that http.server calls
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815
 
     def log_message(self, *_: Any) -> None:
         """Quiet."""

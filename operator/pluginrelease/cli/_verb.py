@@ -42,6 +42,7 @@ class Code(IntEnum):
 REMEDIES = {
     "Forbidden": "Ask for the ClusterRole view of its namespace to read, edit to act; the chart adds releases to both",
     "ReleaseUnreadable": "Use a command of the operator's version",
+    "Unauthorized": "Log in again, or name another login with --kubeconfig or --context",
     "APIServerUnavailable": "Look at the server in your kubeconfig, at --context, and at the way there",
 }
 CODES = {
@@ -158,6 +159,8 @@ def with_errors(act: Callable[[], None]) -> None:
     except ReleaseError as error:
         raise Ended(error) from None
     except NotFound as error:
+        if error.served:
+            raise Ended(Refused("ReleaseNotFound", error.message, "Look again: it was there a moment ago")) from None
         remedy = "Install what it names: PluginRelease comes with the chart, WasmPlugin with Istio"
         raise Ended(Refused("KindNotInstalled", error.message, remedy)) from None
 

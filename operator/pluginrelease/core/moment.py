@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 
@@ -18,3 +19,14 @@ def precise(when: datetime) -> str:
 def read(text: str) -> datetime:
     """The time that `written`, `precise` or the API server wrote."""
     return datetime.fromisoformat(text)
+
+
+def retry_after(value: str, now: datetime) -> float | None:
+    """Seconds, from either form that the header Retry-After has (RFC 9110, 10.2.3); None for what is neither."""
+    if re.fullmatch(r"[0-9]{1,6}", value):
+        return float(value)
+    try:
+        then = datetime.strptime(value, "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return max((then - now).total_seconds(), 0.0)

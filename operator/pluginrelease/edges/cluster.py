@@ -1,7 +1,6 @@
 """The API server: the only user of the kubernetes client. Objects go in and out as plain mappings; nothing is decided.
 
-Answers that are no success are raised as `core.errors`: what the API server refuses for good is `Refused`, what it
-does not know yet is `Waiting`, and everything that another try can heal is `Transient`.
+Answers that are no success are raised as `core.apiserver` reads them.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -24,7 +23,9 @@ from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 
 from pluginrelease import __version__
-from pluginrelease.core import api, applied, providers, revision, target
+from pluginrelease.core import api, apiserver, applied, providers, revision, target
+from pluginrelease.core.apiserver import Answer, Asked
+from pluginrelease.core.apiserver import NotFound as NotFound
 from pluginrelease.core.errors import Refused, Transient, Waiting
 from pluginrelease.edges.contact import Contact
 
@@ -35,6 +36,8 @@ CONNECT_SECONDS = 10.0
 WATCH_SECONDS = 300
 # etcd keeps objects of 1.5 MB at most; a list of 500 pods of 20 kB each is 10 MB
 ANSWER_LIMIT = 64 * 1024 * 1024
+# a refusal repeats what it refuses, which is 3 MiB at most
+FAILURE_LIMIT = 4 * 1024 * 1024
 PAGE = 500
 # the kubelet sets it in every container
 IN_POD = "KUBERNETES_SERVICE_HOST"
@@ -91,14 +94,6 @@ def path_of(thing: JSON) -> str:
     """The URL path of an object."""
     metadata = thing["metadata"]
     return BY_KIND[thing["apiVersion"], thing["kind"]].path(metadata["namespace"], metadata["name"])
-
-
-class NotFound(Exception):
-    """The API server has no such object, or no such kind."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
 
 
 class Cluster:
@@ -263,17 +258,22 @@ class Cluster:
             **selector,
         }
         timeout = aiohttp.ClientTimeout(total=WATCH_SECONDS + REQUEST_SECONDS, connect=CONNECT_SECONDS)
+        asked = Asked("GET", resource.path(namespace))
         try:
-            async with self._session.get(self._url(resource.path(namespace)), params=query, timeout=timeout) as answer:
-                await raise_for_answer(answer, resource.path(namespace))
+            async with self._session.get(
+                self._url(asked.path), params=query, timeout=timeout, allow_redirects=False
+            ) as answer:
+                await raise_for_answer(asked, answer)
                 async for line in answer.content:
-                    event: JSON = json.loads(line)
+                    event = apiserver.event(asked, line)
                     if event["type"] == "ERROR":
                         return
                     if event["type"] != "BOOKMARK":
                         yield event
         except (aiohttp.ClientError, TimeoutError) as error:
             raise unavailable(error) from error
+        except ValueError:  # aiohttp's, of a line that does not end
+            raise apiserver.unreadable(asked, "has a line that does not end") from None
 
     async def _version_of(self, resource: Resource, namespace: str | None, labels: Mapping[str, str]) -> str:
         page = await self._json("GET", resource.path(namespace), query={"limit": "1", **selector_query(labels)})
@@ -310,11 +310,12 @@ class Cluster:
         return await self._log(namespace, pod, {**query, **({"previous": "true"} if previous else {})})
 
     async def _log(self, namespace: str, pod: str, query: Mapping[str, str]) -> str:
+        asked = Asked("GET", PODS.path(namespace, pod, "log"))
         try:
-            body = await self._bytes("GET", PODS.path(namespace, pod, "log"), query=query)
+            answer = await self._answer(asked, query=query)
         except NotFound as error:
             raise Transient("LogNotFound", error.message) from error
-        return body.decode(errors="replace")
+        return apiserver.text(asked, answer)
 
     # ------------------------------------------------------------------------------------------- requests
 
@@ -327,25 +328,30 @@ class Cluster:
         body: JSON | None = None,
         content_type: str = "application/json",
     ) -> JSON:
-        answer: JSON = json.loads(await self._bytes(method, path, query=query, body=body, content_type=content_type))
-        return answer
+        asked = Asked(method, path)
+        return apiserver.read(asked, await self._answer(asked, query=query, body=body, content_type=content_type))
 
-    async def _bytes(
+    async def _answer(
         self,
-        method: str,
-        path: str,
+        asked: Asked,
         *,
         query: Mapping[str, str] | None = None,
         body: JSON | None = None,
         content_type: str = "application/json",
-    ) -> bytes:
+    ) -> Answer:
+        """The answer of a success; no redirect is followed, as no API server sends one."""
         data = None if body is None else json.dumps(body)
         try:
             async with self._session.request(
-                method, self._url(path), params=query, data=data, headers={"Content-Type": content_type}
+                asked.method,
+                self._url(asked.path),
+                params=query,
+                data=data,
+                headers={"Content-Type": content_type},
+                allow_redirects=False,
             ) as answer:
-                await raise_for_answer(answer, path)
-                return await read_at_most(answer, ANSWER_LIMIT)
+                await raise_for_answer(asked, answer)
+                return heard(answer, await read_at_most(answer, ANSWER_LIMIT))
         except (aiohttp.ClientError, TimeoutError) as error:
             raise unavailable(error) from error
 
@@ -474,58 +480,30 @@ async def read_at_most(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     async for part in answer.content.iter_chunked(2**18):
         size += len(part)
         if size > limit:
-            raise Transient("AnswerTooLarge", f"the API server's answer is larger than {limit} bytes")
+            text = f"the API server's answer is larger than {limit} bytes"
+            raise Transient("AnswerTooLarge", text, "Narrow the selector")
         parts.append(part)
     return b"".join(parts)
 
 
-async def raise_for_answer(answer: aiohttp.ClientResponse, path: str) -> None:
+def heard(answer: aiohttp.ClientResponse, body: bytes) -> Answer:
+    """An answer as the core reads it."""
+    media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return Answer(answer.status, body, media_type, answer.headers.get("Retry-After", ""))
+
+
+async def raise_for_answer(asked: Asked, answer: aiohttp.ClientResponse) -> None:
     """Turns an answer that is no success into what happens next."""
-    if answer.status < 400:
+    if 200 <= answer.status < 300:
         return
-    message = status_message(await answer.content.read(2**16)) or answer.reason or "no reason given"
-    match answer.status:
-        case 404:
-            raise NotFound(message)
-        case 400 | 422:
-            raise Refused("ApplyRefused", f"the API server refuses the object: {message}", "Correct the spec")
-        case 401:
-            raise Waiting(
-                "Unauthorized",
-                f"the API server does not know this login: {message}",
-                "Log in again, or renew the token or the certificate of the kubeconfig; in a pod the kubelet renews it",
-            )
-        case 403:
-            raise Waiting(
-                "Forbidden",
-                f"the API server does not allow this: {message}",
-                "Grant it to the operator's ServiceAccount (the chart's ClusterRole has it)",
-                retry_after=60.0,
-            )
-        case 409:
-            raise Transient("Conflict", f"the object changed meanwhile: {message}")
-        case _:
-            wait = answer.headers.get("Retry-After", "")
-            raise Transient(
-                "APIServerUnavailable",
-                f"the API server answered {answer.status} to {answer.method} {path}: {message}",
-                retry_after=float(wait) if wait.isdigit() else None,
-            )
-
-
-def status_message(body: bytes) -> str:
-    """The message of a metav1.Status, or the beginning of whatever else was sent."""
-    try:
-        message: str = json.loads(body)["message"]
-        return message
-    except (ValueError, KeyError, TypeError):
-        return body[:200].decode(errors="replace").strip()
+    body = await read_at_most(answer, FAILURE_LIMIT)
+    raise apiserver.failure(asked, heard(answer, body), datetime.now(UTC))
 
 
 def missing_kind(manifest: JSON, error: NotFound) -> Waiting:
     """A 404 to an apply: the namespace is not there, or the kind is not."""
     remedies = {kind.api_version: kind.install for kind in providers.TARGETS}
-    if "could not find the requested resource" in error.message or "page not found" in error.message:
+    if not error.served:
         return Waiting(
             "KindNotInstalled",
             f"the API server does not know {manifest['apiVersion']} {manifest['kind']}",
@@ -537,4 +515,5 @@ def missing_kind(manifest: JSON, error: NotFound) -> Waiting:
 def unavailable(error: BaseException) -> Transient:
     """The API server did not answer at all."""
     text = str(error) or type(error).__name__
-    return Transient("APIServerUnavailable", f"the API server could not be reached: {text}")
+    remedy = "Look at the API server and at the network between; it is tried again"
+    return Transient("APIServerUnavailable", f"the API server could not be reached: {text}", remedy)

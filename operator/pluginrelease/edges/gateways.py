@@ -23,8 +23,8 @@ import h11
 import ijson
 from ijson.utils import coroutine
 
+from pluginrelease.core import apiserver, envoy, envoylog
 from pluginrelease.core import container as containers
-from pluginrelease.core import envoy, envoylog
 from pluginrelease.core.container import LastWords, Termination
 from pluginrelease.core.envoy import Documents, Incarnation, Listeners, PodRef, Sighting, Wanted
 from pluginrelease.core.envoylistener import ListenerReader
@@ -337,7 +337,7 @@ def _transient(pod: PodRef, message: str) -> Transient:
 def _said(error: Exception) -> str:
     """A sentence without the API server's address."""
     if isinstance(error, aiohttp.WSServerHandshakeError):
-        return f"the API server answered the port-forward with {error.status}"
+        return apiserver.refused_stream(error.status)
     if isinstance(error, ReleaseError):
         return error.message
     if isinstance(error, TimeoutError):

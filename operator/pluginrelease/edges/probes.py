@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import aiohttp
 import h11
 
-from pluginrelease.core import api, probe
+from pluginrelease.core import api, apiserver, probe
 from pluginrelease.core.envoy import PodRef, Sighting
 from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.probe import Answer, PodProbe, Silence
@@ -167,7 +167,7 @@ def _said(error: Exception) -> str:
     """Why there was no answer, without the API server's address and without what was sent or answered."""
     match error:
         case aiohttp.WSServerHandshakeError():
-            return f"the API server answered the port-forward with {error.status}"
+            return apiserver.refused_stream(error.status)
         case ssl.SSLError():
             # one that Python made itself has no reason
             reason = getattr(error, "reason", None) or "unknown reason"
