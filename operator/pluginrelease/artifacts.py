@@ -108,12 +108,11 @@ class Shelf:
         async with self._turn(reference):
             return await self._in_a_thread(lambda: registry.resolve(reference, access))
 
-    async def newest(self, repository: Reference, wanted: str, access: Access) -> str:
-        """The tag of the highest version within a range that the registry has now; raises as `registry.tags` and
-        `tag.pick`."""
+    async def tags(self, repository: Reference, access: Access) -> tag.Listed:
+        """The tags that the registry lists now; raises as `registry.tags`."""
         registries.check(self.allowed, repository)
         async with self._turn(repository):
-            return await self._in_a_thread(lambda: tag.pick(repository.name, wanted, registry.tags(repository, access)))
+            return await self._in_a_thread(lambda: registry.tags(repository, access))
 
     async def verify(self, image: Artifact, access: Access, trust: Trust) -> Verified:
         """Whose signature of an image counts; raises as `signatures.verify`. The registry is asked each time."""

@@ -30,7 +30,7 @@ from pluginrelease.core.outage import Neighbour
 from pluginrelease.core.probe import PodProbe
 from pluginrelease.core.providers import Provider
 from pluginrelease.core.rollout import Goal, Intent
-from pluginrelease.core.status import Finding, Report
+from pluginrelease.core.status import Event, Finding, Report
 from pluginrelease.edges import cluster as clusters
 from pluginrelease.edges import gateways, probes
 from pluginrelease.edges.distribution import Access
@@ -132,7 +132,14 @@ class Work:
         """The reference that the spec names now: with a range of versions, that of the highest tag within it."""
         if image.semver is None:
             return image.ref
-        return tag.named(image, await self.world.shelf.newest(artifact.place(image.ref), image.semver, access))
+        repository = artifact.place(image.ref)
+        listed = await self.world.shelf.tags(repository, access)
+        seen = tag.seen(self.release.status.artifact, image)
+        picked = tag.pick(repository.name, image.semver, listed.tags, whole=listed.whole, seen=seen)
+        if not listed.whole and picked != seen:
+            doubt = Event("Warning", "TagListIncomplete", tag.doubt(repository.name, picked)[:1024])
+            self.learn(events=(*self.report.events, doubt))
+        return tag.named(image, picked)
 
     async def ask_registry(self, candidate: Candidate, deadline_seconds: float) -> None:
         """Returns when the registry gives the candidate's image out now; raises what `registry.resolve` does."""

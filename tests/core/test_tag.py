@@ -178,8 +178,8 @@ def test_a_hostile_range_is_refused_at_once(hostile: str) -> None:
 
 def test_what_a_registry_lists() -> None:
     """A list, or null for none; what could not be a tag is left out, and what is no list is an error."""
-    assert tag.read(b'{"name":"a","tags":["1.0","a/../b",7,"v2"]}') == ("1.0", "v2")
-    assert tag.read(b'{"tags":null}') == ()
+    assert tag.read(b'{"name":"a","tags":["1.0","a/../b",7,"v2"]}').tags == ("1.0", "v2")
+    assert tag.read(b'{"tags":null}').tags == ()
     for wrong in (b"", b"[]", b"{}", b'{"tags":"1.0"}', b"[" * 100_000):
         with pytest.raises(ValueError):  # noqa: PT011  the edge tells it in its own words
             tag.read(wrong)
@@ -217,3 +217,79 @@ def test_a_higher_tag_of_the_same_image() -> None:
     same = tag.answered(known, "r.example.com/auth:1.2.4", known.digest, "2026-01-01T12:00:00Z")
     assert (same.ref, same.asked_at) == ("r.example.com/auth:1.2.4", "2026-01-01T12:00:00Z")
     assert tag.answered(known, "r.example.com/auth:1.2.4", OTHER, "2026-01-01T12:00:00Z").ref == known.ref
+
+
+# --- lists that go on, or break off ---
+
+FULL = tuple(f"1.{number}.0" for number in range(10))
+
+
+@pytest.mark.parametrize(
+    ("tags", "count", "link", "then", "reason"),
+    [
+        (FULL[:3], 3, None, tag.End.WHOLE, "a short page is the last one"),
+        ((), 0, None, tag.End.WHOLE, "nothing after what was asked for"),
+        (FULL, 11, None, tag.End.WHOLE, "a registry that heeds no number gives all at once"),
+        (FULL[:3], 3, "last=x&n=3", tag.Step("last=x&n=3"), "a registry that gives fewer, and says how it goes on"),
+        (FULL, 10, "next_page=abc", tag.Step("next_page=abc"), "how it goes on is the registry's own affair"),
+        ((), 0, "last=x", tag.Step("last=x"), "an empty page need not be the last one"),
+        (FULL, 10, "", tag.Step("n=10&last=1.9.0"), "a Link without a query leads nowhere else"),
+        (FULL, 10, None, tag.Step("n=10&last=1.9.0", guessed=True), "a full page without a Link may be cut"),
+        (("0.0.1",), 10, None, tag.End.CUT, "the same page again: what comes after it cannot be had"),
+        (("0.0.1",), 1, "last=0.0.1", tag.End.CUT, "a Link in a circle"),
+        ((), 10, None, tag.End.CUT, "a full page of what are no tags"),
+    ],
+)
+def test_how_a_list_goes_on(tags: tuple[str, ...], count: int, link: str | None, then: object, reason: str) -> None:
+    """By the registry's Link; without one after a full page by the last tag; no further once nothing new comes."""
+    assert tag.further(tag.Page(tags, count, 0, link), {"0.0.1"}, 10) == then, reason
+
+
+@pytest.mark.parametrize(
+    ("wanted", "seen", "picked", "reason"),
+    [
+        (">=1.0.0", None, "1.9.0", "a first one: the highest that is known"),
+        (">=1.0.0", "1.5.0", "1.9.0", "it goes up"),
+        (">=1.0.0", "1.9.0", "1.9.0", "it stays"),
+        (">=1.0.0", "9.0.0", "", "it would go down"),
+        (">=9", "9.0.0", "", "the one that runs is not in the list"),
+        ("1.x", "9.0.0", "1.9.0", "the range wants an older one now"),
+        (">=1.0.0", "latest", "1.9.0", "what was there was no version"),
+    ],
+)
+def test_a_list_that_may_be_cut(wanted: str, seen: str | None, picked: str, reason: str) -> None:
+    """That a version is missing from it is no proof that it is gone: nothing is taken back to an older one for that."""
+    if picked:
+        assert tag.pick("r.example.com/auth", wanted, FULL, whole=False, seen=seen) == picked, reason
+        return
+    with pytest.raises(Refused) as raised:
+        tag.pick("r.example.com/auth", wanted, FULL, whole=False, seen=seen)
+    assert raised.value.reason == "TagListIncomplete", reason
+    assert "9.0.0" in raised.value.message
+
+
+def test_a_whole_list_may_go_down() -> None:
+    """Who deletes a tag goes back to the one before it."""
+    assert tag.pick("r.example.com/auth", ">=1.0.0", FULL, seen="9.0.0") == "1.9.0"
+
+
+def test_nothing_within_the_range_of_a_list_that_may_be_cut() -> None:
+    """Whoever looks for a tag that is there is told that the list may lack it."""
+    with pytest.raises(Waiting) as raised:
+        tag.pick("r.example.com/auth", ">=2", FULL, whole=False)
+    assert "may be cut" in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("known", "ref", "seen"),
+    [
+        ("r.example.com/auth:1.0.0", "r.example.com/auth", "1.0.0"),
+        ("r.example.com:5000/auth:1.0.0", "r.example.com:5000/auth", "1.0.0"),
+        ("r.example.com/other:1.0.0", "r.example.com/auth", None),
+    ],
+)
+def test_what_was_seen_before(known: str, ref: str, seen: str | None) -> None:
+    """Only a tag of the same repository counts, whatever range picked it."""
+    image = api.ImageSource.model_validate({"ref": ref, "semver": "1.x"})
+    assert tag.seen(ARTIFACT.model_copy(update={"ref": known}), image) == seen
+    assert tag.seen(None, image) is None

@@ -19,15 +19,21 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import pytest
 
 from pluginrelease.artifacts import Shelf
-from pluginrelease.core import artifact
+from pluginrelease.core import api, artifact, tag
 from pluginrelease.core.archive import MAX_MEMBERS
 from pluginrelease.core.artifact import Digest
+from pluginrelease.core.errors import Refused, Transient
+from pluginrelease.edges import registry
+from pluginrelease.edges.cluster import Cluster
 from pluginrelease.edges.distribution import Access
+from pluginrelease.settings import Settings
+from pluginrelease.work import Work
+from pluginrelease.world import World
 from tests import wasm_modules as made
 from tests.edges.puller import Order, Outcome
 from tests.edges.scripted import (
@@ -44,6 +50,7 @@ from tests.edges.scripted import (
     serving,
     with_layer,
 )
+from tests.releases import ARTIFACT, release
 
 CHECKOUT = Path(__file__).parents[2]
 MIB = 1024 * 1024
@@ -345,7 +352,10 @@ def pages(tags: Callable[[int], str], link: str = "/v2/team/plugin/tags/list?las
     """A list of tags of so many pages; by default it always goes on."""
 
     def script(asked: Request) -> Answer:
-        number = int(asked.path.rpartition("last=")[2]) if "last=" in asked.path else 0
+        last = asked.path.rpartition("last=")[2] if "last=" in asked.path else "0"
+        if not last.isdigit():
+            return Answer(200, list_of().encode())
+        number = int(last)
         further = {"Link": f'<{link.format(number + 1)}>; rel="next"'} if number + 1 < count else {}
         return Answer(200, tags(number).encode(), further)
 
@@ -357,12 +367,12 @@ def list_of(*tags: str) -> str:
 
 
 def tag_rows() -> Iterator[Row]:
-    yield Row("the same page for ever", pages(lambda _: list_of("1.0.0"), "/v2/team/plugin/tags/list"), "TooManyTags")
+    yield Row("the same page for ever", pages(lambda _: list_of("1.0.0"), "/v2/team/plugin/tags/list?n=1"), "")
     yield Row("pages without end", pages(lambda page: list_of(f"1.{page}.0")), "TooManyTags")
     for count, reason in ((20, ""), (21, "TooManyTags")):
         thousands = pages(lambda page: list_of(*(f"1.{page}.{n}" for n in range(1000))), count=count)
         yield Row(f"{count} thousand tags", thousands, reason)
-    yield Row("full pages", pages(lambda _: list_of("1.0.0") + " " * (MIB - 100)), "TooManyTags")
+    yield Row("full pages", pages(lambda page: list_of(f"1.{page}.0") + " " * (MIB - 100)), "TooManyTags")
     elsewhere = "http://localhost:1/v2/team/plugin/tags/list?last={}"
     for address in (elsewhere, "https://registry.example.com/v2/", "file:///etc/passwd", "//10.0.0.1/v2/"):
         yield Row(f"goes on at {address}", pages(lambda _: list_of("1.0.0"), address), "RegistryRedirectRefused")
@@ -388,6 +398,130 @@ def test_a_behaviour_when_asked_for_tags(row: Row, puller: Puller, scripted: Cal
     assert outcome.seconds < MOST_SECONDS / 2
     assert outcome.more <= MORE_BYTES
     assert "planted" not in outcome.text
+
+
+THOUSANDS = sorted([*(f"1.{number}.0" for number in range(1200)), "9.0.0"])
+
+
+def listing(*, link: str | None = None, heeds_last: bool = True, fails: int = 0) -> Script:
+    """The first thousand of what is there after ``last``; ``link`` with what names the rest, None for no such header.
+
+    ``fails``: what it answers to a question with ``last``.
+    """
+
+    def script(asked: Request) -> Answer:
+        if "Authorization" not in asked.headers:
+            return Answer(401, b"", {"WWW-Authenticate": f'Basic realm="{REALM}"'})
+        last = asked.path.rpartition("last=")[2] if "last=" in asked.path else ""
+        if last and fails:
+            return Answer(fails)
+        rest = [one for one in THOUSANDS if one > last or not heeds_last]
+        further = {} if link is None or len(rest) <= 1000 else {"Link": f'<{link.format(rest[999])}>; rel="next"'}
+        return Answer(200, list_of(*rest[:1000]).encode(), further)
+
+    return script
+
+
+def listed(server: Scripted) -> tag.Listed:
+    access = Access(insecure=True, deadline_seconds=20, dockerconfigjson=secret(server.host).encode())
+    return registry.tags(artifact.place(f"{server.host}/team/plugin"), access)
+
+
+QUERY = "?n=1000&last={}"
+
+
+@pytest.mark.parametrize(
+    ("name", "link"),
+    [
+        ("no Link at all", None),
+        ("the right one", f"/v2/team/plugin/tags/list{QUERY}"),
+        ("a query alone", QUERY),
+        ("https, where http is spoken", f"https://HOST/v2/team/plugin/tags/list{QUERY}"),
+        ("another port", f"http://127.0.0.1:8081/v2/team/plugin/tags/list{QUERY}"),
+        ("the path behind the proxy", f"/repository/docker-hosted/v2/plugin/tags/list{QUERY}"),
+        ("a path without its beginning", f"/team/plugin/tags/list{QUERY}"),
+        ("the list of another repository", f"/v2/other/tags/list{QUERY}"),
+        ("no query", "/v2/team/plugin/tags/list"),
+    ],
+)
+def test_a_list_goes_on(name: str, link: str | None, scripted: Callable[..., Scripted]) -> None:
+    """Registries behind a proxy name the next page wrongly, or not at all: it is asked for here all the same."""
+    server = scripted(good)
+    server.script = listing(link=link.replace("HOST", server.host) if link else None)
+    found = listed(server)
+    assert (sorted(found.tags), found.whole) == (THOUSANDS, True)
+    assert {one.path.partition("?")[0] for one in server.seen} == {"/v2/team/plugin/tags/list"}
+    assert len(server.seen) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "script"),
+    [
+        ("it gives the first page again", listing(heeds_last=False)),
+        ("it refuses to go on", listing(fails=400)),
+        ("it has nothing there", listing(fails=404)),
+    ],
+)
+def test_a_list_that_is_cut(name: str, script: Script, scripted: Callable[..., Scripted]) -> None:
+    """What nobody gives out cannot be taken; that it may be missing is known, and a release does not go down for it."""
+    server = scripted(script)
+    found = listed(server)
+    assert (len(found.tags), found.whole) == (1000, False)
+    assert len(server.seen) == 3
+    with pytest.raises(Refused) as raised:
+        tag.pick("r/plugin", ">=1.0.0", found.tags, whole=found.whole, seen="9.0.0")
+    assert raised.value.reason == "TagListIncomplete"
+
+
+@pytest.mark.parametrize(
+    ("ran", "heeds_last", "picked", "events", "why"),
+    [
+        ("1.500.0", True, "9.0.0", [], "a list that was read to its end"),
+        (None, False, "1.1199.0", ["TagListIncomplete"], "a first one: taken, and said"),
+        ("1.500.0", False, "1.1199.0", ["TagListIncomplete"], "it goes up, and may miss the highest: said"),
+        ("1.1199.0", False, "1.1199.0", [], "nothing changes"),
+        ("9.0.0", False, "", [], "it would go down"),
+    ],
+)
+async def test_a_release_and_a_list_that_may_be_cut(
+    ran: str | None, heeds_last: bool, picked: str, events: list[str], why: str, scripted: Callable[..., Scripted]
+) -> None:
+    """When a repository crosses the length of a page, no release goes down to an older version without a word."""
+    server = scripted(listing(heeds_last=heeds_last))
+    ref = f"{server.host}/team/plugin"
+    asking = release(spec__artifact={"image": {"ref": ref, "semver": ">=1.0.0"}})
+    known = ARTIFACT.model_copy(update={"ref": f"{ref}:{ran}", "semver": ">=1.0.0"}) if ran else None
+    world = World(cast("Cluster", None), Settings(), Shelf())
+    work = Work(world, asking.model_copy(update={"status": api.Status(artifact=known)}))
+    access = Access(insecure=True, deadline_seconds=20, dockerconfigjson=secret(server.host).encode())
+    if picked:
+        assert await work.named(asking.spec.artifact.image, access) == f"{ref}:{picked}", why
+    else:
+        with pytest.raises(Refused) as raised:
+            await work.named(asking.spec.artifact.image, access)
+        assert raised.value.reason == "TagListIncomplete", why
+    assert [event.reason for event in work.report.events] == events, why
+
+
+def test_a_list_that_cannot_be_asked_on_just_now(scripted: Callable[..., Scripted]) -> None:
+    """A registry that is out of order is tried again, and its list not called cut."""
+    with pytest.raises(Transient) as raised:
+        listed(scripted(listing(fails=503)))
+    assert raised.value.reason == "RegistryUnavailable"
+
+
+@pytest.mark.parametrize(
+    "address", ["http://localhost:{}/v2/team/plugin/tags/list?last=1", "//localhost:{}/v2/?last=1"]
+)
+def test_no_other_host_is_asked_for_tags(address: str, scripted: Callable[..., Scripted]) -> None:
+    """Whoever can write a Link gets neither a request nor the credentials; the remedy says what to do about it."""
+    other = scripted(good)
+    server = scripted(listing(link=address.format(other.host.partition(":")[2])))
+    with pytest.raises(Refused) as raised:
+        listed(server)
+    assert raised.value.reason == "RegistryRedirectRefused"
+    assert "Link" in raised.value.remedy
+    assert other.seen == []
 
 
 def test_by_digest(puller: Puller, scripted: Callable[..., Scripted]) -> None:

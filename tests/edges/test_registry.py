@@ -135,10 +135,12 @@ def test_tags(plain: Real, file: Path) -> None:
     for name in everything:
         registry.push(plain.reference(f"team/tagged:{name}"), file, OPEN)
     repository = artifact.place(f"{plain.host}/team/tagged")
-    assert set(registry.tags(repository, OPEN)) == everything
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(distribution, "TAGS_AT_ONCE", 5)
-        assert set(registry.tags(repository, OPEN)) == everything
+    assert set(registry.tags(repository, OPEN).tags) == everything
+    for most in (5, len(everything)):  # the latter: a full page, and no more after it
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(distribution, "TAGS_AT_ONCE", most)
+            found = registry.tags(repository, OPEN)
+            assert (set(found.tags), found.whole) == (everything, True)
     with pytest.raises(Waiting) as raised:
         registry.tags(artifact.place(f"{plain.host}/team/nothing"), OPEN)
     assert raised.value.reason == "ManifestNotFound"
@@ -147,7 +149,7 @@ def test_tags(plain: Real, file: Path) -> None:
 def test_tags_of_a_private_registry(private: Real, file: Path) -> None:
     """The list is asked for with the release's own credentials."""
     registry.push(private.reference("team/tagged:1.0.0"), file, as_tester(private.host))
-    assert registry.tags(artifact.place(f"{private.host}/team/tagged"), as_tester(private.host)) == ("1.0.0",)
+    assert registry.tags(artifact.place(f"{private.host}/team/tagged"), as_tester(private.host)).tags == ("1.0.0",)
     with pytest.raises(Refused) as raised:
         registry.tags(artifact.place(f"{private.host}/team/tagged"), OPEN)
     assert raised.value.reason == "AuthenticationRequired"

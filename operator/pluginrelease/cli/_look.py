@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import click
+
 from pluginrelease.cli._access import for_a_terminal
 from pluginrelease.core import artifact, challenge, inspection, tag, wasm
 from pluginrelease.core.artifact import Digest
@@ -100,7 +102,11 @@ def highest(repository: str, semver: str, access: Access) -> Found:
         raise Refused(
             "InvalidReference", f"{repository!r} names a tag or a digest, and the range picks one", "Leave it out."
         )
-    return Found(f"{repository}:{tag.pick(place.name, semver, registry.tags(place, access))}")
+    listed = registry.tags(place, access)
+    picked = tag.pick(place.name, semver, listed.tags, whole=listed.whole)
+    if not listed.whole:
+        click.echo(f"TagListIncomplete: {tag.doubt(place.name, picked)}", err=True)
+    return Found(f"{repository}:{picked}")
 
 
 def objections(reference: artifact.Reference, meant: Meant | None, access: Access) -> tuple[ReleaseError, ...]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
 import nodesemver
@@ -29,19 +31,55 @@ _VERSION = re.compile(
 )
 
 
-def pick(repository: str, wanted: str, tags: Iterable[str]) -> str:
+@dataclass(frozen=True)
+class Listed:
+    """Tags of a repository. ``whole`` False: there may be others, and the registry shows no way to them."""
+
+    tags: tuple[str, ...]
+    whole: bool = True
+
+
+def pick(repository: str, wanted: str, tags: Iterable[str], *, whole: bool = True, seen: str | None = None) -> str:
     """The tag of the highest version in the range ``wanted``; of ``1.2.3`` and ``v1.2.3`` the former.
 
-    Only tags that are whole versions count: ``1.2`` is a tag that moves. Raises `Refused` (``InvalidSemver``), or
-    `Waiting` (``NoMatchingTag``) when there is none.
+    Only tags that are whole versions count: ``1.2`` is a tag that moves. ``whole``: these are all the tags that there
+    are. ``seen``: one that is known to have been there. Raises `Refused` (``InvalidSemver``; ``TagListIncomplete``
+    where the list lacks a higher one that was seen), or `Waiting` (``NoMatchingTag``) when there is none.
     """
     span = _span(wanted)
     there = list(tags)
     versions = sorted((tag for tag in there if _VERSION.fullmatch(tag)), key=precedence, reverse=True)
-    for tag in versions:
-        if span.test(tag.removeprefix("v")):
-            return tag
-    raise _no_match(repository, wanted, versions, there)
+    picked = next((tag for tag in versions if span.test(tag.removeprefix("v"))), None)
+    if not whole and seen is not None and _VERSION.fullmatch(seen) and span.test(seen.removeprefix("v")):
+        _check_no_downgrade(repository, wanted, picked, seen)
+    if picked is None:
+        raise _no_match(repository, wanted, versions, Listed(tuple(there), whole))
+    return picked
+
+
+def _check_no_downgrade(repository: str, wanted: str, picked: str | None, seen: str) -> None:
+    """A list that may be cut is no proof that a version is gone."""
+    if picked is not None and precedence(picked) >= precedence(seen):
+        return
+    instead = f"the highest version within {wanted!r} in it is {picked}" if picked else f"it has none within {wanted!r}"
+    raise Refused(
+        "TagListIncomplete",
+        f"{cut(repository)}: {instead}, and {seen} was there before",
+        f"{PAGING}, or name the tag in artifact.image.ref",
+    )
+
+
+def cut(repository: str) -> str:
+    """What is said of a list that may lack tags."""
+    return f"The registry's list of the tags of {repository} may be cut, and no Link leads to the rest"
+
+
+def doubt(repository: str, picked: str) -> str:
+    """What is said of a tag that was picked from such a list."""
+    return f"{cut(repository)}; {picked} is the highest version in it. {PAGING}"
+
+
+PAGING = "Have the registry, or the proxy before it, page its lists as the OCI distribution spec says"
 
 
 def precedence(tag: str) -> tuple[Any, ...]:
@@ -68,21 +106,32 @@ def _span(wanted: str) -> nodesemver.Range:
     )
 
 
-def _no_match(repository: str, wanted: str, versions: list[str], there: list[str]) -> Waiting:
-    shown = versions or sorted(there)
+def _no_match(repository: str, wanted: str, versions: list[str], found: Listed) -> Waiting:
+    shown = versions or sorted(found.tags)
     more = f" and {len(shown) - NAMED_TAGS} more" if len(shown) > NAMED_TAGS else ""
     kind = "its versions" if versions else "none of its tags is a version like 1.2.3"
     listed = f"; {kind}: {', '.join(shown[:NAMED_TAGS])}{more}" if shown else "; there are no tags at all"
+    doubt = "" if found.whole else f". {cut(repository)}"
     return Waiting(
         "NoMatchingTag",
-        f"No tag of {repository} is within artifact.image.semver {wanted!r}{listed}",
+        f"No tag of {repository} is within artifact.image.semver {wanted!r}{listed}{doubt}",
         f"Push one, or correct the range. It is looked for again every {LATER:.0f} seconds",
         retry_after=LATER,
     )
 
 
-def read(raw: bytes) -> tuple[str, ...]:
-    """The tags in a registry's answer (distribution-spec, "Listing Tags"); some say null where there are none.
+@dataclass(frozen=True)
+class Page:
+    """One page of a list: its tags, how many names it had, its bytes, and the query of its Link, None for none."""
+
+    tags: tuple[str, ...]
+    count: int
+    size: int
+    link: str | None = None
+
+
+def read(raw: bytes, link: str | None = None) -> Page:
+    """A registry's answer (distribution-spec, "Listing Tags"); some say null where there are no tags.
 
     What is no tag is left out, as it could not be asked for. Raises ValueError for what is no such list.
     """
@@ -93,7 +142,42 @@ def read(raw: bytes) -> tuple[str, ...]:
         raise ValueError("no list of tags") from error
     if not isinstance(listed, list | None):
         raise ValueError("no list of tags")
-    return tuple(tag for tag in listed or () if isinstance(tag, str) and TAG.fullmatch(tag))
+    names = listed or []
+    tags = tuple(tag for tag in names if isinstance(tag, str) and TAG.fullmatch(tag))
+    return Page(tags, len(names), len(raw), link)
+
+
+@dataclass(frozen=True)
+class Step:
+    """The query of the next page. ``guessed``: no Link named it."""
+
+    query: str
+    guessed: bool = False
+
+
+class End(Enum):
+    """The list has ended; Cut: perhaps too early."""
+
+    WHOLE = "Whole"
+    CUT = "Cut"
+
+
+def further(page: Page, known: Collection[str], most: int) -> Step | End:
+    """How a list goes on after a page; ``known`` are the tags of the pages before it, ``most`` was asked for.
+
+    A page as long as that without a Link need not be the last one: some registries send none
+    (sonatype/nexus-public#209). A page that brings nothing new ends every list.
+    """
+    is_full = page.count == most
+    if page.link is None and not is_full:
+        return End.WHOLE
+    if page.tags and not set(page.tags) - set(known):
+        return End.CUT
+    if page.link:
+        return Step(page.link)
+    if not page.tags:
+        return End.CUT
+    return Step(f"n={most}&last={page.tags[-1]}", guessed=page.link is None)
 
 
 def too_many(repository: str) -> Refused:
@@ -123,6 +207,14 @@ def is_about(known: api.ArtifactStatus, image: api.ImageSource) -> bool:
     if image.semver is None:
         return known.semver is None and known.ref == image.ref
     return known.semver == image.semver and known.ref.rpartition(":")[0] == image.ref
+
+
+def seen(known: api.ArtifactStatus | None, image: api.ImageSource) -> str | None:
+    """The tag of this repository that the release was settled on before."""
+    if known is None:
+        return None
+    repository, _, picked = known.ref.rpartition(":")
+    return picked if repository == image.ref else None
 
 
 def next_question(release: api.Release) -> datetime | None:

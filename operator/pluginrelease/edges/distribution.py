@@ -7,7 +7,6 @@ and go only to their own registry, and a registry cannot send us into somebody's
 
 from __future__ import annotations
 
-import email.utils
 import hashlib
 import http.client
 import json as jsonlib
@@ -18,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
@@ -29,7 +29,7 @@ from oras.container import Container
 from oras.provider import Registry
 
 from pluginrelease import __version__
-from pluginrelease.core import artifact, pullsecret, tag
+from pluginrelease.core import artifact, moment, pullsecret, tag
 from pluginrelease.core import challenge as challenges
 from pluginrelease.core.artifact import Descriptor, Digest, Reference
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
@@ -137,35 +137,40 @@ class Repository(Registry):  # type: ignore[misc]
             raise mismatch("the manifest", f"{digest} and not {promised}")
         return digest, raw, response.headers.get("Content-Type", "")
 
-    def tags(self) -> tuple[str, ...]:
+    def tags(self) -> tag.Listed:
         """Every tag of the repository, page by page (distribution-spec, "Listing Tags")."""
-        url = f"{self.prefix}://{self.place.tags_url(TAGS_AT_ONCE)}"
         found: set[str] = set()
+        step: tag.Step = tag.Step(f"n={TAGS_AT_ONCE}")
         left = MAX_TAGS_BYTES
         for _ in range(MAX_TAG_PAGES):
-            response = self.do_request(url, "GET")
-            further = response.links.get("next", {}).get("url")
-            raw = self._tag_page(response, min(left, MAX_TAG_PAGE_BYTES))
-            left -= len(raw)
-            found.update(self._tags_in(raw))
+            try:
+                page = self._tag_page(step.query, min(left, MAX_TAG_PAGE_BYTES))
+            except (Refused, Waiting) as error:
+                if step.guessed and error.reason in ("RegistryRefused", "ManifestNotFound"):
+                    return tag.Listed(tuple(found), whole=False)
+                raise
+            left -= page.size
+            further = tag.further(page, found, TAGS_AT_ONCE)
+            found |= {*page.tags}
             if len(found) > tag.MAX_TAGS:
                 break
-            if not further:
-                return tuple(found)
-            url = self._next_page(url, further)
+            if not isinstance(further, tag.Step):
+                return tag.Listed(tuple(found), whole=further is tag.End.WHOLE)
+            step = further
         raise tag.too_many(self.reference.name)
 
-    def _tag_page(self, response: requests.Response, most: int) -> bytes:
+    def _tag_page(self, query: str, most: int) -> tag.Page:
+        """One page, from this registry and this repository whatever the Link of the page before it named."""
+        url = f"{self.prefix}://{self.place.tags_url()}?{query}"
+        response = self.do_request(url, "GET")
+        link = response.links.get("next", {}).get("url")
         content = bytearray()
         for piece in self._pieces(response):
             content += piece
             if len(content) > most:
                 raise tag.too_many(self.reference.name)
-        return bytes(content)
-
-    def _tags_in(self, raw: bytes) -> tuple[str, ...]:
         try:
-            return tag.read(raw)
+            return tag.read(bytes(content), None if link is None else self._query_of(url, link))
         except ValueError:
             raise Refused(
                 "RegistryRefused",
@@ -173,12 +178,18 @@ class Repository(Registry):  # type: ignore[misc]
                 "Name a tag in the reference, or look at what stands between this cluster and the registry.",
             ) from None
 
-    def _next_page(self, url: str, further: str) -> str:
-        """Where the list goes on: at the same registry, or nowhere."""
-        target = urljoin(url, further)
-        if _origin(target) != _origin(self.origin):
-            raise self._sent_away("to another host for more tags")
-        return target
+    def _query_of(self, url: str, link: str) -> str:
+        """Where the list goes on. Of the Link only the query counts: registries behind a proxy get their own scheme,
+        port or path wrong (sonatype/nexus-public#1011), and nobody is sent elsewhere by it."""
+        target = urlsplit(urljoin(url, link))
+        if target.scheme not in ("http", "https") or target.hostname != urlsplit(self.origin).hostname:
+            raise Refused(
+                "RegistryRedirectRefused",
+                f"The registry {self.reference.registry} says that its list of tags goes on at another host: "
+                f"{str(target.hostname)[:100]!r}",
+                "Have the registry, or the proxy before it, name its own host in the Link header, or a path alone.",
+            )
+        return target.query
 
     @contextmanager
     def layer(self, layer: Descriptor, store: Blobs) -> Iterator[BinaryIO]:
@@ -395,7 +406,7 @@ class Repository(Registry):  # type: ignore[misc]
         return response
 
     def _busy(self, response: requests.Response) -> Transient:
-        retry_after = _retry_after(response.headers.get("Retry-After", ""))
+        retry_after = moment.retry_after(response.headers.get("Retry-After", ""), datetime.now(UTC))
         return Transient(
             "RegistryUnavailable",
             f"The registry {self.reference.registry} answers {response.status_code}{self._said(response)}",
@@ -604,15 +615,6 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 def _challenge_values(response: requests.Response) -> tuple[str, ...]:
     """Every WWW-Authenticate header by itself; requests would join them."""
     return tuple(response.raw.headers.getlist("WWW-Authenticate"))
-
-
-def _retry_after(value: str) -> float | None:
-    """Seconds, from either form that Retry-After has (RFC 9110, 10.2.3)."""
-    if re.fullmatch(r"\d{1,6}", value):
-        return float(value)
-    with suppress(ValueError, TypeError):
-        return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    return None
 
 
 def _client_hello(host: str) -> bytes:

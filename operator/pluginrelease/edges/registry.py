@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from pluginrelease.core import artifact, trust, wasm
+from pluginrelease.core import artifact, tag, trust, wasm
 from pluginrelease.core import salvage as salvages
 from pluginrelease.core.artifact import Artifact, Descriptor, Digest, Reference
 from pluginrelease.core.errors import Refused, Waiting
@@ -52,8 +52,8 @@ def resolve(reference: Reference, access: Access) -> Resolved:
         return Resolved(lineage[0], lineage[-1] if len(lineage) > 1 else None)
 
 
-def tags(repository: Reference, access: Access) -> tuple[str, ...]:
-    """Every tag of a repository. Raises as `resolve`, and `Refused` (``TooManyTags``)."""
+def tags(repository: Reference, access: Access) -> tag.Listed:
+    """The tags of a repository. Raises as `resolve`, and `Refused` (``TooManyTags``)."""
     with opened(repository, access) as registry:
         return registry.tags()
 
