@@ -13,13 +13,13 @@ import click
 
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.edges import distribution
+from pluginrelease.edges.desk import Desk
 
 # What a person at a terminal does, where a release's own remedy speaks of its spec.
-_LOGIN = "Log in with `docker login` or `crane auth login`, or name a file with --docker-config."
+_LOGIN = "Log in with `docker login` or `crane auth login`, or name a config.json with --docker-config."
 REMEDIES = {
     "AuthenticationFailed": _LOGIN,
     "AuthenticationRequired": _LOGIN,
-    "InvalidPullSecret": _LOGIN,
     "RegistryTLS": "Give the registry a certificate that this machine trusts; if it speaks plain http, say --insecure.",
     "RegistryUnavailable": "Check the host, and the proxy between here and the registry.",
     "ManifestNotFound": "Push it, or correct the reference.",
@@ -34,14 +34,15 @@ def reached(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--docker-config",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="A config.json with the registry's credentials.  [default: $DOCKER_CONFIG or ~/.docker, if there]",
+        help="A config.json with the registry's credentials, or with the helper that has them.  "
+        "[default: $DOCKER_CONFIG or ~/.docker, if there]",
     )
     @click.option("--timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds for it.")
     @functools.wraps(command)
     def with_access(insecure: bool, docker_config: Path | None, timeout: float, **rest: Any) -> None:
         access = distribution.Access(
             insecure=insecure,
-            dockerconfigjson=credentials(docker_config),
+            desk=desk(docker_config, timeout),
             deadline_seconds=timeout,
             allow_private_realms=True,  # whoever names a registry may log in wherever it says
         )
@@ -50,19 +51,19 @@ def reached(command: Callable[..., None]) -> Callable[..., None]:
     return with_access
 
 
-def credentials(named: Path | None) -> bytes | None:
-    """The bytes of the file that was named, else of docker's own if it has any credentials."""
+def desk(named: Path | None, timeout: float) -> Desk | None:
+    """The file that was named, else docker's own, if it is there."""
     folder = os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker"
     file = named or Path(folder, "config.json")
     if named is None and not file.is_file():
         return None
-    raw = file.read_bytes()
     try:
-        content = json.loads(raw)
-    except ValueError:
+        content = json.loads(file.read_bytes())
+    except (ValueError, RecursionError):
         raise click.ClickException(f"{file} is not JSON") from None
-    # A config.json of its own accord has no "auths"; as a pull secret it would be wrong.
-    return raw if named or (isinstance(content, dict) and content.get("auths")) else None
+    if not isinstance(content, dict):
+        raise click.ClickException(f"{file} is not a JSON object")
+    return Desk(file, content, timeout)
 
 
 def for_a_terminal(error: ReleaseError) -> ReleaseError:

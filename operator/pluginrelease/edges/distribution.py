@@ -36,6 +36,7 @@ from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 from pluginrelease.core.trust import Door
 from pluginrelease.edges.blobs import Blobs, Incoming
 from pluginrelease.edges.connections import Adapter, Deadline, trusted
+from pluginrelease.edges.desk import Desk
 
 PIECE_BYTES = 65536
 CONNECT_SECONDS = 10.0
@@ -60,7 +61,8 @@ class Access:
     ``insecure``: plain http. ``dockerconfigjson``: the bytes of a pull secret, None for none. ``deadline_seconds``:
     for a whole call. ``max_bytes``: cap of the layer and of the module. ``allow_private_realms``: let the registry
     send us for tokens and blobs to private, loopback and link-local addresses (its own host is always allowed for
-    blobs). ``authorities``: PEM certificates to be trusted besides the usual ones, None for none.
+    blobs). ``authorities``: PEM certificates to be trusted besides the usual ones, None for none. ``desk``: in place of
+    a pull secret, what a person is logged in with; it is asked only when the registry wants credentials.
     """
 
     insecure: bool = False
@@ -69,6 +71,7 @@ class Access:
     max_bytes: int = artifact.MAX_WASM_BYTES
     allow_private_realms: bool = False
     authorities: bytes | None = None
+    desk: Desk | None = field(default=None, repr=False)
 
     @property
     def fingerprint(self) -> str:
@@ -420,6 +423,8 @@ class Repository(Registry):  # type: ignore[misc]
         """The Authorization that answers a 401, or the error that says whose turn it is."""
         offered = challenges.read(_challenge_values(response))
         said = self._said(response)
+        if self.credentials is None and self.access.desk is not None:
+            self.credentials = self.access.desk.find(self.reference)
         bearer = next((one for one in offered if one.scheme == "bearer"), None)
         if self.credentials and self.credentials.bearer:
             return f"Bearer {self.credentials.bearer}"
@@ -501,15 +506,22 @@ class Repository(Registry):  # type: ignore[misc]
                 f"The registry {registry} refuses the credentials given for {name}{ends}{said}",
                 "Put credentials that may read (to push: write) this repository into the pull secret.",
             )
-        secret = self.access.dockerconfigjson
-        listed = ", ".join(pullsecret.hosts(secret)) or "nothing" if secret is not None else ""
-        why = f"the pull secret has no entry for it (it has {listed})" if secret is not None else "none were given"
         return Refused(
             "AuthenticationRequired",
-            f"The registry {registry} wants credentials for {name}, or has no such repository, and {why}{said}",
+            f"The registry {registry} wants credentials for {name}, or has no such repository, and "
+            f"{self._lack()}{said}",
             "Name a secret of type kubernetes.io/dockerconfigjson with an entry for this registry in "
             "spec.artifact.image.pullSecretRef, and check the repository's name.",
         )
+
+    def _lack(self) -> str:
+        """Why there are no credentials to show."""
+        if self.access.desk is not None:
+            return self.access.desk.why_none(self.reference)
+        secret = self.access.dockerconfigjson
+        if secret is None:
+            return "none were given"
+        return f"the pull secret has no entry for it (it has {', '.join(pullsecret.hosts(secret)) or 'nothing'})"
 
     def _said(self, response: requests.Response) -> str:
         """The registry's own words, if they can be had: ``: MANIFEST_UNKNOWN: manifest unknown``."""
