@@ -1,12 +1,17 @@
-"""The certificates of a registry's own authority, read where the release is."""
+"""The certificates of registries' own authorities: one's, read where the release is, and all's, of the operator."""
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 from pluginrelease.core import api
 from pluginrelease.edges.cluster import Cluster
+from pluginrelease.edges.connections import registry_ca_unusable
 from pluginrelease.named import Named
 
 KEY = "ca.crt"
+MAX_BYTES = 1024 * 1024  # what an API server lets a ConfigMap have
 TYPES = ("Opaque", "kubernetes.io/tls")
 
 
@@ -25,3 +30,19 @@ async def content(cluster: Cluster, release: api.Release) -> bytes | None:
         unfit="InvalidCASecret",
     )
     return one.value(await one.read(cluster, TYPES), KEY)
+
+
+async def of_all_registries(file: Path | None) -> bytes | None:
+    """The operator's own authorities, read each time, as a ConfigMap's file changes; raises `Refused`."""
+    return None if file is None else await asyncio.to_thread(_read, file)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise registry_ca_unusable(str(error.strerror)) from None
+    if len(content) > MAX_BYTES:
+        raise registry_ca_unusable(f"it is larger than {MAX_BYTES} bytes")
+    return content

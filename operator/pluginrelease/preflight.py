@@ -130,9 +130,6 @@ def check_configuration(work: Work, plugin: api.Plugin) -> None:
 async def doubts(work: Work, effective: api.Release, found: Artifact, before: Collection[Sighting]) -> str:
     """What cannot be told of whether the gateways accept the registry as the operator does; raises `Refused` when some
     surely does not."""
-    image = effective.spec.artifact.image
-    if not image.insecure and image.ca_secret_ref is None:
-        return ""
     door = await work.world.shelf.door(found.reference, await work.access(effective))
     pods = [(f"{one.pod.namespace}/{one.pod.name}", one.pod.trust) for one in before]
     return trust.judge(found.reference, door, pods)

@@ -20,6 +20,7 @@ class Settings:
     ``allowed_registries``: hosts, or hosts with the beginning of a path; empty: all. ``private_realms``: those that may
     send the operator to private addresses for tokens and blobs; ``allow_private_realms``: all may. ``cache_dir`` None:
     below the folder for temporary files. ``trusted_root``: for keyless signatures of releases that name none.
+    ``registry_ca_file``: PEM certificates that are trusted for every registry, besides the usual ones.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -35,6 +36,7 @@ class Settings:
     cache_dir: Path | None = None
     cache_bytes: int = 1024**3
     trusted_root: Path | None = None
+    registry_ca_file: Path | None = None
     pull_deadline: float = 30.0  # as Istio's agent (pilot/pkg/model/extensions.go): it would give up too
     pull_max_bytes: int = 256 * 1024 * 1024
     look_deadline: float = 20.0

@@ -126,6 +126,7 @@ class Work:
             max_bytes=settings.pull_max_bytes,
             allow_private_realms=settings.private_realms_of(artifact.place(image.ref)),
             authorities=await casecrets.content(self.world.cluster, effective),
+            registry_ca=await casecrets.of_all_registries(settings.registry_ca_file),
         )
 
     async def named(self, image: api.ImageSource, access: Access) -> str:

@@ -100,8 +100,9 @@ def refer(real: Real, image: Artifact, *bundles: bytes) -> None:
 
 
 @contextlib.contextmanager
-def running(folder: Path, **extra: Any) -> Iterator[Real]:
-    """A registry whose state is in ``folder``; ``extra`` are sections of its configuration."""
+def running(folder: Path, tls: Path | None = None, **extra: Any) -> Iterator[Real]:
+    """A registry whose state is in ``folder``; ``extra`` are sections of its configuration, ``tls`` a file with its
+    certificate and its key."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{free.getsockname()[1]}"
@@ -109,7 +110,7 @@ def running(folder: Path, **extra: Any) -> Iterator[Real]:
         "version": 0.1,
         "log": {"level": "warn"},
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
-        "http": {"addr": host},
+        "http": {"addr": host, **({"tls": {"certificate": str(tls), "key": str(tls)}} if tls else {})},
         **extra,
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))

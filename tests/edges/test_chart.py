@@ -58,6 +58,8 @@ EFFECTS = [
     ('operator.privateRealmsOf=["registry.internal:5000"]', "- --private-realms-of=registry.internal:5000"),
     ('operator.cacheSize="2Gi"', "- --cache-size=2Gi"),
     ('operator.trustedRootConfigMap="sigstore"', "configMap:\n            name: sigstore"),
+    ('operator.registryCAConfigMap="corporate"', "configMap:\n            name: corporate"),
+    ('operator.registryCAKey="ca-bundle.crt"', "- --registry-ca-file=/etc/pluginrelease/registry-ca/ca-bundle.crt"),
     ('env=[{"name":"HTTPS_PROXY","value":"http://proxy:3128"}]', "env:\n            - name: HTTPS_PROXY"),
     ('resources={"limits":{"memory":"2Gi"}}', "memory: 2Gi"),
     ('podLabels={"team":"edge"}', "        team: edge"),
@@ -67,11 +69,15 @@ EFFECTS = [
     ('affinity={"nodeAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[]}}', "affinity:\n        nodeAff"),
 ]
 
+# what a value takes to have an effect
+NEEDS = {'operator.registryCAKey="ca-bundle.crt"': 'operator.registryCAConfigMap="corporate"'}
+
 EVERY_FLAG = [
     "operator.allowPrivateRealms=true",
     'operator.allowedRegistries=["ghcr.io/team","docker.io"]',
     'operator.privateRealmsOf=["registry.internal:5000"]',
     'operator.trustedRootConfigMap="sigstore"',
+    'operator.registryCAConfigMap="corporate"',
 ]
 
 REFUSED = [
@@ -180,7 +186,8 @@ def test_every_value_is_tried(schema: Node) -> None:
 @pytest.mark.parametrize(("value", "shows"), EFFECTS, ids=lambda it: it.split("=")[0])
 def test_a_value_has_its_effect(value: str, shows: str) -> None:
     """A value that is set shows in the rendered objects, and did not show before."""
-    before, after = text_of(), text_of(value)
+    others = [NEEDS[value]] if value in NEEDS else []
+    before, after = text_of(*others), text_of(*others, value)
     assert before != after
     assert shows in after
     assert not shows or shows not in before

@@ -539,10 +539,15 @@ def test_the_usual_authorities_stay(scripted: Callable[..., Scripted], monkeypat
     "content", [b"", b"hush", b"-----BEGIN CERTIFICATE-----\nhush\n-----END CERTIFICATE-----\n", b"\xff"]
 )
 def test_an_authority_that_is_none(content: bytes) -> None:
-    """A Secret without certificates is refused, and what it has is not told."""
-    error = failure(artifact.parse("127.0.0.1:1/team/plugin:1"), Access(authorities=content))
-    assert error.reason == "InvalidCASecret"
-    assert "hush" not in error.sentence()
+    """A Secret or a file without certificates is refused, each by its own name, and what it has is not told."""
+    place, good_one = artifact.parse("127.0.0.1:1/team/plugin:1"), SELF_SIGNED.read_bytes()
+    for access, reason in (
+        (Access(authorities=content, registry_ca=good_one), "InvalidCASecret"),
+        (Access(registry_ca=content, authorities=good_one), "InvalidRegistryCA"),
+    ):
+        error = failure(place, access)
+        assert error.reason == reason
+        assert "hush" not in error.sentence()
 
 
 # --- what gateways will meet ---
@@ -582,22 +587,44 @@ def test_a_registry_that_is_dumb_to_tls() -> None:
 
 def test_a_registry_behind_a_proxy(plain: Real, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the operator's proxy says, tells nothing of what gateways meet."""
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     assert registry.door(by_another_name(plain.host), OPEN) is Door.HIDDEN
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    assert registry.door(artifact.parse("registry.example.com/a:1"), Access()) is Door.HIDDEN
+    monkeypatch.setenv("no_proxy", "example.com")
+    assert registry.door(artifact.parse("registry.example.com/a:1"), Access()) is Door.TRUSTED
 
 
 def test_an_authority_that_only_the_operator_knows(
     scripted: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the release's own authority the certificate is not trusted, unless everybody trusts it anyway."""
-    server = scripted(good, tls=SELF_SIGNED)
-    access = Access(deadline_seconds=5, authorities=SELF_SIGNED.read_bytes())
-    assert registry.door(server.reference(), access) is Door.UNTRUSTED
-    monkeypatch.setenv("SSL_CERT_FILE", str(SELF_SIGNED))
+    """Whether the release, the operator's setting or its environment brought the authority: nobody else has it."""
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
-    assert registry.door(server.reference(), access) is Door.TRUSTED
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    server = scripted(good, tls=SELF_SIGNED)
+    own = SELF_SIGNED.read_bytes()
+    for access in (Access(deadline_seconds=5, authorities=own), Access(deadline_seconds=5, registry_ca=own)):
+        assert registry.door(server.reference(), access) is Door.UNTRUSTED
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(name, str(SELF_SIGNED))
+            assert registry.pull(server.reference(), Access(deadline_seconds=5)).wasm == WASM
+            assert registry.door(server.reference(), Access(deadline_seconds=5)) is Door.UNTRUSTED
+
+
+def test_whoever_trusts_what_everybody_does_asks_nothing(
+    scripted: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most operators need not try the registry once more."""
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    server = scripted(good, tls=SELF_SIGNED)
+    assert registry.door(server.reference(), Access(deadline_seconds=5)) is Door.TRUSTED
+    assert not server.seen
 
 
 def test_a_secret_is_in_no_text() -> None:

@@ -92,6 +92,11 @@ class RegistryType(click.ParamType[str]):
     type=click.Path(path_type=Path, dir_okay=False),
     help="A trusted_root.json, for keyless signatures of releases that name none of their own. [none]",
 )
+@click.option(
+    "--registry-ca-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Authorities (PEM) to trust for every registry, besides the usual ones. [none]",
+)
 def run(
     namespaces: tuple[str, ...],
     kubeconfig: Path | None,
@@ -108,6 +113,7 @@ def run(
     cache_dir: Path | None,
     cache_size: int,
     trusted_root: Path | None,
+    registry_ca_file: Path | None,
 ) -> None:
     """Run the operator until it is told to stop."""
     telemetry.configure(log_format, log_level)
@@ -125,6 +131,7 @@ def run(
         cache_dir=cache_dir,
         cache_bytes=cache_size,
         trusted_root=trusted_root,
+        registry_ca_file=registry_ca_file,
     )
     asyncio.run(operate(settings))
 

@@ -1,8 +1,8 @@
 """Whether the agents in the gateway pods accept a registry's transport: TLS by an authority that they know, or HTTP.
 
-``insecure`` and ``caSecretRef`` change only the operator's own pull. What the agents do is in istio
-pkg/wasm/imagefetcher.go and cache.go, google/go-containerregistry pkg/name/registry.go, and Go's crypto/x509
-root_linux.go and root_unix.go:
+``insecure``, ``caSecretRef`` and the operator's own authorities and proxy change only the operator's own pull. What the
+agents do is in istio pkg/wasm/imagefetcher.go and cache.go, google/go-containerregistry pkg/name/registry.go, and Go's
+crypto/x509 root_linux.go and root_unix.go:
 
 * plain HTTP needs no setting: they ask by https, and by http if the answer is HTTP, or the host is a private address.
 * a certificate of an unknown authority needs WASM_INSECURE_REGISTRIES with just this host and port, or ``*``, or the
@@ -127,7 +127,7 @@ def judge(reference: Reference, door: Door, pods: Iterable[tuple[str, Trust]]) -
         return ""
     more = f" (and {counted(len(doubts) - 1, 'more pod')})" if len(doubts) > 1 else ""
     return (
-        f"Whether gateways trust the authority in artifact.image.caSecretRef is not known: {doubts[0]}{more}. "
+        f"Whether gateways trust the authority of the registry {reference.registry} is not known: {doubts[0]}{more}. "
         "Those that do not cannot fetch the plugin"
     )
 
@@ -146,7 +146,7 @@ def _doubt(reference: Reference, pod: str, trust: Trust) -> str:
         "RegistryNotAcceptedByGateway",
         f"Gateway pod {pod} would refuse the registry: could not fetch manifest: "
         f'Get "https://{reference.registry}/v2/": tls: failed to verify certificate: x509: certificate signed by '
-        "unknown authority (artifact.image.caSecretRef is for the operator's own pull)",
+        "unknown authority (artifact.image.caSecretRef and the operator's own settings are for its own pull)",
         "Mount the authority into the gateway pods (for example as a file that SSL_CERT_FILE names, together with the "
         f"usual ones), or set {SKIPS} to {reference.registry} there: then its certificate is not checked",
     )

@@ -16,6 +16,8 @@ import urllib3
 
 from pluginrelease.core.errors import Refused
 
+RECHECK = 60.0  # seconds: whether somebody has put another file there
+
 
 class Deadline:
     """Ends a call by its time: when it has come, every connection that the call opened is shut down.
@@ -69,10 +71,11 @@ class Deadline:
 class Adapter(requests.adapters.HTTPAdapter):
     """Connections that a deadline watches."""
 
-    def __init__(self, deadline: Deadline, authorities: bytes | None) -> None:
+    def __init__(self, deadline: Deadline, authorities: bytes | None, registry_ca: bytes | None) -> None:
         self._deadline = deadline
         # urllib3 adds the authorities that are trusted anyway (`trusted`) to those that are in the context
-        self._tls: dict[str, Any] = {} if authorities is None else {"ssl_context": context(authorities)}
+        more = authorities is not None or registry_ca is not None
+        self._tls: dict[str, Any] = {"ssl_context": context(authorities, registry_ca)} if more else {}
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -101,20 +104,43 @@ class Adapter(requests.adapters.HTTPAdapter):
         return type("Pool", (pool,), {"ConnectionCls": Connection, "watched": True})
 
 
-def context(authorities: bytes) -> ssl.SSLContext:
-    """Trusts these PEM certificates. Raises `Refused` (``InvalidCASecret``); what the bytes are is in no message."""
+def context(authorities: bytes | None, registry_ca: bytes | None) -> ssl.SSLContext:
+    """Trusts these PEM certificates, of a release and of the operator. Raises `Refused` (``InvalidCASecret``,
+    ``InvalidRegistryCA``); what the bytes are is in no message."""
     context = urllib3.util.ssl_.create_urllib3_context()
-    try:
-        context.load_verify_locations(cadata=authorities.decode("ascii"))
-    except (ssl.SSLError, ValueError):
-        raise Refused(
-            "InvalidCASecret",
-            "The certificates in artifact.image.caSecretRef cannot be used: ca.crt is not PEM certificates",
-            "Put the certificate of the registry's authority into the key ca.crt, as PEM.",
-        ) from None
+    if registry_ca is not None:
+        _trust(context, registry_ca, registry_ca_unusable("it is not PEM certificates"))
+    if authorities is not None:
+        _trust(context, authorities, _ca_secret_unusable())
     return context
 
 
+def _trust(context: ssl.SSLContext, pem: bytes, unusable: Refused) -> None:
+    try:
+        context.load_verify_locations(cadata=pem.decode("ascii"))
+    except (ssl.SSLError, ValueError):
+        raise unusable from None
+
+
+def _ca_secret_unusable() -> Refused:
+    return Refused(
+        "InvalidCASecret",
+        "The certificates in artifact.image.caSecretRef cannot be used: ca.crt is not PEM certificates",
+        "Put the certificate of the registry's authority into the key ca.crt, as PEM.",
+    )
+
+
+def registry_ca_unusable(why: str) -> Refused:
+    """The file of authorities for all registries cannot be used."""
+    return Refused(
+        "InvalidRegistryCA",
+        f"The operator's --registry-ca-file cannot be used: {why}",
+        "Put the authorities' certificates into it, as PEM; with the chart into operator.registryCAConfigMap.",
+        recheck=RECHECK,
+    )
+
+
 def trusted() -> str | bool:
-    """Where the trusted authorities are: requests reads this from the environment only together with ~/.netrc."""
+    """Where the trusted authorities are: requests reads this from the environment only together with ~/.netrc. True:
+    the usual ones."""
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or True

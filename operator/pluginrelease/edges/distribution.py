@@ -16,7 +16,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
@@ -61,8 +61,10 @@ class Access:
     ``insecure``: plain http. ``dockerconfigjson``: the bytes of a pull secret, None for none. ``deadline_seconds``:
     for a whole call. ``max_bytes``: cap of the layer and of the module. ``allow_private_realms``: let the registry
     send us for tokens and blobs to private, loopback and link-local addresses (its own host is always allowed for
-    blobs). ``authorities``: PEM certificates to be trusted besides the usual ones, None for none. ``desk``: in place of
-    a pull secret, what a person is logged in with; it is asked only when the registry wants credentials.
+    blobs). ``authorities``: PEM certificates that the release trusts besides the usual ones, None for none;
+    ``registry_ca``: those that the operator does. ``usual_only``: the usual ones and nothing of the environment's.
+    ``desk``: in place of a pull secret, what a person is logged in with; it is asked only when the registry wants
+    credentials.
     """
 
     insecure: bool = False
@@ -71,13 +73,24 @@ class Access:
     max_bytes: int = artifact.MAX_WASM_BYTES
     allow_private_realms: bool = False
     authorities: bytes | None = None
+    registry_ca: bytes | None = None
+    usual_only: bool = False
     desk: Desk | None = field(default=None, repr=False)
 
     @property
     def fingerprint(self) -> str:
         """Tells one way of access from another without giving it away: to key what was fetched by it."""
-        parts = (self.dockerconfigjson, self.authorities, self.insecure, self.allow_private_realms)
+        parts = (self.dockerconfigjson, self.authorities, self.registry_ca, self.insecure, self.allow_private_realms)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    @property
+    def trusts_more(self) -> bool:
+        """Whether it trusts authorities that others may not know."""
+        return self.authorities is not None or self.registry_ca is not None or trusted() is not True
+
+    def as_others(self) -> Access:
+        """The same with the usual authorities only."""
+        return replace(self, authorities=None, registry_ca=None, usual_only=True)
 
 
 class Place(Container):  # type: ignore[misc]
@@ -95,7 +108,8 @@ class Repository(Registry):  # type: ignore[misc]
     """oras's registry for one call."""
 
     def __init__(self, reference: Reference, access: Access, deadline: Deadline) -> None:
-        super().__init__(hostname=reference.endpoint, insecure=access.insecure, tls_verify=trusted())
+        verify = True if access.usual_only else trusted()
+        super().__init__(hostname=reference.endpoint, insecure=access.insecure, tls_verify=verify)
         self.reference = reference
         self.place = Place(reference)
         self.access = access
@@ -108,7 +122,7 @@ class Repository(Registry):  # type: ignore[misc]
         self.session.trust_env = False  # requests would take credentials from ~/.netrc
         self.session.headers.update({"User-Agent": f"pluginrelease/{__version__}", "Accept-Encoding": "identity"})
         for scheme in ("http://", "https://"):
-            self.session.mount(scheme, Adapter(deadline, access.authorities))
+            self.session.mount(scheme, Adapter(deadline, access.authorities, access.registry_ca))
 
     # what is read
 
@@ -252,11 +266,13 @@ class Repository(Registry):  # type: ignore[misc]
         response.close()
         return values if response.status_code == 401 else ()
 
+    def is_proxied(self) -> bool:
+        """Whether the environment has a proxy for this registry."""
+        return bool(requests.utils.get_environ_proxies(self.origin))
+
     def plain_door(self) -> Door:
         """Begins TLS with a registry that speaks plain HTTP, as an agent does first, and sees what it says to that."""
         place = urlsplit(self.origin)
-        if requests.utils.get_environ_proxies(self.origin):
-            return Door.HIDDEN
         try:
             connection = self._connect(str(place.hostname), place.port or 443)
         except OSError:

@@ -11,7 +11,7 @@ import mmap
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -83,14 +83,19 @@ def challenge(reference: Reference, access: Access) -> tuple[str, ...]:
 
 
 def door(reference: Reference, access: Access) -> Door:
-    """What a gateway's agent meets at a registry that the operator reached in this way (`pluginrelease.core.trust`)."""
-    if access.insecure and not trust.prefers_plain(reference):
-        with opened(reference, access) as registry:
-            return registry.plain_door()
-    if access.authorities is None:
-        return Door.PLAIN if access.insecure else Door.TRUSTED
+    """What a gateway's agent meets at a registry that the operator reached in this way (`pluginrelease.core.trust`).
+
+    No request is made where the operator reaches it as everybody does.
+    """
+    with opened(reference, access) as registry:
+        if registry.is_proxied():
+            return Door.HIDDEN
+        if access.insecure:
+            return Door.PLAIN if trust.prefers_plain(reference) else registry.plain_door()
+    if not access.trusts_more:
+        return Door.TRUSTED
     try:
-        challenge(reference, replace(access, authorities=None))
+        challenge(reference, access.as_others())
     except Refused as refused:
         if refused.reason == "RegistryTLS":
             return Door.UNTRUSTED
