@@ -77,6 +77,7 @@ class Candidate:
             config=self.provider.configuration(spec.plugin),
             fail_strategy=str(spec.plugin.fail_strategy),
             env=target.environment(spec.plugin),
+            image=self.artifact.image,
         )
 
 

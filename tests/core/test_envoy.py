@@ -560,8 +560,8 @@ REFUSAL = f"{REFUSED}Unable to create Wasm plugin apps.header"
 )
 def test_what_is_no_part_of_a_message_is_not_quoted(foreign: str) -> None:
     """A line of no known format that follows a message (an access log, a print) is not told as the gateway's words."""
-    agents = AGENT.format(url="oci://registry/header") + " apps.header"
-    for message, last in ((line(1, REFUSAL), "apps.header"), (agents, "deny RBAC filter apps.header")):
+    agents = AGENT.format(url="apps.header")
+    for message, last in ((line(1, REFUSAL), "apps.header"), (agents, "deny RBAC filter")):
         (event,) = read(message, foreign, foreign, line(9, "something else")).events
         assert event.line.endswith(last)
 

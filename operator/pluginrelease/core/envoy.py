@@ -103,7 +103,8 @@ class Wanted:
 
     ``namespace`` and ``name`` are the WasmPlugin's; ``digest_hex`` the manifest's sha256 without prefix; ``config``
     the plugin's configuration (None and {} are the same); ``fail_strategy`` FAIL_CLOSE, FAIL_OPEN or FAIL_RELOAD;
-    ``env`` the module's environment, None for a value that is the gateway's own.
+    ``env`` the module's environment, None for a value that is the gateway's own; ``image`` the repository with the
+    digest, as in the WasmPlugin's url, "" where it does not matter.
     """
 
     namespace: str
@@ -112,6 +113,7 @@ class Wanted:
     config: Mapping[str, Any] | None
     fail_strategy: str
     env: Mapping[str, str | None] = field(default_factory=dict)
+    image: str = ""
 
     def ecds_name_matches(self, name: str) -> bool:
         """Whether an extension configuration is this WasmPlugin's, in any Istio version.
@@ -126,8 +128,20 @@ class Wanted:
 
     def plugin_name_matches(self, name: str) -> bool:
         """Whether a name in a log line or a statistic is this plugin's (Envoy's PluginConfig.name)."""
-        last = name.rstrip(".").rpartition("/")[2]
+        prefix, _, last = name.rstrip(".").rpartition("/")
+        if prefix and "istio.io/" not in prefix:
+            return False  # a path, or a repository that is called so
         return last.removesuffix(_TRANSLATED) == f"{self.namespace}.{self.name}"
+
+    def is_module(self, told: str) -> bool:
+        """Whether a module that Istio's agent names is this one: by url, or by the plugin's name for want of a secret.
+
+        The same digest may come from two repositories, and one of them fail.
+        """
+        _, is_url, place = told.partition("://")
+        if not is_url:
+            return self.plugin_name_matches(told)
+        return self.digest_hex in told and (not self.image or place == self.image)
 
 
 @dataclass(frozen=True)

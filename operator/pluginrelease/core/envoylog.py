@@ -47,7 +47,11 @@ _COMPLETE = re.compile(r"Filter config (\S+) worker update complete")
 _FAILED = re.compile(r"Updating filter config (\S+) failed due to")
 _PLUGIN_FAILED = re.compile(r"^Plugin (\S+) failed to load")
 _UNABLE = re.compile(r"Unable to create Wasm (?:plugin|HTTP filter|network filter) ([^\s,;]+)")
+_REFUSED = re.compile(r"^(?:Unable to create |Error adding/updating |lds: |[^\"]*? rejected: )")
+_LISTED = re.compile(r"^\s*[^\s\"]+: Unable to create ")
+_ACCESS = re.compile(r"^\[\d{4}-\d\d-\d\dT[^\]]*\] ")
 _LISTENER = re.compile(r"^lds: |envoy\.config\.listener\.v3\.Listener|adding/updating listener")
+_MODULE = re.compile(r"cannot fetch Wasm module (\S+?):? ")
 _FETCH = re.compile(r"^(?:error in converting the wasm config to local: |convert the wasm config: )", re.IGNORECASE)
 # Higress's agent tries plain http after any failure, and then tells what came of that (its Istio, imagefetcher.go)
 _HTTPS_FAILED = re.compile(r"^HTTPS request failed for URL \S*?//([^/\s:]+)")
@@ -68,7 +72,6 @@ _CONTINUES = re.compile(r"^(?:$|\s+\* |\. |\S+: .*\bWasm\b|.*\bin-VM backtrace:$
 
 
 # Istio's access log, which may stand between two lines of a message
-_ACCESS = re.compile(r"^\[\d{4}-\d\d-\d\dT\S+\] ")
 
 
 class LogKind(StrEnum):
@@ -153,6 +156,8 @@ def read_log(lines: Iterable[str], wanted: Wanted, since: datetime | None, *, tr
     """Events about the wanted plugin at or after ``since``, oldest first."""
     reader = _Reader(wanted)
     for record in records(lines):
+        if not record.level:
+            continue  # neither Envoy nor the agent wrote it
         if since is None or record.at is None or record.at >= since:
             reader.take(record)
     return LogFindings(tuple(reader.events), truncated, reader.crashed(), reader.left_out())
@@ -180,7 +185,7 @@ def _joined(held: Sequence[str]) -> Iterator[Record]:
         return
     ends = next((at for at, line in enumerate(held) if _THREAD.search(line)), None) if _is_envoys(held[0]) else None
     if ends is None:
-        more = [*takewhile(_CONTINUES.match, held[1:])]
+        more = [] if held[0].startswith("{") else [*takewhile(_CONTINUES.match, held[1:])]
     else:
         more = [line for line in held[1 : ends + 1] if not _ACCESS.match(line)]
     yield record("\n".join((held[0], *more))[:MAX_MESSAGE])
@@ -285,15 +290,18 @@ class _Reader:
         return tuple(one for one in self.missing.values() if not any(_together(at, one.at) for at in theirs))
 
     def take(self, record: Record) -> None:
+        """One message of Envoy's or the agent's; what a plugin says is only said."""
         self._listen(record)
         message = record.message
-        if _STARTED.search(message):
+        if _PLUGIN_LOG.match(message):
+            self._hold(record)
+        elif _STARTED.match(message):
             self._forget(record.thread)
-        elif created := _CREATED.search(message):
+        elif created := _CREATED.match(message):
             self._settle(record, self._created(record.thread), self.wanted.ecds_name_matches(created.group(1)))
-        elif complete := _COMPLETE.search(message):
+        elif complete := _COMPLETE.match(message):
             self._complete(complete.group(1))
-        elif failed := _FAILED.search(message):
+        elif failed := _FAILED.match(message):
             self._echo(record, failed.group(1))
         elif names := _named(message):
             kind = LogKind.LISTENER_REJECTED if _LISTENER.search(message) else LogKind.REJECTED
@@ -385,8 +393,7 @@ class _Reader:
         return index == len(self.events) - 1 and _CREATIONS.isdisjoint((kind, self.events[index].kind))
 
     def _fetch(self, record: Record) -> None:
-        named = re.findall(r"[^\s:,]+", record.message)
-        if self.wanted.digest_hex in record.message or any(map(self.wanted.plugin_name_matches, named)):
+        if (module := _MODULE.search(record.message)) and self.wanted.is_module(module.group(1)):
             host, https = self.https
             causes = (https,) if host and host in record.message else ()
             self.events.append(LogEvent(record.at, LogKind.FETCH_FAILED, shorten(record.message), causes))
@@ -402,7 +409,13 @@ def _together(one: datetime | None, other: datetime | None) -> bool:
 
 
 def _named(message: str) -> list[str]:
-    return _UNABLE.findall(message) or _PLUGIN_FAILED.findall(message)
+    """Whom a refusal names; of its further lines only those of Envoy's list of listeners count."""
+    first, *rest = message.split("\n")
+    if failed := _PLUGIN_FAILED.match(first):
+        return [failed.group(1)]
+    if not _REFUSED.match(first):
+        return []
+    return [name for line in (first, *filter(_LISTED.match, rest)) for name in _UNABLE.findall(line)]
 
 
 def shorten(message: str) -> str:
