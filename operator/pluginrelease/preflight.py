@@ -18,6 +18,7 @@ from pluginrelease.core.artifact import Artifact, Digest
 from pluginrelease.core.envoy import Sighting
 from pluginrelease.core.errors import Refused
 from pluginrelease.edges import cluster as clusters
+from pluginrelease.edges import gateways
 from pluginrelease.work import Candidate, Work
 
 log = structlog.get_logger(__name__)
@@ -116,7 +117,8 @@ def described(ref: str, semver: str | None, found: Artifact, asked_at: str | Non
 async def look_before(work: Work, candidate: Candidate) -> tuple[Sighting, ...]:
     """Every gateway pod before the write: its Envoy's version and its counters."""
     work.step = ConditionType.COMPATIBLE
-    return await work.sightings(candidate, await work.gateway_pods(candidate), work.world.now())
+    habit = gateways.Habit(memory=work.world.memory)
+    return await work.sightings(candidate, await work.gateway_pods(candidate), work.world.now(), habit)
 
 
 def check_configuration(work: Work, plugin: api.Plugin) -> None:

@@ -239,6 +239,11 @@ class Channels:
             kept.append(line if keeping else "")
         return "".join(kept).encode()[:limit_bytes].decode(errors="replace")
 
+    async def log_begins(self, namespace: str, pod: str, container: str) -> datetime | None:
+        """As the API server: of the file as it is now."""
+        times = (envoylog.record(line).at for line in self.gateways[pod].log.read_text().splitlines())
+        return next((at for at in times if at), None)
+
 
 CURRENT: web.AppKey[list[Channels]] = web.AppKey("current", list)
 

@@ -146,7 +146,8 @@ async def test_refused_code_is_unhealthy_though_the_dump_shows_it(stage: Stage, 
 
 
 async def test_refused_bytes_that_come_again_are_no_success(stage: Stage) -> None:
-    """Envoy acknowledges refused bytes that come again and runs nothing: without its first refusal it is Unknown."""
+    """Envoy acknowledges refused bytes that come again and runs nothing: without its first refusal, which a rotation
+    took away, it is Unknown, and that is said."""
     scene = await stage(show_subscriptions=True)
     await scene.write(made.unknown_abi())
     await scene.settled(State.UNHEALTHY)
@@ -154,7 +155,7 @@ async def test_refused_bytes_that_come_again_are_no_success(stage: Stage) -> Non
     scene.gateway.log.write_text("")
     assert (await scene.judged()).state is State.PENDING
     late = await scene.judged(late=True)
-    assert (late.state, late.reason) == (State.UNKNOWN, "NoPositiveSign")
+    assert (late.state, late.reason) == (State.UNKNOWN, "LogIncomplete")
 
 
 async def test_a_neighbours_refusal_is_not_ours(stage: Stage) -> None:
@@ -615,6 +616,48 @@ async def test_a_long_log_is_read_in_pages_and_a_gap_is_told(stage: Stage) -> No
             scene.channels, [POD], scene.wanted, since=scene.write_at, deadline_seconds=30, settings=settings
         )
         assert seen.log.truncated is truncated
+
+
+async def test_a_log_that_was_rotated_is_not_whole(stage: Stage) -> None:
+    """What Envoy refused is gone with the file that it stood in: that is said, whether anything was written since or
+    not. After a restart, and for what comes after the rotation, the log is whole again."""
+    scene = await stage()
+    await scene.write(made.unknown_abi())
+    await scene.settled(State.UNHEALTHY)
+    assert not (await scene.see()).log.truncated
+    scene.gateway.log.write_text("")
+    assert (await scene.see()).log.truncated
+    at = (datetime.now(UTC) + timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    scene.gateway.log.write_text(f"{at}\twarning\tenvoy config a.cc:1\tsomething else\tthread=1\n")
+    seen = await scene.see()
+    assert (seen.log.truncated, seen.log.events) == (True, ())
+    scene.write_at, refused = datetime.now(UTC) + timedelta(minutes=2), scene.wanted
+    scene.wanted = replace(refused, digest_hex="0" * 64)
+    assert not (await scene.see()).log.truncated
+    scene.gateway.log.write_text("")
+    scene.write_at, scene.wanted = datetime.now(UTC), refused
+    await scene.gateway.restart()
+    assert not (await scene.see()).log.truncated
+
+
+async def test_a_quiet_gateway_has_a_whole_log(stage: Stage) -> None:
+    """Nothing is written for long: that is no rotation. Nor is a log that begins only now, in a gateway whose log was
+    seen to be empty before the write."""
+    scene = await stage()
+    scene.write_at = datetime.now(UTC) + timedelta(hours=1)
+    seen = await scene.see()
+    assert (seen.log.truncated, seen.log.events) == (False, ())
+    scene.gateway.log.write_text("")
+    habit = gateways.Habit(memory=gateways.Memory())
+    scene.write_at = datetime.now(UTC)
+    assert (await look(scene, habit))[0].log.truncated, "for all that is known it was rotated"
+    scene.write_at = datetime.now(UTC)
+    scene.wanted = replace(scene.wanted, digest_hex=scene.gateway.deliver("header", made.unknown_abi()))
+    while not (seen := (await look(scene, habit))[0]).log.events:
+        pass
+    assert not seen.log.truncated
+    scene.gateway.log.write_text("")
+    assert (await look(scene, habit))[0].log.truncated
 
 
 async def test_what_a_gateway_says_of_itself(stage: Stage) -> None:

@@ -326,6 +326,11 @@ def version(server_info: str) -> str | None:
     return build.group(1) if build else None
 
 
+def started_at(start: str) -> datetime | None:
+    """When the Envoy that answers `/config_dump?mask=last_updated` started, by its clock; None for an unknown shape."""
+    return _started(start, [])
+
+
 def essence(server_info: str) -> str:
     """What is read of `/server_info`, in its own shape: the list of Envoy's extensions makes it a hundred kilobytes.
 

@@ -216,6 +216,14 @@ def last_time(text: str) -> datetime | None:
     return None
 
 
+def reaches_back(text: str, since: datetime) -> bool:
+    """Whether the first message that has a time is from before."""
+    for line in text.splitlines():
+        if _begins(line) and (at := record(line).at):
+            return at < since
+    return False
+
+
 def _begins(line: str) -> bool:
     return line.startswith("{") or bool(_TEXT.match(line) or _ENVOY_DEFAULT.match(line))
 

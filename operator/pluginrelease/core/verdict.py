@@ -595,9 +595,11 @@ def _proof(case: _Case) -> PodVerdict:
     signs = [sign for sign in _signs(case) if sign]
     if signs:
         notes = [f"an earlier update is still refused: {error.details}" for error in case.sighting.listener_errors]
+        if case.sighting.log.truncated:
+            notes.append("its log was rotated, or is too long: a crash could be missed")
         return case.row(State.LOADED, "Loaded", f"Runs the plugin: {signs[0]}.", *signs, *notes)
     if case.sighting.log.truncated:
-        message = "The gateway's log since the write is too long to be read whole, so a refusal could be missed."
+        message = "The gateway's log since the write was rotated, or is too long, so a refusal could be missed."
         return case.waiting("LogIncomplete", message, then=(State.UNKNOWN, "LogIncomplete"))
     return case.waiting(
         "AwaitingPositiveSign",

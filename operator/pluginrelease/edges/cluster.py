@@ -23,7 +23,7 @@ from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 
 from pluginrelease import __version__
-from pluginrelease.core import api, apiserver, applied, providers, revision, target
+from pluginrelease.core import api, apiserver, applied, envoylog, providers, revision, target
 from pluginrelease.core.apiserver import Answer, Asked
 from pluginrelease.core.apiserver import NotFound as NotFound
 from pluginrelease.core.errors import Refused, Transient, Waiting
@@ -41,6 +41,7 @@ FAILURE_LIMIT = 4 * 1024 * 1024
 PAGE = 500
 # the kubelet sets it in every container
 IN_POD = "KUBERNETES_SERVICE_HOST"
+TIMESTAMP_BYTES = 64  # of a line, more than its time takes
 PORT_FORWARD_PROTOCOL = "v4.channel.k8s.io"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -316,6 +317,13 @@ class Cluster:
         except NotFound as error:
             raise Transient("LogNotFound", error.message) from error
         return apiserver.text(asked, answer)
+
+    async def log_begins(self, namespace: str, pod: str, container: str) -> datetime | None:
+        """When the first line of the container's log was written; None for an empty one."""
+        query = {"container": container, "timestamps": "true", "limitBytes": str(TIMESTAMP_BYTES)}
+        asked = Asked("GET", PODS.path(namespace, pod, "log"))
+        answer = await self._answer(asked, query=query)
+        return envoylog.moment(apiserver.text(asked, answer).partition(" ")[0])
 
     # ------------------------------------------------------------------------------------------- requests
 

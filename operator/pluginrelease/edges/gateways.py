@@ -23,18 +23,21 @@ import h11
 import ijson
 from ijson.utils import coroutine
 
-from pluginrelease.core import apiserver, envoy, envoylog
+from pluginrelease.core import apiserver, envoy, envoylog, logrotation
 from pluginrelease.core import container as containers
 from pluginrelease.core.container import LastWords, Termination
 from pluginrelease.core.envoy import Documents, Incarnation, Listeners, PodRef, Sighting, Wanted
 from pluginrelease.core.envoylistener import ListenerReader
 from pluginrelease.core.errors import ReleaseError, Transient
+from pluginrelease.core.logrotation import Beginning
 from pluginrelease.edges.tunnel import Broken, Forwarded, Http
 
 T = TypeVar("T")
 
 # a Date header has whole seconds, and the answer took its way: less than this is no difference between two clocks
 CLOCK_TOLERANCE = timedelta(seconds=2)
+# a line of the time before that which is wanted shows that nothing between the two is missing
+LOOK_BACK = timedelta(seconds=2)
 LOGGER = "filter"
 # Istio's agent serves its own there (pkg/config/constants, cmd/pilot-agent/status)
 AGENT_PORT = 15020
@@ -59,6 +62,10 @@ class Channels(Protocol):
         self, namespace: str, pod: str, container: str, *, previous: bool, tail_lines: int, limit_bytes: int
     ) -> str:
         """The end of the container's log, or of that of the container before it."""
+        ...
+
+    async def log_begins(self, namespace: str, pod: str, container: str) -> datetime | None:
+        """When the first line of the container's log was written; None for an empty one."""
         ...
 
 
@@ -107,6 +114,7 @@ class Memory:
         self._limit = limit
         self._kept: OrderedDict[str, Kept] = OrderedDict()
         self._ends: OrderedDict[str, tuple[Termination, LastWords]] = OrderedDict()
+        self._logs: OrderedDict[str, tuple[str, Beginning]] = OrderedDict()
 
     def recall_end(self, pod: PodRef) -> LastWords | None:
         """What the container's last log said, if that was of its present end."""
@@ -129,9 +137,20 @@ class Memory:
     def keep(self, pod: PodRef, kept: Kept) -> None:
         """In place of what was kept of this pod."""
         self._kept[pod.uid] = kept
-        self._kept.move_to_end(pod.uid)
-        while len(self._kept) > self._limit:
-            self._kept.popitem(last=False)
+        self._forget_oldest(self._kept, pod)
+
+    def learn(self, pod: PodRef, start: str, now: Beginning) -> Beginning:
+        """What is known of the log of this run of the pod's Envoy, after a look at how it begins."""
+        run, before = self._logs.get(pod.uid, ("", None))
+        found = logrotation.carry(before if run == start else None, now)
+        self._logs[pod.uid] = (start, found)
+        self._forget_oldest(self._logs, pod)
+        return found
+
+    def _forget_oldest(self, kept: OrderedDict[str, Any], newest: PodRef) -> None:
+        kept.move_to_end(newest.uid)
+        while len(kept) > self._limit:
+            kept.popitem(last=False)
 
 
 @dataclass(frozen=True)
@@ -376,7 +395,10 @@ async def documents(
     log_from = envoy.log_since(ecds, wanted, since + start.skew)
     if habit.recent and envoy.running(pod, start.text) in habit.verified:
         log_from = max(log_from, habit.recent + start.skew)
-    log, truncated = await _log(channels, pod, log_from, settings)
+    log, truncated = await _log(channels, pod, log_from - LOOK_BACK, settings)
+    if not truncated and not envoylog.reaches_back(log, log_from):
+        found = await _beginning(channels, pod, start, settings, habit)
+        truncated = not logrotation.is_whole(found, log_from, envoy.started_at(start.text))
     return Documents(info, start.text, ecds, listeners, stats.text, log, truncated, start.skew, log_from)
 
 
@@ -390,6 +412,13 @@ async def _first_answer(admin: Admin, call: Call) -> Answer:
         raise
     call.ended()
     return answer
+
+
+async def _beginning(channels: Channels, pod: PodRef, start: Answer, settings: Settings, habit: Habit) -> Beginning:
+    """How the log begins, after it was read: a rotation between the two is taken for one before."""
+    first = await channels.log_begins(pod.namespace, pod.name, settings.container)
+    now = Beginning(first, datetime.now(UTC) + start.skew)
+    return habit.memory.learn(pod, start.text, now) if habit.memory else now
 
 
 async def _mark(admin: Admin) -> bytes:
