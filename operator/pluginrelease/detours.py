@@ -54,6 +54,8 @@ async def restart(work: Work, pod: PodRef) -> None:
 async def end_hung(work: Work) -> None:
     """Start gateways again that hang of a plugin that was removed: they take its removal in no other way."""
     known = work.known_rollout()
+    if not detour.hung_before(known):
+        return
     where = work.provider.pods(work.release.spec.gateway, work.world.mesh)
     suspects = detour.may_hang(known, await listed(work, where))
     if not suspects:

@@ -105,9 +105,14 @@ def _restart(known: api.Detour, pod: PodRef, now: datetime) -> Turn:
 def may_hang(decided: api.RolloutStatus, pods: Iterable[PodRef]) -> list[PodRef]:
     """The gateways that may still hang of what was removed: none has been started again since."""
     failure = decided.failure
-    if failure is None or failure.reason != outage.UNRESPONSIVE:
+    if failure is None or not hung_before(decided):
         return []
     return [pod for pod in pods if not _began_after(pod, failure.at)]
+
+
+def hung_before(decided: api.RolloutStatus) -> bool:
+    """Whether the failure was that gateways hang."""
+    return decided.failure is not None and decided.failure.reason == outage.UNRESPONSIVE
 
 
 def next_hung(decided: api.RolloutStatus, pods: Iterable[PodRef], silent: Iterable[str], now: datetime) -> Turn | None:
