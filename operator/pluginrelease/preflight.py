@@ -10,18 +10,21 @@ from dataclasses import replace
 
 import structlog
 
-from pluginrelease import artifacts, verification
+from pluginrelease import artifacts, placeheld, verification
 from pluginrelease.artifacts import Found
-from pluginrelease.core import api, challenge, compat, moment, number, pods, probe, rival, signature, stored, trust
+from pluginrelease.core import api, challenge, compat, moment, pods, probe, providers, rival, signature, stored, trust
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.artifact import Artifact, Digest
 from pluginrelease.core.envoy import Sighting
-from pluginrelease.core.errors import Refused
+from pluginrelease.core.errors import Refused, ReleaseError
+from pluginrelease.core.status import Event
 from pluginrelease.edges import cluster as clusters
 from pluginrelease.edges import gateways
 from pluginrelease.work import Candidate, Work
 
 log = structlog.get_logger(__name__)
+
+MAX_NAMES = 3
 
 
 async def check(
@@ -40,11 +43,13 @@ async def check(
     told_artifact(work, candidate.artifact)
     candidate = await verify(work, candidate, image)
     before = await look_before(work, candidate)
-    check_configuration(work, effective.spec.plugin)
+    providers.check(effective, work.provider.hosts(before))
+    await placeheld.check(work.world.cluster, effective)
     check_compatibility(work, found, before, await doubts(work, effective, found.artifact, before))
     check_probe_ports(work, before)
     work.step = ConditionType.APPLIED
     await check_place(work)
+    await tell_unreached(work)
     await check_rivals(work)
     return candidate, before
 
@@ -121,14 +126,6 @@ async def look_before(work: Work, candidate: Candidate) -> tuple[Sighting, ...]:
     return await work.sightings(candidate, await work.gateway_pods(candidate), work.world.now(), habit)
 
 
-def check_configuration(work: Work, plugin: api.Plugin) -> None:
-    """Raises `Refused` for what the plugin would not be given as it is written."""
-    work.provider.check(plugin)
-    number.check_exact(plugin.config)
-    for place, rule in enumerate(plugin.match_rules or []):
-        number.check_exact(rule.config, f"plugin.matchRules[{place}].config")
-
-
 async def doubts(work: Work, effective: api.Release, found: Artifact, before: Collection[Sighting]) -> str:
     """What cannot be told of whether the gateways accept the registry as the operator does; raises `Refused` when some
     surely does not."""
@@ -168,13 +165,33 @@ def reachable(before: Collection[Sighting]) -> list[Sighting]:
 async def check_place(work: Work) -> None:
     """Raises `Refused` where no control plane would read what is written."""
     gateway = work.release.spec.gateway
-    known = work.provider.landmarks(gateway)
+    known = work.provider.landmarks(gateway, work.world.mesh)
     if known is None:
         return
     for labels in known.any_of:
-        if await work.world.cluster.list(clusters.PODS, gateway.namespace, labels):
+        found = await work.world.cluster.list(clusters.PODS, gateway.namespace, labels)
+        known.check(found)
+        if found:
             return
     raise known.missing
+
+
+async def tell_unreached(work: Work) -> None:
+    """An event names gateways of the mesh that what is written does not reach, whatever the release says."""
+    where = work.provider.unreached()
+    if where is None:
+        return
+    try:
+        listed = await work.world.cluster.list(clusters.PODS, where.namespace, where.labels)
+    except ReleaseError as error:
+        log.warning("unreached gateways were not looked for", reason=error.reason, message=error.message)
+        return
+    found = [f"{pod.namespace}/{pod.name}" for pod in pods.select(listed, where.container)]
+    if found:
+        more = f" and {len(found) - MAX_NAMES} more" if len(found) > MAX_NAMES else ""
+        names = ", ".join(sorted(found)[:MAX_NAMES])
+        message = f"No WasmPlugin reaches the gateway pods {names}{more}, so they run without this one. {where.hint}"
+        work.learn(events=(*work.report.events, Event("Warning", "GatewaysNotReached", message)))
 
 
 async def check_rivals(work: Work) -> None:

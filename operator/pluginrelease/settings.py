@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pluginrelease.core import registries
 from pluginrelease.core.artifact import Reference
+from pluginrelease.core.target import GatewayLabel
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Settings:
     resync: float = 300.0
     liveness_port: int = 8080
     gateway_container: str = "istio-proxy"
+    higress_labels: tuple[GatewayLabel, ...] = ()
     gateway_admin_port: int = 15000
     allowed_registries: tuple[str, ...] = ()
     allow_private_realms: bool = False

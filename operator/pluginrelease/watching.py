@@ -26,6 +26,7 @@ from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.outage import Neighbour
 from pluginrelease.core.probe import refuted_everywhere
 from pluginrelease.core.verdict import Verdict
+from pluginrelease.edges import cluster as clusters
 from pluginrelease.edges import gateways
 from pluginrelease.work import Candidate, LastLook, Work
 
@@ -33,6 +34,8 @@ log = structlog.get_logger(__name__)
 
 STATUS_PAUSE = 1.0  # seconds between two looks at the pods' status while the gateways answer; then longer and longer
 NEIGHBOURS_DEADLINE = 3.0  # seconds for the lists that tell whose write came last before a crash
+# a push of Higress takes less than a second
+BLAME_AFTER = timedelta(seconds=10)
 NUDGE_DEADLINE = 5.0  # seconds for the registry, once more at the next look
 
 
@@ -41,7 +44,7 @@ async def look(work: Work, candidate: Candidate) -> None:
     work.step = ConditionType.LOADED
     seen, judged = await judge(work, candidate)
     work.last_look = LastLook(seen)
-    judged = await probe(work, seen, judged)
+    judged = await blame(work, await probe(work, seen, judged))
     work.step = ConditionType.LOADED
     work.learn(verdict=judged)
     keep_verified(work, judged)
@@ -93,6 +96,7 @@ def weigh(
 ) -> Verdict:
     """What these sightings say about the candidate."""
     known = work.known_observation()
+    where = candidate.pods(work.world.mesh)
     return verdict.judge(
         candidate.wanted(),
         seen,
@@ -103,6 +107,8 @@ def weigh(
         settled=is_settled(work, candidate),
         silent=observation.silences(known.silent),
         neighbours=neighbours,
+        looked_for=str(where),
+        hint=where.hint,
     )
 
 
@@ -131,6 +137,23 @@ async def see(work: Work, candidate: Candidate) -> tuple[tuple[Sighting, ...], V
     finally:
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
+
+
+async def blame(work: Work, judged: Verdict) -> Verdict:
+    """The same, or that one object keeps the control plane from reading all others; looked for where nothing arrives
+    anywhere some time after the write."""
+    written = moment.read(work.known_observation().since)
+    if not work.provider.STOPPED_BY_ONE or not verdict.nothing_arrived(judged):
+        return judged
+    if work.world.now() < written + BLAME_AFTER:
+        return judged
+    try:
+        listed = await work.world.cluster.list(clusters.carrier(work.provider.TARGET), None, {})
+    except ReleaseError as error:
+        log.warning("what stops the control plane was not looked for", reason=error.reason, message=error.message)
+        return judged
+    found = work.provider.unreadable(listed)
+    return verdict.stuck(judged, found) if found else judged
 
 
 def is_settled(work: Work, candidate: Candidate) -> bool:

@@ -78,6 +78,7 @@ class Candidate:
             fail_strategy=str(spec.plugin.fail_strategy),
             env=target.environment(spec.plugin),
             image=self.artifact.image,
+            replaces=self.provider.REPLACES,
         )
 
 

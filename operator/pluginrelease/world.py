@@ -90,4 +90,4 @@ class World:
     def mesh(self) -> target.Mesh:
         """What the settings say of the installation."""
         settings = self.settings
-        return target.Mesh(settings.istio_root_namespace, settings.gateway_container)
+        return target.Mesh(settings.istio_root_namespace, settings.gateway_container, settings.higress_labels)

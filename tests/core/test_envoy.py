@@ -787,7 +787,7 @@ def test_higress_counts_crashes_by_name() -> None:
     assert changed("loaded").stats.crashed is None
 
 
-@pytest.mark.parametrize("counter", ["recover_total", "rebuild_total"])
+@pytest.mark.parametrize("counter", ["recover_total", "rebuild_total", "worker_init_recovered_total"])
 def test_higress_makes_vms_anew(counter: str) -> None:
     """A VM made for a plugin that was there before proves nothing of a new one: such are counted as restarts. (Its
     source; not measured.)"""

@@ -29,6 +29,11 @@ def plugin(**fields: Any) -> api.Plugin:
     return api.Plugin.model_validate(fields)
 
 
+def configured(**fields: Any) -> api.Release:
+    """A release whose plugin says this."""
+    return release(**{f"spec__plugin__{name}": value for name, value in fields.items()})
+
+
 def test_the_whole_object() -> None:
     """All that a release says is in the WasmPlugin, in Higress's words, with the labels that its console looks for."""
     whole = release(
@@ -122,7 +127,7 @@ def test_istio_is_given_the_configuration_alone() -> None:
     """To Istio ``_rules_`` in a configuration is the plugin's own business."""
     config = {"a": 1, "_rules_": [{"_match_domain_": ["*"]}]}
     assert istio.configuration(plugin(config=config)) == config
-    istio.check(plugin(config=config))
+    istio.check(release(spec__plugin__config=config), ())
 
 
 @pytest.mark.parametrize(
@@ -139,10 +144,42 @@ def test_istio_is_given_the_configuration_alone() -> None:
 def test_the_controllers_own_keys(fields: JSON, place: str) -> None:
     """A key that the controller would replace, or that is a condition to plugins, is refused by its place."""
     with pytest.raises(Refused) as refused:
-        higress.check(plugin(**fields))
+        higress.check(configured(**fields), ())
     assert refused.value.reason == "ReservedKey"
     assert place in refused.value.message
-    higress.check(plugin(config={"rules": {"_rules_": 1}}, matchRules=[SHOP]))
+    higress.check(configured(config={"rules": {"_rules_": 1}}, matchRules=[SHOP]), ())
+
+
+RULES: list[tuple[JSON, str, str, str | None]] = [
+    ({"ingress": ["demo/shop"]}, "2.2.4", "an Ingress of another namespace", None),
+    ({"ingress": ["shop"]}, "2.2.4", "one of Higress's own", None),
+    ({"ingress": ["GRPC/demo/shop"]}, "2.2.4", "a GRPCRoute", None),
+    ({"ingress": ["GRPC/shop"]}, "2.2.4", "one of Higress's own", None),
+    ({"ingress": ["higress-system-2/shop"]}, "2.2.4", "a namespace whose name begins alike", None),
+    ({"ingress": ["a", "higress-system/shop"]}, "2.2.4", "its own namespace is never said", "Write shop"),
+    ({"ingress": ["GRPC/higress-system/shop"]}, "2.2.4", "nor of a GRPCRoute", "Write GRPC/shop"),
+    ({"service": ["echo.demo.svc.cluster.local"]}, "2.2.4", "a service", None),
+    ({"service": ["echo.demo.svc.cluster.local:80"]}, "2.2.4", "with its port", None),
+    ({"service": ["echo.static", "a.DEFAULT-GROUP.public.nacos"]}, "2.2.4", "of a registry", None),
+    ({"service": ["echo.demo.svc.cluster.local:http"]}, "2.2.4", "Envoy's name has the port's number", "echo.demo"),
+    ({"service": ["demo/echo"]}, "2.2.4", "no namespace/name", "echo.demo"),
+    ({"service": ["outbound|80||echo.static"]}, "2.2.4", "not Envoy's name as a whole", "echo.demo"),
+    ({"ingress": ["a"], "service": ["b.static"]}, "2.0.4", "both", None),
+    ({"ingress": ["a"], "service": ["b.static"]}, "2.0.3", "the service is not looked at", "Upgrade"),
+]
+
+
+@pytest.mark.parametrize(("rule", "version", "reason", "remedy"), RULES, ids=[str(row[0]) for row in RULES])
+def test_rules_that_no_request_fulfils(rule: JSON, version: str, reason: str, remedy: str | None) -> None:
+    """Higress takes them without a word, and the plugin never acts: they are refused with the right form."""
+    hosts = (compat.higress(f"gateway:{version}", None),)
+    if remedy is None:
+        higress.check(configured(matchRules=[rule]), hosts)
+        return
+    with pytest.raises(Refused) as refused:
+        higress.check(configured(matchRules=[rule]), hosts)
+    assert refused.value.reason == ("GatewayTooOld" if version == "2.0.3" else "RuleNeverMatches"), reason
+    assert remedy in refused.value.remedy
 
 
 def test_where_the_gateways_are() -> None:
@@ -153,13 +190,101 @@ def test_where_the_gateways_are() -> None:
 
 def test_a_namespace_without_higress_is_told() -> None:
     """Nobody would read the object there: the refusal says where to look, and is looked at again."""
-    known = higress.landmarks(release(spec__gateway={**GATEWAY, "namespace": "team-a"}).spec.gateway)
+    known = higress.landmarks(release(spec__gateway={**GATEWAY, "namespace": "team-a"}).spec.gateway, MESH)
     assert known is not None
     assert {"app": "higress-controller"} in known.any_of
     assert known.missing.reason == "NotHigressNamespace"
     assert "namespace team-a" in known.missing.message
     assert known.missing.recheck == 30
-    assert istio.landmarks(release().spec.gateway) is None, "istiod reads every namespace"
+    assert istio.landmarks(release().spec.gateway, MESH) is None, "istiod reads every namespace"
+
+
+def test_gateways_that_it_deploys_for_a_gateway_each() -> None:
+    """They are in any namespace, and no label makes them those of a release."""
+    found = higress.unreached()
+    assert found is not None
+    assert (found.namespace, found.labels) == (None, {"gateway.higress.io/managed": "true"})
+    assert istio.unreached() is None
+
+
+def given(*labels: str) -> target.Mesh:
+    """An operator that was given these labels."""
+    parsed = [target.GatewayLabel.parse(one) for one in labels]
+    assert None not in parsed
+    return target.Mesh(higress_labels=tuple(one for one in parsed if one))
+
+
+@pytest.mark.parametrize(
+    ("labels", "found", "reason"),
+    [
+        ((), {"higress": "higress-system-higress-gateway"}, "as the chart has it"),
+        (("higress=edge",), {"higress": "edge"}, "of every installation"),
+        (("higress-system:example.com/gw=Edge_1", "higress=edge"), {"example.com/gw": "Edge_1"}, "of this one"),
+        (("team-a:higress=edge",), {"higress": "higress-system-higress-gateway"}, "of another one"),
+    ],
+)
+def test_gateways_of_another_label(labels: tuple[str, ...], found: JSON, reason: str) -> None:
+    """What the operator was given for an installation counts before the chart's own label; no release can say it."""
+    assert higress.pods(release().spec.gateway, given(*labels)).labels == found, reason
+
+
+@pytest.mark.parametrize("text", ["", "higress", "=edge", "higress=", "A:b=c", "a b=c", "a=b,c=d", "a:b:c=d"])
+def test_what_is_no_label(text: str) -> None:
+    """The operator does not start with it."""
+    assert target.GatewayLabel.parse(text) is None
+
+
+def controller(*arguments: str, **metadata: Any) -> JSON:
+    """A pod of Higress's controller, as the API server shows it."""
+    args = ["serve", *arguments]
+    containers = [{"name": "higress-core", "args": args}, {"name": "discovery"}]
+    return {"metadata": metadata, "spec": {"containers": containers}}
+
+
+USUAL = ("--gatewaySelectorKey=higress", "--gatewaySelectorValue=higress-system-higress-gateway")
+EDGE = ("--gatewaySelectorKey", "gw", "--gatewaySelectorValue", "edge")
+
+
+@pytest.mark.parametrize(
+    ("seen", "labels", "reason", "words"),
+    [
+        ([controller(*USUAL)], (), None, ""),
+        ([controller()], (), None, "an older one, which says nothing"),
+        ([controller("--gatewaySelectorValue=higress-system-higress-gateway")], (), None, "the flag's own default"),
+        ([controller(*EDGE)], (), "GatewayLabelDiffers", "--higress-gateway-label=higress-system:gw=edge"),
+        ([controller(*EDGE)], ("gw=edge",), None, "the operator was given it"),
+        ([controller(*USUAL)], ("gw=edge",), "GatewayLabelDiffers", "higress-system:higress=higress-system-higress-"),
+        ([controller(*EDGE), controller(*USUAL)], (), None, "one of two during its own rollout"),
+        ([controller(*EDGE, deletionTimestamp="now"), controller(*USUAL)], (), None, "one that is going"),
+        ([controller(*USUAL, "--watchNamespace=")], (), None, "every namespace"),
+        ([controller(*USUAL, "--watchNamespace=higress-system")], (), None, "its own"),
+        ([controller(*USUAL, "--watchNamespace=shop")], (), "NotHigressNamespace", "without global.watchNamespace"),
+    ],
+)
+def test_what_a_controller_says_of_itself(
+    seen: list[JSON], labels: tuple[str, ...], reason: str | None, words: str
+) -> None:
+    """It gives plugins to the pods that its arguments name, of the namespace that it reads: where that is not what the
+    operator looks at, nothing is written, and the remedy has the flag."""
+    known = higress.landmarks(release().spec.gateway, given(*labels))
+    assert known is not None
+    if reason is None:
+        known.check(seen)
+        return
+    with pytest.raises(Refused) as refused:
+        known.check(seen)
+    assert refused.value.reason == reason
+    assert words in refused.value.remedy
+    assert refused.value.recheck == 30
+
+
+def test_of_a_namespace_that_the_operator_was_told_nothing_is_looked_for() -> None:
+    """An installation that the chart was made to call otherwise has neither of the usual pods."""
+    gateway = release().spec.gateway
+    assert higress.landmarks(gateway, given("higress-system:higress=edge")) is None
+    known = higress.landmarks(gateway, given("higress=edge"))
+    assert known is not None
+    assert {"higress": "edge"} in known.any_of
 
 
 HIGRESS_MODULE = Module(
@@ -262,3 +387,23 @@ def test_the_plugins_name_in_every_line(name: str) -> None:
     wanted = Wanted("higress-system", "auth", DIGEST[7:], {}, "FAIL_CLOSE")
     assert wanted.ecds_name_matches(name)
     assert wanted.plugin_name_matches(name)
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({"priority": 3000000000}, ("team-a/x (spec.priority 3000000000)",)),
+        ({"priority": -(2**31) - 1}, ("team-a/x (spec.priority -2147483649)",)),
+        ({"priority": 2**31 - 1}, ()),
+        ({"priority": -(2**31)}, ()),
+        ({"priority": None}, ()),
+        ({}, ()),
+        (None, ()),
+    ],
+)
+def test_what_stops_the_controller(spec: JSON | None, told: tuple[str, ...]) -> None:
+    """A priority that its type has no room for, in whatever namespace; to istiod no object is one."""
+    found = [{"metadata": {"namespace": "team-a", "name": "x"}, **({} if spec is None else {"spec": spec})}]
+    assert higress.unreadable(found) == told
+    assert istio.unreadable(found) == ()
+    assert not istio.STOPPED_BY_ONE

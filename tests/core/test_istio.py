@@ -236,11 +236,3 @@ def test_istios_root_namespace_reaches_every_namespace() -> None:
     gateway = release().spec.gateway
     assert istio.pods(gateway, target.Mesh()).namespace == "istio-ingress"
     assert istio.pods(gateway, target.Mesh(istio_root_namespace="istio-ingress")).namespace is None
-
-
-def test_a_nudge_changes_the_object_and_nothing_that_it_says() -> None:
-    """Gateways are made to fetch anew by a number in the metadata: the revision and the spec stay as they are."""
-    plain, first, second = (istio.wasm_plugin(release(), ARTIFACT, nudge) for nudge in (0, 1, 2))
-    assert api.NUDGE_ANNOTATION not in plain["metadata"]["annotations"]
-    assert [one["metadata"]["annotations"].pop(api.NUDGE_ANNOTATION) for one in (first, second)] == ["1", "2"]
-    assert plain == first == second

@@ -115,6 +115,26 @@ def test_a_finding_has_its_line(tmp_path: Path) -> None:
     assert (finding["line"], finding["path"], finding["reason"]) == (line, REF, "InvalidManifest")
 
 
+@pytest.mark.parametrize(
+    ("plugin", "reason"),
+    [
+        ({"config": {"a": "${secret.x/y.z}"}}, None),
+        ({"config": {"a": "${secret.x}"}}, "InvalidPlaceholder"),
+        ({"config": {"_rules_": []}}, "ReservedKey"),
+        ({"config": {"a": 2**60}}, "NumberNotExact"),
+        ({"matchRules": [{"ingress": ["higress-system/shop"]}]}, "RuleNeverMatches"),
+    ],
+)
+def test_what_only_the_operator_refuses(tmp_path: Path, plugin: dict[str, Any], reason: str | None) -> None:
+    """A configuration that the API server takes and the operator would refuse is a finding, in the same words."""
+    whole = release("spec.plugin", {"priority": 1, **plugin})
+    whole["spec"]["gateway"] = {"provider": "Higress", "namespace": "higress-system"}
+    del whole["metadata"]["namespace"]
+    told = lint(write(tmp_path, whole), "-o", "json")
+    found = [one["reason"] for one in json.loads(told.stdout)[0]["findings"]]
+    assert (found, told.exit_code) == (([reason], 1) if reason else ([], 0))
+
+
 def test_lists_and_json(tmp_path: Path) -> None:
     """A List, as kubectl get writes it, and JSON are read, too."""
     file = tmp_path / "all.json"

@@ -285,7 +285,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def live(**changes: Any) -> dict[str, Any]:
     """The WasmPlugin of a release, as the API server gives it, with others' marks on it."""
-    found = istio.wasm_plugin(release(status__artifact=ARTIFACT.wire(), **changes), ARTIFACT, nudge=2)
+    found = istio.wasm_plugin(release(status__artifact=ARTIFACT.wire(), **changes), ARTIFACT, nudge=3)
     metadata = found["metadata"] | {"resourceVersion": "7", "uid": "u", "managedFields": [{"manager": "x"}]}
     metadata["labels"] = metadata["labels"] | {"argocd.argoproj.io/instance": "shop"}
     metadata["ownerReferences"] = [*metadata["ownerReferences"], {"uid": "somebody", "kind": "Other"}]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import verdict
+from pluginrelease.core import placeholder, rollout, verdict
 from pluginrelease.core.envoy import (
     Baseline,
     Crash,
@@ -26,7 +26,7 @@ from pluginrelease.core.envoy import (
     Stats,
     Wanted,
 )
-from pluginrelease.core.verdict import State
+from pluginrelease.core.verdict import PodVerdict, State
 
 WRITE = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NEW, OLD = "a" * 64, "b" * 64
@@ -548,9 +548,15 @@ CRASHES: list[tuple[str, Sighting, State, str]] = [
     ),
     (
         "Higress: it never came up in a worker",
-        replace(QUIET, stats=replace(QUIET.stats, crashed=0, unstarted=1)),
+        replace(QUIET, stats=replace(QUIET.stats, crashed=0, unstarted=1), unstarted="wasm worker …"),
         State.UNHEALTHY,
         "PluginCrashed",
+    ),
+    (
+        "Higress: nor does it there, and requests pass without it",
+        replace(QUIET, stats=replace(QUIET.stats, crashed=0, unstarted=1), entries=entry(fail="FAIL_OPEN")),
+        State.UNHEALTHY,
+        "RunningUnprotected",
     ),
     (
         "Higress: none of ours is down, whatever the log says",
@@ -723,6 +729,40 @@ def test_what_is_kept_for_the_next_look() -> None:
     assert found.verified == {Incarnation("uid-1", STARTED), Incarnation("uid-2", STARTED)}
 
 
+# -------------------------------------------------------------------------------------------- what is nobody's fault
+
+
+def row(reason: str, state: State = State.PENDING) -> PodVerdict:
+    return PodVerdict(POD, state, reason, "because")
+
+
+@pytest.mark.parametrize(
+    ("reasons", "nothing"),
+    [
+        (["AwaitingConfig"], True),
+        (["ConfigNotDelivered", "AwaitingConfig", "PodNotReady", "PodUnreachable"], True),
+        (["ConfigNotDelivered", "Loaded"], False),
+        (["AwaitingConfig", "PluginRejected"], False),
+        (["PodNotReady"], False),
+        ([], False),
+    ],
+)
+def test_nothing_has_arrived_anywhere(reasons: list[str], nothing: bool) -> None:
+    """Every gateway that can be asked still waits for it."""
+    found = verdict.Verdict(State.PENDING, "x", "", tuple(map(row, reasons)))
+    assert verdict.nothing_arrived(found) is nothing
+
+
+def test_a_control_plane_that_is_stuck_is_no_failure() -> None:
+    """It is Unknown whether the gateways would run the revision, the objects are named, and nothing is put back."""
+    late = verdict.Verdict(State.UNHEALTHY, "ConfigNotDelivered", "", (row("ConfigNotDelivered", State.UNHEALTHY),))
+    found = verdict.stuck(late, ["a/1", "b/2", "c/3", "d/4"])
+    assert (found.state, found.reason) == (State.UNKNOWN, "ControlPlaneStuck")
+    assert [(one.state, one.reason) for one in found.pods] == [(State.UNKNOWN, "ControlPlaneStuck")]
+    assert "a/1, b/2, c/3 and 1 more" in found.message
+    assert rollout.failing(found, overdue=True) is None
+
+
 # ------------------------------------------------------------------------------------------------------ configuration
 
 
@@ -741,7 +781,7 @@ def test_what_is_kept_for_the_next_look() -> None:
 )
 def test_configurations_are_compared_as_istio_carries_them(one: Any, other: Any, equal: bool) -> None:
     """Istio keeps numbers as doubles; everything else must be the same."""
-    assert verdict.same(one, other) is equal
+    assert placeholder.same(one, other) is equal
 
 
 def test_no_configuration_is_an_empty_one() -> None:

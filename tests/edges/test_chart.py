@@ -52,6 +52,7 @@ EFFECTS = [
     ('operator.logFormat="text"', "- --log-format=text"),
     ('operator.logLevel="debug"', "- --log-level=debug"),
     ('operator.gatewayContainer="envoy"', "- --gateway-container=envoy"),
+    ('operator.higressGatewayLabels=["team-a:higress=edge"]', "- --higress-gateway-label=team-a:higress=edge"),
     ("operator.gatewayAdminPort=9901", "- --gateway-admin-port=9901"),
     ("operator.allowPrivateRealms=true", "- --allow-private-realms"),
     ('operator.allowedRegistries=["ghcr.io/team"]', "- --allowed-registries=ghcr.io/team"),
@@ -75,6 +76,7 @@ NEEDS = {'operator.registryCAKey="ca-bundle.crt"': 'operator.registryCAConfigMap
 EVERY_FLAG = [
     "operator.allowPrivateRealms=true",
     'operator.allowedRegistries=["ghcr.io/team","docker.io"]',
+    'operator.higressGatewayLabels=["higress=edge","team-a:higress=edge"]',
     'operator.privateRealmsOf=["registry.internal:5000"]',
     'operator.trustedRootConfigMap="sigstore"',
     'operator.registryCAConfigMap="corporate"',

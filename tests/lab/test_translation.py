@@ -115,3 +115,55 @@ def test_everything_else_is_passed_on_as_it_is() -> None:
 def test_what_is_not_said_is_left_to_istio() -> None:
     """A priority of null is none: such a plugin comes after every other of its phase."""
     assert higress.translate({"url": "oci://r/p", "priority": None}) == {"url": "oci://r/p", "selector": SELECTOR}
+
+
+# ------------------------------------------------------------------------------------------------------ placeholders
+
+THERE = {("other", "keys", "token"): "s3cret", ("higress-system", "keys", "token"): "own"}
+
+
+def value_of(of: str, namespace: str, name: str, key: str) -> str:
+    if of != "secret" or (namespace, name, key) not in THERE:
+        raise higress.Unreplaced(f"secret {namespace}/{name} not found")
+    return THERE[namespace, name, key]
+
+
+@pytest.mark.parametrize(
+    ("spec", "made"),
+    [
+        ({"a": "${secret.other/keys.token}"}, {"a": "s3cret"}),
+        ({"a": "Bearer ${secret.keys.token}!"}, {"a": "Bearer own!"}),
+        ({"${secret.keys.token}": ["${secret.keys.token}${secret.other/keys.token}"]}, {"own": ["owns3cret"]}),
+        ({"a": "${HOSTNAME} $(HOSTNAME) ${a.b}"}, {"a": "${HOSTNAME} $(HOSTNAME) ${a.b}"}),
+    ],
+)
+def test_a_placeholder_becomes_the_secrets_value(spec: JSON, made: JSON) -> None:
+    """Anywhere in the object, also in a key; what has fewer parts is left alone."""
+    assert higress.replaced(spec, value_of) == made
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"a": "${secret.keys.token}", "b": "${secret.keys.none}"},
+        {"a": "${secret.keys.token}", "b": "${request.header.host}"},
+        {"a": "${secret.keys.token}", "b": "${a.b.c"},
+    ],
+)
+def test_one_that_cannot_be_had_leaves_all_of_the_object_as_they_are(spec: JSON) -> None:
+    """Higress logs the first and hands the text over."""
+    with pytest.raises(higress.Unreplaced):
+        higress.replaced(spec, value_of)
+
+
+@pytest.mark.parametrize("value", ['a"b', "a\nb"])
+def test_a_value_that_breaks_the_json_leaves_them_as_they_are(value: str) -> None:
+    """It is put into the text of the object as it is."""
+    with pytest.raises(higress.Unreplaced, match="failed to unmarshal"):
+        higress.replaced({"a": "${secret.keys.token}"}, lambda *_: value)
+
+
+def test_a_value_can_write_keys_of_its_own() -> None:
+    """Higress's own fault, which the operator refuses such a value for."""
+    made = higress.replaced({"a": "${secret.keys.token}"}, lambda *_: 'x","admin":true,"b":"y')
+    assert made == {"a": "x", "admin": True, "b": "y"}

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from pluginrelease.core import adaptation, api, higress
+from pluginrelease.core import adaptation, api, higress, target
 from pluginrelease.lab import Lab, LabError, meshes, operator
+from tests import wasm_modules
+from tests.passes import spare
 from tests.passes.world import Operator, World, conditions, observed, ready, unique
 
 JSON = dict[str, Any]
@@ -45,6 +47,15 @@ def world(higress_lab: Lab, higress_operator: Operator) -> Iterator[World]:
     yield one
     one.clean_up()
     taken_off(one)
+
+
+@pytest.fixture
+def registry(higress_lab: Lab, tmp_path: Path) -> Iterator[spare.Registry]:
+    """A registry that the test may stop."""
+    one = spare.Registry(higress_lab, tmp_path)
+    one.start()
+    yield one
+    one.stop()
 
 
 @pytest.fixture
@@ -174,3 +185,197 @@ def test_another_namespace_is_nobodys(world: World, module: Path, tmp_path: Path
     refused = world.await_reason(name, "NotHigressNamespace", namespace=namespace)
     assert "usually higress-system" in conditions(refused)["Applied"]["message"]
     assert world.get(KIND, namespace, name) is None
+
+
+def test_gateways_fetch_again_though_no_metadata_arrives(world: World, registry: spare.Registry) -> None:
+    """A pod that started while the registry was down is made to fetch again, by a change of the spec that is no other
+    revision: no annotation of the WasmPlugin gets to Higress's istiod."""
+    name = unique("nudged")
+    world.apply(manifest(world, name, registry.push(wasm_modules.answering(name), name)))
+    before = world.await_ready(name, namespace=NAMESPACE)
+    registry.stop()
+    [unlucky] = world.gateways(NAMESPACE)
+    world.delete("pod", NAMESPACE, unlucky.name)
+    failed = world.await_reason(name, "FetchFailed", namespace=NAMESPACE)
+    assert failed["status"]["phase"] == "Unhealthy", "after Ready nothing is put back"
+
+    registry.start()
+    healed = world.await_ready(name, namespace=NAMESPACE)
+    count = healed["status"]["observation"]["nudge"]["count"]
+    written = plugin_of(world, name)
+    assert written["metadata"]["annotations"][api.NUDGE_ANNOTATION] == str(count)
+    assert written["spec"]["imagePullPolicy"] == target.pull_policy(count)
+    assert healed["status"]["stableRevision"] == before["status"]["stableRevision"]
+    about = f"involvedObject.name={name}"
+    assert "DriftCorrected" not in world.lab.kubectl("get", "events", "-n", NAMESPACE, "--field-selector", about)
+
+
+def test_a_secret_in_the_configuration_is_in_nothing_that_we_write(world: World, module: Path, tmp_path: Path) -> None:
+    """Higress puts the value in the placeholder's place: a release with one waits for its Secret and becomes Ready. A
+    plugin that then says the value in its own words is quoted without it, and rolled back."""
+    name, value = unique("placed"), f"s3cret-{time.monotonic_ns()}"
+    text = f"${{secret.default/{name}.token}}"
+    ref = world.push(module, tmp_path)
+    env = [{"name": "TOKEN", "value": text}]
+    good = manifest(world, name, ref, config={"mockEnable": False, "auth": f"Bearer {text}"}, env=env)
+    world.apply(good)
+    waiting = world.await_reason(name, "PlaceholderSecretNotFound", namespace=NAMESPACE)
+    assert f"kubectl -n default create secret generic {name}" in ready(waiting)["message"]
+    assert world.get(KIND, NAMESPACE, name) is None, "nothing is written that Higress would hand over as text"
+    world.apply(secret(name, value))
+    world.retry(name, NAMESPACE)
+    world.await_ready(name, namespace=NAMESPACE)
+    handed = world.get("wasmplugins.extensions.istio.io", NAMESPACE, name)
+    assert handed is not None
+    assert handed["spec"]["pluginConfig"]["auth"] == f"Bearer {value}"
+    assert plugin_of(world, name)["spec"]["defaultConfig"]["auth"] == f"Bearer {text}"
+
+    world.apply(manifest(world, name, ref, config={"mockEnable": text, "auth": f"Bearer {text}"}, env=env))
+    put_back = settled(world, name, "RolledBack")
+    assert ready(put_back)["reason"] == "PluginRejected"
+    assert "mockEnable is" in ready(put_back)["message"]
+    written = world.lab.kubectl("get", f"{api.PLURAL},events,controllerrevisions,{KIND}", "-A", "-o", "json")
+    assert (value in written, value in world.operator.log.read_text()) == (False, False)
+
+
+def secret(name: str, value: str) -> JSON:
+    """A Secret of the namespace default with one key, token."""
+    about = {"name": name, "namespace": "default"}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": about, "stringData": {"token": value}}
+
+
+@pytest.mark.parametrize(
+    ("value", "config", "words"),
+    [
+        ('x","admin":"yes', {"a": "${secret.default/NAME.token}"}, "has a quote, a backslash"),
+        ("fine", {"a": "${secret.default/NAME.token}", "b": "${x.y.z}"}, "${x.y.z} is there too"),
+        ("fine", {"a": "${secret.default/NAME}"}, "is not of the form ${secret.NAMESPACE/NAME.KEY}"),
+    ],
+)
+def test_what_would_stay_text_is_refused(
+    world: World, module: Path, tmp_path: Path, value: str, config: JSON, words: str
+) -> None:
+    """Before anything is written, and without the value."""
+    name = unique("unplaced")
+    world.apply(secret(name, value))
+    asked = {key: text.replace("NAME", name) for key, text in config.items()}
+    world.apply(manifest(world, name, world.push(module, tmp_path), config=asked))
+    refused = world.await_reason(name, "InvalidPlaceholder", namespace=NAMESPACE)
+    assert words in ready(refused)["message"]
+    assert "admin" not in json.dumps(refused["status"])
+    assert world.get(KIND, NAMESPACE, name) is None
+
+
+POLICY = Path(__file__).parents[2] / "examples" / "higress-priority-policy.yaml"
+TOO_LARGE = {
+    "apiVersion": "extensions.higress.io/v1alpha1",
+    "kind": "WasmPlugin",
+    "metadata": {"name": "too-large", "namespace": "default"},
+    "spec": {"url": "oci://registry.example.com/p:1", "priority": 3000000000},
+}
+
+
+def test_one_object_that_stops_higress_is_named(world: World, module: Path, tmp_path: Path) -> None:
+    """A priority beyond 32 bits in any namespace keeps Higress from reading any WasmPlugin: the release says which
+    object it is and puts nothing back; when that goes, the release goes on."""
+    name, ref = unique("stuck"), world.push(module, tmp_path)
+    world.apply(manifest(world, name, ref, config={"mockEnable": False}))
+    before = world.await_ready(name, namespace=NAMESPACE)["status"]["stableRevision"]
+    world.lab.kubectl("create", "-f", "-", stdin=json.dumps(TOO_LARGE))
+    try:
+        changed = manifest(world, name, ref, config={"mockEnable": True})
+        changed["spec"]["checks"] = {"load": {"timeout": "12s"}}
+        world.apply(changed)
+        stuck = world.await_reason(name, "ControlPlaneStuck", namespace=NAMESPACE)
+        assert "default/too-large (spec.priority 3000000000)" in ready(stuck)["message"]
+        assert "failure" not in stuck["status"]["rollout"]
+        written = plugin_of(world, name)["spec"]["defaultConfig"]
+        assert written == {"mockEnable": True}, "what is wanted stays written"
+    finally:
+        world.lab.kubectl("delete", KIND, "too-large", "-n", "default")
+    after = world.await_ready(name, namespace=NAMESPACE)
+    assert after["status"]["stableRevision"] != before
+    assert answers(world) == ["mocked"]
+
+
+def test_the_policy_to_copy_keeps_such_an_object_out(world: World) -> None:
+    """The API server refuses it by the policy of the examples, and still takes every priority that Higress reads."""
+    world.lab.kubectl("apply", "-f", str(POLICY))
+    try:
+        deadline = time.monotonic() + 30
+        while "must be from -2147483648" not in tried(world, 3000000000):
+            assert time.monotonic() < deadline, "the API server has not taken the policy up"
+            time.sleep(0.2)
+        assert "must be from -2147483648" in tried(world, -3000000000)
+        assert [tried(world, number) for number in (-(2**31), 0, 2**31 - 1, None)] == [""] * 4
+    finally:
+        world.lab.kubectl("delete", "-f", str(POLICY))
+
+
+def tried(world: World, priority: int | None) -> str:
+    """What the API server says of a WasmPlugin with this priority, which is not made; "" for nothing."""
+    spec = {"url": "oci://registry.example.com/p:1", **({} if priority is None else {"priority": priority})}
+    try:
+        world.lab.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps({**TOO_LARGE, "spec": spec}))
+    except LabError as error:
+        return str(error)
+    return ""
+
+
+def test_an_installation_with_other_labels(world: World, module: Path, tmp_path: Path) -> None:
+    """Where the arguments of a Higress name other gateways than the operator looks at, nothing is written, and
+    the message has the flag. With it the release says what it looks for."""
+    namespace, name = unique("edge"), unique("renamed")
+    world.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    world.apply(controller(namespace, "--gatewaySelectorKey=higress", f"--gatewaySelectorValue={namespace}-edge"))
+    ref = world.push(module, tmp_path)
+    world.apply(manifest(world, name, ref, namespace=namespace))
+    refused = world.await_reason(name, "GatewayLabelDiffers", namespace=namespace)
+    flag = f"--higress-gateway-label={namespace}:higress={namespace}-edge"
+    assert flag in ready(refused)["message"]
+    assert world.get(KIND, namespace, name) is None
+
+    world.operator.stop()
+    world.operator.start(flag)
+    try:
+        told = world.await_release(
+            name, lambda it: conditions(it).get("Loaded", {}).get("reason") == "NoGatewayPods", namespace=namespace
+        )
+        assert f"label higress={namespace}-edge and container higress-gateway" in conditions(told)["Loaded"]["message"]
+        assert world.get(KIND, namespace, name) is not None
+    finally:
+        world.clean_up()
+        world.operator.stop()
+        world.operator.start()
+
+
+def test_gateways_that_no_plugin_reaches_are_named(world: World, module: Path, tmp_path: Path) -> None:
+    """Higress can deploy gateways for a Gateway each, which get no WasmPlugin: an event says so, and the release is
+    Ready where it can be."""
+    namespace, name = unique("isolated"), unique("reached")
+    world.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    about = {"name": "shop-higress", "namespace": namespace, "labels": {"gateway.higress.io/managed": "true"}}
+    containers = [{"name": "higress-gateway", "image": "registry.example.com/higress/gateway:2.2.4"}]
+    spec = {"nodeName": "lab-node", "containers": containers}
+    world.apply({"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": spec})
+    world.apply(manifest(world, name, world.push(module, tmp_path), config={"mockEnable": False}))
+    world.await_ready(name, namespace=NAMESPACE)
+    selected = f"involvedObject.name={name},reason=GatewaysNotReached"
+    found = world.lab.kubectl("get", "events", "-n", NAMESPACE, "--field-selector", selected, "-o", "json")
+    assert [f"{namespace}/shop-higress" in it["message"] for it in json.loads(found)["items"]] == [True]
+
+
+def controller(namespace: str, *arguments: str) -> JSON:
+    """A pod of Higress's controller, as its chart makes one."""
+    about = {"name": "higress-controller", "namespace": namespace, "labels": {"app": "higress-controller"}}
+    container = {
+        "name": "higress-core",
+        "image": "registry.example.com/higress/higress:2.2.4",
+        "args": ["serve", *arguments],
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": about,
+        "spec": {"nodeName": "lab-node", "containers": [container]},
+    }

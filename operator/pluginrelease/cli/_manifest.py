@@ -152,7 +152,8 @@ def comparable(observed: JSON, wanted: JSON) -> JSON:
     own = {one["uid"] for one in ours.get("ownerReferences", [])}
     owners = [one for one in metadata.get("ownerReferences") or [] if one["uid"] in own]
     head = {"apiVersion": observed.get("apiVersion", wanted["apiVersion"]), "kind": wanted["kind"]}
-    return {**head, "metadata": {**kept, **({"ownerReferences": owners} if owners else {})}, "spec": observed["spec"]}
+    spec = target.rested(observed["spec"])
+    return {**head, "metadata": {**kept, **({"ownerReferences": owners} if owners else {})}, "spec": spec}
 
 
 def difference(before: JSON | None, after: JSON, *, named: tuple[str, str]) -> str:

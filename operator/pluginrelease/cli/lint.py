@@ -19,7 +19,7 @@ from pluginrelease.cli._look import look
 from pluginrelease.cli._signed import Signers
 from pluginrelease.cli._view import readable
 from pluginrelease.cli.inspect import for_option
-from pluginrelease.core import api, manifest
+from pluginrelease.core import api, manifest, providers
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.inspection import Answer
 from pluginrelease.core.pairing import Meant
@@ -103,7 +103,7 @@ def lint(
     access: Access,
 ) -> None:
     """Judge the PluginReleases in YAML or JSON files ("-": stdin) as the API server would: schema, CEL rules, fields
-    that there are none of. Objects of other kinds are counted and left out.
+    that there are none of; and configurations as the operator would. Objects of other kinds are counted and left out.
 
     Exit codes: 0 all is well, 1 something is refused, 2 something could not be looked at.
     """
@@ -171,8 +171,19 @@ def judge(document: Document, result: Linted) -> None:
     """What the API server would say."""
     faults = (*document.faults, *manifest.judge(document.value, cel.matches, cel.holds))
     told = [Flaw(document.line(one.path), title(document), one.place, INVALID, one.message) for one in faults]
+    told += () if told else refused_later(document)
     if told:
         result.add(Answer.REFUSED, *sorted(told, key=lambda finding: finding.line))
+
+
+def refused_later(document: Document) -> Iterator[Flaw]:
+    """What the operator refuses of a configuration that the API server takes, as far as no cluster is needed for it."""
+    spec = document.value["spec"]
+    own = {"name": "", "namespace": spec["gateway"]["namespace"], "uid": "", **document.value["metadata"]}
+    try:
+        providers.check(api.Release.model_validate({**document.value, "metadata": own, "status": {}}))
+    except Refused as error:
+        yield Flaw(document.line(("spec", "plugin")), title(document), "spec.plugin", error.reason, error.sentence())
 
 
 def title(document: Document) -> str:

@@ -13,6 +13,7 @@ import kopf
 from pluginrelease import handlers, telemetry
 from pluginrelease.core import artifact, duration
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.target import GatewayLabel
 from pluginrelease.edges import healthz
 from pluginrelease.settings import Settings
 
@@ -58,6 +59,18 @@ class RegistryType(click.ParamType[str]):
         return str(value)
 
 
+class GatewayLabelType(click.ParamType[GatewayLabel]):
+    """``higress=edge`` for every Higress, ``team-a:higress=edge`` for the one in that namespace."""
+
+    name = "label"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> GatewayLabel:
+        found = GatewayLabel.parse(str(value))
+        if found is None:
+            self.fail(f"{value} is not a label such as higress=edge or team-a:higress=edge", param, ctx)
+        return found
+
+
 @click.command("run", context_settings={"auto_envvar_prefix": "PLUGINRELEASE", "show_default": True})
 @click.option("--namespace", "namespaces", multiple=True, help="Watch releases in this namespace; repeatable. [all]")
 @click.option("--kubeconfig", type=click.Path(path_type=Path, exists=True), help="Instead of the pod's ServiceAccount.")
@@ -67,6 +80,15 @@ class RegistryType(click.ParamType[str]):
 @click.option("--log-format", type=click.Choice(["json", "text"]), default="json")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 @click.option("--gateway-container", default="istio-proxy", help="The container of Istio's gateways in their pods.")
+@click.option(
+    "--higress-gateway-label",
+    "higress_labels",
+    type=GatewayLabelType(),
+    multiple=True,
+    metavar="[NAMESPACE:]KEY=VALUE",
+    help="The label of the gateways of a Higress whose chart has another; repeatable. "
+    "[higress=<namespace>-higress-gateway]",
+)
 @click.option("--gateway-admin-port", type=click.IntRange(1, 65535), default=15000, help="Envoy's admin port.")
 @click.option(
     "--allowed-registries",
@@ -106,6 +128,7 @@ def run(
     log_format: str,
     log_level: str,
     gateway_container: str,
+    higress_labels: tuple[GatewayLabel, ...],
     gateway_admin_port: int,
     allowed_registries: tuple[str, ...],
     allow_private_realms: bool,
@@ -124,6 +147,7 @@ def run(
         resync=resync,
         liveness_port=liveness_port,
         gateway_container=gateway_container,
+        higress_labels=higress_labels,
         gateway_admin_port=gateway_admin_port,
         allowed_registries=allowed_registries,
         allow_private_realms=allow_private_realms,

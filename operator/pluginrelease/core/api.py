@@ -34,7 +34,7 @@ RELEASE_ANNOTATION = f"{GROUP}/release"
 ADOPT_ANNOTATION = f"{GROUP}/adopt"
 # on a WasmPlugin: the revision it carries
 REVISION_ANNOTATION = f"{GROUP}/revision"
-# on a WasmPlugin: how often its gateways were made to fetch anew; any change of it makes istiod send the plugin again
+# on a WasmPlugin: how often its gateways were made to fetch again (`target.pull_policy` is what makes them)
 NUDGE_ANNOTATION = f"{GROUP}/nudge"
 # on a PluginRelease, actions: each value is acted on once and then echoed in status.handled. `retry` takes any token;
 # `rollback-to` takes a revision of the history, with ":" and any token behind it to ask for the same one again.
@@ -429,8 +429,8 @@ class MatchRule(Model):
     ingress: Annotated[list[RouteName], Field(min_length=1, max_length=32)] | None = Field(
         default=None,
         description=(
-            "Names of routes: namespace/name of an Ingress (or of a route of the Higress console, its name alone). "
-            "Beside service, both must match."
+            "Names of routes: namespace/name of an Ingress; of one in Higress's own namespace, as are those of its "
+            "console, the name alone. Beside service, both must match."
         ),
     )
     domain: Annotated[list[Domain], Field(min_length=1, max_length=32)] | None = Field(
@@ -693,8 +693,8 @@ class Spec(Model):
                 ),
                 cel(
                     "self.gateway.provider != 'Higress' || self.plugin.failStrategy != 'FAIL_RELOAD'",
-                    "Higress does not know FAIL_RELOAD and would drop it: write FAIL_CLOSE or FAIL_OPEN. Its gateways "
-                    "start a plugin that crashed again by themselves",
+                    "Higress does not know FAIL_RELOAD: write FAIL_CLOSE or FAIL_OPEN. Its gateways start a plugin "
+                    "that crashed again",
                 ),
                 cel(
                     "self.gateway.provider != 'Higress' || has(self.plugin.priority)",

@@ -15,9 +15,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from . import placeholder
 from .container import Container, LastWords
 from .envoylistener import Listener, ListenerError, Listeners
 from .envoylog import Crash, LogEvent, LogFindings, LogKind, Missing, moment, read_log
+from .higresslog import unstarted
 from .trust import Trust
 
 __all__ = [
@@ -53,7 +55,8 @@ _CODE = re.compile(r"(?:^|/)([0-9a-f]{64})\.wasm$")
 _RUNTIME = "wasm.envoy.wasm.runtime.v8."
 # a VM that was made for a plugin that was loaded before: by FAIL_RELOAD, or by Higress after a crash or as it had grown
 _RESTART = re.compile(
-    r"wasm\..*\.vm_reload(_success|_failure)?|wasm\.envoy\.wasm\.runtime\.v8\.plugin\..*\.(recover_total|rebuild_total)"
+    r"wasm\..*\.vm_reload(_success|_failure)?|wasm\.envoy\.wasm\.runtime\.v8\.plugin\..*"
+    r"\.(recover_total|rebuild_total|worker_init_recovered_total)"
 )
 _TRANSLATED = "~istio-translated-wasmplugin"
 
@@ -104,7 +107,8 @@ class Wanted:
     ``namespace`` and ``name`` are the WasmPlugin's; ``digest_hex`` the manifest's sha256 without prefix; ``config``
     the plugin's configuration (None and {} are the same); ``fail_strategy`` FAIL_CLOSE, FAIL_OPEN or FAIL_RELOAD;
     ``env`` the module's environment, None for a value that is the gateway's own; ``image`` the repository with the
-    digest, as in the WasmPlugin's url, "" where it does not matter.
+    digest, as in the WasmPlugin's url, "" where it does not matter; ``replaces``: the control plane puts Secrets'
+    values in the place of placeholders.
     """
 
     namespace: str
@@ -114,6 +118,16 @@ class Wanted:
     fail_strategy: str
     env: Mapping[str, str | None] = field(default_factory=dict)
     image: str = ""
+    replaces: bool = False
+
+    @property
+    def has_placeholders(self) -> bool:
+        """Whether what a gateway is given is not known word for word."""
+        return self.replaces and placeholder.MEANT in json.dumps([self.config, self.env])
+
+    def is_given(self, config: Any, env: Mapping[str, str | None]) -> bool:
+        """Whether a gateway that was given this was given what is wanted."""
+        return placeholder.same((dict(self.config or {}), self.env), (config, env), replaced=self.replaces)
 
     def ecds_name_matches(self, name: str) -> bool:
         """Whether an extension configuration is this WasmPlugin's, in any Istio version.
@@ -195,7 +209,8 @@ class Sighting:
     ``code_shared``: another plugin runs the same file as ours; ``code_names``: what Envoy calls the plugins that run
     our code, ours included; ``others_updated``: when any other extension configuration changed last; ``referenced``:
     an active HTTP listener asks for our filter, None without any such listener; ``silent``: for how long the admin
-    port, which took a connection, did not answer; ``last_words``: how the container ended, where it did.
+    port, which took a connection, did not answer; ``last_words``: how the container ended, where it did;
+    ``unstarted``: why the plugin did not come up in a worker, where the log says that (Higress).
     """
 
     pod: PodRef
@@ -221,6 +236,7 @@ class Sighting:
     unknown: tuple[str, ...] = ()
     silent: timedelta | None = None
     last_words: LastWords | None = None
+    unstarted: str = ""
 
 
 @dataclass(frozen=True)
@@ -359,14 +375,15 @@ def log_since(ecds: str, wanted: Wanted, write_at: datetime) -> datetime:
 
     That is the write, unless Envoy had the very same configuration from before: an object that is deleted and made
     again while the old listener drains finds its old subscription, and Envoy says nothing new. Then its word is from
-    when it received it, looked for at most `LOG_REACH` back.
+    when it received it, looked for at most `LOG_REACH` back. Of a placeholder nobody knows whether it is the same.
     """
+    if wanted.has_placeholders:
+        return write_at
     ours = _Extensions.read(ecds, wanted, []).ours
-    config = dict(wanted.config or {})
     received = [
         entry.last_updated
         for entry in ours
-        if entry.last_updated and (entry.digest_hex, entry.config, entry.env) == (wanted.digest_hex, config, wanted.env)
+        if entry.last_updated and entry.digest_hex == wanted.digest_hex and wanted.is_given(entry.config, entry.env)
     ]
     if not ours or len(received) < len(ours) or min(received) >= write_at:
         return write_at
@@ -382,6 +399,8 @@ def sight(pod: PodRef, at: datetime, documents: Documents, wanted: Wanted, since
     stats = _numbers(documents.stats, unknown)
     listeners, errors = documents.listeners, documents.listeners.errors()
     log_from = documents.log_from or log_since(documents.ecds, wanted, since + documents.skew)
+    secrets = dump.secrets(wanted)
+    log = placeholder.hide(documents.log, [one for one in secrets if len(one) >= placeholder.TELLING])
     return Sighting(
         pod=pod,
         at=at,
@@ -395,14 +414,19 @@ def sight(pod: PodRef, at: datetime, documents: Documents, wanted: Wanted, since
         code_shared=dump.shared(),
         code_names=dump.sharers(),
         others_updated=max((entry.last_updated for entry in dump.others if entry.last_updated), default=None),
-        listener_errors=tuple(error for error in errors if _concerns(error, wanted)),
-        other_listener_errors=tuple(error for error in errors if not _concerns(error, wanted)),
+        listener_errors=placeholder.hide_in(tuple(error for error in errors if _concerns(error, wanted)), secrets),
+        other_listener_errors=placeholder.hide_in(
+            tuple(error for error in errors if not _concerns(error, wanted)), secrets
+        ),
         warming=listeners.warming(wanted),
         referenced=listeners.referenced(wanted),
         listeners=listeners.serving(wanted),
         stats=_stats(stats, wanted),
-        log=read_log(documents.log.splitlines(), wanted, log_from, truncated=documents.log_truncated),
+        log=placeholder.hide_in(
+            read_log(log.splitlines(), wanted, log_from, truncated=documents.log_truncated), secrets
+        ),
         unknown=tuple(unknown),
+        unstarted=placeholder.hide(unstarted(log.splitlines(), wanted), secrets),
     )
 
 
@@ -424,6 +448,11 @@ class _Extensions:
     def shared(self) -> bool:
         codes = {_code(entry) for entry in self.ours if entry.path}
         return any(_code(entry) in codes for entry in self.others)
+
+    def secrets(self, wanted: Wanted) -> frozenset[str]:
+        """What the gateway was given in the place of placeholders: no message may have it."""
+        given = ((entry.config, entry.env) for entry in self.ours if wanted.replaces)
+        return frozenset(one for pair in given for one in placeholder.values((wanted.config, wanted.env), pair))
 
     def sharers(self) -> tuple[str, ...]:
         codes = {_code(entry) for entry in self.ours if entry.path}

@@ -12,12 +12,16 @@ from typing import Any
 from pluginrelease.core import api, compat, target
 from pluginrelease.core.envoy import Sighting
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.placeholder import Placeholder
 
 JSON = dict[str, Any]
 
 TARGET = target.Kind(
     "extensions.istio.io", "v1alpha1", "WasmPlugin", "wasmplugins", "Install Istio's CRDs (chart istio/base)"
 )
+
+REPLACES = False
+STOPPED_BY_ONE = False
 
 
 def pods(gateway: api.Gateway, mesh: target.Mesh) -> target.Pods:
@@ -37,15 +41,32 @@ def selector(gateway: api.Gateway) -> api.Selector:
     return gateway.selector
 
 
-def landmarks(gateway: api.Gateway) -> target.Landmarks | None:
-    """None: istiod reads every namespace."""
-    del gateway
+def unreached() -> target.Pods | None:
+    """None: a selector can reach every gateway."""
     return None
 
 
-def check(plugin: api.Plugin) -> None:
+def landmarks(gateway: api.Gateway, mesh: target.Mesh) -> target.Landmarks | None:
+    """None: istiod reads every namespace."""
+    del gateway, mesh
+    return None
+
+
+def check(release: api.Release, hosts: tuple[compat.Host, ...]) -> None:
     """The API server has refused whatever Istio does not take."""
-    del plugin
+    del release, hosts
+
+
+def placeholders(release: api.Release) -> tuple[Placeholder, ...]:
+    """None: istiod hands every text on as it is."""
+    del release
+    return ()
+
+
+def unreadable(found: Iterable[JSON]) -> tuple[str, ...]:
+    """None: istiod drops one that it cannot read, and says so in its log."""
+    del found
+    return ()
 
 
 def hosts(seen: Iterable[Sighting]) -> tuple[compat.Host, ...]:
@@ -75,7 +96,7 @@ def wasm_plugin(release: api.Release, artifact: api.ArtifactStatus, nudge: int =
         "spec": {
             "selector": selector(release.spec.gateway).wire(),
             "url": f"oci://{artifact.image}",
-            "imagePullPolicy": "IfNotPresent",
+            "imagePullPolicy": target.pull_policy(nudge),
             "failStrategy": str(plugin.fail_strategy),
             **{
                 key: str(value) if isinstance(value, api.Phase) else value

@@ -1,8 +1,7 @@
-"""When to make istiod send a plugin again.
+"""When to make istiod send a plugin again; `target.pull_policy` is how.
 
-Istio's agent fetches a module only when the control plane sends the plugin; after a failed fetch it does not try again
-by itself (pkg/wasm/convert.go). A change of the WasmPlugin, also of its metadata, makes istiod send it. A gateway whose
-listener update was refused gets the next one in the same way.
+Istio's agent fetches a module only when the control plane sends the plugin; after a failed fetch it does not soon try
+again (pkg/wasm/convert.go). A gateway whose listener update was refused gets the next one in the same way.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from pluginrelease.core.verdict import Verdict
 HEALED_BY_A_PUSH = frozenset({"FetchFailed", "RunningUnprotected", "ConfigNotDelivered", "ListenerRejected"})
 # The listener's update that comes with a plugin is refused for what the gateway still has under its name: a revision
 # that was refused, and taken off a moment ago. The plugin then loads, and no listener uses it until the next push.
-LEFT_BEHIND = frozenset({"AwaitingListener", "NotReferenced"})
+# Higress looks for the Secret of a placeholder when it pushes, and does not push because one has come.
+LEFT_BEHIND = frozenset({"AwaitingListener", "NotReferenced", "PlaceholderNotReplaced"})
 PATIENCE = timedelta(seconds=5)
 FIRST_PAUSE = timedelta(seconds=15)
 LONGEST_PAUSE = timedelta(minutes=10)

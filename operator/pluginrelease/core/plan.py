@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pluginrelease.core import api, moment
+from pluginrelease.core import api, moment, target
 from pluginrelease.core.errors import Refused
 
 JSON = dict[str, Any]
@@ -76,9 +76,12 @@ def comparable(release: api.Release, thing: JSON) -> JSON:
 
 
 def loadable(thing: JSON) -> JSON:
-    """What a gateway can notice: the spec or the data, and the revision, which also tells of fields taken away."""
+    """What a gateway can notice: the spec or the data, and the revision, which also tells of fields taken away.
+
+    A nudge is sent to gateways and gives them nothing new to load.
+    """
     revision = (thing["metadata"].get("annotations") or {}).get(api.REVISION_ANNOTATION)
-    return {"revision": revision, "spec": thing.get("spec"), "data": thing.get("data")}
+    return {"revision": revision, "spec": target.rested(thing.get("spec")), "data": thing.get("data")}
 
 
 def claim(release: api.Release, observed: JSON) -> None:

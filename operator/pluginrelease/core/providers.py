@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from pluginrelease.core import api, compat, higress, istio, target
+from pluginrelease.core import api, compat, higress, istio, number, target
 from pluginrelease.core.envoy import Sighting
+from pluginrelease.core.placeholder import Placeholder
 
 JSON = dict[str, Any]
 
@@ -20,17 +21,30 @@ class Provider(Protocol):
     """What a provider's module gives."""
 
     TARGET: target.Kind
+    # whether its control plane puts Secrets' values in the place of placeholders (`core.placeholder`)
+    REPLACES: bool
+    # whether an object that its control plane cannot read keeps it from reading any other
+    STOPPED_BY_ONE: bool
 
     def pods(self, gateway: api.Gateway, mesh: target.Mesh) -> target.Pods:
         """Where the gateway's pods are."""
         ...
 
-    def landmarks(self, gateway: api.Gateway) -> target.Landmarks | None:
+    def unreached(self) -> target.Pods | None:
+        """Gateways of the mesh that no object of its kind reaches; None: there are none of that kind."""
+        ...
+
+    def landmarks(self, gateway: api.Gateway, mesh: target.Mesh) -> target.Landmarks | None:
         """By what a namespace is known that its control plane reads; None: it reads every namespace."""
         ...
 
-    def check(self, plugin: api.Plugin) -> None:
-        """Raises `Refused` for what its control plane would not do, and the API server could not see."""
+    def check(self, release: api.Release, hosts: tuple[compat.Host, ...]) -> None:
+        """Raises `Refused` for what its control plane would not do, and the API server could not see; ``hosts``: what
+        is known of the gateways."""
+        ...
+
+    def placeholders(self, release: api.Release) -> tuple[Placeholder, ...]:
+        """The Secrets' values that its control plane will look for, each with its namespace."""
         ...
 
     def hosts(self, seen: Iterable[Sighting]) -> tuple[compat.Host, ...]:
@@ -39,6 +53,10 @@ class Provider(Protocol):
 
     def configuration(self, plugin: api.Plugin) -> Mapping[str, Any] | None:
         """What Envoy is given as the plugin's configuration; None and {} are the same."""
+        ...
+
+    def unreadable(self, found: Iterable[JSON]) -> tuple[str, ...]:
+        """Those of its kind that its control plane cannot read, each with what is wrong with it."""
         ...
 
     def wasm_plugin(self, release: api.Release, artifact: api.ArtifactStatus, nudge: int = 0) -> JSON:
@@ -55,3 +73,13 @@ TARGETS = tuple(provider.TARGET for provider in _MODULES.values())
 def of(gateway: api.Gateway) -> Provider:
     """The provider of these gateways."""
     return _MODULES[gateway.provider]
+
+
+def check(release: api.Release, hosts: tuple[compat.Host, ...] = ()) -> None:
+    """Raises `Refused` for what the plugin would not be given as it is written; ``hosts``: what is known of the
+    gateways."""
+    of(release.spec.gateway).check(release, hosts)
+    plugin = release.spec.plugin
+    number.check_exact(plugin.config)
+    for place, rule in enumerate(plugin.match_rules or []):
+        number.check_exact(rule.config, f"plugin.matchRules[{place}].config")

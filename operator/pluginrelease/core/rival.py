@@ -9,8 +9,8 @@ from pluginrelease.core import api, providers, rollout, target
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.artifact import place
 from pluginrelease.core.errors import Refused, ReleaseError
+from pluginrelease.core.placeholder import same
 from pluginrelease.core.plan import RECHECK
-from pluginrelease.core.verdict import same
 
 
 def elders(

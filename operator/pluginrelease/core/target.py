@@ -5,8 +5,9 @@ What a provider's own object says is in its module; `core.providers` knows which
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pluginrelease.core import api
@@ -19,6 +20,8 @@ JSON = dict[str, Any]
 NAME_ROOM = 236
 # seconds until it is looked again whether a provider's control plane has come
 RECHECK = 30.0
+# of an image by its digest both mean the same to an agent (istio pkg/wasm/cache.go), and to istiod they are two specs
+PULL_POLICIES = ("IfNotPresent", "UNSPECIFIED_POLICY")
 
 
 @dataclass(frozen=True)
@@ -38,20 +41,55 @@ class Kind:
 
 
 @dataclass(frozen=True)
+class GatewayLabel:
+    """The label by which a Higress finds its gateways; ``namespace`` of the installation, None: of each other one."""
+
+    namespace: str | None
+    key: str
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> GatewayLabel | None:
+        """``[NAMESPACE:]KEY=VALUE``; None for anything else."""
+        match = _GATEWAY_LABEL.fullmatch(text)
+        return cls(match["namespace"], match["key"], match["value"]) if match else None
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}"
+
+
+_GATEWAY_LABEL = re.compile(
+    r"(?:(?P<namespace>[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?):)?"
+    r"(?P<key>([a-z0-9][-a-z0-9.]{0,252}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)"
+    r"=(?P<value>[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)"
+)
+
+
+@dataclass(frozen=True)
 class Mesh:
     """What of an installation only its owner can say (the operator's settings), by default as the charts have it."""
 
     istio_root_namespace: str = "istio-system"
     istio_container: str = "istio-proxy"
+    higress_labels: tuple[GatewayLabel, ...] = ()
 
 
 @dataclass(frozen=True)
 class Pods:
-    """Where the gateway pods are: the namespace (None: every one), the labels that they carry, their container."""
+    """Where the gateway pods are: the namespace (None: every one), the labels that they carry, their container.
+
+    ``hint``: what to do where there are none.
+    """
 
     namespace: str | None
     labels: Mapping[str, str]
     container: str
+    hint: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        where = f"namespace {self.namespace}" if self.namespace else "every namespace"
+        labels = ",".join(f"{key}={value}" for key, value in sorted(self.labels.items()))
+        return f"label {labels} and container {self.container}, in {where}"
 
     def shared_with(self, other: Pods) -> Pods | None:
         """Where a pod would be that is among both; None: there can be none."""
@@ -66,11 +104,13 @@ class Pods:
 class Landmarks:
     """Pods by which a namespace is known to be one that a control plane reads: one with any of these sets of labels.
 
-    ``missing``: what is said where there is none.
+    ``missing``: what is said where there is none; ``check``: raises `Refused` for what those that are there say of
+    themselves.
     """
 
     any_of: tuple[Mapping[str, str], ...]
     missing: Refused
+    check: Callable[[Iterable[JSON]], None]
 
 
 def object_name(release: api.Release) -> str:
@@ -112,9 +152,8 @@ def is_local(release: api.Release) -> bool:
 def carrier(release: api.Release, artifact: api.ArtifactStatus, kind: Kind, nudge: int = 0) -> JSON:
     """The head of the object that carries a revision, all but its spec.
 
-    ``nudge`` counts how often its gateways were made to fetch anew: with any change of the object, also of its
-    metadata, the control plane sends the plugin again, and only then does the agent try again (istio
-    pkg/wasm/convert.go).
+    ``nudge`` counts how often its gateways were made to fetch again; the annotation is for people, `pull_policy` for
+    the control plane.
     """
     return {
         "apiVersion": kind.api_version,
@@ -128,6 +167,23 @@ def carrier(release: api.Release, artifact: api.ArtifactStatus, kind: Kind, nudg
             },
         },
     }
+
+
+def pull_policy(nudge: int) -> str:
+    """``imagePullPolicy`` after so many nudges: another one each time, as only a changed spec reaches every gateway.
+
+    The agent fetches again when the control plane sends the plugin (istio pkg/wasm/convert.go). Before 1.30 istiod does
+    not for a change of metadata alone, and over Higress's MCP no metadata arrives (pilot/pkg/bootstrap
+    /config_compare.go). The agent takes the policy out before Envoy sees the plugin.
+    """
+    return PULL_POLICIES[nudge % len(PULL_POLICIES)]
+
+
+def rested(spec: Any) -> Any:
+    """A spec as it is without a nudge; that of another kind of object stays as it is."""
+    if not isinstance(spec, dict) or spec.get("imagePullPolicy") not in PULL_POLICIES:
+        return spec
+    return {**spec, "imagePullPolicy": pull_policy(0)}
 
 
 def configuration(plugin: api.Plugin) -> JSON | None:

@@ -7,12 +7,10 @@ current, acknowledges the same refused bytes when they come again, and then says
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from . import outage
 from .envoy import (
@@ -54,6 +52,10 @@ HIGRESS_AGAIN = "The gateway starts it again with the next requests; a minute wi
 CHECK_CONTROL_PLANE = (
     "Check that the control plane runs (istiod; with Higress its controller too, whose log names what it does not take)"
 )
+NOT_REPLACED = (
+    "Higress's controller did not find one of the Secrets or keys, and its log says which. Put it there: the operator "
+    "makes Higress look again."
+)
 WHY_NOT_READY = "whether it would run the plugin cannot be told. `kubectl describe pod` says what it lacks."
 
 
@@ -67,6 +69,7 @@ class State(StrEnum):
 _WORST_FIRST = (State.UNHEALTHY, State.UNKNOWN, State.PENDING, State.LOADED)
 # a pod that could not be read keeps what was proved about it before
 _NOT_SEEN = frozenset({"PodUnreachable", "PodNotReady"}) | outage.REASONS
+_UNDELIVERED = ("AwaitingConfig", "ConfigNotDelivered")
 _CRASHED = ("PluginCrashed", "VMCrashed")
 # what Envoy logs about a configuration that it has tried
 _WORD = (LogKind.LOADED, LogKind.REFUSED_BY_WORKERS, LogKind.REJECTED, LogKind.LISTENER_REJECTED)
@@ -134,6 +137,8 @@ def judge(
     settled: bool = False,
     silent: Collection[Silence] = (),
     neighbours: Collection[Neighbour] = (),
+    looked_for: str = "",
+    hint: str = "",
 ) -> Verdict:
     """What the sightings of all selected pods say about the wanted revision, written at ``write_at``.
 
@@ -141,11 +146,13 @@ def judge(
     pod has ``load_timeout`` from the write on, or from when it last became ready or ceased to be, if that was later.
     ``settled``: the revision was seen running everywhere before, so that a pod that comes up only joins the others.
     ``silent``: pods that did not answer at the look before. ``neighbours``: releases that wrote to some of the pods.
+    ``looked_for``: by what gateway pods are known, and ``hint`` what to do where there are none.
     """
     seen = [sighting for sighting in sightings if not sighting.pod.deleting]
     if not seen:
-        message = "No gateway pod is there to load the plugin. It is judged when one comes."
-        return Verdict(State.PENDING, "NoGatewayPods", message)
+        by = f" (looked for: {looked_for})" if looked_for else ""
+        message = f"No gateway pod is there to load the plugin{by}. It is judged when one comes. {hint}"
+        return Verdict(State.PENDING, "NoGatewayPods", message.rstrip())
     lives = [_life(one, write_at, baselines, silent, settled=settled) for one in seen]
     fallen = sum(outage.ends(life) > 0 for life in lives)
     before = {one.incarnation: one for one in baselines}
@@ -211,6 +218,25 @@ def _counted_pods(loaded: int) -> str:
 def _coming_up(names: Sequence[str]) -> str:
     shown = ", ".join(names[:MAX_NAMES]) + (", …" if len(names) > MAX_NAMES else "")
     return f"1 is coming up: {shown}" if len(names) == 1 else f"{len(names)} are coming up: {shown}"
+
+
+def nothing_arrived(verdict: Verdict) -> bool:
+    """Whether no gateway that could be asked has what is wanted, and at least one still waits for it."""
+    asked = [row.reason for row in verdict.pods if row.reason not in _NOT_SEEN]
+    return bool(asked) and all(reason in _UNDELIVERED for reason in asked)
+
+
+def stuck(verdict: Verdict, unreadable: Sequence[str]) -> Verdict:
+    """What is said instead where the control plane reads no object at all: neither the revision nor the gateways are to
+    blame, and what would be put back would arrive no sooner. So it is held."""
+    more = f" and {len(unreadable) - MAX_NAMES} more" if len(unreadable) > MAX_NAMES else ""
+    message = (
+        f"Nothing arrives at any gateway: the control plane can read no WasmPlugin as long as it cannot read "
+        f"{', '.join(unreadable[:MAX_NAMES])}{more}. Correct or delete what is named there. The operator waits, and "
+        "puts nothing back, as that would not arrive either."
+    )
+    rows = tuple(PodVerdict(row.pod, State.UNKNOWN, "ControlPlaneStuck", message) for row in verdict.pods)
+    return Verdict(State.UNKNOWN, "ControlPlaneStuck", message, rows, verdict.verified)
 
 
 # ------------------------------------------------------------------------------------------------------------ one pod
@@ -311,8 +337,7 @@ def _undelivered(case: _Case) -> PodVerdict | None:
 
 
 def _delivered(entry: Entry, wanted: Wanted) -> bool:
-    given = same(entry.config, dict(wanted.config or {})) and entry.env == wanted.env
-    return entry.digest_hex == wanted.digest_hex and given
+    return entry.digest_hex == wanted.digest_hex and wanted.is_given(entry.config, entry.env)
 
 
 def _absent(case: _Case) -> PodVerdict:
@@ -336,6 +361,13 @@ def _absent(case: _Case) -> PodVerdict:
 
 def _old(case: _Case, entry: Entry) -> PodVerdict:
     if entry.digest_hex == case.wanted.digest_hex:
+        if replace(case.wanted, replaces=False).is_given(entry.config, entry.env):
+            return case.waiting(
+                "PlaceholderNotReplaced",
+                "The gateway was given the placeholders ${secret…} as text.",
+                then=(State.UNHEALTHY, "PlaceholderNotReplaced"),
+                hint=NOT_REPLACED,
+            )
         return case.waiting(
             "AwaitingConfig",
             "The gateway has the wanted code with another configuration.",
@@ -455,8 +487,7 @@ def _counted_crashes(case: _Case) -> PodVerdict | None:
     """
     stats = case.sighting.stats
     if stats.unstarted:
-        message = f"The plugin did not start in {stats.unstarted} of {case.sighting.concurrency or '?'} workers."
-        return case.row(State.UNHEALTHY, "PluginCrashed", message)
+        return _unstarted(case, stats.unstarted)
     if stats.crashed:
         return _down(case, stats.crashed, (), again=HIGRESS_AGAIN)
     before = case.baseline.crashes or 0 if case.baseline else 0
@@ -466,6 +497,17 @@ def _counted_crashes(case: _Case) -> PodVerdict | None:
     times = (stats.crashes or 0) - before
     message = f"The plugin crashed {times} times since the write, and requests got 503 meanwhile. {HIGRESS_AGAIN}"
     return case.row(State.UNHEALTHY, "PluginCrashed", message, *(crash.line for crash in lately))
+
+
+def _unstarted(case: _Case, workers: int) -> PodVerdict:
+    """In some workers it never came up: with FAIL_OPEN they serve without it (``worker_fail_open_skip_total``)."""
+    said = [case.sighting.unstarted] if case.sighting.unstarted else []
+    quoted = f" It says: {said[0]}." if said else ""
+    message = f"The plugin did not start in {workers} of {case.sighting.concurrency or '?'} workers"
+    if any(entry.fail == "FAIL_OPEN" for entry in case.sighting.entries):
+        message = f"{message}, which let every request pass without it.{quoted}"
+        return case.row(State.UNHEALTHY, "RunningUnprotected", message, *said)
+    return case.row(State.UNHEALTHY, "PluginCrashed", f"{message}.{quoted}", *said)
 
 
 def _is_late(case: _Case, crash: Crash) -> bool:
@@ -702,18 +744,3 @@ def _lines(event: LogEvent | None) -> tuple[str, ...]:
 
 def _told(event: LogEvent) -> str:
     return " / ".join(_lines(event))
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two JSON values are equal; 1 and 1.0 are, since Istio carries numbers as doubles; 1 and true are not."""
-    return json.dumps(_plain(one), sort_keys=True) == json.dumps(_plain(other), sort_keys=True)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    return value
