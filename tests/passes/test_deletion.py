@@ -5,7 +5,6 @@ The operator is stopped while the gateways come into that state: it is the delet
 
 from __future__ import annotations
 
-import base64
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -92,16 +91,9 @@ def lose_node(world: World, namespace: str, name: str) -> None:
     )
 
 
-CRASHES = base64.b64decode(
-    "AGFzbQEAAAABEwRgA39/fwF/YAAAYAF/AX9gAAACEQEDZW52CXByb3h5X2xvZwAAAwQDAQIDBQMBAAEHSQQXcHJveHlfYWJpX3ZlcnNpb25fMF8yXzAAARhwcm94eV9vbl9tZW1vcnlfYWxsb2NhdGUAAgdzdGFydGZuAAMGbWVtb3J5AgAIAQMKFQMCAAsEAEEACwsAQQJBAEEAEAAaCw=="
-)
-HANGS = base64.b64decode(
-    "AGFzbQEAAAABDwNgAABgAX8Bf2ACf38BfwIBAAMEAwABAgUDAQABB1QEF3Byb3h5X2FiaV92ZXJzaW9uXzBfMl8xAAAYcHJveHlfb25fbWVtb3J5X2FsbG9jYXRlAAEScHJveHlfb25fY29uZmlndXJlAAIGbWVtb3J5AgAKEwMCAAsEAEEACwkAA0AMAAtBAQs="
-)
-
 CASES: list[tuple[str, bytes, Callable[[World, str, str], None]]] = [
-    ("gateways that crash again and again", CRASHES, await_crashes),
-    ("gateways that hang while they load it", HANGS, await_silence),
+    ("gateways that crash again and again", wasm_modules.kills_at_load(), await_crashes),
+    ("gateways that hang while they load it", wasm_modules.hangs_at_configure(), await_silence),
     ("a gateway whose node is gone", wasm_modules.answering("lost"), lose_node),
 ]
 
