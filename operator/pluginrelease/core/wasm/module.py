@@ -1,0 +1,151 @@
+"""What is known of a module: values, nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pluginrelease.core.wasm.instructions import Feature
+
+ABI_PREFIX = "proxy_abi_version_"
+# the custom section that Higress's agent looks for (higress-group/istio, pkg/wasm/convert.go)
+NATIVE_PREFIX = "wamr-aot"
+
+
+class Kind(StrEnum):
+    """What an import or an export is."""
+
+    FUNCTION = "function"
+    TABLE = "table"
+    MEMORY = "memory"
+    GLOBAL = "global"
+    TAG = "tag"
+
+
+@dataclass(frozen=True)
+class FunctionType:
+    """Value types in and out, by their names in the text format: ``i32``, ``funcref``, ``(ref null $3)`` …"""
+
+    params: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """As Envoy's log writes it: ``i32 i32 -> i32``, ``void -> void``."""
+        return f"{' '.join(self.params) or 'void'} -> {' '.join(self.results) or 'void'}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The size of a memory (in pages of 64 KiB) or of a table (in entries)."""
+
+    minimum: int = 0
+    maximum: int | None = None
+    shared: bool = False
+    wide: bool = False  # addressed by i64
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: the type of its entries and its size."""
+
+    value: str
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import. ``type`` is a function's, ``value`` a global's or a table's, ``limits`` a memory's or a table's."""
+
+    module: str
+    name: str
+    kind: Kind
+    type: FunctionType | None = None
+    value: str = ""
+    limits: Limits | None = None
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Export:
+    """One export: ``type`` is a function's, ``value`` a global's or a table's; ``index`` counts within its kind."""
+
+    name: str
+    kind: Kind
+    type: FunctionType | None = None
+    value: str = ""
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the start section runs while the module is instantiated.
+
+    ``certain``: the imports that are called before any branch; ``possible``: all that some way leads to. ``traps``: the
+    first thing that it does for certain is to trap. ``whole``: all that it reaches was read.
+    """
+
+    certain: tuple[Import, ...] = ()
+    possible: tuple[Import, ...] = ()
+    traps: bool = False
+    whole: bool = True
+
+
+@dataclass(frozen=True)
+class OutOfBounds:
+    """An active segment that does not fit: ``kind`` ("data" or "element"), its number, and what it would fill of a
+    memory of ``size`` bytes or a table of ``size`` entries."""
+
+    kind: str
+    number: int
+    offset: int
+    length: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Module:
+    """What a module says of itself. ``size`` and ``largest_body``, the longest function's code, are in bytes.
+
+    ``memories`` and ``tables`` begin with the imported ones. ``beyond`` says which of V8's limits it exceeds.
+    ``code_read`` is False where it has more code than is read, or code that is not known here.
+    """
+
+    imports: tuple[Import, ...]
+    exports: tuple[Export, ...]
+    custom_sections: tuple[str, ...]
+    toolchain: str
+    toolchain_version: str
+    size: int
+    memories: tuple[Limits, ...] = ()
+    tables: tuple[Table, ...] = ()
+    start: Start | None = None
+    features: frozenset[Feature] = frozenset()
+    misplaced: tuple[OutOfBounds, ...] = ()
+    beyond: tuple[str, ...] = ()
+    largest_body: int = 0
+    code_read: bool = True
+
+    @property
+    def abis(self) -> tuple[str, ...]:
+        """The Proxy-Wasm ABI versions announced by function exports, in their order: ``("0_2_1",)``."""
+        return tuple(
+            export.name.removeprefix(ABI_PREFIX)
+            for export in self.exports
+            if export.kind is Kind.FUNCTION and export.name.startswith(ABI_PREFIX)
+        )
+
+    @property
+    def abi(self) -> str:
+        """The first announced ABI version, or an empty string."""
+        return next(iter(self.abis), "")
+
+    @property
+    def native(self) -> str:
+        """The custom section with native code that Higress would run in place of the module, or an empty string."""
+        return next((name for name in self.custom_sections if name.startswith(NATIVE_PREFIX)), "")
+
+    def function(self, name: str) -> FunctionType | None:
+        """The type of the exported function called ``name``, None where there is none."""
+        return next((e.type for e in self.exports if e.kind is Kind.FUNCTION and e.name == name), None)

@@ -1,0 +1,218 @@
+"""What a start section reaches: the code of functions walked from one call to the next.
+
+A function is reached by a call of its number, by an indirect call of its type if it stands in any element segment, and
+by a call of a reference of its type if some code or some global has a reference to it. More is reached so than can be
+called; less never is.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pluginrelease.core.wasm import instructions
+from pluginrelease.core.wasm.code import Bodies, after_locals
+from pluginrelease.core.wasm.module import FunctionType, Import, Start
+
+MAX_WALKED_BYTES = 4 << 20
+MAX_WALKED_CALLS = 100_000
+MAX_DEPTH = 100  # of calls on the way that is certain
+
+_CALLS, _INDIRECT, _REFERENCE_CALLS, _REFERENCE = (0x10, 0x12), (0x11, 0x13), (0x14, 0x15), 0xD2
+_RETURNS = (0x12, 0x13, 0x15)
+_UNREACHABLE, _RETURN, _CONSTANT = 0x00, 0x0F, 0x41
+
+Shape = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Functions:
+    """The functions of a module: the imported ones, and then its own by their types and bodies.
+
+    ``tables`` says which function stands where in which table, ``referenced`` which ones stand in element segments or
+    globals.
+    """
+
+    imported: Sequence[Import]
+    types: Sequence[FunctionType | None]
+    own: array[int]
+    bodies: Bodies
+    tables: Mapping[int, Sequence[tuple[int, array[int]]]]
+    referenced: frozenset[int]
+
+    def shape(self, index: int) -> Shape | None:
+        """What an indirect call compares; subtypes differ in references only, so all of these count as one."""
+        if index < len(self.imported):
+            return _shape(self.imported[index].type)
+        own = index - len(self.imported)
+        return self.declared(self.own[own]) if own < len(self.own) else None
+
+    def declared(self, number: int) -> Shape | None:
+        """The shape of a declared type."""
+        return _shape(self.types[number]) if number < len(self.types) else None
+
+    def in_table(self, table: int, place: int) -> int | None:
+        """The function that the last active segment put there."""
+        for offset, functions in reversed(self.tables.get(table, ())):
+            if offset <= place < offset + len(functions):
+                return functions[place - offset]
+        return None
+
+
+def _shape(kind: FunctionType | None) -> Shape | None:
+    if kind is None:
+        return None
+    return tuple(map(_plain, kind.params)), tuple(map(_plain, kind.results))
+
+
+def _plain(value: str) -> str:
+    return value if value in ("i32", "i64", "f32", "f64", "v128") else "ref"
+
+
+def start(index: int, functions: Functions, *, whole: bool) -> Start:
+    """What the start function reaches. ``whole``: all element segments and globals were read."""
+    way = _Way(functions)
+    way.follow(index)
+    reach = _Reach(functions)
+    reach.spread(index)
+    return Start(tuple(way.imports), tuple(reach.imports), way.traps, whole and reach.whole)
+
+
+@dataclass
+class _Reach:
+    """All functions that some way leads to."""
+
+    functions: Functions
+    imports: dict[Import, None] = field(default_factory=dict)
+    whole: bool = True
+    _seen: set[int] = field(default_factory=set)
+    _shapes: set[Shape | None] = field(default_factory=set)
+    _taken: set[int] = field(default_factory=set)
+    _bytes: int = 0
+    _calls: int = 0
+
+    def spread(self, index: int) -> None:
+        """From this function to wherever it leads; what is called indirectly shows at the end of each round."""
+        self._taken |= self.functions.referenced
+        ahead = [index]
+        while ahead:
+            while ahead:
+                self._enter(ahead.pop(), ahead)
+            ahead = [one for one in self._taken - self._seen if self.functions.shape(one) in self._shapes]
+
+    def _enter(self, index: int, ahead: list[int]) -> None:
+        if index in self._seen:
+            return
+        self._seen.add(index)
+        if index < len(self.functions.imported):
+            self.imports[self.functions.imported[index]] = None
+            return
+        own = index - len(self.functions.imported)
+        if own >= len(self.functions.bodies):
+            return  # V8 takes no such module
+        body = self.functions.bodies.body(own)
+        self._bytes += len(body)
+        try:
+            ahead += [called for called in self._called(body) if called not in self._seen]
+        except (IndexError, ValueError):
+            self.whole = False
+
+    def _called(self, body: bytes) -> Iterator[int]:
+        """The functions that a body calls by their numbers; notes the types that it calls, and its references."""
+        if self._bytes > MAX_WALKED_BYTES:
+            raise ValueError
+        at, _ = after_locals(body)
+        while (at := _after(instructions.QUIET_RUN, body, at)) < len(body):
+            self._calls += 1
+            if self._calls > MAX_WALKED_CALLS:
+                raise ValueError
+            code = body[at]
+            if code == instructions.BR_TABLE:
+                _, at = instructions.after_br_table(body, at)
+            elif code == instructions.TRY_TABLE:
+                at = instructions.after_try_table(body, at)
+            else:
+                number, at = instructions.number_at(body, at + 1)
+                if code in _INDIRECT:
+                    _, at = instructions.number_at(body, at)
+                if code in _CALLS:
+                    yield number
+                elif code == _REFERENCE:
+                    self._taken.add(number)
+                elif code in (*_INDIRECT, *_REFERENCE_CALLS):
+                    self._shapes.add(self.functions.declared(number))
+                else:
+                    raise ValueError
+
+
+@dataclass
+class _Way:
+    """The way that is certain: from the first instruction on, as long as nothing branches."""
+
+    functions: Functions
+    imports: dict[Import, None] = field(default_factory=dict)
+    traps: bool = False
+    _comes_back: dict[int, bool] = field(default_factory=dict)
+    _depth: int = 0
+
+    def follow(self, index: int) -> bool:
+        """Go through a function; whether it surely comes back. Once is enough: the way through is always the same."""
+        if index not in self._comes_back:
+            self._comes_back[index] = False  # one that calls itself does not
+            self._comes_back[index] = self._enter(index)
+        return self._comes_back[index]
+
+    def _enter(self, index: int) -> bool:
+        if index < len(self.functions.imported):
+            self.imports[self.functions.imported[index]] = None
+            return True
+        own = index - len(self.functions.imported)
+        if own >= len(self.functions.bodies) or self._depth > MAX_DEPTH:
+            return False
+        self._depth += 1
+        try:
+            return self._through(self.functions.bodies.body(own))
+        except (IndexError, ValueError):
+            return False
+        finally:
+            self._depth -= 1
+
+    def _through(self, body: bytes) -> bool:
+        at, _ = after_locals(body)
+        while (at := _after(instructions.STRAIGHT_RUN, body, at)) < len(body):
+            code = body[at]
+            if code in (_UNREACHABLE, _RETURN):
+                self.traps = self.traps or (code == _UNREACHABLE and not self.imports)
+                return code == _RETURN
+            called, last, at = self._called(body, at)
+            if called is None:
+                if last != _REFERENCE:
+                    return False
+            elif not self.follow(called) or last in _RETURNS:
+                return self._comes_back[called]
+        return True
+
+    def _called(self, body: bytes, at: int) -> tuple[int | None, int, int]:
+        """The function that is called at ``at``, if that is certain, the code of the last instruction that was read,
+        and where the next one begins."""
+        code = body[at]
+        if code not in (*_CALLS, _CONSTANT, _REFERENCE):
+            return None, code, at
+        number, at = instructions.number_at(body, at + 1)
+        if code in _CALLS:
+            return number, code, at
+        if code == _REFERENCE and body[at] not in _REFERENCE_CALLS:
+            return None, code, at
+        code = body[at]
+        _, at = instructions.number_at(body, at + 1)
+        if code in _REFERENCE_CALLS:
+            return number, code, at
+        table, at = instructions.number_at(body, at)
+        return self.functions.in_table(table, number), code, at
+
+
+def _after(run: re.Pattern[bytes], body: bytes, at: int) -> int:
+    found = run.match(body, at)
+    return found.end() if found else at

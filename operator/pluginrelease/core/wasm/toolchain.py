@@ -1,0 +1,71 @@
+"""The toolchain that made a module, by the remarks that it left there, or by the functions of its runtime."""
+
+from __future__ import annotations
+
+from pluginrelease.core.errors import Refused
+from pluginrelease.core.wasm.cursor import Cursor
+from pluginrelease.core.wasm.module import Export, FunctionType, Import
+
+MAX_PRODUCERS = 100
+MAX_VERSION = 80
+
+
+def toolchain(
+    custom: list[str], found: dict[str, dict[str, str]], imports: list[Import], exports: tuple[Export, ...]
+) -> tuple[str, str]:
+    """The toolchain's name and version; empty strings where nothing is told."""
+    name, version = _told(custom, found) or _guessed(imports, exports)
+    return name, version[:MAX_VERSION]
+
+
+def producers(section: Cursor) -> dict[str, dict[str, str]]:
+    """The producers section (WebAssembly/tool-conventions, ProducersSection.md): field → name → version.
+
+    It is only a remark; one that cannot be read is no remark, not an error.
+    """
+    try:
+        return {
+            section.name(): {section.name(): section.name() for _ in range(section.count(MAX_PRODUCERS, "producers"))}
+            for _ in range(section.count(MAX_PRODUCERS, "producer fields"))
+        }
+    except Refused:
+        return {}
+
+
+def _told(custom: list[str], producers: dict[str, dict[str, str]]) -> tuple[str, str] | None:
+    """The toolchain's name and version, as far as the module tells; None where it does not."""
+    language = producers.get("language", {})
+    tools = producers.get("processed-by", {})
+    if "TinyGo" in tools:
+        return "TinyGo", tools["TinyGo"]
+    if "go:buildid" in custom or "Go cmd/compile" in tools:
+        return "Go", language.get("Go", tools.get("Go cmd/compile", "")).removeprefix("go")
+    if "Rust" in language or "rustc" in tools:
+        return "Rust", tools.get("rustc", "").split(" ")[0]
+    if any(name.startswith("C_plus_plus") for name in language):  # clang's spelling, with the standard's year
+        return "C++", _clang(tools).split(" ")[0]
+    for name in ("clang", "AssemblyScript", "Zig"):
+        if name in tools or name in language:
+            return name, tools.get(name, language.get(name, "")).split(" ")[0]
+    return None
+
+
+def _clang(tools: dict[str, str]) -> str:
+    """clang's version; distributions put their own name before its."""
+    return next((version for name, version in tools.items() if name.split(" ")[-1] == "clang"), "")
+
+
+# What only these two leave behind; neither writes a producers section into a release build.
+_EMSCRIPTEN = frozenset({"emscripten_stack_get_current", "_emscripten_stack_restore", "emscripten_stack_init"})
+_ASSEMBLYSCRIPT = frozenset({"__pin", "__unpin", "__collect", "__rtti_base"})
+
+
+def _guessed(imports: list[Import], exports: tuple[Export, ...]) -> tuple[str, str]:
+    """The toolchain by the runtime functions that it exports or asks for; empty strings where nothing is told."""
+    names = {export.name for export in exports}
+    wanted = {one.name: one.type for one in imports if one.module == "env"}
+    if names & _EMSCRIPTEN or "emscripten_notify_memory_growth" in wanted:
+        return "C++", ""
+    if len(names & _ASSEMBLYSCRIPT) > 1 or wanted.get("abort") == FunctionType(("i32",) * 4, ()):
+        return "AssemblyScript", ""
+    return "", ""
