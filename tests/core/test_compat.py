@@ -27,12 +27,14 @@ def wanted(path: str, types: str) -> Import:
     return Import(module, name, Kind.FUNCTION, signature(types))
 
 
+MEMORY = Export("memory", Kind.MEMORY)
 PLUGIN = Module(
     imports=(wanted("env.proxy_log", "iii:i"),),
     exports=(
         function("proxy_abi_version_0_2_1", ":"),
         function("_initialize", ":"),
         function("proxy_on_memory_allocate", "i:i"),
+        MEMORY,
     ),
     custom_sections=(),
     toolchain="Go",
@@ -221,7 +223,7 @@ def test_the_oldest_higress_for_plain_go() -> None:
 
 def test_all_that_is_wrong_is_told() -> None:
     """Whoever inspects a module learns of every fault at once, a missing function after the others."""
-    flawed = replace(importing(wanted("env.proxy_new", ":i")), exports=(function("proxy_abi_version_0_2_1", ":"),))
+    flawed = replace(importing(wanted("env.proxy_new", ":i")), exports=(function("proxy_abi_version_0_2_1", ":"), MEMORY))
     assert [one.reason for one in compat.compare(flawed, ())] == ["MissingAllocator", "MissingHostFunction"]
 
 

@@ -36,12 +36,13 @@ class FunctionType:
 
 @dataclass(frozen=True)
 class Limits:
-    """The size of a memory (in pages of 64 KiB) or of a table (in entries)."""
+    """The size of a memory, in pages of ``page`` bytes, or of a table, in entries."""
 
     minimum: int = 0
     maximum: int | None = None
     shared: bool = False
     wide: bool = False  # addressed by i64
+    page: int = 65_536
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,9 @@ class OutOfBounds:
 class Module:
     """What a module says of itself. ``size`` and ``largest_body``, the longest function's code, are in bytes.
 
-    ``memories`` and ``tables`` begin with the imported ones. ``beyond`` says which of V8's limits it exceeds.
-    ``code_read`` is False where it has more code than is read, or code that is not known here.
+    ``memories`` and ``tables`` begin with the imported ones. ``entry_calls``: the imports that the function which a
+    gateway calls first (``_initialize``, or else ``_start``) calls before any branch. ``beyond`` says which of V8's
+    limits the code exceeds. ``code_read`` is False where there is more code than is read, or code that is not known.
     """
 
     imports: tuple[Import, ...]
@@ -121,6 +123,7 @@ class Module:
     memories: tuple[Limits, ...] = ()
     tables: tuple[Table, ...] = ()
     start: Start | None = None
+    entry_calls: tuple[Import, ...] = ()
     features: frozenset[Feature] = frozenset()
     misplaced: tuple[OutOfBounds, ...] = ()
     beyond: tuple[str, ...] = ()

@@ -80,6 +80,13 @@ def start(index: int, functions: Functions, *, whole: bool) -> Start:
     return Start(tuple(way.imports), tuple(reach.imports), way.traps, whole and reach.whole)
 
 
+def certain(index: int, functions: Functions) -> tuple[Import, ...]:
+    """The imports that a function calls for certain."""
+    way = _Way(functions)
+    way.follow(index)
+    return tuple(way.imports)
+
+
 @dataclass
 class _Reach:
     """All functions that some way leads to."""

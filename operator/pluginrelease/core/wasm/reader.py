@@ -11,7 +11,7 @@ from pluginrelease.core.wasm.code import Bodies, Scan
 from pluginrelease.core.wasm.constants import Constants
 from pluginrelease.core.wasm.cursor import Bytes, Cursor, malformed, not_read, truncated
 from pluginrelease.core.wasm.instructions import Feature
-from pluginrelease.core.wasm.module import Export, FunctionType, Import, Kind, Limits, Module, Start, Table
+from pluginrelease.core.wasm.module import Export, FunctionType, Import, Kind, Limits, Module, Table
 from pluginrelease.core.wasm.segments import Segments
 from pluginrelease.core.wasm.types import Types
 
@@ -281,7 +281,8 @@ class _Sections:
             size=size,
             memories=tuple(self.memories),
             tables=tuple(self.tables),
-            start=self._reach(),
+            start=None if self.start is None else reach.start(self.start, self._known(), whole=self.segments.whole),
+            entry_calls=self._entry_calls(),
             features=self._features(scan),
             misplaced=tuple(self.segments.misplaced),
             beyond=tuple(scan.beyond),
@@ -300,10 +301,13 @@ class _Sections:
         several = {Feature.MULTI_MEMORY} if len(self.memories) > 1 else set()
         return frozenset(self.types.features | scan.features | several)
 
-    def _reach(self) -> Start | None:
-        if self.start is None:
-            return None
-        functions = reach.Functions(
+    def _entry_calls(self) -> tuple[Import, ...]:
+        functions = {name: index for name, kind, index in self.exports if kind is Kind.FUNCTION}
+        entry = functions.get("_initialize", functions.get("_start"))
+        return () if entry is None else reach.certain(entry, self._known())
+
+    def _known(self) -> reach.Functions:
+        return reach.Functions(
             imported=self.imported,
             types=self.types.declared,
             own=self.functions,
@@ -311,7 +315,6 @@ class _Sections:
             tables=self.segments.placed,
             referenced=frozenset(self.segments.referenced | self.constants.functions),
         )
-        return reach.start(self.start, functions, whole=self.segments.whole)
 
     def _exported(self, kind: Kind, index: int) -> tuple[FunctionType | None, str]:
         """The type of an exported function, and the value type of a global or a table."""
@@ -339,5 +342,8 @@ def _whole(cursor: Cursor, length: int, where: str, most: int) -> Cursor:
     """A section of which every byte is read, in memory."""
     start = cursor.skip(length)
     if length > most:
+        Cursor(cursor.data[start : start + 5], 0, min(length, 5), where).count(
+            0xFFFFFFFF, f"entries in {where}", V8_EACH
+        )
         not_read(f"{where} is {length} bytes long, more than the {most} that are read")
     return Cursor(cursor.data[start : cursor.at], 0, length, where)

@@ -11,7 +11,6 @@ from pluginrelease.core.wasm.cursor import Cursor, malformed
 from pluginrelease.core.wasm.module import Limits, OutOfBounds, Table
 from pluginrelease.core.wasm.types import Types
 
-PAGE = 65_536
 MAX_SEGMENTS = 20_000  # that are looked at
 MAX_ENTRIES = 300_000  # of element segments, that are kept
 MAX_MISPLACED = 8
@@ -105,7 +104,7 @@ class Segments:
         length = section.u32()
         section.skip(length)
         if offset is not None:
-            self._check("data", number, offset, length, memories[memory].minimum * PAGE)
+            self._check("data", number, offset, length, memories[memory].minimum * memories[memory].page)
 
     def _check(self, kind: str, number: int, offset: int, length: int, size: int) -> None:
         if offset + length > size and len(self.misplaced) < MAX_MISPLACED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pluginrelease.core.wasm.cursor import Cursor, beyond, malformed, not_read
 from pluginrelease.core.wasm.instructions import Feature
@@ -157,7 +158,8 @@ class Types:
         maximum = section.u64() if bounded else None
         if wide:
             self.features.add(Feature.MEMORY64)
+        limits = Limits(minimum, maximum, bool(flags & 2), wide)
         if flags & 8:
             self.features.add(Feature.PAGE_SIZES)
-            section.u32()
-        return Limits(minimum, maximum, bool(flags & 2), wide)
+            return replace(limits, page=1 << min(section.u32(), 16))
+        return limits

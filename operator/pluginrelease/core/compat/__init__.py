@@ -1,0 +1,44 @@
+"""Whether a gateway can load a module: what the module says of itself against the gateway's own Envoy versions.
+
+What a gateway of another name and version has in it, `core.pairing` knows.
+
+Envoy finds out when it loads the plugin, and then a running gateway keeps its old code and a new one answers 500, or
+the gateway is gone. `judge` says the same beforehand, in Envoy's words; `warnings` says what is odd and loads. The
+rules are those of the Proxy-Wasm host that is built into Envoy (proxy-wasm/proxy-wasm-cpp-host) and of its V8, each tried
+on real Envoys (tests/odd_modules.py, docs/modules.md).
+"""
+
+from pluginrelease.core.compat.answers import Compatibility, State, Warned
+from pluginrelease.core.compat.gateway import ACCEPTED_ABIS, HIGRESS_ABI
+from pluginrelease.core.compat.hosts import (
+    HIGRESS_GO,
+    NEWEST_ENVOY,
+    NEWEST_HIGRESS,
+    Envoy,
+    Higress,
+    Host,
+    envoy,
+    higress,
+)
+from pluginrelease.core.compat.judging import MAX_FLAWS, compare, judge, strictest, warnings
+
+__all__ = [
+    "ACCEPTED_ABIS",
+    "HIGRESS_ABI",
+    "HIGRESS_GO",
+    "MAX_FLAWS",
+    "NEWEST_ENVOY",
+    "NEWEST_HIGRESS",
+    "Compatibility",
+    "Envoy",
+    "Higress",
+    "Host",
+    "State",
+    "Warned",
+    "compare",
+    "envoy",
+    "higress",
+    "judge",
+    "strictest",
+    "warnings",
+]

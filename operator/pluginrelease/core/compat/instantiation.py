@@ -1,0 +1,283 @@
+"""What becomes of a module when Envoy instantiates it: whether it kills the gateway, is refused, or is only odd.
+
+ABI, imports and exports may all be right, and the gateway dies all the same: its V8 ends the process at types that it
+cannot carry over the border of a module, and Envoy at a host call that comes before the plugin has a context, or that
+wants a memory where there is none. Every rule was tried on real Envoys of 1.36 to 1.40 (tests/odd_modules.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pluginrelease.core.compat.answers import Compatibility, Warned, enough, incompatible, shown
+from pluginrelease.core.compat.functions import CALLBACKS, HEADERS_01, HEADERS_02
+from pluginrelease.core.compat.gateway import Gateway
+from pluginrelease.core.compat.hosts import Envoy, Higress, Host
+from pluginrelease.core.wasm import Export, Feature, Import, Kind, Limits, Module, OutOfBounds
+
+# They touch neither a context nor the module's memory, in any version (proxy-wasm-cpp-host, src/exports.cc).
+HARMLESS = frozenset({("env", "emscripten_notify_memory_growth"), ("env", "pthread_equal")})
+# V8's C API knows these and no others (v8/src/wasm/c-api.cc, V8ValueTypeToWasm).
+BORDER_TYPES = frozenset({"i32", "i64", "f32", "f64", "funcref", "externref", "(ref func)", "(ref extern)"})
+MAX_MEMORY = 1 << 30  # bytes: proxy-wasm-cpp-host, include/proxy-wasm/limits.h
+MAX_ENTRIES = 10_000_000  # of a table: v8/src/wasm/wasm-limits.h
+ENTRY_BYTES = 23  # measured: 763 MiB for 10,000,000 entries in three VMs
+NO_V8 = frozenset({Feature.WIDE_ARITHMETIC, Feature.STACK_SWITCHING, Feature.PAGE_SIZES})
+# Envoy's V8 was 10.7 up to 1.31, is 13.8 in 1.36, and between them it is one or the other by patch release.
+OLD_V8, NEW_V8 = (1, 31), (1, 36)
+HIGRESS_NEW_V8 = (2, 2, 0)  # the first with an Envoy of 1.36
+LARGE_TABLE = 1_000_000
+HUGE_BODY = 500_000
+_SMALLER = "Make the plugin smaller."
+_CALLED = frozenset({"_initialize", "_start", "malloc", "proxy_on_memory_allocate"}) | frozenset(
+    CALLBACKS | HEADERS_01 | HEADERS_02
+)
+
+
+def flaws(module: Module, gateway: Gateway) -> Iterator[Compatibility]:
+    """What keeps the module from running, the ones that kill a gateway first."""
+    yield from _start_flaws(module)
+    yield from _border_flaws(module)
+    yield from _no_memory(module, gateway)
+    yield from _entry_flaws(module)
+    yield from _memory_flaws(module)
+    yield from _table_flaws(module)
+    yield from (_misplaced(one) for one in module.misplaced[:1])
+    yield from _feature_flaws(module, gateway)
+    yield from (_beyond(what) for what in module.beyond)
+    if module.native and gateway.runs_native and not gateway.allow_native:
+        yield incompatible(
+            "NativeCode",
+            f"The custom section {shown(module.native)} has native code, which Higress would run in the gateway's own "
+            "process in place of the module: nothing here can look into it, and no sandbox holds it",
+            "Build the plugin without it, or have the operator allow it (--allow-native-code).",
+        )
+
+
+def harmful(imports: Iterable[Import]) -> tuple[str, ...]:
+    """The imported functions that must not be called before there is a context, by name."""
+    return tuple(str(one) for one in imports if one.kind is Kind.FUNCTION and (one.module, one.name) not in HARMLESS)
+
+
+_START_REMEDY = (
+    'Let Envoy call it once the plugin can be called: for AssemblyScript `"exportStart": "_start"` in '
+    "asconfig.json, else export it as _initialize."
+)
+_DIES = (
+    "Caught Segmentation fault: Envoy calls it before the plugin has a context, and dies of it with all that it serves"
+)
+
+
+def _start_flaws(module: Module) -> Iterator[Compatibility]:
+    start = module.start
+    if start is None:
+        return
+    if certain := harmful(start.certain):
+        message = f"The module's start section calls {enough(certain)}. {_DIES}"
+        yield incompatible("StartCallsHost", message, _START_REMEDY)
+    elif possible := harmful(start.possible if start.whole else module.imports):
+        may = "may call" if start.whole else "is too long to be read, and may call"
+        message = f"The module's start section {may} {enough(possible)}. If it does: {_DIES}"
+        yield incompatible("StartCallsHost", message, _START_REMEDY)
+    elif start.traps:
+        yield incompatible(
+            "StartTraps",
+            "Failed to create new Wasm instance: the module's start section traps at once (unreachable)",
+            "Correct what the start section runs.",
+        )
+
+
+def _entry_flaws(module: Module) -> Iterator[Compatibility]:
+    """What Envoy does not allow while it runs _initialize or _start (proxy-wasm-cpp-host, src/wasm.cc, startVm)."""
+    denied = [str(one) for one in module.entry_calls if one.name.startswith("proxy_") and one.name != "proxy_log"]
+    denied += [str(one) for one in module.entry_calls if one.name == "proc_exit"]
+    if denied:
+        yield incompatible(
+            "RestrictedCallback",
+            f"Uncaught Error: restricted_callback: the module calls {enough(denied)} in its _initialize or _start, "
+            "where Envoy does not allow it",
+            "Call it in proxy_on_vm_start or proxy_on_configure.",
+        )
+
+
+def _border_flaws(module: Module) -> Iterator[Compatibility]:
+    """V8 ends the process where a type is none of the few that its C API has."""
+    every: list[Import | Export] = [*module.imports, *module.exports]
+    odd = [f"{_name(one)} ({what})" for one in every if (what := _unfit(one))]
+    if odd:
+        yield incompatible(
+            "UnsupportedBorderType",
+            f"# Fatal error, unreachable code: V8 ends the gateway's process, as it knows no such type of an import or "
+            f"an export: {enough(odd)}",
+            "Keep such types within the module, and build it without WebAssembly exceptions that cross its border "
+            "(for C++: -fno-exceptions, or -sDISABLE_EXCEPTION_CATCHING).",
+        )
+
+
+def _name(one: Import | Export) -> str:
+    return str(one) if isinstance(one, Import) else one.name
+
+
+def _unfit(one: Import | Export) -> str:
+    """What of an import or an export V8 does not know; an empty string where it knows all."""
+    if one.kind is Kind.TAG:
+        return "a tag"
+    values = (*one.type.params, *one.type.results) if one.type else (one.value,) if one.value else ()
+    return next((value for value in values if value not in BORDER_TYPES), "")
+
+
+def exports_memory(module: Module) -> bool:
+    """Whether Envoy finds a memory: exported, or imported, which it makes."""
+    every: list[Import | Export] = [*module.imports, *module.exports]
+    return any(one.kind is Kind.MEMORY for one in every)
+
+
+def _no_memory(module: Module, gateway: Gateway) -> Iterator[Compatibility]:
+    if exports_memory(module):
+        return
+    remedy = "Build the plugin with a Proxy-Wasm SDK, or export its memory."
+    if calls := [str(one) for one in module.imports if one.kind is Kind.FUNCTION]:
+        message = (
+            f"Caught Segmentation fault: the module exports no memory, and Envoy dies when it calls {enough(calls)}, "
+            "at load or at a request"
+        )
+        yield incompatible("NoMemory", message, remedy)
+    elif gateway.runs_native:
+        message = "The module exports no memory, and Higress dies where it reads the size of it"
+        yield incompatible("NoMemory", message, remedy)
+
+
+def _memory_flaws(module: Module) -> Iterator[Compatibility]:
+    imported = [one.limits for one in module.imports if one.kind is Kind.MEMORY and one.limits is not None]
+    remedy = "Build the plugin with one memory of its own, of at most 1 GiB to begin with, and export it."
+    for what in _unfit_imports(imported, "memories"):
+        yield incompatible("UnsupportedMemory", f"Failed to initialize Wasm code: the module imports {what}", remedy)
+    large = max((one.minimum * one.page for one in module.memories), default=0)
+    if large > MAX_MEMORY:
+        words = "Failed to initialize Wasm code" if imported else "Failed to create new Wasm instance"
+        message = f"{words}: a memory begins with {large >> 16} pages of 64 KiB, and {MAX_MEMORY >> 16} are the most"
+        yield incompatible("UnsupportedMemory", message, remedy)
+    exported = {one.index for one in module.exports if one.kind is Kind.MEMORY}
+    if len(exported) > 1:
+        yield incompatible(
+            "SeveralMemories",
+            f"The module exports {len(exported)} memories, and Envoy reads and writes the last one, whichever the "
+            "plugin means",
+            "Export the one that the plugin works with.",
+        )
+
+
+def _unfit_imports(imported: list[Limits], what: str) -> Iterator[str]:
+    if len(imported) > 1:
+        yield f"{len(imported)} {what}"
+    if any(one.shared for one in imported):
+        yield "a shared memory"
+    if any(one.wide for one in imported):
+        yield "a 64-bit memory"
+
+
+def _table_flaws(module: Module) -> Iterator[Compatibility]:
+    imported = [one for one in module.imports if one.kind is Kind.TABLE]
+    if len(imported) > 1:
+        message = f"Failed to initialize Wasm code: the module imports {len(imported)} tables"
+        yield incompatible("UnsupportedTable", message, "Build the plugin with tables of its own.")
+    large = max((one.limits.minimum for one in module.tables), default=0)
+    if large > MAX_ENTRIES:
+        message = f"Failed to load Wasm bytecode: a table begins with {large} entries, and V8 takes {MAX_ENTRIES}"
+        yield incompatible("UnsupportedTable", message, _SMALLER)
+
+
+def _misplaced(one: OutOfBounds) -> Compatibility:
+    place = f"a memory of {one.size} bytes" if one.kind == "data" else f"a table of {one.size} entries"
+    return incompatible(
+        "SegmentOutOfBounds",
+        f"Failed to create new Wasm instance: {one.kind} segment {one.number} puts {one.length} at {one.offset} into "
+        f"{place}",
+        "Give the memory or the table room for what is put into it (for wasm-ld: --initial-memory).",
+    )
+
+
+def _feature_flaws(module: Module, gateway: Gateway) -> Iterator[Compatibility]:
+    """Parts of the language that the gateway's V8 surely lacks."""
+    newer = bool(gateway.hosts) and all(host.newer for host in gateway.hosts)
+    none_has = () if newer else sorted(module.features & NO_V8)
+    old = [host for host in gateway.hosts if _old_v8(host)]
+    lacking = [*none_has, *(sorted(module.features - NO_V8) if old else ())]
+    if lacking:
+        whose = f"Envoy {', '.join(map(str, old))}" if old and not none_has else "any Envoy"
+        yield incompatible(
+            "UnsupportedFeature",
+            f"Failed to load Wasm bytecode: the module needs {', '.join(lacking)}, which the V8 of {whose} lacks",
+            "Build the plugin without it" + (", or use a gateway with Envoy 1.36 or newer." if old else "."),
+        )
+
+
+def _old_v8(host: Host) -> bool:
+    return isinstance(host, Envoy) and host.release is not None and host.release <= OLD_V8
+
+
+def _perhaps_old_v8(host: Host) -> bool:
+    if isinstance(host, Higress):
+        return host.release is not None and host.release < HIGRESS_NEW_V8
+    return host.release is not None and OLD_V8 < host.release < NEW_V8
+
+
+def _beyond(what: str) -> Compatibility:
+    return incompatible("BeyondV8Limits", f"Failed to load Wasm bytecode: {what}", _SMALLER)
+
+
+def warnings(module: Module, gateway: Gateway) -> Iterator[Warned]:
+    """What loads and is odd, or costs much, or is only known once it runs."""
+    yield from _start_warnings(module)
+    yield from _export_warnings(module)
+    yield from _cost_warnings(module)
+    doubtful = [str(host) for host in gateway.hosts if _perhaps_old_v8(host)]
+    if doubtful and (needed := sorted(module.features - NO_V8)):
+        yield Warned(
+            "UnsupportedFeature",
+            f"the module needs {', '.join(needed)}, and whether the V8 of {', '.join(doubtful)} has it depends on the "
+            "patch release: from Envoy 1.36 on it is there",
+        )
+    if not module.code_read:
+        yield Warned(
+            "CodeNotRead",
+            "the module has more code than is read, or instructions that are not known here: what of the language it "
+            "needs is not known as a whole",
+        )
+    if module.native and (gateway.allow_native or not gateway.runs_native):
+        fate = "is run by Higress in its place" if gateway.runs_native else "only Higress would run; Istio ignores it"
+        yield Warned("NativeCode", f"the custom section {shown(module.native)} has native code, which {fate}")
+
+
+def _start_warnings(module: Module) -> Iterator[Warned]:
+    start = module.start
+    if start is not None and start.whole and not harmful(start.possible) and not start.traps:
+        yield Warned(
+            "StartFunction",
+            "the module has a start section, which runs in each VM while it is made. It calls nothing of the gateway; "
+            "whether it traps or ends at all only a gateway shows",
+        )
+
+
+def _export_warnings(module: Module) -> Iterator[Warned]:
+    ignored = [one.name for one in module.exports if one.kind is not Kind.FUNCTION and one.name in _CALLED]
+    if ignored:
+        yield Warned("IgnoredExport", f"Envoy never calls {enough(ignored)}, as it is exported and no function")
+    if not exports_memory(module) and not any(one.kind is Kind.FUNCTION for one in module.imports):
+        yield Warned("NoMemory", "the module exports no memory, so it can be given nothing: it does without any call")
+
+
+def _cost_warnings(module: Module) -> Iterator[Warned]:
+    if module.largest_body > HUGE_BODY:
+        yield Warned(
+            "HugeFunction",
+            f"one function has {module.largest_body} bytes of code: compiling it holds up the gateway's main thread "
+            "for seconds and takes hundreds of MiB (1.6 MB with branches: 4 to 7 s, 500 MiB)",
+        )
+    entries = sum(one.limits.minimum for one in module.tables)
+    if entries > LARGE_TABLE:
+        yield Warned(
+            "LargeTable",
+            f"its tables begin with {entries} entries, about {entries * ENTRY_BYTES >> 20} MiB in each VM, and a "
+            "gateway has one for each worker and two more",
+        )

@@ -1,0 +1,262 @@
+"""A module against gateways: what `judge` and `compare` say, in Envoy's words."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+from pluginrelease.core.compat import instantiation
+from pluginrelease.core.compat.answers import Compatibility, State, Warned, enough, incompatible, shown, type_text
+from pluginrelease.core.compat.functions import (
+    BY_ABI,
+    CALLBACKS,
+    HEADERS_01,
+    HEADERS_02,
+    HIGRESS_ONLY,
+    HostFunction,
+    signature,
+    table,
+)
+from pluginrelease.core.compat.gateway import HIGRESS_ABI, Gateway
+from pluginrelease.core.compat.hosts import NEWEST_ENVOY, Higress, Host, envoy
+from pluginrelease.core.wasm import Import, Kind, Module
+
+MAX_FLAWS = 16
+
+
+def judge(module: Module, versions: Iterable[str], provider: str = "Istio") -> Compatibility:
+    """Compare a module with the Envoy versions read from a gateway's pods, as /server_info gives them.
+
+    The strictest version counts. What no Envoy takes is Incompatible even if no version is known (no pod yet, or a
+    text that is no version); the rest is then Unknown. ``provider`` names the gateway in messages.
+    """
+    return strictest(module, map(envoy, versions), provider)
+
+
+def strictest(module: Module, hosts: Iterable[Host], provider: str, *, allow_native: bool = False) -> Compatibility:
+    """As `judge`, with the gateways as their provider knows them; one that is there twice counts once."""
+    return compare(module, sorted(set(hosts), key=str), provider, allow_native=allow_native)[0]
+
+
+def warnings(
+    module: Module, hosts: Iterable[Host], provider: str = "Istio", *, allow_native: bool = False
+) -> tuple[Warned, ...]:
+    """What is odd of a module and does not keep it from being loaded; the arguments are those of `compare`."""
+    return tuple(instantiation.warnings(module, Gateway(tuple(hosts), provider, allow_native)))
+
+
+def compare(
+    module: Module, hosts: Iterable[Host], provider: str = "Istio", *, allow_native: bool = False
+) -> tuple[Compatibility, ...]:
+    """As `judge`, with all that is wrong (at most `MAX_FLAWS`), what a gateway would name first at the front.
+
+    There is always one answer at least. ``allow_native``: who owns the gateways allows native code in modules.
+    """
+    gateway = Gateway(tuple(hosts), provider, allow_native)
+    if too_old := _too_old(module, gateway):
+        return (too_old,)
+    abi = next((version for version in module.abis if version in gateway.abis), "")
+    if not abi:
+        besides = itertools.chain(_shape_flaws(module, gateway), _missing_besides(module, gateway))
+        return (_unknown_abi(module, gateway), *itertools.islice(besides, MAX_FLAWS - 1))
+    flaws = tuple(itertools.islice(_flaws(module, abi, gateway), MAX_FLAWS))
+    imports = _judge_imports(module, abi, gateway)
+    if not flaws:
+        return (imports,)
+    return (*flaws, imports) if imports.state is State.INCOMPATIBLE else flaws
+
+
+def _too_old(module: Module, gateway: Gateway) -> Compatibility | None:
+    """What plain Go builds runs on no older Higress, whatever else may be wrong."""
+    older = [one for one in gateway.hosts if isinstance(one, Higress) and one.runs_go() is False]
+    if module.toolchain != "Go" or not older:
+        return None
+    return incompatible(
+        "GatewayTooOld",
+        f"the module was built with {module.toolchain} {module.toolchain_version}".rstrip()
+        + ", and modules of Go 1.24 and newer need Higress 2.1.4 or newer, or an MSE gateway of 2.0.11 or newer: this "
+        f"gateway is Higress {', '.join(map(str, older))}",
+        "Upgrade the gateway, or build the plugin with TinyGo",
+    )
+
+
+def _unknown_abi(module: Module, gateway: Gateway) -> Compatibility:
+    announced = enough(one.replace("_", ".") for one in module.abis)
+    found = f"the module announces {announced}" if announced else "the module announces none"
+    accepted = [one.replace("_", ".") for one in gateway.abis]
+    return Compatibility(
+        State.INCOMPATIBLE,
+        "UnknownABI",
+        f"Missing or unknown Proxy-Wasm ABI version: {found}, and {'Higress' if gateway.higress else 'Envoy'} accepts "
+        f"{', '.join(accepted[:-1])} and {accepted[-1]}",
+        _remedy_for_abi(module),
+    )
+
+
+def _missing_besides(module: Module, gateway: Gateway) -> Iterator[Compatibility]:
+    """What would be missing if Higress's ABI were announced as 0_2_1, whose functions it has."""
+    if HIGRESS_ABI in module.abis:
+        imports = _judge_imports(module, "0_2_1", gateway)
+        if imports.state is State.INCOMPATIBLE:
+            yield imports
+
+
+def _remedy_for_abi(module: Module) -> str:
+    if HIGRESS_ABI in module.abis:
+        own = " 0.2.100 is Higress's own ABI; `pluginrelease adapt` makes a copy for previews."
+    elif any(one.module in ("gojs", "go") for one in module.imports):
+        own = " This one was built with GOOS=js, for a browser: build with GOOS=wasip1 -buildmode=c-shared."
+    else:
+        own = ""
+    return "Build the plugin with a Proxy-Wasm SDK for one of these (the export proxy_abi_version_0_2_1)." + own
+
+
+def _flaws(module: Module, abi: str, gateway: Gateway) -> Iterator[Compatibility]:
+    """What no version of these gateways would load."""
+    yield from _shape_flaws(module, gateway)
+    yield from _import_flaws(module, abi, gateway)
+    yield from _export_flaws(module, abi)
+
+
+def _shape_flaws(module: Module, gateway: Gateway) -> Iterator[Compatibility]:
+    """What is wrong in any ABI."""
+    yield from instantiation.flaws(module, gateway)
+    yield from _start_flaws(module)
+    yield from _allocator_flaws(module)
+
+
+def _start_flaws(module: Module) -> Iterator[Compatibility]:
+    """A Go command runs main and exits, which Envoy forbids while it starts a plugin."""
+    command = module.function("_start") is not None and module.function("_initialize") is None
+    if command and module.toolchain == "Go":
+        yield incompatible(
+            "NotAReactor",
+            "Function: _start failed: Uncaught Error: restricted_callback: the Go module was built as a command"
+            " (it exports _start and not _initialize)",
+            "Build it with GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared, and set the plugin up in init().",
+        )
+
+
+def _allocator_flaws(module: Module) -> Iterator[Compatibility]:
+    allocator = "malloc" if module.function("malloc") else "proxy_on_memory_allocate"
+    if module.function(allocator) is None:
+        yield incompatible(
+            "MissingAllocator",
+            "Wasm module is missing malloc function: it exports neither malloc nor proxy_on_memory_allocate",
+            "Build the plugin with a Proxy-Wasm SDK, which exports one of them.",
+        )
+        return
+    yield from _wrong_exports(module, {allocator: HostFunction(signature("i:i"))})
+
+
+def _import_flaws(module: Module, abi: str, gateway: Gateway) -> Iterator[Compatibility]:
+    """Wrong types of known functions, and imported globals, which Envoy never has (V8::link, v8.cc)."""
+    for wanted in module.imports:
+        known = gateway.find(wanted, abi)
+        if wanted.kind is Kind.GLOBAL:
+            yield incompatible(
+                "MissingHostFunction",
+                f"Failed to load Wasm module due to a missing import: {shown(str(wanted))} (a {wanted.kind})",
+                "Build the plugin with a Proxy-Wasm SDK; a gateway offers functions only.",
+                (shown(str(wanted)),),
+            )
+        elif known is not None and known.type is not None and wanted.type != known.type:
+            yield incompatible(
+                "ImportTypeMismatch",
+                f"Failed to load Wasm module due to an import type mismatch: {wanted}, want: {type_text(wanted.type)}, "
+                f"but host exports: {known.type}",
+                "Build the plugin with an SDK for the ABI version that it announces.",
+            )
+
+
+def _export_flaws(module: Module, abi: str) -> Iterator[Compatibility]:
+    headers = HEADERS_01 if abi == "0_1_0" else HEADERS_02
+    yield from _wrong_exports(module, _entry_points(module) | CALLBACKS | headers)
+
+
+def _entry_points(module: Module) -> dict[str, HostFunction]:
+    """With ``_initialize`` a module is a reactor and its main is looked at, else its ``_start``."""
+    if module.function("_initialize") is not None:
+        return table("_initialize=: main=ii:i __main_void=:i")
+    return table("_start=:")
+
+
+def _wrong_exports(module: Module, wanted: dict[str, HostFunction]) -> Iterator[Compatibility]:
+    for export in module.exports:
+        known = wanted.get(export.name)
+        if export.kind is Kind.FUNCTION and known is not None and export.type != known.type:
+            yield incompatible(
+                "ExportTypeMismatch",
+                f"Bad function signature for: {export.name}, want: {known.type}, "
+                f"but the module exports: {type_text(export.type)}",
+                "Build the plugin with an SDK for the ABI version that it announces.",
+            )
+
+
+def _judge_imports(module: Module, abi: str, gateway: Gateway) -> Compatibility:
+    functions = [wanted for wanted in module.imports if wanted.kind is Kind.FUNCTION]
+    answers = [(wanted, gateway.lacks(gateway.find(wanted, abi))) for wanted in functions]
+    surely = [wanted for wanted, answer in answers if answer is True]
+    if surely:
+        return _missing(surely, abi, gateway)
+    perhaps = tuple(dict.fromkeys(shown(str(wanted)) for wanted, answer in answers if answer is None))
+    if perhaps or not gateway.hosts or any(host.release is None or _untold_go(module, host) for host in gateway.hosts):
+        return _untold(perhaps, gateway)
+    return Compatibility(
+        State.COMPATIBLE,
+        "Compatible",
+        f"Proxy-Wasm ABI {abi.replace('_', '.')}; all {len(functions)} imports are in {gateway.name}",
+    )
+
+
+def _untold_go(module: Module, host: Host) -> bool:
+    """Whether it cannot be told if a Higress takes what plain Go builds."""
+    return module.toolchain == "Go" and isinstance(host, Higress) and host.runs_go() is None
+
+
+def _missing(wanted: list[Import], abi: str, gateway: Gateway) -> Compatibility:
+    names = tuple(dict.fromkeys(shown(str(one)) for one in wanted))
+    since = [known.since if (known := gateway.find(one, abi)) else None for one in wanted]
+    message = f"Failed to load Wasm module due to a missing import: {enough(names)}: not in {gateway.name}"
+    if None in since:
+        return incompatible("MissingHostFunction", message, _remedy_for_unknown(wanted, abi), names)
+    needed = "Higress 2.1.4"
+    if not gateway.higress:
+        newest = max(one for one in since if one is not None)
+        needed = f"Envoy {newest[0]}.{newest[1]}"
+    return incompatible(
+        "MissingHostFunction",
+        f"{message}, and in {needed} and newer",
+        f"Use a gateway with {needed} or newer, or build the plugin with a toolchain that does not import them"
+        + (" (for Go: 1.25 or older)." if "path_filestat_get" in message and not gateway.higress else "."),
+        names,
+    )
+
+
+def _remedy_for_unknown(wanted: list[Import], abi: str) -> str:
+    if any(one.module == "env" and one.name in HIGRESS_ONLY for one in wanted):
+        return "Only Higress has these functions: use a plugin that does without them, or a Higress gateway."
+    elsewhere = [
+        f"{one} belongs to ABI {other.replace('_', '.')}"
+        for one in wanted
+        for other, table in BY_ABI.items()
+        if other != abi and one.module == "env" and one.name in table
+    ]
+    if elsewhere:
+        return f"Build the plugin with an SDK for one ABI version: {enough(elsewhere)}."
+    return f"No Envoy up to {NEWEST_ENVOY[0]}.{NEWEST_ENVOY[1]} has them: build the plugin with a Proxy-Wasm SDK."
+
+
+def _untold(perhaps: tuple[str, ...], gateway: Gateway) -> Compatibility:
+    if not gateway.hosts:
+        why = f"no pod of the {gateway.provider} gateway has told its Envoy version yet"
+    else:
+        why = f"it cannot be told for {gateway.name}"
+    named = f": {enough(perhaps)} may be missing" if perhaps else ""
+    return Compatibility(
+        State.UNKNOWN,
+        "GatewayVersionUnknown",
+        f"Whether the gateway has all functions that the module imports is not known, as {why}{named}",
+        "The release goes on with this warning; see that a gateway pod runs and can be reached.",
+        perhaps,
+    )

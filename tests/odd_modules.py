@@ -1,0 +1,618 @@
+"""Odd modules: right in ABI and imports, and still ones that kill a gateway, hang it, are refused by it, or are not.
+
+Each has a name, what it is, what Envoy does with it, and what we say of it before. `tests/edges/test_odd_modules.py`
+asks real Envoys; docs/modules.md is made of the same table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tests import wasm_modules as made
+from tests.wasm_modules import leb, name, section, vector
+
+VALUES = {
+    "i": b"\x7f",
+    "I": b"\x7e",
+    "v": b"\x7b",
+    "funcref": b"\x70",
+    "externref": b"\x6f",
+    "exnref": b"\x69",
+    "anyref": b"\x6e",
+    "eqref": b"\x6d",
+    "i31ref": b"\x6c",
+    "nullfuncref": b"\x73",
+    "nullexternref": b"\x72",
+    "func": b"\x64\x70",
+}
+FUNCTION, TABLE, MEMORY, GLOBAL, TAG = b"\0", b"\1", b"\2", b"\3", b"\4"
+ONE_PAGE = b"\0\1"
+WASI = "wasi_snapshot_preview1"
+
+
+class Does(StrEnum):
+    """What an Envoy does."""
+
+    LOADS = "loads"
+    REFUSES = "refuses it"
+    DIES = "dies when it loads it"
+    DIES_LATER = "loads it, and dies at the first request"
+    HANGS = "hangs"
+    FAILS = "loads it, and answers 503 to every request"
+    NO_RUNTIME = "has no runtime for plugins"
+
+
+@dataclass(frozen=True)
+class Odd:
+    """One module. ``words`` are in Envoy's log where it refuses or dies; ``reason`` is what we refuse it with, and
+    ``warnings`` what we say of it besides. ``heavy``: it costs Envoy much memory or time, so it gets one of its own."""
+
+    name: str
+    what: str
+    does: Does
+    make: Callable[[], bytes]
+    words: str = ""
+    reason: str = ""
+    warnings: tuple[str, ...] = ()
+    higress: str = ""  # the reason on Higress, where it is another one
+    heavy: bool = False
+
+
+def value(kind: str) -> bytes:
+    return VALUES[kind]
+
+
+def signature(takes: str = "", gives: str = "") -> bytes:
+    """A function type; values by one letter each, or by a word where there is one of them."""
+    return b"\x60" + b"".join(vector(VALUES[one] for one in ([text] if text in VALUES else text)) for text in (takes, gives))
+
+
+@dataclass
+class Draft:
+    """A module in the making; everything is added in the order of its index."""
+
+    types: list[bytes] = field(default_factory=list)
+    imports: list[bytes] = field(default_factory=list)
+    imported: int = 0
+    functions: list[tuple[int, bytes]] = field(default_factory=list)
+    tables: list[bytes] = field(default_factory=list)
+    memories: list[bytes] = field(default_factory=list)
+    tags: list[bytes] = field(default_factory=list)
+    globals: list[bytes] = field(default_factory=list)
+    exports: list[bytes] = field(default_factory=list)
+    start: int | None = None
+    elements: list[bytes] = field(default_factory=list)
+    data: list[bytes] = field(default_factory=list)
+    data_count: bool = False
+    after: bytes = b""
+
+    def type(self, takes: str = "", gives: str = "") -> int:
+        return self.raw_type(signature(takes, gives))
+
+    def raw_type(self, raw: bytes) -> int:
+        if raw not in self.types:
+            self.types.append(raw)
+        return self.types.index(raw)
+
+    def needs(self, path: str, takes: str = "", gives: str = "") -> int:
+        """An imported function and its index."""
+        module, _, label = path.partition(".")
+        self.imports.append(name(module) + name(label) + FUNCTION + leb(self.type(takes, gives)))
+        self.imported += 1
+        return self.imported - 1
+
+    def needs_other(self, path: str, kind: bytes, described: bytes) -> None:
+        module, _, label = path.partition(".")
+        self.imports.append(name(module) + name(label) + kind + described)
+
+    def function(self, code: bytes, takes: str = "", gives: str = "", locals_: bytes = b"\0") -> int:
+        return self.typed(self.type(takes, gives), code, locals_)
+
+    def typed(self, kind: int, code: bytes, locals_: bytes = b"\0") -> int:
+        self.functions.append((kind, name(locals_ + code + b"\x0b")))
+        return self.imported + len(self.functions) - 1
+
+    def gives(self, label: str, index: int, kind: bytes = FUNCTION) -> None:
+        self.exports.append(name(label) + kind + leb(index))
+
+    def callback(self, label: str, code: bytes, takes: str = "", gives: str = "") -> None:
+        self.gives(label, self.function(code, takes, gives))
+
+    def bytes(self) -> bytes:
+        parts = [
+            (1, self.types),
+            (2, self.imports),
+            (3, [leb(kind) for kind, _ in self.functions]),
+            (4, self.tables),
+            (5, self.memories),
+            (13, self.tags),
+            (6, self.globals),
+            (7, self.exports),
+        ]
+        out = [section(number, vector(items)) for number, items in parts if items]
+        out += [section(8, leb(self.start))] if self.start is not None else []
+        out += [section(9, vector(self.elements))] if self.elements else []
+        out += [section(12, leb(len(self.data)))] if self.data_count else []
+        out += [section(10, vector(body for _, body in self.functions))]
+        out += [section(11, vector(self.data))] if self.data else []
+        return made.module(*out) + self.after
+
+
+def plugin(
+    add: Callable[[Draft], None] = lambda draft: None,
+    *,
+    needs: Iterable[tuple[str, str, str]] = (),
+    memory: bytes | None = ONE_PAGE,
+    export_memory: bool = True,
+    allocator: bool = True,
+    abi: bool = True,
+) -> bytes:
+    """The least that Envoy takes, and what ``add`` adds to it. Imports in ``needs`` get the first indexes."""
+    draft = Draft()
+    for path, takes, gives in needs:
+        draft.needs(path, takes, gives)
+    if memory is not None:
+        draft.memories.append(memory)
+    if memory is not None and export_memory:
+        draft.gives("memory", 0, MEMORY)
+    add(draft)
+    if abi:
+        draft.callback("proxy_abi_version_0_2_1", b"")
+    if allocator:
+        draft.callback("proxy_on_memory_allocate", b"\x41\0", "i", "i")
+    return draft.bytes()
+
+
+def const(*numbers: int) -> bytes:
+    return b"".join(b"\x41" + _signed(number) for number in numbers)
+
+
+def _signed(number: int) -> bytes:
+    out = bytearray()
+    while True:
+        byte = number & 0x7F
+        number >>= 7
+        if (number == 0 and not byte & 0x40) or (number == -1 and byte & 0x40):
+            return bytes([*out, byte])
+        out.append(byte | 0x80)
+
+
+LOG = ("env.proxy_log", "iii", "i")
+CALL_LOG = const(2, 0, 0) + b"\x10\0\x1a"
+
+
+def starting(code: bytes, needs: Iterable[tuple[str, str, str]] = (LOG,), more: Callable[[Draft], None] | None = None) -> bytes:
+    """A module whose start section runs ``code``."""
+
+    def add(draft: Draft) -> None:
+        if more:
+            more(draft)
+        draft.start = draft.function(code)
+
+    return plugin(add, needs=needs)
+
+
+def indirect(draft: Draft) -> None:
+    """A table whose entry 1 is a function that logs."""
+    logs = draft.function(CALL_LOG)
+    draft.tables.append(b"\x70\0\2")
+    draft.elements.append(b"\0" + const(1) + b"\x0b" + vector([leb(logs)]))
+
+
+def indirect_passive(draft: Draft) -> None:
+    logs = draft.function(CALL_LOG)
+    draft.tables.append(b"\x70\0\2")
+    draft.elements.append(b"\1\0" + vector([leb(logs)]))
+
+
+def declared(draft: Draft) -> None:
+    logs = draft.function(CALL_LOG)
+    draft.elements.append(b"\3\0" + vector([leb(logs)]))
+
+
+def callee(draft: Draft) -> None:
+    draft.function(CALL_LOG)
+
+
+def exporting_type(takes: str = "", gives: str = "", code: bytes = b"\0") -> bytes:
+    return plugin(lambda draft: draft.callback("odd", code, takes, gives))
+
+
+def exporting_global(kind: bytes, first: bytes) -> bytes:
+    def add(draft: Draft) -> None:
+        draft.globals.append(kind + b"\0" + first + b"\x0b")
+        draft.gives("odd", 0, GLOBAL)
+
+    return plugin(add)
+
+
+def null(heap: bytes) -> bytes:
+    return b"\xd0" + heap
+
+
+def exporting_table(kind: bytes) -> bytes:
+    def add(draft: Draft) -> None:
+        draft.tables.append(kind + b"\0\1")
+        draft.gives("odd", 0, TABLE)
+
+    return plugin(add)
+
+
+def importing(kind: bytes, described: bytes, path: str = "env.odd", count: int = 1, **options: object) -> bytes:
+    def add(draft: Draft) -> None:
+        draft.type()
+        for number in range(count):
+            draft.needs_other(f"{path}{number or ''}", kind, described)
+        if kind == MEMORY:
+            draft.gives("memory", 0, MEMORY)
+
+    return plugin(add, **options)  # type: ignore[arg-type]
+
+
+def with_tag(*, export: bool) -> bytes:
+    def add(draft: Draft) -> None:
+        draft.tags.append(b"\0" + leb(draft.type()))
+        if export:
+            draft.gives("__cpp_exception", 0, TAG)
+
+    return plugin(add)
+
+
+def reference_to_own_type() -> bytes:
+    def add(draft: Draft) -> None:
+        kind = draft.type()
+        draft.gives("odd", draft.typed(draft.raw_type(b"\x60\1\x63" + leb(kind) + b"\0"), b""))
+
+    return plugin(add)
+
+
+def kept_inside() -> bytes:
+    """All that kills at the border, within."""
+
+    def add(draft: Draft) -> None:
+        draft.function(b"\0", "v", "v")
+        for kind, heap in ((b"\x6e", b"\x6e"), (b"\x6c", b"\x6c"), (b"\x69", b"\x69"), (b"\x73", b"\x73")):
+            draft.globals.append(kind + b"\0" + null(heap) + b"\x0b")
+        draft.tables.append(b"\x6d\0\1")
+
+    return plugin(add)
+
+
+def memory_twice(number: int, labels: tuple[str, str]) -> bytes:
+    def add(draft: Draft) -> None:
+        if number:
+            draft.memories.append(ONE_PAGE)
+        draft.gives(labels[0], 0, MEMORY)
+        draft.gives(labels[1], number, MEMORY)
+
+    return plugin(add, export_memory=False)
+
+
+def no_memory(where: str) -> bytes:
+    """Without a memory, and with a host call in a callback."""
+    takes, code = {"_initialize": ("", b""), "proxy_on_request_headers": ("iii", const(0)), "": ("", b"")}[where]
+
+    def add(draft: Draft) -> None:
+        if where:
+            call = const(2, 0, 1) + b"\x10\0\x1a"
+            draft.callback(where, call + code, takes, "i" if takes else "")
+
+    return plugin(add, needs=[LOG] if where else [], memory=None)
+
+
+def with_data(offset: bytes, content: bytes = b"odd", **options: object) -> bytes:
+    return plugin(lambda draft: draft.data.append(b"\0" + offset + b"\x0b" + name(content)), **options)  # type: ignore[arg-type]
+
+
+def with_elements(offset: bytes, *, imported: bool = False) -> bytes:
+    def add(draft: Draft) -> None:
+        if imported:
+            draft.needs_other("env.table", TABLE, b"\x70\0\2")
+        else:
+            draft.tables.append(b"\x70\0\2")
+        draft.elements.append(b"\0" + offset + b"\x0b" + vector([leb(draft.function(b""))]))
+
+    return plugin(add)
+
+
+def data_in_imported_memory() -> bytes:
+    def add(draft: Draft) -> None:
+        draft.needs_other("env.memory", MEMORY, ONE_PAGE)
+        draft.gives("memory", 0, MEMORY)
+        draft.data.append(b"\0" + const(65534) + b"\x0b" + name(b"odd"))
+
+    return plugin(add, memory=None)
+
+
+def running(code: bytes, more: Callable[[Draft], None] | None = None, locals_: bytes = b"\0", **options: object) -> bytes:
+    """A module with this code in a function that nobody calls."""
+
+    def add(draft: Draft) -> None:
+        if more:
+            more(draft)
+        draft.function(code, locals_=locals_)
+
+    return plugin(add, **options)  # type: ignore[arg-type]
+
+
+def garbage_collected() -> bytes:
+    """A group of two structs that name each other, an array with room for subtypes, and code that makes a struct."""
+    first, second, plain, allocator = 0, 1, 3, 4
+    structs = [b"\x5f" + vector([b"\x63" + leb(other) + b"\1"]) for other in (second, first)]
+    draft = Draft(types=[b"\x4e" + vector(structs), b"\x50\0\x5e\x7f\1", signature(), signature("i", "i")])
+    draft.memories.append(ONE_PAGE)
+    draft.gives("memory", 0, MEMORY)
+    draft.gives("proxy_abi_version_0_2_1", draft.typed(plain, b"\xfb\1" + leb(first) + b"\x1a"))
+    draft.gives("proxy_on_memory_allocate", draft.typed(allocator, const(0)))
+    return draft.bytes()
+
+
+def typed_references() -> bytes:
+    def add(draft: Draft) -> None:
+        target = draft.function(b"")
+        draft.elements.append(b"\3\0" + vector([leb(target)]))
+        draft.function(b"\xd2" + leb(target) + b"\x14" + leb(draft.type()))
+
+    return plugin(add)
+
+
+def tail_calls() -> bytes:
+    def add(draft: Draft) -> None:
+        draft.function(b"\x12" + leb(draft.function(b"")))
+
+    return plugin(add)
+
+
+def catching() -> bytes:
+    """A try_table that catches everything."""
+
+    def add(draft: Draft) -> None:
+        draft.tags.append(b"\0" + leb(draft.type()))
+        draft.function(b"\x02\x40\x1f\x40\1\2\0\x08\0\x0b\x0b")
+
+    return plugin(add)
+
+
+def throwing() -> bytes:
+    def more(draft: Draft) -> None:
+        draft.tags.append(b"\0" + leb(draft.type()))
+
+    return starting(b"\x08\0", (), more)
+
+
+def many(number: int, item: bytes, count: int) -> bytes:
+    """A plugin with so many entries in one of its sections."""
+    whole = plugin()
+    out = []
+    for kind, payload, _ in made.sections(whole):
+        if kind == number:
+            old, at = made.read_leb(payload, 0)
+            payload = leb(old + count) + payload[at:] + item * count
+        out.append(section(kind, payload))
+    return made.module(*out)
+
+
+def many_types(total: int) -> bytes:
+    return many(1, signature(), total - 2)
+
+
+def many_functions(total: int) -> bytes:
+    whole = many(3, b"\0", total - 2)
+    parts = []
+    for kind, payload, _ in made.sections(whole):
+        if kind == 10:
+            old, at = made.read_leb(payload, 0)
+            payload = leb(total) + payload[at:] + b"\2\0\x0b" * (total - old)
+        parts.append(section(kind, payload))
+    return made.module(*parts)
+
+
+def many_exports(total: int) -> bytes:
+    more = b"".join(name(f"{number:07}") + FUNCTION + b"\0" for number in range(total - 3))
+    parts = []
+    for kind, payload, whole in made.sections(plugin()):
+        if kind == made.EXPORT:
+            _, at = made.read_leb(payload, 0)
+            whole = section(kind, leb(total) + payload[at:] + more)
+        parts.append(whole)
+    return made.module(*parts)
+
+
+def many_globals(total: int) -> bytes:
+    return plugin(lambda draft: draft.globals.extend([b"\x7f\0\x41\0\x0b"] * total))
+
+
+def many_data(total: int) -> bytes:
+    return plugin(lambda draft: draft.data.extend([b"\1\0"] * total))
+
+
+def long_body(total: int) -> bytes:
+    """A function of so many bytes, its locals and its end among them."""
+    return running(b"\1" * (total - 2))
+
+
+def branching(total: int) -> bytes:
+    """A function of about so many bytes, full of branches."""
+    turn = b"\x20\0\x04\x40\x20\0\x41\1\x6a\x21\0\x0b"
+    return running(turn * (total // len(turn)), locals_=vector([b"\1\x7f"]))
+
+
+def br_table(labels: int) -> bytes:
+    return running(b"\x02\x40" + const(0) + b"\x0e" + leb(labels) + b"\0" * (labels + 1) + b"\x0b")
+
+
+def parameters(count: int) -> bytes:
+    return plugin(lambda draft: draft.function(b"", "i" * count) and None)
+
+
+def as_global(*labels: str, **options: object) -> bytes:
+    """These names exported as a global."""
+
+    def add(draft: Draft) -> None:
+        draft.globals.append(b"\x7f\0\x41\0\x0b")
+        for label in labels:
+            draft.gives(label, 0, GLOBAL)
+
+    return plugin(add, **options)  # type: ignore[arg-type]
+
+
+def callback(label: str, code: bytes, takes: str = "", gives: str = "", needs: Iterable[tuple[str, str, str]] = ()) -> bytes:
+    return plugin(lambda draft: draft.callback(label, code, takes, gives), needs=needs)
+
+
+GRPC = ("env.proxy_grpc_call", "i" * 12, "i")
+
+
+def at_every_request(code: bytes) -> Callable[[], bytes]:
+    return lambda: callback("proxy_on_context_create", code, "ii")
+
+
+INSTANCE, BYTECODE, INITIALIZE = (
+    "Failed to create new Wasm instance",
+    "Failed to load Wasm bytecode",
+    "Failed to initialize Wasm code",
+)
+MISSING_IMPORT = "Failed to load Wasm module due to a missing import"
+LOADS, REFUSES, DIES, DIES_LATER, HANGS, FAILS = (
+    Does.LOADS,
+    Does.REFUSES,
+    Does.DIES,
+    Does.DIES_LATER,
+    Does.HANGS,
+    Does.FAILS,
+)
+SEGV, UNREACHABLE = "Segmentation fault", "unreachable code"
+STARTS = ("StartFunction",)
+MAX_TABLE = 10_000_000
+PAGES = b"\0" + leb(16384)
+
+WRITE = (f"{WASI}.fd_write", "iiii", "i")
+START: list[Odd] = [
+    Odd("start-nothing", "a start function that does nothing", LOADS, lambda: starting(b""), warnings=STARTS),
+    Odd("start-unreachable", "a start function that is `unreachable` at once", REFUSES, lambda: starting(b"\0"), INSTANCE, "StartTraps"),
+    Odd("start-traps-later", "one that traps behind a branch", REFUSES, lambda: starting(const(1) + b"\x04\x40\0\x0b"), INSTANCE, warnings=STARTS),
+    Odd("start-throws", "one that throws", REFUSES, throwing, INSTANCE, warnings=STARTS),
+    Odd("start-recurses", "one that calls itself without end", REFUSES, lambda: starting(b"\x10\1"), INSTANCE, warnings=STARTS),
+    Odd("start-logs", "one that calls proxy_log", DIES, lambda: starting(CALL_LOG), SEGV, "StartCallsHost"),
+    Odd("start-clock", "one that calls clock_time_get", DIES, lambda: starting(const(0) + b"\x42\0" + const(8) + b"\x10\0\x1a", [(f"{WASI}.clock_time_get", "iIi", "i")]), SEGV, "StartCallsHost"),
+    Odd("start-exits", "one that calls proc_exit", DIES, lambda: starting(const(0) + b"\x10\0", [(f"{WASI}.proc_exit", "i", "")]), SEGV, "StartCallsHost"),
+    Odd("start-random", "one that calls random_get", DIES, lambda: starting(const(0, 8) + b"\x10\0\x1a", [(f"{WASI}.random_get", "ii", "i")]), SEGV, "StartCallsHost"),
+    Odd("start-writes", "one that calls fd_write on stdout", DIES, lambda: starting(const(1, 0, 0, 8) + b"\x10\0\x1a", [WRITE]), SEGV, "StartCallsHost"),
+    Odd("start-calls-a-function", "one that calls a function that logs", DIES, lambda: starting(b"\x10\1", more=callee), SEGV, "StartCallsHost"),
+    Odd("start-return-call", "one that logs by return_call", DIES, lambda: starting(b"\x12\1", more=callee), SEGV, "StartCallsHost"),
+    Odd("start-indirect", "one that logs by call_indirect", DIES, lambda: starting(const(1) + b"\x11\1\0", more=indirect), SEGV, "StartCallsHost"),
+    Odd("start-passive-segment", "one that logs through a table that it fills by table.init", DIES, lambda: starting(const(0, 0, 1) + b"\xfc\x0c\0\0" + const(0) + b"\x11\1\0", more=indirect_passive), SEGV, "StartCallsHost"),
+    Odd("start-call-ref", "one that logs by call_ref", DIES, lambda: starting(b"\xd2\1\x14\1", more=declared), SEGV, "StartCallsHost"),
+    Odd("start-branch-taken", "one that logs behind a branch that is taken", DIES, lambda: starting(const(1) + b"\x04\x40" + CALL_LOG + b"\x0b"), SEGV, "StartCallsHost"),
+    Odd("start-branch-not-taken", "one that would log behind a branch that is not taken", LOADS, lambda: starting(const(0) + b"\x04\x40" + CALL_LOG + b"\x0b"), reason="StartCallsHost"),
+    Odd("start-as-assemblyscript", "one as `asc` makes it: only its abort writes", LOADS, lambda: starting(const(0) + b"\x04\x40" + const(2, 0, 0, 8) + b"\x10\0\x1a\0\x0b", [WRITE]), reason="StartCallsHost"),
+    Odd("start-memory-growth", "one that calls emscripten_notify_memory_growth", LOADS, lambda: starting(const(0) + b"\x10\0", [("env.emscripten_notify_memory_growth", "i", "")]), warnings=STARTS),
+    Odd("start-pthread-equal", "one that calls pthread_equal", LOADS, lambda: starting(const(0, 0) + b"\x10\0\x1a", [("env.pthread_equal", "ii", "i")]), warnings=STARTS),
+    Odd("start-loops", "one that never ends", HANGS, lambda: starting(b"\x03\x40\x0c\0\x0b"), warnings=STARTS),
+    Odd("initialize-loops", "an _initialize that never ends", HANGS, lambda: callback("_initialize", b"\x03\x40\x0c\0\x0b")),
+]  # fmt: skip
+BORDER: list[Odd] = [
+    Odd("tag-imported", "an imported exception tag", DIES, lambda: importing(TAG, b"\0\0", "env.__cpp_exception"), UNREACHABLE, "UnsupportedBorderType"),
+    Odd("tag-exported", "an exported exception tag", DIES, lambda: with_tag(export=True), UNREACHABLE, "UnsupportedBorderType"),
+    Odd("tag-inside", "an exception tag within", LOADS, lambda: with_tag(export=False)),
+    Odd("export-v128", "an exported function that takes v128", DIES, lambda: exporting_type("v"), UNREACHABLE, "UnsupportedBorderType"),
+    Odd("import-v128", "an imported function that takes v128", DIES, lambda: plugin(needs=[("env.odd", "v", "")]), UNREACHABLE, "UnsupportedBorderType"),
+    Odd("export-exnref", "an exported function that gives exnref", DIES, lambda: exporting_type("", "exnref"), UNREACHABLE, "UnsupportedBorderType"),
+    Odd("export-eqref", "an exported function that takes eqref", DIES, lambda: exporting_type("eqref"), UNREACHABLE, "UnsupportedBorderType"),
+    Odd("export-nullfuncref", "an exported function that takes nullfuncref", DIES, lambda: exporting_type("nullfuncref"), UNREACHABLE, "UnsupportedBorderType"),
+    Odd("export-own-type", "an exported function that takes a reference to a declared type", DIES, reference_to_own_type, UNREACHABLE, "UnsupportedBorderType"),
+    Odd("global-v128", "an exported global of v128", DIES, lambda: exporting_global(value("v"), b"\xfd\x0c" + bytes(16)), UNREACHABLE, "UnsupportedBorderType"),
+    Odd("global-i31ref", "an exported global of i31ref", DIES, lambda: exporting_global(value("i31ref"), null(b"\x6c")), UNREACHABLE, "UnsupportedBorderType"),
+    Odd("global-nullexternref", "an exported global of nullexternref", DIES, lambda: exporting_global(value("nullexternref"), null(b"\x72")), UNREACHABLE, "UnsupportedBorderType"),
+    Odd("global-imported-v128", "an imported global of v128", DIES, lambda: importing(GLOBAL, b"\x7b\0"), UNREACHABLE, "UnsupportedBorderType"),
+    Odd("table-anyref", "an exported table of anyref", DIES, lambda: exporting_table(value("anyref")), UNREACHABLE, "UnsupportedBorderType"),
+    Odd("table-imported-exnref", "an imported table of exnref", DIES, lambda: importing(TABLE, b"\x69\0\1"), UNREACHABLE, "UnsupportedBorderType"),
+    Odd("export-funcref", "exported functions that take funcref, externref and (ref func)", LOADS, lambda: plugin(lambda draft: [draft.callback(f"odd-{one}", b"\0", one) for one in ("funcref", "externref", "func")] and None)),
+    Odd("kept-inside", "v128, anyref, i31ref, exnref, eqref and nullfuncref within", LOADS, kept_inside),
+]  # fmt: skip
+MEMORIES: list[Odd] = [
+    Odd("no-memory-host-call", "no memory, and a host call in _initialize", DIES, lambda: no_memory("_initialize"), SEGV, "NoMemory"),
+    Odd("no-memory-later", "no memory, and a host call at each request", DIES_LATER, lambda: no_memory("proxy_on_request_headers"), SEGV, "NoMemory"),
+    Odd("no-memory", "no memory and no host call", LOADS, lambda: no_memory(""), warnings=("NoMemory",), higress="NoMemory"),
+    Odd("memory-renamed", "a memory that is exported as `heap`", LOADS, lambda: memory_twice(0, ("heap", "pile"))),
+    Odd("memory-twice", "one memory exported under two names", LOADS, lambda: memory_twice(0, ("memory", "again"))),
+    Odd("memories-exported", "two memories exported: Envoy reads the last one", LOADS, lambda: memory_twice(1, ("memory", "second")), reason="SeveralMemories"),
+    Odd("memory-16384", "a memory of 16384 pages at least", LOADS, lambda: plugin(memory=PAGES)),
+    Odd("memory-16385", "a memory of 16385 pages at least", REFUSES, lambda: plugin(memory=b"\0" + leb(16385)), INSTANCE, "UnsupportedMemory"),
+    Odd("memory-max-65536", "a memory of 65536 pages at most", LOADS, lambda: plugin(memory=b"\1\1" + leb(65536))),
+    Odd("memory-imported", "an imported memory", LOADS, lambda: importing(MEMORY, ONE_PAGE, memory=None)),
+    Odd("memory-imported-16385", "an imported memory of 16385 pages", REFUSES, lambda: importing(MEMORY, b"\0" + leb(16385), memory=None), INITIALIZE, "UnsupportedMemory"),
+    Odd("memory-imported-shared", "an imported shared memory", REFUSES, lambda: importing(MEMORY, b"\3\1\2", memory=None), INITIALIZE, "UnsupportedMemory"),
+    Odd("memory-imported-i64", "an imported 64-bit memory", REFUSES, lambda: importing(MEMORY, b"\4\1", memory=None), INITIALIZE, "UnsupportedMemory"),
+    Odd("memories-imported", "two imported memories", REFUSES, lambda: importing(MEMORY, ONE_PAGE, count=2, memory=None), INITIALIZE, "UnsupportedMemory"),
+    Odd("table-imported", "an imported table", LOADS, lambda: importing(TABLE, b"\x70\0\1")),
+    Odd("tables-imported", "two imported tables", REFUSES, lambda: importing(TABLE, b"\x70\0\1", count=2), INITIALIZE, "UnsupportedTable"),
+    Odd("memory-shared", "a shared memory of its own, exported", LOADS, lambda: plugin(memory=b"\3\1\2")),
+    Odd("memory-i64", "a 64-bit memory of its own, exported", LOADS, lambda: plugin(memory=b"\4\1")),
+    Odd("memories-inside", "a second memory, which is not exported", LOADS, lambda: plugin(lambda draft: draft.memories.append(ONE_PAGE))),
+    Odd("table-i64", "a table with 64-bit indexes", LOADS, lambda: plugin(lambda draft: draft.tables.append(b"\x70\4\1"))),
+    Odd("table-large", "a table of 10,000,000 entries", LOADS, lambda: plugin(lambda draft: draft.tables.append(b"\x70\0" + leb(MAX_TABLE))), warnings=("LargeTable",), heavy=True),
+    Odd("table-too-large", "a table of 10,000,001 entries", REFUSES, lambda: plugin(lambda draft: draft.tables.append(b"\x70\0" + leb(MAX_TABLE + 1))), BYTECODE, "UnsupportedTable"),
+    Odd("data-out-of-bounds", "a data segment over the end of the memory", REFUSES, lambda: with_data(const(65534)), INSTANCE, "SegmentOutOfBounds"),
+    Odd("data-at-minus-one", "an empty data segment at -1", REFUSES, lambda: with_data(const(-1), b""), INSTANCE, "SegmentOutOfBounds"),
+    Odd("data-at-the-end", "an empty data segment at the end", LOADS, lambda: with_data(const(65536), b"")),
+    Odd("data-calculated", "one whose offset is a sum, over the end", REFUSES, lambda: with_data(const(65533) + const(1) + b"\x6a"), INSTANCE, "SegmentOutOfBounds"),
+    Odd("data-in-import", "one over the end of an imported memory", REFUSES, data_in_imported_memory, INSTANCE, "SegmentOutOfBounds"),
+    Odd("data-without-memory", "a data segment without a memory", REFUSES, lambda: with_data(const(0), memory=None), BYTECODE, "MalformedModule"),
+    Odd("elements-out-of-bounds", "an element segment over the end of a table", REFUSES, lambda: with_elements(const(2)), INSTANCE, "SegmentOutOfBounds"),
+    Odd("elements-in-import", "one over the end of an imported table", REFUSES, lambda: with_elements(const(2), imported=True), INSTANCE, "SegmentOutOfBounds"),
+    Odd("global-imported", "an imported global, as a PIC side module has it", REFUSES, lambda: importing(GLOBAL, b"\x7f\1", "env.__stack_pointer"), MISSING_IMPORT, "MissingHostFunction"),
+]  # fmt: skip
+LANGUAGE: list[Odd] = [
+    Odd("simd", "SIMD", LOADS, lambda: running(b"\xfd\x0c" + bytes(16) + b"\x1a")),
+    Odd("relaxed-simd", "relaxed SIMD", LOADS, lambda: running(b"\xfd\x0c" + bytes(16) + b"\xfd\x0c" + bytes(16) + b"\xfd\x80\x02\x1a")),
+    Odd("bulk-memory", "bulk memory", LOADS, lambda: running(const(0, 0, 0) + b"\xfc\x0b\0")),
+    Odd("tail-calls", "tail calls", LOADS, tail_calls),
+    Odd("garbage-collection", "garbage collection with recursive types", LOADS, garbage_collected),
+    Odd("typed-references", "typed references and call_ref", LOADS, typed_references),
+    Odd("try-table", "exceptions with try_table", LOADS, catching),
+    Odd("extended-const", "a sum as the offset of a data segment", LOADS, lambda: with_data(const(1, 2) + b"\x6a")),
+    Odd("atomics", "atomics", LOADS, lambda: running(const(0) + b"\xfe\x10\2\0\x1a", memory=b"\3\1\2")),
+    Odd("wide-arithmetic", "wide arithmetic", REFUSES, lambda: running(b"\x42\0" * 4 + b"\xfc\x13\x1a\x1a"), BYTECODE, "UnsupportedFeature"),
+    Odd("stack-switching", "stack switching", REFUSES, lambda: running(b"", lambda draft: draft.types.append(b"\x5d" + leb(draft.type())) and None), BYTECODE, "UnsupportedFeature"),
+    Odd("custom-page-size", "a memory with pages of one byte", REFUSES, lambda: plugin(memory=b"\x08" + leb(65536) + b"\0"), BYTECODE, "UnsupportedFeature"),
+]  # fmt: skip
+LIMITS: list[Odd] = [
+    Odd("locals-50000", "50,000 local variables", LOADS, lambda: running(b"", locals_=vector([leb(50_000) + b"\x7f"]))),
+    Odd("locals-50001", "50,001 local variables", REFUSES, lambda: running(b"", locals_=vector([leb(50_001) + b"\x7f"])), BYTECODE, "BeyondV8Limits"),
+    Odd("parameters-1000", "1,000 parameters", LOADS, lambda: parameters(1000)),
+    Odd("parameters-1001", "1,001 parameters", REFUSES, lambda: parameters(1001), BYTECODE, "BeyondV8Limits"),
+    Odd("body-7654321", "a function of 7,654,321 bytes", LOADS, lambda: long_body(7_654_321), warnings=("HugeFunction",), heavy=True),
+    Odd("body-7654322", "a function of 7,654,322 bytes", REFUSES, lambda: long_body(7_654_322), BYTECODE, "BeyondV8Limits"),
+    Odd("br-table-65520", "a br_table of 65,520 labels", LOADS, lambda: br_table(65_520)),
+    Odd("br-table-65521", "a br_table of 65,521 labels", REFUSES, lambda: br_table(65_521), BYTECODE, "BeyondV8Limits"),
+    Odd("types-20001", "20,001 types: V8 takes them, and we do not read them", LOADS, lambda: many_types(20_001), reason="ModuleNotRead"),
+    Odd("types-1000001", "1,000,001 types", REFUSES, lambda: many_types(1_000_001), BYTECODE, "BeyondV8Limits"),
+    Odd("functions-1000001", "1,000,001 functions", REFUSES, lambda: many_functions(1_000_001), BYTECODE, "BeyondV8Limits"),
+    Odd("exports-1000001", "1,000,001 exports", REFUSES, lambda: many_exports(1_000_001), BYTECODE, "BeyondV8Limits"),
+    Odd("globals-1000001", "1,000,001 globals", REFUSES, lambda: many_globals(1_000_001), BYTECODE, "BeyondV8Limits"),
+    Odd("data-100001", "100,001 data segments", REFUSES, lambda: many_data(100_001), BYTECODE, "BeyondV8Limits"),
+    Odd("name-100001", "an export whose name has 100,001 bytes", LOADS, lambda: callback("n" * 100_001, b"")),
+    Odd("name-not-utf8", "an export whose name is not UTF-8", REFUSES, lambda: plugin().replace(b"memory", b"mem\xffry"), BYTECODE, "MalformedModule"),
+    Odd("name-twice", "two exports of one name", REFUSES, lambda: plugin(lambda draft: draft.gives("memory", 0, MEMORY)), BYTECODE, "MalformedModule"),
+    Odd("name-section-damaged", "a damaged `name` section", REFUSES, lambda: plugin() + b"\0\x80\x80\1\4name", "Failed to parse corrupted Wasm module", "TruncatedModule"),
+    Odd("function-500kB", "one function of 510 kB, full of branches", LOADS, lambda: branching(510_000), warnings=("HugeFunction",), heavy=True),
+]  # fmt: skip
+EXPORTS: list[Odd] = [
+    Odd("malloc-global", "`malloc` as a global, and no allocator", REFUSES, lambda: as_global("malloc", allocator=False), "Wasm module is missing malloc function", "MissingAllocator"),
+    Odd("abi-global", "the ABI version as a global", REFUSES, lambda: as_global("proxy_abi_version_0_2_1", abi=False), "Missing or unknown Proxy-Wasm ABI version", "UnknownABI"),
+    Odd("initialize-global", "`_initialize` as a global, which is never called", LOADS, lambda: as_global("_initialize"), warnings=("IgnoredExport",)),
+    Odd("callback-global", "callbacks as a global, which are never called", LOADS, lambda: as_global("proxy_on_configure", "proxy_on_request_headers"), warnings=("IgnoredExport",)),
+    Odd("initialize-and-start", "both `_initialize` and `_start`: the latter is never called", LOADS, lambda: plugin(lambda draft: [draft.callback(one, code) for one, code in (("_initialize", b""), ("_start", b"\0"))] and None)),
+    Odd("initialize-exits", "an `_initialize` that calls proc_exit", REFUSES, lambda: callback("_initialize", const(0) + b"\x10\0", needs=[(f"{WASI}.proc_exit", "i", "")]), "restricted_callback", "RestrictedCallback"),
+    Odd("start-sets-tick", "a `_start` that sets a tick", REFUSES, lambda: callback("_start", const(0) + b"\x10\0\x1a", needs=[("env.proxy_set_tick_period_milliseconds", "i", "i")]), "restricted_callback", "RestrictedCallback"),
+    Odd("native-code", "a custom section with native code for Higress's WAMR", LOADS, lambda: plugin() + section(0, name("wamr-aot") + b"native"), warnings=("NativeCode",), higress="NativeCode"),
+    Odd("vm-start-false", "proxy_on_vm_start gives false", REFUSES, lambda: callback("proxy_on_vm_start", const(0), "ii", "i"), "Failed to start base Wasm"),
+    Odd("configure-false", "proxy_on_configure gives false", REFUSES, lambda: callback("proxy_on_configure", const(0), "ii", "i"), "Failed to configure base Wasm plugin"),
+    Odd("configure-traps", "proxy_on_configure traps", REFUSES, lambda: callback("proxy_on_configure", b"\0", "ii", "i"), "Failed to configure base Wasm plugin"),
+    Odd("context-create-traps", "proxy_on_context_create traps", FAILS, at_every_request(b"\0")),
+    Odd("grpc-without-service", "proxy_grpc_call with an empty service, at configure", DIES, lambda: callback("proxy_on_configure", const(*[0] * 12) + b"\x10\0\x1a" + const(1), "ii", "i", [GRPC]), "Aborted"),
+]  # fmt: skip
+ALL: tuple[Odd, ...] = (*START, *BORDER, *MEMORIES, *LANGUAGE, *LIMITS, *EXPORTS)
