@@ -223,7 +223,9 @@ def test_the_oldest_higress_for_plain_go() -> None:
 
 def test_all_that_is_wrong_is_told() -> None:
     """Whoever inspects a module learns of every fault at once, a missing function after the others."""
-    flawed = replace(importing(wanted("env.proxy_new", ":i")), exports=(function("proxy_abi_version_0_2_1", ":"), MEMORY))
+    flawed = replace(
+        importing(wanted("env.proxy_new", ":i")), exports=(function("proxy_abi_version_0_2_1", ":"), MEMORY)
+    )
     assert [one.reason for one in compat.compare(flawed, ())] == ["MissingAllocator", "MissingHostFunction"]
 
 

@@ -7,6 +7,7 @@ that have the same code. (`real_envoy` is for what a gateway says of itself.)
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import subprocess
 import time
@@ -53,8 +54,8 @@ class NotTaken(Exception):
 class Gateway:
     """One Envoy with one worker."""
 
-    def __init__(self, folder: Path, backends: Backends | None = None) -> None:
-        self.folder, self.backends = folder, backends or Backends()
+    def __init__(self, folder: Path, backends: Backends | None = None, program: Path | None = None) -> None:
+        self.folder, self.backends, self.program = folder, backends or Backends(), program
         self.listeners: dict[str, Any] = {}
         self.admin = ""
         self.process: subprocess.Popen[bytes] | None = None
@@ -68,7 +69,8 @@ class Gateway:
         address = self.folder / "admin"
         self._write("envoy.json", self._bootstrap())
         self._write("listeners.json", {"resources": []})
-        program = [binaries.provide("envoy"), "-c", self.folder / "envoy.json", "--admin-address-path", address]
+        envoy = self.program or binaries.provide("envoy")
+        program = [envoy, "-c", self.folder / "envoy.json", "--admin-address-path", address]
         options = ["--use-dynamic-base-id", "--concurrency", "1", "--component-log-level", "wasm:info"]
         with (self.folder / "envoy.log").open("wb") as log:
             self.process = subprocess.Popen([str(word) for word in [*program, *options]], cwd=self.folder, stderr=log)
@@ -88,15 +90,29 @@ class Gateway:
 
     def serve(self, name: str, module: Path, configuration: str = "") -> str:
         """A listener with this plugin, and its URL. Raises `NotTaken` when Envoy refuses the plugin."""
+        self._take({name: Plugin(module, configuration)})
+        return self._wait(lambda: self._url(name))
+
+    def serve_all(self, modules: Mapping[str, Path]) -> dict[str, str]:
+        """A listener with each of these plugins, all at once, and their URLs. Raises `NotTaken` as `serve`."""
+        self._take({name: Plugin(module) for name, module in modules.items()})
+        return {name: self._wait(functools.partial(self._url, name)) for name in modules}
+
+    def statistic(self, name: str) -> int:
+        """One of Envoy's own numbers."""
+        text = requests.get(f"{self.admin}/stats", params={"filter": f"^{name}$"}, timeout=PATIENCE).text
+        return int(text.partition(": ")[2])
+
+    def _take(self, plugins: Mapping[str, Plugin]) -> None:
         before, said = self._updates(), len(self.log)
-        fresh = listener(name, Plugin(module, configuration), self.backends)
-        wanted = self.listeners | {name: {"@type": f"{API}.config.listener.v3.Listener", **fresh}}
+        fresh = {name: listener(name, plugin, self.backends) for name, plugin in plugins.items()}
+        kind = {"@type": f"{API}.config.listener.v3.Listener"}
+        wanted = self.listeners | {name: kind | one for name, one in fresh.items()}
         self._write("listeners.json", {"resources": list(wanted.values())})
         self._wait(lambda: sum(self._updates()) > sum(before))
         if self._updates()[1] > before[1]:
             raise NotTaken(self.log[said:])
         self.listeners = wanted
-        return self._wait(lambda: self._url(name))
 
     def _updates(self) -> tuple[int, int]:
         """How many updates of the listeners Envoy has taken, and how many it has refused."""
@@ -192,9 +208,9 @@ def _loopback(port: int) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def running(folder: Path, backends: Backends | None = None) -> Iterator[Gateway]:
-    """An Envoy that has started; ended on leaving, also where it did not start."""
-    one = Gateway(folder, backends)
+def running(folder: Path, backends: Backends | None = None, program: Path | None = None) -> Iterator[Gateway]:
+    """An Envoy that has started, ``program`` or else the lab's; ended on leaving, also where it did not start."""
+    one = Gateway(folder, backends, program)
     try:
         one.start()
         yield one

@@ -4,8 +4,8 @@ What a gateway of another name and version has in it, `core.pairing` knows.
 
 Envoy finds out when it loads the plugin, and then a running gateway keeps its old code and a new one answers 500, or
 the gateway is gone. `judge` says the same beforehand, in Envoy's words; `warnings` says what is odd and loads. The
-rules are those of the Proxy-Wasm host that is built into Envoy (proxy-wasm/proxy-wasm-cpp-host) and of its V8, each tried
-on real Envoys (tests/odd_modules.py, docs/modules.md).
+rules are those of the Proxy-Wasm host that is built into Envoy (proxy-wasm/proxy-wasm-cpp-host) and of its V8; each
+was tried on real Envoys (tests/odd_modules.py, docs/modules.md).
 """
 
 from pluginrelease.core.compat.answers import Compatibility, State, Warned

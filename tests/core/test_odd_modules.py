@@ -1,0 +1,82 @@
+"""What is said of odd modules before any gateway sees them; what real Envoys do with them is in tests/edges."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+
+import pytest
+
+from pluginrelease.core import compat, pairing, wasm
+from pluginrelease.core.compat import State
+from pluginrelease.core.errors import Refused
+from tests import odd_modules
+from tests.odd_modules import Does, Odd
+
+EVERY = pytest.mark.parametrize("odd", odd_modules.ALL, ids=lambda odd: odd.name)
+HARMFUL = (Does.DIES, Does.DIES_LATER)
+# The gateway dies or hangs by what the code does, and nothing that can be read shows it: only a trial does.
+ONLY_A_TRIAL = {"start-loops", "initialize-loops", "grpc-without-service"}
+
+
+def said(data: bytes, gateway: str = "envoy@1.40") -> tuple[str, tuple[str, ...]]:
+    """The reason that the module is refused with, or an empty string, and the warnings."""
+    meant = pairing.read(gateway)
+    try:
+        module = wasm.read(data)
+    except Refused as refused:
+        return (refused.reason if refused.remedy else "without a remedy"), ()
+    provider = "Higress" if meant.name == "higress" else "Istio"
+    answer = compat.compare(module, meant.hosts, provider)[0]
+    assert answer.state is State.COMPATIBLE or answer.remedy
+    reason = "" if answer.state is State.COMPATIBLE else answer.reason
+    return reason, tuple(one.reason for one in compat.warnings(module, meant.hosts, provider))
+
+
+@EVERY
+def test_what_we_say(odd: Odd) -> None:
+    """A refusal where the table has one, with that reason; else the table's warnings and no more."""
+    reason, warnings = said(odd.make())
+    assert reason == odd.reason
+    assert reason or warnings == odd.warnings
+
+
+@EVERY
+def test_on_higress(odd: Odd) -> None:
+    """Higress is asked for more by some modules, and for less by none."""
+    assert said(odd.make(), "higress@2.2")[0] == (odd.higress or odd.reason)
+
+
+@EVERY
+def test_no_gateway_known(odd: Odd) -> None:
+    """What kills or is refused everywhere is refused also where no gateway has told its version."""
+    expected = odd.reason if odd.reason else "GatewayVersionUnknown"
+    assert said(odd.make(), "istio@9.9")[0] == expected
+
+
+@EVERY
+def test_what_it_costs(odd: Odd) -> None:
+    """Inspecting any of them takes less than a second of the processor, and less than 64 MiB."""
+    data = odd.make()
+    took = min(cost(data), cost(data))  # what else runs on a machine only adds to it
+    tracemalloc.start()
+    said(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert took < 1.0
+    assert peak < 64 << 20
+
+
+def cost(data: bytes) -> float:
+    """Seconds of the processor."""
+    began = time.process_time()
+    said(data)
+    return time.process_time() - began
+
+
+def test_the_table() -> None:
+    """The table has sixty modules and more, each once; no killer is let through but those that only a trial shows."""
+    names = [one.name for one in odd_modules.ALL]
+    assert len(names) == len(set(names)) >= 60
+    passed = {one.name for one in odd_modules.ALL if one.does in (*HARMFUL, Does.HANGS) and not one.reason}
+    assert passed == ONLY_A_TRIAL
