@@ -29,7 +29,7 @@ def test_what_envoy_does(version: str, odd: Odd, program: Callable[[str], Path],
 
 @pytest.mark.parametrize("version", envoys.MATRIX)
 def test_what_loads_serves(version: str, program: Callable[[str], Path], tmp_path: Path) -> None:
-    """A module that loads when a configuration is validated runs on every thread of a gateway and lets requests pass."""
+    """A module that loads when a configuration is validated runs on every thread of a gateway, and requests pass."""
     good = [one for one in odd_modules.ALL if one.does is Does.LOADS and not one.heavy]
     answers, active, wanted = odd_envoy.serve(program(version), tmp_path, good)
     assert {name: status for name, status in answers.items() if status != 200} == {}
