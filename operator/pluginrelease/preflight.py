@@ -12,7 +12,20 @@ import structlog
 
 from pluginrelease import artifacts, placeheld, verification
 from pluginrelease.artifacts import Found
-from pluginrelease.core import api, challenge, compat, moment, pods, probe, providers, rival, signature, stored, trust
+from pluginrelease.core import (
+    api,
+    challenge,
+    compat,
+    compatible,
+    moment,
+    pods,
+    probe,
+    providers,
+    rival,
+    signature,
+    stored,
+    trust,
+)
 from pluginrelease.core.api import ConditionType
 from pluginrelease.core.artifact import Artifact, Digest
 from pluginrelease.core.envoy import Sighting
@@ -136,18 +149,15 @@ async def doubts(work: Work, effective: api.Release, found: Artifact, before: Co
 
 def check_compatibility(work: Work, found: Found, before: Collection[Sighting], untold: str) -> None:
     """The condition Compatible: True, or Unknown with a warning; raises `Refused` when a gateway cannot load it."""
-    gateway = work.release.spec.gateway
-    answer = compat.strictest(found.artifact.module, work.provider.hosts(before), gateway.provider)
+    provider, allowed = work.release.spec.gateway.provider, work.world.settings.allow_native_code
+    module, hosts = found.artifact.module, work.provider.hosts(before)
+    answer = compat.strictest(module, hosts, provider, allow_native=allowed)
     if answer.state is compat.State.INCOMPATIBLE:
         raise Refused(answer.reason, answer.message, answer.remedy)
     meshes = {sighting.istio_version for sighting in before if sighting.istio_version}
     challenge.judge(found.artifact.reference.registry, found.challenges, meshes)
-    if answer.state is not compat.State.COMPATIBLE:
-        work.find(ConditionType.COMPATIBLE, "Unknown", answer.reason, f"{answer.sentence()} {untold}".strip())
-    elif untold:
-        work.find(ConditionType.COMPATIBLE, "Unknown", "RegistryTrustUnknown", f"{untold}. {answer.sentence()}")
-    else:
-        work.find(ConditionType.COMPATIBLE, "True", answer.reason, answer.sentence())
+    odd = compat.warnings(module, hosts, provider, allow_native=allowed)
+    work.learn(findings=(*work.report.findings, compatible.found(answer, odd, untold)))
 
 
 def check_probe_ports(work: Work, before: Collection[Sighting]) -> None:

@@ -22,6 +22,8 @@ class Settings:
     send the operator to private addresses for tokens and blobs; ``allow_private_realms``: all may. ``cache_dir`` None:
     below the folder for temporary files. ``trusted_root``: for keyless signatures of releases that name none.
     ``registry_ca_file``: PEM certificates that are trusted for every registry, besides the usual ones.
+    ``allow_native_code``: Higress may run native code that a module brings along; it is the owner of the gateways who
+    says so, and no tenant, as that code runs in the gateway's own process.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -39,6 +41,7 @@ class Settings:
     cache_bytes: int = 1024**3
     trusted_root: Path | None = None
     registry_ca_file: Path | None = None
+    allow_native_code: bool = False
     pull_deadline: float = 30.0  # as Istio's agent (pilot/pkg/model/extensions.go): it would give up too
     pull_max_bytes: int = 256 * 1024 * 1024
     look_deadline: float = 20.0

@@ -289,13 +289,11 @@ def test_of_a_namespace_that_the_operator_was_told_nothing_is_looked_for() -> No
 
 HIGRESS_MODULE = Module(
     imports=(),
-    exports=tuple(
-        Export(name, Kind.FUNCTION, FunctionType(params, results))
-        for name, params, results in (
-            ("proxy_abi_version_0_2_100", (), ()),
-            ("_initialize", (), ()),
-            ("proxy_on_memory_allocate", ("i32",), ("i32",)),
-        )
+    exports=(
+        Export("proxy_abi_version_0_2_100", Kind.FUNCTION, FunctionType()),
+        Export("_initialize", Kind.FUNCTION, FunctionType()),
+        Export("proxy_on_memory_allocate", Kind.FUNCTION, FunctionType(("i32",), ("i32",))),
+        Export("memory", Kind.MEMORY),
     ),
     custom_sections=(),
     toolchain="Go",

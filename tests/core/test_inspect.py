@@ -68,6 +68,7 @@ def test_the_shape_of_the_answer(plugin: str) -> None:
         "for": "istio@1.31",
         "ok": True,
         "reasons": [],
+        "warnings": [],
     }
     code, absent = told("absent.wasm")
     assert code == 2

@@ -57,6 +57,7 @@ EFFECTS = [
     ("operator.allowPrivateRealms=true", "- --allow-private-realms"),
     ('operator.allowedRegistries=["ghcr.io/team"]', "- --allowed-registries=ghcr.io/team"),
     ('operator.privateRealmsOf=["registry.internal:5000"]', "- --private-realms-of=registry.internal:5000"),
+    ("operator.allowNativeCode=true", "- --allow-native-code"),
     ('operator.cacheSize="2Gi"', "- --cache-size=2Gi"),
     ('operator.trustedRootConfigMap="sigstore"', "configMap:\n            name: sigstore"),
     ('operator.registryCAConfigMap="corporate"', "configMap:\n            name: corporate"),
@@ -75,6 +76,7 @@ NEEDS = {'operator.registryCAKey="ca-bundle.crt"': 'operator.registryCAConfigMap
 
 EVERY_FLAG = [
     "operator.allowPrivateRealms=true",
+    "operator.allowNativeCode=true",
     'operator.allowedRegistries=["ghcr.io/team","docker.io"]',
     'operator.higressGatewayLabels=["higress=edge","team-a:higress=edge"]',
     'operator.privateRealmsOf=["registry.internal:5000"]',

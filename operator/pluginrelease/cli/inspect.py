@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import click
 import yaml
@@ -16,9 +18,10 @@ from pluginrelease.core import pairing
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.inspection import Answer, Inspection
 from pluginrelease.core.pairing import Meant
-from pluginrelease.core.wasm import Module
+from pluginrelease.core.wasm import Limits, Module
 from pluginrelease.edges.distribution import Access
 
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 WORDS = {Answer.USABLE: "usable", Answer.REFUSED: "refused", Answer.NOT_LOOKED: "not known"}
 
 
@@ -30,9 +33,33 @@ def gateway(context: click.Context, parameter: click.Parameter, value: str | Non
         raise click.BadParameter(refused.sentence()) from None
 
 
-for_option = click.option(
-    "--for", "meant", callback=gateway, metavar="GATEWAY", help=f"The gateway that is meant: {pairing.FORM}."
-)
+def owner_allows(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    """--allow-native-code is about the gateway that --for names, which comes first."""
+    meant: Meant | None = context.params.get("meant")
+    if value and meant is None:
+        raise click.UsageError("--allow-native-code is about a gateway: name it with --for")
+    if value and meant is not None:
+        context.params["meant"] = replace(meant, allow_native=True)
+
+
+def for_option(command: Decorated) -> Decorated:
+    """--for, and what the owner of that gateway allows."""
+    allows = click.option(
+        "--allow-native-code",
+        is_flag=True,
+        callback=owner_allows,
+        expose_value=False,
+        help="The operator at that gateway is run with this flag, too.",
+    )
+    meant = click.option(
+        "--for",
+        "meant",
+        callback=gateway,
+        is_eager=True,
+        metavar="GATEWAY",
+        help=f"The gateway that is meant: {pairing.FORM}.",
+    )
+    return meant(allows(command))
 
 
 @click.command("inspect")
@@ -74,6 +101,8 @@ def rows(seen: Inspection, functions: bool) -> Iterator[tuple[str, str]]:
     yield "ANSWER", f"{WORDS[seen.answer]}{meant}"
     for one in seen.reasons:
         yield "", f"{one.reason}: {one.message}"
+    for one in seen.warnings:
+        yield "WARNING", f"{one.reason}: {one.message}"
     if seen.unsure:
         yield "", f"Not every gateway has {', '.join(seen.unsure)}: name yours with --for."
 
@@ -87,6 +116,18 @@ def facts(module: Module, functions: bool) -> Iterator[tuple[str, str]]:
     yield "IMPORTS", f"{len(module.imports)}"
     if functions:
         yield from (("", f"{one}: {one.type or one.kind}") for one in module.imports)
+    yield "MEMORY", ", ".join(map(size, module.memories[:8])) or "none"
+    if module.features:
+        yield "NEEDS", ", ".join(sorted(module.features))
+    if module.native:
+        yield "NATIVE", f"{module.native}: native code, which Higress runs in place of the module"
     yield "EXPORTS", f"{len(module.exports)}"
     if functions:
         yield from (("", f"{one.name}: {one.type or one.kind}") for one in module.exports)
+
+
+def size(memory: Limits) -> str:
+    """A memory as the format counts it."""
+    most = "" if memory.maximum is None else f" to {memory.maximum}"
+    kind = (" shared" if memory.shared else "") + (" 64-bit" if memory.wide else "")
+    return f"{memory.minimum}{most}{kind} pages of {memory.page >> 10} KiB"

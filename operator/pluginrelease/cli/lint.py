@@ -51,6 +51,7 @@ class Linted:
     skipped: int = 0
     answer: Answer = Answer.USABLE
     findings: list[Flaw] = field(default_factory=list)
+    warnings: list[Flaw] = field(default_factory=list)
 
     def add(self, answer: Answer, *findings: Flaw) -> None:
         """What is refused outweighs what nobody could look at."""
@@ -65,6 +66,7 @@ class Linted:
             "releases": self.releases,
             "skipped": self.skipped,
             "findings": [vars(one) for one in self.findings],
+            "warnings": [vars(one) for one in self.warnings],
         }
 
 
@@ -125,14 +127,20 @@ def lint(
 def lines(seen: list[Linted]) -> Iterator[str]:
     """The report for people: a line a finding, as compilers write them, and one of counts."""
     for one in seen:
-        for found in one.findings:
-            where = f"{found.release}: " if found.release else ""
-            field = f"{found.path}: " if found.path else ""
-            yield f"{one.file}:{found.line}: {where}{field}{found.message} ({found.reason})"
+        yield from (line(one.file, found) for found in one.findings)
+        yield from (line(one.file, found, "warning: ") for found in one.warnings)
     releases, skipped = sum(one.releases for one in seen), sum(one.skipped for one in seen)
-    wrong = sum(len(one.findings) for one in seen)
-    left_out = f"{counted(skipped, 'other object')} left out"
-    yield f"{counted(releases, 'PluginRelease')}, {left_out}, {counted(wrong, 'finding')}"
+    wrong, odd = sum(len(one.findings) for one in seen), sum(len(one.warnings) for one in seen)
+    counts = [counted(releases, "PluginRelease"), f"{counted(skipped, 'other object')} left out"]
+    counts += [counted(wrong, "finding"), *([counted(odd, "warning")] if odd else [])]
+    yield ", ".join(counts)
+
+
+def line(file: str, found: Flaw, kind: str = "") -> str:
+    """One finding."""
+    where = f"{found.release}: " if found.release else ""
+    field = f"{found.path}: " if found.path else ""
+    return f"{file}:{found.line}: {where}{field}{kind}{found.message} ({found.reason})"
 
 
 def linted(file: Path, online: Online | None) -> Linted:
@@ -205,9 +213,10 @@ def inspect(document: Document, result: Linted, online: Online) -> None:
     access = replace(online.access, insecure=insecure or online.access.insecure)
     answer = look(ref, online.meant, access, semver=semver, only_registry=True)
     path = ("spec", "artifact", "image", "ref")
-    where, line = title(document), document.line(path)
-    findings = (Flaw(line, where, ".".join(path), one.reason, one.message) for one in answer.reasons)
+    where, number = title(document), document.line(path)
+    findings = (Flaw(number, where, ".".join(path), one.reason, one.message) for one in answer.reasons)
     result.add(answer.answer, *findings)
+    result.warnings += (Flaw(number, where, ".".join(path), one.reason, one.message) for one in answer.warnings)
     asked = _signed.policy(document.value["spec"]["artifact"])
     if asked is not None and answer.found.digest is not None:
         verify(document, result, answer.found.target, asked, replace(online, access=access))

@@ -39,10 +39,12 @@ def _read(file: Path, most: int) -> wasm.Module:
 
 
 def warn(module: wasm.Module) -> None:
-    """Say now what every gateway would refuse later. Not an error: a newer gateway may be meant."""
+    """Say now what every gateway would refuse later, and what is odd. Not an error: a newer gateway may be meant."""
     verdict = compat.judge(module, ())
     if verdict.state is compat.State.INCOMPATIBLE:
         click.echo(f"warning: {verdict.reason}: {verdict.sentence()}", err=True)
+    for odd in compat.warnings(module, ()):
+        click.echo(f"warning: {odd}", err=True)
 
 
 def _print(pinned: artifact.Reference, module: wasm.Module, output: str) -> None:

@@ -119,6 +119,11 @@ class GatewayLabelType(click.ParamType[GatewayLabel]):
     type=click.Path(path_type=Path, dir_okay=False),
     help="Authorities (PEM) to trust for every registry, besides the usual ones. [none]",
 )
+@click.option(
+    "--allow-native-code",
+    is_flag=True,
+    help="Let modules bring native code along (sections wamr-aot…), which Higress runs in the gateway's own process.",
+)
 def run(
     namespaces: tuple[str, ...],
     kubeconfig: Path | None,
@@ -137,6 +142,7 @@ def run(
     cache_size: int,
     trusted_root: Path | None,
     registry_ca_file: Path | None,
+    allow_native_code: bool,
 ) -> None:
     """Run the operator until it is told to stop."""
     telemetry.configure(log_format, log_level)
@@ -156,6 +162,7 @@ def run(
         cache_bytes=cache_size,
         trusted_root=trusted_root,
         registry_ca_file=registry_ca_file,
+        allow_native_code=allow_native_code,
     )
     asyncio.run(operate(settings))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -24,6 +24,7 @@ class Answer(IntEnum):
 ARTIFACT_REASONS = frozenset(
     {
         "ArtifactTooLarge",
+        "BeyondV8Limits",
         "ComponentNotModule",
         "DigestMismatch",
         "MalformedLayer",
@@ -66,6 +67,7 @@ class Inspection:
     answer: Answer
     reasons: tuple[Reason, ...] = ()
     unsure: tuple[str, ...] = ()  # imported functions that not every gateway has, where none is meant
+    warnings: tuple[Reason, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The shape that docs/inspect.md promises."""
@@ -78,6 +80,7 @@ class Inspection:
             "for": None if self.meant is None else str(self.meant),
             "ok": self.answer is Answer.USABLE,
             "reasons": [{"reason": one.reason, "message": one.message} for one in self.reasons],
+            "warnings": [{"reason": one.reason, "message": one.message} for one in self.warnings],
         }
 
 
@@ -97,8 +100,18 @@ def judge(found: Found, meant: Meant | None, errors: tuple[ReleaseError, ...] = 
     """The answer for what was found. ``errors``: what else would keep the gateway from it, a registry's challenge."""
     if found.module is None:
         return failed(found, meant, *errors)
+    hosts, provider = (meant.hosts, meant.provider) if meant else ((), "Istio")
+    allowed = meant is not None and meant.allow_native
+    odd = compat.warnings(found.module, hosts, provider, allow_native=allowed)
+    answers = compat.compare(found.module, hosts, provider, allow_native=allowed)
+    warnings = tuple(Reason(one.reason, one.message) for one in odd)
+    return replace(_answered(found, meant, answers, errors), warnings=warnings)
+
+
+def _answered(
+    found: Found, meant: Meant | None, answers: tuple[compat.Compatibility, ...], errors: tuple[ReleaseError, ...]
+) -> Inspection:
     refusals = tuple(Reason(one.reason, one.sentence()) for one in errors)
-    answers = compat.compare(found.module, meant.hosts if meant else ())
     wrong = tuple(Reason(one.reason, one.sentence()) for one in answers if one.state is compat.State.INCOMPATIBLE)
     if wrong or refusals:
         return Inspection(found, meant, Answer.REFUSED, wrong + refusals)

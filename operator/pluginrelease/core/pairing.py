@@ -23,7 +23,8 @@ _TEXT = re.compile(r"(istio|higress|envoy)@v?(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))
 @dataclass(frozen=True)
 class Meant:
     """A gateway that is meant. ``hosts`` is empty where nothing is known of that version, and ``unknown`` says so.
-    ``agent``: the version of Istio whose agent fetches for it, where that is known.
+    ``agent``: the version of Istio whose agent fetches for it, where that is known. ``allow_native``: its owner lets
+    modules bring native code along.
     """
 
     name: str
@@ -31,6 +32,12 @@ class Meant:
     hosts: tuple[Host, ...]
     unknown: str = ""
     agent: str = ""
+    allow_native: bool = False
+
+    @property
+    def provider(self) -> str:
+        """The provider in the words of the API."""
+        return "Higress" if self.name == "higress" else "Istio"
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"
