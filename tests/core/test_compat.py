@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from pluginrelease.core import compat, pairing
-from pluginrelease.core.compat import State
-from pluginrelease.core.wasm import Export, FunctionType, Import, Kind, Module
+from pluginrelease import preflight
+from pluginrelease.core import compat, compatible, pairing
+from pluginrelease.core.compat import Compatibility, State
+from pluginrelease.core.errors import Refused
+from pluginrelease.core.wasm import Export, Feature, FunctionType, Import, Kind, Module, Start
+from pluginrelease.settings import Settings
 
 
 def signature(text: str) -> FunctionType:
@@ -269,3 +274,136 @@ def test_envoy_versions(text: str, release: tuple[int, int] | None, development:
     """The version is read as /server_info gives it; a development build of x.y.0 comes before x.y."""
     read = compat.envoy(text)
     assert (read.release, read.development) == (release, development)
+
+
+# --- what becomes of it when it is instantiated; the odd modules themselves are in test_odd_modules.py ---
+
+GC = replace(PLUGIN, features=frozenset({Feature.GC}))
+NATIVE = replace(PLUGIN, custom_sections=("producers", "wamr-aot.x86_64"), toolchain="Rust")
+
+
+@pytest.mark.parametrize(
+    ("gateway", "state", "warned", "reason"),
+    [
+        ("envoy@1.31", State.INCOMPATIBLE, False, "its V8 is 10.7"),
+        ("envoy@1.32", State.COMPATIBLE, True, "10.7 or 12.9, by its patch release"),
+        ("envoy@1.35", State.COMPATIBLE, True, "it was not tried"),
+        ("envoy@1.36", State.COMPATIBLE, False, "13.8"),
+        ("istio@1.27", State.COMPATIBLE, True, "Envoy 1.35"),
+        ("istio@1.28", State.COMPATIBLE, False, "Envoy 1.36"),
+        ("higress@2.1.4", State.COMPATIBLE, True, "an Envoy of 1.27 with a host of its own"),
+        ("higress@2.2.0", State.COMPATIBLE, False, "an Envoy of 1.36"),
+        ("istio@9.9", State.UNKNOWN, False, "nothing is known of it, and nothing is made up"),
+    ],
+)
+def test_parts_of_the_language(gateway: str, state: State, warned: bool, reason: str) -> None:
+    """What V8 surely lacks is refused, what depends on a patch release is a warning, and neither where it is there."""
+    hosts = pairing.read(gateway).hosts
+    answer = compat.compare(GC, hosts)[0]
+    assert answer.state is state, reason
+    assert [one.reason for one in compat.warnings(GC, hosts)] == ["UnsupportedFeature"] * warned, reason
+    if state is State.INCOMPATIBLE:
+        assert (answer.reason, "garbage collection" in answer.message) == ("UnsupportedFeature", True)
+
+
+def test_parts_of_the_language_that_nobody_has() -> None:
+    """What no known V8 takes is refused on every gateway, but for one that is newer than what was tried."""
+    wide = replace(PLUGIN, features=frozenset({Feature.WIDE_ARITHMETIC}))
+    assert compat.judge(wide, ()).reason == "UnsupportedFeature"
+    assert compat.judge(wide, {"1.40.0"}).reason == "UnsupportedFeature"
+    assert compat.judge(wide, {"1.99.0"}).state is State.COMPATIBLE
+
+
+@pytest.mark.parametrize(
+    ("provider", "allowed", "state", "warned"),
+    [
+        ("Higress", False, State.INCOMPATIBLE, False),
+        ("Higress", True, State.UNKNOWN, True),
+        ("Istio", False, State.UNKNOWN, True),
+        ("Istio", True, State.UNKNOWN, True),
+    ],
+)
+def test_native_code(provider: str, allowed: bool, state: State, warned: bool) -> None:
+    """Code that Higress would run outside of the sandbox is refused there unless the owner of the gateways allows it;
+    wherever it is not refused it is said."""
+    answer = compat.strictest(NATIVE, (), provider, allow_native=allowed)
+    assert (answer.state, answer.reason == "NativeCode") == (state, not warned)
+    said = compat.warnings(NATIVE, (), provider, allow_native=allowed)
+    assert [one.reason for one in said] == ["NativeCode"] * warned
+
+
+def test_native_code_on_the_desk() -> None:
+    """A Higress that is named by its version is one that runs native code."""
+    assert compat.compare(NATIVE, higress("2.2"))[0].reason == "NativeCode"
+
+
+def test_the_start_section() -> None:
+    """A certain call is told from one that some way leads to; what could not be read whole counts as the worst; and
+    functions that do no harm are known by name."""
+    log, growth = wanted("env.proxy_log", "iii:i"), wanted("env.emscripten_notify_memory_growth", "i:")
+
+    def starting(**facts: Any) -> compat.Compatibility:
+        return compat.judge(replace(PLUGIN, imports=(log, growth), start=Start(**facts)), {"1.40.0"})
+
+    assert "calls env.proxy_log" in starting(certain=(log,), possible=(log,)).message
+    assert "may call env.proxy_log" in starting(possible=(log, growth)).message
+    assert "too long to be read" in starting(whole=False).message
+    assert "exportStart" in starting(whole=False).remedy
+    assert starting(certain=(growth,), possible=(growth,)).state is State.COMPATIBLE
+    harmless = replace(PLUGIN, imports=(growth,), start=Start(possible=(growth,), whole=False))
+    assert compat.judge(harmless, {"1.40.0"}).state is State.COMPATIBLE, "whatever it reaches does no harm"
+
+
+def test_a_killer_is_named_first() -> None:
+    """Of several faults the one that would take the gateway down comes before the ones that Envoy refuses."""
+    both = replace(importing(wanted("env.proxy_new", ":i")), start=Start(certain=(PLUGIN.imports[0],)))
+    assert [one.reason for one in compat.compare(both, ())] == ["StartCallsHost", "MissingHostFunction"]
+
+
+# --- the condition ---
+
+LOADS = Compatibility(State.COMPATIBLE, "Compatible", "all is there")
+DOUBT = Compatibility(State.UNKNOWN, "GatewayVersionUnknown", "nothing is known", "Look.")
+ODD = (compat.Warned("HugeFunction", "it is huge"), compat.Warned("LargeTable", "it is large"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "odd", "untold", "status", "reason", "message"),
+    [
+        (LOADS, (), "", "True", "Compatible", "all is there."),
+        (LOADS, ODD, "", "True", "HugeFunction", "all is there. HugeFunction: it is huge. LargeTable: it is large."),
+        (LOADS, (), "who knows", "Unknown", "RegistryTrustUnknown", "who knows. all is there."),
+        (DOUBT, ODD[:1], "", "Unknown", "GatewayVersionUnknown", "nothing is known. Look. HugeFunction: it is huge."),
+        (DOUBT, (), "who knows", "Unknown", "GatewayVersionUnknown", "nothing is known. Look. who knows"),
+    ],
+)
+def test_the_condition(
+    answer: Compatibility, odd: tuple[compat.Warned, ...], untold: str, status: str, reason: str, message: str
+) -> None:
+    """What is odd of a module that loads leaves the condition True and is its reason; what is not known comes first."""
+    found = compatible.found(answer, odd, untold)
+    assert (found.status, found.reason, found.message) == (status, reason, message)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_the_owner_of_the_gateways_allows_native_code(allowed: bool) -> None:
+    """The operator's own setting decides whether a module with native code is written to Higress; no field does."""
+    gateway = SimpleNamespace(provider="Higress")
+    work: Any = SimpleNamespace(
+        release=SimpleNamespace(spec=SimpleNamespace(gateway=gateway)),
+        world=SimpleNamespace(settings=Settings(allow_native_code=allowed)),
+        provider=SimpleNamespace(hosts=lambda before: higress("2.2.0")),
+        report=SimpleNamespace(findings=()),
+        learn=lambda **told: learnt.update(told),
+    )
+    found: Any = SimpleNamespace(
+        artifact=SimpleNamespace(module=NATIVE, reference=SimpleNamespace(registry="r")), challenges=()
+    )
+    learnt: dict[str, Any] = {}
+    if not allowed:
+        with pytest.raises(Refused) as refused:
+            preflight.check_compatibility(work, found, (), "")
+        assert refused.value.reason == "NativeCode"
+        return
+    preflight.check_compatibility(work, found, (), "")
+    assert [(one.status, one.reason) for one in learnt["findings"]] == [("True", "NativeCode")]

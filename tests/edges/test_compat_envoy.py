@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pluginrelease.core import compat, wasm
+from pluginrelease.core.compat import functions
 from pluginrelease.core.errors import Refused
 from tests import wasm_modules as made
 from tests.edges import plain_envoy
@@ -59,17 +60,17 @@ def short(kind: wasm.FunctionType) -> str:
 
 def every_import(abi: str) -> list[Function]:
     """All that the tables say Envoy has for an ABI version."""
-    env = compat._PROXY | compat._BY_ABI[abi] | compat._OTHER
+    env = functions.PROXY | functions.BY_ABI[abi] | functions.OTHER
     listed = [(f"env.{name}", short(known.type)) for name, known in env.items()]
-    for module in compat._WASI_MODULES:
-        listed += [(f"{module}.{name}", short(known.type)) for name, known in compat._WASI.items()]
+    for module in functions.WASI_MODULES:
+        listed += [(f"{module}.{name}", short(known.type)) for name, known in functions.WASI.items()]
     return listed
 
 
 def every_callback(abi: str) -> list[Function]:
     """All exports whose types the tables know."""
-    headers = compat._HEADERS_01 if abi == "0_1_0" else compat._HEADERS_02
-    known = compat._CALLBACKS | headers
+    headers = functions.HEADERS_01 if abi == "0_1_0" else functions.HEADERS_02
+    known = functions.CALLBACKS | headers
     return [*BASIS, *((name, short(one.type)) for name, one in known.items())]
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 
 from pluginrelease.core import artifact, compat, pairing, salvage, wasm
 from pluginrelease.core.errors import Refused
-from tests import tars
+from tests import odd_modules, tars
 from tests import wasm_modules as made
 
 MEANT = [host for text in ("istio@1.24", "istio@1.31", "higress@2.2") for host in pairing.read(text).hosts]
 MOST = 1 << 20
+MOST_OF_A_SEED = 2_000
 ARCHIVE = artifact.pack(made.plugin("0_2_1")).layer
 MANIFEST = artifact.pack(made.plugin("0_2_1")).manifest
 
 
+@functools.cache
 def seeds() -> list[bytes]:
     """Inputs to begin with: the first byte chooses what is done with the rest."""
     modules = [
@@ -24,6 +27,7 @@ def seeds() -> list[bytes]:
         made.component(),
         made.truncated(),
     ]
+    modules += [small for odd in odd_modules.ALL if len(small := odd.make()) < MOST_OF_A_SEED]
     sparse = [tars.gnu_sparse(2000, (0, 8)) + tars.END, tars.pax_sparse(2000) + tars.END]
     layers = [ARCHIVE, *map(gzip.compress, sparse)]
     seeds = [b"\0" + one for one in modules] + [b"\1" + one for one in layers]
@@ -52,6 +56,9 @@ def module(data: bytes) -> None:
     for answer in (*compat.compare(read, MEANT[:2]), *compat.compare(read, MEANT[2:]), *compat.compare(read, ())):
         assert len(answer.sentence()) < 4000, answer.reason
         assert answer.sentence().isprintable(), answer.reason
+    for odd in (*compat.warnings(read, MEANT[:2]), *compat.warnings(read, MEANT[2:], "Higress", allow_native=True)):
+        assert len(str(odd)) < 4000, odd.reason
+        assert str(odd).isprintable(), odd.reason
 
 
 def manifest(data: bytes) -> None:

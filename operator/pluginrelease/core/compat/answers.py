@@ -52,13 +52,15 @@ def incompatible(reason: str, message: str, remedy: str, missing: tuple[str, ...
 
 def enough(names: Iterable[str]) -> str:
     """The first few of many, so that a condition stays readable."""
-    every = [shown(name) for name in names]
-    return ", ".join(every[:8]) + (f" and {len(every) - 8} more" if len(every) > 8 else "")
+    every = list(names)
+    return ", ".join(map(shown, every[:8])) + (f" and {len(every) - 8} more" if len(every) > 8 else "")
 
 
 def shown(name: str) -> str:
     """A name out of a stranger's module, as it may stand in a condition or on a terminal."""
-    clean = "".join(letter if letter.isprintable() else "?" for letter in name[:SHOWN_NAME])
+    clean = name[:SHOWN_NAME]
+    if not clean.isprintable():
+        clean = "".join(letter if letter.isprintable() else "?" for letter in clean)
     return clean if len(name) <= SHOWN_NAME else clean[:-1] + "…"
 
 

@@ -14,10 +14,10 @@ from pluginrelease.core.wasm.instructions import Feature
 
 # What is scanned at most; the largest plugins have a fifth of it. The time goes into bytes, into bodies, and into what
 # no pattern can step over.
-MAX_CODE_BYTES = 16 << 20
-MAX_BODIES = 60_000
-MAX_STOPS = 60_000
-MAX_LOCAL_GROUPS = 1_000
+MAX_CODE_BYTES = 12 << 20
+MAX_BODIES = 50_000
+MAX_STOPS = 100_000
+MAX_LOCAL_GROUPS = 1_000  # in one function
 # v8/src/wasm/wasm-limits.h
 V8_BODY_BYTES = 7_654_321
 V8_LOCALS = 50_000
@@ -41,7 +41,11 @@ class Bodies:
         self.data = data = section.data
         at, end = section.at, section.end
         for _ in range(count):
-            length, at = _length(data[at : min(at + 5, end)], at)
+            head = data[at : min(at + 5, end)]
+            if head and head[0] < 0x80:
+                length, at = head[0], at + 1
+            else:
+                length, at = _length(head, at)
             self.starts.append(at)
             at += length
             if at > end:
@@ -94,6 +98,7 @@ class Scan:
             self._exceeds(f"a function has {len(body)} bytes of code, more than the {V8_BODY_BYTES} that V8 takes")
             return
         at, count = after_locals(body)
+        self.stops += instructions.number_at(body, 0)[0]  # each group of local variables takes its time, too
         if count > V8_LOCALS:
             self._exceeds(f"a function has {count} local variables, more than the {V8_LOCALS} that V8 takes")
         run = instructions.walker(frozenset(self.features))

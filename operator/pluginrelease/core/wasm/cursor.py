@@ -90,6 +90,10 @@ class Cursor:
 
     def numbers(self, count: int) -> array[int]:
         """``count`` unsigned numbers of 32 bits in a row; for when there are a million of them."""
+        short = self.peek(count)
+        if len(short) == count and short.isascii():  # each in one byte
+            self.at += count
+            return array("I", list(short))
         found, value, shift, read = array("I"), 0, 0, 0
         for byte in self.peek(5 * count):
             if len(found) == count:

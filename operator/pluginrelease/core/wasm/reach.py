@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pluginrelease.core.wasm import instructions
 from pluginrelease.core.wasm.code import Bodies, after_locals
 from pluginrelease.core.wasm.module import FunctionType, Import, Start
 
-MAX_WALKED_BYTES = 4 << 20
-MAX_WALKED_CALLS = 100_000
+MAX_WALKED_BYTES = 2 << 20
+MAX_WALKED_CALLS = 50_000
 MAX_DEPTH = 100  # of calls on the way that is certain
 
 _CALLS, _INDIRECT, _REFERENCE_CALLS, _REFERENCE = (0x10, 0x12), (0x11, 0x13), (0x14, 0x15), 0xD2
@@ -41,6 +41,7 @@ class Functions:
     bodies: Bodies
     tables: Mapping[int, Sequence[tuple[int, array[int]]]]
     referenced: frozenset[int]
+    _shapes: dict[int, Shape | None] = field(default_factory=dict)
 
     def shape(self, index: int) -> Shape | None:
         """What an indirect call compares; subtypes differ in references only, so all of these count as one."""
@@ -51,7 +52,9 @@ class Functions:
 
     def declared(self, number: int) -> Shape | None:
         """The shape of a declared type."""
-        return _shape(self.types[number]) if number < len(self.types) else None
+        if number not in self._shapes:
+            self._shapes[number] = _shape(self.types[number]) if number < len(self.types) else None
+        return self._shapes[number]
 
     def in_table(self, table: int, place: int) -> int | None:
         """The function that the last active segment put there."""
@@ -94,22 +97,35 @@ class _Reach:
     functions: Functions
     imports: dict[Import, None] = field(default_factory=dict)
     whole: bool = True
+    _ahead: list[int] = field(default_factory=list)
     _seen: set[int] = field(default_factory=set)
-    _shapes: set[Shape | None] = field(default_factory=set)
-    _taken: set[int] = field(default_factory=set)
+    _shapes: set[Shape | None] = field(default_factory=set)  # that are called indirectly
+    _taken: dict[Shape | None, set[int]] = field(default_factory=dict)  # what a reference may be of, until it is called
     _bytes: int = 0
     _calls: int = 0
 
     def spread(self, index: int) -> None:
-        """From this function to wherever it leads; what is called indirectly shows at the end of each round."""
-        self._taken |= self.functions.referenced
-        ahead = [index]
-        while ahead:
-            while ahead:
-                self._enter(ahead.pop(), ahead)
-            ahead = [one for one in self._taken - self._seen if self.functions.shape(one) in self._shapes]
+        """From this function to wherever it leads."""
+        for referenced in self.functions.referenced:
+            self._take(referenced)
+        self._ahead.append(index)
+        while self._ahead:
+            self._enter(self._ahead.pop())
 
-    def _enter(self, index: int, ahead: list[int]) -> None:
+    def _take(self, index: int) -> None:
+        """Some code or segment has a reference to this function."""
+        shape = self.functions.shape(index)
+        if shape in self._shapes:
+            self._ahead.append(index)
+        else:
+            self._taken.setdefault(shape, set()).add(index)
+
+    def _call(self, shape: Shape | None) -> None:
+        """Some code calls a reference to a function of this shape."""
+        self._shapes.add(shape)
+        self._ahead += self._taken.pop(shape, ())
+
+    def _enter(self, index: int) -> None:
         if index in self._seen:
             return
         self._seen.add(index)
@@ -122,12 +138,12 @@ class _Reach:
         body = self.functions.bodies.body(own)
         self._bytes += len(body)
         try:
-            ahead += [called for called in self._called(body) if called not in self._seen]
+            self._walk(body)
         except (IndexError, ValueError):
             self.whole = False
 
-    def _called(self, body: bytes) -> Iterator[int]:
-        """The functions that a body calls by their numbers; notes the types that it calls, and its references."""
+    def _walk(self, body: bytes) -> None:
+        """Notes what a body calls, and what it has references to."""
         if self._bytes > MAX_WALKED_BYTES:
             raise ValueError
         at, _ = after_locals(body)
@@ -144,14 +160,17 @@ class _Reach:
                 number, at = instructions.number_at(body, at + 1)
                 if code in _INDIRECT:
                     _, at = instructions.number_at(body, at)
-                if code in _CALLS:
-                    yield number
-                elif code == _REFERENCE:
-                    self._taken.add(number)
-                elif code in (*_INDIRECT, *_REFERENCE_CALLS):
-                    self._shapes.add(self.functions.declared(number))
-                else:
-                    raise ValueError
+                self._note(code, number)
+
+    def _note(self, code: int, number: int) -> None:
+        if code in _CALLS:
+            self._ahead.append(number)
+        elif code == _REFERENCE:
+            self._take(number)
+        elif code in (*_INDIRECT, *_REFERENCE_CALLS):
+            self._call(self.functions.declared(number))
+        else:
+            raise ValueError
 
 
 @dataclass

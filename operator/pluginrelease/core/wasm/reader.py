@@ -23,7 +23,7 @@ HEADER_BYTES = len(MAGIC) + len(CORE_VERSION)
 # Far above what any plugin needs, and low enough for a module that wants to cost much: under a second and under 64 MiB
 # together (tests/core/test_wasm.py). V8's own limits are higher: a million of each (v8/src/wasm/wasm-limits.h).
 MAX_IMPORTS = 10_000
-MAX_FUNCTIONS = 300_000
+MAX_FUNCTIONS = 200_000
 MAX_EXPORTS = 20_000
 MAX_GLOBALS = 20_000
 MAX_TABLES = 1_000
