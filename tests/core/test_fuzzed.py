@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.core.test_hostile_modules import many_bodies
 from tests.fuzz import target
 from tests.tars import END, gnu_sparse, head
 
@@ -34,6 +35,7 @@ FOUND = {
     "a sparse file expands without a bound": b"\3" + gnu_sparse(64 << 20, (0, 8)) + END,
     "the map of a sparse file ends early": b"\1" + gzip.compress(gnu_sparse(600, (0, 8), more=True)[:700]),
     "skipping a file that is not there never ends": b"\1" + gzip.compress(head("other", 0, size=str(10**18)) + END),
+    "a call of a reference that ends with the function": b"\0" + many_bodies(b"\2\0\x14", 1),
 }
 
 

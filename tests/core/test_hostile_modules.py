@@ -170,6 +170,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "code: br_table": lambda: long_code(b"\x0e\x00\x00"),
     "code: br_table of many sizes": lambda: long_code(b"\x0e\x1f" + b"\xff\xff\x03" * 32),
     "code: try_table": lambda: long_code(b"\x1f\x40\x03\x00\x00\x00\x02\x00\x02\x00"),
+    "code: a call of a reference that is cut short": lambda: many_bodies(b"\2\0\x14", code.MAX_BODIES),
     "code: a number without an end": lambda: long_code(b"\x41" + b"\xff" * 4096),
     "start: all call all": all_call_all,
     "start: doubling": doubling,

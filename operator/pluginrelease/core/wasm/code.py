@@ -117,13 +117,13 @@ class Scan:
                 self._exceeds(f"a br_table has {labels} labels, more than the {V8_BR_TABLE} that V8 takes")
             return after
         feature = instructions.feature_at(body, at)
-        if feature is None:
-            raise ValueError
-        self.features.add(feature)
+        known = feature in self.features
+        if feature is not None:
+            self.features.add(feature)
         if body[at] == instructions.TRY_TABLE:
             return instructions.after_try_table(body, at)
-        if feature is Feature.STACK_SWITCHING:
-            raise ValueError  # no V8 takes it, and so its operands are not known here
+        if feature is None or known or feature is Feature.STACK_SWITCHING:
+            raise ValueError  # not known here, or cut short
         return at
 
     def _exceeds(self, what: str) -> None:
