@@ -239,3 +239,8 @@ EXPORTS: list[Odd] = [
     Odd("grpc-without-service", "proxy_grpc_call with an empty service, at configure", DIES, lambda: callback("proxy_on_configure", const(*[0] * 12) + b"\x10\0\x1a" + const(1), "ii", "i", [GRPC]), "Aborted"),
 ]  # fmt: skip
 ALL: tuple[Odd, ...] = (*START, *BORDER, *MEMORIES, *LANGUAGE, *LIMITS, *EXPORTS)
+
+
+def named(name: str) -> bytes:
+    """One of the modules."""
+    return next(one.make() for one in ALL if one.name == name)

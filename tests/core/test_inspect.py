@@ -16,6 +16,7 @@ from pluginrelease.cli import main
 from pluginrelease.core import artifact, pairing, salvage
 from pluginrelease.core.artifact import Descriptor, Digest
 from pluginrelease.core.errors import Refused
+from tests import odd_modules
 from tests import wasm_modules as made
 
 GO_1_26 = made.plugin("0_2_1", imports=[("env", "proxy_done")])
@@ -102,6 +103,51 @@ def test_answers(tmp_path: Path, content: bytes, gateway: str, code: int, reason
     ended, seen = told(write(tmp_path, content), *(["--for", gateway] if gateway else []))
     assert (ended, [one["reason"] for one in seen["reasons"]]) == (code, reasons)
     assert seen["ok"] is (code == 0)
+
+
+NATIVE_CODE = made.section(0, made.name("wamr-aot") + b"native")
+NATIVE = made.plugin("0_2_1") + NATIVE_CODE
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "code", "reasons", "warnings"),
+    [
+        (odd_modules.named("start-logs"), [], 1, ["StartCallsHost"], []),
+        (odd_modules.named("initialize-global"), ["--for", "istio@1.31"], 0, [], ["IgnoredExport"]),
+        (odd_modules.named("types-20001"), ["--for", "istio@1.31"], 2, ["ModuleNotRead"], []),
+        (odd_modules.named("parameters-1001"), ["--for", "istio@1.31"], 1, ["BeyondV8Limits"], []),
+        (odd_modules.named("garbage-collection"), ["--for", "istio@1.27"], 0, [], ["UnsupportedFeature"]),
+        (odd_modules.named("garbage-collection"), ["--for", "istio@1.23"], 1, ["UnsupportedFeature"], []),
+        (NATIVE, ["--for", "istio@1.31"], 0, [], ["NativeCode"]),
+        (NATIVE, ["--for", "higress@2.2"], 1, ["NativeCode"], []),
+        (NATIVE, ["--for", "higress@2.2", "--allow-native-code"], 0, [], ["NativeCode"]),
+        (NATIVE, ["--allow-native-code", "--for", "higress@2.2"], 0, [], ["NativeCode"]),
+    ],
+)
+def test_odd_modules(
+    tmp_path: Path, content: bytes, options: list[str], code: int, reasons: list[str], warnings: list[str]
+) -> None:
+    """What kills a gateway is refused; what loads and is odd is a warning, which leaves the answer alone; what is not
+    read is not called refused."""
+    ended, seen = told(write(tmp_path, content), *options)
+    assert (ended, [one["reason"] for one in seen["reasons"]]) == (code, reasons)
+    assert [one["reason"] for one in seen["warnings"]] == warnings
+
+
+def test_what_the_table_shows_of_an_odd_module(tmp_path: Path) -> None:
+    """The memory, the parts of the language that it needs, native code, and each warning."""
+    table = run(write(tmp_path, odd_modules.named("garbage-collection") + NATIVE_CODE)).stdout
+    assert "MEMORY      pages of 64 KiB: 1" in table
+    assert "NEEDS       garbage collection, typed references" in table
+    assert "NATIVE      wamr-aot: native code" in table
+    assert "WARNING     NativeCode: " in table
+
+
+def test_native_code_is_allowed_at_a_gateway(plugin: str) -> None:
+    """--allow-native-code says something of the gateway that --for names, and nothing without one."""
+    ended = run(plugin, "--allow-native-code")
+    assert ended.exit_code == 2
+    assert "--for" in ended.stderr
 
 
 def test_an_unknown_version_is_told_and_not_guessed(plugin: str) -> None:

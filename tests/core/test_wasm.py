@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Iterable
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from pluginrelease.core import wasm
 from pluginrelease.core.errors import Refused
 from tests import wasm_modules as made
+from tests.odd_drafts import Draft, const
 
 
 def reason(data: bytes) -> str:
@@ -228,3 +231,125 @@ def test_any_damage(data: st.DataObject) -> None:
             break
     with suppress(Refused):
         wasm.read(bytes(damaged))
+
+
+# --- what instantiating it would do ---
+
+
+def drafted(**parts: Any) -> wasm.Module:
+    draft = Draft(**parts)
+    if not draft.functions:
+        draft.function(b"")
+    return wasm.read(draft.bytes())
+
+
+@pytest.mark.parametrize(
+    ("raw", "limits"),
+    [
+        (b"\0\1", wasm.Limits(1)),
+        (b"\1\1\2", wasm.Limits(1, 2)),
+        (b"\3\1\2", wasm.Limits(1, 2, shared=True)),
+        (b"\4\x80\x80\x80\x80\x10", wasm.Limits(1 << 32, wide=True)),
+        (b"\5\1\2", wasm.Limits(1, 2, wide=True)),
+        (b"\x08\2\0", wasm.Limits(2, page=1)),
+    ],
+)
+def test_memories(raw: bytes, limits: wasm.Limits) -> None:
+    """A memory's size is read in every form that it is written in."""
+    assert drafted(memories=[raw]).memories == (limits,)
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        (b"\x70", "funcref"),
+        (b"\x63\x70", "funcref"),
+        (b"\x64\x70", "(ref func)"),
+        (b"\x64\0", "(ref $0)"),
+        (b"\x63\x05", "(ref null $5)"),
+        (b"\x63\x6e", "anyref"),
+        (b"\x6c", "i31ref"),
+        (b"\x74", "nullexnref"),
+    ],
+)
+def test_value_types(raw: bytes, value: str) -> None:
+    """A value type has the name that the text format gives it; the long form of a short one has the same."""
+    assert drafted(tables=[raw + b"\0\1"]).tables[0].value == value
+
+
+@pytest.mark.parametrize(
+    ("offset", "fits", "reason"),
+    [
+        (const(65535), True, "the last byte"),
+        (const(65536), False, "one beyond"),
+        (const(-1), False, "the largest number there is"),
+        (const(65535) + const(1) + b"\x6b", True, "a difference"),
+        (const(3) + const(21846) + b"\x6c", False, "a product"),
+        (b"\x23\0", False, "a global of the module's own"),
+        (b"\x23\1", True, "a global whose value is not known"),
+    ],
+)
+def test_where_segments_are_put(offset: bytes, fits: bool, reason: str) -> None:
+    """An offset is worked out where it can be, and nothing is said where it cannot."""
+    globals_ = [b"\x7f\0" + const(70_000) + b"\x0b", b"\x7f\0" + b"\x23\7\x0b"]
+    module = drafted(memories=[b"\0\1"], globals=globals_, data=[b"\0" + offset + b"\x0b\1x"])
+    assert (module.misplaced == ()) is fits, reason
+
+
+def test_passive_segments_are_put_nowhere() -> None:
+    """A passive segment has no place, so it fits."""
+    module = drafted(memories=[b"\0\0"], data=[b"\1\1x"], tables=[b"\x70\0\0"], elements=[b"\1\0\1\0"])
+    assert module.misplaced == ()
+
+
+def names(imports: Iterable[wasm.Import]) -> list[str]:
+    return [one.name for one in imports]
+
+
+@pytest.mark.parametrize(
+    ("code", "certain", "possible", "reason"),
+    [
+        (b"\x10\0", ["a"], ["a"], "a call"),
+        (b"\x02\x40\x10\0\x0b", ["a"], ["a"], "in a block, which everybody enters"),
+        (b"\x03\x40\x10\0\x0b", ["a"], ["a"], "in a loop"),
+        (const(1) + b"\x04\x40\x10\0\x0b", [], ["a"], "behind an if"),
+        (b"\x02\x40" + const(1) + b"\x0d\0\x0b\x10\0", [], ["a"], "behind a br_if"),
+        (b"\x0f\x10\0", [], ["a"], "behind a return"),
+        (b"\0\x10\0", [], ["a"], "behind a trap"),
+        (b"\x02\x40" + const(0) + b"\x0e\0\0\x0b\x10\0", [], ["a"], "behind a br_table"),
+        (b"\x10\2\x10\0", ["b", "a"], ["a", "b"], "behind a call of a function that comes back"),
+        (b"\x10\3\x10\0", [], ["a"], "behind a call of one that may not"),
+        (b"\x12\2\x10\0", ["b"], ["a", "b"], "behind a call that does not come back"),
+        (const(0) + b"\x11\0\0", ["b"], ["b"], "by a table, at a place that is known"),
+        (const(0) + b"\x45\x11\0\0", [], ["b"], "by a table, at a place that is not"),
+        (const(0) + b"\x45\x11\1\0", [], [], "by a table, of a type that nothing in it has"),
+        (b"\xd2\2\x14\0", ["b"], ["b"], "by a reference"),
+        (b"\x1f\x40\1\2\0\x10\0\x0b", [], ["a"], "in a try_table"),
+        (b"", [], [], "nothing"),
+    ],
+)
+def test_what_a_start_section_reaches(code: bytes, certain: list[str], possible: list[str], reason: str) -> None:
+    """What is called before any branch is certain, what some way leads to is possible, and the rest is neither."""
+    draft = Draft()
+    for name in "ab":
+        draft.needs(f"env.{name}")
+    draft.type("i")
+    assert draft.function(b"\x10\1") == 2
+    assert draft.function(const(1) + b"\x04\x40\0\x0b") == 3
+    draft.tables.append(b"\x70\0\1")
+    draft.elements.append(b"\0" + const(0) + b"\x0b\1\2")
+    draft.start = draft.function(code)
+    start = wasm.read(draft.bytes()).start
+    assert start is not None
+    assert (names(start.certain), sorted(names(start.possible))) == (certain, possible), reason
+    assert start.whole
+
+
+def test_an_instruction_that_is_not_known() -> None:
+    """Code that cannot be read is said to be so, and what a start section reaches there is not known as a whole."""
+    draft = Draft()
+    draft.start = draft.function(b"\xff\xff")
+    module = wasm.read(draft.bytes())
+    assert not module.code_read
+    assert module.start is not None
+    assert not module.start.whole

@@ -15,6 +15,7 @@ from pluginrelease.core import artifact
 from pluginrelease.core.artifact import Digest
 from pluginrelease.edges import distribution, registry
 from pluginrelease.edges.distribution import Access
+from tests import odd_modules
 from tests import wasm_modules as made
 from tests.edges.real_registry import PASSWORD, Real, secret
 from tests.edges.test_crd import REF, release
@@ -185,3 +186,28 @@ def test_lint_online(plain: Real, tmp_path: Path) -> None:
         ended = run("lint", str(file), "--online")
         assert ended.exit_code == code, ended.output
         assert words in ended.stdout
+
+
+def test_lint_online_says_what_is_odd(plain: Real, tmp_path: Path) -> None:
+    """A module that loads and is odd is a warning at the image's reference, and the manifest is well."""
+    registry.push(plain.reference("team/odd:1"), write(tmp_path, odd_modules.named("initialize-global")), OPEN)
+    manifest = release(REF, f"{plain.host}/team/odd:1")
+    manifest["spec"]["artifact"]["image"]["insecure"] = True
+    file = tmp_path / "release.yaml"
+    file.write_text(yaml.safe_dump(manifest))
+    ended = run("lint", str(file), "--online", "--for", "istio@1.31")
+    assert ended.exit_code == 0, ended.output
+    assert "warning: " in ended.stdout
+    assert "(IgnoredExport)" in ended.stdout
+    assert "0 findings, 1 warnings" in ended.stdout
+    [answer] = json.loads(run("lint", str(file), "--online", "-o", "json").stdout)
+    assert (answer["ok"], answer["findings"]) == (True, [])
+    assert [one["reason"] for one in answer["warnings"]] == ["IgnoredExport"]
+
+
+def test_push_says_what_is_odd(plain: Real, tmp_path: Path) -> None:
+    """Who pushes a module learns of what would be warned of later."""
+    file = write(tmp_path, odd_modules.named("start-nothing"))
+    ended = run("push", str(file), f"{plain.host}/team/odd:2", "--insecure")
+    assert ended.exit_code == 0, ended.output
+    assert "warning: StartFunction: " in ended.stderr

@@ -128,6 +128,7 @@ def facts(module: Module, functions: bool) -> Iterator[tuple[str, str]]:
 
 def size(memory: Limits) -> str:
     """A memory as the format counts it."""
+    kind = ("shared " if memory.shared else "") + ("64-bit " if memory.wide else "")
+    unit = f"{memory.page >> 10} KiB" if memory.page >= 1024 else f"{memory.page} bytes"
     most = "" if memory.maximum is None else f" to {memory.maximum}"
-    kind = (" shared" if memory.shared else "") + (" 64-bit" if memory.wide else "")
-    return f"{memory.minimum}{most}{kind} pages of {memory.page >> 10} KiB"
+    return f"{kind}pages of {unit}: {memory.minimum}{most}"
