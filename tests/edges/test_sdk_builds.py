@@ -44,6 +44,17 @@ def test_what_inspect_says(
     assert exports <= set(about["exports"])
 
 
+def test_a_start_section_that_may_call_the_gateway(gateway: plain_envoy.Gateway) -> None:
+    """AssemblyScript without an exported start loads as long as nothing of its top level aborts or logs; its twin that
+    does kills the gateway, and looks the same. It is refused with what to change, and so changed it is usable."""
+    code, seen = inspected("assemblyscript-start-section")
+    [refused] = seen["reasons"]
+    assert (code, refused["reason"]) == (1, "StartCallsHost")
+    assert '"exportStart": "_start"' in refused["message"]
+    url = gateway.serve("start-section", BUILDS / "assemblyscript-start-section.wasm")
+    assert requests.get(url, timeout=20).status_code == 200
+
+
 @pytest.mark.parametrize("name", [told[0] for told in TOLD])
 def test_a_real_envoy_runs_it(gateway: plain_envoy.Gateway, name: str) -> None:
     """What inspect calls usable is loaded, and does its work."""

@@ -60,12 +60,10 @@ def harmful(imports: Iterable[Import]) -> tuple[str, ...]:
 
 
 _START_REMEDY = (
-    'Let Envoy call it once the plugin can be called: for AssemblyScript `"exportStart": "_start"` in '
-    "asconfig.json, else export it as _initialize."
+    'Let Envoy call it when the plugin has its context: for AssemblyScript `"exportStart": "_start"` in asconfig.json '
+    "(before 0.20: --explicitStart), else export as _initialize what it runs."
 )
-_DIES = (
-    "Caught Segmentation fault: Envoy calls it before the plugin has a context, and dies of it with all that it serves"
-)
+_DIES = "Caught Segmentation fault: the plugin has no context yet, and Envoy dies with all that it serves"
 
 
 def _start_flaws(module: Module) -> Iterator[Compatibility]:
