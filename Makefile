@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint incidents layouts soak fuzz bench crds clean help
+.PHONY: demo test lint incidents layouts modules soak fuzz bench crds clean help
 help:            ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
 
@@ -34,6 +34,9 @@ incidents: $(READY)  ## the incident book: real failures on a real lab, with bar
 
 layouts: $(READY)  ## every image layout and source on a real gateway, each first inspected; writes docs/layouts.md
 	@$(BIN)/python -m tests.layouts
+
+modules: $(READY)  ## every odd module on real Envoys of four releases, each first inspected; writes docs/modules.md
+	@$(BIN)/python -m tests.modules
 
 soak: $(READY)   ## changes under load, every request counted; the operator killed at each of its writes
 	@$(BIN)/python -m tests.soak

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +12,11 @@ from pluginrelease.core import compat, pairing, wasm
 from pluginrelease.core.compat import State
 from pluginrelease.core.errors import Refused
 from tests import odd_modules
+from tests.edges import envoys
+from tests.modules import page
 from tests.odd_modules import Does, Odd
 
+CHECKOUT = Path(__file__).parents[2]
 EVERY = pytest.mark.parametrize("odd", odd_modules.ALL, ids=lambda odd: odd.name)
 HARMFUL = (Does.DIES, Does.DIES_LATER)
 # The gateway dies or hangs by what the code does, and nothing that can be read shows it: only a trial does.
@@ -72,6 +76,12 @@ def cost(data: bytes) -> float:
     began = time.process_time()
     said(data)
     return time.process_time() - began
+
+
+def test_the_page() -> None:
+    """docs/modules.md has just what the table says; `make modules` writes it of what Envoys did."""
+    seen = {version: {one.name: one.does for one in odd_modules.ALL} for version in envoys.MATRIX}
+    assert (CHECKOUT / "docs" / "modules.md").read_text(encoding="utf-8") == page.text(seen)
 
 
 def test_the_table() -> None:

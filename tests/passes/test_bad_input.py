@@ -19,7 +19,7 @@ from pluginrelease.core import artifact, istio
 from pluginrelease.edges import registry
 from pluginrelease.edges.distribution import Access
 from pluginrelease.lab import Lab
-from tests import wasm_modules
+from tests import odd_modules, wasm_modules
 from tests.passes import evidence
 from tests.passes.world import GATEWAY_NAMESPACE, Operator, World, conditions, is_ready, observed, ready, unique
 
@@ -75,6 +75,7 @@ CASES = (
     Case("text", "NotWasm", "Stalled", "ArtifactReady", "Push the .wasm file that the compiler wrote"),
     Case("unknown-abi", "UnknownABI", "Stalled", "Compatible", "Build the plugin with a Proxy-Wasm SDK"),
     Case("missing-import", "MissingHostFunction", "Stalled", "Compatible", "build the plugin with a Proxy-Wasm SDK"),
+    Case("kills-the-gateway", "StartCallsHost", "Stalled", "Compatible", '"exportStart": "_start"'),
     Case("no-pods", "NoGatewayPods", "Reconciling", "Loaded", "when one comes"),
 )
 HEALTHY = "healthy"
@@ -162,6 +163,7 @@ def references(world: World, scratch: Path) -> dict[str, str]:
         "text": push(wasm_modules.text_file()),
         "unknown-abi": push(wasm_modules.unknown_abi()),
         "missing-import": push(wasm_modules.missing_import()),
+        "kills-the-gateway": push(odd_modules.named("start-logs")),
         "no-pods": push(wasm_modules.plugin()),
         HEALTHY: push(wasm_modules.plugin()),
     }
@@ -318,7 +320,7 @@ def running_pods(release: JSON) -> list[str]:
 def test_what_cannot_heal_is_not_pulled_again(bad: Badness) -> None:
     """The bytes of a refused image are fetched once: not again while others healed, nor for a change beside it."""
     refused = [case.name for case in CASES if case.refused and bad.refs[case.name].startswith(bad.lab.registry)]
-    pulled = ("no-module", "truncated", "text", "unknown-abi", "missing-import")
+    pulled = ("no-module", "truncated", "text", "unknown-abi", "missing-import", "kills-the-gateway")
     assert set(pulled) <= set(refused)
     patch = json.dumps({"spec": {"checks": {"load": {"timeout": "3m"}}}})
     for name in refused:
