@@ -445,3 +445,12 @@ GRPC = ("env.proxy_grpc_call", "i" * 12, "i")
 
 def at_every_request(code: bytes) -> Callable[[], bytes]:
     return lambda: callback("proxy_on_context_create", code, "ii")
+
+
+TICK = ("env.proxy_set_tick_period_milliseconds", "i", "i")
+
+
+def main_after_initialize(draft: Draft) -> None:
+    """Envoy calls main, too, once _initialize has come back."""
+    draft.callback("_initialize", b"")
+    draft.callback("main", const(0) + b"\x10\0\x1a" + const(0), "ii", "i")

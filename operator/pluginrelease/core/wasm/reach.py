@@ -83,10 +83,10 @@ def start(index: int, functions: Functions, *, whole: bool) -> Start:
     return Start(tuple(way.imports), tuple(reach.imports), way.traps, whole and reach.whole)
 
 
-def certain(index: int, functions: Functions) -> tuple[Import, ...]:
-    """The imports that a function calls for certain."""
+def certain(called: Sequence[int], functions: Functions) -> tuple[Import, ...]:
+    """The imports that these functions call for certain, when one is called after the other."""
     way = _Way(functions)
-    way.follow(index)
+    all(way.follow(index) for index in called)
     return tuple(way.imports)
 
 

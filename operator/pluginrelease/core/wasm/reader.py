@@ -303,8 +303,9 @@ class _Sections:
 
     def _entry_calls(self) -> tuple[Import, ...]:
         functions = {name: index for name, kind, index in self.exports if kind is Kind.FUNCTION}
-        entry = functions.get("_initialize", functions.get("_start"))
-        return () if entry is None else reach.certain(entry, self._known())
+        first = ("_initialize", "main", "__main_void") if "_initialize" in functions else ("_start",)
+        called = [functions[name] for name in first if name in functions]
+        return reach.certain(called, self._known()) if called else ()
 
     def _known(self) -> reach.Functions:
         return reach.Functions(
