@@ -51,11 +51,6 @@ def many_bodies(body: bytes, count: int, before: bytes = b"", after: bytes = b""
     return made.module(ONE_TYPE, functions, before, section(made.CODE, leb(count) + body * count), after)
 
 
-def everything() -> bytes:
-    bodies = section(made.CODE, leb(wasm.MAX_FUNCTIONS) + EMPTY * wasm.MAX_FUNCTIONS)
-    return made.module(many_types(), many_imports(), many_functions(), many_exports(), bodies)
-
-
 def long_code(instruction: bytes) -> bytes:
     """As much code as is scanned, of one instruction."""
     size = code.V8_BODY_BYTES - 2
@@ -154,7 +149,6 @@ def many_groups() -> bytes:
 
 
 HOSTILE: dict[str, Callable[[], bytes]] = {
-    "all that is read": everything,
     "all at once": all_at_once,
     "custom sections": lambda: made.module(many_custom_sections()),
     "one long type": lambda: _with_type(b"\x01\x60" + vector([b"\x64\x00"] * 1000) + b"\0"),

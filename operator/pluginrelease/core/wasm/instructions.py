@@ -139,12 +139,11 @@ _IN_A_ROW = [re.compile(rb"(?:" + LEB + rb"){%d}" % (1 << power)) for power in r
 
 def skip_numbers(body: bytes, at: int, count: int) -> int:
     """Where ``count`` LEB128 numbers in a row end; raises ValueError where there are not so many."""
-    for power in reversed(range(len(_IN_A_ROW))):
-        while count >= 1 << power:
-            found = _IN_A_ROW[power].match(body, at)
-            if found is None:
-                raise ValueError
-            at, count = found.end(), count - (1 << power)
+    while count:
+        power = min(count.bit_length(), len(_IN_A_ROW)) - 1
+        if (found := _IN_A_ROW[power].match(body, at)) is None:
+            raise ValueError
+        at, count = found.end(), count - (1 << power)
     return at
 
 

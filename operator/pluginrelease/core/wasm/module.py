@@ -111,7 +111,7 @@ class Module:
 
     ``memories`` and ``tables`` begin with the imported ones. ``entry_calls``: the imports that what a gateway
     calls first (``_initialize`` and ``main``, or else ``_start``) calls before any branch. ``beyond`` says which of
-    V8's limits the code exceeds. ``code_read`` is False where there is more code than is read, or code that is not known.
+    V8's limits the code exceeds. ``code_read`` is False where there is more code than is read, or unknown code.
     """
 
     imports: tuple[Import, ...]
