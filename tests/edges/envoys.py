@@ -20,7 +20,7 @@ from pathlib import Path
 from pluginrelease.edges import golang
 from pluginrelease.lab import binaries
 
-PINS = Path(__file__).parents[2] / "requirements" / "envoys.txt"
+PINS = Path(__file__).with_suffix(".txt")
 OWN = "1.40.0"  # what requirements/dev.txt has
 MATRIX = ("1.36.4", "1.37.0", "1.39.3", OWN)
 WITHOUT_V8 = "1.38.3"

@@ -14,6 +14,7 @@ from pluginrelease.core.compat.functions import CALLBACKS, HEADERS_01, HEADERS_0
 from pluginrelease.core.compat.gateway import Gateway
 from pluginrelease.core.compat.hosts import Envoy, Higress, Host
 from pluginrelease.core.wasm import Export, Feature, Import, Kind, Limits, Module, OutOfBounds
+from pluginrelease.core.wording import counted
 
 # They touch neither a context nor the module's memory, in any version (proxy-wasm-cpp-host, src/exports.cc).
 HARMLESS = frozenset({("env", "emscripten_notify_memory_growth"), ("env", "pthread_equal")})
@@ -147,7 +148,7 @@ def _no_memory(module: Module, gateway: Gateway) -> Iterator[Compatibility]:
 def _memory_flaws(module: Module) -> Iterator[Compatibility]:
     imported = [one.limits for one in module.imports if one.kind is Kind.MEMORY and one.limits is not None]
     remedy = "Build the plugin with one memory of its own, of at most 1 GiB to begin with, and export it."
-    for what in _unfit_imports(imported, "memories"):
+    for what in _unfit_imports(imported):
         yield incompatible("UnsupportedMemory", f"Failed to initialize Wasm code: the module imports {what}", remedy)
     large = max((one.minimum * one.page for one in module.memories), default=0)
     if large > MAX_MEMORY:
@@ -158,15 +159,15 @@ def _memory_flaws(module: Module) -> Iterator[Compatibility]:
     if len(exported) > 1:
         yield incompatible(
             "SeveralMemories",
-            f"The module exports {len(exported)} memories, and Envoy reads and writes the last one, whichever the "
+            f"The module exports {counted(len(exported), 'memory', 'memories')}, and Envoy reads and writes the last one, whichever the "
             "plugin means",
             "Export the one that the plugin works with.",
         )
 
 
-def _unfit_imports(imported: list[Limits], what: str) -> Iterator[str]:
+def _unfit_imports(imported: list[Limits]) -> Iterator[str]:
     if len(imported) > 1:
-        yield f"{len(imported)} {what}"
+        yield counted(len(imported), "memory", "memories")
     if any(one.shared for one in imported):
         yield "a shared memory"
     if any(one.wide for one in imported):
@@ -176,7 +177,7 @@ def _unfit_imports(imported: list[Limits], what: str) -> Iterator[str]:
 def _table_flaws(module: Module) -> Iterator[Compatibility]:
     imported = [one for one in module.imports if one.kind is Kind.TABLE]
     if len(imported) > 1:
-        message = f"Failed to initialize Wasm code: the module imports {len(imported)} tables"
+        message = f"Failed to initialize Wasm code: the module imports {counted(len(imported), 'table')}"
         yield incompatible("UnsupportedTable", message, "Build the plugin with tables of its own.")
     large = max((one.limits.minimum for one in module.tables), default=0)
     if large > MAX_ENTRIES:
