@@ -157,12 +157,9 @@ def _memory_flaws(module: Module) -> Iterator[Compatibility]:
         yield incompatible("UnsupportedMemory", message, remedy)
     exported = {one.index for one in module.exports if one.kind is Kind.MEMORY}
     if len(exported) > 1:
-        yield incompatible(
-            "SeveralMemories",
-            f"The module exports {counted(len(exported), 'memory', 'memories')}, and Envoy reads and writes the last one, whichever the "
-            "plugin means",
-            "Export the one that the plugin works with.",
-        )
+        found = counted(len(exported), "memory", "memories")
+        message = f"The module exports {found}, and Envoy reads and writes the last one, whichever the plugin means"
+        yield incompatible("SeveralMemories", message, "Export the one that the plugin works with.")
 
 
 def _unfit_imports(imported: list[Limits]) -> Iterator[str]:
