@@ -76,7 +76,7 @@ def all_at_once() -> bytes:
         section(8, leb(imports)),
         section(9, vector([b"\0\x41\0\x0b" + entries])),
         section(made.CODE, vector(bodies)),
-        section(made.DATA, leb(20_000) + (b"\0\x41\0\x0b\0") * 20_000),
+        section(made.DATA, leb(60_000) + (b"\0\x41\0\x0b\0") * 60_000),
     )
 
 
@@ -136,6 +136,11 @@ def many_data() -> bytes:
     return many_bodies(EMPTY, 1, memory, section(made.DATA, leb(count) + one * count))
 
 
+def many_data_elsewhere() -> bytes:
+    memory, one, count = section(made.MEMORY, vector([ONE_PAGE] * 2)), b"\2\1\x41\0\x0b\0", segments.V8_DATA_SEGMENTS
+    return many_bodies(EMPTY, 1, memory, section(made.DATA, leb(count) + one * count))
+
+
 def many_globals() -> bytes:
     draft = Draft(globals=[b"\x7f\0" + const(1) + const(1) * 5 + b"\x6a" * 5 + b"\x0b"] * 20_000)
     draft.function(b"")
@@ -173,6 +178,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "element segments": many_elements,
     "elements that are expressions": many_expressions,
     "data segments": many_data,
+    "data segments in memories of their own": many_data_elsewhere,
     "globals": many_globals,
     "constants without an end": lambda: Draft(globals=[b"\x7f\0" + const(1) * constants.MAX_STEPS * 2]).bytes(),
 }

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pluginrelease.core.wasm import instructions
 from pluginrelease.core.wasm.constants import Constants
 from pluginrelease.core.wasm.cursor import Cursor, malformed
 from pluginrelease.core.wasm.module import Limits, OutOfBounds, Table
 from pluginrelease.core.wasm.types import Types
 
 MAX_SEGMENTS = 20_000  # that are looked at
+MAX_PLAIN_SEGMENTS = 40_000  # of data, which a pattern reads
 MAX_ENTRIES = 300_000  # of element segments, that are kept
 MAX_MISPLACED = 8
 V8_DATA_SEGMENTS = 100_000
 V8_ELEMENT_SEGMENTS = 10_000_000
+# An active data segment of the first memory at a constant place, as all compilers write them: Go's by ten thousands.
+_NUMBER = rb"([\x80-\xff]{0,4}[\x00-\x7f])"
+_PLAIN = re.compile(rb"\x00\x41" + _NUMBER + rb"\x0b" + _NUMBER)
+_PLAIN_BYTES = 13
 
 
 @dataclass
@@ -87,11 +94,25 @@ class Segments:
     def read_data(self, section: Cursor, memories: Sequence[Limits]) -> int:
         """The data section; gives how many segments there are."""
         count = section.count(V8_DATA_SEGMENTS, "data segments", V8_DATA_SEGMENTS)
-        for number in range(min(count, MAX_SEGMENTS)):
-            if section.done():
+        others = 0
+        for number in range(min(count, MAX_PLAIN_SEGMENTS)):
+            if section.done() or others >= MAX_SEGMENTS:
                 break  # the reader compares the counts
-            self._data(section, memories, number)
+            if not self._plain(section, memories, number):
+                others += 1
+                self._data(section, memories, number)
         return count
+
+    def _plain(self, section: Cursor, memories: Sequence[Limits], number: int) -> bool:
+        """Read a segment that a pattern reads; whether it was one."""
+        if not memories or (found := _PLAIN.match(section.peek(_PLAIN_BYTES))) is None:
+            return False
+        offset, length = (instructions.number_at(one, 0)[0] for one in found.groups())
+        if len(found[1]) < 5 and found[1][-1] & 0x40:
+            offset += -1 << 7 * len(found[1])
+        section.skip(found.end() + length)
+        self._check("data", number, offset & 0xFFFFFFFF, length, memories[0].minimum * memories[0].page)
+        return True
 
     def _data(self, section: Cursor, memories: Sequence[Limits], number: int) -> None:
         kind = section.u32()
