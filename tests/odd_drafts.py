@@ -186,6 +186,25 @@ def declared(draft: Draft) -> None:
     draft.elements.append(b"\3\0" + vector([leb(logs)]))
 
 
+def imported_in_table(draft: Draft) -> None:
+    """A table whose entry 1 is the imported function itself."""
+    draft.tables.append(b"\x70\0\2")
+    draft.elements.append(b"\0" + const(1) + b"\x0b" + vector([leb(0)]))
+
+
+def empty_table(draft: Draft) -> None:
+    """A table that is filled by code, and a function that logs for it."""
+    logs = draft.function(CALL_LOG)
+    draft.tables.append(b"\x70\0\2")
+    draft.elements.append(b"\3\0" + vector([leb(logs)]))
+
+
+def in_a_global(draft: Draft) -> None:
+    """A global that refers to a function that logs."""
+    logs = draft.function(CALL_LOG)
+    draft.globals.append(b"\x64" + leb(draft.type()) + b"\0\xd2" + leb(logs) + b"\x0b")
+
+
 def callee(draft: Draft) -> None:
     draft.function(CALL_LOG)
 

@@ -241,6 +241,15 @@ def test_a_strangers_names_are_shown_short() -> None:
     assert answer.sentence().isprintable()
 
 
+@pytest.mark.parametrize("module", ["__wbindgen_placeholder__", "wbg", "__wbindgen_externref_xform__"])
+def test_a_crate_for_a_browser(module: str) -> None:
+    """A Rust plugin with a crate that is built for JavaScript learns which kind of crate to look for."""
+    asked = replace(PLUGIN, imports=(Import(module, "__wbindgen_describe", Kind.FUNCTION, signature("i:")),))
+    answer = compat.judge(asked, {"1.40.0"})
+    assert answer.reason == "MissingHostFunction"
+    assert "-i wasm-bindgen" in answer.remedy
+
+
 def test_go_for_a_browser() -> None:
     """A module of GOOS=js is told so: it announces no ABI, and that alone helps nobody."""
     browser = replace(announcing(), imports=(wanted("gojs.runtime.wasmExit", "i:"),))

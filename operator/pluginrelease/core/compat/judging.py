@@ -236,6 +236,11 @@ def _missing(wanted: list[Import], abi: str, gateway: Gateway) -> Compatibility:
 def _remedy_for_unknown(wanted: list[Import], abi: str) -> str:
     if any(one.module == "env" and one.name in HIGRESS_ONLY for one in wanted):
         return "Only Higress has these functions: use a plugin that does without them, or a Higress gateway."
+    if any(one.module.startswith("__wbindgen") or one.module == "wbg" for one in wanted):
+        return (
+            "These are for a browser: some crate of the plugin is built for JavaScript. Switch its feature `js` or "
+            "`wasm-bindgen` off; `cargo tree -e features -i wasm-bindgen` names it."
+        )
     elsewhere = [
         f"{one} belongs to ABI {other.replace('_', '.')}"
         for one in wanted
