@@ -311,6 +311,8 @@ def test_parts_of_the_language(gateway: str, state: State, warned: bool, reason:
     answer = compat.compare(GC, hosts)[0]
     assert answer.state is state, reason
     assert [one.reason for one in compat.warnings(GC, hosts)] == ["UnsupportedFeature"] * warned, reason
+    if warned:
+        assert str(hosts[0]) in str(compat.warnings(GC, hosts)[0])
     if state is State.INCOMPATIBLE:
         assert (answer.reason, "garbage collection" in answer.message) == ("UnsupportedFeature", True)
 

@@ -199,12 +199,16 @@ def _feature_flaws(module: Module, gateway: Gateway) -> Iterator[Compatibility]:
     old = [host for host in gateway.hosts if _old_v8(host)]
     lacking = [*none_has, *(sorted(module.features - NO_V8) if old else ())]
     if lacking:
-        whose = f"Envoy {', '.join(map(str, old))}" if old and not none_has else "any Envoy"
+        whose = ", ".join(map(_named, old)) if old and not none_has else "any Envoy"
         yield incompatible(
             "UnsupportedFeature",
             f"Failed to load Wasm bytecode: the module needs {', '.join(lacking)}, which the V8 of {whose} lacks",
             "Build the plugin without it" + (", or use a gateway with Envoy 1.36 or newer." if old else "."),
         )
+
+
+def _named(host: Host) -> str:
+    return f"{'Higress' if isinstance(host, Higress) else 'Envoy'} {host}"
 
 
 def _old_v8(host: Host) -> bool:
@@ -226,7 +230,7 @@ def warnings(module: Module, gateway: Gateway) -> Iterator[Warned]:
     yield from _start_warnings(module)
     yield from _export_warnings(module)
     yield from _cost_warnings(module)
-    doubtful = [str(host) for host in gateway.hosts if _perhaps_old_v8(host)]
+    doubtful = [_named(host) for host in gateway.hosts if _perhaps_old_v8(host)]
     if doubtful and (needed := sorted(module.features - NO_V8)):
         yield Warned(
             "UnsupportedFeature",
