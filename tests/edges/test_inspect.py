@@ -199,7 +199,7 @@ def test_lint_online_says_what_is_odd(plain: Real, tmp_path: Path) -> None:
     assert ended.exit_code == 0, ended.output
     assert "warning: " in ended.stdout
     assert "(IgnoredExport)" in ended.stdout
-    assert "0 findings, 1 warnings" in ended.stdout
+    assert "0 findings, 1 warning" in ended.stdout
     [answer] = json.loads(run("lint", str(file), "--online", "-o", "json").stdout)
     assert (answer["ok"], answer["findings"]) == (True, [])
     assert [one["reason"] for one in answer["warnings"]] == ["IgnoredExport"]
