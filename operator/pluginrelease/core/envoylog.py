@@ -49,6 +49,7 @@ _PLUGIN_FAILED = re.compile(r"^Plugin (\S+) failed to load")
 _UNABLE = re.compile(r"Unable to create Wasm (?:plugin|HTTP filter|network filter) ([^\s,;]+)")
 _REFUSED = re.compile(r"^(?:Unable to create |Error adding/updating |lds: |[^\"]*? rejected: )")
 _LISTED = re.compile(r"^\s*[^\s\"]+: Unable to create ")
+# Istio's access log, which may stand between two lines of a message
 _ACCESS = re.compile(r"^\[\d{4}-\d\d-\d\dT[^\]]*\] ")
 _LISTENER = re.compile(r"^lds: |envoy\.config\.listener\.v3\.Listener|adding/updating listener")
 _MODULE = re.compile(r"cannot fetch Wasm module (\S+?):? ")
@@ -69,9 +70,6 @@ _PLUGIN_LOG = re.compile(r"^wasm log(?: ([^\s:]+)[^:]*)?:\s?")
 
 # the agent's list of errors and what it says after that; a listener's error; a backtrace within a VM
 _CONTINUES = re.compile(r"^(?:$|\s+\* |\. |\S+: .*\bWasm\b|.*\bin-VM backtrace:$|\s+\d+:\s)")
-
-
-# Istio's access log, which may stand between two lines of a message
 
 
 class LogKind(StrEnum):
