@@ -36,6 +36,7 @@ STATUS_PAUSE = 1.0  # seconds between two looks at the pods' status while the ga
 NEIGHBOURS_DEADLINE = 3.0  # seconds for the lists that tell whose write came last before a crash
 # a push of Higress takes less than a second
 BLAME_AFTER = timedelta(seconds=10)
+BLAME_DEADLINE = 3.0  # seconds for the list; the way back waits no longer
 NUDGE_DEADLINE = 5.0  # seconds for the registry, once more at the next look
 
 
@@ -148,9 +149,10 @@ async def blame(work: Work, judged: Verdict) -> Verdict:
     if work.world.now() < written + BLAME_AFTER:
         return judged
     try:
-        listed = await work.world.cluster.list(clusters.carrier(work.provider.TARGET), None, {})
-    except ReleaseError as error:
-        log.warning("what stops the control plane was not looked for", reason=error.reason, message=error.message)
+        async with asyncio.timeout(BLAME_DEADLINE):
+            listed = await work.world.cluster.list(clusters.carrier(work.provider.TARGET), None, {})
+    except (ReleaseError, TimeoutError) as error:
+        log.warning("what stops the control plane is not known", error=str(error))
         return judged
     found = work.provider.unreadable(listed)
     return verdict.stuck(judged, found) if found else judged

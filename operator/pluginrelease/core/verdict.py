@@ -68,7 +68,8 @@ class State(StrEnum):
 
 _WORST_FIRST = (State.UNHEALTHY, State.UNKNOWN, State.PENDING, State.LOADED)
 # a pod that could not be read keeps what was proved about it before
-_NOT_SEEN = frozenset({"PodUnreachable", "PodNotReady"}) | outage.REASONS
+_NOT_ASKED = ("PodUnreachable", "PodNotReady")
+_NOT_SEEN = frozenset(_NOT_ASKED) | outage.REASONS
 _UNDELIVERED = ("AwaitingConfig", "ConfigNotDelivered")
 _CRASHED = ("PluginCrashed", "VMCrashed")
 # what Envoy logs about a configuration that it has tried
@@ -222,7 +223,7 @@ def _coming_up(names: Sequence[str]) -> str:
 
 def nothing_arrived(verdict: Verdict) -> bool:
     """Whether no gateway that could be asked has what is wanted, and at least one still waits for it."""
-    asked = [row.reason for row in verdict.pods if row.reason not in _NOT_SEEN]
+    asked = [row.reason for row in verdict.pods if row.reason not in _NOT_ASKED]
     return bool(asked) and all(reason in _UNDELIVERED for reason in asked)
 
 
