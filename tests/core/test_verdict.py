@@ -743,6 +743,8 @@ def row(reason: str, state: State = State.PENDING) -> PodVerdict:
         (["ConfigNotDelivered", "AwaitingConfig", "PodNotReady", "PodUnreachable"], True),
         (["ConfigNotDelivered", "Loaded"], False),
         (["AwaitingConfig", "PluginRejected"], False),
+        (["AwaitingConfig", "GatewayCrashed"], False),
+        (["ConfigNotDelivered", "GatewayUnresponsive"], False),
         (["PodNotReady"], False),
         ([], False),
     ],
