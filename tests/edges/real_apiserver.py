@@ -171,6 +171,13 @@ SITUATIONS: tuple[Situation, ...] = (
     apply(
         "invalid", "ApplyRefused", "Refused", {**plugin(HERE), "spec": {"url": "oci://x/y:1", "phase": "x"}}, words="x"
     ),
+    apply(
+        "unknown-field",
+        "UnknownField",
+        "Refused",
+        {**plugin(HERE), "spec": {"url": "oci://x/y:1", "newer": {"than": "this"}}},
+        words=".spec.newer",
+    ),
     apply("bad-name", "ApplyRefused", "Refused", plugin(HERE, "NOT_A_NAME")),
     Situation(
         "not-an-object", "ApplyRefused", "Refused", "POST", path(HERE, "").rstrip("/"), {"kind": 1, "apiVersion": []}

@@ -35,6 +35,7 @@ _WEBHOOK_FAILED = re.compile(r"failed calling webhook \"([^\"]+)\"|conversion we
 _TOO_LARGE = re.compile(
     r"etcdserver: request is too large|message larger than max|: Too long: may not be more than [0-9]{6,} "
 )
+_UNDECLARED = re.compile(r"(\.\S+): field not declared in schema")
 _NOT_PERMITTED = re.compile(r"User \"([^\"]*)\" cannot |cannot set blockOwnerDeletion")
 _QUOTA = re.compile(r"(?:exceeded|failed) quota: |status unknown for quota: |insufficient quota to ")
 _ANONYMOUS = "system:anonymous"
@@ -291,6 +292,19 @@ def _too_large(case: Case) -> ReleaseError | None:
     )
 
 
+def _undeclared(case: Case) -> ReleaseError | None:
+    """An apply with a field that the cluster's definition of the kind has not: it is said with 500."""
+    found = _UNDECLARED.search(case.status.message)
+    if not found:
+        return None
+    return Refused(
+        "UnknownField",
+        f"the kind has no field {found[1]} in this cluster ({case.asked}): {case.status.message}",
+        "Upgrade its CustomResourceDefinition: PluginRelease's comes with the chart, WasmPlugin's with the mesh",
+        recheck=LOOK_AGAIN,
+    )
+
+
 def _forbidden(case: Case) -> ReleaseError | None:
     """A right that is missing is one of several meanings of 403."""
     if case.answer.code != 403:
@@ -394,6 +408,7 @@ _RULES: tuple[_Rule, ...] = (
     _denied,
     _webhook_failed,
     _too_large,
+    _undeclared,
     _forbidden,
     _replaced,
     _conflict,
