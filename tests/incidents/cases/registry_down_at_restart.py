@@ -5,7 +5,7 @@ Istio it stays so. With a release the pod is made to fetch anew once the registr
 """
 
 from tests import wasm_modules
-from tests.incidents.book import Incident, Says, Shows
+from tests.incidents.book import Becomes, Incident, Says, Shows
 from tests.incidents.stage import Plugin, Stage
 
 
@@ -25,7 +25,7 @@ def story(stage: Stage) -> None:
 
 INCIDENT = Incident(
     shows=Shows("the new pod answers 403 to everyone, for good", log="connection refused", answer=(403, "-")),
-    says=Says("Loaded", "Ready"),
+    says=Says("Loaded", "Ready", Becomes.WRITTEN),
     right=frozenset({"v1"}),
     story=story,
     gateways=2,
