@@ -6,6 +6,7 @@ status before the act that needs it, so a pass that was cut short anywhere is si
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import structlog
@@ -23,10 +24,13 @@ from pluginrelease.core.errors import ReleaseError, Transient, Waiting
 from pluginrelease.core.status import Event, Failure
 from pluginrelease.core.verdict import State
 from pluginrelease.edges import cluster as clusters
-from pluginrelease.work import Work
+from pluginrelease.work import Candidate, Work
 from pluginrelease.world import World
 
 log = structlog.get_logger(__name__)
+
+# seconds that the way back waits for its decision to be written; the write goes on beside it
+STATUS_SECONDS = 3.0
 
 
 async def reconcile(world: World, release: api.Release, *, attempt: int) -> status.Ending:
@@ -41,14 +45,24 @@ async def reconcile(world: World, release: api.Release, *, attempt: int) -> stat
     if not rollout.goes_back(before, ending.status.rollout):
         await write_status(work, ending)
         return ending
+    writing = asyncio.ensure_future(write_decision(work, ending))
+    try:
+        await asyncio.wait({writing}, timeout=STATUS_SECONDS)
+        back = Work(world, work.release.model_copy(update={"status": ending.status}), last_look=work.last_look)
+        done = await settle_pass(back, attempt)
+        await writing  # or the older status might come last
+    finally:
+        writing.cancel()
+    await write_status(back, done)
+    return replace(done, events=(*ending.events, *done.events))
+
+
+async def write_decision(work: Work, ending: status.Ending) -> None:
+    """Write the status with the decision to go back; never raises `ReleaseError`, as that does not wait for it."""
     try:
         await write_status(work, ending)
     except ReleaseError as error:
         log.warning("the way back does not wait for the status", reason=error.reason, message=error.message)
-    back = Work(world, work.release.model_copy(update={"status": ending.status}), last_look=work.last_look)
-    done = await settle_pass(back, attempt)
-    await write_status(back, done)
-    return replace(done, events=(*ending.events, *done.events))
 
 
 def with_unwritten(world: World, release: api.Release) -> api.Release:
@@ -129,10 +143,22 @@ async def stay_back(work: Work, under_way: rollout.Start) -> None:
     if blocked is not None:
         raise blocked
     if candidate is not None:
-        await delivery.keep_secret_in_step(work, candidate)
-        await watching.look(work, candidate)
+        await look_at_what_is_back(work, candidate)
     elif not is_off:
         await detours.end_hung(work)
+
+
+async def look_at_what_is_back(work: Work, candidate: Candidate) -> None:
+    """Look at the gateways, and heal those that refuse what was put back, whatever becomes of the pull secret."""
+    blocked = None
+    try:
+        await delivery.keep_secret_in_step(work, candidate)
+    except ReleaseError as error:
+        blocked = error
+    await watching.look(work, candidate)
+    if blocked is not None:
+        work.step = ConditionType.APPLIED
+        raise blocked
 
 
 async def follow_tag_if_allowed(work: Work, under_way: rollout.Start) -> rollout.Start:
@@ -151,7 +177,12 @@ async def follow_tag_if_allowed(work: Work, under_way: rollout.Start) -> rollout
 async def go_forward(work: Work, begun: rollout.Start) -> None:
     """Bring what the spec says, or the old revision that a person asked for."""
     check_durations(work)
-    await check_permission(work)
+    work.start = begun
+    try:
+        await check_permission(work)
+    except ReleaseError:
+        await watch_what_is_written(work)
+        raise
     work.start = begun if begun.anew else await delivery.follow_tag(work, begun)
     work.learn(rollout=work.start.rollout)
     if work.start.anew:
@@ -162,8 +193,25 @@ async def go_forward(work: Work, begun: rollout.Start) -> None:
     except ReleaseError:
         await mind_what_runs(work)
         raise
-    await delivery.keep_secret_in_step(work, candidate)
+    try:
+        await delivery.keep_secret_in_step(work, candidate)
+    except ReleaseError:
+        await watch_what_is_written(work)
+        raise
     await watching.look(work, candidate)
+
+
+async def watch_what_is_written(work: Work) -> None:
+    """Where a pass cannot go on, a revision that is written already still fails if the gateways cannot run it."""
+    step = work.step
+    try:
+        candidate = await delivery.already_there(work, work.intent(), await work.observe())
+        if candidate is not None:
+            await watching.watch(work, candidate)
+    except ReleaseError as error:
+        log.warning("what is written could not be watched", reason=error.reason, message=error.message)
+    finally:
+        work.step = step
 
 
 async def mind_what_runs(work: Work) -> None:

@@ -11,6 +11,7 @@ import structlog
 
 from pluginrelease import detours, revisions
 from pluginrelease.core import (
+    api,
     moment,
     nudges,
     observation,
@@ -72,6 +73,17 @@ async def glance(work: Work, candidate: Candidate) -> Verdict:
     if judged.state is not verdict.State.PENDING:
         await work.put_loggers_back()
     return judged
+
+
+async def watch(work: Work, candidate: Candidate) -> None:
+    """Look at a revision whose rollout cannot go on now; of the rollout nothing is decided but that it fails."""
+    work.step = ConditionType.LOADED
+    seen, judged = await judge(work, candidate)
+    work.last_look = LastLook(seen)
+    work.learn(verdict=judged)
+    keep_verified(work, judged)
+    if judged.state is not verdict.State.LOADED:
+        await decide(work, candidate, judged)
 
 
 async def judge(work: Work, candidate: Candidate) -> tuple[tuple[Sighting, ...], Verdict]:
@@ -216,14 +228,22 @@ async def decide(work: Work, candidate: Candidate, judged: Verdict) -> None:
     now, known = work.world.now(), work.known_rollout()
     advanced = rollout.advance(work.release, known, candidate.revision, judged, now, work.progress_deadline())
     stable = work.release.status.stable_revision
-    if advanced.failure is not None and known.failure is None:
+    if advanced.failure is not None:
         work.learn(rollout=advanced)
-        await prune_after_failure(work, {candidate.revision, stable})
+        if has_come_to_rest(known, advanced):
+            await prune_after_failure(work, {advanced.failure.revision, stable})
         return
     completed = advanced.completed_at is not None and not rollout.is_fallback(advanced)
     if completed and candidate.revision != stable:
         await revisions.prune(work.world.cluster, work.release, {candidate.revision})
     work.learn(rollout=advanced)
+
+
+def has_come_to_rest(before: api.RolloutStatus, after: api.RolloutStatus) -> bool:
+    """Whether a failed rollout is held as it is, or what was put back runs again: the way back waits for no list."""
+    if rollout.is_fallback(after):
+        return after.put_back_at is not None and before.put_back_at is None
+    return before.failure is None
 
 
 async def prune_after_failure(work: Work, needed: Collection[str | None]) -> None:

@@ -29,6 +29,7 @@ class ScriptedAPI:
         self.objects = {self._key(one): one for one in objects}
         self.faults = faults or {}
         self.requests: list[str] = []
+        self.namespaces: dict[str, JSON] = {}
 
     @staticmethod
     def _key(one: JSON) -> tuple[clusters.Resource, str, str]:
@@ -45,6 +46,8 @@ class ScriptedAPI:
 
     async def get(self, resource: clusters.Resource, namespace: str | None, name: str) -> JSON | None:
         await self._ask("GET", resource.plural)
+        if resource == clusters.NAMESPACES:
+            return self.namespaces.get(name)
         return self.objects.get((resource, namespace or "", name))
 
     async def list(self, resource: clusters.Resource, namespace: str | None, labels: dict[str, str]) -> list[JSON]:
@@ -84,6 +87,10 @@ class ScriptedAPI:
 
     async def read_log(self, namespace: str, pod: str, container: str, **_: Any) -> str:
         await self._ask("LOG", "pods")
+        return ""
+
+    async def read_last_log(self, namespace: str, pod: str, container: str, **_: Any) -> str:
+        await self._ask("LASTLOG", "pods")
         return ""
 
     def writes(self) -> list[str]:

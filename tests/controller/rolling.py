@@ -1,0 +1,70 @@
+"""A rollout under way: the new revision is written, and a gateway that was well before has crashed since."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pluginrelease.core import api, istio, revision
+from tests.releases import ARTIFACT, DIGEST, manifest, release
+
+JSON = dict[str, Any]
+
+GATEWAY = "istio-ingress"
+WROTE = "2026-01-01T00:00:00Z"
+NEW = revision.identity(release().spec, DIGEST)
+OLD_SPEC: JSON = {"spec__plugin": {"config": {"old": True}}}
+OLD = revision.identity(release(**OLD_SPEC).spec, DIGEST)
+
+
+def rolling_out(**changes: Any) -> JSON:
+    """The release as the API server has it after the write."""
+    steps = ("ArtifactReady", "Compatible", "Applied")
+    about = {"reason": "Done", "message": "", "lastTransitionTime": WROTE, "observedGeneration": 1}
+    baseline = {"uid": "pod", "startedAt": "2025-12-31T00:00:00Z", "restarts": 0}
+    times = {"firstDeployed": WROTE, "lastDeployed": WROTE}
+    observation = {"revision": NEW, "load": "", "since": WROTE, "baselines": [baseline]}
+    status = {
+        "observedGeneration": 1,
+        "artifact": ARTIFACT.model_dump(by_alias=True, exclude_none=True),
+        "conditions": [{"type": step, "status": "True", **about} for step in steps],
+        "observation": observation,
+        "rollout": {"generation": 1, "startedAt": WROTE},
+        "stableRevision": OLD,
+        "history": [{"revision": NEW, "number": 2, "state": "Deploying", "ref": "r", "digest": DIGEST, **times}],
+    }
+    return manifest(**{"status": status, **changes})
+
+
+def written(body: JSON) -> JSON:
+    """The WasmPlugin with the new revision."""
+    made = istio.wasm_plugin(api.Release.model_validate(body), ARTIFACT, 0)
+    made["metadata"]["uid"] = "object"
+    return made
+
+
+def old(body: JSON) -> JSON:
+    """The ControllerRevision of the stable revision."""
+    spec = {**body["spec"], "plugin": {"config": {"old": True}}}
+    return revision.manifest(api.Release.model_validate({**body, "spec": spec}), ARTIFACT, 0)
+
+
+def crashed(name: str = "gateway", uid: str = "pod") -> JSON:
+    """A gateway pod whose Envoy died twice of a fault since the write."""
+    ended = {"reason": "Error", "exitCode": 139, "finishedAt": "2026-01-01T00:00:09Z"}
+    container = {
+        "name": "istio-proxy",
+        "restartCount": 2,
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": ended},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": GATEWAY, "uid": uid, "labels": {"istio": "ingressgateway"}},
+        "spec": {"containers": [{"name": "istio-proxy", "image": "proxy"}]},
+        "status": {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "False"}],
+            "containerStatuses": [container],
+        },
+    }

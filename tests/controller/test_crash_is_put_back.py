@@ -1,0 +1,64 @@
+"""A gateway that crashes of a new revision gets the old one back, whatever else is wrong meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from pluginrelease.core import api
+from pluginrelease.core.errors import Transient, Waiting
+from pluginrelease.reconcile import reconcile
+from tests.controller.rolling import NEW, OLD, crashed, old, rolling_out, written
+from tests.controller.scripted_api import HANG, ScriptedAPI, world
+
+FORBIDDEN = Waiting("Forbidden", "the API server does not allow this")
+BUSY = Transient("APIServerUnavailable", "the API server answered 500")
+ABROAD: dict[str, Any] = {"metadata__namespace": "team-a"}
+
+CASES: list[tuple[str, dict[str, Any], dict[str, BaseException | str]]] = [
+    ("nothing else is wrong", {}, {}),
+    ("the status is not written in time", {}, {"STATUS pluginreleases": HANG}),
+    ("revisions cannot be listed in time", {}, {"LIST controllerrevisions": HANG}),
+    ("its namespace's consent cannot be read", ABROAD, {"GET namespaces": FORBIDDEN}),
+    ("its namespace is away", ABROAD, {}),
+    ("its Secret cannot be read", ABROAD, {"GET secrets": FORBIDDEN}),
+]
+
+
+@pytest.mark.parametrize(("reason", "changes", "faults"), CASES, ids=[row[0] for row in CASES])
+async def test_the_old_revision_is_written(
+    reason: str, changes: dict[str, Any], faults: dict[str, BaseException | str]
+) -> None:
+    """Within seconds the object carries it again."""
+    body = rolling_out(**changes)
+    consents = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": "istio-ingress", "annotations": {api.ALLOWED_NAMESPACES_ANNOTATION: "*"}},
+    }
+    cluster = ScriptedAPI(body, written(body), old(body), crashed(), faults=faults)
+    if reason != "its namespace is away":
+        cluster.namespaces["istio-ingress"] = consents
+    began = time.monotonic()
+    passing = asyncio.ensure_future(reconcile(world(cluster), api.Release.model_validate(body), attempt=0))
+    while "APPLY wasmplugins" not in cluster.requests and not passing.done() and time.monotonic() < began + 8:
+        await asyncio.sleep(0.05)
+    passing.cancel()
+    await asyncio.gather(passing, return_exceptions=True)
+    assert "APPLY wasmplugins" in cluster.requests, cluster.requests
+    [plugin] = [one for key, one in cluster.objects.items() if key[0].plural == "wasmplugins"]
+    assert plugin["metadata"]["annotations"][api.REVISION_ANNOTATION] == OLD, reason
+
+
+async def test_what_is_back_is_looked_at_though_its_secret_cannot_be_read() -> None:
+    """A pull secret that is missing keeps nobody from seeing whether the gateways took what was put back."""
+    body = rolling_out(**ABROAD)
+    failure = {"revision": NEW, "reason": "GatewayCrashed", "message": "no", "at": "2026-01-01T00:00:05Z"}
+    body["status"]["rollout"] |= {"failure": failure, "putsBack": OLD}
+    cluster = ScriptedAPI(body, written(body), old(body), crashed(), faults={"GET secrets": FORBIDDEN})
+    ending = await reconcile(world(cluster), api.Release.model_validate(body), attempt=0)
+    assert ending.status.gateways is not None
+    assert ending.status.gateways.desired == 1
