@@ -175,4 +175,5 @@ async def newest(world: World, body: JSON) -> JSON:
 async def still_raised(world: World, body: JSON) -> list[api.RaisedLogger]:
     """Restore what the release noted; return what is still raised."""
     raised = loggers.raised_by(body)
-    return await loggers.put_back(world.cluster, body["metadata"]["uid"], raised, world.reach) if raised else []
+    uid = body["metadata"]["uid"]
+    return await loggers.put_back(world.cluster, uid, raised, world.reach, world.left) if raised else []

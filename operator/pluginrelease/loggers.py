@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 from typing import Any
 
 import structlog
@@ -25,6 +25,9 @@ from pluginrelease.edges.gateways import Settings
 log = structlog.get_logger(__name__)
 
 JSON = dict[str, Any]
+
+# uid of a release and of a pod, whose logger it leaves to another release to restore: its status may not say so yet
+Left = set[tuple[str, str]]
 
 RAISED = "debug"
 # seconds: a gateway that crashes or hangs takes no level, and nothing waits for one
@@ -72,11 +75,15 @@ async def read_levels(cluster: Cluster, pods: Sequence[PodRef], reach: Settings)
     return {pod.uid: level for pod, level in zip(pods, read, strict=True) if level is not None}
 
 
-async def noted_by_others(cluster: Cluster, uid: str) -> dict[str, str]:
-    """Pod uid → level, of the loggers that other releases have raised."""
+async def noted_by_others(cluster: Cluster, uid: str, left: Container[tuple[str, str]] = ()) -> dict[str, str]:
+    """Pod uid → level, of the loggers that other releases have raised, and have not left to others."""
     found = await cluster.list(clusters.RELEASES, None, {})
     return {
-        raised.uid: raised.level for other in found if other["metadata"]["uid"] != uid for raised in raised_by(other)
+        raised.uid: raised.level
+        for other in found
+        if other["metadata"]["uid"] != uid
+        for raised in raised_by(other)
+        if (other["metadata"]["uid"], raised.uid) not in left
     }
 
 
@@ -108,16 +115,18 @@ async def raise_all(cluster: Cluster, raised: Collection[api.RaisedLogger], reac
 
 
 async def put_back(
-    cluster: Cluster, uid: str, raised: Collection[api.RaisedLogger], reach: Settings
+    cluster: Cluster, uid: str, raised: Collection[api.RaisedLogger], reach: Settings, left: Left
 ) -> list[api.RaisedLogger]:
     """Restore the levels that the release with this uid raised; return those that are still to be restored.
 
-    Takes at most `RESTORE_SECONDS`, and never raises `ReleaseError`: a log level holds up nothing.
+    What another release needs is left to that one, unless that one has just left it to this one. Takes at most
+    `RESTORE_SECONDS`, and never raises `ReleaseError`: a log level holds up nothing.
     """
     still = list(raised)
     try:
         async with asyncio.timeout(RESTORE_SECONDS):
-            needed = await noted_by_others(cluster, uid)
+            needed = await noted_by_others(cluster, uid, left)
+            left |= {(uid, one.uid) for one in raised if one.uid in needed}
             still = [one for one in raised if one.uid not in needed]
             await asyncio.gather(*(restore(cluster, one, reach, still) for one in [*still]))
     except TimeoutError:

@@ -219,10 +219,14 @@ class Work:
         raised = await loggers.levels(self.world.cluster, self.release, selected, self.world.reach)
         held = {one.uid for one in known.raised_loggers}
         new = [one for one in raised if one.uid not in held]
+        uid = self.release.metadata.uid
+        self.world.left.difference_update({(uid, one.uid) for one in raised})
         if new:
             merged = [*known.raised_loggers, *new][: api.MAX_OBSERVED_PODS]
             await self.note(known.model_copy(update={"raised_loggers": merged}))
-        gate = loggers.gate(self.release.metadata.uid)
+        noted = {one.uid for one in self.known_observation().raised_loggers}  # more than there is room for are not
+        raised = [one for one in raised if one.uid in noted]
+        gate = loggers.gate(uid)
         await self.world.gates.write(gate, lambda: loggers.raise_all(self.world.cluster, raised, self.world.reach))
 
     async def put_loggers_back(self) -> None:
@@ -231,7 +235,7 @@ class Work:
         if known is None or not known.raised_loggers:
             return
         uid, raised = self.release.metadata.uid, known.raised_loggers
-        kept = await loggers.put_back(self.world.cluster, uid, raised, self.world.reach)
+        kept = await loggers.put_back(self.world.cluster, uid, raised, self.world.reach, self.world.left)
         self.learn(observation=known.model_copy(update={"raised_loggers": kept}))
 
     def learn(self, **news: Any) -> None:

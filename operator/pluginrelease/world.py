@@ -72,6 +72,8 @@ class World:
     looks: dict[str, datetime] = field(default_factory=dict)
     # uid of a release → the status that could not be written: what it decided must not be decided otherwise
     unwritten: dict[str, api.Status] = field(default_factory=dict)
+    # log levels that one release leaves to another
+    left: loggers.Left = field(default_factory=set)
     now: Callable[[], datetime] = utc_now
 
     def forget(self, uid: str) -> None:
@@ -80,6 +82,7 @@ class World:
         self.gates.forget(loggers.gate(uid))
         self.looks.pop(uid, None)
         self.unwritten.pop(uid, None)
+        self.left.difference_update([pair for pair in self.left if pair[0] == uid])
 
     @property
     def reach(self) -> gateways.Settings:

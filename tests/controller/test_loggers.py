@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, cast
 
 import pytest
@@ -10,9 +11,16 @@ from pluginrelease import loggers
 from pluginrelease.core import api
 from pluginrelease.core.envoy import PodRef
 from pluginrelease.edges import gateways
-from tests.controller.scripted_api import ScriptedAPI
+from pluginrelease.work import Work
+from pluginrelease.world import World
+from tests.controller.scripted_api import ScriptedAPI, world
 from tests.releases import manifest, release
 
+RUNNING = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"namespace": "istio-ingress", "name": "gateway", "uid": "pod"},
+}
 POD = PodRef("istio-ingress", "gateway", "pod", ready=True)
 
 
@@ -67,3 +75,53 @@ async def test_a_level_that_this_release_raised_is_kept() -> None:
     """A pass that raises a logger again does not take its own raised level for the one to restore."""
     known = api.Release.model_validate(noting("info"))
     assert loggers.noted_by(known) == {POD.uid: "info"}
+
+
+async def test_of_two_releases_that_are_done_at_once_one_restores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each finds the other's note, and the level is restored all the same."""
+    first, second = noting("warning"), manifest(status=noting("warning")["status"])
+    cluster, listed, set_to = ScriptedAPI(first, second, RUNNING), asyncio.Barrier(2), []
+    answer = cluster.list
+
+    async def list_together(*asked: Any) -> Any:
+        found = await answer(*asked)
+        await listed.wait()
+        return found
+
+    async def set_logging(_: object, pod: PodRef, level: str, **__: object) -> None:
+        set_to.append(level)
+
+    monkeypatch.setattr(cluster, "list", list_together)
+    monkeypatch.setattr(gateways, "set_logging", set_logging)
+    there = world(cluster)
+    done = [working(there, one) for one in (first, second)]
+    await asyncio.gather(*(one.put_loggers_back() for one in done))
+    assert set_to == ["warning"]
+    assert [one.known_observation().raised_loggers for one in done] == [[], []]
+
+
+async def test_no_logger_is_raised_that_is_not_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The status has room for so many; what stands in no note would stay at debug for ever."""
+    found = manifest(status={"observation": {"revision": "r", "since": "2026-01-01T00:00:00Z"}})
+    pods = [PodRef(POD.namespace, f"gateway-{number}", f"pod-{number}", ready=True) for number in range(3)]
+    raised = []
+
+    async def set_logging(_: object, pod: PodRef, level: str, **__: object) -> None:
+        raised.append(pod.uid)
+
+    async def read_logging(*_: object, **__: object) -> str:
+        return "warning"
+
+    monkeypatch.setattr(gateways, "set_logging", set_logging)
+    monkeypatch.setattr(gateways, "read_logging", read_logging)
+    monkeypatch.setattr(api, "MAX_OBSERVED_PODS", 2)
+    work = working(world(ScriptedAPI(found)), found)
+    await work.raise_loggers(pods)
+    assert raised == [one.uid for one in work.known_observation().raised_loggers] == ["pod-0", "pod-1"]
+
+
+def working(there: World, body: dict[str, Any]) -> Work:
+    """A pass over this release."""
+    work = Work(there, api.Release.model_validate(body))
+    work.learn(rollout=api.RolloutStatus(generation=1, started_at="2026-01-01T00:00:00Z"))
+    return work
