@@ -15,6 +15,7 @@ import structlog
 from pluginrelease import artifacts, preflight, pullsecrets, revisions
 from pluginrelease.core import (
     api,
+    detour,
     history,
     moment,
     observation,
@@ -65,7 +66,7 @@ async def go_back(work: Work) -> Candidate | None:
     """
     match work.intent():
         case Intent(Goal.PUT_BACK, str(kept)):
-            return await put_back(work, kept)
+            return await put_back_or_pass_over(work, kept)
         case _:
             await take_off(work)
             return None
@@ -156,6 +157,21 @@ async def roll_out(work: Work, effective: api.Release, observed: JSON | None, in
     await write(work, candidate, observed, before)
     told_applied(work, candidate)
     return candidate
+
+
+async def put_back_or_pass_over(work: Work, kept: str) -> Candidate:
+    """Put a revision back; one of other bytes, that comes first and is not to be had any more, is passed over."""
+    try:
+        return await put_back(work, kept)
+    except ReleaseError as error:
+        reasons = {error.reason, getattr(error.__cause__, "reason", "")}
+        decided = work.known_rollout()
+        passed = detour.passed_over(decided, reasons)
+        if passed == decided or passed.puts_back is None:
+            raise
+        log.warning("a revision of other bytes is passed over", revision=kept, reason=error.reason)
+        work.learn(rollout=passed)
+        return await put_back(work, passed.puts_back)
 
 
 async def put_back(work: Work, kept: str) -> Candidate:

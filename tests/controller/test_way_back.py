@@ -205,3 +205,29 @@ async def test_suspended_is_said_though_no_log_level_can_be_restored() -> None:
     assert cluster.writes() == ["STATUS pluginreleases"]
     assert ending.status.observation is not None
     assert ending.status.observation.raised_loggers, "what is still raised is not forgotten"
+
+
+# -------------------------------------------------------------------------------------------------------- a detour
+
+VIA = "0123456789"
+DETOURS: list[tuple[str, BaseException | None, bool]] = [
+    ("it is not kept any more", None, True),
+    ("its image is gone", Waiting("ManifestNotFound", "gone"), True),
+    ("the registry does not answer now", Transient("RegistryUnavailable", "no answer"), False),
+]
+
+
+@pytest.mark.parametrize(("reason", "fault", "ends"), DETOURS, ids=[row[0] for row in DETOURS])
+async def test_a_detour_that_cannot_be_taken_ends(reason: str, fault: BaseException | None, ends: bool) -> None:
+    """Other bytes that cannot be written are passed over, and what is put back stays on its way."""
+    body = failed("PluginRefusedByWorkers")
+    older = manifest(spec__plugin={"config": {"older": True}})
+    via = revision.identity(api.Release.model_validate(older).spec, DIGEST)
+    body["status"]["rollout"]["detour"] = {"via": via if fault else VIA, "triedOthers": True}
+    cluster = ScriptedAPI(body, carrier(body, STABLE), kept(body), kept(older), POD)
+    ending = await reconcile(world(cluster, ScriptedRegistry(fault)), api.Release.model_validate(body), attempt=0)
+    decided = ending.status.rollout
+    assert decided is not None
+    assert decided.detour is not None
+    assert (decided.detour.via is None) is ends, reason
+    assert decided.detour.tried_others, reason

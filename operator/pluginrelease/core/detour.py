@@ -8,7 +8,7 @@ A gateway that hangs takes nothing at all, and is healed by a new run only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -26,6 +26,8 @@ PATIENCE = timedelta(seconds=90)
 # seconds between two looks meanwhile
 PAUSE = 1.0
 _REFUSED = frozenset({"PluginRejected", "ListenerRejected", REFUSED_BY_WORKERS})
+# what is said of a revision that is not to be had any more
+_GONE = frozenset({"RevisionNotFound", "RevisionUnreadable", "ManifestNotFound"})
 # another gateway that is ready serves while one is started again
 ENOUGH_READY = 2
 
@@ -157,6 +159,14 @@ def after_off(decided: api.RolloutStatus, now: datetime) -> api.RolloutStatus:
     if known is None or known.off_since is None or now < moment.read(known.off_since) + OFF:
         return decided
     return decided.model_copy(update={"detour": known.model_copy(update={"off_since": None})})
+
+
+def passed_over(decided: api.RolloutStatus, reasons: Collection[str]) -> api.RolloutStatus:
+    """The rollout without the revision of other bytes, where errors with these reasons say that it is gone; else
+    unchanged: a registry that does not answer now says nothing of it."""
+    if decided.detour is None or decided.detour.via is None or _GONE.isdisjoint(reasons):
+        return decided
+    return decided.model_copy(update={"detour": decided.detour.model_copy(update={"via": None})})
 
 
 def pause(decided: api.RolloutStatus, now: datetime) -> float | None:
