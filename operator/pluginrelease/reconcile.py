@@ -66,9 +66,12 @@ async def write_decision(work: Work, ending: status.Ending) -> None:
 
 
 def with_unwritten(world: World, release: api.Release) -> api.Release:
-    """Return the release with the status that the last pass could not write, so that no decision is lost."""
+    """Return the release with the status that the last pass could not write, so that nothing is lost of it.
+
+    It counts for a changed spec too, as the one that the API server has is older.
+    """
     unwritten = world.unwritten.get(release.metadata.uid)
-    if unwritten is None or unwritten.observed_generation != release.metadata.generation:
+    if unwritten is None:
         return release
     return release.model_copy(update={"status": unwritten})
 

@@ -63,3 +63,14 @@ async def test_what_is_back_is_looked_at_though_its_secret_cannot_be_read() -> N
     ending = await reconcile(world(cluster), api.Release.model_validate(body), attempt=0)
     assert ending.status.gateways is not None
     assert ending.status.gateways.desired == 1
+
+
+async def test_a_status_that_could_not_be_written_counts_for_a_changed_spec_too() -> None:
+    """What ran everywhere is what a later failure goes back to, also where only this process knows that it did."""
+    body = rolling_out(metadata__generation=2)
+    unwritten = api.Release.model_validate(body).status.model_copy(update={"stable_revision": NEW})
+    there = world(ScriptedAPI(body, written(body), old(body), crashed()))
+    there.unwritten[body["metadata"]["uid"]] = unwritten
+    ending = await reconcile(there, api.Release.model_validate(body), attempt=0)
+    assert ending.status.stable_revision == NEW
+    assert there.unwritten == {}
