@@ -25,12 +25,14 @@ from pluginrelease.core import (
     rollout,
     status,
     tag,
+    verdict,
 )
 from pluginrelease.core.api import ConditionType
-from pluginrelease.core.envoy import Sighting
+from pluginrelease.core.envoy import PodRef, Sighting
 from pluginrelease.core.errors import ReleaseError, Waiting
 from pluginrelease.core.rollout import Goal, Intent
 from pluginrelease.core.status import Event
+from pluginrelease.edges import gateways
 from pluginrelease.work import JSON, Candidate, LastLook, Work
 
 log = structlog.get_logger(__name__)
@@ -210,18 +212,29 @@ async def check_nothing_is_lost(work: Work, candidate: Candidate) -> LastLook:
         return shown
     # after a restart of the operator: the look costs no time beside the question to the registry
     seen, blocked = await asyncio.gather(look_briefly(work, candidate), fetch_error(work, candidate))
-    if blocked is not None and rollout.may_lose_code(failure, seen):
+    if blocked is not None and rollout.may_lose_code(failure, seen) and not has_crashed_of(work, failure, seen):
         raise blocked
     return LastLook(seen)
 
 
+def has_crashed_of(work: Work, failure: api.RolloutFailure, seen: Collection[Sighting]) -> bool:
+    """Whether a gateway has crashed of the revision that failed: then there is something to win."""
+    known = work.release.status.observation
+    if known is None or known.revision != failure.revision:
+        return False
+    baselines = [observation.remembered(one) for one in known.baselines]
+    return verdict.has_crashed(seen, moment.read(known.since), baselines)
+
+
 async def look_briefly(work: Work, candidate: Candidate) -> tuple[Sighting, ...]:
-    """Return what every gateway pod shows within `FETCHABLE_DEADLINE`, or nothing."""
+    """Return what every gateway pod shows within `FETCHABLE_DEADLINE`, or else its status alone."""
+    selected, since = list[PodRef](), work.world.now()
     try:
         async with asyncio.timeout(FETCHABLE_DEADLINE):
-            return await work.sightings(candidate, await work.gateway_pods(candidate), work.world.now())
+            selected = await work.gateway_pods(candidate)
+            return await work.sightings(candidate, selected, since)
     except (ReleaseError, TimeoutError):
-        return ()
+        return await work.statuses(candidate, selected, since, gateways.NEW)
 
 
 async def fetch_error(work: Work, candidate: Candidate) -> Waiting | None:

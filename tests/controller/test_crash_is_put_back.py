@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from pluginrelease import delivery
 from pluginrelease import reconcile as passes
 from pluginrelease.core import api
 from pluginrelease.core.errors import Waiting
 from pluginrelease.reconcile import reconcile
 from tests.controller.rolling import NEW, OLD, crashed, old, rolling_out, written
-from tests.controller.scripted_api import HANG, ScriptedAPI, world
+from tests.controller.scripted_api import HANG, ScriptedAPI, ScriptedRegistry, world
 
 FORBIDDEN = Waiting("Forbidden", "the API server does not allow this")
 ABROAD: dict[str, Any] = {"metadata__namespace": "team-a"}
@@ -74,3 +75,20 @@ async def test_a_status_that_could_not_be_written_counts_for_a_changed_spec_too(
     ending = await reconcile(there, api.Release.model_validate(body), attempt=0)
     assert ending.status.stable_revision == NEW
     assert there.unwritten == {}
+
+
+async def test_a_gateway_that_crashes_meanwhile_ends_the_wait_for_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gateways that refused serve the old code; one that crashes has none to lose, and gets the old revision back."""
+    body = rolling_out()
+    failure = {"revision": NEW, "reason": "PluginRejected", "message": "no", "at": "2026-01-01T00:00:05Z"}
+    body["status"]["rollout"] |= {"failure": failure, "putsBack": OLD}
+    gone = ScriptedRegistry(Waiting("ManifestNotFound", "gone"))
+    well = crashed("other", "other")
+    well["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    hangs = {"FORWARD pods": HANG}
+    cluster = ScriptedAPI(body, written(body), old(body), crashed(), well, faults=hangs)
+    monkeypatch.setattr(delivery, "FETCHABLE_DEADLINE", 0.2)
+    with contextlib.suppress(TimeoutError):  # the look at what was put back waits for the other gateway
+        async with asyncio.timeout(3):
+            await reconcile(world(cluster, gone), api.Release.model_validate(body), attempt=0)
+    assert "APPLY wasmplugins" in cluster.requests

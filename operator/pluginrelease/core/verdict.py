@@ -187,6 +187,13 @@ def _life(
     return Life(sighting, write_at, well, settled, known if began else None)
 
 
+def has_crashed(sightings: Collection[Sighting], write_at: datetime, baselines: Collection[Baseline]) -> bool:
+    """Whether a gateway that was well before the write at ``write_at`` has crashed since."""
+    lives = [_life(one, write_at, baselines, (), settled=False) for one in sightings if not one.pod.deleting]
+    fallen = sum(outage.ends(life) > 0 for life in lives)
+    return any(outage.crashed(life, fallen) for life in lives)
+
+
 def _proved(case: _Case, row: PodVerdict, run: Incarnation | None) -> set[Incarnation]:
     """What holds at the next look. A plugin that the gateway starts again by itself need not be proved anew; one that
     stays down does, so that its pod's log is read from the write on until it is mended.
