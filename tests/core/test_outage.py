@@ -11,7 +11,7 @@ import pytest
 
 from pluginrelease.core import outage, verdict
 from pluginrelease.core.container import Cause, Container, LastWords, Termination
-from pluginrelease.core.envoy import Baseline, Incarnation, PodRef, Sighting, Wanted, image_mark
+from pluginrelease.core.envoy import Baseline, Entry, Incarnation, Kind, PodRef, Sighting, Wanted, image_mark
 from pluginrelease.core.outage import Neighbour, Silence
 from pluginrelease.core.verdict import State, Verdict
 
@@ -93,6 +93,15 @@ def test_it_is_said_with_the_gateways_own_words() -> None:
     found = judged(seen(pod()))
     assert "Envoy exited with error: signal: segmentation fault" in found.message
     assert found.pods[0].evidence == FAULT.lines
+
+
+def test_a_crash_speaks_before_a_refusal() -> None:
+    """Of two gateways the one that is down decides what is put back, and how soon, whatever its name."""
+    standing = Entry("apps.header", Kind.RBAC_DENY, "", last_updated=after(2))
+    refuses = replace(pod(3, number=0), ready=True)
+    found = judged(Sighting(refuses, after(5), entries=(standing,)), seen(pod()))
+    assert [row.state for row in found.pods] == [State.UNHEALTHY] * 2
+    assert found.reason == "GatewayCrashed"
 
 
 def test_two_pods_are_no_accident() -> None:

@@ -228,6 +228,7 @@ class Turn:
 
 LATE = rolling(started_at=ago(minutes=11))
 HELD = rolling(failure=failure())
+HELD_FOREIGN = rolling(failure=failure(), adopted=True)
 
 
 CRASHED, HANGING = (verdict(State.UNHEALTHY, reason) for reason in ("GatewayCrashed", "GatewayUnresponsive"))
@@ -270,6 +271,10 @@ TURNS = [
     Turn("it ran everywhere before, and is late", PENDING, None, known=LATE, stable=NEW),
     Turn("trouble after Ready is told, and nothing is put back", REJECTED, None, known=DONE),
     Turn("late is no word for what is done", PENDING, None, known=rolling(started_at=ago(days=9), completed_at=ago())),
+    Turn("held, and then a gateway crashes", CRASHED, "GatewayCrashed", OLD, HELD, on_failure="Hold"),
+    Turn("held, and then one hangs of a first one", HANGING, "GatewayUnresponsive", "", HELD, None, on_failure="Hold"),
+    Turn("held for want of anything of ours", CRASHED, "PluginRejected", None, HELD_FOREIGN, None),
+    Turn("held, and a neighbour is to blame for a crash", BLAMELESS, "PluginRejected", None, HELD, on_failure="Hold"),
     Turn("held, and another trouble", verdict(State.UNHEALTHY, "FetchFailed"), "PluginRejected", known=HELD),
 ]
 

@@ -116,7 +116,9 @@ def advance(
         completed = rollout.completed_at or moment.written(now)
         return rollout.model_copy(update={"completed_at": completed, "failure": None, "puts_back": None})
     stable = release.status.stable_revision
-    if rollout.completed_at is not None or rollout.failure is not None or stable == revision:
+    if rollout.completed_at is not None or stable == revision:
+        return rollout
+    if rollout.failure is not None and not ends_hold(release, rollout, verdict):
         return rollout
     failed = failing(verdict, overdue=now > awaited_since(release.status, rollout, revision) + deadline)
     if failed is None:
@@ -125,6 +127,12 @@ def advance(
         revision=revision, reason=failed.reason, message=failed.message[: api.MESSAGE_MAX], at=moment.written(now)
     )
     return rollout.model_copy(update={"failure": failure, "puts_back": fallback(release, rollout, failed.reason)})
+
+
+def ends_hold(release: api.Release, rollout: api.RolloutStatus, verdict: Verdict) -> bool:
+    """Whether gateways are down by now of what was held, and something can be put back."""
+    is_down = verdict.state is State.UNHEALTHY and verdict.reason in outage.REASONS
+    return is_down and fallback(release, rollout, verdict.reason) is not None
 
 
 def in_its_time(status: api.Status, rollout: api.RolloutStatus, verdict: Verdict, now: datetime) -> api.RolloutStatus:

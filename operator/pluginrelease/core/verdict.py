@@ -167,9 +167,14 @@ def judge(
         row = _down_since(case, fallen, load_timeout, neighbours) or _pod(case)
         rows.append(row)
         proved |= _proved(case, row, run)
-    rows.sort(key=lambda row: (_WORST_FIRST.index(row.state), row.pod.namespace, row.pod.name))
+    rows.sort(key=_rank)
     silences = tuple(Silence(life.sighting.pod.uid, life.silent_since) for life in lives if life.silent_since)
     return replace(_together(rows, frozenset(proved), settled=settled), silent=silences)
+
+
+def _rank(row: PodVerdict) -> tuple[int, bool, str, str]:
+    """The worst first, and of the unhealthy those that are down: they are put back whatever else is said."""
+    return _WORST_FIRST.index(row.state), row.reason not in outage.REASONS, row.pod.namespace, row.pod.name
 
 
 def _life(
