@@ -758,3 +758,16 @@ def test_a_deadline_is_noticed_in_time(reason: str, elapsed: timedelta, expected
     begun = api.RolloutStatus(generation=1, started_at=moment.written(NOW - elapsed))
     waiting = Report(rollout=begun, failure=Failure(ConditionType.ARTIFACT_READY, Waiting("TagNotFound", "no tag")))
     assert settle(waiting).look_again == pytest.approx(expected, abs=1.1), reason
+
+
+def test_a_way_back_that_was_cut_short_is_tried_again_soon() -> None:
+    """However long the rollout was looked at before, as its gateways are down meanwhile."""
+    failure = api.RolloutFailure(revision="b" * 10, reason="GatewayCrashed", message="", at=moment.written(NOW))
+    begun = {"generation": 1, "started_at": moment.written(NOW), "failure": failure, "puts_back": "a" * 10}
+    going, back = (api.RolloutStatus(**begun, put_back_at=at) for at in (None, moment.written(NOW)))
+    error = Failure(ConditionType.APPLIED, Transient("Conflict", "the object changed meanwhile"))
+    decided = release().model_copy(update={"status": api.Status(rollout=going)})
+    assert settle(Report(failure=error, rollout=going), decided, attempt=20).look_again == 5.0
+    assert settle(Report(failure=error, rollout=back), decided, attempt=20).look_again == 60.0
+    busy = Failure(ConditionType.APPLIED, Transient("TooManyRequests", "busy", retry_after=20.0))
+    assert settle(Report(failure=busy, rollout=going), decided, attempt=20).look_again == 20.0

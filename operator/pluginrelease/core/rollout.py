@@ -167,6 +167,11 @@ def is_fallback(rollout: api.RolloutStatus) -> bool:
     return rollout.failure is not None and rollout.puts_back is not None
 
 
+def is_going_back(decided: api.RolloutStatus | None) -> bool:
+    """Whether what is put back has not been seen running yet."""
+    return decided is not None and is_fallback(decided) and decided.put_back_at is None
+
+
 def goes_back(before: api.RolloutStatus | None, after: api.RolloutStatus | None) -> bool:
     """Whether it was just decided that something else than the wanted revision is to run."""
     if after is None or not is_fallback(after):

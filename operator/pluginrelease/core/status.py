@@ -439,7 +439,8 @@ def after_error(error: ReleaseError, report: Report, attempt: int, resync: float
     if isinstance(error, Refused) and error.recheck is not None:
         return min(error.recheck, resync)
     if isinstance(error, Transient):
-        return max(error.retry_after or 0.0, min(BACKOFF_FIRST * 2.0 ** min(attempt, 10), BACKOFF_MAX))
+        longest = PENDING_MAX if rollout.is_going_back(report.rollout) else BACKOFF_MAX
+        return max(error.retry_after or 0.0, min(BACKOFF_FIRST * 2.0 ** min(attempt, 10), longest))
     return min(LOGGER_LOOK, resync) if has_raised_loggers(report) else resync
 
 
