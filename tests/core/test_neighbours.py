@@ -30,6 +30,11 @@ def other(**status: Any) -> dict[str, Any]:
         (other(observation=WROTE, rollout={**ROLLOUT, "failure": FAILURE}), True, "and is being undone"),
         (releases.manifest(status__observation=WROTE), False, "it is the same release"),
         (other(observation={"since": 7}), False, "it cannot be read"),
+        (
+            {**other(observation=WROTE), "spec": releases.manifest(spec__suspend=True)["spec"]},
+            False,
+            "it is suspended, and undoes nothing",
+        ),
     ],
 )
 def test_who_may_be_to_blame(found: dict[str, Any], counts: bool, why: str) -> None:

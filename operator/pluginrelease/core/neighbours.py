@@ -15,12 +15,13 @@ __all__ = ["common_ground", "neighbour", "others"]
 def others(release: api.Release, listed: Iterable[dict[str, Any]]) -> Iterator[api.Release]:
     """The releases that have written something that has not run everywhere since.
 
-    One that cannot be read is its own trouble.
+    One that cannot be read is its own trouble. One that is suspended is not looked at, and would be blamed in vain.
     """
     for other in stored.sort_out(listed)[0]:
         decided = other.status.rollout
         is_proved = decided is not None and decided.completed_at is not None and decided.failure is None
-        if other.metadata.uid != release.metadata.uid and other.status.observation is not None and not is_proved:
+        may_go_back = other.status.observation is not None and not is_proved and not other.spec.suspend
+        if other.metadata.uid != release.metadata.uid and may_go_back:
             yield other
 
 
