@@ -223,11 +223,11 @@ async def mind_what_runs(work: Work) -> None:
     stable, known = work.release.status.stable_revision, work.release.status.observation
     if known is None:
         return
-    if known.revision == work.report.target_revision != stable:
-        return  # the one that is wanted was noted, and may be written
     step = work.step
     try:
-        if stable is None:
+        if known.revision == work.report.target_revision != stable:
+            await mind_wanted(work, known.revision)
+        elif stable is None:
             await mind_overtaken(work, known.revision)
         else:
             await watching.glance(work, await delivery.put_right(work, stable))
@@ -235,6 +235,13 @@ async def mind_what_runs(work: Work) -> None:
         log.warning("what runs could not be looked after", reason=error.reason, message=error.message)
     finally:
         work.step = step
+
+
+async def mind_wanted(work: Work, revision: str) -> None:
+    """The wanted revision, refused after it was noted: if it is written as well, it fails by what the gateways show."""
+    observed = await work.observe()
+    if observed is not None and plan.carried(observed) == revision and plan.is_ours(work.release, observed):
+        await watching.watch(work, await delivery.recalled(work, revision))
 
 
 async def mind_overtaken(work: Work, revision: str) -> None:

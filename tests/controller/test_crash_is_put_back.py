@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from pluginrelease import delivery
+from pluginrelease import delivery, preflight
 from pluginrelease import reconcile as passes
-from pluginrelease.core import api
-from pluginrelease.core.errors import Waiting
+from pluginrelease.core import api, revision
+from pluginrelease.core.errors import Refused, Waiting
 from pluginrelease.reconcile import reconcile
+from pluginrelease.work import Candidate, Work
 from tests.controller.rolling import NEW, OLD, crashed, old, rolling_out, written
 from tests.controller.scripted_api import HANG, ScriptedAPI, ScriptedRegistry, world
+from tests.releases import ARTIFACT
 
 FORBIDDEN = Waiting("Forbidden", "the API server does not allow this")
 ABROAD: dict[str, Any] = {"metadata__namespace": "team-a"}
@@ -92,3 +94,22 @@ async def test_a_gateway_that_crashes_meanwhile_ends_the_wait_for_the_image(monk
         async with asyncio.timeout(3):
             await reconcile(world(cluster, gone), api.Release.model_validate(body), attempt=0)
     assert "APPLY wasmplugins" in cluster.requests
+
+
+async def test_a_revision_that_is_refused_after_it_was_written_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was written while no gateway was there; the first one crashes of it, and shows that it never fitted."""
+
+    async def refuse(work: Work, *_: object) -> None:
+        work.aim(work.intent(), Candidate(work.release, ARTIFACT))
+        raise Refused("MissingImports", "the gateway lacks a function")
+
+    monkeypatch.setattr(preflight, "check", refuse)
+    body = rolling_out()
+    body["status"]["conditions"][1]["status"] = "Unknown"
+    new = revision.manifest(api.Release.model_validate(body), ARTIFACT, 1)
+    cluster = ScriptedAPI(body, written(body), old(body), new, crashed())
+    ending = await reconcile(world(cluster), api.Release.model_validate(body), attempt=0)
+    assert "APPLY wasmplugins" in cluster.requests
+    assert ending.status.rollout is not None
+    assert ending.status.rollout.failure is not None
+    assert ending.status.rollout.failure.revision == NEW
