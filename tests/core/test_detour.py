@@ -158,6 +158,9 @@ def test_what_a_step_leaves_for_the_next_look() -> None:
     done = detour.next_turn(rollback(VIA), seen(RUNS), OTHERS, NOW)
     assert done is not None
     assert done.detour == api.Detour(tried_others=True)
+    untold = detour.next_turn(rollback(VIA), seen(LOST, row(2, State.LOADED)), OTHERS, NOW)
+    assert untold is not None
+    assert untold.detour == api.Detour(tried_others=True), "a pod that never comes does not hold what is put back"
     second = detour.next_turn(rollback(RESTARTED), seen(refused(2), RUNS), SAME_BYTES, NOW)
     assert second is not None
     assert second.detour == api.Detour(restarted=["uid-1", "uid-2"], restarted_at=ago(0))

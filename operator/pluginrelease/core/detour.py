@@ -72,14 +72,21 @@ def next_turn(
     stuck = [row for row in verdict.pods if is_refused(row) or row.pod.uid in silent]
     if not may_be_needed(decided) or (decided.detour is None and not stuck):
         return None
-    if known.via is not None and verdict.state in (State.PENDING, State.UNKNOWN):
+    if known.via is not None and is_awaited(verdict):
         return Turn(Step.WAIT, known)
-    if known.via is not None and verdict.state is State.LOADED:
+    if known.via is not None and verdict.state is not State.UNHEALTHY:
         return Turn(Step.WAIT, known.model_copy(update={"via": None}))
     known = known.model_copy(update={"via": None})
     if not stuck:
         return Turn(Step.WAIT, known)
     return _heal(known, verdict, stuck, of_other_bytes(decided, history), now)
+
+
+def is_awaited(verdict: Verdict) -> bool:
+    """Whether gateways are still to show that they run it. When others do, one that cannot be asked is not waited for."""
+    states = {row.state for row in verdict.pods}
+    untold = State.PENDING in states or State.LOADED not in states
+    return verdict.state is State.PENDING or (verdict.state is State.UNKNOWN and untold)
 
 
 def _heal(known: api.Detour, verdict: Verdict, stuck: list[PodVerdict], other: str | None, now: datetime) -> Turn:
