@@ -83,7 +83,7 @@ def next_turn(
 
 
 def is_awaited(verdict: Verdict) -> bool:
-    """Whether gateways are still to show that they run it. When others do, one that cannot be asked is not waited for."""
+    """Whether gateways are still to show that they run it. If others do, one that cannot be asked is not waited for."""
     states = {row.state for row in verdict.pods}
     untold = State.PENDING in states or State.LOADED not in states
     return verdict.state is State.PENDING or (verdict.state is State.UNKNOWN and untold)
