@@ -24,8 +24,8 @@ from dataclasses import asdict, dataclass, field
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from pluginrelease.lab import Lab
-    from pluginrelease.lab.host import GatewayPod
+    from pluginrelease_lab import Lab
+    from pluginrelease_lab.host import GatewayPod
 
 PORT = 8080
 ANSWER_WITHIN = 10.0

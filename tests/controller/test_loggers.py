@@ -6,10 +6,10 @@ from typing import Any, cast
 
 import pytest
 
-from pluginrelease import loggers
-from pluginrelease.core import api
-from pluginrelease.core.envoy import PodRef
-from pluginrelease.edges import gateways
+from pluginrelease import api
+from pluginrelease.controller import loggers
+from pluginrelease.core.gateway.observations import PodRef
+from pluginrelease.edges.envoy import admin
 from tests.controller.scripted_api import ScriptedAPI
 from tests.releases import manifest, release
 
@@ -58,8 +58,8 @@ async def test_the_level_to_restore(
 ) -> None:
     """It is the one from before anybody raised it, so that no gateway stays at debug."""
     cluster = ScriptedAPI(*others)
-    monkeypatch.setattr(gateways, "read_logging", Gateway(cluster, levels, noted_after=noted_after).read)
-    [raised] = await loggers.levels(cast(Any, cluster), release(), [POD], gateways.Settings())
+    monkeypatch.setattr(admin, "read_logging", Gateway(cluster, levels, noted_after=noted_after).read)
+    [raised] = await loggers.levels(cast(Any, cluster), release(), [POD], admin.Settings())
     assert raised.level == kept, reason
 
 

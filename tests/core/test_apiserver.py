@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluginrelease.core import apiserver
-from pluginrelease.core.apiserver import Answer, Asked, NotFound
+from pluginrelease.core.apiserver import answers
+from pluginrelease.core.apiserver.answers import Answer, Asked, NotFound
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "apiserver"
@@ -188,7 +188,7 @@ ROWS = (
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.why)
 def test_a_failure(row: Row) -> None:
     """Every answer has a reason and a remedy of its own, and says whose turn it is."""
-    error = apiserver.failure(row.asked, row.answer, NOW)
+    error = answers.failure(row.asked, row.answer, NOW)
     assert isinstance(error, ReleaseError)
     assert (error.reason, type(error)) == (row.reason, row.kind)
     assert error.remedy
@@ -209,7 +209,7 @@ def test_what_a_real_api_server_said(file: Path) -> None:
     """Of each answer that a real API server gave the reason, and whose turn it is."""
     said = json.loads(file.read_text())
     answer = Answer(said["code"], said["body"].encode(), said["contentType"].partition(";")[0], said["retryAfter"])
-    error = apiserver.failure(Asked(said["method"], said["path"]), answer, NOW)
+    error = answers.failure(Asked(said["method"], said["path"]), answer, NOW)
     reason, kind = said["means"]
     if isinstance(error, NotFound):
         assert (reason, kind) == ("NotFound", "" if error.served else "unserved")
@@ -222,7 +222,7 @@ def test_a_conflict_names_the_field_and_who_has_it() -> None:
     """Whoever reads it knows which field another hand holds."""
     cause = {"reason": "FieldManagerConflict", "message": 'conflict with "argocd" using v1', "field": ".spec.url"}
     body = status("Apply failed with 1 conflict", 409, details={"causes": [cause]})
-    error = apiserver.failure(WRITE, Answer(409, body), NOW)
+    error = answers.failure(WRITE, Answer(409, body), NOW)
     assert isinstance(error, Transient)
     assert error.reason == "FieldConflict"
     assert '.spec.url by "argocd"' in error.message
@@ -242,20 +242,20 @@ def test_a_conflict_names_the_field_and_who_has_it() -> None:
 def test_a_success_that_is_none(why: str, answer: Answer, reason: str) -> None:
     """200 alone is no success: what is no object of an API server is tried again, and never taken for one."""
     with pytest.raises(Transient) as raised:
-        apiserver.read(READ, answer)
+        answers.read(READ, answer)
     assert raised.value.reason == reason, why
 
 
 def test_a_success() -> None:
     """Objects, lists and a Status have a kind."""
-    assert apiserver.read(READ, Answer(200, b'{"kind":"PodList","items":[]}'))["items"] == []
+    assert answers.read(READ, Answer(200, b'{"kind":"PodList","items":[]}'))["items"] == []
 
 
 def test_a_log_is_no_page() -> None:
     """A proxy's page in place of a log has no lines of a gateway."""
-    assert apiserver.text(READ, Answer(200, b"one\ntwo\xff", "text/plain")) == "one\ntwo�"
+    assert answers.text(READ, Answer(200, b"one\ntwo\xff", "text/plain")) == "one\ntwo�"
     with pytest.raises(Transient) as raised:
-        apiserver.text(READ, Answer(200, PAGE, "text/html"))
+        answers.text(READ, Answer(200, PAGE, "text/html"))
     assert raised.value.reason == "NotTheAPIServer"
 
 
@@ -263,7 +263,7 @@ def test_a_log_is_no_page() -> None:
 def test_a_line_that_is_no_event(line: bytes) -> None:
     """A watch that breaks off in the middle of a line is begun again."""
     with pytest.raises(Transient) as raised:
-        apiserver.event(READ, line)
+        answers.event(READ, line)
     assert raised.value.reason == "AnswerUnreadable"
 
 
@@ -272,7 +272,7 @@ def test_a_line_that_is_no_event(line: bytes) -> None:
 )
 def test_whatever_comes(code: int, body: bytes, media_type: str) -> None:
     """No answer is without a meaning."""
-    error = apiserver.failure(READ, Answer(code, body, media_type), NOW)
+    error = answers.failure(READ, Answer(code, body, media_type), NOW)
     assert isinstance(error, NotFound) or error.remedy
 
 
@@ -293,5 +293,5 @@ def test_whatever_comes(code: int, body: bytes, media_type: str) -> None:
 def test_whatever_a_status_says(details: Any) -> None:
     """A Status of any shape has a meaning."""
     for code in (403, 404, 409, 422, 429, 500):
-        error = apiserver.failure(WRITE, Answer(code, status("x", code, details=details)), NOW)
+        error = answers.failure(WRITE, Answer(code, status("x", code, details=details)), NOW)
         assert isinstance(error, NotFound) or error.remedy

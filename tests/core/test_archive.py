@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pluginrelease.core import archive, artifact, salvage
-from pluginrelease.core.archive import Malformed, Stream, TooLarge, TooManyMembers
-from pluginrelease.core.artifact import Digest
+from pluginrelease.core.artifact import archive, image_manifests, salvage
+from pluginrelease.core.artifact.archive import Malformed, Stream, TooLarge, TooManyMembers
+from pluginrelease.core.artifact.image_manifests import Digest
 from pluginrelease.core.errors import Refused
 from tests.tars import END, MIB, MODULE, gnu_sparse, head, padded, pax_sparse
 
@@ -20,7 +20,7 @@ ENDLESS = 10**18  # bytes: what would take for ever to skip
 
 
 def extract(tar: bytes) -> bytes:
-    return artifact.extract(gzip.compress(tar), MIB)
+    return image_manifests.extract(gzip.compress(tar), MIB)
 
 
 def take(tar: bytes) -> bytes:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from pluginrelease import preflight
-from pluginrelease.core import compat, compatible, pairing
-from pluginrelease.core.compat import Compatibility, State
+from pluginrelease.controller import preflight
+from pluginrelease.core import compat
+from pluginrelease.core.compat import Compatibility, State, gateway_versions
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.status import compatible
 from pluginrelease.core.wasm import Export, Feature, FunctionType, Import, Kind, Module, Start
 from pluginrelease.settings import Settings
 
@@ -161,7 +162,7 @@ def test_higress_functions_are_known_by_name() -> None:
 
 
 def higress(text: str) -> tuple[compat.Host, ...]:
-    return pairing.read(f"higress@{text}").hosts
+    return gateway_versions.read(f"higress@{text}").hosts
 
 
 REDIS = wanted("env.proxy_redis_init", "iiiiiii:i")
@@ -307,7 +308,7 @@ NATIVE = replace(PLUGIN, custom_sections=("producers", "wamr-aot.x86_64"), toolc
 )
 def test_parts_of_the_language(gateway: str, state: State, warned: bool, reason: str) -> None:
     """What V8 surely lacks is refused, what depends on a patch release is a warning, and neither where it is there."""
-    hosts = pairing.read(gateway).hosts
+    hosts = gateway_versions.read(gateway).hosts
     answer = compat.compare(GC, hosts)[0]
     assert answer.state is state, reason
     assert [one.reason for one in compat.warnings(GC, hosts)] == ["UnsupportedFeature"] * warned, reason

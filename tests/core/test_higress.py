@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import api, compat, higress, istio, plan, providers, revision, rival, target
-from pluginrelease.core.envoy import PodRef, Sighting, Wanted
+from pluginrelease import api
+from pluginrelease.core import compat, revision
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.gateway.identity import Wanted
+from pluginrelease.core.gateway.observations import PodRef, Sighting
+from pluginrelease.core.mesh import higress, istio, providers, target
+from pluginrelease.core.rollout import conflict, plan
 from pluginrelease.core.wasm import Export, FunctionType, Kind, Module
 from tests.releases import ARTIFACT, DIGEST, IMAGE, UID, manifest
 
@@ -353,15 +357,15 @@ def test_two_releases_of_one_plugin() -> None:
     changes = {"metadata__uid": "another", "metadata__creationTimestamp": "2026-01-01T00:00:00Z"}
     twin = release(**changes, spec__plugin__matchRules=[SHOP])
     other = release(**changes, spec__plugin__matchRules=[{**SHOP, "ingress": ["demo/cart"]}])
-    assert [elder for elder, _ in rival.elders(mine, [twin], MESH)] == [twin]
-    assert not list(rival.elders(mine, [other], MESH))
+    assert [elder for elder, _ in conflict.elders(mine, [twin], MESH)] == [twin]
+    assert not list(conflict.elders(mine, [other], MESH))
 
 
 def test_gateways_of_two_meshes_are_apart() -> None:
     """A release for Istio's gateways is no rival of one for Higress's, not even in one namespace."""
     for_istio = {"provider": "Istio", "namespace": "higress-system", "selector": {"matchLabels": {"app": "gateway"}}}
     theirs = api.Release.model_validate(manifest(spec__gateway=for_istio))
-    assert rival.common_ground(release().spec, theirs.spec, MESH) is None
+    assert conflict.common_ground(release().spec, theirs.spec, MESH) is None
 
 
 def test_the_consoles_changes_are_no_drift() -> None:

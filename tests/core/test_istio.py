@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import api, istio, revision, target
+from pluginrelease import api
+from pluginrelease.core import revision
+from pluginrelease.core.mesh import istio, target
 from tests.releases import ARTIFACT, DIGEST, IMAGE, UID, abroad, release
 
 KUBERNETES_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")

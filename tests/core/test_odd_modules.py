@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pluginrelease.core import compat, pairing, wasm
-from pluginrelease.core.compat import State
+from pluginrelease.core import compat, wasm
+from pluginrelease.core.compat import State, gateway_versions
 from pluginrelease.core.errors import Refused
 from tests import odd_modules
 from tests.edges import envoys
@@ -25,7 +25,7 @@ ONLY_A_TRIAL = {"start-loops", "initialize-loops", "grpc-without-service"}
 
 def said(data: bytes, gateway: str = "envoy@1.40") -> tuple[str, tuple[str, ...]]:
     """The reason that the module is refused with, or an empty string, and the warnings."""
-    meant = pairing.read(gateway)
+    meant = gateway_versions.read(gateway)
     try:
         module = wasm.read(data)
     except Refused as refused:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import outage, verdict
-from pluginrelease.core.container import Cause, Container, LastWords, Termination
-from pluginrelease.core.envoy import Baseline, Incarnation, PodRef, Sighting, Wanted, image_mark
-from pluginrelease.core.outage import Neighbour, Silence
-from pluginrelease.core.verdict import State, Verdict
+from pluginrelease.core.gateway import outage, verdict
+from pluginrelease.core.gateway.container import Cause, Container, LastWords, Termination
+from pluginrelease.core.gateway.identity import Incarnation, Wanted
+from pluginrelease.core.gateway.observations import Baseline, PodRef, Sighting, image_mark
+from pluginrelease.core.gateway.outage import Neighbour, Silence
+from pluginrelease.core.gateway.verdict import State, Verdict
 
 WRITE = datetime(2026, 11, 20, 12, tzinfo=UTC)
 TIMEOUT = timedelta(seconds=60)

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import probe
-from pluginrelease.core.api import Probe
-from pluginrelease.core.envoy import Listener, PodRef
+from pluginrelease.api import Probe
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.probe import Answer, PodProbe, Silence
+from pluginrelease.core.gateway.listeners import Listener
+from pluginrelease.core.gateway.observations import PodRef
+from pluginrelease.core.rollout import probe
+from pluginrelease.core.rollout.probe import Answer, PodProbe, Silence
 
 POD = PodRef("apps", "gateway-1", "uid-1", ready=True)
 OTHER = PodRef("apps", "gateway-2", "uid-2", ready=True)

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import artifact, pods, trust
+from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.trust import Door, Trust
+from pluginrelease.core.gateway import pods
+from pluginrelease.core.registry import transport
+from pluginrelease.core.registry.transport import Door, Trust
 
-PLUGIN = artifact.parse("registry.corp.test:5000/team/plugin:1")
+PLUGIN = image_manifests.parse("registry.corp.test:5000/team/plugin:1")
 HOST = PLUGIN.registry
 STOCK = Trust(stock=True)
 
@@ -54,7 +56,7 @@ def env(**values: Any) -> dict[str, Any]:
 )
 def test_what_a_pod_tells(container: dict[str, Any], expected: Trust, reason: str) -> None:
     """Of a pod's specification only what is certain is taken for certain."""
-    assert trust.read(container) == expected, reason
+    assert transport.read(container) == expected, reason
     pod = {
         "metadata": {"name": "a", "namespace": "b", "uid": "c"},
         "spec": {"containers": [{**container, "name": "g"}]},
@@ -75,11 +77,11 @@ def test_what_a_pod_tells(container: dict[str, Any], expected: Trust, reason: st
 )
 def test_an_authority_of_ones_own(known: Trust, doubt: str, reason: str) -> None:
     """What a pod may have is told as a doubt that names the pod, and what it surely has is none."""
-    said = trust.judge(PLUGIN, Door.UNTRUSTED, [("edge/one", Trust(("*",))), ("edge/two", known)])
+    said = transport.judge(PLUGIN, Door.UNTRUSTED, [("edge/one", Trust(("*",))), ("edge/two", known)])
     assert doubt in said, reason
     assert bool(said) is bool(doubt)
     assert not doubt or "pod edge/two" in said
-    assert trust.judge(PLUGIN, Door.TRUSTED, [("edge/one", STOCK)]) == "", "anybody trusts it"
+    assert transport.judge(PLUGIN, Door.TRUSTED, [("edge/one", STOCK)]) == "", "anybody trusts it"
 
 
 @pytest.mark.parametrize("skips", [(), ("registry.corp.test",), (" registry.corp.test:5000",), ("corp.test:5000",)])
@@ -87,7 +89,7 @@ def test_a_gateway_that_surely_does_not_trust_it(skips: tuple[str, ...]) -> None
     """One pod with Istio's own image and nothing besides is enough: refused in its words, with what to set where."""
     pods_ = [("edge/one", Trust(("*",))), ("edge/two", Trust(skips, stock=True))]
     with pytest.raises(Refused) as refused:
-        trust.judge(PLUGIN, Door.UNTRUSTED, pods_)
+        transport.judge(PLUGIN, Door.UNTRUSTED, pods_)
     assert refused.value.reason == "RegistryNotAcceptedByGateway"
     assert "pod edge/two" in refused.value.message
     assert "x509: certificate signed by unknown authority" in refused.value.message
@@ -96,16 +98,16 @@ def test_a_gateway_that_surely_does_not_trust_it(skips: tuple[str, ...]) -> None
 
 def test_no_pod_yet() -> None:
     """Without a pod it cannot be told, and the first one is not left without its plugin."""
-    assert "no gateway pod tells" in trust.judge(PLUGIN, Door.UNTRUSTED, [])
+    assert "no gateway pod tells" in transport.judge(PLUGIN, Door.UNTRUSTED, [])
 
 
 def test_plain_http() -> None:
     """Agents go on by http when they are told so, whatever the pods say; else they stop, and it is refused."""
-    assert trust.judge(PLUGIN, Door.PLAIN, [("edge/one", STOCK)]) == ""
+    assert transport.judge(PLUGIN, Door.PLAIN, [("edge/one", STOCK)]) == ""
     with pytest.raises(Refused, match="server gave HTTP response to HTTPS client") as refused:
-        trust.judge(PLUGIN, Door.MUTE, [("edge/one", Trust(("*",)))])
+        transport.judge(PLUGIN, Door.MUTE, [("edge/one", Trust(("*",)))])
     assert refused.value.reason == "RegistryNotAcceptedByGateway"
-    assert "goes by a proxy" in trust.judge(PLUGIN, Door.HIDDEN, [])
+    assert "goes by a proxy" in transport.judge(PLUGIN, Door.HIDDEN, [])
 
 
 @pytest.mark.parametrize(
@@ -128,4 +130,4 @@ def test_plain_http() -> None:
 )
 def test_registries_that_go_for_local(registry: str, plain: bool) -> None:
     """go-containerregistry's guess, with its gaps: there an agent goes by http whatever https said."""
-    assert trust.prefers_plain(artifact.parse(f"{registry}/a/b:1")) is plain
+    assert transport.prefers_plain(image_manifests.parse(f"{registry}/a/b:1")) is plain

@@ -11,10 +11,11 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from pluginrelease import api
 from pluginrelease.cli import _action, _manifest, _wait, main
 from pluginrelease.cli._wait import Goal
-from pluginrelease.core import api, istio
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.mesh import istio
 from tests.core.test_views import NEW, OLD, ROLLED_BACK, condition, entry
 from tests.releases import ARTIFACT, DIGEST, IMAGE, manifest, release
 

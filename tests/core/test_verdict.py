@@ -9,24 +9,14 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import placeholder, rollout, verdict
-from pluginrelease.core.envoy import (
-    Baseline,
-    Crash,
-    Entry,
-    Incarnation,
-    Kind,
-    ListenerError,
-    LogEvent,
-    LogFindings,
-    LogKind,
-    Missing,
-    PodRef,
-    Sighting,
-    Stats,
-    Wanted,
-)
-from pluginrelease.core.verdict import PodVerdict, State
+from pluginrelease.core import placeholders
+from pluginrelease.core.gateway import verdict
+from pluginrelease.core.gateway.identity import Incarnation, Wanted
+from pluginrelease.core.gateway.listeners import ListenerError
+from pluginrelease.core.gateway.logs import Crash, LogEvent, LogFindings, LogKind, Missing
+from pluginrelease.core.gateway.observations import Baseline, Entry, Kind, PodRef, Sighting, Stats
+from pluginrelease.core.gateway.verdict import PodVerdict, State
+from pluginrelease.core.rollout import decisions
 
 WRITE = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NEW, OLD = "a" * 64, "b" * 64
@@ -762,7 +752,7 @@ def test_a_control_plane_that_is_stuck_is_no_failure() -> None:
     assert (found.state, found.reason) == (State.UNKNOWN, "ControlPlaneStuck")
     assert [(one.state, one.reason) for one in found.pods] == [(State.UNKNOWN, "ControlPlaneStuck")]
     assert "a/1, b/2, c/3 and 1 more" in found.message
-    assert rollout.failing(found, overdue=True) is None
+    assert decisions.failing(found, overdue=True) is None
 
 
 # ------------------------------------------------------------------------------------------------------ configuration
@@ -783,7 +773,7 @@ def test_a_control_plane_that_is_stuck_is_no_failure() -> None:
 )
 def test_configurations_are_compared_as_istio_carries_them(one: Any, other: Any, equal: bool) -> None:
     """Istio keeps numbers as doubles; everything else must be the same."""
-    assert placeholder.same(one, other) is equal
+    assert placeholders.same(one, other) is equal
 
 
 def test_no_configuration_is_an_empty_one() -> None:

@@ -12,18 +12,18 @@ from typing import cast
 import pytest
 from click.testing import CliRunner
 
-from pluginrelease import artifacts, preflight
 from pluginrelease.cli import run as run_command
-from pluginrelease.core import artifact
-from pluginrelease.core.envoy import PodRef, Sighting
+from pluginrelease.controller import artifacts, preflight
+from pluginrelease.controller.context import World
+from pluginrelease.controller.scope import Work
+from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.trust import Trust
-from pluginrelease.edges import registry
-from pluginrelease.edges.cluster import Cluster
-from pluginrelease.edges.distribution import Access
+from pluginrelease.core.gateway.observations import PodRef, Sighting
+from pluginrelease.core.registry.transport import Trust
+from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
 from pluginrelease.settings import Settings
-from pluginrelease.work import Work
-from pluginrelease.world import World
 from tests.edges import real_registry
 from tests.edges.real_registry import Real
 from tests.edges.scripted import WASM
@@ -58,14 +58,14 @@ def work(secured: Real, file: Path | None) -> Work:
 
 async def obtain(one: Work) -> artifacts.Found:
     """The release's artifact, as a pass gets it."""
-    place = artifact.parse(one.release.spec.artifact.image.ref)
+    place = image_manifests.parse(one.release.spec.artifact.image.ref)
     return await one.world.shelf.obtain(place, await one.access(one.release))
 
 
 async def doubts(one: Work, *trusts: Trust) -> str:
     """What is said of pods with these settings before anything is written."""
     found = await one.world.shelf.obtain(
-        artifact.parse(one.release.spec.artifact.image.ref), await one.access(one.release)
+        image_manifests.parse(one.release.spec.artifact.image.ref), await one.access(one.release)
     )
     now = datetime.now(UTC)
     before = [Sighting(PodRef("edge", f"pod-{number}", "u", True, trust=it), now) for number, it in enumerate(trusts)]
@@ -118,7 +118,7 @@ async def test_an_operator_behind_a_proxy(secured: Real, monkeypatch: pytest.Mon
     """What the operator reaches through its proxy, gateways may not: it is said, whatever they trust."""
     one = work(secured, AUTHORITY)
     found = await one.world.shelf.obtain(
-        artifact.parse(one.release.spec.artifact.image.ref), await one.access(one.release)
+        image_manifests.parse(one.release.spec.artifact.image.ref), await one.access(one.release)
     )
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     before = [Sighting(PodRef("edge", "pod", "u", True, trust=Trust(("*",))), datetime.now(UTC))]

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pluginrelease import lab as labs
-from pluginrelease.lab import Lab, LabError, binaries, cli, host, keeper, namespaces
-from pluginrelease.lab.crilog import LONGEST_LINE, CriLog
+import pluginrelease_lab as labs
+from pluginrelease_lab import Lab, LabError, binaries, cli, host, keeper, namespaces
+from pluginrelease_lab.crilog import LONGEST_LINE, CriLog
 from tests.lab.gateway_under_test import eventually
 
 OTHER = "another"
@@ -31,7 +31,7 @@ ORDINARY_USER = 65534
 AS_ORDINARY_USER = f"""
 import ctypes, os, socket, subprocess, sys
 import pyroute2
-from pluginrelease.lab import keeper, network, relay
+from pluginrelease_lab import keeper, network, relay
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid({ORDINARY_USER}); os.setuid({ORDINARY_USER})
     ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # setting the user id hid this process from its own user

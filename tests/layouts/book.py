@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pluginrelease.lab.host import Answer
+    from pluginrelease_lab.host import Answer
     from tests.layouts.workshop import Workshop
 
 

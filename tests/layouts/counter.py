@@ -12,10 +12,11 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from pluginrelease.cli import main
-from pluginrelease.core import envoylog, istio
-from pluginrelease.lab import Lab
-from pluginrelease.lab.errors import LabError
-from pluginrelease.lab.host import Answer, GatewayPod
+from pluginrelease.core.gateway import logs
+from pluginrelease.core.mesh import istio
+from pluginrelease_lab import Lab
+from pluginrelease_lab.errors import LabError
+from pluginrelease_lab.host import Answer, GatewayPod
 from tests.edges.real_registry import Real
 from tests.layouts.book import Case, Outcome, Row, Seen, judge, unrun
 from tests.layouts.workshop import TAG, Workshop
@@ -152,7 +153,7 @@ def said(log: str) -> str:
         _, _, rest = log.rpartition(FETCH_ERROR)
         text = rest.partition(". applying")[0]
     else:
-        lines = [envoylog.record(line).message for line in log.splitlines()]
+        lines = [logs.record(line).message for line in log.splitlines()]
         text = "; ".join(line for line in lines if line.startswith(LOAD_ERRORS))
     return " ".join(text.split())[:MAX_WORDS]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pluginrelease.core import compat, pairing, wasm
-from pluginrelease.core.compat import State
+from pluginrelease.core import compat, wasm
+from pluginrelease.core.compat import State, gateway_versions
 from pluginrelease.core.errors import Refused
 from tests import odd_modules
 from tests.odd_modules import Does, Odd
 
-MEANT = pairing.read("envoy@1.40")
+MEANT = gateway_versions.read("envoy@1.40")
 CELLS = {
     Does.LOADS: "loads",
     Does.REFUSES: "refused",

@@ -13,11 +13,13 @@ from typing import Any, TypeVar
 
 import click
 
+from pluginrelease import api
 from pluginrelease.cli._view import one_line
-from pluginrelease.core import api, duration, stored
+from pluginrelease.core import duration
+from pluginrelease.core.apiserver import stored
 from pluginrelease.core.errors import Refused, ReleaseError, Transient
-from pluginrelease.edges import cluster as clusters
-from pluginrelease.edges.cluster import Cluster, NotFound
+from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes.client import Cluster, NotFound
 
 JSON = dict[str, Any]
 Result = TypeVar("Result")

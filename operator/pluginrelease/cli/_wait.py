@@ -9,12 +9,13 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pluginrelease import api
 from pluginrelease.cli._verb import Code, Place, not_there, run, say
 from pluginrelease.cli._view import one_line
-from pluginrelease.core import api, stored
+from pluginrelease.core.apiserver import stored
 from pluginrelease.core.errors import ReleaseError, Transient
-from pluginrelease.edges import cluster as clusters
-from pluginrelease.edges.cluster import Cluster
+from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes.client import Cluster
 
 RECONNECT_SECONDS = 1.0
 SHOWN_MESSAGE = 200

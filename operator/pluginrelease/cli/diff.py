@@ -9,12 +9,15 @@ from typing import Any
 
 import click
 
-from pluginrelease import revisions
+from pluginrelease import api
 from pluginrelease.cli import _action, _manifest
 from pluginrelease.cli._verb import Place, fetch, output_option, placed, print_json, run, say
-from pluginrelease.core import api, providers, revision, stored, target
-from pluginrelease.edges import cluster as clusters
-from pluginrelease.edges.cluster import Cluster
+from pluginrelease.controller import revisions
+from pluginrelease.core import revision
+from pluginrelease.core.apiserver import stored
+from pluginrelease.core.mesh import providers, target
+from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes.client import Cluster
 
 JSON = dict[str, Any]
 

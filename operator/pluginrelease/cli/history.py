@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import click
 
+from pluginrelease import api
 from pluginrelease.cli import _view
 from pluginrelease.cli._verb import Place, fetch, output_option, placed, print_json, run, say
-from pluginrelease.core import api
 
 
 @click.command("history", short_help="List a release's revisions.")

@@ -12,6 +12,7 @@ from typing import Any
 import click
 import yaml
 
+from pluginrelease import api
 from pluginrelease.cli import _documents, _signed
 from pluginrelease.cli._access import reached
 from pluginrelease.cli._documents import Document
@@ -19,13 +20,14 @@ from pluginrelease.cli._look import look
 from pluginrelease.cli._signed import Signers
 from pluginrelease.cli._view import readable
 from pluginrelease.cli.inspect import for_option
-from pluginrelease.core import api, manifest, providers
+from pluginrelease.core.compat.gateway_versions import Meant
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.inspection import Answer
-from pluginrelease.core.pairing import Meant
+from pluginrelease.core.mesh import providers
+from pluginrelease.core.offline import manifest
+from pluginrelease.core.offline.inspection import Answer
 from pluginrelease.core.wording import counted
 from pluginrelease.edges import cel
-from pluginrelease.edges.distribution import Access
+from pluginrelease.edges.oci.distribution import Access
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 INVALID = "InvalidManifest"

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import click
 
+from pluginrelease import api
 from pluginrelease.cli import _action, _wait
 from pluginrelease.cli import wait as waiting
 from pluginrelease.cli._verb import Place, observe, output_option, placed, print_json, run, say, seconds, timeout_option
-from pluginrelease.core import api
-from pluginrelease.edges.cluster import Cluster
+from pluginrelease.edges.kubernetes.client import Cluster
 
 
 @click.command("retry", short_help="Roll the spec out anew after a failure or a rollback.")

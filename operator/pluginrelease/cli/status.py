@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from pluginrelease import api
 from pluginrelease.cli import _view, _wait
 from pluginrelease.cli._verb import (
     DEADLINE_SECONDS,
@@ -22,9 +23,9 @@ from pluginrelease.cli._verb import (
     run,
     say,
 )
-from pluginrelease.core import api, stored
-from pluginrelease.edges import cluster as clusters
-from pluginrelease.edges.cluster import Cluster
+from pluginrelease.core.apiserver import stored
+from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes.client import Cluster
 
 # a watch goes on until Ctrl-C; this is only that nothing stays for ever on a machine that is forgotten
 WATCH_SECONDS = 7 * 24 * 3600.0

@@ -1,6 +1,6 @@
 """Whether a gateway can load a module: what the module says of itself against the gateway's own Envoy versions.
 
-What a gateway of another name and version has in it, `core.pairing` knows.
+What a gateway of another name and version has in it, `core.compat.gateway_versions` knows.
 
 Envoy finds out when it loads the plugin, and then a running gateway keeps its old code and a new one answers 500, or
 the gateway is gone. `judge` says the same beforehand, in Envoy's words; `warnings` says what is odd and loads. The

@@ -1,0 +1,11 @@
+"""The lab: a real control plane, a registry, istiod and Istio gateways on one Linux machine, without containers.
+
+>>> from pluginrelease import lab
+>>> with lab.up(gateways=2) as running:
+...     running.request(address_of_a_gateway_pod, 8080, "/").status
+"""
+
+from pluginrelease_lab.errors import LabError
+from pluginrelease_lab.host import Answer, Lab, attach, down, state_directory, up
+
+__all__ = ["Answer", "Lab", "LabError", "attach", "down", "state_directory", "up"]
