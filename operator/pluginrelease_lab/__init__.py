@@ -1,6 +1,6 @@
 """The lab: a real control plane, a registry, istiod and Istio gateways on one Linux machine, without containers.
 
->>> from pluginrelease import lab
+>>> import pluginrelease_lab as lab
 >>> with lab.up(gateways=2) as running:
 ...     running.request(address_of_a_gateway_pod, 8080, "/").status
 """
