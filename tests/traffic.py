@@ -313,7 +313,7 @@ def whole_body(rest: bytes, headers: Mapping[bytes, bytes], *, ended: bool) -> b
 
 
 def sort_of(status: int, body: bytes) -> str:
-    """The sort of a whole answer, as in `Answer`."""
+    """The sort of a whole answer, as in `ServerAnswer`."""
     if status == 403 and STAND_IN in body:
         return "stand-in"
     return {2: "served", 4: "refused", 5: "failed"}.get(status // 100, "other")

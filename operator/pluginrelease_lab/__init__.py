@@ -6,6 +6,6 @@
 """
 
 from pluginrelease_lab.errors import LabError
-from pluginrelease_lab.host import Answer, Lab, attach, down, state_directory, up
+from pluginrelease_lab.host import HTTPAnswer, Lab, attach, down, state_directory, up
 
-__all__ = ["Answer", "Lab", "LabError", "attach", "down", "state_directory", "up"]
+__all__ = ["HTTPAnswer", "Lab", "LabError", "attach", "down", "state_directory", "up"]

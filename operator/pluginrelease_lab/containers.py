@@ -132,7 +132,7 @@ def _value(variable: Object, pod: Pod, address: str) -> str:
 
 
 @dataclass(frozen=True)
-class End:
+class ContainerEnd:
     """How one run of a container went: times as the API writes them, ``code`` negative for a signal."""
 
     code: int
@@ -150,18 +150,18 @@ class End:
 
 
 @dataclass(frozen=True)
-class Container:
+class LabContainer:
     """The real container at one moment. ``ended`` is the end of the run before."""
 
     identity: str
     started: str
     restarts: int
     ready: bool
-    ended: End | None = None
+    ended: ContainerEnd | None = None
     waiting: str = ""
 
 
-def status(pod: Pod, address: str, container: Container) -> Object:
+def status(pod: Pod, address: str, container: LabContainer) -> Object:
     """The whole status of a gateway pod, as a kubelet would report it."""
     return {
         "phase": "Running",
@@ -192,7 +192,7 @@ def _condition(kind: str, holds: str, earlier: Object) -> Object:
     return {"type": kind, "status": holds, "lastTransitionTime": since or now()}
 
 
-def _container_status(spec: Object, pod: Pod, container: Container) -> Object:
+def _container_status(spec: Object, pod: Pod, container: LabContainer) -> Object:
     real = spec["name"] == pod.proxy["name"]
     found: dict[str, Any] = {
         "name": spec["name"],

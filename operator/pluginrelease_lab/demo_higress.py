@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 from pluginrelease.core.compat import abi_rewrite
-from pluginrelease_lab.host import Answer
+from pluginrelease_lab.host import HTTPAnswer
 from pluginrelease_lab.stage import Stage
 
 EXAMPLE = "my-plugin"
@@ -65,7 +65,7 @@ def mock_one_domain(stage: Stage) -> None:
     ask(stage, {MOCKED: mocks, OTHER: marks})
 
 
-def ask(stage: Stage, wanted: dict[str, Callable[[Answer], bool]]) -> None:
+def ask(stage: Stage, wanted: dict[str, Callable[[HTTPAnswer], bool]]) -> None:
     """A request for each host to every gateway pod, and what must be true of the answers."""
     for named, holds in wanted.items():
         for pod, answer in stage.ask({"Host": named}):
@@ -74,24 +74,24 @@ def ask(stage: Stage, wanted: dict[str, Callable[[Answer], bool]]) -> None:
             stage.expect(holds(answer), f"{pod.name} {holds.__name__} a request for {named}")
 
 
-def marks(answer: Answer) -> bool:
+def marks(answer: HTTPAnswer) -> bool:
     """The upstream answered, and it saw the plugin's header."""
     return answer.status == 200 and seen_upstream(answer).get("hello") == "world"
 
 
-def mocks(answer: Answer) -> bool:
+def mocks(answer: HTTPAnswer) -> bool:
     """The plugin answered."""
     return answer.status == 200 and answer.body.decode() == MOCK
 
 
-def told(answer: Answer) -> str:
+def told(answer: HTTPAnswer) -> str:
     """For people."""
     if marker := seen_upstream(answer).get("hello"):
         return f"the upstream saw hello: {marker}"
     return "the upstream saw no such header" if seen_upstream(answer) else repr(answer.body.decode()[:80])
 
 
-def seen_upstream(answer: Answer) -> dict[str, str]:
+def seen_upstream(answer: HTTPAnswer) -> dict[str, str]:
     """The headers that the lab's upstream answers with; none where it was not asked."""
     try:
         return dict(json.loads(answer.body)["headers"])

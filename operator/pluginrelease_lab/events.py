@@ -34,7 +34,7 @@ class Teller:
             os.write(self.descriptor, json.dumps([kind, text]).encode() + b"\n")
 
 
-class Listener:
+class EventListener:
     """The starter's end. It goes on reporting after the lab is ready: a part may die later."""
 
     def __init__(self, descriptor: int, report: Report) -> None:

@@ -21,7 +21,7 @@ import aiohttp
 
 from pluginrelease_lab import containers, namespaces, network, relay
 from pluginrelease_lab.blueprint import ISTIO_DATA, Blueprint
-from pluginrelease_lab.containers import Container, End, Pod
+from pluginrelease_lab.containers import ContainerEnd, LabContainer, Pod
 from pluginrelease_lab.controlplane import answers
 from pluginrelease_lab.crilog import CriLog
 from pluginrelease_lab.files import write_private
@@ -43,7 +43,7 @@ Tell = Callable[[str, str], None]
 """Called with a state (starting, ready, ended, gone) and a text."""
 
 
-class Gateway:
+class GatewayProcess:
     """Lives from the moment its Pod is seen until that is gone. ``address`` is the pod's IP."""
 
     def __init__(self, lab: Blueprint, api: KubeApi, pod: Pod, number: int, tell: Tell) -> None:
@@ -177,11 +177,11 @@ class Gateway:
     async def _keep_running(self, own: network.Namespace) -> None:
         restarts, ended = 0, None
         while not self._leaving.is_set():
-            container = Container(uuid.uuid4().hex, containers.now(), restarts, False, ended)
+            container = LabContainer(uuid.uuid4().hex, containers.now(), restarts, False, ended)
             code = await self._run(own, container)
             if self._leaving.is_set():
                 return
-            ended = End(code, container.started, containers.now())
+            ended = ContainerEnd(code, container.started, containers.now())
             self._say_that_it_ended(code, self._log(restarts))
             await self._show_last_log(restarts)
             await self._report(replace(container, ended=ended, waiting="CrashLoopBackOff"))
@@ -192,7 +192,7 @@ class Gateway:
         lines = "\n".join(f"    {line}" for line in last_lines(log))
         self._tell("ended", f"ended with {code} and is started again. The end of {log}:\n{lines}")
 
-    async def _run(self, own: network.Namespace, container: Container) -> int:
+    async def _run(self, own: network.Namespace, container: LabContainer) -> int:
         """Run the container until it ends or the pod has to leave; its exit status."""
         began = time.monotonic()
         await self._show_log(container.restarts)
@@ -254,7 +254,7 @@ class Gateway:
             ended.cancel()
             leaving.cancel()
 
-    async def _probe(self, container: Container, began: float) -> None:
+    async def _probe(self, container: LabContainer, began: float) -> None:
         """Report the container as running, and then every change of its readiness."""
         probe, failures = answers(f"http://{self.address}:15021/healthz/ready"), 0
         await self._report(container)
@@ -266,7 +266,7 @@ class Gateway:
                 self._tell(*_readiness(up, self.address, time.monotonic() - began))
             await asyncio.sleep(_PROBE_WHEN_READY if self.ready else _PROBE_UNTIL_READY)
 
-    async def _report(self, container: Container) -> None:
+    async def _report(self, container: LabContainer) -> None:
         """Write the pod's status. It may be gone by now, which is no concern."""
         with contextlib.suppress(*_TROUBLE):
             status = containers.status(self.pod, self.address, container)

@@ -14,7 +14,7 @@ from pluginrelease_lab import meshes
 from pluginrelease_lab.blueprint import Blueprint
 from pluginrelease_lab.containers import Pod
 from pluginrelease_lab.controlplane import GATEWAY_LABEL, GATEWAY_VALUE, MANIFESTS, NODE, answers
-from pluginrelease_lab.gateway import LISTENER_PORT, Gateway
+from pluginrelease_lab.gateway import LISTENER_PORT, GatewayProcess
 from pluginrelease_lab.journal import Journal
 from pluginrelease_lab.kubeapi import ApiError, KubeApi, Object, read_manifests
 from pluginrelease_lab.processes import until
@@ -45,7 +45,7 @@ class Gateways:
         self._api = api
         self._journal = journal
         self._numbers = itertools.count()
-        self._living: dict[str, Gateway] = {}
+        self._living: dict[str, GatewayProcess] = {}
         self._farewells: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
 
@@ -83,12 +83,12 @@ class Gateways:
         else:
             self._living[pod.uid] = self._begin(pod)
 
-    def _begin(self, pod: Pod) -> Gateway:
+    def _begin(self, pod: Pod) -> GatewayProcess:
         def tell(state: str, text: str) -> None:
             self._journal.note(f"{pod.namespace}/{pod.name}", state, text)
             self._changed.set()
 
-        return Gateway(self._lab, self._api, pod, next(self._numbers), tell)
+        return GatewayProcess(self._lab, self._api, pod, next(self._numbers), tell)
 
     def _say_farewell(self, uid: str) -> None:
         if gateway := self._living.pop(uid, None):
@@ -116,5 +116,5 @@ class Gateways:
         for gateway in ready:
             await until(answers(f"http://{gateway.address}:{LISTENER_PORT}/"))
 
-    def _ready(self, namespace: str) -> list[Gateway]:
+    def _ready(self, namespace: str) -> list[GatewayProcess]:
         return [each for each in self._living.values() if each.ready and each.pod.namespace == namespace]

@@ -20,7 +20,7 @@ from pluginrelease_lab import binaries, blueprint, ending, keeper, meshes, names
 from pluginrelease_lab.blueprint import PRIVATE_REGISTRY_PORT, PRIVATE_USER, REGISTRY_PORT, Blueprint, Ports
 from pluginrelease_lab.controlplane import GATEWAY_LABEL, GATEWAY_VALUE
 from pluginrelease_lab.errors import LabError
-from pluginrelease_lab.events import Listener, Report
+from pluginrelease_lab.events import EventListener, Report
 from pluginrelease_lab.kubeapi import write_kubeconfig
 from pluginrelease_lab.processes import Argv
 
@@ -29,7 +29,7 @@ UP_WITHIN = 300.0
 _ANSWER_LIMIT = 16 * 1024 * 1024
 
 
-class Answer(NamedTuple):
+class HTTPAnswer(NamedTuple):
     """An HTTP answer. Header names are in lower case."""
 
     status: int
@@ -130,7 +130,7 @@ def _start(plan: Blueprint, lock: int, listeners: Mapping[str, socket.socket], r
         os.close(descriptor)
     lab = Lab(plan, process)
     try:
-        Listener(heard, report).wait_until_ready(UP_WITHIN)
+        EventListener(heard, report).wait_until_ready(UP_WITHIN)
     except BaseException:
         lab.close()
         raise
@@ -304,7 +304,7 @@ class Lab:
         method: str = "GET",
         body: bytes | None = None,
         timeout: float = 10.0,
-    ) -> Answer:
+    ) -> HTTPAnswer:
         """One HTTP request to an address of the lab. Raises OSError when nothing answers there."""
         connection = http.client.HTTPConnection("127.0.0.1", self._plan.ports.proxy, timeout=timeout)
         connection.set_tunnel(address, port)
@@ -312,7 +312,7 @@ class Lab:
             connection.request(method, path, body, dict(headers or {}))
             answer = connection.getresponse()
             named = {name.lower(): value for name, value in answer.getheaders()}
-            return Answer(answer.status, named, answer.read(_ANSWER_LIMIT))
+            return HTTPAnswer(answer.status, named, answer.read(_ANSWER_LIMIT))
         except http.client.HTTPException as error:
             raise ConnectionError(f"{address}:{port} gave no answer: {error!r}") from error
         finally:

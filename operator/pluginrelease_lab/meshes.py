@@ -8,7 +8,7 @@ from pluginrelease_lab.blueprint import Blueprint
 
 
 @dataclass(frozen=True)
-class Mesh:
+class LabMesh:
     """One kind of installation. Files are those of the folder ``manifests``; ``namespace`` is that of its gateways.
 
     ``translated``: WasmPlugins of a kind of its own become Istio's, by a part of the lab (`pluginrelease_lab.higress`).
@@ -21,13 +21,13 @@ class Mesh:
     translated: bool = False
 
 
-ISTIO = Mesh("istio-ingress", "istio.yaml", "gateways.yaml")
-HIGRESS = Mesh(
+ISTIO = LabMesh("istio-ingress", "istio.yaml", "gateways.yaml")
+HIGRESS = LabMesh(
     "higress-system", "higress-mesh.yaml", "higress-gateways.yaml", kinds=("higress-kinds.yaml",), translated=True
 )
 NAMED = {"istio": ISTIO, "higress": HIGRESS}
 
 
-def of(lab: Blueprint) -> Mesh:
+def of(lab: Blueprint) -> LabMesh:
     """The mesh that a lab was asked for."""
     return NAMED[lab.mesh]

@@ -21,7 +21,7 @@ from pluginrelease.edges.oci.distribution import Access
 from pluginrelease.edges.toolchain import builder
 from pluginrelease_lab import binaries, host, operator
 from pluginrelease_lab.errors import LabError
-from pluginrelease_lab.host import Answer, GatewayPod
+from pluginrelease_lab.host import GatewayPod, HTTPAnswer
 
 JSON = dict[str, Any]
 READY_SECONDS = 180.0
@@ -129,7 +129,7 @@ class Stage:
 
     # -------------------------------------------------------------------------------------------- the gateways
 
-    def ask(self, headers: Mapping[str, str]) -> Iterator[tuple[GatewayPod, Answer]]:
+    def ask(self, headers: Mapping[str, str]) -> Iterator[tuple[GatewayPod, HTTPAnswer]]:
         """One request to every gateway pod."""
         for pod in self.lab.gateway_pods():
             yield pod, self.lab.request(pod.address, _PORT, "/", headers)

@@ -18,7 +18,7 @@ from pluginrelease.core.gateway import logs, observations, verdict
 from pluginrelease.core.gateway.identity import Wanted
 from pluginrelease.core.gateway.listeners import Listener, ListenerReader, Listeners
 from pluginrelease.core.gateway.logs import LogFindings, LogKind
-from pluginrelease.core.gateway.observations import Documents, Kind, PodRef, Sighting
+from pluginrelease.core.gateway.observations import Documents, FilterKind, PodRef, Sighting
 from pluginrelease.core.gateway.verdict import State
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "envoy"
@@ -67,7 +67,7 @@ def test_a_loaded_plugin() -> None:
     sighting = seen("loaded")
     (entry,) = sighting.entries
     assert (sighting.envoy_version, sighting.istio_version, sighting.concurrency) == ("1.40.0", "1.31.0", 2)
-    assert (entry.name, entry.kind, entry.digest_hex) == (NAME, Kind.WASM, wanted("loaded").digest_hex)
+    assert (entry.name, entry.kind, entry.digest_hex) == (NAME, FilterKind.WASM, wanted("loaded").digest_hex)
     assert (entry.config, entry.fail) == (CONFIG, "FAIL_CLOSED")
     assert (sighting.code_files, sighting.code_shared, sighting.referenced) == (2, False, True)
     stats = sighting.stats
@@ -116,7 +116,10 @@ def test_a_listener_refused_because_of_us() -> None:
 
 def test_the_two_stand_ins_are_told_apart() -> None:
     """No rules at all let every request pass; empty rules let none."""
-    assert [seen(case).entries[0].kind for case in ("denied", "allowed")] == [Kind.RBAC_DENY, Kind.RBAC_ALLOW]
+    assert [seen(case).entries[0].kind for case in ("denied", "allowed")] == [
+        FilterKind.RBAC_DENY,
+        FilterKind.RBAC_ALLOW,
+    ]
 
 
 def test_absent_sections_are_absence_and_not_trouble() -> None:
@@ -133,7 +136,7 @@ def test_a_composite_filter_is_something_else() -> None:
     ecds = read.ecds.replace("http.rbac.v3.RBAC", "http.composite.v3.Composite", 1)
     strange = Documents(read.server_info, read.start, ecds, read.listeners, read.stats, read.log)
     sighting = observations.sight(POD, BEGINNING, strange, wanted(), BEGINNING)
-    assert sighting.entries[0].kind is Kind.OTHER
+    assert sighting.entries[0].kind is FilterKind.OTHER
     found = verdict.judge(wanted(), [sighting], write_at=BEGINNING, load_timeout=timedelta())
     assert (found.state, found.reason) == (State.UNKNOWN, "UnknownShape")
     assert "Composite" in found.message
@@ -750,7 +753,11 @@ def test_plugins_of_the_same_code_are_known_by_name() -> None:
 def test_a_recorded_crash_shows_in_the_log_alone() -> None:
     """The real Envoy counts as many VMs as before, refuses nothing, and has the one line."""
     sighting = seen("crashed")
-    assert (sighting.stats.vm_active, sighting.stats.update_rejected, sighting.entries[0].kind) == (8, 0, Kind.WASM)
+    assert (sighting.stats.vm_active, sighting.stats.update_rejected, sighting.entries[0].kind) == (
+        8,
+        0,
+        FilterKind.WASM,
+    )
     [crash] = sighting.log.crashes
     assert (crash.plugin, crash.line) == ("", TRAP)
 

@@ -236,5 +236,5 @@ def test_what_envoy_loads_anew(changes: dict[str, Any], same: bool, reason: str)
 def test_istios_root_namespace_reaches_every_namespace() -> None:
     """Gateways are looked for where the WasmPlugin reaches: its namespace, or from the root namespace everywhere."""
     gateway = release().spec.gateway
-    assert istio.pods(gateway, target.Mesh()).namespace == "istio-ingress"
-    assert istio.pods(gateway, target.Mesh(istio_root_namespace="istio-ingress")).namespace is None
+    assert istio.pods(gateway, target.MeshSettings()).namespace == "istio-ingress"
+    assert istio.pods(gateway, target.MeshSettings(istio_root_namespace="istio-ingress")).namespace is None

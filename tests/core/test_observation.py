@@ -15,7 +15,7 @@ from pluginrelease.core import timestamps
 from pluginrelease.core.gateway import checkpoint
 from pluginrelease.core.gateway.container import Container
 from pluginrelease.core.gateway.identity import Incarnation
-from pluginrelease.core.gateway.observations import Baseline, Entry, Kind, PodRef, Sighting, Stats
+from pluginrelease.core.gateway.observations import Baseline, Entry, FilterKind, PodRef, Sighting, Stats
 from pluginrelease.core.gateway.outage import Silence
 from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
 
@@ -24,7 +24,7 @@ EARLIER = NOW - timedelta(minutes=5)
 RUN = Incarnation("uid-1", EARLIER)
 OTHER_RUN = Incarnation("uid-2", EARLIER)
 ENTRY = Entry(
-    name="auth", kind=Kind.WASM, type_url="", plugin_name="auth", path="", digest_hex="b" * 64, config={}, fail=""
+    name="auth", kind=FilterKind.WASM, type_url="", plugin_name="auth", path="", digest_hex="b" * 64, config={}, fail=""
 )
 SEEN = Sighting(
     PodRef("apps", "gateway-1", "uid-1", ready=True),

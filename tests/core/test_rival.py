@@ -14,7 +14,7 @@ from pluginrelease.core.rollout import conflict
 from tests.releases import release
 
 ROOT = "istio-system"
-MESH = target.Mesh(istio_root_namespace=ROOT)
+MESH = target.MeshSettings(istio_root_namespace=ROOT)
 OTHERS_UID = "6f1c2a0e-0002-4000-8000-000000000002"
 OLDER, YOUNGER = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pluginrelease import api
 from pluginrelease.core import timestamps
-from pluginrelease.core.gateway.observations import Entry, Kind, PodRef, Sighting
+from pluginrelease.core.gateway.observations import Entry, FilterKind, PodRef, Sighting
 from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
 from pluginrelease.core.rollout import decisions
 from pluginrelease.core.rollout.decisions import Goal, Intent
@@ -422,17 +422,17 @@ def test_the_time_that_is_left(reason: str, known: api.RolloutStatus, left: time
 # ------------------------------------------------------------------------------------------------------- the way back
 
 
-def showing(*kinds: Kind) -> Sighting:
+def showing(*kinds: FilterKind) -> Sighting:
     entries = tuple(Entry("name", kind, "type") for kind in kinds)
     return Sighting(PodRef("apps", "gateway", "gateway", ready=True), NOW, entries=entries)
 
 
 LOSSES = [
-    ("they refused it, and run the old code", "PluginRejected", [showing(Kind.WASM)], True),
+    ("they refused it, and run the old code", "PluginRejected", [showing(FilterKind.WASM)], True),
     ("nothing was seen of them", "PluginRejected", [], True),
-    ("one has lost it already", "PluginRejected", [showing(Kind.WASM), showing(Kind.RBAC_DENY)], False),
-    ("one lets everything pass already", "FetchFailed", [showing(Kind.RBAC_ALLOW)], False),
-    ("they crashed", "GatewayCrashed", [showing(Kind.WASM)], False),
+    ("one has lost it already", "PluginRejected", [showing(FilterKind.WASM), showing(FilterKind.RBAC_DENY)], False),
+    ("one lets everything pass already", "FetchFailed", [showing(FilterKind.RBAC_ALLOW)], False),
+    ("they crashed", "GatewayCrashed", [showing(FilterKind.WASM)], False),
     ("they hang", "GatewayUnresponsive", [], False),
 ]
 

@@ -18,7 +18,14 @@ from pluginrelease.core import revision
 from pluginrelease.core.artifact.image_manifests import Digest
 from pluginrelease.core.errors import Waiting
 from pluginrelease.core.signing import signature
-from pluginrelease.core.signing.signature import BUNDLE, PAYLOAD_TYPE, PREDICATE_TYPE, Candidate, Rejected, Signed
+from pluginrelease.core.signing.signature import (
+    BUNDLE,
+    PAYLOAD_TYPE,
+    PREDICATE_TYPE,
+    Rejected,
+    SignatureCandidate,
+    Signed,
+)
 from pluginrelease.core.status import settlement
 from tests.releases import ARTIFACT, release
 
@@ -91,7 +98,7 @@ def test_other_words_about_an_image_are_passed_over() -> None:
 def test_a_payload_of_another_kind(payload: dict[str, Any]) -> None:
     """Only what was made to sign an image signs one."""
     with pytest.raises(Rejected):
-        signature.read_simple(Candidate(signature="bWFkZQ=="), wire(payload))
+        signature.read_simple(SignatureCandidate(signature="bWFkZQ=="), wire(payload))
 
 
 ANYTHING = st.recursive(
@@ -141,7 +148,7 @@ def test_whatever_a_stranger_writes(whole: Any, said: Any) -> None:
         lambda: signature.read_bundle(raw),
         lambda: signature.read_bundle(envelope),
         lambda: signature.read_bundle(about),
-        lambda: signature.read_simple(Candidate(signature="bWFkZQ=="), raw),
+        lambda: signature.read_simple(SignatureCandidate(signature="bWFkZQ=="), raw),
         lambda: signature.simple(raw),
         lambda: signature.referring(raw),
         lambda: signature.bundle_in(raw),

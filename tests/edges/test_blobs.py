@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pluginrelease.controller.artifacts import Found, Shelf
+from pluginrelease.controller.artifacts import PulledArtifact, Shelf
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.artifact.image_manifests import Digest, Reference
 from pluginrelease.core.errors import Refused, Transient
@@ -61,7 +61,7 @@ def files(store: Blobs) -> list[Path]:
     return [path for path in store.place.iterdir() if path.name != blobs.LOCK]
 
 
-def obtain(shelf: Shelf, reference: Reference, access: Access = OPEN) -> Found:
+def obtain(shelf: Shelf, reference: Reference, access: Access = OPEN) -> PulledArtifact:
     return asyncio.run(shelf.obtain(reference, access))
 
 

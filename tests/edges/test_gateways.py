@@ -21,7 +21,7 @@ from pluginrelease.core.errors import Transient
 from pluginrelease.core.gateway import observations, verdict
 from pluginrelease.core.gateway.container import Cause, Container, LastWords, Termination
 from pluginrelease.core.gateway.identity import Incarnation, Wanted
-from pluginrelease.core.gateway.observations import Baseline, Kind, PodRef, Sighting
+from pluginrelease.core.gateway.observations import Baseline, FilterKind, PodRef, Sighting
 from pluginrelease.core.gateway.verdict import State, Verdict
 from pluginrelease.edges.envoy import admin
 from tests import wasm_modules as made
@@ -272,10 +272,10 @@ async def test_what_was_proved_holds_for_that_run_of_envoy_only(stage: Stage) ->
 
 @pytest.mark.parametrize(
     ("deny", "reason", "kind"),
-    [(True, "FetchFailed", Kind.RBAC_DENY), (False, "RunningUnprotected", Kind.RBAC_ALLOW)],
+    [(True, "FetchFailed", FilterKind.RBAC_DENY), (False, "RunningUnprotected", FilterKind.RBAC_ALLOW)],
     ids=["deny", "allow"],
 )
-async def test_a_stand_in_is_told_at_once(stage: Stage, deny: bool, reason: str, kind: Kind) -> None:
+async def test_a_stand_in_is_told_at_once(stage: Stage, deny: bool, reason: str, kind: FilterKind) -> None:
     """The RBAC filter that stands in for a module that could not be fetched is Unhealthy before any deadline."""
     scene = await stage()
     await scene.write(variant("second"), delivered=False)
@@ -460,7 +460,7 @@ async def test_a_large_description_is_never_held(tmp_path: Path) -> None:
 async def test_an_answer_without_an_end_is_given_up(tmp_path: Path) -> None:
     """However much a pod sends, the operator reads its limit and says so."""
     wanted = Wanted("apps", "header", "", {}, "FAIL_CLOSE")
-    settings = admin.Settings(dump_limit_bytes=100_000)
+    settings = admin.GatewayAccess(dump_limit_bytes=100_000)
     async with fake_admin(100, tmp_path) as gateway, api_server(gateway=gateway) as channels:
         (seen,) = await admin.look(
             channels, [POD], wanted, since=datetime.now(UTC), deadline_seconds=30, settings=settings
@@ -597,7 +597,7 @@ async def test_last_words_that_cannot_be_had_are_no_words() -> None:
 async def test_answers_have_a_limit(stage: Stage) -> None:
     """An answer that is longer than the limit is not read to its end."""
     scene = await stage()
-    small = admin.Settings(answer_limit_bytes=1000)
+    small = admin.GatewayAccess(answer_limit_bytes=1000)
     (seen,) = await admin.look(
         scene.channels, [POD], scene.wanted, since=scene.write_at, deadline_seconds=30, settings=small
     )
@@ -610,8 +610,8 @@ async def test_a_long_log_is_read_in_pages_and_a_gap_is_told(stage: Stage) -> No
     await scene.write(made.unknown_abi())
     await scene.settled(State.UNHEALTHY)
     size = scene.gateway.log.stat().st_size
-    whole = admin.Settings(log_limit_bytes=size + 1)
-    short = admin.Settings(log_limit_bytes=200, log_pages=2)
+    whole = admin.GatewayAccess(log_limit_bytes=size + 1)
+    short = admin.GatewayAccess(log_limit_bytes=200, log_pages=2)
     for settings, truncated in ((whole, False), (short, True)):
         (seen,) = await admin.look(
             scene.channels, [POD], scene.wanted, since=scene.write_at, deadline_seconds=30, settings=settings

@@ -69,7 +69,7 @@ def policy(sigstore: Sigstore, *wanted: tuple[str, str]) -> Identities:
     return signatures.read_identities(identities, sigstore.trusted_root(), "Secret team/root")
 
 
-def refusal(image: Artifact, trust: signatures.Trust) -> Refused:
+def refusal(image: Artifact, trust: signatures.SignatureTrust) -> Refused:
     with pytest.raises(Refused) as caught:
         signatures.verify(image.pinned, image.index, OPEN, trust)
     return caught.value

@@ -431,7 +431,7 @@ async def test_connections_are_bounded_and_all_closed(cluster: Cluster, gateway:
     [found] = await probes.ask(counting, [seen(gateway, concurrency=20)], [asking()], deadline_seconds=SECONDS)
     assert (found.ok, counting.opened, counting.most, counting.open) == (True, 60, probes.CONNECTIONS_PER_POD, 0)
     many = [seen(replace(gateway, uid=str(number)), concurrency=1) for number in range(6)]
-    counting, two = Faulty(cluster), admin.Settings(parallel=2)
+    counting, two = Faulty(cluster), admin.GatewayAccess(parallel=2)
     found_all = await probes.ask(counting, many, [asking()], deadline_seconds=SECONDS, settings=two)
     assert [it.pod.uid for it in found_all if it.ok] == [str(number) for number in range(6)]
     assert counting.most <= 6

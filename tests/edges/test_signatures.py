@@ -59,11 +59,11 @@ def keys(cosign: Cosign, *names: str) -> Keys:
     return signatures.read_keys({f"{name}.pub": cosign.key(name) for name in names}, "Secret team/keys")
 
 
-def verify(image: Artifact, trust: signatures.Trust) -> Verified:
+def verify(image: Artifact, trust: signatures.SignatureTrust) -> Verified:
     return signatures.verify(image.pinned, image.index, OPEN, trust)
 
 
-def refusal(image: Artifact, trust: signatures.Trust, access: Access = OPEN) -> ReleaseError:
+def refusal(image: Artifact, trust: signatures.SignatureTrust, access: Access = OPEN) -> ReleaseError:
     with pytest.raises(ReleaseError) as caught:
         signatures.verify(image.pinned, image.index, access, trust)
     return caught.value

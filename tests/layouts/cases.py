@@ -25,7 +25,7 @@ from pluginrelease.core.artifact.image_manifests import (
     WASM_LAYER,
 )
 from pluginrelease.edges.toolchain import builder
-from pluginrelease_lab.host import Answer
+from pluginrelease_lab.host import HTTPAnswer
 from tests import wasm_modules
 from tests.layouts.book import Case, Outcome
 from tests.layouts.workshop import Workshop, archived, linked, packed, platform
@@ -467,15 +467,15 @@ def compiled(shop: Workshop, source: Path) -> Path:
     return builder.compile_go(source, shop.folder / "built.wasm", deadline=300).path
 
 
-def says(value: str) -> Callable[[Answer], bool]:
+def says(value: str) -> Callable[[HTTPAnswer], bool]:
     return lambda answer: answer.headers.get("x-plugin") == value
 
 
-def has_version(answer: Answer) -> bool:
+def has_version(answer: HTTPAnswer) -> bool:
     return answer.headers.get("x-plugin-version") == "table"
 
 
-def is_mocked(answer: Answer) -> bool:
+def is_mocked(answer: HTTPAnswer) -> bool:
     return answer.body == b"hello world"
 
 

@@ -14,7 +14,7 @@ from pluginrelease.core.artifact.image_manifests import Digest
 from pluginrelease.core.compat.gateway_versions import Meant
 from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.offline import inspection
-from pluginrelease.core.offline.inspection import Found, Inspection
+from pluginrelease.core.offline.inspection import Inspected, Inspection
 from pluginrelease.core.registry import challenge, tags
 from pluginrelease.edges.oci import layouts, registry
 from pluginrelease.edges.oci.distribution import Access
@@ -26,7 +26,7 @@ def look(
     """All that can be known of a target. Every error is an answer. ``only_registry``: it is an image's reference,
     whatever files are called so here. ``semver``: it is a repository, of which the highest tag within that is meant.
     """
-    found = Found(target)
+    found = Inspected(target)
     try:
         if semver is not None:
             return ask(highest(target, semver, access), meant, access)
@@ -43,7 +43,7 @@ def look(
         return inspection.failed(found, meant, for_a_terminal(error))
 
 
-def read(found: Found, content: bytes) -> Found:
+def read(found: Inspected, content: bytes) -> Inspected:
     """With the module that the bytes are. Raises what `wasm.read` refuses."""
     return replace(found, sha256=Digest.of(content).hex, module=wasm.read(content))
 
@@ -74,7 +74,7 @@ def no_target(target: str) -> Refused:
     )
 
 
-def look_into(found: Found, place: tuple[Path, str], meant: Meant | None, access: Access) -> Inspection:
+def look_into(found: Inspected, place: tuple[Path, str], meant: Meant | None, access: Access) -> Inspection:
     """An image as a folder."""
     image = layouts.open_layout(*place)
     found = replace(found, digest=str(image.digest))
@@ -85,7 +85,7 @@ def look_into(found: Found, place: tuple[Path, str], meant: Meant | None, access
         return inspection.failed(found, meant, error)
 
 
-def ask(found: Found, meant: Meant | None, access: Access) -> Inspection:
+def ask(found: Inspected, meant: Meant | None, access: Access) -> Inspection:
     """An image in a registry, and how that asks for credentials, which Istio's agent judges, too."""
     reference = image_manifests.parse(found.target)
     digest = registry.resolve(reference, access).digest
@@ -98,7 +98,7 @@ def ask(found: Found, meant: Meant | None, access: Access) -> Inspection:
     return inspection.judge(found, meant, objections(reference, meant, access))
 
 
-def highest(repository: str, semver: str, access: Access) -> Found:
+def highest(repository: str, semver: str, access: Access) -> Inspected:
     """The target that a range of versions picks; raises as `tag.pick`."""
     place = image_manifests.place(repository)
     if place.question:
@@ -109,7 +109,7 @@ def highest(repository: str, semver: str, access: Access) -> Found:
     picked = tags.pick(place.name, semver, listed.tags, whole=listed.whole)
     if not listed.whole:
         click.echo(f"TagListIncomplete: {tags.doubt(place.name, picked)}", err=True)
-    return Found(f"{repository}:{picked}")
+    return Inspected(f"{repository}:{picked}")
 
 
 def objections(reference: image_manifests.Reference, meant: Meant | None, access: Access) -> tuple[ReleaseError, ...]:

@@ -67,7 +67,7 @@ class Ended(click.ClickException):
 
 
 @dataclass(frozen=True)
-class Place:
+class ClusterTarget:
     """Which API server, and which of its namespaces."""
 
     kubeconfig: Path | None
@@ -88,7 +88,7 @@ class Place:
 
 
 def placed(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options that say where, as one `Place`."""
+    """Gives a command the options that say where, as one `ClusterTarget`."""
 
     @click.option("-n", "--namespace", help="The release's namespace.  [default: the context's]")
     @click.option(
@@ -100,7 +100,7 @@ def placed(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--context", help="A context of the kubeconfig.  [default: its current one]")
     @functools.wraps(command)
     def with_place(namespace: str | None, kubeconfig: Path | None, context: str | None, **rest: Any) -> None:
-        with_errors(lambda: command(place=Place(kubeconfig or own_kubeconfig(), context, namespace), **rest))
+        with_errors(lambda: command(place=ClusterTarget(kubeconfig or own_kubeconfig(), context, namespace), **rest))
 
     return with_place
 
@@ -134,7 +134,7 @@ def no_answer() -> ReleaseError:
 
 
 def run(
-    place: Place,
+    place: ClusterTarget,
     act: Callable[[Cluster], Awaitable[Result]],
     *,
     deadline: float = DEADLINE_SECONDS,

@@ -11,7 +11,7 @@ import click
 
 from pluginrelease import api
 from pluginrelease.cli import _action, _manifest
-from pluginrelease.cli._verb import Place, fetch, output_option, placed, print_json, run, say
+from pluginrelease.cli._verb import ClusterTarget, fetch, output_option, placed, print_json, run, say
 from pluginrelease.controller import revisions
 from pluginrelease.core import revision
 from pluginrelease.core.apiserver import stored
@@ -45,7 +45,7 @@ class Side:
 @output_option
 @placed
 def command(
-    place: Place, name: str | None, older: str | None, newer: str | None, file: Path | None, output: str
+    place: ClusterTarget, name: str | None, older: str | None, newer: str | None, file: Path | None, output: str
 ) -> None:
     """Show how the WasmPlugin of the PluginRelease NAME differs from what its spec wants, or between two revisions.
 

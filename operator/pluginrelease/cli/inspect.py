@@ -17,12 +17,12 @@ from pluginrelease.cli._view import readable
 from pluginrelease.core.compat import gateway_versions
 from pluginrelease.core.compat.gateway_versions import Meant
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.offline.inspection import Answer, Inspection
+from pluginrelease.core.offline.inspection import Inspection, Usability
 from pluginrelease.core.wasm import Limits, Module
 from pluginrelease.edges.oci.distribution import Access
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-WORDS = {Answer.USABLE: "usable", Answer.REFUSED: "refused", Answer.NOT_LOOKED: "not known"}
+WORDS = {Usability.USABLE: "usable", Usability.REFUSED: "refused", Usability.NOT_LOOKED: "not known"}
 
 
 def gateway(context: click.Context, parameter: click.Parameter, value: str | None) -> Meant | None:

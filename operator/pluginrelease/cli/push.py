@@ -42,7 +42,7 @@ def _read(file: Path, most: int) -> wasm.Module:
 def warn(module: wasm.Module) -> None:
     """Say now what every gateway would refuse later, and what is odd. Not an error: a newer gateway may be meant."""
     verdict = compat.judge(module, ())
-    if verdict.state is compat.State.INCOMPATIBLE:
+    if verdict.state is compat.CompatibilityState.INCOMPATIBLE:
         click.echo(f"warning: {verdict.reason}: {verdict.sentence()}", err=True)
     for odd in compat.warnings(module, ()):
         click.echo(f"warning: {odd}", err=True)

@@ -26,7 +26,7 @@ from pluginrelease.edges.oci.blobs import Blobs
 from pluginrelease.edges.oci.distribution import Access
 from pluginrelease.edges.oci.registry import Resolved
 from pluginrelease.edges.signing import signatures
-from pluginrelease.edges.signing.signatures import Trust
+from pluginrelease.edges.signing.signatures import SignatureTrust
 from pluginrelease.settings import Settings
 
 REMEMBERED = 1000
@@ -52,7 +52,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Found:
+class PulledArtifact:
     """An artifact, and how its registry asks for credentials (WWW-Authenticate values): gateways judge that too."""
 
     artifact: Artifact
@@ -74,7 +74,7 @@ class Shelf:
     blobs: Blobs | None = None
     _pulls: WeakValueDictionary[str, asyncio.Semaphore] = field(default_factory=WeakValueDictionary)
     _images: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
-    _found: dict[Key, Found] = field(default_factory=dict)
+    _found: dict[Key, PulledArtifact] = field(default_factory=dict)
     _refusals: dict[Key, Refused] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -87,7 +87,7 @@ class Shelf:
         kept.prepare()
         return cls(settings.parallel_pulls, settings.parallel_pulls_in_all, settings.allowed_registries, kept)
 
-    async def obtain(self, reference: Reference, access: Access) -> Found:
+    async def obtain(self, reference: Reference, access: Access) -> PulledArtifact:
         """The artifact behind a reference, every byte checked.
 
         A tag is asked for again each time, which costs one request; the bytes of a digest are fetched once, and a
@@ -115,7 +115,7 @@ class Shelf:
         async with self._turn(repository):
             return await self._in_a_thread(lambda: registry.list_tags(repository, access))
 
-    async def verify(self, image: Artifact, access: Access, trust: Trust) -> Verified:
+    async def verify(self, image: Artifact, access: Access, trust: SignatureTrust) -> Verified:
         """Whose signature of an image counts; raises as `signatures.verify`. The registry is asked each time."""
         allowlist.check(self.allowed, image.pinned)
         async with self._turn(image.pinned):
@@ -126,7 +126,7 @@ class Shelf:
         async with self._turn(reference):
             return await self._in_a_thread(lambda: registry.door(reference, access))
 
-    async def _fetched(self, reference: Reference, access: Access) -> Found:
+    async def _fetched(self, reference: Reference, access: Access) -> PulledArtifact:
         key = (str(reference), access.fingerprint)
         if key in self._refusals:
             raise self._refusals[key]
@@ -150,12 +150,12 @@ class Shelf:
         return await asyncio.get_running_loop().run_in_executor(self._threads, act)
 
 
-def pull(reference: Reference, access: Access, kept: Blobs | None = None) -> Found:
+def pull(reference: Reference, access: Access, kept: Blobs | None = None) -> PulledArtifact:
     """The artifact, and the registry's challenge as an agent without credentials meets it, in the time for one call."""
     end = time.monotonic() + access.deadline_seconds
     found = registry.fetch(reference, access, kept)
     left = max(end - time.monotonic(), 1.0)
-    return Found(found, registry.challenge(reference, replace(access, deadline_seconds=left)))
+    return PulledArtifact(found, registry.challenge(reference, replace(access, deadline_seconds=left)))
 
 
 def remember(shelf: dict[Key, Value], key: Key, value: Value) -> None:

@@ -83,12 +83,12 @@ class World:
         self.unwritten.pop(uid, None)
 
     @property
-    def reach(self) -> admin.Settings:
+    def reach(self) -> admin.GatewayAccess:
         """How gateways are reached."""
-        return admin.Settings(admin_port=self.settings.gateway_admin_port)
+        return admin.GatewayAccess(admin_port=self.settings.gateway_admin_port)
 
     @property
-    def mesh(self) -> target.Mesh:
+    def mesh(self) -> target.MeshSettings:
         """What the settings say of the installation."""
         settings = self.settings
-        return target.Mesh(settings.istio_root_namespace, settings.gateway_container, settings.higress_labels)
+        return target.MeshSettings(settings.istio_root_namespace, settings.gateway_container, settings.higress_labels)

@@ -66,7 +66,7 @@ async def go_back(work: Work) -> Candidate | None:
             return None
 
 
-async def follow_tag(work: Work, under_way: decisions.Start) -> decisions.Start:
+async def follow_tag(work: Work, under_way: decisions.RolloutStart) -> decisions.RolloutStart:
     """A tag that is followed is asked for again when its time has come; what it names then begins another rollout.
 
     A registry that does not answer is told, and changes nothing: what runs goes on running.

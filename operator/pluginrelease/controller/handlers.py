@@ -224,7 +224,7 @@ class TargetWatch:
     definition, and that is a moment before the API server serves it. A kind that is not there keeps nobody from others.
     """
 
-    def __init__(self, memo: Memo, kind: target.Kind) -> None:
+    def __init__(self, memo: Memo, kind: target.ResourceKind) -> None:
         self._memo = memo
         self._resource = clusters.carrier(kind)
         # uid of an object → whose it is, and its version

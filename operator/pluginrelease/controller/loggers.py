@@ -19,7 +19,7 @@ from pluginrelease.core.apiserver import stored
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.edges.envoy import admin
-from pluginrelease.edges.envoy.admin import Settings
+from pluginrelease.edges.envoy.admin import GatewayAccess
 from pluginrelease.edges.kubernetes import client as clusters
 from pluginrelease.edges.kubernetes.client import Cluster
 
@@ -41,7 +41,7 @@ def gate(uid: str) -> str:
 
 
 async def levels(
-    cluster: Cluster, release: api.Release, pods: Sequence[PodRef], reach: Settings
+    cluster: Cluster, release: api.Release, pods: Sequence[PodRef], reach: GatewayAccess
 ) -> list[api.RaisedLogger]:
     """Return the level to restore later, for each pod that answers: another release's note, else what the pod has now.
 
@@ -67,7 +67,7 @@ def noted_by(release: api.Release) -> dict[str, str]:
     return {one.uid: one.level for one in observation.raised_loggers} if observation else {}
 
 
-async def read_levels(cluster: Cluster, pods: Sequence[PodRef], reach: Settings) -> dict[str, str]:
+async def read_levels(cluster: Cluster, pods: Sequence[PodRef], reach: GatewayAccess) -> dict[str, str]:
     """Return pod uid → level now, without the pods that do not answer."""
     read = await asyncio.gather(*(level_of(cluster, pod, reach) for pod in pods))
     return {pod.uid: level for pod, level in zip(pods, read, strict=True) if level is not None}
@@ -94,7 +94,7 @@ def raised_by(body: JSON) -> list[api.RaisedLogger]:
     return found
 
 
-async def level_of(cluster: Cluster, pod: PodRef, reach: Settings) -> str | None:
+async def level_of(cluster: Cluster, pod: PodRef, reach: GatewayAccess) -> str | None:
     """The logger's level now; None when the pod does not tell."""
     try:
         return await admin.read_logging(cluster, pod, settings=reach)
@@ -103,13 +103,13 @@ async def level_of(cluster: Cluster, pod: PodRef, reach: Settings) -> str | None
         return None
 
 
-async def raise_all(cluster: Cluster, raised: Collection[api.RaisedLogger], reach: Settings) -> None:
+async def raise_all(cluster: Cluster, raised: Collection[api.RaisedLogger], reach: GatewayAccess) -> None:
     """Sets the logger to debug; a pod that does not answer goes without, and shows it as no positive sign."""
     await asyncio.gather(*(set_level(cluster, one, RAISED, reach) for one in raised))
 
 
 async def put_back(
-    cluster: Cluster, uid: str, raised: Collection[api.RaisedLogger], reach: Settings
+    cluster: Cluster, uid: str, raised: Collection[api.RaisedLogger], reach: GatewayAccess
 ) -> list[api.RaisedLogger]:
     """Restore the levels that the release with this uid raised; return those that are still to be restored.
 
@@ -128,7 +128,9 @@ async def put_back(
     return still
 
 
-async def restore(cluster: Cluster, raised: api.RaisedLogger, reach: Settings, still: list[api.RaisedLogger]) -> None:
+async def restore(
+    cluster: Cluster, raised: api.RaisedLogger, reach: GatewayAccess, still: list[api.RaisedLogger]
+) -> None:
     """Restore one level, and take it off ``still`` when that is done or its pod is gone."""
     pod = await cluster.get(clusters.PODS, raised.namespace, raised.pod)
     is_gone = pod is None or pod["metadata"]["uid"] != raised.uid
@@ -136,7 +138,7 @@ async def restore(cluster: Cluster, raised: api.RaisedLogger, reach: Settings, s
         still.remove(raised)
 
 
-async def set_level(cluster: Cluster, raised: api.RaisedLogger, level: str, reach: Settings) -> bool:
+async def set_level(cluster: Cluster, raised: api.RaisedLogger, level: str, reach: GatewayAccess) -> bool:
     """Whether the pod took the level; a pod that does not answer is told in the log."""
     pod = PodRef(raised.namespace, raised.pod, raised.uid, ready=True)
     try:

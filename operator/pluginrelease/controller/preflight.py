@@ -13,7 +13,7 @@ import structlog
 from pluginrelease import api
 from pluginrelease.api import ConditionType
 from pluginrelease.controller import artifacts
-from pluginrelease.controller.artifacts import Found
+from pluginrelease.controller.artifacts import PulledArtifact
 from pluginrelease.controller.scope import Candidate, Work
 from pluginrelease.controller.secrets import placeholder_secrets, verification_keys
 from pluginrelease.core import compat, timestamps
@@ -63,7 +63,9 @@ async def check(
     return candidate, before
 
 
-async def obtain_artifact(work: Work, effective: api.Release, known: api.ArtifactStatus | None) -> tuple[str, Found]:
+async def obtain_artifact(
+    work: Work, effective: api.Release, known: api.ArtifactStatus | None
+) -> tuple[str, PulledArtifact]:
     """Resolve, fetch, check; ``known`` is what the reference was settled on, and is not resolved again."""
     work.step = ConditionType.ARTIFACT_READY
     spec, access = effective.spec.artifact, await work.access(effective)
@@ -143,12 +145,12 @@ async def doubts(work: Work, effective: api.Release, found: Artifact, before: Co
     return transport.judge(found.reference, door, pods)
 
 
-def check_compatibility(work: Work, found: Found, before: Collection[Sighting], untold: str) -> None:
+def check_compatibility(work: Work, found: PulledArtifact, before: Collection[Sighting], untold: str) -> None:
     """The condition Compatible: True, or Unknown with a warning; raises `Refused` when a gateway cannot load it."""
     provider, allowed = work.release.spec.gateway.provider, work.world.settings.allow_native_code
     module, hosts = found.artifact.module, work.provider.hosts(before)
     answer = compat.strictest(module, hosts, provider, allow_native=allowed)
-    if answer.state is compat.State.INCOMPATIBLE:
+    if answer.state is compat.CompatibilityState.INCOMPATIBLE:
         raise Refused(answer.reason, answer.message, answer.remedy)
     meshes = {sighting.istio_version for sighting in before if sighting.istio_version}
     challenge.judge(found.artifact.reference.registry, found.challenges, meshes)

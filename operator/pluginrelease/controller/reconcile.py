@@ -111,7 +111,7 @@ async def run(work: Work) -> None:
         await go_forward(work, begun)
 
 
-async def stay_back(work: Work, under_way: decisions.Start) -> None:
+async def stay_back(work: Work, under_way: decisions.RolloutStart) -> None:
     """Put back what ran before, ahead of everything else. A tag that moved since begins another rollout after that."""
     candidate, blocked = None, None
     try:
@@ -132,7 +132,7 @@ async def stay_back(work: Work, under_way: decisions.Start) -> None:
         await detours.end_hung(work)
 
 
-async def follow_tag_if_allowed(work: Work, under_way: decisions.Start) -> decisions.Start:
+async def follow_tag_if_allowed(work: Work, under_way: decisions.RolloutStart) -> decisions.RolloutStart:
     """Ask for the tag, where the gateways' namespace still consents: nothing new is begun without that."""
     step = work.step
     try:
@@ -145,7 +145,7 @@ async def follow_tag_if_allowed(work: Work, under_way: decisions.Start) -> decis
         work.step = step
 
 
-async def go_forward(work: Work, begun: decisions.Start) -> None:
+async def go_forward(work: Work, begun: decisions.RolloutStart) -> None:
     """Bring what the spec says, or the old revision that a person asked for."""
     check_durations(work)
     await check_permission(work)

@@ -60,7 +60,7 @@ class Candidate:
     def provider(self) -> Provider:
         return providers.of(self.release.spec.gateway)
 
-    def pods(self, mesh: target.Mesh) -> target.Pods:
+    def pods(self, mesh: target.MeshSettings) -> target.Pods:
         """Where its gateway pods are."""
         return self.provider.pods(self.release.spec.gateway, mesh)
 
@@ -95,7 +95,7 @@ class Work:
     release: api.Release
     step: ConditionType = ConditionType.APPLIED
     report: Report = field(default_factory=Report)
-    start: decisions.Start | None = None
+    start: decisions.RolloutStart | None = None
     last_look: LastLook | None = None
 
     @property

@@ -11,13 +11,13 @@ from pluginrelease.core.errors import Refused
 from pluginrelease.core.signing import signature
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.signing import signatures
-from pluginrelease.edges.signing.signatures import Trust
+from pluginrelease.edges.signing.signatures import SignatureTrust
 
 KEY_ENDING = ".pub"
 ROOT_KEY = "trusted_root.json"
 
 
-async def trust(cluster: Cluster, release: api.Release, verify: api.Verification, root: Path | None) -> Trust:
+async def trust(cluster: Cluster, release: api.Release, verify: api.Verification, root: Path | None) -> SignatureTrust:
     """Whose signatures count; ``root`` is the operator's own trusted root.
 
     Raises `Waiting` for a Secret that is not there, `Refused` for what cannot be used.
@@ -31,7 +31,7 @@ async def trust(cluster: Cluster, release: api.Release, verify: api.Verification
     return await asyncio.to_thread(signatures.read_identities, verify.match_oidc_identity or (), raw, where)
 
 
-async def keys(cluster: Cluster, one: Named) -> Trust:
+async def keys(cluster: Cluster, one: Named) -> SignatureTrust:
     """The public keys of a Secret, by the names they have in it."""
     secret = await one.read(cluster)
     names = [name for name in secret.get("data") or {} if name.endswith(KEY_ENDING)]

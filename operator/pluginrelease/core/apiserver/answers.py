@@ -64,7 +64,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServerAnswer:
     """``media_type`` of its Content-Type, ``retry_after`` as the header has it."""
 
     code: int
@@ -74,7 +74,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Status:
+class MetaStatus:
     """What a metav1.Status says; ``kind`` and ``name`` of what it is about; ``fields``: who holds which;
     ``invalid``: those that are wrong."""
 
@@ -93,8 +93,8 @@ class Case:
     """An answer that is no success, with what was asked."""
 
     asked: Asked
-    answer: Answer
-    status: Status
+    answer: ServerAnswer
+    status: MetaStatus
     now: datetime
 
     @property
@@ -105,7 +105,7 @@ class Case:
         return None if seconds is None else min(seconds, LONGEST_PAUSE)
 
 
-def read(asked: Asked, answer: Answer) -> JSON:
+def read(asked: Asked, answer: ServerAnswer) -> JSON:
     """The object in an answer of a success. Raises `Transient` for what no API server says."""
     if answer.media_type == "text/html":
         raise _foreign(asked, answer)
@@ -118,7 +118,7 @@ def read(asked: Asked, answer: Answer) -> JSON:
     return found
 
 
-def text(asked: Asked, answer: Answer) -> str:
+def text(asked: Asked, answer: ServerAnswer) -> str:
     """The text in an answer of a success. Raises `Transient` where a page for people came instead."""
     if answer.media_type == "text/html":
         raise _foreign(asked, answer)
@@ -137,7 +137,7 @@ def event(asked: Asked, line: bytes) -> JSON:
     raise unreadable(asked, "has a line that is no event, or broke off")
 
 
-def failure(asked: Asked, answer: Answer, now: datetime) -> ReleaseError | NotFound:
+def failure(asked: Asked, answer: ServerAnswer, now: datetime) -> ReleaseError | NotFound:
     """What an answer that is no success means, and whose turn it is; ``now`` for a Retry-After that is a date."""
     status = _status(answer.body)
     if status is None:
@@ -172,7 +172,7 @@ def refused_stream(code: int) -> str:
 # ------------------------------------------------------------------------------------------------------- what is read
 
 
-def _status(body: bytes) -> Status | None:
+def _status(body: bytes) -> MetaStatus | None:
     """None for what is no metav1.Status."""
     try:
         found = json.loads(body)
@@ -185,7 +185,7 @@ def _status(body: bytes) -> Status | None:
     listed = details.get("causes")
     causes = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     seconds = details.get("retryAfterSeconds")
-    return Status(
+    return MetaStatus(
         message=shorten(str(found.get("message") or "no reason given")),
         reason=str(found.get("reason") or ""),
         kind=str(details.get("kind") or ""),
@@ -211,7 +211,7 @@ def shorten(message: str) -> str:
     return f"{flat[: MAX_MESSAGE // 2]} … {flat[-(MAX_MESSAGE // 2 - 3) :]}"
 
 
-def _no_status(asked: Asked, answer: Answer, now: datetime) -> ReleaseError | NotFound:
+def _no_status(asked: Asked, answer: ServerAnswer, now: datetime) -> ReleaseError | NotFound:
     """An answer without a Status: of an API server only for a path that it has not; else something stands between."""
     text = answer.body.decode(errors="replace").strip()
     if answer.code == 404 and answer.media_type != "text/html" and text.startswith(_NO_SUCH_PATH):
@@ -219,10 +219,10 @@ def _no_status(asked: Asked, answer: Answer, now: datetime) -> ReleaseError | No
     if answer.code == 401:
         return _unauthorized("whatever answers there wants others")
     if answer.code == 429:
-        return _busy(Case(asked, answer, Status("no reason given"), now))
+        return _busy(Case(asked, answer, MetaStatus("no reason given"), now))
     if answer.media_type == "application/json" and not _is_json(answer.body):
         return unreadable(asked, f"({answer.code}) is no JSON, or broke off")
-    return _foreign(asked, answer, Case(asked, answer, Status(""), now).pause)
+    return _foreign(asked, answer, Case(asked, answer, MetaStatus(""), now).pause)
 
 
 def _is_json(body: bytes) -> bool:
@@ -233,7 +233,7 @@ def _is_json(body: bytes) -> bool:
     return True
 
 
-def _foreign(asked: Asked, answer: Answer, pause: float | None = None) -> Transient:
+def _foreign(asked: Asked, answer: ServerAnswer, pause: float | None = None) -> Transient:
     """A proxy's page, or a redirect to one."""
     said = _told(answer.body[:4096].decode(errors="replace"))
     return Transient(

@@ -74,7 +74,7 @@ def gunzip(read: Callable[[int], bytes]) -> Iterator[bytes]:
     raise Malformed(f"it has more than {MAX_GZIP_MEMBERS} gzip members")
 
 
-class Stream(io.RawIOBase):
+class ArchiveStream(io.RawIOBase):
     """Pieces as one file that is read forwards, of at most ``most`` bytes. Raises `TooLarge` where it is longer, or
     where one wants to go further, and `Malformed` where one wants to go back."""
 
@@ -189,7 +189,7 @@ class Member:
         return content
 
 
-def members(stream: Stream) -> Iterator[Member]:
+def members(stream: ArchiveStream) -> Iterator[Member]:
     """The entries of a tar archive in their order. All together expand to no more than the stream's ``most``.
 
     Raises `Malformed`, `TooLarge`, `TooManyMembers`, as does reading a member.

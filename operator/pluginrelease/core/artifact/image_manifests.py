@@ -360,7 +360,7 @@ def unpack(read: Callable[[int], bytes], most: int = MAX_WASM_BYTES) -> Iterator
     Raises `Refused`: ``NoPluginWasm``, ``MalformedLayer``, ``ArtifactTooLarge``.
     """
     try:
-        yield from _content(_find(archive.members(archive.Stream(archive.gunzip(read), most))), most)
+        yield from _content(_find(archive.members(archive.ArchiveStream(archive.gunzip(read), most))), most)
     except archive.Malformed as malformed:
         raise Refused(
             "MalformedLayer", f"The image's layer is not a whole tar+gzip archive: {malformed}", _PUSH
@@ -411,7 +411,7 @@ def _content(member: archive.Member, most: int) -> Iterator[bytes]:
 
 
 @dataclass(frozen=True)
-class Image:
+class PackedImage:
     """An image to push: its three blobs, byte for byte."""
 
     layer: bytes
@@ -423,7 +423,7 @@ class Image:
         return Digest.of(self.manifest)
 
 
-def pack(wasm: bytes) -> Image:
+def pack(wasm: bytes) -> PackedImage:
     """Pack a module as an OCI compat image: one tar+gzip layer with plugin.wasm, and an image config that container
     tools accept. The same module gives the same bytes on every day (no times, no owners).
     """
@@ -445,7 +445,7 @@ def pack(wasm: bytes) -> Image:
             "layers": [_described(OCI_LAYER, packed)],
         }
     )
-    return Image(packed, config, manifest)
+    return PackedImage(packed, config, manifest)
 
 
 def _tar(wasm: bytes) -> bytes:

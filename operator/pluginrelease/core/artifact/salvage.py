@@ -60,7 +60,7 @@ def _modules(layer: Descriptor, blob: bytes, most: int) -> Iterator[tuple[str, b
     if blob.startswith(_ZSTD):
         raise Refused("NoModule", f"The layer {layer.digest} is packed with zstd, which is not read here", _REMEDY)
     pieces = archive.gunzip(io.BytesIO(blob).read) if blob.startswith(archive.GZIP) else iter([blob])
-    stream = archive.Stream(pieces, most)
+    stream = archive.ArchiveStream(pieces, most)
     try:
         if stream.peek(len(wasm.MAGIC)) == wasm.MAGIC:
             yield str(layer.digest), stream.read(most + 1)

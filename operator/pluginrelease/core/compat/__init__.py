@@ -8,7 +8,7 @@ rules are those of the Proxy-Wasm host that is built into Envoy (proxy-wasm/prox
 was tried on real Envoys (tests/odd_modules.py, docs/modules.md).
 """
 
-from pluginrelease.core.compat.answers import Compatibility, State, Warned
+from pluginrelease.core.compat.answers import Compatibility, CompatibilityState, Warned
 from pluginrelease.core.compat.gateway import ACCEPTED_ABIS, HIGRESS_ABI
 from pluginrelease.core.compat.hosts import (
     HIGRESS_GO,
@@ -31,11 +31,11 @@ __all__ = [
     "NEWEST_ENVOY",
     "NEWEST_HIGRESS",
     "Compatibility",
+    "CompatibilityState",
     "Envoy",
     "Higress",
     "HigressVersion",
     "Host",
-    "State",
     "Warned",
     "compare",
     "envoy",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pluginrelease.core import compat, wasm
-from pluginrelease.core.compat import HIGRESS_ABI, Envoy, State
+from pluginrelease.core.compat import HIGRESS_ABI, CompatibilityState, Envoy
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.wasm import ABI_PREFIX, Module
 
@@ -38,7 +38,7 @@ def adapt(content: bytes, host: Envoy = NEWEST) -> Adapted:
     _check_announced(module)
     adapted = wasm.rename_export(content, ABI_PREFIX + HIGRESS_ABI, ABI_PREFIX + STOCK_ABI)
     answer = compat.compare(wasm.read(adapted), [host])[0]
-    if answer.state is State.INCOMPATIBLE:
+    if answer.state is CompatibilityState.INCOMPATIBLE:
         raise Refused(answer.reason, answer.message, answer.remedy)
     return Adapted(adapted, tuple(_differences(module)))
 

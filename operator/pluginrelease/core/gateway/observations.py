@@ -21,7 +21,7 @@ from pluginrelease.core.gateway.higress_logs import unstarted
 from pluginrelease.core.gateway.identity import Incarnation, Wanted
 from pluginrelease.core.gateway.listeners import Listener, ListenerError, Listeners
 from pluginrelease.core.gateway.logs import LogFindings, moment, read_log
-from pluginrelease.core.registry.transport import Trust
+from pluginrelease.core.registry.transport import RegistryTrust
 
 _WASM = ("envoy.extensions.filters.http.wasm.v3.Wasm", "envoy.extensions.filters.network.wasm.v3.Wasm")
 _RBAC = ("envoy.extensions.filters.http.rbac.v3.RBAC", "envoy.extensions.filters.network.rbac.v3.RBAC")
@@ -38,7 +38,7 @@ _RESTART = re.compile(
 LOG_REACH = timedelta(minutes=15)
 
 
-class Kind(StrEnum):
+class FilterKind(StrEnum):
     """What the gateway runs under the plugin's name.
 
     The two RBAC filters are what Istio's agent puts there when it cannot fetch the module (pkg/wasm/convert.go).
@@ -51,7 +51,7 @@ class Kind(StrEnum):
 
 
 # what stands in the plugin's place after a failed fetch
-STAND_INS = frozenset({Kind.RBAC_DENY, Kind.RBAC_ALLOW})
+STAND_INS = frozenset({FilterKind.RBAC_DENY, FilterKind.RBAC_ALLOW})
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class PodRef:
     deleting: bool = False
     turned_at: datetime | None = None
     image: str = ""
-    trust: Trust = field(default_factory=Trust)
+    trust: RegistryTrust = field(default_factory=RegistryTrust)
     created_at: datetime | None = None
     container: Container = field(default_factory=Container)
 
@@ -82,7 +82,7 @@ class Entry:
     """
 
     name: str
-    kind: Kind
+    kind: FilterKind
     type_url: str
     plugin_name: str = ""
     path: str = ""
@@ -367,7 +367,7 @@ class _Extensions:
 
     def loaded_files(self, stats: Mapping[str, int]) -> int:
         """Distinct codes of the plugins that Envoy created at least once; of all where it does not tell."""
-        wasm = [entry for entry in (*self.ours, *self.others) if entry.kind is Kind.WASM]
+        wasm = [entry for entry in (*self.ours, *self.others) if entry.kind is FilterKind.WASM]
         named = [entry for entry in wasm if f"wasm.{entry.plugin_name}.vm_reload" in stats]
         return len({_code(entry) for entry in named or wasm})
 
@@ -385,7 +385,7 @@ def _entry(item: Mapping[str, Any], unknown: list[str]) -> Entry:
         unknown.append("an extension configuration without a name or a type")
     updated = moment(item.get("last_updated"))
     kind = _kind(type_url, typed)
-    if kind is not Kind.WASM:
+    if kind is not FilterKind.WASM:
         return Entry(name, kind, type_url, last_updated=updated)
     plugin = _inner(typed, "config")
     path = _text(_inner(plugin, "vm_config", "code", "local").get("filename")) or ""
@@ -412,13 +412,13 @@ def _environment(variables: Mapping[str, Any]) -> dict[str, str | None]:
     return {name: value for name, value in {**own, **given}.items() if not name.startswith("ISTIO_META_")}
 
 
-def _kind(type_url: str, typed: Mapping[str, Any]) -> Kind:
+def _kind(type_url: str, typed: Mapping[str, Any]) -> FilterKind:
     name = type_url.rpartition("/")[2]
     if name in _WASM:
-        return Kind.WASM
+        return FilterKind.WASM
     if name in _RBAC:
-        return Kind.RBAC_DENY if "rules" in typed else Kind.RBAC_ALLOW
-    return Kind.OTHER
+        return FilterKind.RBAC_DENY if "rules" in typed else FilterKind.RBAC_ALLOW
+    return FilterKind.OTHER
 
 
 def _configuration(plugin: Mapping[str, Any]) -> Any:

@@ -15,7 +15,15 @@ from enum import StrEnum
 from pluginrelease.core.gateway import outage
 from pluginrelease.core.gateway.identity import Incarnation, Wanted
 from pluginrelease.core.gateway.logs import Crash, LogEvent, LogKind, Missing
-from pluginrelease.core.gateway.observations import STAND_INS, Baseline, Entry, Kind, PodRef, Sighting, incarnation
+from pluginrelease.core.gateway.observations import (
+    STAND_INS,
+    Baseline,
+    Entry,
+    FilterKind,
+    PodRef,
+    Sighting,
+    incarnation,
+)
 from pluginrelease.core.gateway.outage import Life, Neighbour, Silence
 
 REFUSED_BY_WORKERS = "PluginRefusedByWorkers"
@@ -280,9 +288,9 @@ def _strange(case: _Case) -> PodVerdict | None:
     """What is not understood is not healthy."""
     strange = list(case.sighting.unknown)
     for entry in case.sighting.entries:
-        if entry.kind is Kind.OTHER:
+        if entry.kind is FilterKind.OTHER:
             strange.append(f"the filter {entry.name} is a {entry.type_url or 'nothing'}")
-        elif entry.kind is Kind.WASM and entry.digest_hex is None:
+        elif entry.kind is FilterKind.WASM and entry.digest_hex is None:
             strange.append(f"the code of {entry.name} is not a file named by a digest")
     if not strange:
         return None
@@ -302,7 +310,7 @@ def _stand_in(case: _Case) -> PodVerdict | None:
         return case.row(State.PENDING, "AwaitingConfig", message)
     cause = f" It says: {_told(failed)}." if failed else ""
     cause = f"{cause} {FETCH_AGAIN}"
-    if any(entry.kind is Kind.RBAC_ALLOW for entry in standing):
+    if any(entry.kind is FilterKind.RBAC_ALLOW for entry in standing):
         message = f"The gateway could not fetch the plugin; FAIL_OPEN lets every request pass without it.{cause}"
         return case.row(State.UNHEALTHY, "RunningUnprotected", message, *_lines(failed))
     message = f"The gateway could not fetch the plugin and answers 403 to every request.{cause}"

@@ -24,7 +24,7 @@ from pluginrelease.core.placeholders import MEANT, Placeholder
 
 JSON = dict[str, Any]
 
-TARGET = target.Kind(
+TARGET = target.ResourceKind(
     "extensions.higress.io", "v1alpha1", "WasmPlugin", "wasmplugins", "Install Higress's CRDs (chart higress/higress)"
 )
 CONTAINER = "higress-gateway"
@@ -50,13 +50,13 @@ PLACEHOLDERS_SINCE = (2, 1, 0)
 SHORT_PLACEHOLDERS_SINCE = (2, 2, 1)
 
 
-def pods(gateway: api.Gateway, mesh: target.Mesh) -> target.Pods:
+def pods(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Pods:
     """Every gateway pod of the installation: its controller has one selector for all plugins (pkg/cmd/server.go)."""
     found = label(gateway, mesh)
     return target.Pods(gateway.namespace, {found.key: found.value}, CONTAINER, HINT)
 
 
-def label(gateway: api.Gateway, mesh: target.Mesh) -> target.GatewayLabel:
+def label(gateway: api.Gateway, mesh: target.MeshSettings) -> target.GatewayLabel:
     """Return that of its gateways: the setting for this installation, for every one, or what the chart has."""
     given = {one.namespace: one for one in mesh.higress_labels}
     usual = target.GatewayLabel(gateway.namespace, "higress", f"{gateway.namespace}-higress-gateway")
@@ -75,7 +75,7 @@ def unreached() -> target.Pods | None:
     )
 
 
-def landmarks(gateway: api.Gateway, mesh: target.Mesh) -> target.Landmarks | None:
+def landmarks(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Landmarks | None:
     """A controller reads the WasmPlugins of its own namespace only, and says nothing of others. Where a
     setting names the very namespace, its owner knows that there is one."""
     namespace, found = gateway.namespace, label(gateway, mesh)

@@ -18,7 +18,7 @@ from pluginrelease.core.placeholders import Placeholder
 
 JSON = dict[str, Any]
 
-TARGET = target.Kind(
+TARGET = target.ResourceKind(
     "extensions.istio.io", "v1alpha1", "WasmPlugin", "wasmplugins", "Install Istio's CRDs (chart istio/base)"
 )
 
@@ -26,7 +26,7 @@ REPLACES = False
 STOPPED_BY_ONE = False
 
 
-def pods(gateway: api.Gateway, mesh: target.Mesh) -> target.Pods:
+def pods(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Pods:
     """The pods with the selector's labels; a WasmPlugin in Istio's root namespace reaches every namespace."""
     everywhere = gateway.namespace == mesh.istio_root_namespace
     return target.Pods(None if everywhere else gateway.namespace, selector(gateway).match_labels, mesh.istio_container)
@@ -48,7 +48,7 @@ def unreached() -> target.Pods | None:
     return None
 
 
-def landmarks(gateway: api.Gateway, mesh: target.Mesh) -> target.Landmarks | None:
+def landmarks(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Landmarks | None:
     """None: istiod reads every namespace."""
     del gateway, mesh
     return None

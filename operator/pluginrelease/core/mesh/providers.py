@@ -23,13 +23,13 @@ JSON = dict[str, Any]
 class Provider(Protocol):
     """What a provider's module gives."""
 
-    TARGET: target.Kind
+    TARGET: target.ResourceKind
     # whether its control plane puts Secrets' values in the place of placeholders (`core.placeholders`)
     REPLACES: bool
     # whether an object that its control plane cannot read keeps it from reading any other
     STOPPED_BY_ONE: bool
 
-    def pods(self, gateway: api.Gateway, mesh: target.Mesh) -> target.Pods:
+    def pods(self, gateway: api.Gateway, mesh: target.MeshSettings) -> target.Pods:
         """Where the gateway's pods are."""
         ...
 
@@ -37,7 +37,7 @@ class Provider(Protocol):
         """Gateways of the mesh that no object of its kind reaches; None: there are none of that kind."""
         ...
 
-    def landmarks(self, gateway: api.Gateway, mesh: target.Mesh) -> target.Landmarks | None:
+    def landmarks(self, gateway: api.Gateway, mesh: target.MeshSettings) -> target.Landmarks | None:
         """By what a namespace is known that its control plane reads; None: it reads every namespace."""
         ...
 

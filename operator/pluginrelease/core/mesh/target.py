@@ -25,7 +25,7 @@ PULL_POLICIES = ("IfNotPresent", "UNSPECIFIED_POLICY")
 
 
 @dataclass(frozen=True)
-class Kind:
+class ResourceKind:
     """The kind of object that a provider's control plane reads; ``install``: what to do where it is not known."""
 
     group: str
@@ -66,7 +66,7 @@ _GATEWAY_LABEL = re.compile(
 
 
 @dataclass(frozen=True)
-class Mesh:
+class MeshSettings:
     """What of an installation only its owner can say (the operator's settings), by default as the charts have it."""
 
     istio_root_namespace: str = "istio-system"
@@ -149,7 +149,7 @@ def is_local(release: api.Release) -> bool:
     return release.metadata.namespace == release.spec.gateway.namespace
 
 
-def carrier(release: api.Release, artifact: api.ArtifactStatus, kind: Kind, nudge: int = 0) -> JSON:
+def carrier(release: api.Release, artifact: api.ArtifactStatus, kind: ResourceKind, nudge: int = 0) -> JSON:
     """The head of the object that carries a revision, all but its spec.
 
     ``nudge`` counts how often its gateways were made to fetch again; the annotation is for people, `pull_policy` for

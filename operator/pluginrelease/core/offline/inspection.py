@@ -12,7 +12,7 @@ from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.wasm import Module
 
 
-class Answer(IntEnum):
+class Usability(IntEnum):
     """The answers, which are the exit codes of the command."""
 
     USABLE = 0
@@ -48,7 +48,7 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Found:
+class Inspected:
     """What was read of a target. ``digest``: of the image's manifest; ``sha256`` (hex): of the module."""
 
     target: str
@@ -62,9 +62,9 @@ class Found:
 class Inspection:
     """A target, the gateway that is meant if any, and the answer. Without a gateway only what none takes is refused."""
 
-    found: Found
+    found: Inspected
     meant: Meant | None
-    answer: Answer
+    answer: Usability
     reasons: tuple[Reason, ...] = ()
     unsure: tuple[str, ...] = ()  # imported functions that not every gateway has, where none is meant
     warnings: tuple[Reason, ...] = ()
@@ -78,7 +78,7 @@ class Inspection:
             "layout": self.found.layout,
             "wasm": None if module is None else _wasm(module, self.found.sha256),
             "for": None if self.meant is None else str(self.meant),
-            "ok": self.answer is Answer.USABLE,
+            "ok": self.answer is Usability.USABLE,
             "reasons": [{"reason": one.reason, "message": one.message} for one in self.reasons],
             "warnings": [{"reason": one.reason, "message": one.message} for one in self.warnings],
         }
@@ -96,7 +96,7 @@ def _wasm(module: Module, sha256: str | None) -> dict[str, Any]:
     }
 
 
-def judge(found: Found, meant: Meant | None, errors: tuple[ReleaseError, ...] = ()) -> Inspection:
+def judge(found: Inspected, meant: Meant | None, errors: tuple[ReleaseError, ...] = ()) -> Inspection:
     """The answer for what was found. ``errors``: what else would keep the gateway from it, a registry's challenge."""
     if found.module is None:
         return failed(found, meant, *errors)
@@ -109,18 +109,20 @@ def judge(found: Found, meant: Meant | None, errors: tuple[ReleaseError, ...] = 
 
 
 def _answered(
-    found: Found, meant: Meant | None, answers: tuple[compat.Compatibility, ...], errors: tuple[ReleaseError, ...]
+    found: Inspected, meant: Meant | None, answers: tuple[compat.Compatibility, ...], errors: tuple[ReleaseError, ...]
 ) -> Inspection:
     refusals = tuple(Reason(one.reason, one.sentence()) for one in errors)
-    wrong = tuple(Reason(one.reason, one.sentence()) for one in answers if one.state is compat.State.INCOMPATIBLE)
+    wrong = tuple(
+        Reason(one.reason, one.sentence()) for one in answers if one.state is compat.CompatibilityState.INCOMPATIBLE
+    )
     if wrong or refusals:
-        return Inspection(found, meant, Answer.REFUSED, wrong + refusals)
-    if answers[0].state is compat.State.COMPATIBLE:
-        return Inspection(found, meant, Answer.USABLE)
+        return Inspection(found, meant, Usability.REFUSED, wrong + refusals)
+    if answers[0].state is compat.CompatibilityState.COMPATIBLE:
+        return Inspection(found, meant, Usability.USABLE)
     if meant is None:
-        return Inspection(found, meant, Answer.USABLE, unsure=answers[0].missing)
+        return Inspection(found, meant, Usability.USABLE, unsure=answers[0].missing)
     told = Reason(answers[0].reason, _untold(answers[0], meant))
-    return Inspection(found, meant, Answer.NOT_LOOKED, (told,))
+    return Inspection(found, meant, Usability.NOT_LOOKED, (told,))
 
 
 def _untold(answer: compat.Compatibility, meant: Meant) -> str:
@@ -131,8 +133,8 @@ def _untold(answer: compat.Compatibility, meant: Meant) -> str:
     return f"{message}. Name an exact version that is known (--for envoy@…), or let the operator ask the pods."
 
 
-def failed(found: Found, meant: Meant | None, *errors: ReleaseError) -> Inspection:
+def failed(found: Inspected, meant: Meant | None, *errors: ReleaseError) -> Inspection:
     """What could not be read: refused where the artifact is at fault, else not looked at."""
     about_artifact = all(isinstance(one, Refused) and one.reason in ARTIFACT_REASONS for one in errors)
-    answer = Answer.REFUSED if errors and about_artifact else Answer.NOT_LOOKED
+    answer = Usability.REFUSED if errors and about_artifact else Usability.NOT_LOOKED
     return Inspection(found, meant, answer, tuple(Reason(one.reason, one.sentence()) for one in errors))

@@ -149,21 +149,21 @@ def read(raw: bytes, link: str | None = None) -> Page:
 
 
 @dataclass(frozen=True)
-class Step:
+class NextPage:
     """The query of the next page. ``guessed``: no Link named it."""
 
     query: str
     guessed: bool = False
 
 
-class End(Enum):
+class ListEnd(Enum):
     """The list has ended; Cut: perhaps too early."""
 
     WHOLE = "Whole"
     CUT = "Cut"
 
 
-def further(page: Page, known: Collection[str], most: int) -> Step | End:
+def further(page: Page, known: Collection[str], most: int) -> NextPage | ListEnd:
     """How a list goes on after a page; ``known`` are the tags of the pages before it, ``most`` was asked for.
 
     A page as long as that without a Link need not be the last one: some registries send none
@@ -171,14 +171,14 @@ def further(page: Page, known: Collection[str], most: int) -> Step | End:
     """
     is_full = page.count == most
     if page.link is None and not is_full:
-        return End.WHOLE
+        return ListEnd.WHOLE
     if page.tags and not set(page.tags) - set(known):
-        return End.CUT
+        return ListEnd.CUT
     if page.link:
-        return Step(page.link)
+        return NextPage(page.link)
     if not page.tags:
-        return End.CUT
-    return Step(f"n={most}&last={page.tags[-1]}", guessed=page.link is None)
+        return ListEnd.CUT
+    return NextPage(f"n={most}&last={page.tags[-1]}", guessed=page.link is None)
 
 
 def too_many(repository: str) -> Refused:

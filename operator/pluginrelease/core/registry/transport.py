@@ -57,7 +57,7 @@ class Door(StrEnum):
 
 
 @dataclass(frozen=True)
-class Trust:
+class RegistryTrust:
     """What a gateway's container was started with, as far as its pod tells.
 
     ``skips``: registries whose certificates it does not check, None where that cannot be told. ``adds``: what may bring
@@ -69,12 +69,12 @@ class Trust:
     stock: bool = False
 
 
-def read(container: JSON) -> Trust:
+def read(container: JSON) -> RegistryTrust:
     """The settings of a pod's container. Of two variables of a name the last one counts."""
     env = {one["name"]: one for one in container.get("env") or []}
     mounts = [str(one.get("mountPath", "")).rstrip("/") for one in container.get("volumeMounts") or []]
     elsewhere = bool(container.get("envFrom"))
-    return Trust(
+    return RegistryTrust(
         skips=_skips(env.get(SKIPS), elsewhere),
         adds=(
             *(name for name in ROOTS if name in env or elsewhere),
@@ -108,7 +108,7 @@ def prefers_plain(reference: Reference) -> bool:
     return private or local
 
 
-def judge(reference: Reference, door: Door, pods: Iterable[tuple[str, Trust]]) -> str:
+def judge(reference: Reference, door: Door, pods: Iterable[tuple[str, RegistryTrust]]) -> str:
     """What cannot be told, as a sentence; empty: every pod accepts the registry. ``pods``: their names, their settings.
 
     Raises `Refused` (``RegistryNotAcceptedByGateway``) where a pod surely does not.
@@ -132,7 +132,7 @@ def judge(reference: Reference, door: Door, pods: Iterable[tuple[str, Trust]]) -
     )
 
 
-def _doubt(reference: Reference, pod: str, trust: Trust) -> str:
+def _doubt(reference: Reference, pod: str, trust: RegistryTrust) -> str:
     """Why it cannot be told of a pod; empty: it takes the registry. Raises as `judge`."""
     if trust.skips is not None and ({"*", reference.registry} & set(trust.skips)):
         return ""

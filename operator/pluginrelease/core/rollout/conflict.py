@@ -16,7 +16,7 @@ from pluginrelease.core.rollout.plan import RECHECK
 
 
 def elders(
-    release: api.Release, others: Iterable[api.Release], mesh: target.Mesh
+    release: api.Release, others: Iterable[api.Release], mesh: target.MeshSettings
 ) -> Iterator[tuple[api.Release, target.Pods]]:
     """The releases of the same plugin that were there first, and where the pods are that would have both."""
     for other in others:
@@ -83,7 +83,7 @@ def repository(spec: api.Spec) -> str:
         return spec.artifact.image.ref
 
 
-def common_ground(one: api.Spec, other: api.Spec, mesh: target.Mesh) -> target.Pods | None:
+def common_ground(one: api.Spec, other: api.Spec, mesh: target.MeshSettings) -> target.Pods | None:
     """Where the pods of both would be; None where no pod can be among both."""
     mine, theirs = (providers.of(spec.gateway).pods(spec.gateway, mesh) for spec in (one, other))
     return mine.shared_with(theirs)

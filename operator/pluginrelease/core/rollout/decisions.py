@@ -40,7 +40,7 @@ class Intent:
 
 
 @dataclass(frozen=True)
-class Start:
+class RolloutStart:
     """The rollout of this pass. ``anew``: somebody asked for another try, so a tag is asked for again."""
 
     rollout: api.RolloutStatus
@@ -48,7 +48,7 @@ class Start:
     anew: bool = False
 
 
-def start(release: api.Release, now: datetime) -> Start:
+def start(release: api.Release, now: datetime) -> RolloutStart:
     """The rollout under way; a new one for a new generation, a new retry, a new rollback-to, or one taken back."""
     known, handled = release.status.rollout, release.status.handled or api.Handled()
     annotations = release.metadata.annotations
@@ -60,16 +60,16 @@ def start(release: api.Release, now: datetime) -> Start:
     taken_back = wish.rollback_to is None and known is not None and known.rollback_to is not None
     same_spec = known is not None and known.generation == release.metadata.generation
     if known is not None and same_spec and not (retried or rolled_back or taken_back):
-        return Start(known, wish)
+        return RolloutStart(known, wish)
     begun = begin(release, known, now)
     if rolled_back:
         begun = begun.model_copy(update={"rollback_to": revision_of(wish.rollback_to)})
-    return Start(begun, wish, anew=retried)
+    return RolloutStart(begun, wish, anew=retried)
 
 
-def begin_anew(release: api.Release, under_way: Start, now: datetime) -> Start:
+def begin_anew(release: api.Release, under_way: RolloutStart, now: datetime) -> RolloutStart:
     """Another rollout of the same spec, because its tag names something else now."""
-    return Start(begin(release, under_way.rollout, now), under_way.handled, anew=True)
+    return RolloutStart(begin(release, under_way.rollout, now), under_way.handled, anew=True)
 
 
 def begin(release: api.Release, known: api.RolloutStatus | None, now: datetime) -> api.RolloutStatus:

@@ -28,7 +28,7 @@ _ORDER = ("ProbeFailed", "ProbePortRefused", "ProbePortAmbiguous", "ProbePortUnk
 
 
 @dataclass(frozen=True)
-class Answer:
+class ProbeResponse:
     """What came back on one connection; ``body``: its first `BODY_LIMIT` bytes at most."""
 
     status: int
@@ -37,7 +37,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Silence:
+class Unanswered:
     """One connection on which no whole answer came: why, in words that repeat nothing of what was sent."""
 
     why: str
@@ -69,7 +69,7 @@ class PodProbe:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ProbeSummary:
     """All probes in all pods: ``failed`` counts the pairs of pod and probe that are not ``ok``."""
 
     ok: bool
@@ -147,7 +147,7 @@ def _list(ports: Sequence[int]) -> str:
 # ------------------------------------------------------------------------------------------------------------- judging
 
 
-def judge(answer: Answer, expect: ProbeExpectation) -> str | None:
+def judge(answer: ProbeResponse, expect: ProbeExpectation) -> str | None:
     """What is wrong with an answer, in a few words that repeat neither its headers' values nor its body; else None."""
     if answer.status != expect.status:
         return f"answered {answer.status}, expected {expect.status}"
@@ -162,17 +162,17 @@ def judge(answer: Answer, expect: ProbeExpectation) -> str | None:
     return None
 
 
-def _header(answer: Answer, name: str) -> str | None:
+def _header(answer: ProbeResponse, name: str) -> str | None:
     """A header that came several times is the list of its values (RFC 9110, 5.2)."""
     values = [value.strip() for key, value in answer.headers if key.lower() == name.lower()]
     return ", ".join(values) if values else None
 
 
-def count(pod: PodRef, probe: Probe, outcomes: Sequence[Answer | Silence]) -> PodProbe:
+def count(pod: PodRef, probe: Probe, outcomes: Sequence[ProbeResponse | Unanswered]) -> PodProbe:
     """Everything that came back from one pod for one probe."""
     asked = len(outcomes)
-    silent = [it.why for it in outcomes if isinstance(it, Silence)]
-    wrong = [found for it in outcomes if isinstance(it, Answer) and (found := judge(it, probe.expect))]
+    silent = [it.why for it in outcomes if isinstance(it, Unanswered)]
+    wrong = [found for it in outcomes if isinstance(it, ProbeResponse) and (found := judge(it, probe.expect))]
     failed = len(wrong) + len(silent)
     if not outcomes:
         return PodProbe(pod, probe.name, "ProbeUnanswered", "not asked")
@@ -197,19 +197,19 @@ def _most(texts: Sequence[str]) -> str:
 # ---------------------------------------------------------------------------------------------------------- summing up
 
 
-def sum_up(results: Sequence[PodProbe]) -> Summary:
+def sum_up(results: Sequence[PodProbe]) -> ProbeSummary:
     """What a release says of its probes: the worst first. Where nobody could be asked, nothing has passed."""
     if not results:
-        return Summary(False, 0, "ProbeUnanswered", "no gateway pod could be asked")
+        return ProbeSummary(False, 0, "ProbeUnanswered", "no gateway pod could be asked")
     failing = sorted((it for it in results if not it.ok), key=lambda it: _ORDER.index(it.reason))
     if not failing:
         pods = len({it.pod.uid for it in results})
         names = ", ".join(sorted({it.probe for it in results}))
-        return Summary(True, 0, "Probed", f"Answered as expected in {_number(pods, 'gateway pod')}: {names}.")
+        return ProbeSummary(True, 0, "Probed", f"Answered as expected in {_number(pods, 'gateway pod')}: {names}.")
     first = failing[0]
     rest = f" ({len(failing)} of {len(results)} probes in pods failed)" if len(failing) > 1 else ""
     message = f"Probe {first.probe} in {first.pod.namespace}/{first.pod.name}: {first.message.rstrip('.')}{rest}."
-    return Summary(False, len(failing), first.reason, message)
+    return ProbeSummary(False, len(failing), first.reason, message)
 
 
 def refuted_everywhere(results: Sequence[PodProbe]) -> tuple[str, ...]:

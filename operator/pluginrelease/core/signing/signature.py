@@ -65,7 +65,7 @@ def untrusted(what: str) -> Rejected:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class SignatureCandidate:
     """Something that may be a signature. ``content`` is the blob to fetch of it; of a bundle it is in ``manifest``.
 
     ``signature`` (base64) and ``certified`` are of the simple form, whose signatures are annotations.
@@ -124,27 +124,27 @@ def referrers_tag(digest: Digest) -> str:
     return f"sha256-{digest.hex}"
 
 
-def simple(raw: bytes) -> tuple[Candidate, ...]:
+def simple(raw: bytes) -> tuple[SignatureCandidate, ...]:
     """The candidates in a manifest of simple signatures, the newest first. Raises `Rejected`."""
     found = []
     for entry, layer in _described(raw, "layers"):
         notes = _object(entry.get("annotations"))
         if layer.media_type == SIMPLE_SIGNING:
-            found.append(Candidate(layer, None, str(notes.get(_SIGNATURE, "")), _CERTIFICATE in notes))
+            found.append(SignatureCandidate(layer, None, str(notes.get(_SIGNATURE, "")), _CERTIFICATE in notes))
     return tuple(reversed(found))
 
 
-def referring(raw: bytes) -> tuple[Candidate, ...]:
+def referring(raw: bytes) -> tuple[SignatureCandidate, ...]:
     """The candidates in a list of referrers, the newest first. Raises `Rejected`.
 
     What the list says of an entry is good for nothing but looking at likely ones first, and at attestations last.
     """
-    likely: list[Candidate] = []
-    others: list[Candidate] = []
+    likely: list[SignatureCandidate] = []
+    others: list[SignatureCandidate] = []
     for entry, descriptor in _described(raw, "manifests"):
         if entry.get("artifactType", BUNDLE) in BUNDLES:
             kind = _object(entry.get("annotations")).get(_PREDICATE, PREDICATE_TYPE)
-            (likely if kind == PREDICATE_TYPE else others).append(Candidate(manifest=descriptor))
+            (likely if kind == PREDICATE_TYPE else others).append(SignatureCandidate(manifest=descriptor))
     return (*reversed(likely), *reversed(others))
 
 
@@ -172,7 +172,7 @@ def bundle_in(raw: bytes) -> Descriptor:
 # --- what a signature says ---
 
 
-def read_simple(candidate: Candidate, payload: bytes) -> Signed:
+def read_simple(candidate: SignatureCandidate, payload: bytes) -> Signed:
     """A payload of simple signing; raises `Rejected`."""
     critical = _object(_parsed(payload, "payload").get("critical"))
     if critical.get("type") != _SIMPLE_TYPE:

@@ -72,7 +72,7 @@ class Channels(Protocol):
 
 
 @dataclass(frozen=True)
-class Settings:
+class GatewayAccess:
     """How the operator reaches gateways: the operator's configuration, never a tenant's field."""
 
     admin_port: int = 15000
@@ -87,7 +87,7 @@ class Settings:
     last_seconds: float = 3.0
 
 
-DEFAULT = Settings()
+DEFAULT = GatewayAccess()
 LISTENERS = "/config_dump?resource=dynamic_listeners"
 # whatever happens to a listener changes one of these; a mask cannot name what is within a listener
 BRIEF = (
@@ -203,7 +203,7 @@ async def look(
     *,
     since: datetime,
     deadline_seconds: float,
-    settings: Settings = DEFAULT,
+    settings: GatewayAccess = DEFAULT,
     habit: Habit = NEW,
 ) -> tuple[Sighting, ...]:
     """Every pod, in the order given, under one deadline; ``since`` is where reading the logs begins.
@@ -231,7 +231,7 @@ async def glance(
     pods: Sequence[PodRef],
     *,
     since: datetime,
-    settings: Settings = DEFAULT,
+    settings: GatewayAccess = DEFAULT,
     habit: Habit = NEW,
 ) -> tuple[Sighting, ...]:
     """What the pods' status alone shows, with how a container ended that has; no gateway is asked."""
@@ -243,13 +243,13 @@ def _unasked(pod: PodRef, why: str, words: LastWords | None) -> Sighting:
     return Sighting(pod, datetime.now(UTC), unreachable=why, last_words=words)
 
 
-def _does_not_run(pod: PodRef, settings: Settings) -> str:
+def _does_not_run(pod: PodRef, settings: GatewayAccess) -> str:
     why = pod.container.waiting or (pod.container.terminated.reason if pod.container.terminated else "")
     return f"its container {settings.container} does not run{f': {why}' if why else ''}"
 
 
 async def _last_words(
-    channels: Channels, pod: PodRef, since: datetime, settings: Settings, habit: Habit
+    channels: Channels, pod: PodRef, since: datetime, settings: GatewayAccess, habit: Habit
 ) -> LastWords | None:
     """How the container ended, when that was after ``since``; what it said is asked for once, and is not waited for."""
     ended = pod.container.terminated
@@ -277,14 +277,14 @@ async def _last_words(
 
 
 async def read_logging(
-    channels: Channels, pod: PodRef, *, deadline_seconds: float = 10, settings: Settings = DEFAULT
+    channels: Channels, pod: PodRef, *, deadline_seconds: float = 10, settings: GatewayAccess = DEFAULT
 ) -> str:
     """The level of Envoy's ``filter`` logger. Raises `Transient`."""
     return await _logging(channels, pod, "/logging", deadline_seconds, settings)
 
 
 async def set_logging(
-    channels: Channels, pod: PodRef, level: str, *, deadline_seconds: float = 10, settings: Settings = DEFAULT
+    channels: Channels, pod: PodRef, level: str, *, deadline_seconds: float = 10, settings: GatewayAccess = DEFAULT
 ) -> None:
     """Sets Envoy's ``filter`` logger; at debug it names each plugin it has loaded. Raises `Transient`."""
     query = urlencode({LOGGER: level})
@@ -293,7 +293,9 @@ async def set_logging(
         raise _transient(pod, f"the {LOGGER} logger is at {found} after it was set to {level}")
 
 
-async def end(channels: Channels, pod: PodRef, *, deadline_seconds: float = 10, settings: Settings = DEFAULT) -> None:
+async def end(
+    channels: Channels, pod: PodRef, *, deadline_seconds: float = 10, settings: GatewayAccess = DEFAULT
+) -> None:
     """Lets the agent end Envoy, also one that hangs, and itself; the kubelet starts the container again.
 
     The agent takes that from the pod's own loopback only, which a port-forward is. Raises `Transient`.
@@ -313,7 +315,7 @@ async def _each(
     one: Callable[[PodRef], Awaitable[T]],
     failed: Callable[[PodRef, str], T],
     deadline_seconds: float,
-    settings: Settings,
+    settings: GatewayAccess,
 ) -> tuple[T, ...]:
     """All pods side by side, ``parallel`` at a time, each ended by the common deadline."""
     deadline = asyncio.get_running_loop().time() + deadline_seconds
@@ -331,7 +333,9 @@ async def _each(
     return tuple(await asyncio.gather(*map(bounded, pods)))
 
 
-async def _logging(channels: Channels, pod: PodRef, target: str, deadline_seconds: float, settings: Settings) -> str:
+async def _logging(
+    channels: Channels, pod: PodRef, target: str, deadline_seconds: float, settings: GatewayAccess
+) -> str:
     try:
         async with asyncio.timeout(deadline_seconds):
             answer = await _twice(lambda: _ask(channels, pod, "POST", target, settings))
@@ -376,7 +380,7 @@ async def documents(
     pod: PodRef,
     wanted: Wanted,
     since: datetime,
-    settings: Settings = DEFAULT,
+    settings: GatewayAccess = DEFAULT,
     habit: Habit = NEW,
     call: Call | None = None,
 ) -> Documents:
@@ -404,7 +408,7 @@ async def documents(
     return Documents(info, start.text, ecds, listeners, stats.text, log, truncated, start.skew, log_from)
 
 
-async def _first_answer(admin: Admin, call: Call) -> Answer:
+async def _first_answer(admin: Admin, call: Call) -> AdminResponse:
     """When this run of Envoy began. One that hangs takes the connection, and never answers."""
     call.taken()
     try:
@@ -416,7 +420,9 @@ async def _first_answer(admin: Admin, call: Call) -> Answer:
     return answer
 
 
-async def _beginning(channels: Channels, pod: PodRef, start: Answer, settings: Settings, habit: Habit) -> Beginning:
+async def _beginning(
+    channels: Channels, pod: PodRef, start: AdminResponse, settings: GatewayAccess, habit: Habit
+) -> Beginning:
     """How the log begins, after it was read: a rotation between the two is taken for one before."""
     first = await channels.log_begins(pod.namespace, pod.name, settings.container)
     now = Beginning(first, datetime.now(UTC) + start.skew)
@@ -429,7 +435,7 @@ async def _mark(admin: Admin) -> bytes:
     return hashlib.sha256(brief.text.encode()).digest() if brief.status == 200 else b""
 
 
-async def _ask(channels: Channels, pod: PodRef, method: str, target: str, settings: Settings) -> Answer:
+async def _ask(channels: Channels, pod: PodRef, method: str, target: str, settings: GatewayAccess) -> AdminResponse:
     async with _admin(channels, pod, settings) as admin:
         return await admin.request(method, target)
 
@@ -440,7 +446,7 @@ def _statistics(wanted: Wanted) -> str:
     return rf"^wasm\.|^extension_config_discovery\..*{name}"
 
 
-async def _log(channels: Channels, pod: PodRef, since: datetime, settings: Settings) -> tuple[str, bool]:
+async def _log(channels: Channels, pod: PodRef, since: datetime, settings: GatewayAccess) -> tuple[str, bool]:
     """The whole log since a time, page by page; (its last seconds, True) behind a gap when it is too long for that."""
     pages: list[str] = []
     start = since
@@ -457,7 +463,7 @@ async def _log(channels: Channels, pod: PodRef, since: datetime, settings: Setti
     return "\n".join(pages), True
 
 
-async def _page(channels: Channels, pod: PodRef, since: datetime, settings: Settings) -> str:
+async def _page(channels: Channels, pod: PodRef, since: datetime, settings: GatewayAccess) -> str:
     limit = settings.log_limit_bytes
     return await channels.read_log(pod.namespace, pod.name, settings.container, since=since, limit_bytes=limit)
 
@@ -466,7 +472,7 @@ async def _page(channels: Channels, pod: PodRef, since: datetime, settings: Sett
 
 
 @dataclass(frozen=True)
-class Answer:
+class AdminResponse:
     """``skew``: how far the answering clock is ahead of ours; zero when that is within its precision."""
 
     status: int
@@ -477,12 +483,12 @@ class Answer:
 class Admin:
     """HTTP/1.1 on one forwarded port, one request after the other on one connection."""
 
-    def __init__(self, http: Http, settings: Settings) -> None:
+    def __init__(self, http: Http, settings: GatewayAccess) -> None:
         self._http = http
         self._limit = settings.answer_limit_bytes
         self._dump_limit = settings.dump_limit_bytes
 
-    async def get(self, target: str) -> Answer:
+    async def get(self, target: str) -> AdminResponse:
         """Raises `Unreadable` for any status but 200."""
         answer = await self.request("GET", target)
         if answer.status != 200:
@@ -510,13 +516,13 @@ class Admin:
             raise Unreadable(f"GET {LISTENERS} answered {response.status_code}")
         return reader.finished()
 
-    async def request(self, method: str, target: str) -> Answer:
+    async def request(self, method: str, target: str) -> AdminResponse:
         """One request and its whole answer, at most ``limit`` bytes of it."""
         response = await self._ask(method, target)
         body = bytearray()
         async for data in self._data(self._limit):
             body += data
-        return Answer(response.status_code, body.decode(errors="replace"), _skew(response))
+        return AdminResponse(response.status_code, body.decode(errors="replace"), _skew(response))
 
     async def _ask(self, method: str, target: str) -> h11.Response:
         if self._http.connection.our_state is h11.DONE:
@@ -592,6 +598,6 @@ def _skew(response: h11.Response) -> timedelta:
 
 
 @contextlib.asynccontextmanager
-async def _admin(channels: Channels, pod: PodRef, settings: Settings) -> AsyncIterator[Admin]:
+async def _admin(channels: Channels, pod: PodRef, settings: GatewayAccess) -> AsyncIterator[Admin]:
     async with channels.portforward(pod.namespace, pod.name, settings.admin_port) as socket:
         yield Admin(Http(Forwarded(socket)), settings)

@@ -1,6 +1,6 @@
 """Probes sent to gateway pods through the API server: every request on a port-forward of its own.
 
-A connection that fails is data: it becomes a `probe.Silence`, and never an exception. Nothing is decided here.
+A connection that fails is data: it becomes a `probe.Unanswered`, and never an exception. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pluginrelease.core.apiserver import answers
 from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.gateway.observations import PodRef, Sighting
 from pluginrelease.core.rollout import probe
-from pluginrelease.core.rollout.probe import Answer, PodProbe, Silence
-from pluginrelease.edges.envoy.admin import DEFAULT, Channels, Settings
-from pluginrelease.edges.envoy.tunnel import Broken, Forwarded, Http, Secured, Stream
+from pluginrelease.core.rollout.probe import PodProbe, ProbeResponse, Unanswered
+from pluginrelease.edges.envoy.admin import DEFAULT, Channels, GatewayAccess
+from pluginrelease.edges.envoy.tunnel import Broken, Forwarded, Http, Secured, TunnelStream
 
 CONNECTIONS_PER_POD = 8
 # one request that hangs must not use up the time of the others
@@ -41,7 +41,7 @@ class _Series:
     asked: api.Probe
     port: int
     times: int
-    outcomes: list[Answer | Silence] = field(default_factory=list)
+    outcomes: list[ProbeResponse | Unanswered] = field(default_factory=list)
 
 
 async def ask(
@@ -50,7 +50,7 @@ async def ask(
     probes: Sequence[api.Probe],
     *,
     deadline_seconds: float,
-    settings: Settings = DEFAULT,
+    settings: GatewayAccess = DEFAULT,
     written: bool = True,
 ) -> tuple[PodProbe, ...]:
     """Every probe in every pod of ``sightings``, pod by pod in the order given, under one deadline.
@@ -94,19 +94,19 @@ async def _ask_in_turn(channels: Channels, turns: Iterator[_Series], deadline: f
         series.outcomes.append(await _ask_once(channels, series, deadline))
 
 
-async def _ask_once(channels: Channels, series: _Series, deadline: float) -> Answer | Silence:
+async def _ask_once(channels: Channels, series: _Series, deadline: float) -> ProbeResponse | Unanswered:
     now = asyncio.get_running_loop().time()
     if now >= deadline:
-        return Silence("there was no time left to ask")
+        return Unanswered("there was no time left to ask")
     try:
         async with asyncio.timeout_at(min(deadline, now + ANSWER_SECONDS)), _connected(channels, series) as stream:
             return await _exchange(Http(stream), series.asked)
     except FAILED as error:
-        return Silence(_said(error))
+        return Unanswered(_said(error))
 
 
 @asynccontextmanager
-async def _connected(channels: Channels, series: _Series) -> AsyncIterator[Stream]:
+async def _connected(channels: Channels, series: _Series) -> AsyncIterator[TunnelStream]:
     """A fresh connection into the pod, with TLS where the probe wants it."""
     pod = series.pod
     async with channels.portforward(pod.namespace, pod.name, series.port) as socket:
@@ -119,7 +119,7 @@ async def _connected(channels: Channels, series: _Series) -> AsyncIterator[Strea
         yield secured
 
 
-async def _exchange(http: Http, asked: api.Probe) -> Answer:
+async def _exchange(http: Http, asked: api.Probe) -> ProbeResponse:
     """The probe's request, and the answer with the first `probe.BODY_LIMIT` bytes of its body."""
     body = (asked.body or "").encode()
     head = h11.Request(method=asked.method.value, target=asked.path, headers=_headers(asked, len(body)))
@@ -128,10 +128,10 @@ async def _exchange(http: Http, asked: api.Probe) -> Answer:
     while isinstance(event, h11.InformationalResponse) and event.status_code != 101:
         event = await http.event()
     if isinstance(event, h11.InformationalResponse):
-        return Answer(event.status_code, _readable(event))
+        return ProbeResponse(event.status_code, _readable(event))
     if not isinstance(event, h11.Response):
         raise Broken("the connection ended before an answer")
-    return Answer(event.status_code, _readable(event), await _body(http))
+    return ProbeResponse(event.status_code, _readable(event), await _body(http))
 
 
 def _headers(asked: api.Probe, length: int) -> list[tuple[bytes, bytes]]:

@@ -24,7 +24,7 @@ class Broken(Exception):
     """The connection was refused, or it ended too early; the text is for people."""
 
 
-class Stream(Protocol):
+class TunnelStream(Protocol):
     """Bytes to and fro."""
 
     async def send(self, data: bytes) -> None:
@@ -66,7 +66,7 @@ class Forwarded:
 class Secured:
     """TLS as a client. The certificate is not checked: what is reached was picked by the pod's name, not by DNS."""
 
-    def __init__(self, stream: Stream, server_name: str) -> None:
+    def __init__(self, stream: TunnelStream, server_name: str) -> None:
         """Raises ValueError for what cannot be a server name."""
         self._stream = stream
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -117,7 +117,7 @@ class Secured:
 class Http:
     """HTTP/1.1 as a client, event by event."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: TunnelStream) -> None:
         self._stream = stream
         self.connection = h11.Connection(h11.CLIENT)
 

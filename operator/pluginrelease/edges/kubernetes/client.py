@@ -25,7 +25,7 @@ from kubernetes.aio.client.rest import RESTClientObject
 from pluginrelease import __version__, api
 from pluginrelease.core import revision
 from pluginrelease.core.apiserver import answers, applied
-from pluginrelease.core.apiserver.answers import Answer, Asked
+from pluginrelease.core.apiserver.answers import Asked, ServerAnswer
 from pluginrelease.core.apiserver.answers import NotFound as NotFound
 from pluginrelease.core.errors import Refused, Transient, Waiting
 from pluginrelease.core.gateway import logs
@@ -73,7 +73,7 @@ NAMESPACES = Resource("", "v1", "namespaces")
 CONTROLLER_REVISIONS = Resource("apps", "v1", revision.PLURAL)
 
 
-def carrier(kind: target.Kind) -> Resource:
+def carrier(kind: target.ResourceKind) -> Resource:
     """Where the objects that carry plugins are, of one provider."""
     return Resource(kind.group, kind.version, kind.plural)
 
@@ -349,7 +349,7 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         body: JSON | None = None,
         content_type: str = "application/json",
-    ) -> Answer:
+    ) -> ServerAnswer:
         """The answer of a success; no redirect is followed, as no API server sends one."""
         data = None if body is None else json.dumps(body)
         try:
@@ -497,10 +497,10 @@ async def read_at_most(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def heard(answer: aiohttp.ClientResponse, body: bytes) -> Answer:
+def heard(answer: aiohttp.ClientResponse, body: bytes) -> ServerAnswer:
     """An answer as the core reads it."""
     media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    return Answer(answer.status, body, media_type, answer.headers.get("Retry-After", ""))
+    return ServerAnswer(answer.status, body, media_type, answer.headers.get("Retry-After", ""))
 
 
 async def raise_for_answer(asked: Asked, answer: aiohttp.ClientResponse) -> None:

@@ -95,7 +95,7 @@ class Access:
         return replace(self, authorities=None, registry_ca=None, usual_only=True)
 
 
-class Place(Container):  # type: ignore[misc]
+class OrasContainer(Container):  # type: ignore[misc]
     """oras's URLs for one repository, from a reference that was parsed by our rules."""
 
     def __init__(self, reference: Reference) -> None:
@@ -113,7 +113,7 @@ class Repository(Registry):  # type: ignore[misc]
         verify = True if access.usual_only else trusted()
         super().__init__(hostname=reference.endpoint, insecure=access.insecure, tls_verify=verify)
         self.reference = reference
-        self.place = Place(reference)
+        self.place = OrasContainer(reference)
         self.access = access
         self.deadline = deadline
         self.origin = f"{self.prefix}://{reference.endpoint}"
@@ -159,7 +159,7 @@ class Repository(Registry):  # type: ignore[misc]
     def list_tags(self) -> tags.Listed:
         """Every tag of the repository, page by page (distribution-spec, "Listing Tags")."""
         found: set[str] = set()
-        step: tags.Step = tags.Step(f"n={TAGS_AT_ONCE}")
+        step: tags.NextPage = tags.NextPage(f"n={TAGS_AT_ONCE}")
         left = MAX_TAGS_BYTES
         for _ in range(MAX_TAG_PAGES):
             try:
@@ -173,8 +173,8 @@ class Repository(Registry):  # type: ignore[misc]
             found |= {*page.tags}
             if len(found) > tags.MAX_TAGS:
                 break
-            if not isinstance(further, tags.Step):
-                return tags.Listed(tuple(found), whole=further is tags.End.WHOLE)
+            if not isinstance(further, tags.NextPage):
+                return tags.Listed(tuple(found), whole=further is tags.ListEnd.WHOLE)
             step = further
         raise tags.too_many(self.reference.name)
 
@@ -291,7 +291,7 @@ class Repository(Registry):  # type: ignore[misc]
         self.deadline.watch(connection)
         return connection
 
-    def put_manifest(self, image: image_manifests.Image) -> None:
+    def put_manifest(self, image: image_manifests.PackedImage) -> None:
         """Put the manifest's own bytes: oras would write its JSON anew, and the digest would be another."""
         url = f"{self.prefix}://{self.place.manifest_url(self.reference.tag or str(image.digest))}"
         answer = self.do_request(url, "PUT", image.manifest, {"Content-Type": image_manifests.OCI_MANIFEST})

@@ -20,7 +20,7 @@ MAX_DEPTH = 3
 
 
 @dataclass(frozen=True)
-class Image:
+class LayoutImage:
     """The image that a gateway would take from the folder: its manifest, and where the layers are."""
 
     folder: Path
@@ -50,7 +50,7 @@ def is_layout(target: Path) -> bool:
     return (target / INDEX).is_file()
 
 
-def open_layout(folder: Path, tag: str = "", *, anything: bool = False) -> Image:
+def open_layout(folder: Path, tag: str = "", *, anything: bool = False) -> LayoutImage:
     """The image of a tag, or the only one in the folder. ``anything``: also of a platform that no gateway takes.
 
     Raises `Refused`: ``InvalidLayout``, ``DigestMismatch``, ``ManifestNotInLayout``, and what `image_manifests`
@@ -62,7 +62,7 @@ def open_layout(folder: Path, tag: str = "", *, anything: bool = False) -> Image
     for _ in range(MAX_DEPTH + 1):
         raw = _blob(folder, entry, image_manifests.MAX_MANIFEST_BYTES)
         if not image_manifests.is_index(entry.media_type):
-            return Image(folder, entry.digest, raw)
+            return LayoutImage(folder, entry.digest, raw)
         entry = choose(raw)
     raise _invalid(folder, f"its indexes are nested more than {MAX_DEPTH} deep")
 

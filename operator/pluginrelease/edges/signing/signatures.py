@@ -26,7 +26,7 @@ from pluginrelease import api
 from pluginrelease.core.artifact.image_manifests import Digest, Reference, shown
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.signing import signature
-from pluginrelease.core.signing.signature import Candidate, Rejected, Signed, Verified, invalid, untrusted
+from pluginrelease.core.signing.signature import Rejected, SignatureCandidate, Signed, Verified, invalid, untrusted
 from pluginrelease.core.wording import counted
 from pluginrelease.edges.oci import registry
 from pluginrelease.edges.oci.distribution import Access
@@ -48,13 +48,13 @@ Lineage = tuple[Digest, ...]
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 
 
-class Trust(Protocol):
+class SignatureTrust(Protocol):
     """Whose signatures count."""
 
     def wanted(self) -> str:
         """For people: "one of the keys …"."""
 
-    def check(self, raw: bytes, candidate: Candidate, lineage: Lineage) -> Verified | None:
+    def check(self, raw: bytes, candidate: SignatureCandidate, lineage: Lineage) -> Verified | None:
         """Who made a signature and of which digest; None for what is no signature. Raises `Rejected`."""
 
 
@@ -69,7 +69,7 @@ class Keys:
         names = ", ".join(name for name, _ in self.keys)
         return f"the key {names}" if len(self.keys) == 1 else f"one of the keys {names}"
 
-    def check(self, raw: bytes, candidate: Candidate, lineage: Lineage) -> Verified | None:
+    def check(self, raw: bytes, candidate: SignatureCandidate, lineage: Lineage) -> Verified | None:
         """Any key will do. What a transparency log says is not looked at: the key alone counts."""
         signed = signature.read_bundle(raw) if candidate.manifest else signature.read_simple(candidate, raw)
         if signed is None:
@@ -94,7 +94,7 @@ class Identities:
         more = f" or {counted(len(self.identities) - 1, 'other')}" if len(self.identities) > 1 else ""
         return f"an identity like {one.subject} ({one.issuer}){more}"
 
-    def check(self, raw: bytes, candidate: Candidate, lineage: Lineage) -> Verified | None:
+    def check(self, raw: bytes, candidate: SignatureCandidate, lineage: Lineage) -> Verified | None:
         """Certificate, log entry and signature, and then who the certificate is about."""
         if candidate.manifest is None:
             kind = "keyless in the form of cosign 2, which is not read" if candidate.certified else "made with a key"
@@ -111,7 +111,7 @@ class Identities:
         return Verified(signer, signature.about(signed, lineage))
 
 
-def verify(image: Reference, index: Digest | None, access: Access, trust: Trust) -> Verified:
+def verify(image: Reference, index: Digest | None, access: Access, trust: SignatureTrust) -> Verified:
     """The first signature that counts, of the image or of the index that led to it; ``image`` is by digest.
 
     Raises `Refused` (NotSigned, UntrustedSigner, SignatureInvalid) when there is none, and what `registry.resolve`
@@ -135,7 +135,7 @@ def verify(image: Reference, index: Digest | None, access: Access, trust: Trust)
     raise signature.conclude(rejected, lineage, trust.wanted())
 
 
-def candidates(beside: Attachments, lineage: Lineage, rejected: list[Rejected]) -> Iterator[Candidate]:
+def candidates(beside: Attachments, lineage: Lineage, rejected: list[Rejected]) -> Iterator[SignatureCandidate]:
     """All that may be a signature, of the manifest first; the registry is asked only as far as somebody reads on.
 
     A list that cannot be read goes to ``rejected``.
@@ -154,7 +154,7 @@ def candidates(beside: Attachments, lineage: Lineage, rejected: list[Rejected]) 
                 yield from found
 
 
-def content(beside: Attachments, candidate: Candidate) -> bytes:
+def content(beside: Attachments, candidate: SignatureCandidate) -> bytes:
     """The bytes of a candidate; raises `Rejected` for those that are too many, or others than their digest says."""
     blob = candidate.content
     if candidate.manifest is not None:
