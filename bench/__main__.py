@@ -10,14 +10,14 @@ from pathlib import Path
 
 import click
 
+import pluginrelease_lab
 from bench import figures, observation, pulls
 from bench.apply_to_served import Bench
 from bench.figures import Figure
 from bench.put_right import Harm
-from pluginrelease import lab
 from pluginrelease.core.errors import ReleaseError
-from pluginrelease.edges import builder
-from pluginrelease.lab import Lab, LabError, operator
+from pluginrelease.edges.toolchain import builder
+from pluginrelease_lab import Lab, LabError, operator
 
 HERE = Path(__file__).parent
 PLUGIN = HERE.parent / "tests" / "fixtures" / "plugins" / "versioned"
@@ -57,7 +57,7 @@ def main(parts: tuple[str, ...], turns: int, gateways: int, results: Path) -> No
 
 def served(turns: int, gateways: int, workplace: Path) -> list[Figure]:
     """From apply to served, ours against a bare kubectl apply."""
-    with lab.up(name="bench", gateways=gateways, report=say) as running:
+    with pluginrelease_lab.up(name="bench", gateways=gateways, report=say) as running:
         bench = prepared(running, workplace)
         found = bench.run(turns)
         check(running)
@@ -67,7 +67,7 @@ def served(turns: int, gateways: int, workplace: Path) -> list[Figure]:
 
 def right(turns: int, gateways: int, workplace: Path) -> list[Figure]:
     """From a bad apply to traffic put right."""
-    with lab.up(name="bench", gateways=gateways, report=say) as running:
+    with pluginrelease_lab.up(name="bench", gateways=gateways, report=say) as running:
         harm = Harm(prepared(running, workplace), say)
         found = harm.run(turns)
         check(running)
@@ -76,7 +76,7 @@ def right(turns: int, gateways: int, workplace: Path) -> list[Figure]:
 
 def looks(_turns: int, _gateways: int, workplace: Path) -> list[Figure]:
     """The look at 10, 100 and 500 gateway pods."""
-    with lab.up(name="bench", gateways=0, report=say) as running:
+    with pluginrelease_lab.up(name="bench", gateways=0, report=say) as running:
         found, rows = observation.run(running, workplace, LOOK_TURNS, say)
     click.echo(f"\n{figures.aligned(rows)}")
     return found

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.figures import Figure
-from pluginrelease.core import artifact
-from pluginrelease.edges import distribution, registry
-from pluginrelease.lab import Lab
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.edges.oci import distribution, registry
+from pluginrelease_lab import Lab
 
 NAMESPACE = "istio-ingress"
 LABELS = {"istio": "ingressgateway"}
@@ -134,7 +134,7 @@ class Bench:
         version = f"{self.versions:0{STAMP_DIGITS}x}"
         file = self.workplace / "plugin.wasm"
         file.write_bytes(stamped(self.module, version))
-        place = artifact.parse(f"{self.lab.registry_host}/bench/versioned:{version}")
+        place = image_manifests.parse(f"{self.lab.registry_host}/bench/versioned:{version}")
         digest = registry.push(place, file, distribution.Access(insecure=True))
         repository = f"{self.lab.registry}/bench/versioned"
         return version, f"{repository}:{version}", f"{repository}@{digest}"

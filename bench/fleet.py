@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from bench import recorded
-from pluginrelease.lab import Lab, network
+from pluginrelease_lab import Lab, network
 
 NAMESPACE = "apps"
 CONTAINER = "istio-proxy"

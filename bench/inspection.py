@@ -17,7 +17,7 @@ import click
 from bench import figures
 from bench.figures import Figure
 from pluginrelease.core import compat, wasm
-from pluginrelease.edges import builder
+from pluginrelease.edges.toolchain import builder
 
 PLUGIN = Path(__file__).parent.parent / "tests" / "fixtures" / "plugins" / "versioned"
 NAME = "inspection-to-hashing"

@@ -16,11 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import fleet
-from pluginrelease.core import pods
-from pluginrelease.core.envoy import PodRef, Sighting, Wanted
-from pluginrelease.edges import cluster as clusters
-from pluginrelease.edges import gateways
-from pluginrelease.edges.cluster import Cluster
+from pluginrelease.core.gateway import pods
+from pluginrelease.core.gateway.identity import Wanted
+from pluginrelease.core.gateway.observations import PodRef, Sighting
+from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes.client import Cluster
 
 DEADLINE = 300.0
 SINCE = datetime(2020, 1, 1, tzinfo=UTC)
@@ -35,7 +36,7 @@ async def measure(kubeconfig: Path, count: int, digest: str) -> dict[str, float]
         wanted = Wanted(fleet.NAMESPACE, "header", digest, {"allow": True, "size": 1}, "FAIL_CLOSE")
         forget_peak()
         before, began, worked = memory("VmRSS"), time.monotonic(), time.process_time()
-        seen = await gateways.look(cluster, selected, wanted, since=SINCE, deadline_seconds=DEADLINE)
+        seen = await admin.look(cluster, selected, wanted, since=SINCE, deadline_seconds=DEADLINE)
         figures = {
             "seconds": time.monotonic() - began,
             "cpu": time.process_time() - worked,

@@ -22,7 +22,7 @@ import yaml
 from bench import fleet
 from bench.figures import Figure
 from bench.relay import Counter, relay
-from pluginrelease.lab import Lab
+from pluginrelease_lab import Lab
 
 SIZES = (10, 100, 500)
 LOOK_WITHIN = 400.0

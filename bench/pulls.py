@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import IO
 
 from bench.figures import Figure
-from pluginrelease.edges import registry
-from pluginrelease.edges.distribution import Access
-from pluginrelease.lab import LabError
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
+from pluginrelease_lab import LabError
 from tests import wasm_modules
 from tests.edges import real_registry
 from tests.edges.puller import Order, Outcome

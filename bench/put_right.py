@@ -20,7 +20,7 @@ from typing import Any
 from bench import relay
 from bench.apply_to_served import HEADER, NAME, NAMESPACE, SELECTOR, Bench, Manifest, Report, plugin_release
 from bench.figures import Figure
-from pluginrelease.lab import LabError, network
+from pluginrelease_lab import LabError, network
 from tests.traffic import Answer, Traffic
 
 DOOR = 5009

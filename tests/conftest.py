@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pluginrelease import lab as labs
-from pluginrelease.edges import builder
-from pluginrelease.lab import binaries, blueprint
+import pluginrelease_lab as labs
+from pluginrelease.edges.toolchain import builder
+from pluginrelease_lab import binaries, blueprint
 
 ROOT = Path(__file__).resolve().parents[1]
 NEEDED = (*blueprint.PROGRAMS, "kubectl", "helm")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from pluginrelease.core import api
+from pluginrelease import api
 
 JSON = dict[str, Any]
 

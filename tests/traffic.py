@@ -24,8 +24,8 @@ from dataclasses import asdict, dataclass, field
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from pluginrelease.lab import Lab
-    from pluginrelease.lab.host import GatewayPod
+    from pluginrelease_lab import Lab
+    from pluginrelease_lab.host import GatewayPod
 
 PORT = 8080
 ANSWER_WITHIN = 10.0
@@ -313,7 +313,7 @@ def whole_body(rest: bytes, headers: Mapping[bytes, bytes], *, ended: bool) -> b
 
 
 def sort_of(status: int, body: bytes) -> str:
-    """The sort of a whole answer, as in `Answer`."""
+    """The sort of a whole answer, as in `ServerAnswer`."""
     if status == 403 and STAND_IN in body:
         return "stand-in"
     return {2: "served", 4: "refused", 5: "failed"}.get(status // 100, "other")

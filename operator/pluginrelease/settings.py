@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pluginrelease.core import registries
-from pluginrelease.core.artifact import Reference
-from pluginrelease.core.target import GatewayLabel
+from pluginrelease.core.artifact.image_manifests import Reference
+from pluginrelease.core.mesh.target import GatewayLabel
+from pluginrelease.core.registry import allowlist
 
 
 @dataclass(frozen=True)
@@ -51,4 +51,4 @@ class Settings:
 
     def private_realms_of(self, reference: Reference) -> bool:
         """Whether this registry may send the operator to private addresses."""
-        return self.allow_private_realms or any(registries.covers(name, reference) for name in self.private_realms)
+        return self.allow_private_realms or any(allowlist.covers(name, reference) for name in self.private_realms)

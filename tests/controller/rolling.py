@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pluginrelease.core import api, istio, revision
+from pluginrelease import api
+from pluginrelease.core import revision
+from pluginrelease.core.mesh import istio
 from tests.releases import ARTIFACT, DIGEST, manifest, release
 
 JSON = dict[str, Any]

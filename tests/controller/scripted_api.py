@@ -10,11 +10,11 @@ from collections.abc import Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
-from pluginrelease.core import api
+from pluginrelease import api
+from pluginrelease.controller.context import World
 from pluginrelease.core.errors import Transient
-from pluginrelease.edges import cluster as clusters
+from pluginrelease.edges.kubernetes import client as clusters
 from pluginrelease.settings import Settings
-from pluginrelease.world import World
 
 JSON = dict[str, Any]
 Fault = Callable[[], BaseException | None]

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from pluginrelease import delivery, preflight
-from pluginrelease import reconcile as passes
-from pluginrelease.core import api, revision
+from pluginrelease import api
+from pluginrelease.controller import delivery, preflight
+from pluginrelease.controller import reconcile as passes
+from pluginrelease.controller.reconcile import reconcile
+from pluginrelease.controller.scope import Candidate, Work
+from pluginrelease.core import revision
 from pluginrelease.core.errors import Refused, Waiting
-from pluginrelease.reconcile import reconcile
-from pluginrelease.work import Candidate, Work
 from tests.controller.rolling import NEW, OLD, crashed, old, rolling_out, written
 from tests.controller.scripted_api import HANG, ScriptedAPI, ScriptedRegistry, world
 from tests.releases import ARTIFACT

@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 
-from pluginrelease import loggers
-from pluginrelease.core import api
-from pluginrelease.core.envoy import PodRef
-from pluginrelease.edges import gateways
-from pluginrelease.work import Work
-from pluginrelease.world import World
+from pluginrelease import api
+from pluginrelease.controller import loggers
+from pluginrelease.controller.context import World
+from pluginrelease.controller.scope import Work
+from pluginrelease.core.gateway.observations import PodRef
+from pluginrelease.edges.envoy import admin
 from tests.controller.scripted_api import ScriptedAPI, world
 from tests.releases import manifest, release
 
@@ -66,8 +66,8 @@ async def test_the_level_to_restore(
 ) -> None:
     """It is the one from before anybody raised it, so that no gateway stays at debug."""
     cluster = ScriptedAPI(*others)
-    monkeypatch.setattr(gateways, "read_logging", Gateway(cluster, levels, noted_after=noted_after).read)
-    [raised] = await loggers.levels(cast(Any, cluster), release(), [POD], gateways.Settings())
+    monkeypatch.setattr(admin, "read_logging", Gateway(cluster, levels, noted_after=noted_after).read)
+    [raised] = await loggers.levels(cast(Any, cluster), release(), [POD], admin.GatewayAccess())
     assert raised.level == kept, reason
 
 
@@ -92,7 +92,7 @@ async def test_of_two_releases_that_are_done_at_once_one_restores(monkeypatch: p
         set_to.append(level)
 
     monkeypatch.setattr(cluster, "list", list_together)
-    monkeypatch.setattr(gateways, "set_logging", set_logging)
+    monkeypatch.setattr(admin, "set_logging", set_logging)
     there = world(cluster)
     done = [working(there, one) for one in (first, second)]
     await asyncio.gather(*(one.put_loggers_back() for one in done))
@@ -112,8 +112,8 @@ async def test_no_logger_is_raised_that_is_not_noted(monkeypatch: pytest.MonkeyP
     async def read_logging(*_: object, **__: object) -> str:
         return "warning"
 
-    monkeypatch.setattr(gateways, "set_logging", set_logging)
-    monkeypatch.setattr(gateways, "read_logging", read_logging)
+    monkeypatch.setattr(admin, "set_logging", set_logging)
+    monkeypatch.setattr(admin, "read_logging", read_logging)
     monkeypatch.setattr(api, "MAX_OBSERVED_PODS", 2)
     work = working(world(ScriptedAPI(found)), found)
     await work.raise_loggers(pods)

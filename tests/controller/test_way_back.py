@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from pluginrelease import cleanup, delivery, loggers
-from pluginrelease.core import api, duration, istio, revision, target
+from pluginrelease import api
+from pluginrelease.controller import cleanup, delivery, loggers
+from pluginrelease.controller.reconcile import reconcile
+from pluginrelease.core import duration, revision
 from pluginrelease.core.errors import Refused, Transient, Waiting
-from pluginrelease.reconcile import reconcile
+from pluginrelease.core.mesh import istio, target
 from tests.controller.scripted_api import HANG, ScriptedAPI, ScriptedRegistry, world
 from tests.releases import ARTIFACT, DIGEST, UID, manifest, release
 

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from pluginrelease.cli.adapt import adapt as command
-from pluginrelease.core import adaptation, wasm
+from pluginrelease.core import wasm
+from pluginrelease.core.compat import abi_rewrite
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.wasm import Module
 from tests import wasm_modules as made
@@ -41,7 +42,7 @@ def with_exports(bytes_more: int) -> bytes:
 def test_the_announcement_changes_and_nothing_else(more: int) -> None:
     """Imports, exports with their types, code and every other section are what they were, at any length."""
     module = with_exports(more)
-    adapted = adaptation.adapt(module).content
+    adapted = abi_rewrite.adapt(module).content
     assert wasm.read(adapted) == replace(announced(wasm.read(module), "0_2_1"), size=len(adapted))
     others = [whole for number, _, whole in made.sections(module) if number != made.EXPORT]
     assert [whole for number, _, whole in made.sections(adapted) if number != made.EXPORT] == others
@@ -53,7 +54,7 @@ def test_lengths_that_a_compiler_has_padded_are_read() -> None:
         whole if number != made.EXPORT else bytes([number]) + padded_leb(len(payload)) + payload
         for number, payload, whole in made.sections(HIGRESS)
     )
-    assert adaptation.adapt(made.HEADER + padded).content == adaptation.adapt(HIGRESS).content
+    assert abi_rewrite.adapt(made.HEADER + padded).content == abi_rewrite.adapt(HIGRESS).content
 
 
 def padded_leb(number: int) -> bytes:
@@ -63,7 +64,7 @@ def padded_leb(number: int) -> bytes:
 def test_functions_that_only_higress_has_are_named() -> None:
     """The preview would not load, so it is not made; the words are those of the gateway that would refuse it."""
     with pytest.raises(Refused) as refused:
-        adaptation.adapt(FOREIGN)
+        abi_rewrite.adapt(FOREIGN)
     assert refused.value.reason == "MissingHostFunction"
     assert "env.proxy_redis_init, env.proxy_redis_call" in refused.value.message
     assert "Only Higress has these functions" in refused.value.remedy
@@ -73,7 +74,7 @@ def test_functions_that_only_higress_has_are_named() -> None:
 def test_what_is_not_for_higress_alone_is_left_alone(abi: str) -> None:
     """A module that other gateways take, or none, needs no copy."""
     with pytest.raises(Refused, match=abi.replace("_", r"\.")) as refused:
-        adaptation.adapt(made.plugin(abi))
+        abi_rewrite.adapt(made.plugin(abi))
     assert refused.value.reason == "NothingToAdapt"
 
 
@@ -81,23 +82,23 @@ def test_a_module_that_announces_both_needs_no_copy() -> None:
     """Envoy takes the one that it knows; two exports of one name would be no module."""
     both = [(f"proxy_abi_version_{abi}", 0, 0, b"") for abi in ("0_2_100", "0_2_1")]
     with pytest.raises(Refused) as refused:
-        adaptation.adapt(made.composed([], [*both, ("proxy_on_memory_allocate", 1, 1, b"\x41\0")]))
+        abi_rewrite.adapt(made.composed([], [*both, ("proxy_on_memory_allocate", 1, 1, b"\x41\0")]))
     assert refused.value.reason == "NothingToAdapt"
 
 
 def test_what_is_no_module_is_refused_as_everywhere() -> None:
     """By what reads modules."""
     with pytest.raises(Refused) as refused:
-        adaptation.adapt(b"\x1f\x8b")
+        abi_rewrite.adapt(b"\x1f\x8b")
     assert refused.value.reason == "NotWasm"
 
 
 def test_what_may_be_different_is_told_where_it_can_be() -> None:
     """Stopping at the headers for a plugin that sees headers, names at run time for one that calls by name."""
-    [restarts] = adaptation.adapt(HIGRESS).differences
+    [restarts] = abi_rewrite.adapt(HIGRESS).differences
     assert "VM" in restarts
     headers = made.rename_abi(made.answering("x"), "0_2_100")
-    assert any("StopIteration" in one for one in adaptation.adapt(headers).differences)
+    assert any("StopIteration" in one for one in abi_rewrite.adapt(headers).differences)
 
 
 def test_the_command_says_what_it_made_and_what_is_different(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pluginrelease.core import api
+from pluginrelease import api
 from tests.releases import ARTIFACT, manifest, release
 
 FULL = manifest(

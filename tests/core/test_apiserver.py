@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluginrelease.core import apiserver
-from pluginrelease.core.apiserver import Answer, Asked, NotFound
+from pluginrelease.core.apiserver import answers
+from pluginrelease.core.apiserver.answers import Asked, NotFound, ServerAnswer
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "apiserver"
@@ -32,7 +32,7 @@ class Row:
     """``kind`` says whether a person must act, something may still come, or it is tried again."""
 
     why: str
-    answer: Answer
+    answer: ServerAnswer
     reason: str
     kind: type[ReleaseError]
     asked: Asked = WRITE
@@ -44,151 +44,162 @@ FORBIDDEN = 'wasmplugins.extensions.istio.io "one" is forbidden: '
 ROWS = (
     Row(
         "an authorizer of a cloud has other words behind the same beginning",
-        Answer(403, status(f'{FORBIDDEN}User "x" cannot patch resource: requires one of ["a.b"] permission(s)', 403)),
+        ServerAnswer(
+            403, status(f'{FORBIDDEN}User "x" cannot patch resource: requires one of ["a.b"] permission(s)', 403)
+        ),
         "Forbidden",
         Waiting,
     ),
     Row(
         "a refusal for no reason that is known may be a right that is missing",
-        Answer(403, status("no", 403)),
+        ServerAnswer(403, status("no", 403)),
         "Forbidden",
         Waiting,
     ),
     Row(
         "an owner whose finalizers the operator may not set: a right, though it does not say User",
-        Answer(403, status(f"{FORBIDDEN}cannot set blockOwnerDeletion if an ownerReference refers to ...", 403)),
+        ServerAnswer(403, status(f"{FORBIDDEN}cannot set blockOwnerDeletion if an ownerReference refers to ...", 403)),
         "Forbidden",
         Waiting,
     ),
     Row(
         "a quota that was just made and is not counted yet",
-        Answer(403, status(f"{FORBIDDEN}status unknown for quota: q, resources: count/wasmplugins", 403)),
+        ServerAnswer(403, status(f"{FORBIDDEN}status unknown for quota: q, resources: count/wasmplugins", 403)),
         "QuotaExceeded",
         Waiting,
     ),
     Row(
         "a limit of the namespace is no right",
-        Answer(403, status('pods "a" is forbidden: maximum cpu usage per Pod is 1, but limit is 2', 403)),
+        ServerAnswer(403, status('pods "a" is forbidden: maximum cpu usage per Pod is 1, but limit is 2', 403)),
         "AdmissionDenied",
         Refused,
         words="maximum cpu usage",
     ),
     Row(
         "a policy may deny with 401, and the credentials are good",
-        Answer(401, status(f"{FORBIDDEN}ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no", 401)),
+        ServerAnswer(401, status(f"{FORBIDDEN}ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no", 401)),
         "AdmissionDenied",
         Refused,
         words="ValidatingAdmissionPolicy 'p' with binding 'b'",
     ),
     Row(
         "a webhook may deny with 429, and nothing is busy",
-        Answer(429, status('admission webhook "a.b.c" denied the request: full', 429)),
+        ServerAnswer(429, status('admission webhook "a.b.c" denied the request: full', 429)),
         "AdmissionDenied",
         Refused,
         words="the admission webhook a.b.c",
     ),
     Row(
         "a webhook that converts versions is down",
-        Answer(500, status('conversion webhook for x/v1, Kind=Y failed: Post "https://a": EOF', 500)),
+        ServerAnswer(500, status('conversion webhook for x/v1, Kind=Y failed: Post "https://a": EOF', 500)),
         "WebhookUnavailable",
         Transient,
         words="converts x/v1, Kind=Y",
     ),
     Row(
         "too busy",
-        Answer(429, status("Too many requests", 429), retry_after="7"),
+        ServerAnswer(429, status("Too many requests", 429), retry_after="7"),
         "TooManyRequests",
         Transient,
         pause=7,
     ),
     Row(
         "too busy, with a date",
-        Answer(429, status("Too many requests", 429), retry_after="Thu, 01 Jan 2026 00:00:09 GMT"),
+        ServerAnswer(429, status("Too many requests", 429), retry_after="Thu, 01 Jan 2026 00:00:09 GMT"),
         "TooManyRequests",
         Transient,
         pause=9,
     ),
     Row(
         "too busy, with a date that has passed",
-        Answer(429, status("x", 429), retry_after="Wed, 31 Dec 2025 23:00:00 GMT"),
+        ServerAnswer(429, status("x", 429), retry_after="Wed, 31 Dec 2025 23:00:00 GMT"),
         "TooManyRequests",
         Transient,
         pause=0,
     ),
     Row(
         "too busy, said in the Status alone",
-        Answer(429, status("storage is initializing", 429, details={"retryAfterSeconds": 3})),
+        ServerAnswer(429, status("storage is initializing", 429, details={"retryAfterSeconds": 3})),
         "TooManyRequests",
         Transient,
         pause=3,
     ),
     Row(
         "a pause of a day would hold up a way back",
-        Answer(429, status("Too many requests", 429), retry_after="86400"),
+        ServerAnswer(429, status("Too many requests", 429), retry_after="86400"),
         "TooManyRequests",
         Transient,
         pause=60,
     ),
-    Row("no time at all", Answer(429, status("x", 429), retry_after="soon"), "TooManyRequests", Transient),
-    Row("a proxy that limits", Answer(429, PAGE, "text/html", "5"), "TooManyRequests", Transient, pause=5),
-    Row("etcd is away", Answer(500, status("etcdserver: request timed out", 500)), "APIServerUnavailable", Transient),
+    Row("no time at all", ServerAnswer(429, status("x", 429), retry_after="soon"), "TooManyRequests", Transient),
+    Row("a proxy that limits", ServerAnswer(429, PAGE, "text/html", "5"), "TooManyRequests", Transient, pause=5),
+    Row(
+        "etcd is away",
+        ServerAnswer(500, status("etcdserver: request timed out", 500)),
+        "APIServerUnavailable",
+        Transient,
+    ),
     Row(
         "it ends just now",
-        Answer(503, status("apiserver is shutting down", 503), retry_after="1"),
+        ServerAnswer(503, status("apiserver is shutting down", 503), retry_after="1"),
         "APIServerUnavailable",
         Transient,
         pause=1,
     ),
     Row(
         "a timeout of its own",
-        Answer(504, status("Timeout: request did not …", 504)),
+        ServerAnswer(504, status("Timeout: request did not …", 504)),
         "APIServerUnavailable",
         Transient,
     ),
     Row(
         "gRPC between it and etcd has a limit of its own",
-        Answer(500, status("rpc error: code = ResourceExhausted desc = trying to send message larger than max", 500)),
+        ServerAnswer(
+            500, status("rpc error: code = ResourceExhausted desc = trying to send message larger than max", 500)
+        ),
         "ObjectTooLarge",
         Refused,
     ),
     Row(
         "another conflict than one of fields",
-        Answer(409, status('Operation cannot be fulfilled on x "one": the object has been modified', 409)),
+        ServerAnswer(409, status('Operation cannot be fulfilled on x "one": the object has been modified', 409)),
         "Conflict",
         Transient,
     ),
-    Row("a code that nobody knows", Answer(418, status("I am a teapot", 418)), "RequestRefused", Refused),
-    Row("what is read is no object to correct", Answer(422, status("no", 422)), "RequestRefused", Refused, READ),
+    Row("a code that nobody knows", ServerAnswer(418, status("I am a teapot", 418)), "RequestRefused", Refused),
+    Row("what is read is no object to correct", ServerAnswer(422, status("no", 422)), "RequestRefused", Refused, READ),
     # what stands between
     Row(
         "a proxy without a server behind it",
-        Answer(502, PAGE, "text/html"),
+        ServerAnswer(502, PAGE, "text/html"),
         "NotTheAPIServer",
         Transient,
         words="Gateway",
     ),
-    Row("a proxy that says no", Answer(403, PAGE, "text/html"), "NotTheAPIServer", Transient),
-    Row("a proxy that knows no such place", Answer(404, PAGE, "text/html"), "NotTheAPIServer", Transient, READ),
-    Row("a gateway's own JSON", Answer(404, b'{"message":"no Route matched"}'), "NotTheAPIServer", Transient, READ),
+    Row("a proxy that says no", ServerAnswer(403, PAGE, "text/html"), "NotTheAPIServer", Transient),
+    Row("a proxy that knows no such place", ServerAnswer(404, PAGE, "text/html"), "NotTheAPIServer", Transient, READ),
+    Row(
+        "a gateway's own JSON", ServerAnswer(404, b'{"message":"no Route matched"}'), "NotTheAPIServer", Transient, READ
+    ),
     Row(
         "plain words",
-        Answer(503, b"upstream connect error", "text/plain"),
+        ServerAnswer(503, b"upstream connect error", "text/plain"),
         "NotTheAPIServer",
         Transient,
         words="upstream",
     ),
-    Row("nothing", Answer(503, b"", ""), "NotTheAPIServer", Transient),
-    Row("a redirect to a page to log in", Answer(302, b"", ""), "NotTheAPIServer", Transient),
-    Row("a proxy that wants credentials", Answer(401, PAGE, "text/html"), "Unauthorized", Waiting),
-    Row("a refusal that broke off", Answer(403, status("x" * 99, 403)[:50]), "AnswerUnreadable", Transient),
-    Row("an error of brackets", Answer(500, b"[" * 100_000), "AnswerUnreadable", Transient),
+    Row("nothing", ServerAnswer(503, b"", ""), "NotTheAPIServer", Transient),
+    Row("a redirect to a page to log in", ServerAnswer(302, b"", ""), "NotTheAPIServer", Transient),
+    Row("a proxy that wants credentials", ServerAnswer(401, PAGE, "text/html"), "Unauthorized", Waiting),
+    Row("a refusal that broke off", ServerAnswer(403, status("x" * 99, 403)[:50]), "AnswerUnreadable", Transient),
+    Row("an error of brackets", ServerAnswer(500, b"[" * 100_000), "AnswerUnreadable", Transient),
 )
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.why)
 def test_a_failure(row: Row) -> None:
     """Every answer has a reason and a remedy of its own, and says whose turn it is."""
-    error = apiserver.failure(row.asked, row.answer, NOW)
+    error = answers.failure(row.asked, row.answer, NOW)
     assert isinstance(error, ReleaseError)
     assert (error.reason, type(error)) == (row.reason, row.kind)
     assert error.remedy
@@ -208,8 +219,10 @@ def recordings() -> list[Path]:
 def test_what_a_real_api_server_said(file: Path) -> None:
     """Of each answer that a real API server gave the reason, and whose turn it is."""
     said = json.loads(file.read_text())
-    answer = Answer(said["code"], said["body"].encode(), said["contentType"].partition(";")[0], said["retryAfter"])
-    error = apiserver.failure(Asked(said["method"], said["path"]), answer, NOW)
+    answer = ServerAnswer(
+        said["code"], said["body"].encode(), said["contentType"].partition(";")[0], said["retryAfter"]
+    )
+    error = answers.failure(Asked(said["method"], said["path"]), answer, NOW)
     reason, kind = said["means"]
     if isinstance(error, NotFound):
         assert (reason, kind) == ("NotFound", "" if error.served else "unserved")
@@ -222,7 +235,7 @@ def test_a_conflict_names_the_field_and_who_has_it() -> None:
     """Whoever reads it knows which field another hand holds."""
     cause = {"reason": "FieldManagerConflict", "message": 'conflict with "argocd" using v1', "field": ".spec.url"}
     body = status("Apply failed with 1 conflict", 409, details={"causes": [cause]})
-    error = apiserver.failure(WRITE, Answer(409, body), NOW)
+    error = answers.failure(WRITE, ServerAnswer(409, body), NOW)
     assert isinstance(error, Transient)
     assert error.reason == "FieldConflict"
     assert '.spec.url by "argocd"' in error.message
@@ -231,31 +244,31 @@ def test_a_conflict_names_the_field_and_who_has_it() -> None:
 @pytest.mark.parametrize(
     ("why", "answer", "reason"),
     [
-        ("a page to log in", Answer(200, PAGE, "text/html"), "NotTheAPIServer"),
-        ("a page that says it is JSON", Answer(200, PAGE), "AnswerUnreadable"),
-        ("half of an object", Answer(200, b'{"kind":"PodList","items":[{"meta'), "AnswerUnreadable"),
-        ("nothing", Answer(200, b""), "AnswerUnreadable"),
-        ("a list", Answer(200, b"[]"), "NotTheAPIServer"),
-        ("another service's object", Answer(200, b'{"ok":true}'), "NotTheAPIServer"),
+        ("a page to log in", ServerAnswer(200, PAGE, "text/html"), "NotTheAPIServer"),
+        ("a page that says it is JSON", ServerAnswer(200, PAGE), "AnswerUnreadable"),
+        ("half of an object", ServerAnswer(200, b'{"kind":"PodList","items":[{"meta'), "AnswerUnreadable"),
+        ("nothing", ServerAnswer(200, b""), "AnswerUnreadable"),
+        ("a list", ServerAnswer(200, b"[]"), "NotTheAPIServer"),
+        ("another service's object", ServerAnswer(200, b'{"ok":true}'), "NotTheAPIServer"),
     ],
 )
-def test_a_success_that_is_none(why: str, answer: Answer, reason: str) -> None:
+def test_a_success_that_is_none(why: str, answer: ServerAnswer, reason: str) -> None:
     """200 alone is no success: what is no object of an API server is tried again, and never taken for one."""
     with pytest.raises(Transient) as raised:
-        apiserver.read(READ, answer)
+        answers.read(READ, answer)
     assert raised.value.reason == reason, why
 
 
 def test_a_success() -> None:
     """Objects, lists and a Status have a kind."""
-    assert apiserver.read(READ, Answer(200, b'{"kind":"PodList","items":[]}'))["items"] == []
+    assert answers.read(READ, ServerAnswer(200, b'{"kind":"PodList","items":[]}'))["items"] == []
 
 
 def test_a_log_is_no_page() -> None:
     """A proxy's page in place of a log has no lines of a gateway."""
-    assert apiserver.text(READ, Answer(200, b"one\ntwo\xff", "text/plain")) == "one\ntwo�"
+    assert answers.text(READ, ServerAnswer(200, b"one\ntwo\xff", "text/plain")) == "one\ntwo�"
     with pytest.raises(Transient) as raised:
-        apiserver.text(READ, Answer(200, PAGE, "text/html"))
+        answers.text(READ, ServerAnswer(200, PAGE, "text/html"))
     assert raised.value.reason == "NotTheAPIServer"
 
 
@@ -263,7 +276,7 @@ def test_a_log_is_no_page() -> None:
 def test_a_line_that_is_no_event(line: bytes) -> None:
     """A watch that breaks off in the middle of a line is begun again."""
     with pytest.raises(Transient) as raised:
-        apiserver.event(READ, line)
+        answers.event(READ, line)
     assert raised.value.reason == "AnswerUnreadable"
 
 
@@ -272,7 +285,7 @@ def test_a_line_that_is_no_event(line: bytes) -> None:
 )
 def test_whatever_comes(code: int, body: bytes, media_type: str) -> None:
     """No answer is without a meaning."""
-    error = apiserver.failure(READ, Answer(code, body, media_type), NOW)
+    error = answers.failure(READ, ServerAnswer(code, body, media_type), NOW)
     assert isinstance(error, NotFound) or error.remedy
 
 
@@ -293,5 +306,5 @@ def test_whatever_comes(code: int, body: bytes, media_type: str) -> None:
 def test_whatever_a_status_says(details: Any) -> None:
     """A Status of any shape has a meaning."""
     for code in (403, 404, 409, 422, 429, 500):
-        error = apiserver.failure(WRITE, Answer(code, status("x", code, details=details)), NOW)
+        error = answers.failure(WRITE, ServerAnswer(code, status("x", code, details=details)), NOW)
         assert isinstance(error, NotFound) or error.remedy

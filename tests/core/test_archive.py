@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pluginrelease.core import archive, artifact, salvage
-from pluginrelease.core.archive import Malformed, Stream, TooLarge, TooManyMembers
-from pluginrelease.core.artifact import Digest
+from pluginrelease.core.artifact import archive, image_manifests, salvage
+from pluginrelease.core.artifact.archive import ArchiveStream, Malformed, TooLarge, TooManyMembers
+from pluginrelease.core.artifact.image_manifests import Digest
 from pluginrelease.core.errors import Refused
 from tests.tars import END, MIB, MODULE, gnu_sparse, head, padded, pax_sparse
 
@@ -20,7 +20,7 @@ ENDLESS = 10**18  # bytes: what would take for ever to skip
 
 
 def extract(tar: bytes) -> bytes:
-    return artifact.extract(gzip.compress(tar), MIB)
+    return image_manifests.extract(gzip.compress(tar), MIB)
 
 
 def take(tar: bytes) -> bytes:
@@ -98,15 +98,15 @@ def test_several_files_share_the_bound() -> None:
 
 def test_the_number_of_members() -> None:
     """Empty files count, too."""
-    stream = Stream([head(f"f{number}", 0) for number in range(archive.MAX_MEMBERS + 1)], 1 << 30)
+    stream = ArchiveStream([head(f"f{number}", 0) for number in range(archive.MAX_MEMBERS + 1)], 1 << 30)
     with pytest.raises(TooManyMembers):
         list(archive.members(stream))
 
 
 def test_a_stream_is_as_long_as_allowed_and_no_longer() -> None:
     """What pieces together are too long is refused when the bound is reached, whether read, skipped or peeked at."""
-    assert Stream([b"abc", b"def"], 6).read(10) == b"abcdef"
-    stream = Stream([b"abc", b"def"], 6)
+    assert ArchiveStream([b"abc", b"def"], 6).read(10) == b"abcdef"
+    stream = ArchiveStream([b"abc", b"def"], 6)
     assert (stream.peek(4), stream.read(2), stream.seek(5), stream.read(9), stream.peek(1)) == (
         b"abcd",
         b"ab",
@@ -116,7 +116,7 @@ def test_a_stream_is_as_long_as_allowed_and_no_longer() -> None:
     )
     for act in (lambda it: it.read(6), lambda it: it.seek(6), lambda it: it.peek(6)):
         with pytest.raises(TooLarge):
-            act(Stream([b"abc", b"def"], 5))
+            act(ArchiveStream([b"abc", b"def"], 5))
     with pytest.raises(Malformed):
         stream.seek(1)
 
@@ -126,7 +126,7 @@ def test_pieces_of_any_length() -> None:
     tar = head("a/" * 80 + "plugin.wasm", len(MODULE)) + padded(MODULE) + END
     for length in (1, 100, 511, 512, 513, 5000):
         pieces = [tar[at : at + length] for at in range(0, len(tar), length)]
-        [member] = archive.members(Stream(pieces, MIB))
+        [member] = archive.members(ArchiveStream(pieces, MIB))
         assert (member.name, member.regular) == ("a/" * 80 + "plugin.wasm", True)
-    [content] = [member.read(MIB) for member in archive.members(Stream(io.BytesIO(tar), MIB))]
+    [content] = [member.read(MIB) for member in archive.members(ArchiveStream(io.BytesIO(tar), MIB))]
     assert content == MODULE

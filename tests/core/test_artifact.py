@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pluginrelease.core import artifact
-from pluginrelease.core.archive import MAX_MEMBERS
-from pluginrelease.core.artifact import Digest, Layout
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact.archive import MAX_MEMBERS
+from pluginrelease.core.artifact.image_manifests import Digest, Layout
 from pluginrelease.core.errors import Refused
 
 HEX = "a" * 64
@@ -44,7 +44,7 @@ WASM = b"\0asm\x01\0\0\0" + bytes(1000)
 )
 def test_references(text: str, whole: str, endpoint: str, question: str) -> None:
     """A reference is read as container tools read it, Docker Hub's short forms included; a digest outranks a tag."""
-    reference = artifact.parse(text)
+    reference = image_manifests.parse(text)
     assert (str(reference), reference.endpoint, reference.question) == (whole, endpoint, question)
 
 
@@ -75,29 +75,29 @@ def test_references(text: str, whole: str, endpoint: str, question: str) -> None
 def test_no_references(text: str, names: str) -> None:
     """What is not a reference is refused, and the message names what is wrong with it."""
     with pytest.raises(Refused, match=names) as refused:
-        artifact.parse(text)
+        image_manifests.parse(text)
     assert refused.value.reason == "InvalidReference"
 
 
 def test_a_tag_is_never_made_up() -> None:
     """No tag and no digest is refused with an example; "latest" is not assumed."""
     with pytest.raises(Refused, match="neither a tag nor a digest") as refused:
-        artifact.parse("r.io/team/plugin")
+        image_manifests.parse("r.io/team/plugin")
     assert refused.value.reason == "MissingTag"
     assert "r.io/team/plugin:1.0.0" in refused.value.remedy
 
 
 def test_pinned() -> None:
     """A pinned reference has the digest and no tag, as a gateway is given it."""
-    assert str(artifact.parse("r.io/p:1").pinned(Digest(HEX))) == f"r.io/p@sha256:{HEX}"
+    assert str(image_manifests.parse("r.io/p:1").pinned(Digest(HEX))) == f"r.io/p@sha256:{HEX}"
 
 
 @given(st.text(max_size=100))
 def test_any_text(text: str) -> None:
     """Any text is a reference or refused; what is a reference reads the same again."""
     with suppress(Refused):
-        reference = artifact.parse(text)
-        assert artifact.parse(str(reference)) == reference
+        reference = image_manifests.parse(text)
+        assert image_manifests.parse(str(reference)) == reference
 
 
 # --- manifests ---
@@ -112,9 +112,9 @@ def manifest(*types: str, **more: Any) -> bytes:
     return json.dumps({"schemaVersion": 2, "layers": layers, **more}).encode()
 
 
-OCI, DOCKER, RAW = artifact.OCI_LAYER, artifact.DOCKER_LAYER, artifact.WASM_LAYER
+OCI, DOCKER, RAW = image_manifests.OCI_LAYER, image_manifests.DOCKER_LAYER, image_manifests.WASM_LAYER
 CONFIG = "application/vnd.module.wasm.config.v1+json"
-DOCKER_IMAGE = {"mediaType": artifact.DOCKER_MANIFEST}
+DOCKER_IMAGE = {"mediaType": image_manifests.DOCKER_MANIFEST}
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ DOCKER_IMAGE = {"mediaType": artifact.DOCKER_MANIFEST}
 )
 def test_readable_layouts(raw: bytes, layout: Layout, layer: int) -> None:
     """The three layouts, and which of the layers holds the module."""
-    found, descriptor = artifact.layer(raw)
+    found, descriptor = image_manifests.layer(raw)
     assert (found, descriptor.digest.hex) == (layout, f"{layer:064x}")
 
 
@@ -155,7 +155,7 @@ def test_readable_layouts(raw: bytes, layout: Layout, layer: int) -> None:
 def test_unreadable_layouts(raw: bytes, reason: str) -> None:
     """Any other is refused, with what was found, what is accepted and the command that makes a readable one."""
     with pytest.raises(Refused) as refused:
-        artifact.layer(raw)
+        image_manifests.layer(raw)
     assert refused.value.reason == "UnreadableLayout", reason
     assert "layer" in refused.value.message
     assert "last layer must be" in refused.value.message
@@ -175,20 +175,20 @@ def test_unreadable_layouts(raw: bytes, reason: str) -> None:
         json.dumps({"layers": [entry(OCI, "md5:abc")]}).encode(),
         json.dumps({"layers": [entry(OCI, size=-1)]}).encode(),
         json.dumps({"layers": [entry(OCI, size="10")]}).encode(),
-        b" " * (artifact.MAX_MANIFEST_BYTES + 1),
+        b" " * (image_manifests.MAX_MANIFEST_BYTES + 1),
     ],
 )
 def test_malformed_manifests(raw: bytes) -> None:
     """What is no manifest, or more of one than is read, is refused."""
     with pytest.raises(Refused) as refused:
-        artifact.layer(raw)
+        image_manifests.layer(raw)
     assert refused.value.reason == "MalformedManifest"
 
 
 def index(*platforms: tuple[str, str] | None) -> bytes:
     entries = []
     for number, platform in enumerate(platforms):
-        found = entry(artifact.OCI_MANIFEST, f"sha256:{number:064x}")
+        found = entry(image_manifests.OCI_MANIFEST, f"sha256:{number:064x}")
         if platform:
             found["platform"] = {"os": platform[0], "architecture": platform[1]}
         entries.append(found)
@@ -207,14 +207,14 @@ def index(*platforms: tuple[str, str] | None) -> bytes:
 )
 def test_child_of_an_index(raw: bytes, child: int) -> None:
     """A gateway takes the first child for linux/amd64 or without a platform, whatever machine it runs on."""
-    assert artifact.child(raw).digest.hex == f"{child:064x}"
+    assert image_manifests.child(raw).digest.hex == f"{child:064x}"
 
 
 @pytest.mark.parametrize("raw", [index(), index(("linux", "arm64")), index(("wasi", "wasm"))])
 def test_index_without_a_child_for_gateways(raw: bytes) -> None:
     """An index that has nothing for linux/amd64 is refused."""
     with pytest.raises(Refused) as refused:
-        artifact.child(raw)
+        image_manifests.child(raw)
     assert refused.value.reason == "NoUsablePlatform"
 
 
@@ -234,13 +234,13 @@ def archive(*files: tuple[str, bytes], kind: bytes = tarfile.REGTYPE) -> bytes:
 @pytest.mark.parametrize("name", ["plugin.wasm", "./plugin.wasm", "/app/plugin.wasm", "a/" * 80 + "plugin.wasm"])
 def test_extract(name: str) -> None:
     """The module is plugin.wasm in any directory, after any other files."""
-    assert artifact.extract(archive(("etc/passwd", b"x"), (name, WASM), ("plugin.wasm", b"later"))) == WASM
+    assert image_manifests.extract(archive(("etc/passwd", b"x"), (name, WASM), ("plugin.wasm", b"later"))) == WASM
 
 
 def test_extract_from_several_gzip_members() -> None:
     """gzip data may be made of parts; what follows the last is not looked at."""
     plain = gzip.decompress(archive(("plugin.wasm", WASM)))
-    assert artifact.extract(gzip.compress(plain[:700]) + gzip.compress(plain[700:]) + b"\0\0\0") == WASM
+    assert image_manifests.extract(gzip.compress(plain[:700]) + gzip.compress(plain[700:]) + b"\0\0\0") == WASM
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_extract_from_several_gzip_members() -> None:
 def test_archives_without_a_module(blob: bytes, reason: str) -> None:
     """No plugin.wasm, or no archive: refused by name."""
     with pytest.raises(Refused) as refused:
-        artifact.extract(blob)
+        image_manifests.extract(blob)
     assert refused.value.reason == reason
     assert "pluginrelease push" in refused.value.remedy
 
@@ -271,7 +271,7 @@ def test_archives_without_a_module(blob: bytes, reason: str) -> None:
 def test_what_is_there_instead() -> None:
     """Who called the file otherwise reads its name in the message."""
     with pytest.raises(Refused, match=r"main\.wasm"):
-        artifact.extract(archive(("main.wasm", WASM)))
+        image_manifests.extract(archive(("main.wasm", WASM)))
 
 
 def zeros(mebibytes: int) -> bytes:
@@ -298,7 +298,7 @@ def header(name: str, size: int) -> bytes:
 def test_bombs(blob: bytes) -> None:
     """An archive that unpacks to more than the cap is refused when the cap is reached, whatever its headers say."""
     with pytest.raises(Refused) as refused:
-        artifact.extract(blob, most=10 << 20)
+        image_manifests.extract(blob, most=10 << 20)
     assert refused.value.reason == "ArtifactTooLarge"
     assert str(10 << 20) in refused.value.message
 
@@ -307,7 +307,7 @@ def test_a_stream_of_headers_is_cut_off() -> None:
     """An archive of nothing but empty files ends at a number of them."""
     many = gzip.compress(b"".join(header(f"f{n}", 0) for n in range(MAX_MEMBERS + 10)))
     with pytest.raises(Refused, match=r"No plugin\.wasm within"):
-        artifact.extract(many)
+        image_manifests.extract(many)
 
 
 @settings(max_examples=200)
@@ -321,7 +321,7 @@ def test_any_damaged_archive(data: st.DataObject) -> None:
     if data.draw(st.booleans()):
         packed[data.draw(st.integers(0, len(packed) - 1))] ^= data.draw(st.integers(1, 255))
     with suppress(Refused):
-        artifact.extract(bytes(packed), most=1 << 20)
+        image_manifests.extract(bytes(packed), most=1 << 20)
 
 
 # --- packing ---
@@ -329,19 +329,19 @@ def test_any_damaged_archive(data: st.DataObject) -> None:
 
 def test_pack_is_readable_and_the_same_every_time() -> None:
     """What is pushed reads back byte for byte, by the rules above, and packs to the same digest again."""
-    image = artifact.pack(WASM)
-    layout, layer = artifact.layer(image.manifest)
+    image = image_manifests.pack(WASM)
+    layout, layer = image_manifests.layer(image.manifest)
     assert (layout, layer.digest, layer.size) == (Layout.OCI_COMPAT, Digest.of(image.layer), len(image.layer))
-    assert artifact.extract(image.layer) == WASM
-    assert artifact.pack(WASM) == image
+    assert image_manifests.extract(image.layer) == WASM
+    assert image_manifests.pack(WASM) == image
 
 
 def test_pack_is_an_image_for_container_tools() -> None:
     """The config names a platform and the digest of the layer unpacked, without which container tools refuse it."""
-    image = artifact.pack(WASM)
+    image = image_manifests.pack(WASM)
     config = json.loads(image.config)
     assert (config["os"], config["architecture"]) == ("linux", "amd64")
     assert config["rootfs"]["diff_ids"] == [str(Digest.of(gzip.decompress(image.layer)))]
     described = json.loads(image.manifest)["config"]
-    assert described["mediaType"] == artifact.OCI_CONFIG
+    assert described["mediaType"] == image_manifests.OCI_CONFIG
     assert described["digest"] == str(Digest.of(image.config))

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluginrelease.core import envoy, envoylog
-from pluginrelease.core.envoy import Wanted
-from pluginrelease.core.envoylog import LogFindings, LogKind
+from pluginrelease.core.gateway import logs
+from pluginrelease.core.gateway.identity import Wanted
+from pluginrelease.core.gateway.logs import LogFindings, LogKind
 
 DIGEST = "a" * 64
 IMAGE = f"registry.example.com/team/plugin@sha256:{DIGEST}"
@@ -44,7 +44,7 @@ def agent(message: str) -> str:
 
 
 def read(*lines: str, wanted: Wanted = OURS) -> LogFindings:
-    return envoy.read_log("\n".join(lines).splitlines(), wanted, None)
+    return logs.read_log("\n".join(lines).splitlines(), wanted, None)
 
 
 def everything(name: str) -> list[str]:
@@ -204,4 +204,4 @@ def test_no_line_without_a_level_counts(parts: list[str]) -> None:
 def test_where_to_read_on_is_not_asked_of_strangers() -> None:
     """The time of the last line that Envoy or the agent wrote."""
     text = "\n".join([said("one"), ACCESS.format("x")])
-    assert envoylog.last_time(text) == envoylog.moment("2026-11-20T20:54:01.540001Z")
+    assert logs.last_time(text) == logs.moment("2026-11-20T20:54:01.540001Z")

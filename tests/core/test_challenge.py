@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluginrelease.core import challenge
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.registry import challenge
 
 
 @pytest.mark.parametrize(

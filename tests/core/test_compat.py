@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from pluginrelease import preflight
-from pluginrelease.core import compat, compatible, pairing
-from pluginrelease.core.compat import Compatibility, State
+from pluginrelease.controller import preflight
+from pluginrelease.core import compat
+from pluginrelease.core.compat import Compatibility, CompatibilityState, gateway_versions
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.wasm import Export, Feature, FunctionType, Import, Kind, Module, Start
+from pluginrelease.core.status import compatible
+from pluginrelease.core.wasm import Export, ExternKind, Feature, FunctionType, Import, Module, StartSection
 from pluginrelease.settings import Settings
 
 
@@ -24,15 +25,15 @@ def signature(text: str) -> FunctionType:
 
 
 def function(name: str, types: str) -> Export:
-    return Export(name, Kind.FUNCTION, signature(types))
+    return Export(name, ExternKind.FUNCTION, signature(types))
 
 
 def wanted(path: str, types: str) -> Import:
     module, _, name = path.partition(".")
-    return Import(module, name, Kind.FUNCTION, signature(types))
+    return Import(module, name, ExternKind.FUNCTION, signature(types))
 
 
-MEMORY = Export("memory", Kind.MEMORY)
+MEMORY = Export("memory", ExternKind.MEMORY)
 PLUGIN = Module(
     imports=(wanted("env.proxy_log", "iii:i"),),
     exports=(
@@ -76,53 +77,98 @@ YIELD = wanted("wasi_snapshot_preview1.sched_yield", ":i")
 @pytest.mark.parametrize(
     ("module", "versions", "state", "reason"),
     [
-        (PLUGIN, {"1.40.0"}, State.COMPATIBLE, "Compatible"),
-        (PLUGIN, {"1.20.0"}, State.COMPATIBLE, "Compatible"),
-        (PLUGIN, {"1.41.0"}, State.COMPATIBLE, "Compatible"),
-        (announcing("0_1_0"), {"1.40.0"}, State.COMPATIBLE, "Compatible"),
-        (announcing("0_2_0"), {"1.40.0"}, State.COMPATIBLE, "Compatible"),
-        (announcing("0_2_100", "0_2_1"), {"1.40.0"}, State.COMPATIBLE, "Compatible"),
-        (announcing("0_2_100"), {"1.40.0"}, State.INCOMPATIBLE, "UnknownABI"),
-        (announcing("9_9_9"), set(), State.INCOMPATIBLE, "UnknownABI"),
-        (announcing(), {"1.40.0"}, State.INCOMPATIBLE, "UnknownABI"),
-        (importing(STAT), {"1.40.0"}, State.COMPATIBLE, "Compatible"),
-        (importing(STAT), {"1.39.0"}, State.COMPATIBLE, "Compatible"),
-        (importing(STAT), {"1.38.2"}, State.INCOMPATIBLE, "MissingHostFunction"),
-        (importing(STAT), {"1.40.0", "1.38.2"}, State.INCOMPATIBLE, "MissingHostFunction"),
-        (importing(STAT), {"1.39.0-dev"}, State.UNKNOWN, "GatewayVersionUnknown"),
-        (importing(STAT), {"1.38.1-dev"}, State.INCOMPATIBLE, "MissingHostFunction"),
-        (importing(STAT), {"1.40.0-dev"}, State.COMPATIBLE, "Compatible"),
-        (importing(YIELD), {"1.33.0"}, State.COMPATIBLE, "Compatible"),
-        (importing(YIELD), {"1.32.9"}, State.INCOMPATIBLE, "MissingHostFunction"),
-        (importing(STAT), set(), State.UNKNOWN, "GatewayVersionUnknown"),
-        (importing(STAT), {"nightly"}, State.UNKNOWN, "GatewayVersionUnknown"),
-        (importing(STAT), {"nightly", "1.38.0"}, State.INCOMPATIBLE, "MissingHostFunction"),
-        (PLUGIN, set(), State.UNKNOWN, "GatewayVersionUnknown"),
-        (importing(wanted("env.proxy_new", ":i")), {"1.40.0"}, State.INCOMPATIBLE, "MissingHostFunction"),
-        (importing(wanted("env.proxy_new", ":i")), set(), State.INCOMPATIBLE, "MissingHostFunction"),
-        (importing(wanted("env.proxy_new", ":i")), {"1.99.0"}, State.UNKNOWN, "GatewayVersionUnknown"),
-        (importing(wanted("env.proxy_new", ":i")), {"1.99.0", "1.40.0"}, State.INCOMPATIBLE, "MissingHostFunction"),
-        (importing(wanted("env.fd_write", "iiii:i")), {"1.40.0"}, State.INCOMPATIBLE, "MissingHostFunction"),
-        (importing(wanted("wasi_unstable.fd_write", "iiii:i")), {"1.40.0"}, State.COMPATIBLE, "Compatible"),
-        (importing(wanted("env.proxy_redis_call", "i:i")), {"1.40.0"}, State.INCOMPATIBLE, "MissingHostFunction"),
-        (importing(wanted("env.proxy_continue_request", ":i")), {"1.40.0"}, State.INCOMPATIBLE, "MissingHostFunction"),
-        (importing(Import("env", "base", Kind.GLOBAL)), {"1.40.0"}, State.INCOMPATIBLE, "MissingHostFunction"),
-        (importing(Import("env", "memory", Kind.MEMORY)), {"1.40.0"}, State.COMPATIBLE, "Compatible"),
-        (importing(wanted("env.proxy_done", "i:i")), {"1.40.0"}, State.INCOMPATIBLE, "ImportTypeMismatch"),
-        (importing(wanted("env.proxy_done", "i:i")), set(), State.INCOMPATIBLE, "ImportTypeMismatch"),
-        (exporting(function("malloc", "ii:i")), {"1.40.0"}, State.INCOMPATIBLE, "ExportTypeMismatch"),
-        (exporting(function("proxy_on_log", "i:i")), {"1.40.0"}, State.INCOMPATIBLE, "ExportTypeMismatch"),
-        (exporting(function("proxy_on_request_headers", "ii:i")), set(), State.INCOMPATIBLE, "ExportTypeMismatch"),
-        (exporting(function("proxy_on_request_headers", "iii:i")), {"1.40.0"}, State.COMPATIBLE, "Compatible"),
-        (without("proxy_on_memory_allocate"), {"1.40.0"}, State.INCOMPATIBLE, "MissingAllocator"),
-        (replace(without("_initialize"), toolchain="TinyGo"), {"1.40.0"}, State.COMPATIBLE, "Compatible"),
+        (PLUGIN, {"1.40.0"}, CompatibilityState.COMPATIBLE, "Compatible"),
+        (PLUGIN, {"1.20.0"}, CompatibilityState.COMPATIBLE, "Compatible"),
+        (PLUGIN, {"1.41.0"}, CompatibilityState.COMPATIBLE, "Compatible"),
+        (announcing("0_1_0"), {"1.40.0"}, CompatibilityState.COMPATIBLE, "Compatible"),
+        (announcing("0_2_0"), {"1.40.0"}, CompatibilityState.COMPATIBLE, "Compatible"),
+        (announcing("0_2_100", "0_2_1"), {"1.40.0"}, CompatibilityState.COMPATIBLE, "Compatible"),
+        (announcing("0_2_100"), {"1.40.0"}, CompatibilityState.INCOMPATIBLE, "UnknownABI"),
+        (announcing("9_9_9"), set(), CompatibilityState.INCOMPATIBLE, "UnknownABI"),
+        (announcing(), {"1.40.0"}, CompatibilityState.INCOMPATIBLE, "UnknownABI"),
+        (importing(STAT), {"1.40.0"}, CompatibilityState.COMPATIBLE, "Compatible"),
+        (importing(STAT), {"1.39.0"}, CompatibilityState.COMPATIBLE, "Compatible"),
+        (importing(STAT), {"1.38.2"}, CompatibilityState.INCOMPATIBLE, "MissingHostFunction"),
+        (importing(STAT), {"1.40.0", "1.38.2"}, CompatibilityState.INCOMPATIBLE, "MissingHostFunction"),
+        (importing(STAT), {"1.39.0-dev"}, CompatibilityState.UNKNOWN, "GatewayVersionUnknown"),
+        (importing(STAT), {"1.38.1-dev"}, CompatibilityState.INCOMPATIBLE, "MissingHostFunction"),
+        (importing(STAT), {"1.40.0-dev"}, CompatibilityState.COMPATIBLE, "Compatible"),
+        (importing(YIELD), {"1.33.0"}, CompatibilityState.COMPATIBLE, "Compatible"),
+        (importing(YIELD), {"1.32.9"}, CompatibilityState.INCOMPATIBLE, "MissingHostFunction"),
+        (importing(STAT), set(), CompatibilityState.UNKNOWN, "GatewayVersionUnknown"),
+        (importing(STAT), {"nightly"}, CompatibilityState.UNKNOWN, "GatewayVersionUnknown"),
+        (importing(STAT), {"nightly", "1.38.0"}, CompatibilityState.INCOMPATIBLE, "MissingHostFunction"),
+        (PLUGIN, set(), CompatibilityState.UNKNOWN, "GatewayVersionUnknown"),
+        (importing(wanted("env.proxy_new", ":i")), {"1.40.0"}, CompatibilityState.INCOMPATIBLE, "MissingHostFunction"),
+        (importing(wanted("env.proxy_new", ":i")), set(), CompatibilityState.INCOMPATIBLE, "MissingHostFunction"),
+        (importing(wanted("env.proxy_new", ":i")), {"1.99.0"}, CompatibilityState.UNKNOWN, "GatewayVersionUnknown"),
+        (
+            importing(wanted("env.proxy_new", ":i")),
+            {"1.99.0", "1.40.0"},
+            CompatibilityState.INCOMPATIBLE,
+            "MissingHostFunction",
+        ),
+        (
+            importing(wanted("env.fd_write", "iiii:i")),
+            {"1.40.0"},
+            CompatibilityState.INCOMPATIBLE,
+            "MissingHostFunction",
+        ),
+        (
+            importing(wanted("wasi_unstable.fd_write", "iiii:i")),
+            {"1.40.0"},
+            CompatibilityState.COMPATIBLE,
+            "Compatible",
+        ),
+        (
+            importing(wanted("env.proxy_redis_call", "i:i")),
+            {"1.40.0"},
+            CompatibilityState.INCOMPATIBLE,
+            "MissingHostFunction",
+        ),
+        (
+            importing(wanted("env.proxy_continue_request", ":i")),
+            {"1.40.0"},
+            CompatibilityState.INCOMPATIBLE,
+            "MissingHostFunction",
+        ),
+        (
+            importing(Import("env", "base", ExternKind.GLOBAL)),
+            {"1.40.0"},
+            CompatibilityState.INCOMPATIBLE,
+            "MissingHostFunction",
+        ),
+        (
+            importing(Import("env", "memory", ExternKind.MEMORY)),
+            {"1.40.0"},
+            CompatibilityState.COMPATIBLE,
+            "Compatible",
+        ),
+        (importing(wanted("env.proxy_done", "i:i")), {"1.40.0"}, CompatibilityState.INCOMPATIBLE, "ImportTypeMismatch"),
+        (importing(wanted("env.proxy_done", "i:i")), set(), CompatibilityState.INCOMPATIBLE, "ImportTypeMismatch"),
+        (exporting(function("malloc", "ii:i")), {"1.40.0"}, CompatibilityState.INCOMPATIBLE, "ExportTypeMismatch"),
+        (exporting(function("proxy_on_log", "i:i")), {"1.40.0"}, CompatibilityState.INCOMPATIBLE, "ExportTypeMismatch"),
+        (
+            exporting(function("proxy_on_request_headers", "ii:i")),
+            set(),
+            CompatibilityState.INCOMPATIBLE,
+            "ExportTypeMismatch",
+        ),
+        (
+            exporting(function("proxy_on_request_headers", "iii:i")),
+            {"1.40.0"},
+            CompatibilityState.COMPATIBLE,
+            "Compatible",
+        ),
+        (without("proxy_on_memory_allocate"), {"1.40.0"}, CompatibilityState.INCOMPATIBLE, "MissingAllocator"),
+        (replace(without("_initialize"), toolchain="TinyGo"), {"1.40.0"}, CompatibilityState.COMPATIBLE, "Compatible"),
     ],
 )
-def test_judgement(module: Module, versions: set[str], state: State, reason: str) -> None:
+def test_judgement(module: Module, versions: set[str], state: CompatibilityState, reason: str) -> None:
     """The strictest version counts; what no Envoy takes is refused without a version, the rest is then Unknown."""
     answer = compat.judge(module, versions)
     assert (answer.state, answer.reason) == (state, reason), answer.sentence()
-    assert answer.state is State.COMPATIBLE or answer.remedy, "whatever is not well says what to do"
+    assert answer.state is CompatibilityState.COMPATIBLE or answer.remedy, "whatever is not well says what to do"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +207,7 @@ def test_higress_functions_are_known_by_name() -> None:
 
 
 def higress(text: str) -> tuple[compat.Host, ...]:
-    return pairing.read(f"higress@{text}").hosts
+    return gateway_versions.read(f"higress@{text}").hosts
 
 
 REDIS = wanted("env.proxy_redis_init", "iiiiiii:i")
@@ -171,27 +217,32 @@ HOSTS = wanted("env.proxy_get_upstream_hosts", "ii:i")
 @pytest.mark.parametrize(
     ("module", "version", "state", "reason"),
     [
-        (announcing("0_2_100"), "2.2", State.COMPATIBLE, "Compatible"),
-        (announcing("0_2_100"), "2.0", State.INCOMPATIBLE, "GatewayTooOld"),
-        (announcing("0_2_100"), "2.1.3", State.INCOMPATIBLE, "GatewayTooOld"),
-        (announcing("0_2_100"), "2.1", State.UNKNOWN, "GatewayVersionUnknown"),
-        (announcing("0_2_100"), "2.1.4", State.COMPATIBLE, "Compatible"),
-        (in_rust(announcing("0_2_100")), "2.0", State.INCOMPATIBLE, "UnknownABI"),
-        (in_rust(announcing("0_2_100")), "2.1.0", State.COMPATIBLE, "Compatible"),
-        (announcing("0_2_1"), "2.2", State.COMPATIBLE, "Compatible"),
-        (announcing("9_9_9"), "2.2", State.INCOMPATIBLE, "UnknownABI"),
-        (in_rust(importing(YIELD)), "2.0.4", State.INCOMPATIBLE, "MissingHostFunction"),
-        (importing(YIELD), "2.1", State.UNKNOWN, "GatewayVersionUnknown"),
-        (importing(YIELD, STAT), "2.1.4", State.COMPATIBLE, "Compatible"),
-        (importing(STAT), "2.2.1", State.COMPATIBLE, "Compatible"),
-        (in_rust(importing(REDIS)), "2.0", State.COMPATIBLE, "Compatible"),
-        (in_rust(importing(wanted("env.proxy_redis_init", "i:i"))), "2.0", State.INCOMPATIBLE, "ImportTypeMismatch"),
-        (importing(HOSTS), "2.1.4", State.UNKNOWN, "GatewayVersionUnknown"),
-        (importing(HOSTS), "2.2", State.COMPATIBLE, "Compatible"),
-        (importing(wanted("env.proxy_new", ":i")), "2.2", State.INCOMPATIBLE, "MissingHostFunction"),
+        (announcing("0_2_100"), "2.2", CompatibilityState.COMPATIBLE, "Compatible"),
+        (announcing("0_2_100"), "2.0", CompatibilityState.INCOMPATIBLE, "GatewayTooOld"),
+        (announcing("0_2_100"), "2.1.3", CompatibilityState.INCOMPATIBLE, "GatewayTooOld"),
+        (announcing("0_2_100"), "2.1", CompatibilityState.UNKNOWN, "GatewayVersionUnknown"),
+        (announcing("0_2_100"), "2.1.4", CompatibilityState.COMPATIBLE, "Compatible"),
+        (in_rust(announcing("0_2_100")), "2.0", CompatibilityState.INCOMPATIBLE, "UnknownABI"),
+        (in_rust(announcing("0_2_100")), "2.1.0", CompatibilityState.COMPATIBLE, "Compatible"),
+        (announcing("0_2_1"), "2.2", CompatibilityState.COMPATIBLE, "Compatible"),
+        (announcing("9_9_9"), "2.2", CompatibilityState.INCOMPATIBLE, "UnknownABI"),
+        (in_rust(importing(YIELD)), "2.0.4", CompatibilityState.INCOMPATIBLE, "MissingHostFunction"),
+        (importing(YIELD), "2.1", CompatibilityState.UNKNOWN, "GatewayVersionUnknown"),
+        (importing(YIELD, STAT), "2.1.4", CompatibilityState.COMPATIBLE, "Compatible"),
+        (importing(STAT), "2.2.1", CompatibilityState.COMPATIBLE, "Compatible"),
+        (in_rust(importing(REDIS)), "2.0", CompatibilityState.COMPATIBLE, "Compatible"),
+        (
+            in_rust(importing(wanted("env.proxy_redis_init", "i:i"))),
+            "2.0",
+            CompatibilityState.INCOMPATIBLE,
+            "ImportTypeMismatch",
+        ),
+        (importing(HOSTS), "2.1.4", CompatibilityState.UNKNOWN, "GatewayVersionUnknown"),
+        (importing(HOSTS), "2.2", CompatibilityState.COMPATIBLE, "Compatible"),
+        (importing(wanted("env.proxy_new", ":i")), "2.2", CompatibilityState.INCOMPATIBLE, "MissingHostFunction"),
     ],
 )
-def test_higress(module: Module, version: str, state: State, reason: str) -> None:
+def test_higress(module: Module, version: str, state: CompatibilityState, reason: str) -> None:
     """Higress has an ABI and functions of its own; what came within 2.1 cannot be told for a 2.1 of no patch number."""
     answer = compat.compare(module, higress(version))[0]
     assert (answer.state, answer.reason) == (state, reason), answer.sentence()
@@ -223,7 +274,10 @@ def test_the_oldest_higress_for_plain_go() -> None:
     assert "this gateway is Higress 2.0.7" in answer.message
     mixed = compat.strictest(announcing("0_2_100"), (*higress("2.2.4"), *higress("2.1.1")), "Higress")
     assert mixed.reason == "GatewayTooOld", "the oldest pod counts"
-    assert compat.strictest(announcing("0_2_100"), [compat.higress("", None)], "Higress").state is State.UNKNOWN
+    assert (
+        compat.strictest(announcing("0_2_100"), [compat.higress("", None)], "Higress").state
+        is CompatibilityState.UNKNOWN
+    )
 
 
 def test_all_that_is_wrong_is_told() -> None:
@@ -244,7 +298,7 @@ def test_a_strangers_names_are_shown_short() -> None:
 @pytest.mark.parametrize("module", ["__wbindgen_placeholder__", "wbg", "__wbindgen_externref_xform__"])
 def test_a_crate_for_a_browser(module: str) -> None:
     """A Rust plugin with a crate that is built for JavaScript learns which kind of crate to look for."""
-    asked = replace(PLUGIN, imports=(Import(module, "__wbindgen_describe", Kind.FUNCTION, signature("i:")),))
+    asked = replace(PLUGIN, imports=(Import(module, "__wbindgen_describe", ExternKind.FUNCTION, signature("i:")),))
     answer = compat.judge(asked, {"1.40.0"})
     assert answer.reason == "MissingHostFunction"
     assert "-i wasm-bindgen" in answer.remedy
@@ -262,9 +316,9 @@ def test_go_command() -> None:
         without("_initialize"), exports=(*without("_initialize").exports, function("_start", ":")), toolchain="Go"
     )
     answer = compat.judge(command, set())
-    assert (answer.state, answer.reason) == (State.INCOMPATIBLE, "NotAReactor")
+    assert (answer.state, answer.reason) == (CompatibilityState.INCOMPATIBLE, "NotAReactor")
     assert "-buildmode=c-shared" in answer.remedy
-    assert compat.judge(replace(command, toolchain="TinyGo"), {"1.40.0"}).state is State.COMPATIBLE
+    assert compat.judge(replace(command, toolchain="TinyGo"), {"1.40.0"}).state is CompatibilityState.COMPATIBLE
 
 
 @pytest.mark.parametrize(
@@ -294,26 +348,26 @@ NATIVE = replace(PLUGIN, custom_sections=("producers", "wamr-aot.x86_64"), toolc
 @pytest.mark.parametrize(
     ("gateway", "state", "warned", "reason"),
     [
-        ("envoy@1.31", State.INCOMPATIBLE, False, "its V8 is 10.7"),
-        ("envoy@1.32", State.COMPATIBLE, True, "10.7 or 12.9, by its patch release"),
-        ("envoy@1.35", State.COMPATIBLE, True, "it was not tried"),
-        ("envoy@1.36", State.COMPATIBLE, False, "13.8"),
-        ("istio@1.27", State.COMPATIBLE, True, "Envoy 1.35"),
-        ("istio@1.28", State.COMPATIBLE, False, "Envoy 1.36"),
-        ("higress@2.1.4", State.COMPATIBLE, True, "an Envoy of 1.27 with a host of its own"),
-        ("higress@2.2.0", State.COMPATIBLE, False, "an Envoy of 1.36"),
-        ("istio@9.9", State.UNKNOWN, False, "nothing is known of it, and nothing is made up"),
+        ("envoy@1.31", CompatibilityState.INCOMPATIBLE, False, "its V8 is 10.7"),
+        ("envoy@1.32", CompatibilityState.COMPATIBLE, True, "10.7 or 12.9, by its patch release"),
+        ("envoy@1.35", CompatibilityState.COMPATIBLE, True, "it was not tried"),
+        ("envoy@1.36", CompatibilityState.COMPATIBLE, False, "13.8"),
+        ("istio@1.27", CompatibilityState.COMPATIBLE, True, "Envoy 1.35"),
+        ("istio@1.28", CompatibilityState.COMPATIBLE, False, "Envoy 1.36"),
+        ("higress@2.1.4", CompatibilityState.COMPATIBLE, True, "an Envoy of 1.27 with a host of its own"),
+        ("higress@2.2.0", CompatibilityState.COMPATIBLE, False, "an Envoy of 1.36"),
+        ("istio@9.9", CompatibilityState.UNKNOWN, False, "nothing is known of it, and nothing is made up"),
     ],
 )
-def test_parts_of_the_language(gateway: str, state: State, warned: bool, reason: str) -> None:
+def test_parts_of_the_language(gateway: str, state: CompatibilityState, warned: bool, reason: str) -> None:
     """What V8 surely lacks is refused, what depends on a patch release is a warning, and neither where it is there."""
-    hosts = pairing.read(gateway).hosts
+    hosts = gateway_versions.read(gateway).hosts
     answer = compat.compare(GC, hosts)[0]
     assert answer.state is state, reason
     assert [one.reason for one in compat.warnings(GC, hosts)] == ["UnsupportedFeature"] * warned, reason
     if warned:
         assert str(hosts[0]) in str(compat.warnings(GC, hosts)[0])
-    if state is State.INCOMPATIBLE:
+    if state is CompatibilityState.INCOMPATIBLE:
         assert (answer.reason, "garbage collection" in answer.message) == ("UnsupportedFeature", True)
 
 
@@ -322,19 +376,19 @@ def test_parts_of_the_language_that_nobody_has() -> None:
     wide = replace(PLUGIN, features=frozenset({Feature.WIDE_ARITHMETIC}))
     assert compat.judge(wide, ()).reason == "UnsupportedFeature"
     assert compat.judge(wide, {"1.40.0"}).reason == "UnsupportedFeature"
-    assert compat.judge(wide, {"1.99.0"}).state is State.COMPATIBLE
+    assert compat.judge(wide, {"1.99.0"}).state is CompatibilityState.COMPATIBLE
 
 
 @pytest.mark.parametrize(
     ("provider", "allowed", "state", "warned"),
     [
-        ("Higress", False, State.INCOMPATIBLE, False),
-        ("Higress", True, State.UNKNOWN, True),
-        ("Istio", False, State.UNKNOWN, True),
-        ("Istio", True, State.UNKNOWN, True),
+        ("Higress", False, CompatibilityState.INCOMPATIBLE, False),
+        ("Higress", True, CompatibilityState.UNKNOWN, True),
+        ("Istio", False, CompatibilityState.UNKNOWN, True),
+        ("Istio", True, CompatibilityState.UNKNOWN, True),
     ],
 )
-def test_native_code(provider: str, allowed: bool, state: State, warned: bool) -> None:
+def test_native_code(provider: str, allowed: bool, state: CompatibilityState, warned: bool) -> None:
     """Code that Higress would run outside of the sandbox is refused there unless the owner of the gateways allows it;
     wherever it is not refused it is said."""
     answer = compat.strictest(NATIVE, (), provider, allow_native=allowed)
@@ -354,27 +408,27 @@ def test_the_start_section() -> None:
     log, growth = wanted("env.proxy_log", "iii:i"), wanted("env.emscripten_notify_memory_growth", "i:")
 
     def starting(**facts: Any) -> compat.Compatibility:
-        return compat.judge(replace(PLUGIN, imports=(log, growth), start=Start(**facts)), {"1.40.0"})
+        return compat.judge(replace(PLUGIN, imports=(log, growth), start=StartSection(**facts)), {"1.40.0"})
 
     assert "calls env.proxy_log" in starting(certain=(log,), possible=(log,)).message
     assert "may call env.proxy_log" in starting(possible=(log, growth)).message
     assert "too long to be read" in starting(whole=False).message
     assert "exportStart" in starting(whole=False).remedy
-    assert starting(certain=(growth,), possible=(growth,)).state is State.COMPATIBLE
-    harmless = replace(PLUGIN, imports=(growth,), start=Start(possible=(growth,), whole=False))
-    assert compat.judge(harmless, {"1.40.0"}).state is State.COMPATIBLE, "whatever it reaches does no harm"
+    assert starting(certain=(growth,), possible=(growth,)).state is CompatibilityState.COMPATIBLE
+    harmless = replace(PLUGIN, imports=(growth,), start=StartSection(possible=(growth,), whole=False))
+    assert compat.judge(harmless, {"1.40.0"}).state is CompatibilityState.COMPATIBLE, "whatever it reaches does no harm"
 
 
 def test_a_killer_is_named_first() -> None:
     """Of several faults the one that would take the gateway down comes before the ones that Envoy refuses."""
-    both = replace(importing(wanted("env.proxy_new", ":i")), start=Start(certain=(PLUGIN.imports[0],)))
+    both = replace(importing(wanted("env.proxy_new", ":i")), start=StartSection(certain=(PLUGIN.imports[0],)))
     assert [one.reason for one in compat.compare(both, ())] == ["StartCallsHost", "MissingHostFunction"]
 
 
 # --- the condition ---
 
-LOADS = Compatibility(State.COMPATIBLE, "Compatible", "all is there")
-DOUBT = Compatibility(State.UNKNOWN, "GatewayVersionUnknown", "nothing is known", "Look.")
+LOADS = Compatibility(CompatibilityState.COMPATIBLE, "Compatible", "all is there")
+DOUBT = Compatibility(CompatibilityState.UNKNOWN, "GatewayVersionUnknown", "nothing is known", "Look.")
 ODD = (compat.Warned("HugeFunction", "it is huge"), compat.Warned("LargeTable", "it is large"))
 
 

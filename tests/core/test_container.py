@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluginrelease.core import container
-from pluginrelease.core.container import Cause, Container, Termination
+from pluginrelease.core.gateway import container
+from pluginrelease.core.gateway.container import Cause, Container, Termination
 
 JSON = dict[str, Any]
 STARTED, ENDED, LATER = "2026-11-20T12:00:00Z", "2026-11-20T12:00:05Z", "2026-11-20T12:05:00Z"

@@ -10,9 +10,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from pluginrelease import api
+from pluginrelease.api import crd, field_tables
 from pluginrelease.cli import crd as crd_command
 from pluginrelease.cli import main
-from pluginrelease.core import api, crd, reference
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 RULES = "x-kubernetes-validations"
@@ -46,7 +47,7 @@ def test_the_files_are_what_the_models_say(copy: Path) -> None:
 def test_the_reference_is_what_the_models_say() -> None:
     """docs/api.md has a row for every field of spec and status, in the models' own words."""
     page = (CHECKOUT / crd_command.REFERENCE).read_text(encoding="utf-8")
-    assert page == reference.fill(page), f"{crd_command.REFERENCE} is not what the models say: run `make crds`"
+    assert page == field_tables.fill(page), f"{crd_command.REFERENCE} is not what the models say: run `make crds`"
     for part in ("spec", "status"):
         for path, _ in below(part):
             field = path.removeprefix(f".{part}").removeprefix(".").removesuffix("[]").removesuffix("{}")
@@ -70,7 +71,7 @@ def test_the_reference_names_every_annotation_and_label(constant: str) -> None:
 def test_a_page_without_marks_is_refused() -> None:
     """A mark that was edited away is an error, not a table that quietly goes stale."""
     with pytest.raises(ValueError, match="fields of spec"):
-        reference.fill("no marks here")
+        field_tables.fill("no marks here")
 
 
 def test_the_command_prints_the_crd() -> None:

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluginrelease.core import artifact, credhelper
-from pluginrelease.core.credhelper import Helper
+from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.pullsecret import HUB_KEY, Credentials
+from pluginrelease.core.registry import credential_helpers
+from pluginrelease.core.registry.credential_helpers import Helper
+from pluginrelease.core.registry.credentials import HUB_KEY, Credentials
 
 HELPER = Helper("desktop", "ghcr.io")
 SECRET = "planted-secret"
@@ -52,14 +53,14 @@ def said(username: Any = "me", secret: Any = SECRET) -> bytes:
 )
 def test_which_helper(config: dict[str, Any], ref: str, named: Helper | None, reason: str) -> None:
     """As docker does: credHelpers before credsStore, by the registry's name."""
-    assert credhelper.named(config, artifact.parse(ref)) == named, reason
+    assert credential_helpers.named(config, image_manifests.parse(ref)) == named, reason
 
 
 @pytest.mark.parametrize("name", ["../../tmp/x", "a b", "-x", "x" * 200, "a;b", 7])
 def test_a_name_of_no_program(name: object) -> None:
     """Nothing is run whose name is not a plain one."""
     with pytest.raises(Refused) as raised:
-        credhelper.named({"credsStore": name}, artifact.parse("ghcr.io/a:1"))
+        credential_helpers.named({"credsStore": name}, image_manifests.parse("ghcr.io/a:1"))
     assert raised.value.reason == "InvalidDockerConfig"
 
 
@@ -76,7 +77,7 @@ def test_a_name_of_no_program(name: object) -> None:
 )
 def test_an_answer(code: int, out: bytes, words: bytes, found: Credentials | None, reason: str) -> None:
     """Credentials, an identity token, or none: that is no error, as many images are public."""
-    assert credhelper.answer(HELPER, code, out, words) == found, reason
+    assert credential_helpers.answer(HELPER, code, out, words) == found, reason
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_an_answer(code: int, out: bytes, words: bytes, found: Credentials | Non
 def test_a_failure(code: int, out: bytes, words: bytes, said_why: str) -> None:
     """It names the helper and what it said, and nothing that may be a secret."""
     with pytest.raises(Refused) as raised:
-        credhelper.answer(HELPER, code, out, words)
+        credential_helpers.answer(HELPER, code, out, words)
     error = raised.value
     assert error.reason == "CredentialHelperFailed"
     assert "docker-credential-desktop" in error.message
@@ -108,4 +109,4 @@ def test_a_failure(code: int, out: bytes, words: bytes, said_why: str) -> None:
 def test_whatever_it_says(code: int, out: bytes, words: bytes) -> None:
     """Any answer is credentials, none, or a failure."""
     with suppress(Refused):
-        credhelper.answer(HELPER, code, out, words)
+        credential_helpers.answer(HELPER, code, out, words)

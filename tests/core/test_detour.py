@@ -7,20 +7,22 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pluginrelease.core import api, detour, moment
-from pluginrelease.core.api import HistoryState
-from pluginrelease.core.container import Container
-from pluginrelease.core.detour import Step
-from pluginrelease.core.envoy import PodRef
-from pluginrelease.core.outage import Silence
-from pluginrelease.core.verdict import PodVerdict, State, Verdict
+from pluginrelease import api
+from pluginrelease.api import HistoryState
+from pluginrelease.core import timestamps
+from pluginrelease.core.gateway.container import Container
+from pluginrelease.core.gateway.observations import PodRef
+from pluginrelease.core.gateway.outage import Silence
+from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
+from pluginrelease.core.rollout import detour
+from pluginrelease.core.rollout.detour import Step
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 STABLE, NEW, OLDER = "stable0000", "new0000000", "older00000"
 
 
 def ago(seconds: float) -> str:
-    return moment.precise(NOW - timedelta(seconds=seconds))
+    return timestamps.precise(NOW - timedelta(seconds=seconds))
 
 
 def row(number: int, state: State, reason: str = "", *, ready: bool = True) -> PodVerdict:

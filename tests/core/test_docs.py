@@ -14,8 +14,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from pluginrelease import api
 from pluginrelease.cli import main
-from pluginrelease.core import api
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PAGES = sorted(

@@ -14,20 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pluginrelease.core import envoy, verdict
-from pluginrelease.core.envoy import (
-    Documents,
-    Kind,
-    Listener,
-    Listeners,
-    LogFindings,
-    LogKind,
-    PodRef,
-    Sighting,
-    Wanted,
-)
-from pluginrelease.core.envoylistener import ListenerReader
-from pluginrelease.core.verdict import State
+from pluginrelease.core.gateway import logs, observations, verdict
+from pluginrelease.core.gateway.identity import Wanted
+from pluginrelease.core.gateway.listeners import Listener, ListenerReader, Listeners
+from pluginrelease.core.gateway.logs import LogFindings, LogKind
+from pluginrelease.core.gateway.observations import Documents, FilterKind, PodRef, Sighting
+from pluginrelease.core.gateway.verdict import State
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "envoy"
 POD = PodRef("apps", "gateway", "uid-1", ready=True)
@@ -64,7 +56,7 @@ def wanted(case: str = "") -> Wanted:
 
 
 def seen(case: str) -> Sighting:
-    return envoy.sight(POD, BEGINNING, documents(case), wanted(case), BEGINNING)
+    return observations.sight(POD, BEGINNING, documents(case), wanted(case), BEGINNING)
 
 
 # ------------------------------------------------------------------------------------------------------ the documents
@@ -75,7 +67,7 @@ def test_a_loaded_plugin() -> None:
     sighting = seen("loaded")
     (entry,) = sighting.entries
     assert (sighting.envoy_version, sighting.istio_version, sighting.concurrency) == ("1.40.0", "1.31.0", 2)
-    assert (entry.name, entry.kind, entry.digest_hex) == (NAME, Kind.WASM, wanted("loaded").digest_hex)
+    assert (entry.name, entry.kind, entry.digest_hex) == (NAME, FilterKind.WASM, wanted("loaded").digest_hex)
     assert (entry.config, entry.fail) == (CONFIG, "FAIL_CLOSED")
     assert (sighting.code_files, sighting.code_shared, sighting.referenced) == (2, False, True)
     stats = sighting.stats
@@ -124,14 +116,17 @@ def test_a_listener_refused_because_of_us() -> None:
 
 def test_the_two_stand_ins_are_told_apart() -> None:
     """No rules at all let every request pass; empty rules let none."""
-    assert [seen(case).entries[0].kind for case in ("denied", "allowed")] == [Kind.RBAC_DENY, Kind.RBAC_ALLOW]
+    assert [seen(case).entries[0].kind for case in ("denied", "allowed")] == [
+        FilterKind.RBAC_DENY,
+        FilterKind.RBAC_ALLOW,
+    ]
 
 
 def test_absent_sections_are_absence_and_not_trouble() -> None:
     """An Envoy that has no extension configurations and no dynamic listeners has not received the plugin."""
     read = documents("loaded")
     bare = Documents(read.server_info, read.start, "", Listeners(), read.stats, "")
-    sighting = envoy.sight(POD, BEGINNING, bare, wanted(), BEGINNING)
+    sighting = observations.sight(POD, BEGINNING, bare, wanted(), BEGINNING)
     assert (sighting.entries, sighting.referenced, sighting.unknown) == ((), None, ())
 
 
@@ -140,8 +135,8 @@ def test_a_composite_filter_is_something_else() -> None:
     read = documents("denied")
     ecds = read.ecds.replace("http.rbac.v3.RBAC", "http.composite.v3.Composite", 1)
     strange = Documents(read.server_info, read.start, ecds, read.listeners, read.stats, read.log)
-    sighting = envoy.sight(POD, BEGINNING, strange, wanted(), BEGINNING)
-    assert sighting.entries[0].kind is Kind.OTHER
+    sighting = observations.sight(POD, BEGINNING, strange, wanted(), BEGINNING)
+    assert sighting.entries[0].kind is FilterKind.OTHER
     found = verdict.judge(wanted(), [sighting], write_at=BEGINNING, load_timeout=timedelta())
     assert (found.state, found.reason) == (State.UNKNOWN, "UnknownShape")
     assert "Composite" in found.message
@@ -150,7 +145,7 @@ def test_a_composite_filter_is_something_else() -> None:
 def changed(case: str, since: datetime = BEGINNING, **parts: object) -> Sighting:
     if isinstance(text := parts.get("listeners"), str):
         parts["listeners"] = listeners(text)
-    return envoy.sight(POD, BEGINNING, replace(documents(case), **parts), wanted(case), since)  # type: ignore[arg-type]
+    return observations.sight(POD, BEGINNING, replace(documents(case), **parts), wanted(case), since)  # type: ignore[arg-type]
 
 
 def test_a_neighbour_that_never_loaded_needs_no_vms() -> None:
@@ -194,7 +189,7 @@ def test_the_log_is_read_by_the_gateways_clock() -> None:
     [
         (timedelta(seconds=-1), True, timedelta(), "what came after the write is told after the write"),
         (timedelta(seconds=40), True, timedelta(seconds=40), "an old subscription was told of when it was made"),
-        (timedelta(hours=3), True, envoy.LOG_REACH, "a log of hours is not read for it"),
+        (timedelta(hours=3), True, observations.LOG_REACH, "a log of hours is not read for it"),
         (timedelta(seconds=40), False, timedelta(), "what was said of another configuration is no word on ours"),
     ],
 )
@@ -204,7 +199,7 @@ def test_from_where_the_log_is_read(after: timedelta, digest: bool, back: timede
     received = seen("loaded").entries[0].last_updated
     assert received is not None
     write_at = received + after
-    assert envoy.log_since(documents("loaded").ecds, one, write_at) == write_at - back, reason
+    assert observations.log_since(documents("loaded").ecds, one, write_at) == write_at - back, reason
 
 
 def given_env(**variables: Any) -> str:
@@ -227,8 +222,8 @@ def test_another_environment_is_another_configuration() -> None:
     one, received = replace(wanted("loaded"), env={"LEVEL": "info"}), seen("loaded").entries[0].last_updated
     assert received is not None
     write_at = received + timedelta(seconds=40)
-    assert envoy.log_since(documents("loaded").ecds, one, write_at) == write_at
-    assert envoy.log_since(given_env(key_values={"LEVEL": "info"}), one, write_at) == received
+    assert observations.log_since(documents("loaded").ecds, one, write_at) == write_at
+    assert observations.log_since(given_env(key_values={"LEVEL": "info"}), one, write_at) == received
 
 
 def test_a_listener_that_is_warming_is_no_active_one() -> None:
@@ -343,7 +338,7 @@ def test_strange_documents_are_never_loaded(part: int, value: object) -> None:
     read = documents("loaded")
     names = ("server_info", "start", "ecds", "listeners", "stats")
     strange: Any = listeners(json.dumps(value)) if names[part] == "listeners" else json.dumps(value)
-    sighting = envoy.sight(POD, BEGINNING, replace(read, **{names[part]: strange}), wanted("loaded"), BEGINNING)
+    sighting = observations.sight(POD, BEGINNING, replace(read, **{names[part]: strange}), wanted("loaded"), BEGINNING)
     found = verdict.judge(wanted("loaded"), [sighting], write_at=BEGINNING, load_timeout=timedelta())
     if part in (2, 3) or not isinstance(value, dict):
         assert found.state is not State.LOADED
@@ -351,24 +346,24 @@ def test_strange_documents_are_never_loaded(part: int, value: object) -> None:
 
 def test_versions() -> None:
     """The version is the second part of a build's name; anything else is unknown."""
-    assert envoy.version('{"version": "abc0/1.36.2-dev/Modified/RELEASE/BoringSSL"}') == "1.36.2"
-    assert [envoy.version(text) for text in ("{}", "no", '{"version": 3}')] == [None, None, None]
+    assert observations.version('{"version": "abc0/1.36.2-dev/Modified/RELEASE/BoringSSL"}') == "1.36.2"
+    assert [observations.version(text) for text in ("{}", "no", '{"version": 3}')] == [None, None, None]
 
 
 def test_the_essence_of_a_gateways_own_words() -> None:
     """What is kept of them says the same; words of no known shape are kept as they are."""
     whole = recorded("loaded", "server_info")
-    brief = changed("loaded", server_info=envoy.essence(whole))
+    brief = changed("loaded", server_info=observations.essence(whole))
     assert brief == changed("loaded")
     assert brief.envoy_version == "1.40.0"
-    assert [envoy.essence(text) for text in ("no", '{"a": 1}')] == ["no", '{"a": 1}']
+    assert [observations.essence(text) for text in ("no", '{"a": 1}')] == ["no", '{"a": 1}']
 
 
 def test_a_loggers_level() -> None:
     """The answer lists every logger; another's name that ends alike is not ours."""
     answer = "active loggers:\n  ext_filter: trace\n  filter: warning\n  filter_x: info\n"
-    assert envoy.logger_level(answer, "filter") == "warning"
-    assert envoy.logger_level("active loggers:\n  ext_filter: trace\n", "filter") is None
+    assert observations.logger_level(answer, "filter") == "warning"
+    assert observations.logger_level("active loggers:\n  ext_filter: trace\n", "filter") is None
 
 
 # ---------------------------------------------------------------------------------------------------------- the names
@@ -402,7 +397,7 @@ def line(second: int, message: str, *, thread: int = 15, scope: str = "envoy was
 
 
 def read(*lines: str, since: datetime = BEGINNING) -> LogFindings:
-    return envoy.read_log("\n".join(lines).splitlines(), wanted(), since)
+    return logs.read_log("\n".join(lines).splitlines(), wanted(), since)
 
 
 REFUSED = "gRPC config for type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig rejected: "
@@ -472,7 +467,7 @@ def test_a_refusal_that_every_subscription_hears_of_is_one_plugins() -> None:
     )
     (event,) = read(*lines).events
     assert (event.kind, event.causes) == (LogKind.REJECTED, (MISSING,))
-    assert envoy.read_log(lines, replace(wanted(), name="neighbour"), BEGINNING).events == ()
+    assert logs.read_log(lines, replace(wanted(), name="neighbour"), BEGINNING).events == ()
 
 
 def test_worker_update_complete_is_no_sign() -> None:
@@ -758,7 +753,11 @@ def test_plugins_of_the_same_code_are_known_by_name() -> None:
 def test_a_recorded_crash_shows_in_the_log_alone() -> None:
     """The real Envoy counts as many VMs as before, refuses nothing, and has the one line."""
     sighting = seen("crashed")
-    assert (sighting.stats.vm_active, sighting.stats.update_rejected, sighting.entries[0].kind) == (8, 0, Kind.WASM)
+    assert (sighting.stats.vm_active, sighting.stats.update_rejected, sighting.entries[0].kind) == (
+        8,
+        0,
+        FilterKind.WASM,
+    )
     [crash] = sighting.log.crashes
     assert (crash.plugin, crash.line) == ("", TRAP)
 

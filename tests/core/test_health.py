@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from pluginrelease.core import health
-from pluginrelease.core.health import HELPLESS_SECONDS, REOPEN_SECONDS, Facts, Watch
+from pluginrelease.core.apiserver import health
+from pluginrelease.core.apiserver.health import HELPLESS_SECONDS, REOPEN_SECONDS, Facts, Watch
 
 NOW = 10_000.0
 RELEASES = Watch("/apis/pluginrelease.io/v1alpha1/pluginreleases", is_kopfs=True, may_miss=False, last_open=NOW)

@@ -7,16 +7,20 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import api, compat, higress, istio, plan, providers, revision, rival, target
-from pluginrelease.core.envoy import PodRef, Sighting, Wanted
+from pluginrelease import api
+from pluginrelease.core import compat, revision
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.wasm import Export, FunctionType, Kind, Module
+from pluginrelease.core.gateway.identity import Wanted
+from pluginrelease.core.gateway.observations import PodRef, Sighting
+from pluginrelease.core.mesh import higress, istio, providers, target
+from pluginrelease.core.rollout import conflict, plan
+from pluginrelease.core.wasm import Export, ExternKind, FunctionType, Module
 from tests.releases import ARTIFACT, DIGEST, IMAGE, UID, manifest
 
 JSON = dict[str, Any]
 GATEWAY: JSON = {"provider": "Higress", "namespace": "higress-system"}
 SHOP: JSON = {"ingress": ["demo/shop"], "config": {"mockEnable": True}}
-MESH = target.Mesh()
+MESH = target.MeshSettings()
 
 
 def release(**changes: Any) -> api.Release:
@@ -207,11 +211,11 @@ def test_gateways_that_it_deploys_for_a_gateway_each() -> None:
     assert istio.unreached() is None
 
 
-def given(*labels: str) -> target.Mesh:
+def given(*labels: str) -> target.MeshSettings:
     """An operator that was given these labels."""
     parsed = [target.GatewayLabel.parse(one) for one in labels]
     assert None not in parsed
-    return target.Mesh(higress_labels=tuple(one for one in parsed if one))
+    return target.MeshSettings(higress_labels=tuple(one for one in parsed if one))
 
 
 @pytest.mark.parametrize(
@@ -290,10 +294,10 @@ def test_of_a_namespace_that_the_operator_was_told_nothing_is_looked_for() -> No
 HIGRESS_MODULE = Module(
     imports=(),
     exports=(
-        Export("proxy_abi_version_0_2_100", Kind.FUNCTION, FunctionType()),
-        Export("_initialize", Kind.FUNCTION, FunctionType()),
-        Export("proxy_on_memory_allocate", Kind.FUNCTION, FunctionType(("i32",), ("i32",))),
-        Export("memory", Kind.MEMORY),
+        Export("proxy_abi_version_0_2_100", ExternKind.FUNCTION, FunctionType()),
+        Export("_initialize", ExternKind.FUNCTION, FunctionType()),
+        Export("proxy_on_memory_allocate", ExternKind.FUNCTION, FunctionType(("i32",), ("i32",))),
+        Export("memory", ExternKind.MEMORY),
     ),
     custom_sections=(),
     toolchain="Go",
@@ -305,13 +309,13 @@ HIGRESS_MODULE = Module(
 @pytest.mark.parametrize(
     ("images", "state", "reason"),
     [
-        (("gateway:2.2.4",), compat.State.COMPATIBLE, "Compatible"),
-        (("gateway:2.2.4", "gateway:2.0.7"), compat.State.INCOMPATIBLE, "GatewayTooOld"),
-        (("gateway@sha256:0",), compat.State.UNKNOWN, "GatewayVersionUnknown"),
-        ((), compat.State.UNKNOWN, "GatewayVersionUnknown"),
+        (("gateway:2.2.4",), compat.CompatibilityState.COMPATIBLE, "Compatible"),
+        (("gateway:2.2.4", "gateway:2.0.7"), compat.CompatibilityState.INCOMPATIBLE, "GatewayTooOld"),
+        (("gateway@sha256:0",), compat.CompatibilityState.UNKNOWN, "GatewayVersionUnknown"),
+        ((), compat.CompatibilityState.UNKNOWN, "GatewayVersionUnknown"),
     ],
 )
-def test_a_module_of_its_own_sdk(images: tuple[str, ...], state: compat.State, reason: str) -> None:
+def test_a_module_of_its_own_sdk(images: tuple[str, ...], state: compat.CompatibilityState, reason: str) -> None:
     """The version that counts is that of the pods' images, the oldest; before there is a pod nothing is refused for
     being Higress's."""
     pods = [PodRef("higress-system", f"gateway-{n}", str(n), ready=True, image=image) for n, image in enumerate(images)]
@@ -353,15 +357,15 @@ def test_two_releases_of_one_plugin() -> None:
     changes = {"metadata__uid": "another", "metadata__creationTimestamp": "2026-01-01T00:00:00Z"}
     twin = release(**changes, spec__plugin__matchRules=[SHOP])
     other = release(**changes, spec__plugin__matchRules=[{**SHOP, "ingress": ["demo/cart"]}])
-    assert [elder for elder, _ in rival.elders(mine, [twin], MESH)] == [twin]
-    assert not list(rival.elders(mine, [other], MESH))
+    assert [elder for elder, _ in conflict.elders(mine, [twin], MESH)] == [twin]
+    assert not list(conflict.elders(mine, [other], MESH))
 
 
 def test_gateways_of_two_meshes_are_apart() -> None:
     """A release for Istio's gateways is no rival of one for Higress's, not even in one namespace."""
     for_istio = {"provider": "Istio", "namespace": "higress-system", "selector": {"matchLabels": {"app": "gateway"}}}
     theirs = api.Release.model_validate(manifest(spec__gateway=for_istio))
-    assert rival.common_ground(release().spec, theirs.spec, MESH) is None
+    assert conflict.common_ground(release().spec, theirs.spec, MESH) is None
 
 
 def test_the_consoles_changes_are_no_drift() -> None:

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from pluginrelease.core import higresslog
-from pluginrelease.core.envoy import Wanted
+from pluginrelease.core.gateway import higress_logs
+from pluginrelease.core.gateway.identity import Wanted
 
 WANTED = Wanted("apps", "header", "0" * 64, None, "FAIL_CLOSE")
 SAID = "wasm worker initialization failed: plugin='apps.header' reason='ConfigureFailed' retryable=false"
@@ -39,4 +39,4 @@ def as_json(message: str) -> str:
 )
 def test_why_a_plugin_did_not_come_up(lines: list[str], told: str, reason: str) -> None:
     """The gateway's newest words about our plugin, and nobody else's."""
-    assert higresslog.unstarted(lines, WANTED) == told, reason
+    assert higress_logs.unstarted(lines, WANTED) == told, reason

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluginrelease.core import api, history, moment
-from pluginrelease.core.api import HistoryEntry
-from pluginrelease.core.history import Deployed
+from pluginrelease import api
+from pluginrelease.api import HistoryEntry
+from pluginrelease.core import timestamps
+from pluginrelease.core.rollout import history
+from pluginrelease.core.rollout.history import Deployed
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -22,7 +24,7 @@ def deployed(revision: str, number: int = 1) -> Deployed:
 
 
 def failure(revision: str, reason: str = "PluginRejected") -> api.RolloutFailure:
-    return api.RolloutFailure(revision=revision, reason=reason, message="no", at=moment.written(NOW))
+    return api.RolloutFailure(revision=revision, reason=reason, message="no", at=timestamps.written(NOW))
 
 
 def update(
@@ -95,7 +97,7 @@ def test_when_it_was_deployed_first_and_last() -> None:
     neither."""
     first = update([], A, "a")
     again = update(update(first, B, "b"), deployed("a", 3), "b", now=LATER)
-    assert (again[0].first_deployed, again[0].last_deployed) == (moment.written(NOW), moment.written(LATER))
+    assert (again[0].first_deployed, again[0].last_deployed) == (timestamps.written(NOW), timestamps.written(LATER))
     assert update(again, deployed("a", 3), "b", now=LATER + timedelta(hours=1)) == again
 
 

@@ -13,8 +13,9 @@ import yaml
 from click.testing import CliRunner, Result
 
 from pluginrelease.cli import main
-from pluginrelease.core import artifact, pairing, salvage
-from pluginrelease.core.artifact import Descriptor, Digest
+from pluginrelease.core.artifact import image_manifests, salvage
+from pluginrelease.core.artifact.image_manifests import Descriptor, Digest
+from pluginrelease.core.compat import gateway_versions
 from pluginrelease.core.errors import Refused
 from tests import odd_modules
 from tests import wasm_modules as made
@@ -184,18 +185,18 @@ def test_a_module_cannot_steer_the_terminal(tmp_path: Path) -> None:
 
 
 def layout(
-    folder: Path, content: bytes, media_type: str = artifact.OCI_LAYER, tags: tuple[str, ...] = ("1.0",)
+    folder: Path, content: bytes, media_type: str = image_manifests.OCI_LAYER, tags: tuple[str, ...] = ("1.0",)
 ) -> Path:
     """An OCI image layout with one image of one layer, under these tags."""
-    image = artifact.pack(content)
-    layer = image.layer if media_type == artifact.OCI_LAYER else content
+    image = image_manifests.pack(content)
+    layer = image.layer if media_type == image_manifests.OCI_LAYER else content
     manifest = json.loads(image.manifest)
     manifest["layers"] = [{"mediaType": media_type, "digest": str(Digest.of(layer)), "size": len(layer)}]
     raw = json.dumps(manifest).encode()
     (folder / "blobs" / "sha256").mkdir(parents=True)
     for blob in (layer, image.config, raw):
         (folder / "blobs" / "sha256" / Digest.of(blob).hex).write_bytes(blob)
-    entry = {"mediaType": artifact.OCI_MANIFEST, "digest": str(Digest.of(raw)), "size": len(raw)}
+    entry = {"mediaType": image_manifests.OCI_MANIFEST, "digest": str(Digest.of(raw)), "size": len(raw)}
     entries = [entry | {"annotations": {"org.opencontainers.image.ref.name": tag}} for tag in tags]
     (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
     (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
@@ -211,7 +212,7 @@ def test_a_folder(tmp_path: Path) -> None:
 
 def test_a_folder_in_a_layout_that_no_gateway_reads(tmp_path: Path) -> None:
     """It is refused with its digest, and with the commands that put it right."""
-    code, seen = told(str(layout(tmp_path / "oci", GO_1_26, artifact.WASM_LAYER)))
+    code, seen = told(str(layout(tmp_path / "oci", GO_1_26, image_manifests.WASM_LAYER)))
     [reason] = seen["reasons"]
     assert (code, reason["reason"], seen["layout"]) == (1, "UnreadableLayout", None)
     assert seen["digest"].startswith("sha256:")
@@ -251,9 +252,9 @@ def test_a_folder_with_a_bad_index(tmp_path: Path, index: bytes) -> None:
 
 def test_pairings() -> None:
     """An Istio has the Envoy that Istio's page of releases says; patches are allowed."""
-    assert [str(host) for host in pairing.read("istio@1.31.2").hosts] == ["1.39 (Istio 1.31.2)"]
-    assert [str(host) for host in pairing.read("Envoy@v1.33").hosts] == ["1.33"]
-    assert pairing.read("istio@1.15").hosts == ()
+    assert [str(host) for host in gateway_versions.read("istio@1.31.2").hosts] == ["1.39 (Istio 1.31.2)"]
+    assert [str(host) for host in gateway_versions.read("Envoy@v1.33").hosts] == ["1.33"]
+    assert gateway_versions.read("istio@1.15").hosts == ()
 
 
 # --- what salvages ---

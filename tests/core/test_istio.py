@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import api, istio, revision, target
+from pluginrelease import api
+from pluginrelease.core import revision
+from pluginrelease.core.mesh import istio, target
 from tests.releases import ARTIFACT, DIGEST, IMAGE, UID, abroad, release
 
 KUBERNETES_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
@@ -234,5 +236,5 @@ def test_what_envoy_loads_anew(changes: dict[str, Any], same: bool, reason: str)
 def test_istios_root_namespace_reaches_every_namespace() -> None:
     """Gateways are looked for where the WasmPlugin reaches: its namespace, or from the root namespace everywhere."""
     gateway = release().spec.gateway
-    assert istio.pods(gateway, target.Mesh()).namespace == "istio-ingress"
-    assert istio.pods(gateway, target.Mesh(istio_root_namespace="istio-ingress")).namespace is None
+    assert istio.pods(gateway, target.MeshSettings()).namespace == "istio-ingress"
+    assert istio.pods(gateway, target.MeshSettings(istio_root_namespace="istio-ingress")).namespace is None

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SOURCE = CHECKOUT / "operator" / "pluginrelease"
+SOURCE = CHECKOUT / "operator"
 REASONS = CHECKOUT / "docs" / "reasons.md"
 CAMEL_CASE = re.compile(r"([A-Z][a-z0-9]*|ABI|API|TLS|HTTP)+")
 
@@ -92,7 +92,7 @@ def later(call: ast.Call) -> Iterator[str]:
 def reasons() -> dict[str, str]:
     """Reason → one place that uses it."""
     found: dict[str, str] = {}
-    for file in sorted(SOURCE.rglob("*.py")):
+    for file in sorted(SOURCE.rglob("pluginrelease*/**/*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         for name, call in calls(tree):
             place = f"{file.relative_to(SOURCE)}:{call.lineno}"

@@ -12,8 +12,9 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from pluginrelease import api
 from pluginrelease.cli import main
-from pluginrelease.core import api, manifest
+from pluginrelease.core.offline import manifest
 from pluginrelease.edges import cel
 from tests.edges.test_crd import MORE_REFUSED, REF, RULES, Rule, release
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluginrelease.core import envoylog, logrotation
-from pluginrelease.core.logrotation import Beginning
+from pluginrelease.core.gateway import log_rotation, logs
+from pluginrelease.core.gateway.log_rotation import Beginning
 
 START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
@@ -41,7 +41,7 @@ def test_a_whole_log(
 ) -> None:
     """Only evidence of a rotation, and never silence, makes a log incomplete."""
     found = Beginning(None if first is None else at(first), at(unbroken))
-    assert logrotation.is_whole(found, at(since), None if started is None else at(started)) is whole, reason
+    assert log_rotation.is_whole(found, at(since), None if started is None else at(started)) is whole, reason
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_what_is_carried_on(
     def beginning(first: float | None, seen: float) -> Beginning:
         return Beginning(None if first is None else at(first), at(seen))
 
-    found = logrotation.carry(beginning(*before) if before else None, beginning(*now))
+    found = log_rotation.carry(beginning(*before) if before else None, beginning(*now))
     assert found == Beginning(None if now[0] is None else at(now[0]), at(unbroken)), reason
 
 
@@ -77,7 +77,7 @@ def test_it_is_never_called_unbroken_from_after_the_look(looks: list[tuple[int |
     for first, later in looks:
         clock += later
         now = Beginning(None if first is None else at(first), at(clock))
-        found = logrotation.carry(found, now)
+        found = log_rotation.carry(found, now)
         seen.append(at(clock))
         assert found.first == now.first
         assert found.unbroken_since in seen
@@ -95,4 +95,4 @@ def test_it_is_never_called_unbroken_from_after_the_look(looks: list[tuple[int |
 )
 def test_a_line_from_before(text: str, since: float, reaches: bool, reason: str) -> None:
     """Where the answer has one, nothing between it and the time is missing, and no more is asked."""
-    assert envoylog.reaches_back(text, at(since)) is reaches, reason
+    assert logs.reaches_back(text, at(since)) is reaches, reason

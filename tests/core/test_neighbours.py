@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import neighbours
+from pluginrelease.core.rollout import neighbours
 from tests import releases
 
 SINCE = "2026-11-20T12:00:00.500000Z"

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import api, plan, providers, revision
+from pluginrelease import api
+from pluginrelease.core import revision
+from pluginrelease.core.mesh import providers
+from pluginrelease.core.rollout import plan
 from tests.releases import ARTIFACT, manifest
 
 JSON = dict[str, Any]

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluginrelease.core import api, moment, nudges
-from pluginrelease.core.envoy import PodRef
-from pluginrelease.core.verdict import PodVerdict, State, Verdict
+from pluginrelease import api
+from pluginrelease.core import timestamps
+from pluginrelease.core.gateway import refetch
+from pluginrelease.core.gateway.observations import PodRef
+from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -24,7 +26,7 @@ def verdict(*reasons: str) -> Verdict:
 
 
 def last(seconds_ago: float, tries: int = 1) -> api.Nudge:
-    return api.Nudge(count=7, tries=tries, at=moment.precise(NOW - timedelta(seconds=seconds_ago)))
+    return api.Nudge(count=7, tries=tries, at=timestamps.precise(NOW - timedelta(seconds=seconds_ago)))
 
 
 STUCK = verdict("FetchFailed")
@@ -54,29 +56,29 @@ STUCK = verdict("FetchFailed")
 )
 def test_when_a_push_is_due(judged: Verdict, before: api.Nudge | None, due: bool, reason: str) -> None:
     """Some gateway lacks what a push can bring, and the last push is long enough ago."""
-    assert nudges.is_due(judged, before, NOW) is due, reason
+    assert refetch.is_due(judged, before, NOW) is due, reason
 
 
 def test_pushes_become_rare() -> None:
     """Half a minute, then twice as long each time, up to ten minutes."""
-    waits = [nudges.pause(tries).total_seconds() for tries in range(8)]
+    waits = [refetch.pause(tries).total_seconds() for tries in range(8)]
     assert waits == [0, 30, 60, 120, 240, 480, 600, 600]
 
 
 @given(st.integers(0, 10**9))
 def test_a_pause_has_a_bound(tries: int) -> None:
     """However often it was in vain, it is tried again within ten minutes."""
-    assert timedelta() <= nudges.pause(tries) <= nudges.LONGEST_PAUSE
-    assert nudges.pause(tries) <= nudges.pause(tries + 1)
+    assert timedelta() <= refetch.pause(tries) <= refetch.LONGEST_PAUSE
+    assert refetch.pause(tries) <= refetch.pause(tries + 1)
 
 
 def test_every_push_has_a_number_of_its_own() -> None:
     """The count only rises, as the WasmPlugin must change; what ran meanwhile makes the tries begin anew."""
-    first = nudges.next_one(None, NOW)
-    second = nudges.next_one(first, NOW)
-    third = nudges.next_one(nudges.rested(second), NOW)
+    first = refetch.next_one(None, NOW)
+    second = refetch.next_one(first, NOW)
+    third = refetch.next_one(refetch.rested(second), NOW)
     assert [(one.count, one.tries) for one in (first, second, third)] == [(1, 1), (2, 2), (3, 1)]
-    assert moment.read(third.at) == NOW
+    assert timestamps.read(third.at) == NOW
 
 
 @pytest.mark.parametrize(
@@ -91,12 +93,12 @@ def test_every_push_has_a_number_of_its_own() -> None:
 )
 def test_how_long_a_push_is_looked_at_closely(before: api.Nudge, fresh: bool, reason: str) -> None:
     """After a push the gateways are looked at often, for as long as they can be at work on it."""
-    assert nudges.is_fresh(before, NOW) is fresh, reason
+    assert refetch.is_fresh(before, NOW) is fresh, reason
 
 
 def test_a_plugin_that_no_listener_uses_is_pushed_after_a_moment() -> None:
     """The listener's update may have been refused for what was there before; a moment after the write it may only be
     on its way."""
     unused = verdict("AwaitingListener")
-    assert not nudges.is_due(unused, None, NOW, NOW - timedelta(seconds=4))
-    assert nudges.is_due(unused, None, NOW, NOW - timedelta(seconds=5))
+    assert not refetch.is_due(unused, None, NOW, NOW - timedelta(seconds=4))
+    assert refetch.is_due(unused, None, NOW, NOW - timedelta(seconds=5))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import number
+from pluginrelease.core import json_numbers
 from pluginrelease.core.errors import Refused
 
 EXACT = [
@@ -26,13 +26,13 @@ INEXACT = [
 @pytest.mark.parametrize("config", EXACT)
 def test_exact(config: Any) -> None:
     """Numbers that a double tells from their neighbours, fractions, texts and truth values are right."""
-    number.check_exact(config)
+    json_numbers.check_exact(config)
 
 
 @pytest.mark.parametrize(("config", "told"), INEXACT)
 def test_inexact(config: Any, told: str) -> None:
     """The first number that may arrive as another one is refused, by its path."""
     with pytest.raises(Refused) as refused:
-        number.check_exact(config)
+        json_numbers.check_exact(config)
     assert refused.value.reason == "NumberNotExact"
     assert told in refused.value.message

@@ -10,18 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluginrelease.core import api, moment, observation
-from pluginrelease.core.container import Container
-from pluginrelease.core.envoy import Baseline, Entry, Incarnation, Kind, PodRef, Sighting, Stats
-from pluginrelease.core.outage import Silence
-from pluginrelease.core.verdict import PodVerdict, State, Verdict
+from pluginrelease import api
+from pluginrelease.core import timestamps
+from pluginrelease.core.gateway import checkpoint
+from pluginrelease.core.gateway.container import Container
+from pluginrelease.core.gateway.identity import Incarnation
+from pluginrelease.core.gateway.observations import Baseline, Entry, FilterKind, PodRef, Sighting, Stats
+from pluginrelease.core.gateway.outage import Silence
+from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 5, tzinfo=UTC)
 EARLIER = NOW - timedelta(minutes=5)
 RUN = Incarnation("uid-1", EARLIER)
 OTHER_RUN = Incarnation("uid-2", EARLIER)
 ENTRY = Entry(
-    name="auth", kind=Kind.WASM, type_url="", plugin_name="auth", path="", digest_hex="b" * 64, config={}, fail=""
+    name="auth", kind=FilterKind.WASM, type_url="", plugin_name="auth", path="", digest_hex="b" * 64, config={}, fail=""
 )
 SEEN = Sighting(
     PodRef("apps", "gateway-1", "uid-1", ready=True),
@@ -30,9 +33,9 @@ SEEN = Sighting(
     entries=(ENTRY,),
     stats=Stats(config_reload=1, config_fail=0, update_rejected=0, vm_created=5, vm_reloads=0, named=True),
 )  # fmt: skip
-BASELINE = api.PodBaseline(uid="uid-9", started_at=moment.precise(EARLIER), config_reload=77)
-PODS = observation.verified([RUN])
-OTHERS = observation.verified([OTHER_RUN])
+BASELINE = api.PodBaseline(uid="uid-9", started_at=timestamps.precise(EARLIER), config_reload=77)
+PODS = checkpoint.verified([RUN])
+OTHERS = checkpoint.verified([OTHER_RUN])
 
 # revisions, and what Envoy loads of them: P differs from A only in its phase
 A, B, C, P = "a", "b", "c", "p"
@@ -40,20 +43,20 @@ LOADS = {A: "load-a", B: "load-b", C: "load-c", P: "load-a"}
 
 
 def known(revision: str, **changes: Any) -> api.Observation:
-    fields: dict[str, Any] = {"load": LOADS[revision], "since": moment.precise(EARLIER), "baselines": [BASELINE]}
+    fields: dict[str, Any] = {"load": LOADS[revision], "since": timestamps.precise(EARLIER), "baselines": [BASELINE]}
     return api.Observation(revision=revision, **{**fields, **changes})
 
 
 def begin(last: api.Observation | None, revision: str, **changes: Any) -> api.Observation:
     """The observation of a revision that is about to be written over ``carried``."""
     fields: dict[str, Any] = {"carried": None, "stable": None, "before": [SEEN], "failed_before": []}
-    return observation.begin(last, revision=revision, load=LOADS[revision], now=NOW, **{**fields, **changes})
+    return checkpoint.begin(last, revision=revision, load=LOADS[revision], now=NOW, **{**fields, **changes})
 
 
 def test_the_first_one_starts_from_the_look_before_the_write() -> None:
     """It has the time of now, the counters of every pod that could be read, and nothing that is proved."""
     begun = begin(None, A, failed_before={"second", "first"})
-    assert (begun.revision, begun.load, begun.since) == (A, "load-a", moment.precise(NOW))
+    assert (begun.revision, begun.load, begun.since) == (A, "load-a", timestamps.precise(NOW))
     assert [(one.uid, one.config_reload, one.digest_hex) for one in begun.baselines] == [("uid-1", 1, "b" * 64)]
     assert (begun.verified, begun.before, begun.nudge, begun.raised_loggers) == ([], None, None, [])
     assert begun.failed_before == ["first", "second"]
@@ -135,7 +138,7 @@ def test_from_when_gateways_are_judged(
 ) -> None:
     """From this write on, unless the gateways are still at work on the same since an earlier one."""
     begun = begin(before, revision, carried=carried, stable=stable)
-    assert begun.since == moment.precise(EARLIER if kept else NOW), reason
+    assert begun.since == timestamps.precise(EARLIER if kept else NOW), reason
     assert [one.uid for one in begun.baselines] == ["uid-9" if kept else "uid-1"], reason
 
 
@@ -151,20 +154,20 @@ def test_log_levels_are_put_back_whatever_is_written() -> None:
 )
 def test_nudges_are_counted_for_one_revision(revision: str, kept: bool, reason: str) -> None:
     """The WasmPlugin carries the count, so it may not fall while the revision stays."""
-    nudge = api.Nudge(count=3, tries=2, at=moment.precise(EARLIER))
+    nudge = api.Nudge(count=3, tries=2, at=timestamps.precise(EARLIER))
     assert begin(known(A, nudge=nudge), revision).nudge == (nudge if kept else None), reason
 
 
 def test_probes_begin_to_fail_anew() -> None:
     """How long probes failed with one revision is not held against the next."""
-    assert begin(known(A, probes_failing_since=moment.precise(EARLIER)), B).probes_failing_since is None
+    assert begin(known(A, probes_failing_since=timestamps.precise(EARLIER)), B).probes_failing_since is None
 
 
 def test_a_thousand_pods_fit_into_a_status() -> None:
     """Of more pods than the API takes the first ones are kept, in an order that does not change."""
     many = [Incarnation(f"uid-{number:05}", NOW) for number in range(api.MAX_OBSERVED_PODS + 5)]
     sightings = [replace(SEEN, pod=replace(SEEN.pod, uid=one.uid)) for one in many]
-    kept = observation.verified(reversed(many))
+    kept = checkpoint.verified(reversed(many))
     assert [one.uid for one in kept] == [one.uid for one in many[: api.MAX_OBSERVED_PODS]]
     assert len(begin(None, A, before=sightings).baselines) == api.MAX_OBSERVED_PODS
 
@@ -182,7 +185,7 @@ def test_a_neighbours_crash_is_not_counted_twice(state: State, ready: bool, rest
     pod = PodRef("apps", "gateway-1", "uid-9", ready=ready, container=Container(restarts=4))
     row = PodVerdict(pod, state, "GatewayCrashed", "")
     before = known(A, baselines=[BASELINE.model_copy(update={"restarts": 1})])
-    after = observation.forgiving(before, Verdict(state, "GatewayCrashed", "", (row,)))
+    after = checkpoint.forgiving(before, Verdict(state, "GatewayCrashed", "", (row,)))
     assert [one.restarts for one in after.baselines] == [restarts], reason
 
 
@@ -206,7 +209,7 @@ def test_only_of_a_pod_that_is_well_a_crash_is_news(
 def test_silences_come_back_as_they_were() -> None:
     """Since when a gateway does not answer survives the operator."""
     kept = [Silence("uid-1", NOW), Silence("uid-2", EARLIER)]
-    assert observation.silences(observation.silent(reversed(kept))) == kept
+    assert checkpoint.silences(checkpoint.silent(reversed(kept))) == kept
 
 
 TIMES = st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC))
@@ -231,13 +234,13 @@ BASELINES = st.builds(
 @given(BASELINES)
 def test_a_baseline_comes_back_as_it_was(baseline: Baseline) -> None:
     """What was noted before a crash is what the next operator compares with, through the API server's JSON."""
-    wire = observation.noted(baseline).wire()
-    assert observation.remembered(api.PodBaseline.model_validate(wire)) == baseline
+    wire = checkpoint.noted(baseline).wire()
+    assert checkpoint.remembered(api.PodBaseline.model_validate(wire)) == baseline
 
 
 @given(st.sets(RUNS, max_size=10))
 def test_proved_runs_come_back_as_they_were(runs: set[Incarnation]) -> None:
     """Which runs of which Envoys were seen running the plugin, in one order whatever they came in."""
-    kept = observation.verified(runs)
-    assert set(observation.incarnations(kept)) == runs
-    assert kept == observation.verified(sorted(runs, key=lambda run: run.uid, reverse=True))
+    kept = checkpoint.verified(runs)
+    assert set(checkpoint.incarnations(kept)) == runs
+    assert kept == checkpoint.verified(sorted(runs, key=lambda run: run.uid, reverse=True))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pluginrelease.core import compat, pairing, wasm
-from pluginrelease.core.compat import State
+from pluginrelease.core import compat, wasm
+from pluginrelease.core.compat import CompatibilityState, gateway_versions
 from pluginrelease.core.errors import Refused
 from tests import odd_modules
 from tests.edges import envoys
@@ -25,15 +25,15 @@ ONLY_A_TRIAL = {"start-loops", "initialize-loops", "grpc-without-service"}
 
 def said(data: bytes, gateway: str = "envoy@1.40") -> tuple[str, tuple[str, ...]]:
     """The reason that the module is refused with, or an empty string, and the warnings."""
-    meant = pairing.read(gateway)
+    meant = gateway_versions.read(gateway)
     try:
         module = wasm.read(data)
     except Refused as refused:
         return (refused.reason if refused.remedy else "without a remedy"), ()
     provider = "Higress" if meant.name == "higress" else "Istio"
     answer = compat.compare(module, meant.hosts, provider)[0]
-    assert answer.state is State.COMPATIBLE or answer.remedy
-    reason = "" if answer.state is State.COMPATIBLE else answer.reason
+    assert answer.state is CompatibilityState.COMPATIBLE or answer.remedy
+    reason = "" if answer.state is CompatibilityState.COMPATIBLE else answer.reason
     return reason, tuple(one.reason for one in compat.warnings(module, meant.hosts, provider))
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import outage, verdict
-from pluginrelease.core.container import Cause, Container, LastWords, Termination
-from pluginrelease.core.envoy import Baseline, Entry, Incarnation, Kind, PodRef, Sighting, Wanted, image_mark
-from pluginrelease.core.outage import Neighbour, Silence
-from pluginrelease.core.verdict import State, Verdict
+from pluginrelease.core.gateway import outage, verdict
+from pluginrelease.core.gateway.container import Cause, Container, LastWords, Termination
+from pluginrelease.core.gateway.identity import Incarnation, Wanted
+from pluginrelease.core.gateway.observations import Baseline, Entry, FilterKind, PodRef, Sighting, image_mark
+from pluginrelease.core.gateway.outage import Neighbour, Silence
+from pluginrelease.core.gateway.verdict import State, Verdict
 
 WRITE = datetime(2026, 11, 20, 12, tzinfo=UTC)
 TIMEOUT = timedelta(seconds=60)
@@ -97,7 +98,7 @@ def test_it_is_said_with_the_gateways_own_words() -> None:
 
 def test_a_crash_speaks_before_a_refusal() -> None:
     """Of two gateways the one that is down decides what is put back, and how soon, whatever its name."""
-    standing = Entry("apps.header", Kind.RBAC_DENY, "", last_updated=after(2))
+    standing = Entry("apps.header", FilterKind.RBAC_DENY, "", last_updated=after(2))
     refuses = replace(pod(3, number=0), ready=True)
     found = judged(Sighting(refuses, after(5), entries=(standing,)), seen(pod()))
     assert [row.state for row in found.pods] == [State.UNHEALTHY] * 2

@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pluginrelease.core import api, compat, higress, istio, placeholder
-from pluginrelease.core.envoy import LogEvent, LogFindings, LogKind, Wanted
+from pluginrelease import api
+from pluginrelease.core import compat, placeholders
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.gateway.identity import Wanted
+from pluginrelease.core.gateway.logs import LogEvent, LogFindings, LogKind
+from pluginrelease.core.mesh import higress, istio
 from tests.releases import manifest
 
 JSON = dict[str, Any]
@@ -72,15 +75,15 @@ COMPARED = [
 @pytest.mark.parametrize("case", COMPARED, ids=lambda case: case.reason)
 def test_a_placeholder_stands_for_any_text_but_itself(case: Compared) -> None:
     """All around it must be the same, and what stands in its place is known, so that it can be hidden."""
-    assert placeholder.same(case.wanted, case.given, replaced=True) is (case.values is not None)
-    found = set(placeholder.values(case.wanted, case.given))
+    assert placeholders.same(case.wanted, case.given, replaced=True) is (case.values is not None)
+    found = set(placeholders.values(case.wanted, case.given))
     assert case.values is None or case.values <= found
 
 
 def test_what_is_not_replaced_is_compared_as_text() -> None:
     """To Istio a placeholder is a text like any other."""
-    assert placeholder.same({"a": TOKEN}, {"a": TOKEN})
-    assert not placeholder.same({"a": TOKEN}, {"a": "s3cret"})
+    assert placeholders.same({"a": TOKEN}, {"a": TOKEN})
+    assert not placeholders.same({"a": TOKEN}, {"a": "s3cret"})
     wanted = Wanted("ns", "n", "0" * 64, {"a": TOKEN}, "FAIL_CLOSE", {"E": SHORT, "H": None})
     assert wanted.is_given({"a": TOKEN}, {"E": SHORT, "H": None})
     assert replace(wanted, replaces=True).is_given({"a": "x"}, {"E": "y", "H": None})
@@ -91,9 +94,9 @@ def test_many_placeholders_cost_no_more_than_their_text() -> None:
     """A release cannot keep the operator busy with them."""
     wanted, given = TOKEN * 2000 + "!", "a" * 200_000
     began = time.process_time()
-    assert not placeholder.same({"a": wanted}, {"a": given}, replaced=True)
+    assert not placeholders.same({"a": wanted}, {"a": given}, replaced=True)
     for hostile in ("${" * 200_000, "${a." * 100_000, "${a.b." * 100_000, "${secret." * 50_000):
-        placeholder.unsupported(hostile)
+        placeholders.unsupported(hostile)
     assert time.process_time() - began < 5
 
 
@@ -103,12 +106,12 @@ def test_many_placeholders_cost_no_more_than_their_text() -> None:
 def test_no_value_is_read_in_what_a_gateway_says() -> None:
     """Events, causes and the plugin's last words are quoted without it, also where one value is part of another."""
     event = LogEvent(None, LogKind.REJECTED, "bad token s3cret-long", ("tried s3cret",))
-    found = placeholder.hide_in(LogFindings((event,)), {"s3cret", "s3cret-long", ""})
+    found = placeholders.hide_in(LogFindings((event,)), {"s3cret", "s3cret-long", ""})
     assert found.events[0].line == "bad token ${secret…}"
     assert found.events[0].causes == ("tried ${secret…}",)
     assert found.events[0].kind is LogKind.REJECTED, "what was read stays what it is"
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    assert placeholder.hide_in((replace(event, at=at), 1.5, None), {"x"}) == (replace(event, at=at), 1.5, None)
+    assert placeholders.hide_in((replace(event, at=at), 1.5, None), {"x"}) == (replace(event, at=at), 1.5, None)
 
 
 # --------------------------------------------------------------------------------------------- refused before a write
@@ -196,13 +199,13 @@ def test_whose_secrets_a_release_may_name(namespace: str, text: str, allowed: bo
 def test_which_secrets_are_looked_for() -> None:
     """One without a namespace is of Higress's; Istio replaces nothing, so nothing is looked for."""
     one = release(config={"a": SHORT, "b": [TOKEN]}, env=[{"name": "A", "value": "${secret.x/y.z.crt}"}])
-    found = [(it.path, it.namespace, it.name, it.key) for it in higress.placeholders(one)]
+    found = [(it.path, it.namespace, it.name, it.key) for it in higress.find_placeholders(one)]
     assert found == [
         ("plugin.config.a", "higress-system", "keys", "token"),
         ("plugin.config.b[0]", "team-a", "keys", "token"),
         ("plugin.env[0].value", "x", "y", "z.crt"),
     ]
-    assert istio.placeholders(one) == ()
+    assert istio.find_placeholders(one) == ()
 
 
 @pytest.mark.parametrize(
@@ -221,11 +224,11 @@ def test_which_secrets_are_looked_for() -> None:
 )
 def test_what_a_value_may_be(value: bytes, good: bool, reason: str) -> None:
     """Only what stands for itself in a text of JSON; a refusal never has the value."""
-    [one] = higress.placeholders(release(config={"a": TOKEN}))
+    [one] = higress.find_placeholders(release(config={"a": TOKEN}))
     if good:
-        placeholder.check_value(one, value)
+        placeholders.check_value(one, value)
         return
     with pytest.raises(Refused) as refused:
-        placeholder.check_value(one, value)
+        placeholders.check_value(one, value)
     assert refused.value.reason == "InvalidPlaceholder", reason
     assert "admin" not in refused.value.sentence()

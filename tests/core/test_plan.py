@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import api, istio, plan, target
+from pluginrelease import api
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.mesh import istio, target
+from pluginrelease.core.rollout import plan
 from tests.releases import ARTIFACT, UID, abroad, release
 
 JSON = dict[str, Any]

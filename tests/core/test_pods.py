@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import pods
-from pluginrelease.core.envoy import PodRef
+from pluginrelease.core.gateway import pods
+from pluginrelease.core.gateway.observations import PodRef
 
 JSON = dict[str, Any]
 STARTED = {"type": "Initialized", "status": "True"}

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import moment, probation
-from pluginrelease.core.envoy import Incarnation, PodRef, Sighting
-from pluginrelease.core.probe import PodProbe
-from pluginrelease.core.verdict import PodVerdict, State, Verdict
+from pluginrelease.core import timestamps
+from pluginrelease.core.gateway.identity import Incarnation
+from pluginrelease.core.gateway.observations import PodRef, Sighting
+from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
+from pluginrelease.core.rollout import probe_verdict
+from pluginrelease.core.rollout.probe import PodProbe
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 A = PodRef("apps", "a", "uid-a", ready=True)
@@ -55,7 +57,7 @@ DOUBTED = verdict(State.UNKNOWN, DOUBTED_A, DOUBTED_B)
 )
 def test_probes_are_sent_when_every_gateway_has_the_plugin(judged: Verdict, due: bool, reason: str) -> None:
     """An answer is about the plugin only where the plugin is."""
-    assert probation.is_due(judged) is due, reason
+    assert probe_verdict.is_due(judged) is due, reason
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,7 @@ def test_probes_are_sent_when_every_gateway_has_the_plugin(judged: Verdict, due:
 )
 def test_who_is_asked(one: PodVerdict, asked: bool, reason: str) -> None:
     """A pod that has not got the plugin yet is not asked, and so cannot fail its probes."""
-    assert probation.is_asked(one) is asked, reason
+    assert probe_verdict.is_asked(one) is asked, reason
 
 
 def passed(pod: PodRef, name: str = "login") -> PodProbe:
@@ -85,11 +87,11 @@ def silent(pod: PodRef, name: str = "login") -> PodProbe:
     return PodProbe(pod, name, "ProbeUnanswered", "no answer in time", asked=6, failed=6, unanswered=6)
 
 
-def weigh(judged: Verdict, *answers: PodProbe, since: float | None = None, **given: Any) -> probation.Weighed:
+def weigh(judged: Verdict, *answers: PodProbe, since: float | None = None, **given: Any) -> probe_verdict.Weighed:
     """``since``: seconds that probes have failed for, by status."""
-    failing_since = None if since is None else moment.precise(NOW - timedelta(seconds=since))
+    failing_since = None if since is None else timestamps.precise(NOW - timedelta(seconds=since))
     fields: dict[str, Any] = {"seen": SEEN, "failed_before": [], "settled": False, "now": NOW}
-    return probation.weigh(judged, answers, failing_since=failing_since, **{**fields, **given})
+    return probe_verdict.weigh(judged, answers, failing_since=failing_since, **{**fields, **given})
 
 
 # ------------------------------------------------------------------------------------------------------------- passing
@@ -160,16 +162,16 @@ def test_a_wrong_answer_is_asked_again_before_it_is_told(
     assert (weighed.finding.status, weighed.finding.reason) == ("False", told), reason
     assert weighed.failing_since is not None
     kept = since is not None and since > 0
-    assert moment.read(weighed.failing_since) == (NOW - timedelta(seconds=since or 0) if kept else NOW)
+    assert timestamps.read(weighed.failing_since) == (NOW - timedelta(seconds=since or 0) if kept else NOW)
 
 
 def test_patience_has_an_end_whatever_the_clock_does() -> None:
     """After a clock was set back by an hour, the ten seconds count from the next look, and not from in an hour."""
     first = weigh(LOADED, wrong(A), since=-3600)
     assert first.failing_since is not None
-    later = probation.weigh(
+    later = probe_verdict.weigh(
         LOADED, [wrong(A)], seen=SEEN, failed_before=[], failing_since=first.failing_since, settled=False,
-        now=NOW + probation.GRACE,
+        now=NOW + probe_verdict.GRACE,
     )  # fmt: skip
     assert later.verdict.state is State.UNHEALTHY
 

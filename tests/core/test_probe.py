@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import probe
-from pluginrelease.core.api import Probe
-from pluginrelease.core.envoy import Listener, PodRef
+from pluginrelease.api import Probe
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.probe import Answer, PodProbe, Silence
+from pluginrelease.core.gateway.listeners import Listener
+from pluginrelease.core.gateway.observations import PodRef
+from pluginrelease.core.rollout import probe
+from pluginrelease.core.rollout.probe import PodProbe, ProbeResponse, Unanswered
 
 POD = PodRef("apps", "gateway-1", "uid-1", ready=True)
 OTHER = PodRef("apps", "gateway-2", "uid-2", ready=True)
@@ -116,15 +117,15 @@ def test_each_worker_is_asked_three_times(workers: int | None, times: int) -> No
 
 
 SECRET = "s3cret"
-FULL = Answer(200, (("X-Plugin", "one"), ("Set-Thing", "a"), ("set-thing", "b")), b"upstream \xc3\xa4 says ok")
+FULL = ProbeResponse(200, (("X-Plugin", "one"), ("Set-Thing", "a"), ("set-thing", "b")), b"upstream \xc3\xa4 says ok")
 
 
 @pytest.mark.parametrize(
     ("expect", "answer", "wrong"),
     [
         ({}, FULL, None),
-        ({"status": 403}, Answer(403), None),
-        ({}, Answer(403), "answered 403, expected 200"),
+        ({"status": 403}, ProbeResponse(403), None),
+        ({}, ProbeResponse(403), "answered 403, expected 200"),
         ({"headers": {"x-plugin": "one"}}, FULL, None),
         ({"headers": {"X-PLUGIN": " one "}}, FULL, None),
         ({"headers": {"x-plugin": "ONE"}}, FULL, "answered 200 with another value of the header x-plugin"),
@@ -135,14 +136,14 @@ FULL = Answer(200, (("X-Plugin", "one"), ("Set-Thing", "a"), ("set-thing", "b"))
         ({"bodyContains": SECRET}, FULL, "answered 200 without the expected text in its body"),
         (
             {"bodyContains": "end"},
-            Answer(200, body=b"." * probe.BODY_LIMIT + b"end"),
+            ProbeResponse(200, body=b"." * probe.BODY_LIMIT + b"end"),
             "answered 200 without the expected",
         ),
-        ({"status": 200, "headers": {"a": "b"}}, Answer(500), "answered 500, expected 200"),
+        ({"status": 200, "headers": {"a": "b"}}, ProbeResponse(500), "answered 500, expected 200"),
     ],
 )
 def test_an_answer_is_as_expected_or_one_thing_is_wrong(
-    expect: dict[str, Any], answer: Answer, wrong: str | None
+    expect: dict[str, Any], answer: ProbeResponse, wrong: str | None
 ) -> None:
     """Status, then headers by exact value, then the first 64 KiB of the body; upper and lower case of names is one."""
     found = probe.judge(answer, asking(expect=expect).expect)
@@ -152,7 +153,7 @@ def test_an_answer_is_as_expected_or_one_thing_is_wrong(
 
 def test_no_secret_is_repeated() -> None:
     """Neither values of headers nor the body, asked or answered, come into a message."""
-    answer = Answer(200, (("x-plugin", SECRET),), SECRET.encode())
+    answer = ProbeResponse(200, (("x-plugin", SECRET),), SECRET.encode())
     for expect in ({"headers": {"x-plugin": "s3kret"}}, {"bodyContains": "s3kret"}, {"status": 201}):
         asked = asking(headers={"authorization": SECRET}, body=SECRET, expect=expect)
         said = probe.count(POD, asked, [answer]).message
@@ -164,18 +165,18 @@ def test_no_secret_is_repeated() -> None:
 def test_one_wrong_answer_of_many_is_a_failed_probe() -> None:
     """One dead worker answers one connection in so many: every connection counts."""
     asked = asking()
-    assert probe.count(POD, asked, [Answer(200)] * 6).ok
-    found = probe.count(POD, asked, [*[Answer(200)] * 5, Answer(503)])
+    assert probe.count(POD, asked, [ProbeResponse(200)] * 6).ok
+    found = probe.count(POD, asked, [*[ProbeResponse(200)] * 5, ProbeResponse(503)])
     assert (found.ok, found.reason, found.asked, found.failed, found.unanswered) == (False, "ProbeFailed", 6, 1, 0)
     assert found.message == "1 of 6 connections: answered 503, expected 200"
-    silent = probe.count(POD, asked, [*[Answer(200)] * 5, Silence("no answer in time")])
+    silent = probe.count(POD, asked, [*[ProbeResponse(200)] * 5, Unanswered("no answer in time")])
     assert (silent.ok, silent.reason, silent.failed, silent.unanswered) == (False, "ProbeUnanswered", 1, 1)
     assert silent.message == "1 of 6 connections without an answer: no answer in time"
 
 
 def test_the_most_frequent_fault_is_told() -> None:
     """Of many connections the message has one wrong answer and one silence, and the number of each."""
-    outcomes = [Answer(500), Answer(403), Answer(403), Silence("reset"), Answer(200)]
+    outcomes = [ProbeResponse(500), ProbeResponse(403), ProbeResponse(403), Unanswered("reset"), ProbeResponse(200)]
     found = probe.count(POD, asking(), outcomes)
     assert found.message == (
         "3 of 5 connections: answered 403, expected 200; 1 of 5 connections without an answer: reset"
@@ -190,15 +191,15 @@ def test_nothing_asked_is_nothing_passed() -> None:
 
 
 def passed(pod: PodRef, name: str = "first") -> PodProbe:
-    return probe.count(pod, asking(name=name), [Answer(200)] * 3)
+    return probe.count(pod, asking(name=name), [ProbeResponse(200)] * 3)
 
 
 def wrong(pod: PodRef, name: str = "first") -> PodProbe:
-    return probe.count(pod, asking(name=name), [Answer(403)] * 3)
+    return probe.count(pod, asking(name=name), [ProbeResponse(403)] * 3)
 
 
 def silent(pod: PodRef, name: str = "first") -> PodProbe:
-    return probe.count(pod, asking(name=name), [Silence("reset")] * 3)
+    return probe.count(pod, asking(name=name), [Unanswered("reset")] * 3)
 
 
 def portless(pod: PodRef, name: str = "first") -> PodProbe:
@@ -230,5 +231,5 @@ def test_only_answers_tell_new_from_old() -> None:
     assert probe.refuted_everywhere([wrong(POD), passed(OTHER)]) == ()
     assert probe.refuted_everywhere([wrong(POD), silent(OTHER)]) == ()
     assert probe.refuted_everywhere([portless(POD)]) == ()
-    some = probe.count(POD, asking(), [Answer(200), Answer(403)])
+    some = probe.count(POD, asking(), [ProbeResponse(200), ProbeResponse(403)])
     assert probe.refuted_everywhere([some]) == ()

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import artifact, pullsecret
+from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.registry import credentials
 
-PLUGIN = artifact.parse("registry.example.com/team/plugin:1")
-HUB = artifact.parse("team/plugin:1")
+PLUGIN = image_manifests.parse("registry.example.com/team/plugin:1")
+HUB = image_manifests.parse("team/plugin:1")
 
 
 def config(**auths: Any) -> bytes:
@@ -26,19 +27,19 @@ def encoded(text: str) -> str:
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
-        ({"auth": encoded("me:secret")}, pullsecret.Credentials("me", "secret")),
-        ({"auth": encoded("me:se:cr:et")}, pullsecret.Credentials("me", "se:cr:et")),
-        ({"username": "me", "password": "secret"}, pullsecret.Credentials("me", "secret")),
-        ({"auth": encoded("me:new"), "username": "x", "password": "old"}, pullsecret.Credentials("me", "new")),
-        ({"identitytoken": "tok"}, pullsecret.Credentials(refresh_token="tok")),
-        ({"auth": encoded("<token>:tok")}, pullsecret.Credentials("<token>", "tok", "tok")),
-        ({"registrytoken": "tok"}, pullsecret.Credentials(bearer="tok")),
+        ({"auth": encoded("me:secret")}, credentials.Credentials("me", "secret")),
+        ({"auth": encoded("me:se:cr:et")}, credentials.Credentials("me", "se:cr:et")),
+        ({"username": "me", "password": "secret"}, credentials.Credentials("me", "secret")),
+        ({"auth": encoded("me:new"), "username": "x", "password": "old"}, credentials.Credentials("me", "new")),
+        ({"identitytoken": "tok"}, credentials.Credentials(refresh_token="tok")),
+        ({"auth": encoded("<token>:tok")}, credentials.Credentials("<token>", "tok", "tok")),
+        ({"registrytoken": "tok"}, credentials.Credentials(bearer="tok")),
         ({}, None),
     ],
 )
-def test_forms(entry: dict[str, str], expected: pullsecret.Credentials | None) -> None:
+def test_forms(entry: dict[str, str], expected: credentials.Credentials | None) -> None:
     """Each form in which docker writes credentials is read; an entry of nothing is no credentials."""
-    assert pullsecret.find(config(**{"registry.example.com": entry}), PLUGIN) == expected
+    assert credentials.find(config(**{"registry.example.com": entry}), PLUGIN) == expected
 
 
 GOOGLE_KEY = (
@@ -57,8 +58,8 @@ def test_a_password_of_several_lines(password: str, form: str) -> None:
         "password": {"username": "_json_key", "password": password},
     }[form]
     raw = config(**{"registry.example.com": entry})
-    for read in (raw, pullsecret.as_agent(raw, PLUGIN)):
-        found = pullsecret.find(read, PLUGIN)
+    for read in (raw, credentials.as_agent(raw, PLUGIN)):
+        found = credentials.find(read, PLUGIN)
         assert found is not None
         assert base64.b64decode(found.basic).decode() == f"_json_key:{password}"
         assert "\n" not in found.basic
@@ -80,9 +81,9 @@ def test_a_password_of_several_lines(password: str, form: str) -> None:
         ([""], PLUGIN, None),
     ],
 )
-def test_choice(keys: list[str], reference: artifact.Reference, chosen: str | None) -> None:
+def test_choice(keys: list[str], reference: image_manifests.Reference, chosen: str | None) -> None:
     """The longest key that is a whole part of the reference wins, in any spelling of the registry's name."""
-    found = pullsecret.find(config(**{key: {"username": key, "password": "p"} for key in keys}), reference)
+    found = credentials.find(config(**{key: {"username": key, "password": "p"} for key in keys}), reference)
     assert (found.username if found else None) == chosen
 
 
@@ -113,7 +114,7 @@ def test_choice(keys: list[str], reference: artifact.Reference, chosen: str | No
 def test_unusable(raw: bytes) -> None:
     """What is not a usable .dockerconfigjson is refused with the command that makes one."""
     with pytest.raises(Refused) as refused:
-        pullsecret.find(raw, PLUGIN)
+        credentials.find(raw, PLUGIN)
     assert refused.value.reason == "InvalidPullSecret"
     assert "kubectl create secret docker-registry" in refused.value.remedy
 
@@ -139,9 +140,11 @@ HUB_KEY = "https://index.docker.io/v1/"
         ({HUB_KEY: ME, "docker.io": YOU}, HUB, "me", "Docker Hub by its old address"),
     ],
 )
-def test_the_agents_choice(auths: dict[str, Any], reference: artifact.Reference, user: str | None, reason: str) -> None:
+def test_the_agents_choice(
+    auths: dict[str, Any], reference: image_manifests.Reference, user: str | None, reason: str
+) -> None:
     """The operator pulls with what gateways will show: another entry would prove nothing."""
-    found = pullsecret.find(pullsecret.as_agent(config(**auths), reference), reference)
+    found = credentials.find(credentials.as_agent(config(**auths), reference), reference)
     assert (found.username if found else None) == user, reason
 
 
@@ -163,10 +166,10 @@ def test_the_agents_choice(auths: dict[str, Any], reference: artifact.Reference,
         (config(**{HOST: {"auth": encoded("<token>:tok")}}), PLUGIN, "want it as identitytoken", ""),
     ],
 )
-def test_what_the_agent_cannot_use(raw: bytes, reference: artifact.Reference, words: str, server: str) -> None:
+def test_what_the_agent_cannot_use(raw: bytes, reference: image_manifests.Reference, words: str, server: str) -> None:
     """It is refused with the server's name as gateways look for it, although docker itself would take it."""
     with pytest.raises(Refused) as refused:
-        pullsecret.as_agent(raw, reference)
+        credentials.as_agent(raw, reference)
     assert refused.value.reason == "InvalidPullSecret"
     assert words in refused.value.message
     assert f"--docker-server={server}" in refused.value.remedy
@@ -176,9 +179,9 @@ def test_what_the_agent_cannot_use(raw: bytes, reference: artifact.Reference, wo
 def test_a_helper_of_another_registry() -> None:
     """What a helper has for another registry keeps nobody from this one's."""
     raw = json.dumps({"auths": {HOST: ME}, "credHelpers": {"other.example.com": "gcr"}}).encode()
-    assert pullsecret.find(pullsecret.as_agent(raw, PLUGIN), PLUGIN) == pullsecret.Credentials("me", "secret")
+    assert credentials.find(credentials.as_agent(raw, PLUGIN), PLUGIN) == credentials.Credentials("me", "secret")
 
 
 def test_no_secret_in_a_repr() -> None:
     """Credentials may end up in a log by their repr; what is secret does not."""
-    assert "hush" not in repr(pullsecret.Credentials("me", "hush", "hush", "hush"))
+    assert "hush" not in repr(credentials.Credentials("me", "hush", "hush", "hush"))

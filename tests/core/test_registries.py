@@ -6,12 +6,13 @@ import click
 import pytest
 
 from pluginrelease.cli import run as run_command
-from pluginrelease.core import artifact, registries
+from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.registry import allowlist
 from pluginrelease.settings import Settings
 
-PLUGIN = artifact.parse("registry.example.com/team/plugin:1")
-HUB = artifact.parse("plugin:1")
+PLUGIN = image_manifests.parse("registry.example.com/team/plugin:1")
+HUB = image_manifests.parse("plugin:1")
 
 
 @pytest.mark.parametrize(
@@ -31,17 +32,17 @@ HUB = artifact.parse("plugin:1")
         ("", PLUGIN, False),
     ],
 )
-def test_covers(name: str, reference: artifact.Reference, covered: bool) -> None:
+def test_covers(name: str, reference: image_manifests.Reference, covered: bool) -> None:
     """A name stands for a registry, or for all below whole parts of a path."""
-    assert registries.covers(name, reference) is covered
+    assert allowlist.covers(name, reference) is covered
 
 
 def test_check() -> None:
     """Without a list all are allowed; with one, those on it, and the message names them."""
-    registries.check((), PLUGIN)
-    registries.check(("ghcr.io", "registry.example.com/team"), PLUGIN)
+    allowlist.check((), PLUGIN)
+    allowlist.check(("ghcr.io", "registry.example.com/team"), PLUGIN)
     with pytest.raises(Refused, match=r"ghcr.io/a, docker.io") as refused:
-        registries.check(("ghcr.io/a", "docker.io"), PLUGIN)
+        allowlist.check(("ghcr.io/a", "docker.io"), PLUGIN)
     assert refused.value.reason == "RegistryNotAllowed"
 
 

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluginrelease.core import api, istio, revision
+from pluginrelease import api
+from pluginrelease.core import revision
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.mesh import istio
 from tests.releases import ARTIFACT, DIGEST, UID, abroad, release
 
 JSON = dict[str, Any]

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluginrelease.core import api, rival, target
+from pluginrelease import api
+from pluginrelease.core.mesh import target
+from pluginrelease.core.rollout import conflict
 from tests.releases import release
 
 ROOT = "istio-system"
-MESH = target.Mesh(istio_root_namespace=ROOT)
+MESH = target.MeshSettings(istio_root_namespace=ROOT)
 OTHERS_UID = "6f1c2a0e-0002-4000-8000-000000000002"
 OLDER, YOUNGER = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 
@@ -66,19 +68,19 @@ APART: list[tuple[str, api.Release, api.Release]] = [
 @pytest.mark.parametrize(("reason", "mine", "other"), ALIKE, ids=[row[0] for row in ALIKE])
 def test_the_elder_of_two_alike_is_found(reason: str, mine: api.Release, other: api.Release) -> None:
     """One repository's plugin, run in one way, for pods that may be the same: the older release has them."""
-    assert [elder for elder, _ in rival.elders(mine, [mine, other], MESH)] == [other], reason
-    assert not list(rival.elders(other, [mine, other], MESH)), "the older one goes on"
+    assert [elder for elder, _ in conflict.elders(mine, [mine, other], MESH)] == [other], reason
+    assert not list(conflict.elders(other, [mine, other], MESH)), "the older one goes on"
 
 
 @pytest.mark.parametrize(("reason", "mine", "other"), APART, ids=[row[0] for row in APART])
 def test_who_is_no_rival(reason: str, mine: api.Release, other: api.Release) -> None:
     """What cannot put a plugin on a pod twice refuses nobody."""
-    assert not list(rival.elders(mine, [mine, other], MESH)), reason
+    assert not list(conflict.elders(mine, [mine, other], MESH)), reason
 
 
 def test_the_younger_one_is_told_whose_plugin_it_is() -> None:
     """The refusal names the other release and what to do, and is looked at again soon."""
-    refused = rival.refused(old(metadata__namespace="team-a"))
+    refused = conflict.refused(old(metadata__namespace="team-a"))
     assert refused.reason == "DuplicatePlugin"
     assert "team-a/auth-too" in refused.message
     assert "different selectors" in refused.remedy
@@ -98,7 +100,7 @@ def test_where_the_pods_of_both_would_be(mine: str, other: str, namespace: str |
     """Before anybody is refused, such pods are looked for: in the narrower namespace, with the labels of both."""
     one = young(**{NAMESPACE: mine, LABELS: {"app": "gw"}})
     two = old(**{NAMESPACE: other, LABELS: {"tier": "edge"}})
-    found = rival.common_ground(one.spec, two.spec, MESH)
+    found = conflict.common_ground(one.spec, two.spec, MESH)
     assert found == target.Pods(namespace, {"app": "gw", "tier": "edge"}, "istio-proxy"), reason
 
 
@@ -115,9 +117,9 @@ def test_of_two_at_most_one_gives_way(first: dict[str, Any], second: dict[str, A
     """Two releases never refuse each other, and whether they are alike does not depend on who asks."""
     mine = young(**first)
     other = old(**second, metadata__creationTimestamp=YOUNGER if same_age else OLDER)
-    refused = [bool(list(rival.elders(one, [mine, other], MESH))) for one in (mine, other)]
+    refused = [bool(list(conflict.elders(one, [mine, other], MESH))) for one in (mine, other)]
     alike, and_back = (
-        rival.same_plugin(one.spec, two.spec) and rival.common_ground(one.spec, two.spec, MESH) is not None
+        conflict.same_plugin(one.spec, two.spec) and conflict.common_ground(one.spec, two.spec, MESH) is not None
         for one, two in ((mine, other), (other, mine))
     )
     assert alike == and_back
@@ -170,4 +172,4 @@ TARGET = api.TargetStatus(api_version="v1", kind="WasmPlugin", namespace="istio-
 )
 def test_who_was_there_first(other: api.Release, mine: api.Release, first: bool, reason: str) -> None:
     """The pods are whose plugin is on them; among those that are not there yet, the older one's."""
-    assert rival.is_first(other, mine) is first, reason
+    assert conflict.is_first(other, mine) is first, reason

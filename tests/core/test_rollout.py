@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pluginrelease.core import api, moment, rollout
-from pluginrelease.core.envoy import Entry, Kind, PodRef, Sighting
-from pluginrelease.core.rollout import Goal, Intent
-from pluginrelease.core.verdict import PodVerdict, State, Verdict
+from pluginrelease import api
+from pluginrelease.core import timestamps
+from pluginrelease.core.gateway.observations import Entry, FilterKind, PodRef, Sighting
+from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
+from pluginrelease.core.rollout import decisions
+from pluginrelease.core.rollout.decisions import Goal, Intent
 from tests.releases import release
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -22,7 +24,7 @@ OLD, NEW, NEXT = "aaaaaaaaaa", "bbbbbbbbbb", "cccccccccc"
 
 
 def ago(**elapsed: float) -> str:
-    return moment.written(NOW - timedelta(**elapsed))
+    return timestamps.written(NOW - timedelta(**elapsed))
 
 
 def failure(revision: str = NEW) -> api.RolloutFailure:
@@ -152,8 +154,8 @@ def test_a_rollout_begins_with_a_new_spec_or_a_new_wish(case: Begin) -> None:
         annotations=case.annotations,
         handled=case.handled,
     )
-    begun = rollout.start(asked, NOW)
-    assert (begun.rollout.started_at == moment.written(NOW)) is case.begins
+    begun = decisions.start(asked, NOW)
+    assert (begun.rollout.started_at == timestamps.written(NOW)) is case.begins
     assert (begun.rollout.rollback_to, begun.anew) == (case.wants, case.anew)
     assert begun.handled == api.Handled(retry=case.annotations.get(RETRY), rollback_to=case.annotations.get(BACK))
     if case.begins:
@@ -165,7 +167,7 @@ def test_a_rollout_begins_with_a_new_spec_or_a_new_wish(case: Begin) -> None:
 
 def test_what_was_taken_over_stays_so() -> None:
     """That the object was somebody else's is remembered through every later rollout."""
-    assert rollout.start(having(rolling(adopted=True), metadata__generation=9), NOW).rollout.adopted
+    assert decisions.start(having(rolling(adopted=True), metadata__generation=9), NOW).rollout.adopted
 
 
 @pytest.mark.parametrize(
@@ -180,7 +182,7 @@ def test_what_was_taken_over_stays_so() -> None:
 )
 def test_the_revision_stands_before_the_colon(wish: str | None, revision: str | None, reason: str) -> None:
     """What follows a colon only makes the value another one."""
-    assert rollout.revision_of(wish) == revision, reason
+    assert decisions.revision_of(wish) == revision, reason
 
 
 # ---------------------------------------------------------------------------------------------- what is to run
@@ -206,7 +208,7 @@ VIA = rolling(failure=failure(), puts_back=OLD, detour=api.Detour(via=NEXT))
 )
 def test_what_the_gateways_are_to_run(known: api.RolloutStatus, wanted: Intent, reason: str) -> None:
     """The spec's revision, one that was asked for, or after a failure what ran before."""
-    assert rollout.intent(known) == wanted, reason
+    assert decisions.intent(known) == wanted, reason
 
 
 # --------------------------------------------------------------------------------------------------- after a look
@@ -257,15 +259,15 @@ TURNS = [
     Turn("a crash after Ready puts nothing back", CRASHED, None, known=DONE),
     Turn("still coming", PENDING, None),
     Turn("it cannot be told: that is no failure", UNKNOWN, None, known=LATE),
-    Turn("too late", PENDING, rollout.OVERDUE, OLD, known=LATE),
-    Turn("too late, first release", PENDING, rollout.OVERDUE, "", known=LATE, stable=None),
+    Turn("too late", PENDING, decisions.OVERDUE, OLD, known=LATE),
+    Turn("too late, first release", PENDING, decisions.OVERDUE, "", known=LATE, stable=None),
     Turn("nobody is there, for however long", NO_PODS, None, known=LATE, stable=None),
     Turn("the first pod comes with all its time", PENDING, None, known=LATE, stable=None, status=gateways(0)),
-    Turn("one more pod has none of its own", PENDING, rollout.OVERDUE, "", LATE, None, status=gateways(1)),
+    Turn("one more pod has none of its own", PENDING, decisions.OVERDUE, "", LATE, None, status=gateways(1)),
     Turn("the first pod refuses it", REJECTED, "PluginRejected", OLD, known=LATE, status=gateways(0)),
     Turn("the artifact was long in coming", PENDING, None, known=LATE, status=written(seconds=1)),
-    Turn("and so are the gateways", PENDING, rollout.OVERDUE, OLD, known=LATE, status=written(minutes=11)),
-    Turn("when another one was written is nothing to it", PENDING, rollout.OVERDUE, OLD, LATE, status=written(OLD)),
+    Turn("and so are the gateways", PENDING, decisions.OVERDUE, OLD, known=LATE, status=written(minutes=11)),
+    Turn("when another one was written is nothing to it", PENDING, decisions.OVERDUE, OLD, LATE, status=written(OLD)),
     Turn("a clock set back: not late yet", PENDING, None, known=rolling(started_at=ago(hours=-1))),
     Turn("it ran everywhere before: there is nothing better", REJECTED, None, stable=NEW),
     Turn("it ran everywhere before, and is late", PENDING, None, known=LATE, stable=NEW),
@@ -281,7 +283,7 @@ TURNS = [
 
 def turned(case: Turn) -> api.RolloutStatus:
     asked = having(case.known, stable_revision=case.stable, spec__rollout={"onFailure": case.on_failure}, **case.status)
-    return rollout.advance(asked, case.known, NEW, case.verdict, NOW, DEADLINE)
+    return decisions.advance(asked, case.known, NEW, case.verdict, NOW, DEADLINE)
 
 
 @pytest.mark.parametrize("case", TURNS, ids=lambda case: case.reason)
@@ -298,15 +300,15 @@ def test_a_failure_says_which_revision_and_why() -> None:
     wordy = Verdict(State.UNHEALTHY, "PluginRejected", "x" * 10_000, REJECTED.pods)
     failed = turned(Turn("", wordy, "PluginRejected")).failure
     assert failed == api.RolloutFailure(
-        revision=NEW, reason="PluginRejected", message="x" * api.MESSAGE_MAX, at=moment.written(NOW)
+        revision=NEW, reason="PluginRejected", message="x" * api.MESSAGE_MAX, at=timestamps.written(NOW)
     )
 
 
 def test_the_time_of_who_was_alone_begins_anew() -> None:
     """Also what is told of it: a release that waited a day for its first pod is not overdue when that starts."""
     begun = turned(Turn("", PENDING, None, known=LATE, stable=None, status=gateways(0)))
-    assert not rollout.is_overdue(begun, NEWER, DEADLINE)
-    assert rollout.is_overdue(LATE, NEWER, DEADLINE)
+    assert not decisions.is_overdue(begun, NEWER, DEADLINE)
+    assert decisions.is_overdue(LATE, NEWER, DEADLINE)
 
 
 NEWER = NOW + timedelta(minutes=1)
@@ -315,22 +317,22 @@ NEWER = NOW + timedelta(minutes=1)
 def test_what_runs_everywhere_is_done() -> None:
     """The first look that sees it everywhere ends the rollout; a later one does not move that time."""
     done = turned(Turn("", LOADED, None))
-    assert (done.completed_at, done.failure) == (moment.written(NOW), None)
-    assert rollout.advance(having(done), done, NEW, LOADED, NEWER, DEADLINE) == done
+    assert (done.completed_at, done.failure) == (timestamps.written(NOW), None)
+    assert decisions.advance(having(done), done, NEW, LOADED, NEWER, DEADLINE) == done
 
 
 def test_what_runs_on_the_way_is_not_yet_what_is_put_back() -> None:
     """A revision of other bytes that heals the gateways ends nothing; the stable one after it does."""
-    assert rollout.advance(having(VIA, stable_revision=OLD), VIA, NEXT, LOADED, NOW, DEADLINE).put_back_at is None
+    assert decisions.advance(having(VIA, stable_revision=OLD), VIA, NEXT, LOADED, NOW, DEADLINE).put_back_at is None
     after = VIA.model_copy(update={"detour": api.Detour(tried_others=True)})
-    ended = rollout.advance(having(after, stable_revision=OLD), after, OLD, LOADED, NOW, DEADLINE)
-    assert ended.put_back_at == moment.written(NOW)
+    ended = decisions.advance(having(after, stable_revision=OLD), after, OLD, LOADED, NOW, DEADLINE)
+    assert ended.put_back_at == timestamps.written(NOW)
 
 
 def test_what_was_held_may_heal() -> None:
     """With Hold the failed revision stays; once it runs everywhere the failure is over."""
     healed = turned(Turn("", LOADED, None, known=HELD, on_failure="Hold"))
-    assert (healed.failure, healed.puts_back, healed.completed_at) == (None, None, moment.written(NOW))
+    assert (healed.failure, healed.puts_back, healed.completed_at) == (None, None, timestamps.written(NOW))
 
 
 @pytest.mark.parametrize("judged", [LOADED, PENDING, REJECTED, UNKNOWN, NO_PODS], ids=lambda it: it.reason)
@@ -338,32 +340,34 @@ def test_what_is_put_back_does_not_undo_the_failure(judged: Verdict) -> None:
     """The stable revision that runs again, or does not, makes no new failure; that it runs is noted once."""
     known = FAILED.model_copy(update={"started_at": ago(days=1)})
     asked = having(known, stable_revision=OLD, **gateways(0))
-    found = rollout.advance(asked, known, OLD, judged, NOW, DEADLINE)
-    back = moment.written(NOW) if judged is LOADED else None
+    found = decisions.advance(asked, known, OLD, judged, NOW, DEADLINE)
+    back = timestamps.written(NOW) if judged is LOADED else None
     assert found == known.model_copy(update={"put_back_at": back})
-    assert rollout.advance(asked, found, OLD, LOADED, NEWER, DEADLINE).put_back_at == (back or moment.written(NEWER))
+    assert decisions.advance(asked, found, OLD, LOADED, NEWER, DEADLINE).put_back_at == (
+        back or timestamps.written(NEWER)
+    )
 
 
 def test_a_new_failure_takes_the_place_of_an_older_one() -> None:
     """A failed revision is followed by a spec that fails too: each time the stable one comes back, never the failed."""
     after_one = having(FAILED, stable_revision=OLD, metadata__generation=2)
-    second = rollout.start(after_one, NOW).rollout
-    failed = rollout.advance(after_one, second, NEXT, REJECTED, NOW, DEADLINE)
+    second = decisions.start(after_one, NOW).rollout
+    failed = decisions.advance(after_one, second, NEXT, REJECTED, NOW, DEADLINE)
     assert failed.failure is not None
     assert (failed.failure.revision, failed.puts_back, failed.generation) == (NEXT, OLD, 2)
 
 
 def test_there_and_back_again_rolls_nothing_back() -> None:
     """A → B → A before B ran anywhere: A is the stable one, and a gateway's trouble with it is only told."""
-    again = rollout.start(having(rolling(), metadata__generation=3, stable_revision=OLD), NOW).rollout
+    again = decisions.start(having(rolling(), metadata__generation=3, stable_revision=OLD), NOW).rollout
     asked = having(again, stable_revision=OLD)
-    assert rollout.advance(asked, again, OLD, REJECTED, NOW, DEADLINE) == again
-    assert rollout.advance(asked, again, OLD, LOADED, NOW, DEADLINE).completed_at
+    assert decisions.advance(asked, again, OLD, REJECTED, NOW, DEADLINE) == again
+    assert decisions.advance(asked, again, OLD, LOADED, NOW, DEADLINE).completed_at
 
 
 # -------------------------------------------------------------------------------------------------- at all times
 
-TIMES = st.integers(-(10**6), 10**6).map(lambda seconds: moment.written(NOW + timedelta(seconds=seconds)))
+TIMES = st.integers(-(10**6), 10**6).map(lambda seconds: timestamps.written(NOW + timedelta(seconds=seconds)))
 REVISIONS = st.sampled_from([OLD, NEW, NEXT])
 FAILURES = REVISIONS.map(failure)
 ROLLOUTS = st.fixed_dictionaries(
@@ -390,7 +394,7 @@ def test_no_look_makes_more_of_a_rollout_than_it_is(
     """Whatever is seen: what is done stays done and fails no more, a failure is not exchanged for another, a revision
     is never put back for itself, and to look twice at the same is to look once."""
     asked = having(known, spec__rollout={"onFailure": on_failure}, **status)
-    found = rollout.advance(asked, known, revision, judged, NOW, DEADLINE)
+    found = decisions.advance(asked, known, revision, judged, NOW, DEADLINE)
     if known.completed_at is not None:
         assert found.completed_at == known.completed_at
         assert found.failure in (known.failure, None)
@@ -400,7 +404,7 @@ def test_no_look_makes_more_of_a_rollout_than_it_is(
         assert found.puts_back != found.failure.revision == revision != asked.status.stable_revision
         assert found.puts_back is None or on_failure == "Rollback"
     assert found.generation == known.generation
-    assert rollout.advance(asked, found, revision, judged, NOW, DEADLINE) == found
+    assert decisions.advance(asked, found, revision, judged, NOW, DEADLINE) == found
 
 
 # ---------------------------------------------------------------------------------------------- the time that is left
@@ -417,23 +421,23 @@ TIMES = [
 @pytest.mark.parametrize(("reason", "known", "left"), TIMES, ids=[row[0] for row in TIMES])
 def test_the_time_that_is_left(reason: str, known: api.RolloutStatus, left: timedelta | None) -> None:
     """A rollout that goes on is looked at when its deadline is over; one that ended has no deadline."""
-    assert rollout.until_overdue(known, NOW, DEADLINE) == left, reason
+    assert decisions.until_overdue(known, NOW, DEADLINE) == left, reason
 
 
 # ------------------------------------------------------------------------------------------------------- the way back
 
 
-def showing(*kinds: Kind) -> Sighting:
+def showing(*kinds: FilterKind) -> Sighting:
     entries = tuple(Entry("name", kind, "type") for kind in kinds)
     return Sighting(PodRef("apps", "gateway", "gateway", ready=True), NOW, entries=entries)
 
 
 LOSSES = [
-    ("they refused it, and run the old code", "PluginRejected", [showing(Kind.WASM)], True),
+    ("they refused it, and run the old code", "PluginRejected", [showing(FilterKind.WASM)], True),
     ("nothing was seen of them", "PluginRejected", [], True),
-    ("one has lost it already", "PluginRejected", [showing(Kind.WASM), showing(Kind.RBAC_DENY)], False),
-    ("one lets everything pass already", "FetchFailed", [showing(Kind.RBAC_ALLOW)], False),
-    ("they crashed", "GatewayCrashed", [showing(Kind.WASM)], False),
+    ("one has lost it already", "PluginRejected", [showing(FilterKind.WASM), showing(FilterKind.RBAC_DENY)], False),
+    ("one lets everything pass already", "FetchFailed", [showing(FilterKind.RBAC_ALLOW)], False),
+    ("they crashed", "GatewayCrashed", [showing(FilterKind.WASM)], False),
     ("they hang", "GatewayUnresponsive", [], False),
 ]
 
@@ -442,7 +446,7 @@ LOSSES = [
 def test_whether_code_could_be_lost(reason: str, why: str, seen: list[Sighting], expected: bool) -> None:
     """The registry is asked before a rollback only where gateways have something to lose by it."""
     failed = api.RolloutFailure(revision=NEW, reason=why, message="no", at=ago(minutes=1))
-    assert rollout.may_lose_code(failed, seen) is expected, reason
+    assert decisions.may_lose_code(failed, seen) is expected, reason
 
 
 TURNS: list[tuple[str, api.RolloutStatus | None, api.RolloutStatus | None, bool]] = [
@@ -460,4 +464,4 @@ def test_when_it_goes_back(
     reason: str, before: api.RolloutStatus | None, after: api.RolloutStatus | None, expected: bool
 ) -> None:
     """The pass that decides to go back is followed at once by the one that does so."""
-    assert rollout.goes_back(before, after) is expected, reason
+    assert decisions.goes_back(before, after) is expected, reason

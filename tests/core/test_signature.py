@@ -13,10 +13,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pluginrelease.core import api, revision, signature, status
-from pluginrelease.core.artifact import Digest
+from pluginrelease import api
+from pluginrelease.core import revision
+from pluginrelease.core.artifact.image_manifests import Digest
 from pluginrelease.core.errors import Waiting
-from pluginrelease.core.signature import BUNDLE, PAYLOAD_TYPE, PREDICATE_TYPE, Candidate, Rejected, Signed
+from pluginrelease.core.signing import signature
+from pluginrelease.core.signing.signature import (
+    BUNDLE,
+    PAYLOAD_TYPE,
+    PREDICATE_TYPE,
+    Rejected,
+    SignatureCandidate,
+    Signed,
+)
+from pluginrelease.core.status import settlement
 from tests.releases import ARTIFACT, release
 
 IMAGE, INDEX = Digest("ab" * 32), Digest("cd" * 32)
@@ -88,7 +98,7 @@ def test_other_words_about_an_image_are_passed_over() -> None:
 def test_a_payload_of_another_kind(payload: dict[str, Any]) -> None:
     """Only what was made to sign an image signs one."""
     with pytest.raises(Rejected):
-        signature.read_simple(Candidate(signature="bWFkZQ=="), wire(payload))
+        signature.read_simple(SignatureCandidate(signature="bWFkZQ=="), wire(payload))
 
 
 ANYTHING = st.recursive(
@@ -138,7 +148,7 @@ def test_whatever_a_stranger_writes(whole: Any, said: Any) -> None:
         lambda: signature.read_bundle(raw),
         lambda: signature.read_bundle(envelope),
         lambda: signature.read_bundle(about),
-        lambda: signature.read_simple(Candidate(signature="bWFkZQ=="), raw),
+        lambda: signature.read_simple(SignatureCandidate(signature="bWFkZQ=="), raw),
         lambda: signature.simple(raw),
         lambda: signature.referring(raw),
         lambda: signature.bundle_in(raw),
@@ -238,7 +248,7 @@ def verified(asked: dict[str, Any], **fields: Any) -> api.Release:
     known = {"signer": "key team.pub", "policy": signature.policy(one.spec.artifact.verify)} | fields
     steps = [
         api.Condition(type=kind, status="True", reason="Fine", last_transition_time="2026-01-01T00:00:00Z")
-        for kind in status.STEPS
+        for kind in settlement.STEPS
     ]
     told = api.Status(conditions=steps, artifact=ARTIFACT.model_copy(update=known))
     return one.model_copy(update={"status": told})
@@ -246,11 +256,11 @@ def verified(asked: dict[str, Any], **fields: Any) -> api.Release:
 
 def test_the_same_policy_needs_no_second_look() -> None:
     """A release that was verified by the policy that it has is settled; by another one, or by none, it is not."""
-    assert status.stands(verified(KEYED))
-    assert status.stands(verified(KEYLESS))
-    assert not status.stands(verified(KEYED, policy="0123456789"))
-    assert not status.stands(verified(KEYED, signer=None))
-    assert not status.stands(verified(KEYED, signer=None, policy=None))
+    assert settlement.stands(verified(KEYED))
+    assert settlement.stands(verified(KEYLESS))
+    assert not settlement.stands(verified(KEYED, policy="0123456789"))
+    assert not settlement.stands(verified(KEYED, signer=None))
+    assert not settlement.stands(verified(KEYED, signer=None, policy=None))
 
 
 def test_another_key_secret_is_another_policy() -> None:
@@ -268,8 +278,8 @@ def test_whose_signature_it_is_makes_no_other_revision() -> None:
 
 def test_a_condition_only_where_it_is_asked_for() -> None:
     """Verified is there while artifact.verify is, like Probed with its probes; before it is reached it says so."""
-    assert status.is_asked(api.ConditionType.VERIFIED, release(spec__artifact__verify=KEYED))
-    assert not status.is_asked(api.ConditionType.VERIFIED, release())
+    assert settlement.is_asked(api.ConditionType.VERIFIED, release(spec__artifact__verify=KEYED))
+    assert not settlement.is_asked(api.ConditionType.VERIFIED, release())
 
 
 @pytest.mark.parametrize(("policy", "told"), [(KEYED, ("Unknown", "NotReached")), (None, None)])
@@ -278,8 +288,8 @@ def test_an_image_that_is_not_there_is_not_called_unsigned(
 ) -> None:
     """Where the image could not be had, nothing is said of its signature; and nothing at all where nobody asked."""
     one = release(spec__artifact__verify=policy) if policy else release()
-    failure = status.Failure(api.ConditionType.ARTIFACT_READY, Waiting("ManifestNotFound", "there is none"))
-    report = status.Report(failure=failure)
-    ending = status.settle(one, report, now=datetime(2026, 1, 1, tzinfo=UTC), attempt=0, resync=300.0)
+    failure = settlement.Failure(api.ConditionType.ARTIFACT_READY, Waiting("ManifestNotFound", "there is none"))
+    report = settlement.Report(failure=failure)
+    ending = settlement.settle(one, report, now=datetime(2026, 1, 1, tzinfo=UTC), attempt=0, resync=300.0)
     found = {condition.type: (condition.status, condition.reason) for condition in ending.status.conditions}
     assert found.get("Verified") == told

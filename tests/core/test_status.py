@@ -11,12 +11,16 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import api, history, moment, status
-from pluginrelease.core.api import ConditionType
-from pluginrelease.core.envoy import PodRef
+from pluginrelease import api
+from pluginrelease.api import ConditionType
+from pluginrelease.core import timestamps
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
-from pluginrelease.core.status import Failure, Finding, Report
-from pluginrelease.core.verdict import PodVerdict, State, Verdict
+from pluginrelease.core.findings import Finding
+from pluginrelease.core.gateway.observations import PodRef
+from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
+from pluginrelease.core.rollout import history
+from pluginrelease.core.status import settlement
+from pluginrelease.core.status.settlement import Failure, Report
 from tests.releases import ARTIFACT, release
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 999_999, tzinfo=UTC)
@@ -60,8 +64,8 @@ SUSPENDED = Report(suspended=True)
 
 def settle(
     report: Report, before: api.Release | None = None, *, attempt: int = 0, now: datetime = NOW
-) -> status.Ending:
-    return status.settle(before or release(), report, now=now, attempt=attempt, resync=RESYNC)
+) -> settlement.Ending:
+    return settlement.settle(before or release(), report, now=now, attempt=attempt, resync=RESYNC)
 
 
 def after(*reports: Report) -> api.Release:
@@ -279,7 +283,7 @@ def test_a_raised_log_level_is_not_left_until_the_resync() -> None:
 def test_a_wait_is_never_longer_than_the_resync() -> None:
     """Somebody who sets a short resync gets it."""
     for report in (WAITING, UNHEALTHY, UNKNOWN, LOADED, REFUSED, SUSPENDED):
-        assert status.settle(release(), report, now=NOW, attempt=0, resync=5.0).look_again == 5.0
+        assert settlement.settle(release(), report, now=NOW, attempt=0, resync=5.0).look_again == 5.0
 
 
 # -------------------------------------------------------------------------------------------------------- events
@@ -384,7 +388,7 @@ def stood(**changes: tuple[str, str]) -> api.Status:
 )
 def test_when_nothing_needs_a_second_thought(before: api.Status, stands: bool, reason: str) -> None:
     """Only a release whose every step held is looked at without being checked anew."""
-    assert status.stands(release().model_copy(update={"status": before})) is stands, reason
+    assert settlement.stands(release().model_copy(update={"status": before})) is stands, reason
 
 
 def test_a_release_without_pods_is_told() -> None:
@@ -406,7 +410,7 @@ BY_WORKERS = WHY.model_copy(update={"reason": "PluginRefusedByWorkers"})
 HEALED = BACK.model_copy(update={"failure": BY_WORKERS, "detour": api.Detour(restarted=["uid-1"])})
 LEFT = HEALED.model_copy(update={"detour": api.Detour(given_up=True)})
 JUST_NUDGED = api.Observation(
-    revision=NEW, since="2026-01-01T11:58:00Z", nudge=api.Nudge(count=1, tries=1, at=moment.precise(NOW))
+    revision=NEW, since="2026-01-01T11:58:00Z", nudge=api.Nudge(count=1, tries=1, at=timestamps.precise(NOW))
 )
 BLOCKED = Waiting("RollbackBlocked", "it could not be fetched", "Push it again", retry_after=30)
 LOST = Refused("RevisionNotFound", "revision aaaaaaaaaa is not kept", "See which are")
@@ -508,7 +512,7 @@ def test_a_rollback_that_hangs_is_not_stalled_by_the_deadline() -> None:
 
 def test_what_was_held_and_has_healed_is_ready() -> None:
     """A gateway that could fetch it after all ends the failure, and that is told."""
-    healed = TRYING.model_copy(update={"completed_at": moment.written(NOW)})
+    healed = TRYING.model_copy(update={"completed_at": timestamps.written(NOW)})
     ending = settle(running(LOADED, healed, NEW), knowing(HELD))
     assert (ending.status.phase, ending.status.stable_revision) == ("Ready", NEW)
     assert ("Normal", "Loaded") in [(event.type, event.reason) for event in ending.events]
@@ -709,7 +713,7 @@ def test_what_is_noted_of_a_rollout(
     known: api.RolloutStatus | None, report: Report, noted: api.RolloutStatus | None, reason: str
 ) -> None:
     """In the middle of a pass only what an act could make untellable is written; decisions are told at its end."""
-    assert status.noted(knowing(known).status, report).rollout == noted, reason
+    assert settlement.noted(knowing(known).status, report).rollout == noted, reason
 
 
 def test_a_failure_of_what_was_taken_over_is_told_though_gateways_are_nudged() -> None:
@@ -717,7 +721,7 @@ def test_a_failure_of_what_was_taken_over_is_told_though_gateways_are_nudged() -
     failing = running(UNHEALTHY, HELD.model_copy(update={"adopted": True}), NEW)
     nudged = replace(failing, observation=JUST_NUDGED)
     before = knowing(ADOPTED)
-    before = before.model_copy(update={"status": status.noted(before.status, nudged)})
+    before = before.model_copy(update={"status": settlement.noted(before.status, nudged)})
     assert [event.reason for event in settle(nudged, before).events][:2] == ["PluginRejected", "Held"]
 
 
@@ -739,7 +743,7 @@ def test_a_wish_is_echoed_when_its_pass_has_ended() -> None:
     found = settle(replace(PENDING, handled=asked), knowing(TRYING)).status
     assert found.handled == asked
     assert settle(SUSPENDED, knowing(TRYING, handled=asked)).status.handled == asked
-    assert status.noted(knowing(TRYING).status, Report(handled=asked)).handled is None
+    assert settlement.noted(knowing(TRYING).status, Report(handled=asked)).handled is None
 
 
 # ------------------------------------------------------------------------------------------- the deadline of a rollout
@@ -755,16 +759,16 @@ def test_a_wish_is_echoed_when_its_pass_has_ended() -> None:
 )
 def test_a_deadline_is_noticed_in_time(reason: str, elapsed: timedelta, expected: float) -> None:
     """A release that waits, and is looked at now and then only, is said to be overdue when it is."""
-    begun = api.RolloutStatus(generation=1, started_at=moment.written(NOW - elapsed))
+    begun = api.RolloutStatus(generation=1, started_at=timestamps.written(NOW - elapsed))
     waiting = Report(rollout=begun, failure=Failure(ConditionType.ARTIFACT_READY, Waiting("TagNotFound", "no tag")))
     assert settle(waiting).look_again == pytest.approx(expected, abs=1.1), reason
 
 
 def test_a_way_back_that_was_cut_short_is_tried_again_soon() -> None:
     """However long the rollout was looked at before, as its gateways are down meanwhile."""
-    failure = api.RolloutFailure(revision="b" * 10, reason="GatewayCrashed", message="", at=moment.written(NOW))
-    begun = {"generation": 1, "started_at": moment.written(NOW), "failure": failure, "puts_back": "a" * 10}
-    going, back = (api.RolloutStatus(**begun, put_back_at=at) for at in (None, moment.written(NOW)))
+    failure = api.RolloutFailure(revision="b" * 10, reason="GatewayCrashed", message="", at=timestamps.written(NOW))
+    begun = {"generation": 1, "started_at": timestamps.written(NOW), "failure": failure, "puts_back": "a" * 10}
+    going, back = (api.RolloutStatus(**begun, put_back_at=at) for at in (None, timestamps.written(NOW)))
     error = Failure(ConditionType.APPLIED, Transient("Conflict", "the object changed meanwhile"))
     decided = release().model_copy(update={"status": api.Status(rollout=going)})
     assert settle(Report(failure=error, rollout=going), decided, attempt=20).look_again == 5.0

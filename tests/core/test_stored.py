@@ -10,12 +10,13 @@ import kopf
 import pytest
 from click.testing import CliRunner
 
-from pluginrelease import handlers, loggers, preflight
+from pluginrelease import api
 from pluginrelease.cli import main
 from pluginrelease.cli import status as status_command
-from pluginrelease.core import api, stored
+from pluginrelease.controller import handlers, loggers, preflight
+from pluginrelease.controller.handlers import Memo
+from pluginrelease.core.apiserver import stored
 from pluginrelease.core.errors import Refused, Transient
-from pluginrelease.handlers import Memo
 from pluginrelease.settings import Settings
 from tests.releases import JSON, manifest, release
 

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from pluginrelease.core import api, moment, revision, tag
+from pluginrelease import api
+from pluginrelease.core import revision, timestamps
 from pluginrelease.core.errors import Refused, Waiting
+from pluginrelease.core.registry import tags
 from tests.releases import ARTIFACT, DIGEST, release
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -22,7 +24,7 @@ OTHER = "sha256:" + "cd" * 32
 
 def followed(interval: str | None, asked: datetime | None, **more: object) -> api.Release:
     """A release whose tag was asked for at this time."""
-    artifact = ARTIFACT.model_copy(update={"asked_at": moment.written(asked) if asked else None})
+    artifact = ARTIFACT.model_copy(update={"asked_at": timestamps.written(asked) if asked else None})
     image = {"ref": ARTIFACT.ref, **({"interval": interval} if interval else {})}
     found = release(spec__artifact={"image": image})
     return found.model_copy(update={"status": api.Status(artifact=artifact, **more)})
@@ -40,7 +42,7 @@ def followed(interval: str | None, asked: datetime | None, **more: object) -> ap
 )
 def test_when_a_tag_is_asked_for_again(interval: str | None, asked: datetime | None, due: bool, reason: str) -> None:
     """Every interval, from the last answer on."""
-    assert tag.is_due(followed(interval, asked), NOW) is due, reason
+    assert tags.is_due(followed(interval, asked), NOW) is due, reason
 
 
 def test_another_reference_is_not_this_ones_question() -> None:
@@ -48,19 +50,19 @@ def test_another_reference_is_not_this_ones_question() -> None:
     old = followed("5m", NOW - timedelta(hours=1))
     image = old.spec.artifact.image.model_copy(update={"ref": "registry.example.com/other:1"})
     spec = old.spec.model_copy(update={"artifact": old.spec.artifact.model_copy(update={"image": image})})
-    assert not tag.is_due(old.model_copy(update={"spec": spec}), NOW)
+    assert not tags.is_due(old.model_copy(update={"spec": spec}), NOW)
 
 
 def test_what_is_news() -> None:
     """Another digest is rolled out; the same one, and the one that failed, are not."""
     known = followed("5m", NOW)
-    assert tag.is_news(known, OTHER)
-    assert not tag.is_news(known, DIGEST)
+    assert tags.is_news(known, OTHER)
+    assert not tags.is_news(known, DIGEST)
     failure = api.RolloutFailure(
-        revision=revision.identity(known.spec, OTHER), reason="PluginRejected", message="no", at=moment.written(NOW)
+        revision=revision.identity(known.spec, OTHER), reason="PluginRejected", message="no", at=timestamps.written(NOW)
     )
-    rollout = api.RolloutStatus(generation=1, started_at=moment.written(NOW), failure=failure, puts_back="")
-    assert not tag.is_news(followed("5m", NOW, rollout=rollout), OTHER)
+    rollout = api.RolloutStatus(generation=1, started_at=timestamps.written(NOW), failure=failure, puts_back="")
+    assert not tags.is_news(followed("5m", NOW, rollout=rollout), OTHER)
 
 
 # --- ranges ---
@@ -99,12 +101,12 @@ TAGS = (
 )
 def test_a_range_picks_the_highest(wanted: str, picked: str, reason: str) -> None:
     """The highest version within the range, whatever else there is in the repository."""
-    assert tag.pick("r.example.com/auth", wanted, TAGS) == picked, reason
-    assert tag.pick("r.example.com/auth", wanted, reversed(TAGS)) == picked, "whatever the order of the list"
+    assert tags.pick("r.example.com/auth", wanted, TAGS) == picked, reason
+    assert tags.pick("r.example.com/auth", wanted, reversed(TAGS)) == picked, "whatever the order of the list"
 
 
 @pytest.mark.parametrize(
-    ("wanted", "tags", "named"),
+    ("wanted", "listed", "named"),
     [
         ("4.x", TAGS, "3.0.0-alpha, v2.1.0, 2.0.1, v2.0.1,"),
         ("3.x", TAGS, "3.0.0-alpha"),
@@ -113,10 +115,10 @@ def test_a_range_picks_the_highest(wanted: str, picked: str, reason: str) -> Non
         ("1.x", (), "no tags"),
     ],
 )
-def test_nothing_within_the_range(wanted: str, tags: tuple[str, ...], named: str) -> None:
+def test_nothing_within_the_range(wanted: str, listed: tuple[str, ...], named: str) -> None:
     """It is said which range, and some of the tags that there are, highest first; and it is looked for again."""
     with pytest.raises(Waiting) as raised:
-        tag.pick("r.example.com/auth", wanted, tags)
+        tags.pick("r.example.com/auth", wanted, listed)
     assert raised.value.reason == "NoMatchingTag"
     assert named in raised.value.message
     assert repr(wanted) in raised.value.message
@@ -128,17 +130,17 @@ def test_nothing_within_the_range(wanted: str, tags: tuple[str, ...], named: str
 def test_no_range(wanted: str) -> None:
     """What is no range is refused with examples, and never taken for one that nothing is in."""
     with pytest.raises(Refused) as raised:
-        tag.pick("r.example.com/auth", wanted, TAGS)
+        tags.pick("r.example.com/auth", wanted, TAGS)
     assert raised.value.reason == "InvalidSemver"
     assert ">=1.2 <2" in raised.value.remedy
 
 
 @given(some.text("0123xX*.-~^<>=|, vra+", max_size=128), some.lists(some.text("0129.v-a", max_size=20), max_size=5))
-def test_any_text_is_a_range_or_none(wanted: str, tags: list[str]) -> None:
+def test_any_text_is_a_range_or_none(wanted: str, listed: list[str]) -> None:
     """Whatever a release or a registry says: a tag that is there, or one of the refusals, and at once."""
     began = time.monotonic()
     with suppress(Refused, Waiting):
-        assert tag.pick("r/a", wanted, tags) in tags
+        assert tags.pick("r/a", wanted, listed) in listed
     assert time.monotonic() - began < 0.5
 
 
@@ -155,7 +157,7 @@ VERSIONS = some.builds(
 def test_which_of_two_versions_is_higher(one: str, other: str) -> None:
     """The order is that of the library, which the ranges go by."""
     expected = nodesemver.compare(one, other, loose=False)
-    mine, theirs = tag.precedence(one), tag.precedence(other)
+    mine, theirs = tags.precedence(one), tags.precedence(other)
     assert (mine > theirs) - (mine < theirs) == expected
 
 
@@ -163,7 +165,7 @@ def test_a_large_repository_takes_no_time() -> None:
     """A release may ask every few seconds, and shares the operator with others."""
     many = [f"1.{minor}.{patch}" for minor in range(200) for patch in range(100)]
     began = time.process_time()
-    assert tag.pick("r/a", ">=1.0 <1.5 || 1.x", many) == "1.199.99"
+    assert tags.pick("r/a", ">=1.0 <1.5 || 1.x", many) == "1.199.99"
     assert time.process_time() - began < 0.6
 
 
@@ -172,17 +174,17 @@ def test_a_hostile_range_is_refused_at_once(hostile: str) -> None:
     """As long as the field may be."""
     began = time.monotonic()
     with pytest.raises((Refused, Waiting)):
-        tag.pick("r/a", hostile, ["1.2.3-" + "a-." * 40])
+        tags.pick("r/a", hostile, ["1.2.3-" + "a-." * 40])
     assert time.monotonic() - began < 0.5
 
 
 def test_what_a_registry_lists() -> None:
     """A list, or null for none; what could not be a tag is left out, and what is no list is an error."""
-    assert tag.read(b'{"name":"a","tags":["1.0","a/../b",7,"v2"]}').tags == ("1.0", "v2")
-    assert tag.read(b'{"tags":null}').tags == ()
+    assert tags.read(b'{"name":"a","tags":["1.0","a/../b",7,"v2"]}').tags == ("1.0", "v2")
+    assert tags.read(b'{"tags":null}').tags == ()
     for wrong in (b"", b"[]", b"{}", b'{"tags":"1.0"}', b"[" * 100_000):
         with pytest.raises(ValueError):  # noqa: PT011  the edge tells it in its own words
-            tag.read(wrong)
+            tags.read(wrong)
 
 
 def ranged(wanted: str | None, **known: object) -> tuple[api.ImageSource, api.ArtifactStatus]:
@@ -208,15 +210,15 @@ def test_an_artifact_is_about_what_is_named_now(
 ) -> None:
     """With another range or repository the registry is asked anew; with the same one what was settled on stays."""
     image, artifact = ranged(wanted, **known)
-    assert tag.is_about(artifact, image) is about, reason
+    assert tags.is_about(artifact, image) is about, reason
 
 
 def test_a_higher_tag_of_the_same_image() -> None:
     """It is told, and is no news; while what failed stands in the status, its own tag stays."""
     _, known = ranged("1.x")
-    same = tag.answered(known, "r.example.com/auth:1.2.4", known.digest, "2026-01-01T12:00:00Z")
+    same = tags.answered(known, "r.example.com/auth:1.2.4", known.digest, "2026-01-01T12:00:00Z")
     assert (same.ref, same.asked_at) == ("r.example.com/auth:1.2.4", "2026-01-01T12:00:00Z")
-    assert tag.answered(known, "r.example.com/auth:1.2.4", OTHER, "2026-01-01T12:00:00Z").ref == known.ref
+    assert tags.answered(known, "r.example.com/auth:1.2.4", OTHER, "2026-01-01T12:00:00Z").ref == known.ref
 
 
 # --- lists that go on, or break off ---
@@ -225,24 +227,30 @@ FULL = tuple(f"1.{number}.0" for number in range(10))
 
 
 @pytest.mark.parametrize(
-    ("tags", "count", "link", "then", "reason"),
+    ("listed", "count", "link", "then", "reason"),
     [
-        (FULL[:3], 3, None, tag.End.WHOLE, "a short page is the last one"),
-        ((), 0, None, tag.End.WHOLE, "nothing after what was asked for"),
-        (FULL, 11, None, tag.End.WHOLE, "a registry that heeds no number gives all at once"),
-        (FULL[:3], 3, "last=x&n=3", tag.Step("last=x&n=3"), "a registry that gives fewer, and says how it goes on"),
-        (FULL, 10, "next_page=abc", tag.Step("next_page=abc"), "how it goes on is the registry's own affair"),
-        ((), 0, "last=x", tag.Step("last=x"), "an empty page need not be the last one"),
-        (FULL, 10, "", tag.Step("n=10&last=1.9.0"), "a Link without a query leads nowhere else"),
-        (FULL, 10, None, tag.Step("n=10&last=1.9.0", guessed=True), "a full page without a Link may be cut"),
-        (("0.0.1",), 10, None, tag.End.CUT, "the same page again: what comes after it cannot be had"),
-        (("0.0.1",), 1, "last=0.0.1", tag.End.CUT, "a Link in a circle"),
-        ((), 10, None, tag.End.CUT, "a full page of what are no tags"),
+        (FULL[:3], 3, None, tags.ListEnd.WHOLE, "a short page is the last one"),
+        ((), 0, None, tags.ListEnd.WHOLE, "nothing after what was asked for"),
+        (FULL, 11, None, tags.ListEnd.WHOLE, "a registry that heeds no number gives all at once"),
+        (
+            FULL[:3],
+            3,
+            "last=x&n=3",
+            tags.NextPage("last=x&n=3"),
+            "a registry that gives fewer, and says how it goes on",
+        ),
+        (FULL, 10, "next_page=abc", tags.NextPage("next_page=abc"), "how it goes on is the registry's own affair"),
+        ((), 0, "last=x", tags.NextPage("last=x"), "an empty page need not be the last one"),
+        (FULL, 10, "", tags.NextPage("n=10&last=1.9.0"), "a Link without a query leads nowhere else"),
+        (FULL, 10, None, tags.NextPage("n=10&last=1.9.0", guessed=True), "a full page without a Link may be cut"),
+        (("0.0.1",), 10, None, tags.ListEnd.CUT, "the same page again: what comes after it cannot be had"),
+        (("0.0.1",), 1, "last=0.0.1", tags.ListEnd.CUT, "a Link in a circle"),
+        ((), 10, None, tags.ListEnd.CUT, "a full page of what are no tags"),
     ],
 )
-def test_how_a_list_goes_on(tags: tuple[str, ...], count: int, link: str | None, then: object, reason: str) -> None:
+def test_how_a_list_goes_on(listed: tuple[str, ...], count: int, link: str | None, then: object, reason: str) -> None:
     """By the registry's Link; without one after a full page by the last tag; no further once nothing new comes."""
-    assert tag.further(tag.Page(tags, count, 0, link), {"0.0.1"}, 10) == then, reason
+    assert tags.further(tags.Page(listed, count, 0, link), {"0.0.1"}, 10) == then, reason
 
 
 @pytest.mark.parametrize(
@@ -260,23 +268,23 @@ def test_how_a_list_goes_on(tags: tuple[str, ...], count: int, link: str | None,
 def test_a_list_that_may_be_cut(wanted: str, seen: str | None, picked: str, reason: str) -> None:
     """That a version is missing from it is no proof that it is gone: nothing is taken back to an older one for that."""
     if picked:
-        assert tag.pick("r.example.com/auth", wanted, FULL, whole=False, seen=seen) == picked, reason
+        assert tags.pick("r.example.com/auth", wanted, FULL, whole=False, seen=seen) == picked, reason
         return
     with pytest.raises(Refused) as raised:
-        tag.pick("r.example.com/auth", wanted, FULL, whole=False, seen=seen)
+        tags.pick("r.example.com/auth", wanted, FULL, whole=False, seen=seen)
     assert raised.value.reason == "TagListIncomplete", reason
     assert "9.0.0" in raised.value.message
 
 
 def test_a_whole_list_may_go_down() -> None:
     """Who deletes a tag goes back to the one before it."""
-    assert tag.pick("r.example.com/auth", ">=1.0.0", FULL, seen="9.0.0") == "1.9.0"
+    assert tags.pick("r.example.com/auth", ">=1.0.0", FULL, seen="9.0.0") == "1.9.0"
 
 
 def test_nothing_within_the_range_of_a_list_that_may_be_cut() -> None:
     """Whoever looks for a tag that is there is told that the list may lack it."""
     with pytest.raises(Waiting) as raised:
-        tag.pick("r.example.com/auth", ">=2", FULL, whole=False)
+        tags.pick("r.example.com/auth", ">=2", FULL, whole=False)
     assert "may be cut" in raised.value.message
 
 
@@ -291,5 +299,5 @@ def test_nothing_within_the_range_of_a_list_that_may_be_cut() -> None:
 def test_what_was_seen_before(known: str, ref: str, seen: str | None) -> None:
     """Only a tag of the same repository counts, whatever range picked it."""
     image = api.ImageSource.model_validate({"ref": ref, "semver": "1.x"})
-    assert tag.seen(ARTIFACT.model_copy(update={"ref": known}), image) == seen
-    assert tag.seen(None, image) is None
+    assert tags.seen(ARTIFACT.model_copy(update={"ref": known}), image) == seen
+    assert tags.seen(None, image) is None

@@ -9,12 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from pluginrelease import handlers
-from pluginrelease.core import api, istio
-from pluginrelease.edges.cluster import NotFound
-from pluginrelease.handlers import Memo, TargetWatch
+from pluginrelease import api
+from pluginrelease.controller import handlers
+from pluginrelease.controller.context import World
+from pluginrelease.controller.handlers import Memo, TargetWatch
+from pluginrelease.core.mesh import istio
+from pluginrelease.edges.kubernetes.client import NotFound
 from pluginrelease.settings import Settings
-from pluginrelease.world import World
 
 JSON = dict[str, Any]
 

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import artifact, pods, trust
+from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.trust import Door, Trust
+from pluginrelease.core.gateway import pods
+from pluginrelease.core.registry import transport
+from pluginrelease.core.registry.transport import Door, RegistryTrust
 
-PLUGIN = artifact.parse("registry.corp.test:5000/team/plugin:1")
+PLUGIN = image_manifests.parse("registry.corp.test:5000/team/plugin:1")
 HOST = PLUGIN.registry
-STOCK = Trust(stock=True)
+STOCK = RegistryTrust(stock=True)
 
 
 def env(**values: Any) -> dict[str, Any]:
@@ -27,34 +29,46 @@ def env(**values: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("container", "expected", "reason"),
     [
-        ({}, Trust(), "nothing is told"),
+        ({}, RegistryTrust(), "nothing is told"),
         (env(), STOCK, "Istio's own image"),
-        (env(WASM_INSECURE_REGISTRIES="a:5000,b"), Trust(("a:5000", "b"), stock=True), "a list"),
-        (env(WASM_INSECURE_REGISTRIES="a, b"), Trust(("a", " b"), stock=True), "the agent leaves spaces in"),
-        (env(WASM_INSECURE_REGISTRIES={"configMapKeyRef": {}}), Trust(None, stock=True), "it is in a ConfigMap"),
-        (env(OTHER="a", WASM_INSECURE_REGISTRIES="$(OTHER)"), Trust(None, stock=True), "it is made of another one"),
-        ({"envFrom": [{}]}, Trust(None, ("SSL_CERT_FILE", "SSL_CERT_DIR")), "anything may come from there"),
-        (env(SSL_CERT_FILE="/ca.pem"), Trust((), ("SSL_CERT_FILE",), stock=True), "a file of authorities"),
+        (env(WASM_INSECURE_REGISTRIES="a:5000,b"), RegistryTrust(("a:5000", "b"), stock=True), "a list"),
+        (env(WASM_INSECURE_REGISTRIES="a, b"), RegistryTrust(("a", " b"), stock=True), "the agent leaves spaces in"),
+        (
+            env(WASM_INSECURE_REGISTRIES={"configMapKeyRef": {}}),
+            RegistryTrust(None, stock=True),
+            "it is in a ConfigMap",
+        ),
+        (
+            env(OTHER="a", WASM_INSECURE_REGISTRIES="$(OTHER)"),
+            RegistryTrust(None, stock=True),
+            "it is made of another one",
+        ),
+        ({"envFrom": [{}]}, RegistryTrust(None, ("SSL_CERT_FILE", "SSL_CERT_DIR")), "anything may come from there"),
+        (env(SSL_CERT_FILE="/ca.pem"), RegistryTrust((), ("SSL_CERT_FILE",), stock=True), "a file of authorities"),
         (
             {"volumeMounts": [{"mountPath": "/etc/ssl/certs/"}, {"mountPath": "/etc/istio/proxy"}]},
-            Trust((), ("a volume at /etc/ssl/certs",)),
+            RegistryTrust((), ("a volume at /etc/ssl/certs",)),
             "a volume where Go looks",
         ),
         (
             {"volumeMounts": [{"mountPath": "/etc/ssl/certs/corp.crt"}]},
-            Trust((), ("a volume at /etc/ssl/certs/corp.crt",)),
+            RegistryTrust((), ("a volume at /etc/ssl/certs/corp.crt",)),
             "one file",
         ),
-        ({"volumeMounts": [{"mountPath": "/etc/ssl"}]}, Trust((), ("a volume at /etc/ssl",)), "the folder above"),
-        ({"volumeMounts": [{"mountPath": "/etc/ssl2"}]}, Trust(), "another folder"),
-        ({"image": "istio/proxyv2@sha256:00"}, Trust(), "an image without a tag is not known"),
-        ({"image": "mirror.test/istio/proxyv2:1.31.0"}, Trust(), "a copy may have been built anew"),
+        (
+            {"volumeMounts": [{"mountPath": "/etc/ssl"}]},
+            RegistryTrust((), ("a volume at /etc/ssl",)),
+            "the folder above",
+        ),
+        ({"volumeMounts": [{"mountPath": "/etc/ssl2"}]}, RegistryTrust(), "another folder"),
+        ({"image": "istio/proxyv2@sha256:00"}, RegistryTrust(), "an image without a tag is not known"),
+        ({"image": "mirror.test/istio/proxyv2:1.31.0"}, RegistryTrust(), "a copy may have been built anew"),
         ({"image": "istio/proxyv2:1.31.0@sha256:00"}, STOCK, "by tag and digest"),
     ],
 )
-def test_what_a_pod_tells(container: dict[str, Any], expected: Trust, reason: str) -> None:
+def test_what_a_pod_tells(container: dict[str, Any], expected: RegistryTrust, reason: str) -> None:
     """Of a pod's specification only what is certain is taken for certain."""
-    assert trust.read(container) == expected, reason
+    assert transport.read(container) == expected, reason
     pod = {
         "metadata": {"name": "a", "namespace": "b", "uid": "c"},
         "spec": {"containers": [{**container, "name": "g"}]},
@@ -66,28 +80,32 @@ def test_what_a_pod_tells(container: dict[str, Any], expected: Trust, reason: st
 @pytest.mark.parametrize(
     ("known", "doubt", "reason"),
     [
-        (Trust((HOST,), stock=True), "", "it does not check this registry's certificate"),
-        (Trust(("*",), stock=True), "", "it checks none"),
-        (Trust(None, stock=True), "WASM_INSECURE_REGISTRIES from elsewhere", "a ConfigMap may have it"),
-        (Trust((), ("SSL_CERT_FILE",), stock=True), "SSL_CERT_FILE, and what is in there", "authorities of its own"),
-        (Trust(), "unless its image brings it", "somebody's own image"),
+        (RegistryTrust((HOST,), stock=True), "", "it does not check this registry's certificate"),
+        (RegistryTrust(("*",), stock=True), "", "it checks none"),
+        (RegistryTrust(None, stock=True), "WASM_INSECURE_REGISTRIES from elsewhere", "a ConfigMap may have it"),
+        (
+            RegistryTrust((), ("SSL_CERT_FILE",), stock=True),
+            "SSL_CERT_FILE, and what is in there",
+            "authorities of its own",
+        ),
+        (RegistryTrust(), "unless its image brings it", "somebody's own image"),
     ],
 )
-def test_an_authority_of_ones_own(known: Trust, doubt: str, reason: str) -> None:
+def test_an_authority_of_ones_own(known: RegistryTrust, doubt: str, reason: str) -> None:
     """What a pod may have is told as a doubt that names the pod, and what it surely has is none."""
-    said = trust.judge(PLUGIN, Door.UNTRUSTED, [("edge/one", Trust(("*",))), ("edge/two", known)])
+    said = transport.judge(PLUGIN, Door.UNTRUSTED, [("edge/one", RegistryTrust(("*",))), ("edge/two", known)])
     assert doubt in said, reason
     assert bool(said) is bool(doubt)
     assert not doubt or "pod edge/two" in said
-    assert trust.judge(PLUGIN, Door.TRUSTED, [("edge/one", STOCK)]) == "", "anybody trusts it"
+    assert transport.judge(PLUGIN, Door.TRUSTED, [("edge/one", STOCK)]) == "", "anybody trusts it"
 
 
 @pytest.mark.parametrize("skips", [(), ("registry.corp.test",), (" registry.corp.test:5000",), ("corp.test:5000",)])
 def test_a_gateway_that_surely_does_not_trust_it(skips: tuple[str, ...]) -> None:
     """One pod with Istio's own image and nothing besides is enough: refused in its words, with what to set where."""
-    pods_ = [("edge/one", Trust(("*",))), ("edge/two", Trust(skips, stock=True))]
+    pods_ = [("edge/one", RegistryTrust(("*",))), ("edge/two", RegistryTrust(skips, stock=True))]
     with pytest.raises(Refused) as refused:
-        trust.judge(PLUGIN, Door.UNTRUSTED, pods_)
+        transport.judge(PLUGIN, Door.UNTRUSTED, pods_)
     assert refused.value.reason == "RegistryNotAcceptedByGateway"
     assert "pod edge/two" in refused.value.message
     assert "x509: certificate signed by unknown authority" in refused.value.message
@@ -96,16 +114,16 @@ def test_a_gateway_that_surely_does_not_trust_it(skips: tuple[str, ...]) -> None
 
 def test_no_pod_yet() -> None:
     """Without a pod it cannot be told, and the first one is not left without its plugin."""
-    assert "no gateway pod tells" in trust.judge(PLUGIN, Door.UNTRUSTED, [])
+    assert "no gateway pod tells" in transport.judge(PLUGIN, Door.UNTRUSTED, [])
 
 
 def test_plain_http() -> None:
     """Agents go on by http when they are told so, whatever the pods say; else they stop, and it is refused."""
-    assert trust.judge(PLUGIN, Door.PLAIN, [("edge/one", STOCK)]) == ""
+    assert transport.judge(PLUGIN, Door.PLAIN, [("edge/one", STOCK)]) == ""
     with pytest.raises(Refused, match="server gave HTTP response to HTTPS client") as refused:
-        trust.judge(PLUGIN, Door.MUTE, [("edge/one", Trust(("*",)))])
+        transport.judge(PLUGIN, Door.MUTE, [("edge/one", RegistryTrust(("*",)))])
     assert refused.value.reason == "RegistryNotAcceptedByGateway"
-    assert "goes by a proxy" in trust.judge(PLUGIN, Door.HIDDEN, [])
+    assert "goes by a proxy" in transport.judge(PLUGIN, Door.HIDDEN, [])
 
 
 @pytest.mark.parametrize(
@@ -128,4 +146,4 @@ def test_plain_http() -> None:
 )
 def test_registries_that_go_for_local(registry: str, plain: bool) -> None:
     """go-containerregistry's guess, with its gaps: there an agent goes by http whatever https said."""
-    assert trust.prefers_plain(artifact.parse(f"{registry}/a/b:1")) is plain
+    assert transport.prefers_plain(image_manifests.parse(f"{registry}/a/b:1")) is plain

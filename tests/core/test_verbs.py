@@ -11,10 +11,11 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from pluginrelease import api
 from pluginrelease.cli import _action, _manifest, _wait, main
-from pluginrelease.cli._wait import Goal
-from pluginrelease.core import api, istio
+from pluginrelease.cli._wait import WaitGoal
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.mesh import istio
 from tests.core.test_views import NEW, OLD, ROLLED_BACK, condition, entry
 from tests.releases import ARTIFACT, DIGEST, IMAGE, manifest, release
 
@@ -80,7 +81,7 @@ def test_waiting_ends_with_the_answer_to_what_is_asked_now(
     found: api.Release, ready: int | None, settled: int | None
 ) -> None:
     """0 ready, 1 failed, None goes on; a status about an older spec, retry or rollback answers nothing."""
-    outcomes = [_wait.judge(found, goal) for goal in (Goal.READY, Goal.SETTLED)]
+    outcomes = [_wait.judge(found, goal) for goal in (WaitGoal.READY, WaitGoal.SETTLED)]
     assert [None if outcome is None else int(outcome.code) for outcome in outcomes] == [ready, settled]
 
 

@@ -9,24 +9,14 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import placeholder, rollout, verdict
-from pluginrelease.core.envoy import (
-    Baseline,
-    Crash,
-    Entry,
-    Incarnation,
-    Kind,
-    ListenerError,
-    LogEvent,
-    LogFindings,
-    LogKind,
-    Missing,
-    PodRef,
-    Sighting,
-    Stats,
-    Wanted,
-)
-from pluginrelease.core.verdict import PodVerdict, State
+from pluginrelease.core import placeholders
+from pluginrelease.core.gateway import verdict
+from pluginrelease.core.gateway.identity import Incarnation, Wanted
+from pluginrelease.core.gateway.listeners import ListenerError
+from pluginrelease.core.gateway.logs import Crash, LogEvent, LogFindings, LogKind, Missing
+from pluginrelease.core.gateway.observations import Baseline, Entry, FilterKind, PodRef, Sighting, Stats
+from pluginrelease.core.gateway.verdict import PodVerdict, State
+from pluginrelease.core.rollout import decisions
 
 WRITE = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NEW, OLD = "a" * 64, "b" * 64
@@ -42,7 +32,7 @@ def after(seconds: float) -> datetime:
 
 ENTRY = Entry(
     name="extensions.istio.io/wasmplugin/apps.header",
-    kind=Kind.WASM,
+    kind=FilterKind.WASM,
     type_url="type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
     plugin_name="apps.header",
     path=f"/var/lib/istio/data/x/{NEW}.wasm",
@@ -186,19 +176,19 @@ def test_what_is_no_sign(why: str) -> None:
 # -------------------------------------------------------------------------------------------------------------- trouble
 
 REFUSED_ONCE = event(LogKind.REJECTED, after(2), "Wasm VM failed Missing or unknown Proxy-Wasm ABI version")
-STAND_IN = {"kind": Kind.RBAC_DENY, "digest_hex": None, "config": None, "path": ""}
+STAND_IN = {"kind": FilterKind.RBAC_DENY, "digest_hex": None, "config": None, "path": ""}
 PROVED: dict[str, Any] = {"verified": [RUN]}
 
 TROUBLE: list[tuple[str, Sighting, State, str]] = [
     ("not ready yet", replace(COUNTED, pod=replace(POD, ready=False)), State.PENDING, "PodNotReady"),
     ("not read", replace(COUNTED, unreachable="no answer within 5 s"), State.PENDING, "PodUnreachable"),
     ("a strange document", replace(COUNTED, unknown=("/stats did not answer",)), State.UNKNOWN, "UnknownShape"),
-    ("another filter", replace(COUNTED, entries=entry(kind=Kind.OTHER)), State.UNKNOWN, "UnknownShape"),
+    ("another filter", replace(COUNTED, entries=entry(kind=FilterKind.OTHER)), State.UNKNOWN, "UnknownShape"),
     ("a file without a digest", replace(COUNTED, entries=entry(digest_hex=None)), State.UNKNOWN, "UnknownShape"),
     ("a deny-all stand-in", replace(COUNTED, entries=entry(**STAND_IN)), State.UNHEALTHY, "FetchFailed"),
     (
         "an allow-all stand-in",
-        replace(COUNTED, entries=entry(**{**STAND_IN, "kind": Kind.RBAC_ALLOW})),
+        replace(COUNTED, entries=entry(**{**STAND_IN, "kind": FilterKind.RBAC_ALLOW})),
         State.UNHEALTHY,
         "RunningUnprotected",
     ),
@@ -762,7 +752,7 @@ def test_a_control_plane_that_is_stuck_is_no_failure() -> None:
     assert (found.state, found.reason) == (State.UNKNOWN, "ControlPlaneStuck")
     assert [(one.state, one.reason) for one in found.pods] == [(State.UNKNOWN, "ControlPlaneStuck")]
     assert "a/1, b/2, c/3 and 1 more" in found.message
-    assert rollout.failing(found, overdue=True) is None
+    assert decisions.failing(found, overdue=True) is None
 
 
 # ------------------------------------------------------------------------------------------------------ configuration
@@ -783,7 +773,7 @@ def test_a_control_plane_that_is_stuck_is_no_failure() -> None:
 )
 def test_configurations_are_compared_as_istio_carries_them(one: Any, other: Any, equal: bool) -> None:
     """Istio keeps numbers as doubles; everything else must be the same."""
-    assert placeholder.same(one, other) is equal
+    assert placeholders.same(one, other) is equal
 
 
 def test_no_configuration_is_an_empty_one() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from pluginrelease import api
 from pluginrelease.cli import _view
-from pluginrelease.core import api
 from tests.releases import ARTIFACT, DIGEST, release
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -11,16 +11,19 @@ from pathlib import Path
 
 import pytest
 
+from pluginrelease import api
 from pluginrelease.cli import lint
-from pluginrelease.core import api, artifact, signature, trust
-from pluginrelease.core.artifact import Digest
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact.image_manifests import Digest
 from pluginrelease.core.errors import ReleaseError
-from pluginrelease.core.trust import Door, Trust
+from pluginrelease.core.registry import transport
+from pluginrelease.core.registry.transport import Door, RegistryTrust
+from pluginrelease.core.signing import signature
 from pluginrelease.core.wording import counted
-from pluginrelease.edges import signatures
+from pluginrelease.edges.signing import signatures
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SOURCE = CHECKOUT / "operator" / "pluginrelease"
+SOURCE = CHECKOUT / "operator"
 DIGEST = str(Digest.of(b""))
 SIGNERS = [api.OIDCIdentity(issuer="i", subject="s")] * 2
 SEVERAL = re.compile(r"\b1 (?:\w+ )?\w+s\b")
@@ -44,9 +47,13 @@ def descriptor(**more: object) -> dict[str, object]:
 
 
 MESSAGES: dict[str, Callable[[], str]] = {
-    "layers": lambda: refused(lambda: artifact.layer(manifest(layers=[descriptor()]))),
-    "manifests": lambda: refused(lambda: artifact.child(manifest(manifests=[descriptor(platform={"os": "windows"})]))),
-    "pods": lambda: trust.judge(artifact.parse("r.test/p:1"), Door.UNTRUSTED, [("a", Trust()), ("b", Trust())]),
+    "layers": lambda: refused(lambda: image_manifests.layer(manifest(layers=[descriptor()]))),
+    "manifests": lambda: refused(
+        lambda: image_manifests.child(manifest(manifests=[descriptor(platform={"os": "windows"})]))
+    ),
+    "pods": lambda: transport.judge(
+        image_manifests.parse("r.test/p:1"), Door.UNTRUSTED, [("a", RegistryTrust()), ("b", RegistryTrust())]
+    ),
     "signatures": lambda: signature.conclude([signature.invalid("x")], [Digest.of(b"")], "somebody").sentence(),
     "identities": lambda: signatures.Identities(tuple(SIGNERS), b"", "here").wanted(),
     "findings": lambda: "\n".join(lint.lines([lint.Linted("f", releases=1, skipped=1, findings=[flaw()])])),
@@ -82,7 +89,7 @@ def test_counted(number: int, words: tuple[str, ...], text: str) -> None:
 
 def texts() -> Iterator[tuple[str, str]]:
     """Every text in the program, and every line of the documents."""
-    for path in sorted(SOURCE.rglob("*.py")):
+    for path in sorted(SOURCE.rglob("pluginrelease*/**/*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield f"{path.name}:{node.lineno}", node.value
@@ -101,7 +108,7 @@ def test_no_word_is_there_twice() -> None:
 def test_counts_have_their_noun() -> None:
     """What puts the length of something before a plural either counts with `counted` or is never 1."""
     found = []
-    for path in sorted(SOURCE.rglob("*.py")):
+    for path in sorted(SOURCE.rglob("pluginrelease*/**/*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             parts = node.values if isinstance(node, ast.JoinedStr) else []
             for value, after in itertools.pairwise(parts):

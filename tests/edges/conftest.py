@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from pluginrelease import api
 from pluginrelease.cli import crd
-from pluginrelease.core import api
-from pluginrelease.lab import operator
-from pluginrelease.lab.host import Lab
+from pluginrelease_lab import operator
+from pluginrelease_lab.host import Lab
 from tests.edges import plain_envoy, real_registry
 from tests.edges.real_registry import Real
 

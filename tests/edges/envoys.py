@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pluginrelease.edges import golang
-from pluginrelease.lab import binaries
+from pluginrelease.edges.toolchain import golang
+from pluginrelease_lab import binaries
 
 PINS = Path(__file__).with_suffix(".txt")
 OWN = "1.40.0"  # what requirements/dev.txt has

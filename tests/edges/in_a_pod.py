@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-from pluginrelease.lab import namespaces, network
-from pluginrelease.lab.controlplane import API_PORT
+from pluginrelease_lab import namespaces, network
+from pluginrelease_lab.controlplane import API_PORT
 
 PLACE = "/run/secrets/kubernetes.io/serviceaccount"
 

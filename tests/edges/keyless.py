@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from pluginrelease.core import signature
+from pluginrelease.core.signing import signature
 
 ISSUER = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.8")
 TIMESTAMPS = x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")

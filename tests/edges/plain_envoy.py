@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import requests
 
-from pluginrelease.lab import binaries
+from pluginrelease_lab import binaries
 
 Found = TypeVar("Found")
 API = "type.googleapis.com/envoy"

@@ -18,10 +18,10 @@ from pathlib import Path
 import structlog
 
 from pluginrelease import telemetry
-from pluginrelease.core import artifact
+from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import ReleaseError
-from pluginrelease.edges import distribution, registry
-from pluginrelease.edges.blobs import Blobs
+from pluginrelease.edges.oci import distribution, registry
+from pluginrelease.edges.oci.blobs import Blobs
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ def follow(order: Order) -> Outcome:
     before, began, worked = memory("VmRSS"), time.monotonic(), time.process_time()
     try:
         if order.tags:
-            registry.tags(artifact.place(order.reference), access)
+            registry.list_tags(image_manifests.place(order.reference), access)
         else:
-            registry.fetch(artifact.parse(order.reference), access, kept)
+            registry.fetch(image_manifests.parse(order.reference), access, kept)
     except ReleaseError as error:
         reason, kind = error.reason, type(error).__name__
         text = error.sentence() + "\n" + "".join(traceback.format_exception(error))

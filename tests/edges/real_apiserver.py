@@ -19,8 +19,8 @@ from typing import Any
 import aiohttp
 import yaml
 
-from pluginrelease import lab as labs
-from pluginrelease.lab import Lab
+import pluginrelease_lab as labs
+from pluginrelease_lab import Lab
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 FOLDER = FIXTURES / "apiserver"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from pluginrelease.lab import binaries
+from pluginrelease_lab import binaries
 
 # a key pair alone: no transparency log, no timestamp
 OFFLINE = ("--yes", "--tlog-upload=false", "--allow-http-registry")

@@ -22,7 +22,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from pluginrelease.core import envoylog
+from pluginrelease.core.gateway import logs
 
 API = "type.googleapis.com/envoy"
 PREFIX = "extensions.istio.io/trafficextension/"
@@ -234,14 +234,14 @@ class Channels:
         start = since.replace(microsecond=0)
         kept, keeping = [], False
         for line in self.gateways[pod].log.read_text().splitlines(keepends=True):
-            at = envoylog.record(line).at
+            at = logs.record(line).at
             keeping = keeping if at is None else at >= start
             kept.append(line if keeping else "")
         return "".join(kept).encode()[:limit_bytes].decode(errors="replace")
 
     async def log_begins(self, namespace: str, pod: str, container: str) -> datetime | None:
         """As the API server: of the file as it is now."""
-        times = (envoylog.record(line).at for line in self.gateways[pod].log.read_text().splitlines())
+        times = (logs.record(line).at for line in self.gateways[pod].log.read_text().splitlines())
         return next((at for at in times if at), None)
 
 

@@ -18,10 +18,11 @@ import pytest
 import requests
 import yaml
 
-from pluginrelease.core import artifact, signature
-from pluginrelease.core.artifact import Artifact, Digest, Reference
-from pluginrelease.edges.distribution import Access
-from pluginrelease.lab import binaries, registries
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact.image_manifests import Artifact, Digest, Reference
+from pluginrelease.core.signing import signature
+from pluginrelease.edges.oci.distribution import Access
+from pluginrelease_lab import binaries, registries
 
 USER, PASSWORD = "tester", "correct horse"
 PASSWORD_HASH = "$2b$04$PluginReleaseTestsSale4l6sx1zfn6J9haxgMql5Z6QrZ9TNgKO"  # bcrypt, the one form it reads
@@ -46,7 +47,7 @@ class Real:
     host: str
 
     def reference(self, name: str) -> Reference:
-        return artifact.parse(f"{self.host}/{name}")
+        return image_manifests.parse(f"{self.host}/{name}")
 
     def blob(self, repository: str, content: bytes) -> dict[str, Any]:
         """Upload a blob as it is, as a foreign tool would; gives its descriptor without a type."""
@@ -75,7 +76,7 @@ class Real:
     def read(self, repository: str, question: str) -> tuple[str, bytes]:
         """A manifest's media type and its own bytes."""
         url = f"http://{self.host}/v2/{repository}/manifests/{question}"
-        answer = requests.get(url, headers={"Accept": ", ".join(artifact.MANIFEST_TYPES)}, timeout=10)
+        answer = requests.get(url, headers={"Accept": ", ".join(image_manifests.MANIFEST_TYPES)}, timeout=10)
         answer.raise_for_status()
         return answer.headers["Content-Type"], answer.content
 
@@ -88,15 +89,17 @@ def refer(real: Real, image: Artifact, *bundles: bytes) -> None:
     for bundle in bundles:
         content = {
             "schemaVersion": 2,
-            "mediaType": artifact.OCI_MANIFEST,
+            "mediaType": image_manifests.OCI_MANIFEST,
             "artifactType": kind,
             "config": config,
             "layers": [{"mediaType": kind, **real.blob(repository, bundle)}],
         }
         raw = json.dumps(content).encode()
-        digest = real.put(repository, str(Digest.of(raw)), artifact.OCI_MANIFEST, content)
-        listed.append({"mediaType": artifact.OCI_MANIFEST, "digest": digest, "size": len(raw), "artifactType": kind})
-    real.manifest(repository, signature.referrers_tag(image.digest), artifact.OCI_INDEX, {"manifests": listed})
+        digest = real.put(repository, str(Digest.of(raw)), image_manifests.OCI_MANIFEST, content)
+        listed.append(
+            {"mediaType": image_manifests.OCI_MANIFEST, "digest": digest, "size": len(raw), "artifactType": kind}
+        )
+    real.manifest(repository, signature.referrers_tag(image.digest), image_manifests.OCI_INDEX, {"manifests": listed})
 
 
 @contextlib.contextmanager

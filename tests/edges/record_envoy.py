@@ -14,8 +14,9 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pluginrelease.core.envoy import PodRef, Wanted
-from pluginrelease.edges import gateways
+from pluginrelease.core.gateway.identity import Wanted
+from pluginrelease.core.gateway.observations import PodRef
+from pluginrelease.edges.envoy import admin
 from tests import wasm_modules as made
 from tests.edges.real_envoy import Channels, Gateway, api_server, until
 
@@ -102,7 +103,7 @@ async def record(case: Callable[[Gateway], Awaitable[None]], scratch: Path) -> N
     try:
         await gateway.start()
         async with api_server(gateway=gateway) as channels:
-            await gateways.set_logging(channels, POD, "debug")
+            await admin.set_logging(channels, POD, "debug")
             await case(gateway)
             await keep(case.__name__, gateway, channels)
     finally:
@@ -113,8 +114,8 @@ async def keep(case: str, gateway: Gateway, channels: Channels) -> None:
     """What `gateways.look` asks for, without this machine's folders and the list of Envoy's extensions."""
     since = datetime.fromtimestamp(0, UTC)
     async with asyncio.timeout(30):
-        found = await gateways.documents(channels, POD, WANTED, since)
-        listeners = await gateway.ask(gateways.LISTENERS)
+        found = await admin.documents(channels, POD, WANTED, since)
+        listeners = await gateway.ask(admin.LISTENERS)
     info = json.loads(found.server_info)
     info["node"]["extensions"] = []
     info["command_line_options"] = {"concurrency": info["command_line_options"]["concurrency"]}

@@ -11,12 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from pluginrelease.core import artifact
-from pluginrelease.core.artifact import Digest, Reference
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact.image_manifests import Digest, Reference
 from tests import wasm_modules as made
 
 WASM = made.plugin("0_2_1")
-IMAGE = artifact.pack(WASM)
+IMAGE = image_manifests.pack(WASM)
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Scripted:
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def reference(self, name: str = "team/plugin:1") -> Reference:
-        return artifact.parse(f"{self.host}/{name}")
+        return image_manifests.parse(f"{self.host}/{name}")
 
     def paths(self) -> list[str]:
         return [f"{one.method} {one.path}" for one in self.seen]
@@ -133,28 +133,30 @@ def serving() -> Iterator[Callable[..., Scripted]]:
 def good(asked: Request) -> Answer:
     """A registry that has one image under every name."""
     if "/manifests/" in asked.path:
-        return Answer(200, IMAGE.manifest, {"Content-Type": artifact.OCI_MANIFEST})
+        return Answer(200, IMAGE.manifest, {"Content-Type": image_manifests.OCI_MANIFEST})
     if "/blobs/" in asked.path:
         return Answer(200, IMAGE.layer)
     return Answer(200, b"{}")
 
 
-def with_layer(layer: bytes, media_type: str = artifact.OCI_LAYER) -> Script:
+def with_layer(layer: bytes, media_type: str = image_manifests.OCI_LAYER) -> Script:
     """A registry whose image has this layer, with the right digest and length."""
     entry = {"mediaType": media_type, "digest": str(Digest.of(layer)), "size": len(layer)}
     manifest = manifest_of([entry])
 
     def script(asked: Request) -> Answer:
         if "/manifests/" in asked.path:
-            return Answer(200, manifest, {"Content-Type": artifact.OCI_MANIFEST})
+            return Answer(200, manifest, {"Content-Type": image_manifests.OCI_MANIFEST})
         return Answer(200, layer) if "/blobs/" in asked.path else Answer(200, b"{}")
 
     return script
 
 
 def manifest_of(layers: list[dict[str, Any]]) -> bytes:
-    config = {"mediaType": artifact.OCI_CONFIG, "digest": str(Digest.of(b"{}")), "size": 2}
-    return artifact._json({"schemaVersion": 2, "mediaType": artifact.OCI_MANIFEST, "config": config, "layers": layers})
+    config = {"mediaType": image_manifests.OCI_CONFIG, "digest": str(Digest.of(b"{}")), "size": 2}
+    return image_manifests._json(
+        {"schemaVersion": 2, "mediaType": image_manifests.OCI_MANIFEST, "config": config, "layers": layers}
+    )
 
 
 def on_blobs(change: Callable[[Answer], Answer]) -> Script:

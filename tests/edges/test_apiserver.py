@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 import pytest
 import yaml
 
-from pluginrelease.core import apiserver, istio
-from pluginrelease.core.apiserver import Asked
+from pluginrelease.core.apiserver import answers
+from pluginrelease.core.apiserver.answers import Asked
 from pluginrelease.core.errors import ReleaseError, Transient
-from pluginrelease.edges import cluster as clusters
-from pluginrelease.edges.cluster import Cluster, NotFound
-from pluginrelease.lab import Lab
+from pluginrelease.core.mesh import istio
+from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes.client import Cluster, NotFound
+from pluginrelease_lab import Lab
 from tests.edges import real_apiserver
 from tests.edges.real_apiserver import SITUATIONS, Situation
 from tests.edges.scripted import Answer, Request, Script, Scripted, serving
@@ -201,5 +202,5 @@ def reason_of(error: ReleaseError | NotFound) -> str:
 @pytest.mark.parametrize("code", [401, 403, 404, 429, 500])
 def test_why_a_port_forward_was_not_opened(code: int) -> None:
     """Of a port-forward only the code is known, and each says something else."""
-    others = {apiserver.refused_stream(other) for other in (401, 403, 404, 429, 500) if other != code}
-    assert apiserver.refused_stream(code) not in others
+    others = {answers.refused_stream(other) for other in (401, 403, 404, 429, 500) if other != code}
+    assert answers.refused_stream(code) not in others

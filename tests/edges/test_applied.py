@@ -9,9 +9,11 @@ from typing import Any, cast
 
 import pytest
 
-from pluginrelease.core import api, crd, istio
-from pluginrelease.edges.cluster import Cluster
-from pluginrelease.lab.host import Lab
+from pluginrelease import api
+from pluginrelease.api import crd
+from pluginrelease.core.mesh import istio
+from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease_lab.host import Lab
 from tests.releases import ARTIFACT, manifest, release
 
 NAMESPACE = "emptied"

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from pluginrelease.artifacts import Found, Shelf
-from pluginrelease.core import artifact
-from pluginrelease.core.artifact import Digest, Reference
+from pluginrelease.controller.artifacts import PulledArtifact, Shelf
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact.image_manifests import Digest, Reference
 from pluginrelease.core.errors import Refused, Transient
-from pluginrelease.edges import blobs
-from pluginrelease.edges.blobs import Blobs
-from pluginrelease.edges.distribution import Access
+from pluginrelease.edges.oci import blobs
+from pluginrelease.edges.oci.blobs import Blobs
+from pluginrelease.edges.oci.distribution import Access
 from tests.edges.scripted import IMAGE, Answer, Request, Scripted, good, serving
 
 CHECKOUT = Path(__file__).parents[2]
-PLACE = artifact.parse("registry.example.com/team/plugin:1")
+PLACE = image_manifests.parse("registry.example.com/team/plugin:1")
 OPEN = Access(insecure=True, deadline_seconds=20)
 
 
@@ -61,7 +61,7 @@ def files(store: Blobs) -> list[Path]:
     return [path for path in store.place.iterdir() if path.name != blobs.LOCK]
 
 
-def obtain(shelf: Shelf, reference: Reference, access: Access = OPEN) -> Found:
+def obtain(shelf: Shelf, reference: Reference, access: Access = OPEN) -> PulledArtifact:
     return asyncio.run(shelf.obtain(reference, access))
 
 
@@ -140,7 +140,7 @@ def test_a_refusal_that_may_heal_is_asked_again(scripted: Callable[..., Scripted
     assert obtain(shelf, reference).artifact.digest == IMAGE.digest
 
     manifest = b'{"layers":[]}'
-    empty = scripted(lambda _: Answer(200, manifest, {"Content-Type": artifact.OCI_MANIFEST}))
+    empty = scripted(lambda _: Answer(200, manifest, {"Content-Type": image_manifests.OCI_MANIFEST}))
     for _ in range(2):
         with pytest.raises(Refused, match="layers"):
             obtain(shelf, empty.reference(f"team/plugin@{Digest.of(manifest)}"))
@@ -231,7 +231,7 @@ def test_nothing_half_written_stays(kept: Blobs) -> None:
         incoming.write(b"half")
     assert files(kept) == []
     program = (
-        "import os, sys; from pathlib import Path; from pluginrelease.edges.blobs import Blobs\n"
+        "import os, sys; from pathlib import Path; from pluginrelease.edges.oci.blobs import Blobs\n"
         "with Blobs(Path(sys.argv[1]), 1024).receive() as incoming:\n"
         "    incoming.write(b'half'); os._exit(9)"
     )

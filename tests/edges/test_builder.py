@@ -12,7 +12,7 @@ import requests
 from pluginrelease.cli.build import build as build_command
 from pluginrelease.core import wasm
 from pluginrelease.core.errors import Refused, Transient
-from pluginrelease.edges import builder
+from pluginrelease.edges.toolchain import builder
 from tests import wasm_modules
 from tests.edges import plain_envoy
 

@@ -16,13 +16,12 @@ import pytest
 import yaml
 
 import pluginrelease
-from pluginrelease import shipped
+from pluginrelease import api, shipped
 from pluginrelease.cli import crd as crd_command
 from pluginrelease.cli import run as run_command
-from pluginrelease.core import api
-from pluginrelease.lab import operator
-from pluginrelease.lab.errors import LabError
-from pluginrelease.lab.host import Lab
+from pluginrelease_lab import operator
+from pluginrelease_lab.errors import LabError
+from pluginrelease_lab.host import Lab
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CHART = CHECKOUT / "charts" / "pluginrelease"

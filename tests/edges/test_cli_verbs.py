@@ -16,10 +16,12 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from pluginrelease import api
 from pluginrelease.cli import main
-from pluginrelease.core import api, istio, revision
-from pluginrelease.lab import operator
-from pluginrelease.lab.host import Lab
+from pluginrelease.core import revision
+from pluginrelease.core.mesh import istio
+from pluginrelease_lab import operator
+from pluginrelease_lab.host import Lab
 from tests.releases import ARTIFACT, manifest
 
 NAMESPACE = "cli-verbs"

@@ -88,7 +88,7 @@ def test_the_tables_are_envoys(abi: str, tmp_path: Path) -> None:
     module = composed(every_import(abi), every_callback(abi), [abi])
     taken, log = taken_by_envoy(module, tmp_path)
     assert taken, log
-    assert compat.judge(wasm.read(module), {ENVOY}).state is compat.State.COMPATIBLE
+    assert compat.judge(wasm.read(module), {ENVOY}).state is compat.CompatibilityState.COMPATIBLE
 
 
 GOOD = [
@@ -130,7 +130,7 @@ def test_what_envoy_takes(what: str, module: bytes, tmp_path: Path) -> None:
     taken, log = taken_by_envoy(module, tmp_path)
     assert taken, log
     answer = compat.judge(wasm.read(module), {ENVOY})
-    assert answer.state is compat.State.COMPATIBLE, answer.sentence()
+    assert answer.state is compat.CompatibilityState.COMPATIBLE, answer.sentence()
 
 
 @pytest.mark.parametrize(("what", "module"), BAD, ids=[what for what, _ in BAD])
@@ -139,7 +139,7 @@ def test_what_envoy_refuses(what: str, module: bytes, tmp_path: Path) -> None:
     taken, log = taken_by_envoy(module, tmp_path)
     assert not taken, log
     answer = compat.judge(wasm.read(module), {ENVOY})
-    assert answer.state is compat.State.INCOMPATIBLE
+    assert answer.state is compat.CompatibilityState.INCOMPATIBLE
     assert answer.message.partition(":")[0] in log
 
 

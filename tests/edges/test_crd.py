@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pluginrelease.core import api, crd
-from pluginrelease.lab.errors import LabError
-from pluginrelease.lab.host import Lab
+from pluginrelease import api
+from pluginrelease.api import crd
+from pluginrelease_lab.errors import LabError
+from pluginrelease_lab.host import Lab
 
 NAMESPACE = "crd-rules"
 CEL = "x-kubernetes-validations"

@@ -13,11 +13,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pluginrelease.cli import main
-from pluginrelease.core import artifact, pullsecret
+from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Refused
-from pluginrelease.edges import registry
+from pluginrelease.core.registry import credentials
 from pluginrelease.edges.desk import Desk
-from pluginrelease.edges.distribution import Access
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
 from tests.edges.real_registry import PASSWORD, USER, Real, as_tester, secret
 from tests.edges.scripted import WASM, Answer, Request, good, serving
 
@@ -175,7 +176,7 @@ def test_a_helper_that_does_not_end(private: Real, image: str, helper: Callable[
     desk = Desk(tmp_path / "config.json", {"credsStore": "test"}, seconds=0.5)
     began = time.monotonic()
     with pytest.raises(Refused) as raised:
-        registry.resolve(artifact.parse(image), Access(insecure=True, desk=desk))
+        registry.resolve(image_manifests.parse(image), Access(insecure=True, desk=desk))
     assert raised.value.reason == "CredentialHelperFailed"
     assert "did not end within 0.5 s" in raised.value.message
     assert time.monotonic() - began < 20
@@ -227,7 +228,7 @@ def test_the_operator_runs_no_helper(content: dict[str, Any], helper: Callable[[
     """A pull secret that was made of a desk's config.json says what is wrong with it, and starts no program."""
     notes = helper(prints(KNOWN))
     with pytest.raises(Refused) as raised:
-        pullsecret.as_agent(json.dumps(content).encode(), artifact.parse("registry.example.com/team/plugin:1"))
+        credentials.as_agent(json.dumps(content).encode(), image_manifests.parse("registry.example.com/team/plugin:1"))
     assert raised.value.reason == "InvalidPullSecret"
     assert "helper" in raised.value.message
     assert "test" in raised.value.message

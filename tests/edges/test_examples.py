@@ -16,9 +16,12 @@ import pytest
 import requests
 import yaml
 
+from pluginrelease import api
 from pluginrelease.cli import main
-from pluginrelease.core import adaptation, api, compat, higress, wasm
+from pluginrelease.core import compat, wasm
+from pluginrelease.core.compat import abi_rewrite
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.mesh import higress
 from tests import wasm_modules
 from tests.edges import plain_envoy
 
@@ -85,7 +88,7 @@ def adapted(built: Callable[[str], Path], tmp_path_factory: pytest.TempPathFacto
     def make(name: str) -> Path:
         file = folder / f"{Path(name).name}.wasm"
         if not file.exists():
-            file.write_bytes(adaptation.adapt(built(name).read_bytes()).content)
+            file.write_bytes(abi_rewrite.adapt(built(name).read_bytes()).content)
         return file
 
     return make
@@ -247,7 +250,7 @@ def test_redis_is_higresss_alone(built: Callable[[str], Path], tmp_path: Path) -
     """No preview of the Redis example: refused by the functions' names, in the words that stock Envoy has for it."""
     content = built("redis-rate-limit").read_bytes()
     with pytest.raises(Refused) as refused:
-        adaptation.adapt(content)
+        abi_rewrite.adapt(content)
     assert "env.proxy_redis_init, env.proxy_redis_call: not in" in refused.value.message
     assert "a Higress gateway" in refused.value.remedy
     announcing = tmp_path / "announcing.wasm"
@@ -289,10 +292,10 @@ def test_a_pattern_of_the_sdk_is_known_where_it_is_sent(built: Callable[[str], P
     anyway = {str(one) for one in wasm.read(built("patterns/streamed").read_bytes()).imports}
     assert {str(one) for one in read.imports} - anyway == own
     if HIGRESS_ONLY not in own:
-        adaptation.adapt(module.read_bytes())
+        abi_rewrite.adapt(module.read_bytes())
         return
     with pytest.raises(Refused, match=HIGRESS_ONLY):
-        adaptation.adapt(module.read_bytes())
+        abi_rewrite.adapt(module.read_bytes())
 
 
 def test_an_isolated_rule_fails_alone(gateway: plain_envoy.Gateway, adapted: Callable[[str], Path]) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pluginrelease.core import api
-from pluginrelease.lab import Lab, network, operator
+from pluginrelease import api
+from pluginrelease_lab import Lab, network, operator
 from tests.edges import in_a_pod
 from tests.releases import manifest
 

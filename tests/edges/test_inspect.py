@@ -11,10 +11,10 @@ import yaml
 from click.testing import CliRunner, Result
 
 from pluginrelease.cli import main
-from pluginrelease.core import artifact
-from pluginrelease.core.artifact import Digest
-from pluginrelease.edges import distribution, registry
-from pluginrelease.edges.distribution import Access
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact.image_manifests import Digest
+from pluginrelease.edges.oci import distribution, registry
+from pluginrelease.edges.oci.distribution import Access
 from tests import odd_modules
 from tests import wasm_modules as made
 from tests.edges.real_registry import PASSWORD, Real, secret
@@ -57,9 +57,9 @@ def told(*words: str) -> tuple[int, dict[str, Any]]:
 def raw(real: Real, name: str, content: bytes = WASM) -> str:
     """An image that gateways cannot read: the module is its only layer."""
     repository, _, tag = name.partition(":")
-    layer = real.blob(repository, content) | {"mediaType": artifact.WASM_LAYER}
-    config = real.blob(repository, b"{}") | {"mediaType": artifact.OCI_CONFIG}
-    return real.manifest(repository, tag, artifact.OCI_MANIFEST, {"config": config, "layers": [layer]})
+    layer = real.blob(repository, content) | {"mediaType": image_manifests.WASM_LAYER}
+    config = real.blob(repository, b"{}") | {"mediaType": image_manifests.OCI_CONFIG}
+    return real.manifest(repository, tag, image_manifests.OCI_MANIFEST, {"config": config, "layers": [layer]})
 
 
 def test_an_image(plain: Real, tmp_path: Path) -> None:
@@ -120,16 +120,16 @@ def test_copy_makes_it_readable(plain: Real) -> None:
     assert copied.exit_code == 0, copied.output
     code, after = told(copied.stdout.strip())
     assert (code, after["layout"], after["wasm"]["sha256"]) == (0, "OCICompat", Digest.of(WASM).hex)
-    assert copied.stdout.strip() == f"{plain.host}/team/good@{artifact.pack(WASM).digest}"
+    assert copied.stdout.strip() == f"{plain.host}/team/good@{image_manifests.pack(WASM).digest}"
 
 
 def test_copy_of_an_index_without_the_platform(plain: Real) -> None:
     """A module has no platform: an index that has none for a gateway is copied all the same."""
     child = raw(plain, "team/arm:one")
     size = len(registry_manifest(plain, "team/arm", "one"))
-    entry = {"mediaType": artifact.OCI_MANIFEST, "digest": child, "size": size}
+    entry = {"mediaType": image_manifests.OCI_MANIFEST, "digest": child, "size": size}
     arm = entry | {"platform": {"os": "linux", "architecture": "arm64"}}
-    plain.manifest("team/arm", "1", artifact.OCI_INDEX, {"manifests": [arm]})
+    plain.manifest("team/arm", "1", image_manifests.OCI_INDEX, {"manifests": [arm]})
     assert told(f"{plain.host}/team/arm:1")[1]["reasons"][0]["reason"] == "NoUsablePlatform"
     copied = run("copy", f"{plain.host}/team/arm:1", f"{plain.host}/team/arm:2", "--insecure")
     assert copied.exit_code == 0, copied.output

@@ -16,13 +16,16 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pluginrelease.core import api, artifact, signature
-from pluginrelease.core.artifact import Artifact, Digest
+from pluginrelease import api
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact.image_manifests import Artifact, Digest
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.signature import Rejected, Verified
-from pluginrelease.edges import registry, signatures
-from pluginrelease.edges.distribution import Access
-from pluginrelease.edges.signatures import Identities
+from pluginrelease.core.signing import signature
+from pluginrelease.core.signing.signature import Rejected, Verified
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.signing import signatures
+from pluginrelease.edges.signing.signatures import Identities
 from tests import wasm_modules as made
 from tests.edges import keyless
 from tests.edges.keyless import Sigstore
@@ -66,7 +69,7 @@ def policy(sigstore: Sigstore, *wanted: tuple[str, str]) -> Identities:
     return signatures.read_identities(identities, sigstore.trusted_root(), "Secret team/root")
 
 
-def refusal(image: Artifact, trust: signatures.Trust) -> Refused:
+def refusal(image: Artifact, trust: signatures.SignatureTrust) -> Refused:
     with pytest.raises(Refused) as caught:
         signatures.verify(image.pinned, image.index, OPEN, trust)
     return caught.value
@@ -202,9 +205,9 @@ def test_the_older_keyless_form_is_named(plain: Real, sigstore: Sigstore, image:
     repository = image.reference.repository
     notes = {"dev.cosignproject.cosign/signature": "AAAA", "dev.sigstore.cosign/certificate": "PEM"}
     layer = {"mediaType": signature.SIMPLE_SIGNING, **plain.blob(repository, b"{}"), "annotations": notes}
-    config = {"mediaType": artifact.OCI_CONFIG, **plain.blob(repository, b"{}")}
+    config = {"mediaType": image_manifests.OCI_CONFIG, **plain.blob(repository, b"{}")}
     plain.manifest(
-        repository, signature.tag(image.digest), artifact.OCI_MANIFEST, {"config": config, "layers": [layer]}
+        repository, signature.tag(image.digest), image_manifests.OCI_MANIFEST, {"config": config, "layers": [layer]}
     )
     error = refusal(image, policy(sigstore))
     assert error.reason == "UntrustedSigner"

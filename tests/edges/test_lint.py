@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from pluginrelease.lab.errors import LabError
-from pluginrelease.lab.host import Lab
+from pluginrelease_lab.errors import LabError
+from pluginrelease_lab.host import Lab
 from tests.core.test_lint import REFUSED, TAKEN
 from tests.edges.test_crd import offer, release
 

@@ -12,9 +12,9 @@ import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from pluginrelease.core.health import Facts, Watch
-from pluginrelease.edges.cluster import Login, bare
-from pluginrelease.edges.contact import Contact
+from pluginrelease.core.apiserver.health import Facts, Watch
+from pluginrelease.edges.kubernetes.client import Login, bare
+from pluginrelease.edges.kubernetes.contact import Contact
 
 WATCHED = "/apis/example.com/v1/things"
 NEEDED = Watch(WATCHED, is_kopfs=True, may_miss=False)

@@ -23,17 +23,19 @@ from typing import IO, cast
 
 import pytest
 
-from pluginrelease.artifacts import Shelf
-from pluginrelease.core import api, artifact, tag
-from pluginrelease.core.archive import MAX_MEMBERS
-from pluginrelease.core.artifact import Digest
+from pluginrelease import api
+from pluginrelease.controller.artifacts import Shelf
+from pluginrelease.controller.context import World
+from pluginrelease.controller.scope import Work
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact.archive import MAX_MEMBERS
+from pluginrelease.core.artifact.image_manifests import Digest
 from pluginrelease.core.errors import Refused, Transient
-from pluginrelease.edges import registry
-from pluginrelease.edges.cluster import Cluster
-from pluginrelease.edges.distribution import Access
+from pluginrelease.core.registry import tags
+from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
 from pluginrelease.settings import Settings
-from pluginrelease.work import Work
-from pluginrelease.world import World
 from tests import wasm_modules as made
 from tests.edges.puller import Order, Outcome
 from tests.edges.scripted import (
@@ -175,20 +177,20 @@ def indexes(asked: Request) -> Answer:
     depth = int(asked.path.rpartition("-")[2]) if "depth-" in asked.path else 0
     known = {str(Digest.of(nested(number))): number for number in range(6)}
     depth = known.get(asked.path.rpartition("/")[2], depth)
-    return Answer(200, nested(depth), {"Content-Type": artifact.OCI_INDEX})
+    return Answer(200, nested(depth), {"Content-Type": image_manifests.OCI_INDEX})
 
 
 def nested(depth: int) -> bytes:
     if depth == 5:
         return IMAGE.manifest
     child = nested(depth + 1)
-    listed = {"mediaType": artifact.OCI_INDEX, "digest": str(Digest.of(child)), "size": len(child)}
+    listed = {"mediaType": image_manifests.OCI_INDEX, "digest": str(Digest.of(child)), "size": len(child)}
     return json.dumps({"schemaVersion": 2, "depth": depth, "manifests": [listed]}).encode()
 
 
 def many_children(asked: Request) -> Answer:
-    one = {"mediaType": artifact.OCI_MANIFEST, "digest": str(IMAGE.digest), "size": 1}
-    return Answer(200, json.dumps({"manifests": [one] * 1000}).encode(), {"Content-Type": artifact.OCI_INDEX})
+    one = {"mediaType": image_manifests.OCI_MANIFEST, "digest": str(IMAGE.digest), "size": 1}
+    return Answer(200, json.dumps({"manifests": [one] * 1000}).encode(), {"Content-Type": image_manifests.OCI_INDEX})
 
 
 def deleted(part: str, after: int) -> Callable[[], Script]:
@@ -240,7 +242,7 @@ def endless(answer: Answer) -> Answer:
 
 
 UNAVAILABLE = ("RegistryUnavailable", "Transient")
-MANIFEST = {"Content-Type": artifact.OCI_MANIFEST}
+MANIFEST = {"Content-Type": image_manifests.OCI_MANIFEST}
 
 
 @dataclass(frozen=True)
@@ -280,7 +282,7 @@ def rows() -> Iterator[Row]:
     yield Row("manifest in gzip", on_manifests(lambda _: encoded), "MalformedManifest")
     lying = on_manifests(lambda said: replace(said, headers=MANIFEST | {"Docker-Content-Digest": f"sha256:{'0' * 64}"}))
     yield Row("manifest of another digest", lying, "DigestMismatch")
-    huge = manifest_of([{"mediaType": artifact.OCI_LAYER, "digest": f"sha256:{'0' * 64}", "size": 10**12}])
+    huge = manifest_of([{"mediaType": image_manifests.OCI_LAYER, "digest": f"sha256:{'0' * 64}", "size": 10**12}])
     yield Row("layer announced as 1 TB", on_manifests(lambda _: Answer(200, huge, MANIFEST)), "ArtifactTooLarge")
     yield Row("layer without end", on_blobs(endless), "DigestMismatch")
     yield Row("layer with a wrong byte", on_blobs(lambda a: replace(a, body=a.body[:-1] + b"!")), "DigestMismatch")
@@ -422,9 +424,9 @@ def listing(*, link: str | None = None, heeds_last: bool = True, fails: int = 0)
     return script
 
 
-def listed(server: Scripted) -> tag.Listed:
+def listed(server: Scripted) -> tags.Listed:
     access = Access(insecure=True, deadline_seconds=20, dockerconfigjson=secret(server.host).encode())
-    return registry.tags(artifact.place(f"{server.host}/team/plugin"), access)
+    return registry.list_tags(image_manifests.place(f"{server.host}/team/plugin"), access)
 
 
 QUERY = "?n=1000&last={}"
@@ -469,7 +471,7 @@ def test_a_list_that_is_cut(name: str, script: Script, scripted: Callable[..., S
     assert (len(found.tags), found.whole) == (1000, False)
     assert len(server.seen) == 3
     with pytest.raises(Refused) as raised:
-        tag.pick("r/plugin", ">=1.0.0", found.tags, whole=found.whole, seen="9.0.0")
+        tags.pick("r/plugin", ">=1.0.0", found.tags, whole=found.whole, seen="9.0.0")
     assert raised.value.reason == "TagListIncomplete"
 
 
@@ -547,7 +549,9 @@ def test_a_large_image(puller: Puller, scripted: Callable[..., Scripted], tmp_pa
         out.write(packer.compress(bytes(padding % MIB + 1024)) + packer.flush())
     with layer.open("rb") as file:
         digest = Digest(hashlib.file_digest(file, "sha256").hexdigest())
-    manifest = manifest_of([{"mediaType": artifact.OCI_LAYER, "digest": str(digest), "size": layer.stat().st_size}])
+    manifest = manifest_of(
+        [{"mediaType": image_manifests.OCI_LAYER, "digest": str(digest), "size": layer.stat().st_size}]
+    )
 
     def script(asked: Request) -> Answer:
         if "/blobs/" in asked.path:

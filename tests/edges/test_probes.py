@@ -19,15 +19,19 @@ import aiohttp
 import pytest
 import yaml
 
-from pluginrelease.core import artifact, probe
-from pluginrelease.core.api import Probe
-from pluginrelease.core.envoy import Listener, PodRef, Sighting, Wanted
+from pluginrelease.api import Probe
+from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Transient
-from pluginrelease.core.probe import PodProbe
-from pluginrelease.edges import gateways, probes, registry, tunnel
-from pluginrelease.edges.cluster import Cluster
-from pluginrelease.edges.distribution import Access
-from pluginrelease.lab import Lab
+from pluginrelease.core.gateway.identity import Wanted
+from pluginrelease.core.gateway.listeners import Listener
+from pluginrelease.core.gateway.observations import PodRef, Sighting
+from pluginrelease.core.rollout import probe
+from pluginrelease.core.rollout.probe import PodProbe
+from pluginrelease.edges.envoy import admin, probes, tunnel
+from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
+from pluginrelease_lab import Lab
 from tests import wasm_modules
 
 TLS = Path(__file__).parents[1] / "fixtures" / "tls"
@@ -159,7 +163,7 @@ def gateway(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodR
     folder = tmp_path_factory.mktemp("probes")
     module = folder / "plugin.wasm"
     module.write_bytes(wasm_modules.answering("one"))
-    registry.push(artifact.parse(f"{lab.registry_host}/tests/probed:1.0"), module, Access(insecure=True))
+    registry.push(image_manifests.parse(f"{lab.registry_host}/tests/probed:1.0"), module, Access(insecure=True))
     plugin = {
         "apiVersion": "extensions.istio.io/v1alpha1",
         "kind": "WasmPlugin",
@@ -211,7 +215,7 @@ def asking(**fields: Any) -> Probe:
     )
 
 
-async def answers(channels: gateways.Channels, pod: PodRef, *asked: Probe, seconds: float = SECONDS) -> list[PodProbe]:
+async def answers(channels: admin.Channels, pod: PodRef, *asked: Probe, seconds: float = SECONDS) -> list[PodProbe]:
     return list(await probes.ask(channels, [seen(pod)], asked, deadline_seconds=seconds))
 
 
@@ -427,7 +431,7 @@ async def test_connections_are_bounded_and_all_closed(cluster: Cluster, gateway:
     [found] = await probes.ask(counting, [seen(gateway, concurrency=20)], [asking()], deadline_seconds=SECONDS)
     assert (found.ok, counting.opened, counting.most, counting.open) == (True, 60, probes.CONNECTIONS_PER_POD, 0)
     many = [seen(replace(gateway, uid=str(number)), concurrency=1) for number in range(6)]
-    counting, two = Faulty(cluster), gateways.Settings(parallel=2)
+    counting, two = Faulty(cluster), admin.GatewayAccess(parallel=2)
     found_all = await probes.ask(counting, many, [asking()], deadline_seconds=SECONDS, settings=two)
     assert [it.pod.uid for it in found_all if it.ok] == [str(number) for number in range(6)]
     assert counting.most <= 6
@@ -449,7 +453,7 @@ async def test_a_long_body_is_not_read_to_its_end(
 async def test_the_listeners_that_a_look_finds_can_be_asked(cluster: Cluster, gateway: PodRef) -> None:
     """A probe that names no port goes to the listener that a real look finds the plugin on, plain and with TLS."""
     wanted = Wanted(NAME, NAME, hashlib.sha256().hexdigest(), None, "FAIL_CLOSE")
-    looked = await gateways.look(cluster, [gateway], wanted, since=datetime.now(UTC), deadline_seconds=SECONDS)
+    looked = await admin.look(cluster, [gateway], wanted, since=datetime.now(UTC), deadline_seconds=SECONDS)
     assert looked[0].unreachable is None
     assert {(it.port, it.tls, it.plain) for it in looked[0].listeners} >= {(8080, False, True), (8443, True, False)}
     asked = [asking(), asking(name="second", scheme="HTTPS")]

@@ -21,13 +21,14 @@ import requests
 from click.testing import CliRunner
 
 from pluginrelease.cli import push as push_command
-from pluginrelease.core import artifact, challenge
-from pluginrelease.core.artifact import Layout, Reference
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact.image_manifests import Layout, Reference
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
-from pluginrelease.core.trust import Door
-from pluginrelease.edges import distribution, registry
-from pluginrelease.edges.distribution import Access
-from pluginrelease.lab.registries import KEY, KEY_USER
+from pluginrelease.core.registry import challenge
+from pluginrelease.core.registry.transport import Door
+from pluginrelease.edges.oci import distribution, registry
+from pluginrelease.edges.oci.distribution import Access
+from pluginrelease_lab.registries import KEY, KEY_USER
 from tests import wasm_modules as made
 from tests.edges.real_registry import PASSWORD, REALM, USER, Real, as_tester, secret
 from tests.edges.scripted import Answer, Request, Scripted, good, serving
@@ -52,7 +53,7 @@ def test_pushed_resolved_fetched(plain: Real, file: Path) -> None:
     reference = plain.reference("team/plugin:1.0")
     pushed = registry.push(reference, file, OPEN)
     head = requests.head(
-        f"http://{plain.host}/v2/team/plugin/manifests/1.0", headers={"Accept": artifact.OCI_MANIFEST}, timeout=5
+        f"http://{plain.host}/v2/team/plugin/manifests/1.0", headers={"Accept": image_manifests.OCI_MANIFEST}, timeout=5
     )
     assert head.headers["Docker-Content-Digest"] == str(pushed)
     assert registry.resolve(reference, OPEN) == registry.Resolved(pushed)
@@ -79,11 +80,11 @@ def test_other_tools_layouts(plain: Real) -> None:
         member.size = len(WASM)
         tar.addfile(member, io.BytesIO(WASM))
     config = plain.blob("kinds", b"{}") | {"mediaType": "application/vnd.docker.container.image.v1+json"}
-    layer = plain.blob("kinds", out.getvalue()) | {"mediaType": artifact.DOCKER_LAYER}
-    plain.manifest("kinds", "docker", artifact.DOCKER_MANIFEST, {"config": config, "layers": [layer]})
-    raw = plain.blob("kinds", WASM) | {"mediaType": artifact.WASM_LAYER}
+    layer = plain.blob("kinds", out.getvalue()) | {"mediaType": image_manifests.DOCKER_LAYER}
+    plain.manifest("kinds", "docker", image_manifests.DOCKER_MANIFEST, {"config": config, "layers": [layer]})
+    raw = plain.blob("kinds", WASM) | {"mediaType": image_manifests.WASM_LAYER}
     other = plain.blob("kinds", b'{"type":"envoy_proxy"}') | {"mediaType": "application/vnd.module.wasm.config.v1+json"}
-    plain.manifest("kinds", "raw", artifact.OCI_MANIFEST, {"config": config, "layers": [other, raw]})
+    plain.manifest("kinds", "raw", image_manifests.OCI_MANIFEST, {"config": config, "layers": [other, raw]})
     for tag, layout in (("docker", Layout.DOCKER_COMPAT), ("raw", Layout.OCI_ARTIFACT)):
         fetched = registry.pull(plain.reference(f"kinds:{tag}"), OPEN)
         assert (fetched.wasm, fetched.artifact.layout) == (WASM, layout)
@@ -91,32 +92,34 @@ def test_other_tools_layouts(plain: Real) -> None:
 
 def test_unreadable_layout(plain: Real) -> None:
     """An image that a gateway cannot read is refused although it holds the module."""
-    raw = plain.blob("kinds", WASM) | {"mediaType": artifact.WASM_LAYER}
-    plain.manifest("kinds", "single", artifact.OCI_MANIFEST, {"config": raw, "layers": [raw]})
+    raw = plain.blob("kinds", WASM) | {"mediaType": image_manifests.WASM_LAYER}
+    plain.manifest("kinds", "single", image_manifests.OCI_MANIFEST, {"config": raw, "layers": [raw]})
     assert failure(plain.reference("kinds:single")).reason == "UnreadableLayout"
 
 
 def test_an_index_gives_its_child(plain: Real, file: Path) -> None:
     """A tag of a multi-platform image resolves to the digest that a gateway compares: its child's."""
     child = registry.push(plain.reference("multi:one"), file, OPEN)
-    size = len(artifact.pack(WASM).manifest)
-    entry = {"mediaType": artifact.OCI_MANIFEST, "digest": str(child), "size": size}
+    size = len(image_manifests.pack(WASM).manifest)
+    entry = {"mediaType": image_manifests.OCI_MANIFEST, "digest": str(child), "size": size}
     amd64 = entry | {"platform": {"os": "linux", "architecture": "amd64"}}
-    index = plain.manifest("multi", "1", artifact.OCI_INDEX, {"manifests": [amd64]})
+    index = plain.manifest("multi", "1", image_manifests.OCI_INDEX, {"manifests": [amd64]})
     assert index != str(child)
-    assert registry.resolve(plain.reference("multi:1"), OPEN) == registry.Resolved(child, artifact.Digest.parse(index))
+    assert registry.resolve(plain.reference("multi:1"), OPEN) == registry.Resolved(
+        child, image_manifests.Digest.parse(index)
+    )
     assert registry.fetch(plain.reference(f"multi@{index}"), OPEN).digest == child
 
 
 def test_an_index_of_indexes(plain: Real, file: Path) -> None:
     """Indexes may be nested three deep, as a gateway goes further than that; deeper ones are refused."""
     child = registry.push(plain.reference("deep:0"), file, OPEN)
-    kind, size = artifact.OCI_MANIFEST, len(artifact.pack(WASM).manifest)
+    kind, size = image_manifests.OCI_MANIFEST, len(image_manifests.pack(WASM).manifest)
     entry = {"mediaType": kind, "digest": str(child), "size": size}
     for depth in range(1, 5):
-        index = plain.manifest("deep", str(depth), artifact.OCI_INDEX, {"manifests": [entry]})
+        index = plain.manifest("deep", str(depth), image_manifests.OCI_INDEX, {"manifests": [entry]})
         size = len(plain.read("deep", str(depth))[1])
-        entry = {"mediaType": artifact.OCI_INDEX, "digest": index, "size": size}
+        entry = {"mediaType": image_manifests.OCI_INDEX, "digest": index, "size": size}
     assert registry.fetch(plain.reference("deep:3"), OPEN).digest == child
     assert failure(plain.reference("deep:4")).reason == "UnreadableLayout"
 
@@ -134,24 +137,26 @@ def test_tags(plain: Real, file: Path) -> None:
     everything = {"1", *(f"1.{number}.0" for number in range(12))}
     for name in everything:
         registry.push(plain.reference(f"team/tagged:{name}"), file, OPEN)
-    repository = artifact.place(f"{plain.host}/team/tagged")
-    assert set(registry.tags(repository, OPEN).tags) == everything
+    repository = image_manifests.place(f"{plain.host}/team/tagged")
+    assert set(registry.list_tags(repository, OPEN).tags) == everything
     for most in (5, len(everything)):  # the latter: a full page, and no more after it
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(distribution, "TAGS_AT_ONCE", most)
-            found = registry.tags(repository, OPEN)
+            found = registry.list_tags(repository, OPEN)
             assert (set(found.tags), found.whole) == (everything, True)
     with pytest.raises(Waiting) as raised:
-        registry.tags(artifact.place(f"{plain.host}/team/nothing"), OPEN)
+        registry.list_tags(image_manifests.place(f"{plain.host}/team/nothing"), OPEN)
     assert raised.value.reason == "ManifestNotFound"
 
 
 def test_tags_of_a_private_registry(private: Real, file: Path) -> None:
     """The list is asked for with the release's own credentials."""
     registry.push(private.reference("team/tagged:1.0.0"), file, as_tester(private.host))
-    assert registry.tags(artifact.place(f"{private.host}/team/tagged"), as_tester(private.host)).tags == ("1.0.0",)
+    assert registry.list_tags(image_manifests.place(f"{private.host}/team/tagged"), as_tester(private.host)).tags == (
+        "1.0.0",
+    )
     with pytest.raises(Refused) as raised:
-        registry.tags(artifact.place(f"{private.host}/team/tagged"), OPEN)
+        registry.list_tags(image_manifests.place(f"{private.host}/team/tagged"), OPEN)
     assert raised.value.reason == "AuthenticationRequired"
 
 
@@ -319,7 +324,7 @@ def test_nobody_listens() -> None:
     """A registry that is down is tried again later."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    error = failure(artifact.parse(f"127.0.0.1:{port}/team/plugin:1"))
+    error = failure(image_manifests.parse(f"127.0.0.1:{port}/team/plugin:1"))
     assert (type(error), error.reason) == (Transient, "RegistryUnavailable")
     assert "refused" in error.message
 
@@ -540,7 +545,7 @@ def test_the_usual_authorities_stay(scripted: Callable[..., Scripted], monkeypat
 )
 def test_an_authority_that_is_none(content: bytes) -> None:
     """A Secret or a file without certificates is refused, each by its own name, and what it has is not told."""
-    place, good_one = artifact.parse("127.0.0.1:1/team/plugin:1"), SELF_SIGNED.read_bytes()
+    place, good_one = image_manifests.parse("127.0.0.1:1/team/plugin:1"), SELF_SIGNED.read_bytes()
     for access, reason in (
         (Access(authorities=content, registry_ca=good_one), "InvalidCASecret"),
         (Access(registry_ca=content, authorities=good_one), "InvalidRegistryCA"),
@@ -555,7 +560,7 @@ def test_an_authority_that_is_none(content: bytes) -> None:
 
 def by_another_name(host: str) -> Reference:
     """127.0.0.1, as no agent takes for local."""
-    return artifact.parse(host.replace("127.0.0.1", "[::ffff:7f00:1]") + "/team/plugin:1")
+    return image_manifests.parse(host.replace("127.0.0.1", "[::ffff:7f00:1]") + "/team/plugin:1")
 
 
 def test_a_registry_that_answers_tls_in_http(plain: Real) -> None:
@@ -582,7 +587,7 @@ def test_a_registry_that_is_dumb_to_tls() -> None:
         hung = time.monotonic()
         assert registry.door(place, quick(1.0)) is Door.MUTE, "one that says nothing"
         assert time.monotonic() - hung < 5
-    assert registry.door(artifact.parse("[::ffff:7f00:1]/team/plugin:1"), OPEN) is Door.MUTE
+    assert registry.door(image_manifests.parse("[::ffff:7f00:1]/team/plugin:1"), OPEN) is Door.MUTE
 
 
 def test_a_registry_behind_a_proxy(plain: Real, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -594,9 +599,9 @@ def test_a_registry_behind_a_proxy(plain: Real, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("NO_PROXY", raising=False)
     assert registry.door(by_another_name(plain.host), OPEN) is Door.HIDDEN
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    assert registry.door(artifact.parse("registry.example.com/a:1"), Access()) is Door.HIDDEN
+    assert registry.door(image_manifests.parse("registry.example.com/a:1"), Access()) is Door.HIDDEN
     monkeypatch.setenv("no_proxy", "example.com")
-    assert registry.door(artifact.parse("registry.example.com/a:1"), Access()) is Door.TRUSTED
+    assert registry.door(image_manifests.parse("registry.example.com/a:1"), Access()) is Door.TRUSTED
 
 
 def test_an_authority_that_only_the_operator_knows(
@@ -647,7 +652,7 @@ def test_push_command(plain: Real, file: Path) -> None:
     """The command prints the reference to put into a release: by digest."""
     result = CliRunner().invoke(push_command.command, [str(file), f"{plain.host}/cli:1", "--insecure"])
     assert result.exit_code == 0, result.output
-    pinned = artifact.parse(result.stdout.strip())
+    pinned = image_manifests.parse(result.stdout.strip())
     assert registry.fetch(pinned, OPEN).digest == pinned.digest
     as_json = CliRunner().invoke(push_command.command, [str(file), f"{plain.host}/cli:1", "--insecure", "-o", "json"])
     assert json.loads(as_json.stdout)["reference"] == str(pinned)

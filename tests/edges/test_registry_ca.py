@@ -12,18 +12,18 @@ from typing import cast
 import pytest
 from click.testing import CliRunner
 
-from pluginrelease import artifacts, preflight
 from pluginrelease.cli import run as run_command
-from pluginrelease.core import artifact
-from pluginrelease.core.envoy import PodRef, Sighting
+from pluginrelease.controller import artifacts, preflight
+from pluginrelease.controller.context import World
+from pluginrelease.controller.scope import Work
+from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.trust import Trust
-from pluginrelease.edges import registry
-from pluginrelease.edges.cluster import Cluster
-from pluginrelease.edges.distribution import Access
+from pluginrelease.core.gateway.observations import PodRef, Sighting
+from pluginrelease.core.registry.transport import RegistryTrust
+from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
 from pluginrelease.settings import Settings
-from pluginrelease.work import Work
-from pluginrelease.world import World
 from tests.edges import real_registry
 from tests.edges.real_registry import Real
 from tests.edges.scripted import WASM
@@ -31,7 +31,7 @@ from tests.releases import release
 
 TLS = Path(__file__).parents[1] / "fixtures" / "tls"
 AUTHORITY, ANOTHER = TLS / "self-signed.pem", TLS / "lab-registry.pem"
-STOCK, CLOSED = Trust(stock=True), Trust((), ("SSL_CERT_FILE",), stock=True)
+STOCK, CLOSED = RegistryTrust(stock=True), RegistryTrust((), ("SSL_CERT_FILE",), stock=True)
 
 
 @pytest.fixture(scope="module")
@@ -56,16 +56,16 @@ def work(secured: Real, file: Path | None) -> Work:
     return Work(World(cast("Cluster", None), Settings(registry_ca_file=file), artifacts.Shelf()), asking)
 
 
-async def obtain(one: Work) -> artifacts.Found:
+async def obtain(one: Work) -> artifacts.PulledArtifact:
     """The release's artifact, as a pass gets it."""
-    place = artifact.parse(one.release.spec.artifact.image.ref)
+    place = image_manifests.parse(one.release.spec.artifact.image.ref)
     return await one.world.shelf.obtain(place, await one.access(one.release))
 
 
-async def doubts(one: Work, *trusts: Trust) -> str:
+async def doubts(one: Work, *trusts: RegistryTrust) -> str:
     """What is said of pods with these settings before anything is written."""
     found = await one.world.shelf.obtain(
-        artifact.parse(one.release.spec.artifact.image.ref), await one.access(one.release)
+        image_manifests.parse(one.release.spec.artifact.image.ref), await one.access(one.release)
     )
     now = datetime.now(UTC)
     before = [Sighting(PodRef("edge", f"pod-{number}", "u", True, trust=it), now) for number, it in enumerate(trusts)]
@@ -97,7 +97,9 @@ async def test_what_the_gateways_make_of_it(secured: Real) -> None:
     """The operator's trust is not the gateways': said, or refused, before anything is written."""
     one = work(secured, AUTHORITY)
     assert "SSL_CERT_FILE" in await doubts(one, CLOSED)
-    assert await doubts(one, Trust((secured.host,), stock=True)) == "", "they check no certificate of this registry"
+    assert await doubts(one, RegistryTrust((secured.host,), stock=True)) == "", (
+        "they check no certificate of this registry"
+    )
     with pytest.raises(Refused) as raised:
         await doubts(one, STOCK)
     assert raised.value.reason == "RegistryNotAcceptedByGateway"
@@ -118,10 +120,10 @@ async def test_an_operator_behind_a_proxy(secured: Real, monkeypatch: pytest.Mon
     """What the operator reaches through its proxy, gateways may not: it is said, whatever they trust."""
     one = work(secured, AUTHORITY)
     found = await one.world.shelf.obtain(
-        artifact.parse(one.release.spec.artifact.image.ref), await one.access(one.release)
+        image_manifests.parse(one.release.spec.artifact.image.ref), await one.access(one.release)
     )
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    before = [Sighting(PodRef("edge", "pod", "u", True, trust=Trust(("*",))), datetime.now(UTC))]
+    before = [Sighting(PodRef("edge", "pod", "u", True, trust=RegistryTrust(("*",))), datetime.now(UTC))]
     assert "goes by a proxy" in await preflight.doubts(one, one.release, found.artifact, before)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     assert await preflight.doubts(one, one.release, found.artifact, before) == ""

@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pluginrelease.core import pods
-from pluginrelease.core.envoy import PodRef, Sighting, Wanted
-from pluginrelease.edges import gateways
-from pluginrelease.edges.cluster import Cluster
-from pluginrelease.lab import Lab
+from pluginrelease.core.gateway import pods
+from pluginrelease.core.gateway.identity import Wanted
+from pluginrelease.core.gateway.observations import PodRef, Sighting
+from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease_lab import Lab
 from tests.passes import spare
 
 NAMESPACE = "rotating"
@@ -37,7 +38,7 @@ def look(lab: Lab, pod: PodRef, since: datetime) -> tuple[Sighting, datetime | N
 
     async def ask() -> tuple[Sighting, datetime | None]:
         async with await Cluster.connect(lab.kubeconfig) as cluster:
-            (seen,) = await gateways.look(cluster, [pod], WANTED, since=since, deadline_seconds=30)
+            (seen,) = await admin.look(cluster, [pod], WANTED, since=since, deadline_seconds=30)
             return seen, await cluster.log_begins(pod.namespace, pod.name, "istio-proxy")
 
     return asyncio.run(ask())

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from pluginrelease import casecrets, pullsecrets
-from pluginrelease.core import api
+from pluginrelease import api
+from pluginrelease.controller.secrets import ca_certificates, pull_secrets
 from pluginrelease.core.errors import Refused, ReleaseError, Waiting
-from pluginrelease.edges.cluster import Cluster
-from pluginrelease.lab import Lab
+from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease_lab import Lab
 from tests.releases import release
 
 NAMESPACE, THERE = "secrets-here", "secrets-there"
@@ -70,8 +70,8 @@ def refusal(cluster: Lab, how: Read, field: str) -> ReleaseError:
 
 def test_without_a_secret_none_is_read(cluster: Lab) -> None:
     """Most registries need neither credentials nor an authority of their own."""
-    assert read(cluster, casecrets.content, "") is None
-    assert read(cluster, pullsecrets.content, "") is None
+    assert read(cluster, ca_certificates.content, "") is None
+    assert read(cluster, pull_secrets.content, "") is None
 
 
 @pytest.mark.parametrize("kind", ["Opaque", "kubernetes.io/tls"])
@@ -79,7 +79,7 @@ def test_an_authority(cluster: Lab, secret: Callable[..., None], kind: str) -> N
     """The certificates in ca.crt, as somebody made the Secret or as cert-manager does."""
     pair = {"tls.crt": AUTHORITY, "tls.key": AUTHORITY} if kind == "kubernetes.io/tls" else {}
     secret({"type": kind, "stringData": {"ca.crt": AUTHORITY, **pair}})
-    assert read(cluster, casecrets.content, "caSecretRef") == AUTHORITY.encode()
+    assert read(cluster, ca_certificates.content, "caSecretRef") == AUTHORITY.encode()
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_an_authority(cluster: Lab, secret: Callable[..., None], kind: str) -> N
 def test_what_is_no_authority(cluster: Lab, secret: Callable[..., None], content: dict[str, Any], words: str) -> None:
     """A Secret of another kind is named, with the command that makes a right one; it is looked at again by itself."""
     secret(content)
-    found = refusal(cluster, casecrets.content, "caSecretRef")
+    found = refusal(cluster, ca_certificates.content, "caSecretRef")
     assert isinstance(found, Refused)
     assert (found.reason, found.recheck is not None) == ("InvalidCASecret", True)
     assert f"Secret {NAMESPACE}/one (artifact.image.caSecretRef) {words}" in found.message
@@ -103,9 +103,9 @@ def test_what_is_no_authority(cluster: Lab, secret: Callable[..., None], content
 @pytest.mark.parametrize(
     ("how", "field", "namespace", "reason"),
     [
-        (casecrets.content, "caSecretRef", NAMESPACE, "CASecretNotFound"),
-        (pullsecrets.content, "pullSecretRef", NAMESPACE, "PullSecretNotFound"),
-        (pullsecrets.content, "gatewayPullSecretRef", THERE, "PullSecretNotFound"),
+        (ca_certificates.content, "caSecretRef", NAMESPACE, "CASecretNotFound"),
+        (pull_secrets.content, "pullSecretRef", NAMESPACE, "PullSecretNotFound"),
+        (pull_secrets.content, "gatewayPullSecretRef", THERE, "PullSecretNotFound"),
     ],
 )
 def test_a_secret_that_is_not_there(cluster: Lab, how: Read, field: str, namespace: str, reason: str) -> None:
@@ -121,9 +121,9 @@ def test_a_secret_that_is_not_there(cluster: Lab, how: Read, field: str, namespa
 def test_a_pull_secret(cluster: Lab, secret: Callable[..., None], field: str, namespace: str) -> None:
     """Each field's Secret is read in its own namespace, and nowhere else."""
     secret(KEYS, namespace)
-    assert json.loads(read(cluster, pullsecrets.content, field) or b"") == json.loads(CONFIG)
+    assert json.loads(read(cluster, pull_secrets.content, field) or b"") == json.loads(CONFIG)
     other = next(one for one in ("pullSecretRef", "gatewayPullSecretRef") if one != field)
-    assert refusal(cluster, pullsecrets.content, other).reason == "PullSecretNotFound"
+    assert refusal(cluster, pull_secrets.content, other).reason == "PullSecretNotFound"
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_pull_secret(cluster: Lab, secret: Callable[..., None], field: str, na
 def test_what_is_no_pull_secret(cluster: Lab, secret: Callable[..., None], content: dict[str, Any], words: str) -> None:
     """A Secret that gateways could not use is refused with the command that makes a right one."""
     secret(content)
-    found = refusal(cluster, pullsecrets.content, "pullSecretRef")
+    found = refusal(cluster, pull_secrets.content, "pullSecretRef")
     assert found.reason == "InvalidPullSecret"
     assert words in found.message
     assert "create secret docker-registry" in found.remedy

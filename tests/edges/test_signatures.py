@@ -17,13 +17,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from pluginrelease.cli import main
-from pluginrelease.core import artifact, signature
-from pluginrelease.core.artifact import Artifact, Digest
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact.image_manifests import Artifact, Digest
 from pluginrelease.core.errors import Refused, ReleaseError, Transient
-from pluginrelease.core.signature import Verified
-from pluginrelease.edges import registry, signatures
-from pluginrelease.edges.distribution import Access
-from pluginrelease.edges.signatures import Keys
+from pluginrelease.core.signing import signature
+from pluginrelease.core.signing.signature import Verified
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.signing import signatures
+from pluginrelease.edges.signing.signatures import Keys
 from tests import wasm_modules as made
 from tests.edges.real_cosign import Cosign, Form
 from tests.edges.real_registry import Real, refer
@@ -31,7 +33,7 @@ from tests.edges.scripted import Answer, Request, Script, Scripted, serving
 from tests.edges.test_crd import REF, release
 
 OPEN = Access(insecure=True, deadline_seconds=20)
-TYPES = {"Accept": ", ".join(artifact.MANIFEST_TYPES)}
+TYPES = {"Accept": ", ".join(image_manifests.MANIFEST_TYPES)}
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +59,11 @@ def keys(cosign: Cosign, *names: str) -> Keys:
     return signatures.read_keys({f"{name}.pub": cosign.key(name) for name in names}, "Secret team/keys")
 
 
-def verify(image: Artifact, trust: signatures.Trust) -> Verified:
+def verify(image: Artifact, trust: signatures.SignatureTrust) -> Verified:
     return signatures.verify(image.pinned, image.index, OPEN, trust)
 
 
-def refusal(image: Artifact, trust: signatures.Trust, access: Access = OPEN) -> ReleaseError:
+def refusal(image: Artifact, trust: signatures.SignatureTrust, access: Access = OPEN) -> ReleaseError:
     with pytest.raises(ReleaseError) as caught:
         signatures.verify(image.pinned, image.index, access, trust)
     return caught.value
@@ -115,8 +117,12 @@ def test_an_index_is_signed_in_place_of_its_children(plain: Real, cosign: Cosign
     that is asked for by its digest; of another index it is not."""
     repository = f"index-{form.name.lower()}".replace("_", "-")
     child = pushed(plain, tmp_path, repository)
-    entry = {"mediaType": artifact.OCI_MANIFEST, "digest": str(child.digest), "size": len(manifest_of(plain, child))}
-    index = Digest.parse(plain.manifest(repository, "multi", artifact.OCI_INDEX, {"manifests": [entry]}))
+    entry = {
+        "mediaType": image_manifests.OCI_MANIFEST,
+        "digest": str(child.digest),
+        "size": len(manifest_of(plain, child)),
+    }
+    index = Digest.parse(plain.manifest(repository, "multi", image_manifests.OCI_INDEX, {"manifests": [entry]}))
     cosign.sign(f"{plain.host}/{repository}@{index}", "team", form)
     image = registry.fetch(plain.reference(f"{repository}@{index}"), OPEN)
     assert (image.digest, image.index) == (child.digest, index)
@@ -133,8 +139,12 @@ def manifest_of(plain: Real, image: Artifact) -> bytes:
 def test_an_index_must_lead_to_the_image(plain: Real, cosign: Cosign, tmp_path: Path) -> None:
     """An index that leads elsewhere lends its signature to nothing."""
     other = pushed(plain, tmp_path, "astray", made.plugin("0_2_0"))
-    entry = {"mediaType": artifact.OCI_MANIFEST, "digest": str(other.digest), "size": len(manifest_of(plain, other))}
-    index = Digest.parse(plain.manifest("astray", "multi", artifact.OCI_INDEX, {"manifests": [entry]}))
+    entry = {
+        "mediaType": image_manifests.OCI_MANIFEST,
+        "digest": str(other.digest),
+        "size": len(manifest_of(plain, other)),
+    }
+    index = Digest.parse(plain.manifest("astray", "multi", image_manifests.OCI_INDEX, {"manifests": [entry]}))
     cosign.sign(f"{plain.host}/astray@{index}", "team")
     image = pushed(plain, tmp_path, "astray")
     error = refusal(with_index(image, index), keys(cosign, "team"))
@@ -164,7 +174,10 @@ def test_a_tag_form_signature_of_another_image_is_moved_over(plain: Real, cosign
     cosign.sign(str(signed.pinned), "team", Form.TAG_BY_2)
     image = pushed(plain, tmp_path, "moved")
     plain.put(
-        "moved", signature.tag(image.digest), artifact.OCI_MANIFEST, read(plain, "moved", signature.tag(signed.digest))
+        "moved",
+        signature.tag(image.digest),
+        image_manifests.OCI_MANIFEST,
+        read(plain, "moved", signature.tag(signed.digest)),
     )
     error = refusal(image, keys(cosign, "team"))
     assert error.reason == "SignatureInvalid"
@@ -177,7 +190,7 @@ def test_a_bundle_of_another_image_is_moved_over(plain: Real, cosign: Cosign, tm
     cosign.sign(str(signed.pinned), "team")
     image = pushed(plain, tmp_path, "moved-bundle")
     listed = read(plain, "moved-bundle", signature.referrers_tag(signed.digest))
-    plain.put("moved-bundle", signature.referrers_tag(image.digest), artifact.OCI_INDEX, listed)
+    plain.put("moved-bundle", signature.referrers_tag(image.digest), image_manifests.OCI_INDEX, listed)
     error = refusal(image, keys(cosign, "team"))
     assert error.reason == "SignatureInvalid"
     assert f"it is about {signed.digest}" in error.message
@@ -193,7 +206,7 @@ def test_a_payload_is_changed_after_it_was_signed(plain: Real, cosign: Cosign, t
     changed = payload.replace(signed.digest.hex.encode(), image.digest.hex.encode())
     assert changed != payload
     manifest["layers"][0] |= plain.blob("tampered", changed)
-    plain.put("tampered", signature.tag(image.digest), artifact.OCI_MANIFEST, manifest)
+    plain.put("tampered", signature.tag(image.digest), image_manifests.OCI_MANIFEST, manifest)
     error = refusal(image, keys(cosign, "team"))
     assert error.reason == "UntrustedSigner"
     assert "was changed after it was signed" in error.message
@@ -260,9 +273,9 @@ def simple(plain: Real, repository: str, image: Artifact, *made_with: ec.Ellipti
     for key in made_with:
         text = base64.b64encode(key.sign(payload, ec.ECDSA(hashes.SHA256()))).decode()
         layers.append(layer | {"annotations": {"dev.cosignproject.cosign/signature": text}})
-    config = {"mediaType": artifact.OCI_CONFIG, **plain.blob(repository, b"{}")}
+    config = {"mediaType": image_manifests.OCI_CONFIG, **plain.blob(repository, b"{}")}
     content = {"config": config, "layers": layers}
-    plain.manifest(repository, signature.tag(image.digest), artifact.OCI_MANIFEST, content)
+    plain.manifest(repository, signature.tag(image.digest), image_manifests.OCI_MANIFEST, content)
 
 
 def pem(key: Any) -> bytes:
@@ -324,7 +337,7 @@ def test_a_registry_that_keeps_referrers(
 
     def referrers(asked: Request) -> Answer | None:
         if f"/referrers/{signed.digest}" in asked.path:
-            return Answer(200, listed, {"Content-Type": artifact.OCI_INDEX})
+            return Answer(200, listed, {"Content-Type": image_manifests.OCI_INDEX})
         return Answer(500) if asked.path.endswith(signature.referrers_tag(signed.digest)) else None
 
     other = scripted(served_by(plain, referrers))
@@ -336,15 +349,19 @@ def test_a_registry_that_keeps_referrers(
     [
         ("/referrers/", Answer(500), "RegistryUnavailable"),
         ("/referrers/", Answer(429, headers={"Retry-After": "600"}), "RegistryUnavailable"),
-        ("/referrers/", Answer(200, b"[", {"Content-Type": artifact.OCI_INDEX}, length=100), "RegistryUnavailable"),
-        ("/referrers/", Answer(200, b" " * 2_000_000, {"Content-Type": artifact.OCI_INDEX}), "SignatureInvalid"),
+        (
+            "/referrers/",
+            Answer(200, b"[", {"Content-Type": image_manifests.OCI_INDEX}, length=100),
+            "RegistryUnavailable",
+        ),
+        ("/referrers/", Answer(200, b" " * 2_000_000, {"Content-Type": image_manifests.OCI_INDEX}), "SignatureInvalid"),
         ("/referrers/", Answer(200, b"<html>", {"Content-Type": "text/html"}), ""),
         ("/referrers/", Answer(405), ""),
         ("/referrers/", Answer(403), "AuthenticationRequired"),
         ("/manifests/sha256-", Answer(503), "RegistryUnavailable"),
         ("/manifests/sha256-", Answer(404), "NotSigned"),
         ("/manifests/sha256:", Answer(404), "SignatureInvalid"),
-        ("/manifests/sha256:", Answer(200, b"{}", {"Content-Type": artifact.OCI_MANIFEST}), "SignatureInvalid"),
+        ("/manifests/sha256:", Answer(200, b"{}", {"Content-Type": image_manifests.OCI_MANIFEST}), "SignatureInvalid"),
         ("/blobs/", Answer(500), "RegistryUnavailable"),
         ("/blobs/", Answer(404), "SignatureInvalid"),
         ("/blobs/", Answer(200, b"other bytes"), "SignatureInvalid"),

@@ -12,13 +12,13 @@ import kopf
 import pytest
 import yaml
 
-from pluginrelease import handlers
+from pluginrelease import api
 from pluginrelease.cli import crd
-from pluginrelease.core import api
-from pluginrelease.edges.cluster import RELEASES, Cluster
-from pluginrelease.lab.errors import LabError
-from pluginrelease.lab.host import Lab
+from pluginrelease.controller import handlers
+from pluginrelease.edges.kubernetes.client import RELEASES, Cluster
 from pluginrelease.settings import Settings
+from pluginrelease_lab.errors import LabError
+from pluginrelease_lab.host import Lab
 from tests import releases
 from tests.lab.gateway_under_test import eventually
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 import gzip
 
-from pluginrelease.core import artifact, compat, pairing, salvage, wasm
+from pluginrelease.core import compat, wasm
+from pluginrelease.core.artifact import image_manifests, salvage
+from pluginrelease.core.compat import gateway_versions
 from pluginrelease.core.errors import Refused
 from tests import odd_modules, tars
 from tests import wasm_modules as made
 
-MEANT = [host for text in ("istio@1.24", "istio@1.31", "higress@2.2") for host in pairing.read(text).hosts]
+MEANT = [host for text in ("istio@1.24", "istio@1.31", "higress@2.2") for host in gateway_versions.read(text).hosts]
 MOST = 1 << 20
 MOST_OF_A_SEED = 2_000
-ARCHIVE = artifact.pack(made.plugin("0_2_1")).layer
-MANIFEST = artifact.pack(made.plugin("0_2_1")).manifest
+ARCHIVE = image_manifests.pack(made.plugin("0_2_1")).layer
+MANIFEST = image_manifests.pack(made.plugin("0_2_1")).manifest
 
 
 @functools.cache
@@ -39,7 +41,7 @@ def one(data: bytes) -> None:
     what, rest = data[:1], data[1:]
     try:
         if what == b"\1":
-            assert len(artifact.extract(rest, MOST)) <= MOST
+            assert len(image_manifests.extract(rest, MOST)) <= MOST
         elif what == b"\2":
             manifest(rest)
         elif what == b"\3":
@@ -63,7 +65,13 @@ def module(data: bytes) -> None:
 
 def manifest(data: bytes) -> None:
     """Each way to read a manifest; one that refuses does not keep the next from being tried."""
-    for read in (artifact.layer, artifact.child, artifact.children, artifact.layers, salvage.child):
+    for read in (
+        image_manifests.layer,
+        image_manifests.child,
+        image_manifests.children,
+        image_manifests.layers,
+        salvage.child,
+    ):
         try:
             read(data)
         except Refused as refused:

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import click
 
-from pluginrelease import lab as labs
-from pluginrelease.lab import Lab, operator
+import pluginrelease_lab as labs
+from pluginrelease_lab import Lab, operator
 from tests.incidents import book, stage
 from tests.incidents.book import Half, Incident, Mode, Row
 from tests.incidents.stage import Pace, Stage

@@ -18,11 +18,14 @@ from typing import Any
 
 import yaml
 
-from pluginrelease.core import api, artifact, istio
-from pluginrelease.edges import builder, registry
-from pluginrelease.edges.distribution import Access
-from pluginrelease.lab import Lab
-from pluginrelease.lab.host import GatewayPod
+from pluginrelease import api
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.mesh import istio
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.toolchain import builder
+from pluginrelease_lab import Lab
+from pluginrelease_lab.host import GatewayPod
 from tests import wasm_modules
 from tests.incidents.book import GONE, Becomes, Half, Incident, Mode, Says, losses
 from tests.passes import evidence, spare
@@ -193,7 +196,7 @@ class Stage:
         path = self.folder / f"{self.namespace}-{self.repositories}.wasm"
         path.write_bytes(module)
         where = f"{self.namespace}/{name or f'plugin-{self.repositories}:1.0'}"
-        registry.push(artifact.parse(f"{self.lab.registry_host}/{where}"), path, Access(insecure=True))
+        registry.push(image_manifests.parse(f"{self.lab.registry_host}/{where}"), path, Access(insecure=True))
         return f"{self.lab.registry}/{where}"
 
     def run(self, plugin: Plugin, says: str = "v1") -> None:
@@ -297,7 +300,7 @@ class Stage:
         host = self.lab.private_registry_host
         keys = spare.pull_secret("keys", "", host, self.lab.private_credentials)["stringData"][".dockerconfigjson"]
         access = Access(insecure=True, dockerconfigjson=keys.encode())
-        registry.push(artifact.parse(f"{host}/{where}"), path, access)
+        registry.push(image_manifests.parse(f"{host}/{where}"), path, access)
         return f"{self.lab.private_registry}/{where}"
 
     def registry(self, realm: str | None = None) -> spare.Registry:

@@ -14,8 +14,8 @@ from typing import TypeVar
 import aiohttp
 import yaml
 
-from pluginrelease.lab import Lab, binaries
-from pluginrelease.lab.host import GatewayPod
+from pluginrelease_lab import Lab, binaries
+from pluginrelease_lab.host import GatewayPod
 
 NAMESPACE = "lab-tests"
 MANIFESTS = """

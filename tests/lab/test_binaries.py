@@ -19,12 +19,12 @@ from pathlib import Path
 import pytest
 
 from pluginrelease.core.errors import Refused
-from pluginrelease.edges import golang
-from pluginrelease.lab import downloads as downloading
-from pluginrelease.lab import recipes
-from pluginrelease.lab.binaries import Stock
-from pluginrelease.lab.downloads import Downloads
-from pluginrelease.lab.recipes import Binary, Download, Fit, Tool
+from pluginrelease.edges.toolchain import golang
+from pluginrelease_lab import downloads as downloading
+from pluginrelease_lab import recipes
+from pluginrelease_lab.binaries import Stock
+from pluginrelease_lab.downloads import Downloads
+from pluginrelease_lab.recipes import Binary, Download, Fit, Tool
 
 FIT = Fit(("--version",), (1, 2), (1, 3))
 SOURCE = 'package main\n\nvar version = "unstamped"\n\nfunc main() { println("greeter " + version) }\n'

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.lab import Lab, LabError, higress
+from pluginrelease_lab import Lab, LabError, higress
 from tests.lab.gateway_under_test import eventually
 
 NAMESPACE = "higress-system"

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from pluginrelease.core import artifact
-from pluginrelease.edges import registry
-from pluginrelease.edges.distribution import Access
-from pluginrelease.lab import Lab, LabError
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
+from pluginrelease_lab import Lab, LabError
 from tests import wasm_modules
 from tests.lab.gateway_under_test import NAMESPACE, Edge, eventually
 
@@ -141,7 +141,7 @@ def test_a_gateway_pulls_a_plugin_from_the_private_registry_with_a_pull_secret(e
     module = tmp_path / "plugin.wasm"
     module.write_bytes(wasm_modules.plugin())
     user, password = edge.lab.private_credentials
-    reference = artifact.parse(f"{edge.lab.private_registry_host}/plugins/none:1")
+    reference = image_manifests.parse(f"{edge.lab.private_registry_host}/plugins/none:1")
     digest = registry.push(
         reference,
         module,

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pluginrelease import lab as labs
-from pluginrelease.lab import Lab, LabError, binaries, cli, host, keeper, namespaces
-from pluginrelease.lab.crilog import LONGEST_LINE, CriLog
+import pluginrelease_lab as labs
+from pluginrelease_lab import Lab, LabError, binaries, cli, host, keeper, namespaces
+from pluginrelease_lab.crilog import LONGEST_LINE, CriLog
 from tests.lab.gateway_under_test import eventually
 
 OTHER = "another"
 PARENT = f"""
 import sys, time
-from pluginrelease import lab
+import pluginrelease_lab as lab
 with lab.up({OTHER!r}, gateways=1, report=lambda line: print(line, flush=True)):
     print("UP", flush=True)
     time.sleep(600)
@@ -31,7 +31,7 @@ ORDINARY_USER = 65534
 AS_ORDINARY_USER = f"""
 import ctypes, os, socket, subprocess, sys
 import pyroute2
-from pluginrelease.lab import keeper, network, relay
+from pluginrelease_lab import blueprint, keeper, network, relay
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid({ORDINARY_USER}); os.setuid({ORDINARY_USER})
     ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # setting the user id hid this process from its own user
@@ -45,7 +45,7 @@ inside.bind((gateway.address, 8080))
 inside.listen()
 assert gateway.listening_ports() == {{8080}}
 socket.create_connection((gateway.address, 8080), 5).close()
-assert os.path.isdir(keeper.ISTIO_DATA)
+assert os.path.isdir(blueprint.ISTIO_DATA)
 print("done")
 """
 

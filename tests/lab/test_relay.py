@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 
-from pluginrelease.lab import relay
+from pluginrelease_lab import relay
 
 DEADLINE = 5.0
 

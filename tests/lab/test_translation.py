@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pluginrelease.lab import higress
-from pluginrelease.lab.higress import InvalidPlugin
+from pluginrelease_lab import higress
+from pluginrelease_lab.higress import InvalidPlugin
 
 JSON = dict[str, Any]
 SELECTOR = {"matchLabels": {"higress": "higress-system-higress-gateway"}}

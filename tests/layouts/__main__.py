@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 
-from pluginrelease import lab as labs
-from pluginrelease.lab import binaries
+import pluginrelease_lab as labs
+from pluginrelease_lab import binaries
 from tests.layouts import book, page
 from tests.layouts.book import Row, unrun
 from tests.layouts.cases import CASES

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pluginrelease.lab.host import Answer
+    from pluginrelease_lab.host import HTTPAnswer
     from tests.layouts.workshop import Workshop
 
 
@@ -37,7 +37,7 @@ class Case:
     outcome: Outcome
     make: Callable[[Workshop], None]
     reason: str = ""
-    shows: Callable[[Answer], bool] | None = None
+    shows: Callable[[HTTPAnswer], bool] | None = None
     config: dict[str, Any] | None = None
 
 

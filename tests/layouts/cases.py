@@ -16,10 +16,16 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from pluginrelease.cli import main
-from pluginrelease.core import artifact
-from pluginrelease.core.artifact import DOCKER_INDEX, DOCKER_LAYER, DOCKER_MANIFEST, OCI_LAYER, WASM_LAYER
-from pluginrelease.edges import builder
-from pluginrelease.lab.host import Answer
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact.image_manifests import (
+    DOCKER_INDEX,
+    DOCKER_LAYER,
+    DOCKER_MANIFEST,
+    OCI_LAYER,
+    WASM_LAYER,
+)
+from pluginrelease.edges.toolchain import builder
+from pluginrelease_lab.host import HTTPAnswer
 from tests import wasm_modules
 from tests.layouts.book import Case, Outcome
 from tests.layouts.workshop import Workshop, archived, linked, packed, platform
@@ -373,11 +379,11 @@ def hard_link(shop: Workshop) -> None:
 
 
 def too_large(shop: Workshop) -> None:
-    layered(shop, packed(("plugin.wasm", shop.module + bytes(artifact.MAX_WASM_BYTES))))
+    layered(shop, packed(("plugin.wasm", shop.module + bytes(image_manifests.MAX_WASM_BYTES))))
 
 
 def behind_much(shop: Workshop) -> None:
-    layered(shop, packed(("data", bytes(artifact.MAX_WASM_BYTES)), ("plugin.wasm", shop.module)))
+    layered(shop, packed(("data", bytes(image_manifests.MAX_WASM_BYTES)), ("plugin.wasm", shop.module)))
 
 
 # --- by hand: what is called plugin.wasm ---
@@ -461,15 +467,15 @@ def compiled(shop: Workshop, source: Path) -> Path:
     return builder.compile_go(source, shop.folder / "built.wasm", deadline=300).path
 
 
-def says(value: str) -> Callable[[Answer], bool]:
+def says(value: str) -> Callable[[HTTPAnswer], bool]:
     return lambda answer: answer.headers.get("x-plugin") == value
 
 
-def has_version(answer: Answer) -> bool:
+def has_version(answer: HTTPAnswer) -> bool:
     return answer.headers.get("x-plugin-version") == "table"
 
 
-def is_mocked(answer: Answer) -> bool:
+def is_mocked(answer: HTTPAnswer) -> bool:
     return answer.body == b"hello world"
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from pluginrelease.cli import main
-from pluginrelease.core import envoylog, istio
-from pluginrelease.lab import Lab
-from pluginrelease.lab.errors import LabError
-from pluginrelease.lab.host import Answer, GatewayPod
+from pluginrelease.core.gateway import logs
+from pluginrelease.core.mesh import istio
+from pluginrelease_lab import Lab
+from pluginrelease_lab.errors import LabError
+from pluginrelease_lab.host import GatewayPod, HTTPAnswer
 from tests.edges.real_registry import Real
 from tests.layouts.book import Case, Outcome, Row, Seen, judge, unrun
 from tests.layouts.workshop import TAG, Workshop
@@ -121,7 +122,7 @@ class Counter:
                 assert time.monotonic() < end, "the plugin of an earlier row does not go"
                 time.sleep(PAUSE)
 
-    def ask(self, pod: GatewayPod) -> Answer | None:
+    def ask(self, pod: GatewayPod) -> HTTPAnswer | None:
         """One request; None without an answer, as from a gateway that compiles."""
         try:
             return self.lab.request(pod.address, timeout=5.0)
@@ -133,7 +134,7 @@ class Counter:
         return self.lab.kubectl("logs", self.pods[0].name, "-n", self.pods[0].namespace, "--tail=-1")
 
 
-def runs(case: Case, answer: Answer) -> bool:
+def runs(case: Case, answer: HTTPAnswer) -> bool:
     """Whether an answer shows that the row's plugin runs."""
     return case.shows(answer) if case.shows else answer.headers.get("x-plugin") == case.name
 
@@ -152,7 +153,7 @@ def said(log: str) -> str:
         _, _, rest = log.rpartition(FETCH_ERROR)
         text = rest.partition(". applying")[0]
     else:
-        lines = [envoylog.record(line).message for line in log.splitlines()]
+        lines = [logs.record(line).message for line in log.splitlines()]
         text = "; ".join(line for line in lines if line.startswith(LOAD_ERRORS))
     return " ".join(text.split())[:MAX_WORDS]
 

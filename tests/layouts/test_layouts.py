@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pluginrelease.lab import Lab
+from pluginrelease_lab import Lab
 from tests.layouts import book
 from tests.layouts.book import Case, Outcome, Seen
 from tests.layouts.cases import CASES

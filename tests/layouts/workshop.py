@@ -19,9 +19,9 @@ from click.testing import CliRunner
 from oras.client import OrasClient
 
 from pluginrelease.cli import main
-from pluginrelease.core import artifact
-from pluginrelease.edges import builder, golang
-from pluginrelease.lab import binaries
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.edges.toolchain import builder, golang
+from pluginrelease_lab import binaries
 from tests import wasm_modules
 from tests.edges.real_registry import Real
 
@@ -64,15 +64,15 @@ class Workshop:
 
     # ------------------------------------------------------------------------------------------ by hand
 
-    def image(self, *layers: Layer, kind: str = artifact.OCI_MANIFEST, tag: str = TAG, **extra: Any) -> Node:
+    def image(self, *layers: Layer, kind: str = image_manifests.OCI_MANIFEST, tag: str = TAG, **extra: Any) -> Node:
         """A manifest with these layers, as it is; gives its descriptor. ``extra`` are fields of it; None: without."""
         described = [self.real.blob(self.repository, blob) | {"mediaType": of} for of, blob in layers]
-        config_type = artifact.OCI_CONFIG if kind == artifact.OCI_MANIFEST else DOCKER_CONFIG
+        config_type = image_manifests.OCI_CONFIG if kind == image_manifests.OCI_MANIFEST else DOCKER_CONFIG
         config = self.real.blob(self.repository, b"{}") | {"mediaType": config_type}
         content = {"schemaVersion": 2, "mediaType": kind, "config": config, "layers": described} | extra
         return self.put(tag, kind, {key: value for key, value in content.items() if value is not None})
 
-    def index(self, *children: Node, kind: str = artifact.OCI_INDEX, tag: str = TAG) -> Node:
+    def index(self, *children: Node, kind: str = image_manifests.OCI_INDEX, tag: str = TAG) -> Node:
         """An index of these descriptors; gives its own."""
         return self.put(tag, kind, {"schemaVersion": 2, "mediaType": kind, "manifests": list(children)})
 
@@ -83,7 +83,7 @@ class Workshop:
 
     def readable(self, tag: str) -> Node:
         """An image that every gateway reads, to be part of something."""
-        return self.image((artifact.OCI_LAYER, packed(("plugin.wasm", self.module))), tag=tag)
+        return self.image((image_manifests.OCI_LAYER, packed(("plugin.wasm", self.module))), tag=tag)
 
     # ------------------------------------------------------------------------------------------ by tools
 

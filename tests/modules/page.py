@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pluginrelease.core import compat, pairing, wasm
-from pluginrelease.core.compat import State
+from pluginrelease.core import compat, wasm
+from pluginrelease.core.compat import CompatibilityState, gateway_versions
 from pluginrelease.core.errors import Refused
 from tests import odd_modules
 from tests.odd_modules import Does, Odd
 
-MEANT = pairing.read("envoy@1.40")
+MEANT = gateway_versions.read("envoy@1.40")
 CELLS = {
     Does.LOADS: "loads",
     Does.REFUSES: "refused",
@@ -81,7 +81,7 @@ def said(odd: Odd) -> str:
     except Refused as refused:
         return f"`{refused.reason}`"
     answer = compat.compare(module, MEANT.hosts)[0]
-    if answer.state is not State.COMPATIBLE:
+    if answer.state is not CompatibilityState.COMPATIBLE:
         return f"`{answer.reason}`"
     odd_things = ", ".join(f"`{one.reason}`" for one in compat.warnings(module, MEANT.hosts))
     return f"warns: {odd_things}" if odd_things else "usable"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pluginrelease.lab import Lab, operator
+from pluginrelease_lab import Lab, operator
 from tests.passes import spare
 from tests.passes.world import Operator, World
 

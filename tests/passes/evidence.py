@@ -11,11 +11,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from pluginrelease.core import istio
-from pluginrelease.core.envoy import PodRef, Wanted
-from pluginrelease.edges import gateways
-from pluginrelease.edges.cluster import Cluster
-from pluginrelease.lab import Lab, operator
+from pluginrelease.core.gateway.identity import Wanted
+from pluginrelease.core.gateway.observations import PodRef
+from pluginrelease.core.mesh import istio
+from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease_lab import Lab, operator
 from tests.passes.world import GatewayPod, watched
 
 JSON = dict[str, Any]
@@ -83,8 +84,8 @@ def filter_level(lab: Lab, pod: GatewayPod, level: str | None = None) -> str:
         async with await Cluster.connect(lab.kubeconfig) as cluster:
             one = PodRef(pod.namespace, pod.name, uid="", ready=True)
             if level is not None:
-                await gateways.set_logging(cluster, one, level)
-            return await gateways.read_logging(cluster, one)
+                await admin.set_logging(cluster, one, level)
+            return await admin.read_logging(cluster, one)
 
     return asyncio.run(ask())
 
@@ -96,7 +97,7 @@ def admin_is_silent(lab: Lab, pod: GatewayPod, seconds: float = 3.0) -> bool:
         async with await Cluster.connect(lab.kubeconfig) as cluster:
             one = PodRef(pod.namespace, pod.name, uid="", ready=True)
             wanted = Wanted(pod.namespace, "-", "", {}, "")
-            (seen,) = await gateways.look(cluster, [one], wanted, since=datetime.now(UTC), deadline_seconds=seconds)
+            (seen,) = await admin.look(cluster, [one], wanted, since=datetime.now(UTC), deadline_seconds=seconds)
             return seen.silent is not None
 
     return asyncio.run(ask())

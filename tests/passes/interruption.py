@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from pluginrelease.lab import Lab, blueprint, network, operator
+from pluginrelease_lab import Lab, blueprint, network, operator
 from tests.passes import interrupter, spare
 from tests.passes.interrupter import Order
 from tests.passes.world import python

@@ -18,8 +18,8 @@ from typing import Any
 
 import yaml
 
-from pluginrelease.lab import Lab, binaries, network
-from pluginrelease.lab.controlplane import MANIFESTS
+from pluginrelease_lab import Lab, binaries, network
+from pluginrelease_lab.controlplane import MANIFESTS
 from tests.passes.world import World
 
 PORT = 5002

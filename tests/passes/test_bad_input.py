@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
-from pluginrelease.core import artifact, istio
-from pluginrelease.edges import registry
-from pluginrelease.edges.distribution import Access
-from pluginrelease.lab import Lab
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.mesh import istio
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
+from pluginrelease_lab import Lab
 from tests import odd_modules, wasm_modules
 from tests.passes import evidence
 from tests.passes.world import GATEWAY_NAMESPACE, Operator, World, conditions, is_ready, observed, ready, unique
@@ -145,7 +146,7 @@ def references(world: World, scratch: Path) -> dict[str, str]:
         return world.push(wasm, scratch)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(artifact, "PLUGIN_FILE", "main.wasm")
+        patch.setattr(image_manifests, "PLUGIN_FILE", "main.wasm")
         no_module = push(wasm_modules.plugin())
     private = push_private(world.lab, scratch)
     return {
@@ -174,7 +175,7 @@ def push_private(lab: Lab, scratch: Path) -> str:
     module, where = scratch / "private.wasm", f"tests/{unique('private')}:1.0"
     module.write_bytes(wasm_modules.plugin())
     access = Access(insecure=True, dockerconfigjson=docker_config(lab.private_registry_host, *lab.private_credentials))
-    registry.push(artifact.parse(f"{lab.private_registry_host}/{where}"), module, access)
+    registry.push(image_manifests.parse(f"{lab.private_registry_host}/{where}"), module, access)
     return f"{lab.private_registry}/{where}"
 
 
@@ -308,7 +309,7 @@ def push_at(bad: Badness, ref: str) -> None:
     """A good module under exactly this reference."""
     module = bad.scratch / "late.wasm"
     module.write_bytes(wasm_modules.plugin())
-    reference = artifact.parse(f"{bad.lab.registry_host}/{ref.partition('/')[2]}")
+    reference = image_manifests.parse(f"{bad.lab.registry_host}/{ref.partition('/')[2]}")
     registry.push(reference, module, Access(insecure=True))
 
 

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from pluginrelease.core import api, artifact, istio, target
-from pluginrelease.edges import registry
-from pluginrelease.edges.distribution import Access
-from pluginrelease.lab import Lab
+from pluginrelease import api
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.mesh import istio, target
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
+from pluginrelease_lab import Lab
 from tests import wasm_modules
 from tests.passes import evidence, interruption, spare
 from tests.passes.interrupter import Order
@@ -161,7 +163,7 @@ def abroad(world: World, tmp_path: Path) -> Iterator[JSON]:
     lab.kubectl("annotate", "namespace", GATEWAY_NAMESPACE, allowed, "--overwrite")
     module = tmp_path / "module.wasm"
     module.write_bytes(wasm_modules.answering(name))
-    registry.push(artifact.parse(f"{lab.private_registry_host}/tests/{name}:1.0"), module, private(lab))
+    registry.push(image_manifests.parse(f"{lab.private_registry_host}/tests/{name}:1.0"), module, private(lab))
     ref = f"{lab.private_registry}/tests/{name}:1.0"
     image = {"ref": ref, "insecure": True, "pullSecretRef": {"name": "login"}}
     yield world.manifest(name, ref, namespace=name, artifact={"image": image})

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import api
+from pluginrelease import api
 from pluginrelease.core.errors import ReleaseError
 from tests import wasm_modules
 from tests.passes import evidence, spare

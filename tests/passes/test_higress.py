@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from pluginrelease.core import adaptation, api, higress, target
-from pluginrelease.lab import Lab, LabError, meshes, operator
+from pluginrelease import api
+from pluginrelease.core.compat import abi_rewrite
+from pluginrelease.core.mesh import higress, target
+from pluginrelease_lab import Lab, LabError, meshes, operator
 from tests import wasm_modules
 from tests.passes import spare
 from tests.passes.world import Operator, World, conditions, observed, ready, unique
@@ -62,7 +64,7 @@ def registry(higress_lab: Lab, tmp_path: Path) -> Iterator[spare.Registry]:
 def module(built: Built, tmp_path: Path) -> Path:
     """The guides' plugin, as the Envoy of the lab loads it."""
     adapted = tmp_path / "my-plugin.wasm"
-    adapted.write_bytes(adaptation.adapt(built("my-plugin").read_bytes()).content)
+    adapted.write_bytes(abi_rewrite.adapt(built("my-plugin").read_bytes()).content)
     return adapted
 
 

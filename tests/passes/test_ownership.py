@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core import api, artifact
-from pluginrelease.edges import registry
-from pluginrelease.edges.distribution import Access
-from pluginrelease.lab import Lab
+from pluginrelease import api
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
+from pluginrelease_lab import Lab
 from tests import wasm_modules
 from tests.passes import evidence
 from tests.passes.world import GATEWAY_NAMESPACE, Operator, World, conditions, is_ready, ready, unique
@@ -188,7 +189,7 @@ def push_private(lab: Lab, module: Path) -> str:
     """Pushes to the registry that wants a password; the reference as gateways know it."""
     where = f"tests/{unique('private')}:1.0"
     config = docker_config({lab.private_registry_host: lab.private_credentials})
-    reference = artifact.parse(f"{lab.private_registry_host}/{where}")
+    reference = image_manifests.parse(f"{lab.private_registry_host}/{where}")
     registry.push(reference, module, Access(insecure=True, dockerconfigjson=config))
     return f"{lab.private_registry}/{where}"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pluginrelease.lab.errors import LabError
+from pluginrelease_lab.errors import LabError
 from tests import wasm_modules
 from tests.passes.world import JSON, World, ready, unique
 

@@ -8,19 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pluginrelease.core import api
+from pluginrelease import api
 from tests import wasm_modules
 from tests.passes import evidence
-from tests.passes.world import (
-    GATEWAY_NAMESPACE,
-    Operator,
-    World,
-    conditions,
-    is_ready,
-    observed,
-    ready,
-    unique,
-)
+from tests.passes.world import GATEWAY_NAMESPACE, Operator, World, conditions, is_ready, observed, ready, unique
 
 JSON = dict[str, Any]
 Built = Callable[[str], Path]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pluginrelease.core import api
+from pluginrelease import api
 from tests import wasm_modules
 from tests.passes import evidence, spare
 from tests.passes.world import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, plugin, ready, unique

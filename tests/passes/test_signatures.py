@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pluginrelease.core import artifact
-from pluginrelease.edges import registry
-from pluginrelease.edges.distribution import Access
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
 from tests import wasm_modules
 from tests.edges.real_cosign import Cosign, Form
 from tests.edges.real_registry import Real
@@ -33,7 +33,7 @@ def test_only_what_was_signed(world: World, cosign: Cosign, tmp_path: Path) -> N
     nothing off."""
     name = unique("signed")
     secret = f"{name}-keys"
-    place = artifact.parse(f"{world.lab.registry_host}/tests/{name}:1")
+    place = image_manifests.parse(f"{world.lab.registry_host}/tests/{name}:1")
     ref = f"{world.lab.registry}/tests/{name}:1"
 
     def push(plugin: str) -> str:
@@ -104,12 +104,14 @@ def test_an_index_that_was_signed(world: World, cosign: Cosign, tmp_path: Path) 
     """The index that the tag names carries the signature: it is remembered beside the digest that runs, so that another
     policy can be asked of that digest later."""
     name = unique("multi")
-    place = artifact.parse(f"{world.lab.registry_host}/tests/{name}:amd64")
+    place = image_manifests.parse(f"{world.lab.registry_host}/tests/{name}:amd64")
     path = tmp_path / "plugin.wasm"
     path.write_bytes(wasm_modules.answering(name))
     child = registry.push(place, path, Access(insecure=True))
-    entry = {"mediaType": artifact.OCI_MANIFEST, "digest": str(child), "size": 401}
-    index = Real(world.lab.registry_host).manifest(place.repository, "1", artifact.OCI_INDEX, {"manifests": [entry]})
+    entry = {"mediaType": image_manifests.OCI_MANIFEST, "digest": str(child), "size": 401}
+    index = Real(world.lab.registry_host).manifest(
+        place.repository, "1", image_manifests.OCI_INDEX, {"manifests": [entry]}
+    )
     cosign.sign(f"{place.name}@{index}", "team")
 
     ref = f"{world.lab.registry}/tests/{name}:1"

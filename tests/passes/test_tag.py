@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pluginrelease.core import artifact
-from pluginrelease.edges import registry
-from pluginrelease.edges.distribution import Access
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
 from tests import wasm_modules
 from tests.passes.world import JSON, World, conditions, is_ready, observed, ready, unique
 
@@ -16,7 +16,7 @@ def test_a_tag_that_moves(world: World, tmp_path: Path) -> None:
     all, until the tag moves on."""
     name = unique("followed")
     ref = world.push(wasm_modules.answering(f"{name}-1"), tmp_path)
-    place = artifact.parse(ref.replace(world.lab.registry, world.lab.registry_host))
+    place = image_manifests.parse(ref.replace(world.lab.registry, world.lab.registry_host))
 
     def move_to(module: bytes) -> str:
         path = tmp_path / "moved.wasm"
@@ -57,7 +57,7 @@ def test_a_range_of_versions(world: World, tmp_path: Path) -> None:
     def push(tag: str, module: bytes) -> str:
         path = tmp_path / f"{tag}.wasm"
         path.write_bytes(module)
-        where = artifact.parse(f"{world.lab.registry_host}/{repository}:{tag}")
+        where = image_manifests.parse(f"{world.lab.registry_host}/{repository}:{tag}")
         return str(registry.push(where, path, Access(insecure=True)))
 
     ref = f"{world.lab.registry}/{repository}"

@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pluginrelease.core.envoy import PodRef, Wanted
-from pluginrelease.edges import gateways
-from pluginrelease.edges.cluster import Cluster
-from pluginrelease.lab import Lab
-from pluginrelease.lab.host import GatewayPod
+from pluginrelease.core.gateway.identity import Wanted
+from pluginrelease.core.gateway.observations import PodRef
+from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease_lab import Lab
+from pluginrelease_lab.host import GatewayPod
 from tests import wasm_modules
 from tests.passes import evidence, spare
 from tests.passes.world import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, plugin, ready, unique
@@ -55,7 +56,7 @@ def shown_as_current(lab: Lab, pod: GatewayPod, name: str) -> Any:
         async with await Cluster.connect(lab.kubeconfig) as cluster:
             one = PodRef(pod.namespace, pod.name, uid="", ready=True)
             wanted = Wanted(pod.namespace, name, "", None, "FAIL_CLOSE")
-            return (await gateways.documents(cluster, one, wanted, datetime.now(UTC))).ecds
+            return (await admin.documents(cluster, one, wanted, datetime.now(UTC))).ecds
 
     [found] = [
         entry["ecds_filter"]["typed_config"]["config"]["configuration"]["value"]

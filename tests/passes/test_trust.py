@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.lab.registries import REALM
+from pluginrelease_lab.registries import REALM
 from tests import wasm_modules
 from tests.passes import spare
 from tests.passes.test_ownership import restart

@@ -16,11 +16,12 @@ from typing import Any
 
 import yaml
 
-from pluginrelease.core import api, artifact
-from pluginrelease.edges import registry
-from pluginrelease.edges.distribution import Access
-from pluginrelease.lab import Lab, binaries, operator
-from pluginrelease.lab.host import GatewayPod
+from pluginrelease import api
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
+from pluginrelease_lab import Lab, binaries, operator
+from pluginrelease_lab.host import GatewayPod
 
 JSON = dict[str, Any]
 
@@ -81,7 +82,7 @@ class World:
         if isinstance(module, bytes):
             path.write_bytes(module)
         where = f"tests/{unique(name)}:1.0"
-        registry.push(artifact.parse(f"{self.lab.registry_host}/{where}"), path, Access(insecure=True))
+        registry.push(image_manifests.parse(f"{self.lab.registry_host}/{where}"), path, Access(insecure=True))
         return f"{self.lab.registry}/{where}"
 
     # ---------------------------------------------------------------------------------------- releases

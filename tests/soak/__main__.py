@@ -12,8 +12,8 @@ from pathlib import Path
 
 import click
 
-from pluginrelease import lab as labs
-from pluginrelease.lab import Lab, operator
+import pluginrelease_lab as labs
+from pluginrelease_lab import Lab, operator
 from tests.passes.world import Operator
 from tests.soak import kills, load
 

@@ -24,12 +24,14 @@ from typing import Any
 import yaml
 
 from bench.figures import aligned
-from pluginrelease.core import api, artifact
-from pluginrelease.core.envoy import PodRef
-from pluginrelease.edges import gateways, registry
-from pluginrelease.edges.cluster import Cluster, Resource
-from pluginrelease.edges.distribution import Access
-from pluginrelease.lab import Lab
+from pluginrelease import api
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.gateway.observations import PodRef
+from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.kubernetes.client import Cluster, Resource
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
+from pluginrelease_lab import Lab
 from tests import wasm_modules
 from tests.passes import evidence, interruption, spare
 from tests.passes.interrupter import Order
@@ -174,7 +176,7 @@ class Scene:
     async def look(self, pod: PodRef) -> tuple[list[JSON], str]:
         """Every object, ours whole and of all others the names; and the level of the gateway's filter logger."""
         async with await Cluster.connect(self.lab.kubeconfig) as cluster:
-            level = gateways.read_logging(cluster, pod)
+            level = admin.read_logging(cluster, pod)
             places = [(kind, namespace) for kind in self.kinds for namespace in (NAMESPACE, GATEWAY_NAMESPACE)]
             lists = asyncio.gather(*(cluster.list(kind, namespace, {}) for kind, namespace in places))
             found = [
@@ -283,7 +285,7 @@ def push(lab: Lab, module: bytes, version: str, folder: Path) -> str:
     path.write_bytes(module)
     secret = spare.pull_secret("", "", lab.private_registry_host, lab.private_credentials)
     access = Access(insecure=True, dockerconfigjson=secret["stringData"][".dockerconfigjson"].encode())
-    registry.push(artifact.parse(f"{lab.private_registry_host}/soak/plugin:{version}"), path, access)
+    registry.push(image_manifests.parse(f"{lab.private_registry_host}/soak/plugin:{version}"), path, access)
     return f"{lab.private_registry}/soak/plugin:{version}"
 
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.figures import aligned
-from pluginrelease.core import api
-from pluginrelease.lab import Lab
+from pluginrelease import api
+from pluginrelease_lab import Lab
 from tests.passes.world import GATEWAY_NAMESPACE, JSON, Operator, World, is_ready, observed, ready
 from tests.soak import modules
 from tests.traffic import Answer, Totals, Traffic

@@ -33,7 +33,7 @@ class Subcommands(click.Group):
 
 def without(name: str, missing: ModuleNotFoundError) -> click.Command:
     """Stands in for a subcommand of the lab where the package was installed without it, as in the operator's image."""
-    if (missing.name or "").startswith(__package__.partition(".")[0]):
+    if (missing.name or "").partition(".")[0] == __package__.partition(".")[0]:
         raise missing
 
     def say() -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from pluginrelease.core.errors import ReleaseError
-from pluginrelease.edges import distribution
 from pluginrelease.edges.desk import Desk
+from pluginrelease.edges.oci import distribution
 
 # What a person at a terminal does, where a release's own remedy speaks of its spec.
 _LOGIN = "Log in with `docker login` or `crane auth login`, or name a config.json with --docker-config."

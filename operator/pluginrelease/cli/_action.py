@@ -5,10 +5,10 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 
+from pluginrelease import api
 from pluginrelease.cli._verb import FIELD_MANAGER
-from pluginrelease.core import api
 from pluginrelease.core.errors import Refused
-from pluginrelease.edges.cluster import JSON, Cluster
+from pluginrelease.edges.kubernetes.client import JSON, Cluster
 
 # states of a revision that may have run everywhere
 GOOD = (api.HistoryState.STABLE, api.HistoryState.SUPERSEDED)

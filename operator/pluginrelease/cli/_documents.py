@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from pluginrelease.core.schema import Fault, Path
+from pluginrelease.core.offline.schema import Fault, Path
 
 MAX_NODES = 200_000
 MAX_DEPTH = 100

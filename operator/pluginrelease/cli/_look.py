@@ -8,13 +8,16 @@ from pathlib import Path
 import click
 
 from pluginrelease.cli._access import for_a_terminal
-from pluginrelease.core import artifact, challenge, inspection, tag, wasm
-from pluginrelease.core.artifact import Digest
+from pluginrelease.core import wasm
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact.image_manifests import Digest
+from pluginrelease.core.compat.gateway_versions import Meant
 from pluginrelease.core.errors import Refused, ReleaseError
-from pluginrelease.core.inspection import Found, Inspection
-from pluginrelease.core.pairing import Meant
-from pluginrelease.edges import layouts, registry
-from pluginrelease.edges.distribution import Access
+from pluginrelease.core.offline import inspection
+from pluginrelease.core.offline.inspection import Inspected, Inspection
+from pluginrelease.core.registry import challenge, tags
+from pluginrelease.edges.oci import layouts, registry
+from pluginrelease.edges.oci.distribution import Access
 
 
 def look(
@@ -23,7 +26,7 @@ def look(
     """All that can be known of a target. Every error is an answer. ``only_registry``: it is an image's reference,
     whatever files are called so here. ``semver``: it is a repository, of which the highest tag within that is meant.
     """
-    found = Found(target)
+    found = Inspected(target)
     try:
         if semver is not None:
             return ask(highest(target, semver, access), meant, access)
@@ -40,7 +43,7 @@ def look(
         return inspection.failed(found, meant, for_a_terminal(error))
 
 
-def read(found: Found, content: bytes) -> Found:
+def read(found: Inspected, content: bytes) -> Inspected:
     """With the module that the bytes are. Raises what `wasm.read` refuses."""
     return replace(found, sha256=Digest.of(content).hex, module=wasm.read(content))
 
@@ -49,7 +52,7 @@ def module_in(file: Path, most: int) -> bytes:
     """A file's bytes; raises `Refused` for one that no gateway would read, or that cannot be read here."""
     try:
         if file.stat().st_size > most:
-            raise artifact.too_large(file.name, most)
+            raise image_manifests.too_large(file.name, most)
         return file.read_bytes()
     except OSError as error:
         raise Refused("TargetNotFound", f"{file} cannot be read: {error.strerror}", "Name another file.") from None
@@ -71,7 +74,7 @@ def no_target(target: str) -> Refused:
     )
 
 
-def look_into(found: Found, place: tuple[Path, str], meant: Meant | None, access: Access) -> Inspection:
+def look_into(found: Inspected, place: tuple[Path, str], meant: Meant | None, access: Access) -> Inspection:
     """An image as a folder."""
     image = layouts.open_layout(*place)
     found = replace(found, digest=str(image.digest))
@@ -82,9 +85,9 @@ def look_into(found: Found, place: tuple[Path, str], meant: Meant | None, access
         return inspection.failed(found, meant, error)
 
 
-def ask(found: Found, meant: Meant | None, access: Access) -> Inspection:
+def ask(found: Inspected, meant: Meant | None, access: Access) -> Inspection:
     """An image in a registry, and how that asks for credentials, which Istio's agent judges, too."""
-    reference = artifact.parse(found.target)
+    reference = image_manifests.parse(found.target)
     digest = registry.resolve(reference, access).digest
     found = replace(found, digest=str(digest))
     try:
@@ -95,21 +98,21 @@ def ask(found: Found, meant: Meant | None, access: Access) -> Inspection:
     return inspection.judge(found, meant, objections(reference, meant, access))
 
 
-def highest(repository: str, semver: str, access: Access) -> Found:
+def highest(repository: str, semver: str, access: Access) -> Inspected:
     """The target that a range of versions picks; raises as `tag.pick`."""
-    place = artifact.place(repository)
+    place = image_manifests.place(repository)
     if place.question:
         raise Refused(
             "InvalidReference", f"{repository!r} names a tag or a digest, and the range picks one", "Leave it out."
         )
-    listed = registry.tags(place, access)
-    picked = tag.pick(place.name, semver, listed.tags, whole=listed.whole)
+    listed = registry.list_tags(place, access)
+    picked = tags.pick(place.name, semver, listed.tags, whole=listed.whole)
     if not listed.whole:
-        click.echo(f"TagListIncomplete: {tag.doubt(place.name, picked)}", err=True)
-    return Found(f"{repository}:{picked}")
+        click.echo(f"TagListIncomplete: {tags.doubt(place.name, picked)}", err=True)
+    return Inspected(f"{repository}:{picked}")
 
 
-def objections(reference: artifact.Reference, meant: Meant | None, access: Access) -> tuple[ReleaseError, ...]:
+def objections(reference: image_manifests.Reference, meant: Meant | None, access: Access) -> tuple[ReleaseError, ...]:
     """What an agent of the Istio that is meant would say of the registry's challenge."""
     if meant is None or not meant.agent:
         return ()

@@ -11,8 +11,12 @@ import click
 import yaml
 from pydantic import ValidationError
 
-from pluginrelease.core import api, artifact, providers, stored, tag, target
+from pluginrelease import api
+from pluginrelease.core.apiserver import stored
+from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.mesh import providers, target
+from pluginrelease.core.registry import tags
 
 JSON = dict[str, Any]
 
@@ -83,7 +87,7 @@ def render(release: api.Release, digest: str | None = None) -> Rendered:
     if found is None:
         raise Refused(
             "DigestUnknown",
-            f"{tag.wanted(release.spec.artifact.image)} was not resolved to a digest, and only the digest is written "
+            f"{tags.wanted(release.spec.artifact.image)} was not resolved to a digest, and only the digest is written "
             "to a gateway",
             "Give it with --digest sha256:…, or a reference that has it",
         )
@@ -96,7 +100,7 @@ def render_unresolved(release: api.Release) -> Rendered:
     if found is not None:
         return written(release, found)
     image = release.spec.artifact.image
-    note = f"{tag.wanted(image)} was not resolved to a digest yet: it stands in place of what will be written"
+    note = f"{tags.wanted(image)} was not resolved to a digest yet: it stands in place of what will be written"
     rendered = written(release, described(image.ref, image.ref, UNRESOLVED))
     rendered.manifest["metadata"]["annotations"][api.REVISION_ANNOTATION] = UNRESOLVED
     return Rendered(rendered.manifest, (note, *rendered.notes))
@@ -105,15 +109,15 @@ def render_unresolved(release: api.Release) -> Rendered:
 def resolved(release: api.Release, digest: str | None) -> api.ArtifactStatus | None:
     """By the digest that was given, else by the status if it is about the same reference, else by the reference."""
     image, known = release.spec.artifact.image, release.status.artifact
-    ref, place = image.ref, artifact.place(image.ref) if image.semver else artifact.parse(image.ref)
+    ref, place = image.ref, image_manifests.place(image.ref) if image.semver else image_manifests.parse(image.ref)
     if digest is not None:
-        return pinned(place, artifact.Digest.parse(digest), ref)
-    if known is not None and tag.is_about(known, image):
+        return pinned(place, image_manifests.Digest.parse(digest), ref)
+    if known is not None and tags.is_about(known, image):
         return known
     return pinned(place, place.digest, ref) if place.digest else None
 
 
-def pinned(place: artifact.Reference, digest: artifact.Digest, ref: str) -> api.ArtifactStatus:
+def pinned(place: image_manifests.Reference, digest: image_manifests.Digest, ref: str) -> api.ArtifactStatus:
     """An artifact of which nothing is known but its digest."""
     return described(ref, str(place.pinned(digest)), str(digest))
 

@@ -8,13 +8,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pluginrelease import api
 from pluginrelease.cli._access import for_a_terminal
-from pluginrelease.core import api, artifact, signature
+from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Refused, ReleaseError
-from pluginrelease.core.inspection import Answer
-from pluginrelease.edges import registry, signatures
-from pluginrelease.edges.distribution import Access
-from pluginrelease.edges.signatures import Trust
+from pluginrelease.core.offline.inspection import Usability
+from pluginrelease.core.signing import signature
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.signing import signatures
+from pluginrelease.edges.signing.signatures import SignatureTrust
 
 REFUSALS = ("NotSigned", "UntrustedSigner", "SignatureInvalid")
 
@@ -38,20 +41,20 @@ def policy(artifact_source: Any) -> api.Verification | None:
 
 def objection(
     target: str, asked: api.Verification, signers: Signers, access: Access
-) -> tuple[Answer, ReleaseError] | None:
+) -> tuple[Usability, ReleaseError] | None:
     """What speaks against the signatures of an image, None for nothing."""
     try:
         trust = trusted(asked, signers)
-        reference = artifact.parse(target)
+        reference = image_manifests.parse(target)
         resolved = registry.resolve(reference, access)
         signatures.verify(reference.pinned(resolved.digest), resolved.index, access, trust)
     except ReleaseError as error:
         refused = error.reason in REFUSALS
-        return Answer.REFUSED if refused else Answer.NOT_LOOKED, for_a_terminal(error)
+        return Usability.REFUSED if refused else Usability.NOT_LOOKED, for_a_terminal(error)
     return None
 
 
-def trusted(asked: api.Verification, signers: Signers) -> Trust:
+def trusted(asked: api.Verification, signers: Signers) -> SignatureTrust:
     """Whose signatures count; raises `Refused` (``SignatureNotChecked``) where nobody gave what that takes."""
     if asked.match_oidc_identity is None:
         if not signers.keys:

@@ -13,11 +13,13 @@ from typing import Any, TypeVar
 
 import click
 
+from pluginrelease import api
 from pluginrelease.cli._view import one_line
-from pluginrelease.core import api, duration, stored
+from pluginrelease.core import duration
+from pluginrelease.core.apiserver import stored
 from pluginrelease.core.errors import Refused, ReleaseError, Transient
-from pluginrelease.edges import cluster as clusters
-from pluginrelease.edges.cluster import Cluster, NotFound
+from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes.client import Cluster, NotFound
 
 JSON = dict[str, Any]
 Result = TypeVar("Result")
@@ -65,7 +67,7 @@ class Ended(click.ClickException):
 
 
 @dataclass(frozen=True)
-class Place:
+class ClusterTarget:
     """Which API server, and which of its namespaces."""
 
     kubeconfig: Path | None
@@ -86,7 +88,7 @@ class Place:
 
 
 def placed(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options that say where, as one `Place`."""
+    """Gives a command the options that say where, as one `ClusterTarget`."""
 
     @click.option("-n", "--namespace", help="The release's namespace.  [default: the context's]")
     @click.option(
@@ -98,7 +100,7 @@ def placed(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--context", help="A context of the kubeconfig.  [default: its current one]")
     @functools.wraps(command)
     def with_place(namespace: str | None, kubeconfig: Path | None, context: str | None, **rest: Any) -> None:
-        with_errors(lambda: command(place=Place(kubeconfig or own_kubeconfig(), context, namespace), **rest))
+        with_errors(lambda: command(place=ClusterTarget(kubeconfig or own_kubeconfig(), context, namespace), **rest))
 
     return with_place
 
@@ -132,7 +134,7 @@ def no_answer() -> ReleaseError:
 
 
 def run(
-    place: Place,
+    place: ClusterTarget,
     act: Callable[[Cluster], Awaitable[Result]],
     *,
     deadline: float = DEADLINE_SECONDS,

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pluginrelease.core import api, moment, tag
+from pluginrelease import api
+from pluginrelease.core import timestamps
+from pluginrelease.core.registry import tags
 
 HISTORY_TAIL = 5
 MARKS = {"True": "✓", "False": "✗", "Unknown": "?", "Loaded": "✓", "Unhealthy": "✗", "Pending": "…"}
@@ -41,7 +43,7 @@ def age(since: str | None, now: datetime) -> str:
     """How long ago, in the largest unit that fits; ``-`` for never."""
     if not since:
         return NOTHING
-    passed = max(0, int((now - moment.read(since)).total_seconds()))
+    passed = max(0, int((now - timestamps.read(since)).total_seconds()))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if passed >= size:
             return f"{passed // size}{unit}"
@@ -98,14 +100,14 @@ def artifact(release: api.Release) -> Iterator[Node]:
     """The reference, and what it was resolved to."""
     found, image = release.status.artifact, release.spec.artifact.image
     if found is None:
-        yield Node(f"artifact {tag.wanted(image)}", "not resolved yet")
+        yield Node(f"artifact {tags.wanted(image)}", "not resolved yet")
         return
     facts = [found.layout, f"ABI {found.abi}" if found.abi else "", found.toolchain or "", f"{found.size} bytes"]
     facts.append(f"signed by {found.signer}" if found.signer else "")
     told = f"{found.digest}: {', '.join(fact for fact in facts if fact)}"
     yield Node(f"artifact {found.ref}", told)
-    if not tag.is_about(found, image):
-        yield Node(f"artifact {tag.wanted(image)}", "wanted by the spec, and not resolved yet")
+    if not tags.is_about(found, image):
+        yield Node(f"artifact {tags.wanted(image)}", "wanted by the spec, and not resolved yet")
 
 
 def rollout(status: api.Status, now: datetime) -> Iterator[Node]:

@@ -9,18 +9,19 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pluginrelease.cli._verb import Code, Place, not_there, run, say
+from pluginrelease import api
+from pluginrelease.cli._verb import ClusterTarget, Code, not_there, run, say
 from pluginrelease.cli._view import one_line
-from pluginrelease.core import api, stored
+from pluginrelease.core.apiserver import stored
 from pluginrelease.core.errors import ReleaseError, Transient
-from pluginrelease.edges import cluster as clusters
-from pluginrelease.edges.cluster import Cluster
+from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes.client import Cluster
 
 RECONNECT_SECONDS = 1.0
 SHOWN_MESSAGE = 200
 
 
-class Goal(StrEnum):
+class WaitGoal(StrEnum):
     """READY: runs everywhere, or never will by itself. SETTLED: the operator does nothing more by itself."""
 
     READY = "ready"
@@ -41,7 +42,7 @@ class Outcome:
         return self.code.name.lower() if self.code is not Code.OK else "ready"
 
 
-def judge(release: api.Release, goal: Goal) -> Outcome | None:
+def judge(release: api.Release, goal: WaitGoal) -> Outcome | None:
     """Whether the waiting is over; None: not yet.
 
     A status speaks of the newest generation, and of the newest retry and rollback, or of nothing.
@@ -53,7 +54,7 @@ def judge(release: api.Release, goal: Goal) -> Outcome | None:
     stalled = is_true(release, api.ConditionType.STALLED)
     if ready.status == "True":
         return Outcome(Code.OK, ready.reason, ready.message)
-    if (stalled and goal is Goal.READY) or (goal is Goal.SETTLED and not moves):
+    if (stalled and goal is WaitGoal.READY) or (goal is WaitGoal.SETTLED and not moves):
         return Outcome(Code.FAILED, ready.reason, ready.message)
     return None
 
@@ -90,7 +91,7 @@ def progress(release: api.Release) -> str:
     return line if len(line) <= SHOWN_MESSAGE else line[: SHOWN_MESSAGE - 1] + "…"
 
 
-async def until(cluster: Cluster, namespace: str, name: str, goal: Goal, tell: Callable[[str], None]) -> Outcome:
+async def until(cluster: Cluster, namespace: str, name: str, goal: WaitGoal, tell: Callable[[str], None]) -> Outcome:
     """Follows the release to its outcome. A connection that breaks is made anew; one that never was is an error."""
     connected, told = False, ""
     while True:
@@ -114,7 +115,7 @@ async def until(cluster: Cluster, namespace: str, name: str, goal: Goal, tell: C
             await asyncio.sleep(RECONNECT_SECONDS)
 
 
-def wait(place: Place, name: str, goal: Goal, timeout: float) -> Outcome:
+def wait(place: ClusterTarget, name: str, goal: WaitGoal, timeout: float) -> Outcome:
     """The outcome within ``timeout`` seconds, else `Transient` (NotInTime); what is on the way is told on stderr."""
     last = ["nothing was seen of it"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pluginrelease.core.errors import ReleaseError
-from pluginrelease.edges import builder
+from pluginrelease.edges.toolchain import builder
 
 
 @click.command("build")

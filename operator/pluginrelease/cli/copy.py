@@ -10,10 +10,11 @@ import click
 from pluginrelease.cli._access import for_a_terminal, reached
 from pluginrelease.cli._look import folder_and_tag, module_in
 from pluginrelease.cli.push import warn
-from pluginrelease.core import artifact, wasm
+from pluginrelease.core import wasm
+from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import ReleaseError
-from pluginrelease.edges import layouts, registry
-from pluginrelease.edges.distribution import Access
+from pluginrelease.edges.oci import layouts, registry
+from pluginrelease.edges.oci.distribution import Access
 
 
 @click.command("copy")
@@ -27,11 +28,11 @@ def copy(source: str, target: str, access: Access) -> None:
     module's bytes stay as they are; what is no module is refused.
     """
     try:
-        place = artifact.parse(target)
+        place = image_manifests.parse(target)
         content = module_of(source, access)
         module = wasm.read(content)
         with tempfile.TemporaryDirectory(prefix="pluginrelease-") as folder:
-            file = Path(folder, artifact.PLUGIN_FILE)
+            file = Path(folder, image_manifests.PLUGIN_FILE)
             file.write_bytes(content)
             digest = registry.push(place, file, access)
     except ReleaseError as error:
@@ -46,4 +47,4 @@ def module_of(source: str, access: Access) -> bytes:
         return module_in(file, access.max_bytes)
     if (place := folder_and_tag(source)) is not None:
         return layouts.open_layout(*place, anything=True).salvage()
-    return registry.salvage(artifact.parse(source), access)
+    return registry.salvage(image_manifests.parse(source), access)

@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 import yaml
 
-from pluginrelease.core import api, reference
-from pluginrelease.core.crd import render
+from pluginrelease import api
+from pluginrelease.api import field_tables
+from pluginrelease.api.crd import render
 
-HEADER = "# Generated from operator/pluginrelease/core/api.py by `make crds`; edit that file.\n"
+HEADER = "# Generated from operator/pluginrelease/api by `make crds`; edit that file.\n"
 FILE = f"{api.GROUP}_{api.PLURAL}.yaml"
 # the checkout's copies: one to apply by hand, one inside the chart; the same bytes
 COPIES = (Path("crds") / FILE, Path("charts/pluginrelease/files/crds") / FILE)
@@ -30,7 +31,7 @@ def write(checkout: Path) -> list[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text(), encoding="utf-8")
     page = checkout / REFERENCE
-    page.write_text(reference.fill(page.read_text(encoding="utf-8")), encoding="utf-8")
+    page.write_text(field_tables.fill(page.read_text(encoding="utf-8")), encoding="utf-8")
     return [*copies, page]
 
 

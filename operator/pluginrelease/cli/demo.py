@@ -7,7 +7,7 @@ import sys
 import click
 
 from pluginrelease.core.errors import ReleaseError
-from pluginrelease.lab.errors import LabError
+from pluginrelease_lab.errors import LabError
 
 
 @click.command("demo")
@@ -25,7 +25,7 @@ def demo(keep: bool, gateways: int, mesh: str) -> None:
 
     For Istio a bad one follows, and is refused; for Higress the plugin is reconfigured, then for one domain only.
     """
-    from pluginrelease.lab import demo as demonstration  # the lab's libraries are an extra
+    from pluginrelease_lab import demo as demonstration  # the lab's libraries are an extra
 
     try:
         failures = demonstration.run(keep=keep, gateways=gateways, mesh=mesh, report=click.echo)

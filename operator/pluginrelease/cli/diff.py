@@ -9,12 +9,15 @@ from typing import Any
 
 import click
 
-from pluginrelease import revisions
+from pluginrelease import api
 from pluginrelease.cli import _action, _manifest
-from pluginrelease.cli._verb import Place, fetch, output_option, placed, print_json, run, say
-from pluginrelease.core import api, providers, revision, stored, target
-from pluginrelease.edges import cluster as clusters
-from pluginrelease.edges.cluster import Cluster
+from pluginrelease.cli._verb import ClusterTarget, fetch, output_option, placed, print_json, run, say
+from pluginrelease.controller import revisions
+from pluginrelease.core import revision
+from pluginrelease.core.apiserver import stored
+from pluginrelease.core.mesh import providers, target
+from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes.client import Cluster
 
 JSON = dict[str, Any]
 
@@ -42,7 +45,7 @@ class Side:
 @output_option
 @placed
 def command(
-    place: Place, name: str | None, older: str | None, newer: str | None, file: Path | None, output: str
+    place: ClusterTarget, name: str | None, older: str | None, newer: str | None, file: Path | None, output: str
 ) -> None:
     """Show how the WasmPlugin of the PluginRelease NAME differs from what its spec wants, or between two revisions.
 

@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 
 import click
 
+from pluginrelease import api
 from pluginrelease.cli import _view
-from pluginrelease.cli._verb import Place, fetch, output_option, placed, print_json, run, say
-from pluginrelease.core import api
+from pluginrelease.cli._verb import ClusterTarget, fetch, output_option, placed, print_json, run, say
 
 
 @click.command("history", short_help="List a release's revisions.")
 @click.argument("name", metavar="NAME")
 @output_option
 @placed
-def command(place: Place, name: str, output: str) -> None:
+def command(place: ClusterTarget, name: str, output: str) -> None:
     """List the revisions of the PluginRelease NAME, newest first.
 
     * was last seen running in every gateway pod, > is the one that is wanted.

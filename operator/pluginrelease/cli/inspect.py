@@ -14,21 +14,21 @@ import yaml
 from pluginrelease.cli._access import reached
 from pluginrelease.cli._look import look
 from pluginrelease.cli._view import readable
-from pluginrelease.core import pairing
+from pluginrelease.core.compat import gateway_versions
+from pluginrelease.core.compat.gateway_versions import Meant
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.inspection import Answer, Inspection
-from pluginrelease.core.pairing import Meant
+from pluginrelease.core.offline.inspection import Inspection, Usability
 from pluginrelease.core.wasm import Limits, Module
-from pluginrelease.edges.distribution import Access
+from pluginrelease.edges.oci.distribution import Access
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-WORDS = {Answer.USABLE: "usable", Answer.REFUSED: "refused", Answer.NOT_LOOKED: "not known"}
+WORDS = {Usability.USABLE: "usable", Usability.REFUSED: "refused", Usability.NOT_LOOKED: "not known"}
 
 
 def gateway(context: click.Context, parameter: click.Parameter, value: str | None) -> Meant | None:
     """The value of --for; another form is an error of usage."""
     try:
-        return pairing.read(value) if value else None
+        return gateway_versions.read(value) if value else None
     except Refused as refused:
         raise click.BadParameter(refused.sentence()) from None
 
@@ -57,7 +57,7 @@ def for_option(command: Decorated) -> Decorated:
         callback=gateway,
         is_eager=True,
         metavar="GATEWAY",
-        help=f"The gateway that is meant: {pairing.FORM}.",
+        help=f"The gateway that is meant: {gateway_versions.FORM}.",
     )
     return meant(allows(command))
 

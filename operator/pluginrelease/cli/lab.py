@@ -1,5 +1,5 @@
 """``pluginrelease lab``: the embedded mesh; its commands are the lab's own."""
 
-from pluginrelease.lab.cli import lab
+from pluginrelease_lab.cli import lab
 
 __all__ = ["lab"]

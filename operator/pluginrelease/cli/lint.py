@@ -12,6 +12,7 @@ from typing import Any
 import click
 import yaml
 
+from pluginrelease import api
 from pluginrelease.cli import _documents, _signed
 from pluginrelease.cli._access import reached
 from pluginrelease.cli._documents import Document
@@ -19,13 +20,14 @@ from pluginrelease.cli._look import look
 from pluginrelease.cli._signed import Signers
 from pluginrelease.cli._view import readable
 from pluginrelease.cli.inspect import for_option
-from pluginrelease.core import api, manifest, providers
+from pluginrelease.core.compat.gateway_versions import Meant
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.inspection import Answer
-from pluginrelease.core.pairing import Meant
+from pluginrelease.core.mesh import providers
+from pluginrelease.core.offline import manifest
+from pluginrelease.core.offline.inspection import Usability
 from pluginrelease.core.wording import counted
 from pluginrelease.edges import cel
-from pluginrelease.edges.distribution import Access
+from pluginrelease.edges.oci.distribution import Access
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 INVALID = "InvalidManifest"
@@ -49,20 +51,20 @@ class Linted:
     file: str
     releases: int = 0
     skipped: int = 0
-    answer: Answer = Answer.USABLE
+    answer: Usability = Usability.USABLE
     findings: list[Flaw] = field(default_factory=list)
     warnings: list[Flaw] = field(default_factory=list)
 
-    def add(self, answer: Answer, *findings: Flaw) -> None:
+    def add(self, answer: Usability, *findings: Flaw) -> None:
         """What is refused outweighs what nobody could look at."""
         self.findings += findings
-        if self.answer is not Answer.REFUSED and answer is not Answer.USABLE:
+        if self.answer is not Usability.REFUSED and answer is not Usability.USABLE:
             self.answer = answer
 
     def as_json(self) -> dict[str, Any]:
         return {
             "file": self.file,
-            "ok": self.answer is Answer.USABLE,
+            "ok": self.answer is Usability.USABLE,
             "releases": self.releases,
             "skipped": self.skipped,
             "findings": [vars(one) for one in self.findings],
@@ -121,7 +123,7 @@ def lint(
         for line in lines(seen):
             click.echo(readable(line))
     answers = {one.answer for one in seen}
-    sys.exit(next((one for one in (Answer.REFUSED, Answer.NOT_LOOKED) if one in answers), Answer.USABLE))
+    sys.exit(next((one for one in (Usability.REFUSED, Usability.NOT_LOOKED) if one in answers), Usability.USABLE))
 
 
 def lines(seen: list[Linted]) -> Iterator[str]:
@@ -158,11 +160,11 @@ def linted(file: Path, online: Online | None) -> Linted:
     except (OSError, UnicodeDecodeError, Refused) as error:
         told = error.sentence() if isinstance(error, Refused) else f"it cannot be read: {error}"
         reason = error.reason if isinstance(error, Refused) else "TargetNotFound"
-        result.add(Answer.NOT_LOOKED, Flaw(1, "", "", reason, told))
+        result.add(Usability.NOT_LOOKED, Flaw(1, "", "", reason, told))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         told = getattr(error, "problem", None) or str(error)
-        result.add(Answer.REFUSED, Flaw(mark.line + 1 if mark else 1, "", "", INVALID, f"it is no YAML: {told}"))
+        result.add(Usability.REFUSED, Flaw(mark.line + 1 if mark else 1, "", "", INVALID, f"it is no YAML: {told}"))
     return result
 
 
@@ -181,7 +183,7 @@ def judge(document: Document, result: Linted) -> None:
     told = [Flaw(document.line(one.path), title(document), one.place, INVALID, one.message) for one in faults]
     told += () if told else refused_later(document)
     if told:
-        result.add(Answer.REFUSED, *sorted(told, key=lambda finding: finding.line))
+        result.add(Usability.REFUSED, *sorted(told, key=lambda finding: finding.line))
 
 
 def refused_later(document: Document) -> Iterator[Flaw]:

@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from pluginrelease.cli._access import for_a_terminal, reached
-from pluginrelease.core import artifact, compat, wasm
+from pluginrelease.core import compat, wasm
+from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import ReleaseError
-from pluginrelease.edges import registry
-from pluginrelease.edges.distribution import Access
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
 
 
 @click.command("push")
@@ -22,7 +23,7 @@ from pluginrelease.edges.distribution import Access
 def command(file: Path, reference: str, output: str, access: Access) -> None:
     """Push the module FILE.wasm to REFERENCE (registry/repository:tag) and print the reference by digest."""
     try:
-        place = artifact.parse(reference)
+        place = image_manifests.parse(reference)
         module = _read(file, access.max_bytes)
         digest = registry.push(place, file, access)
     except ReleaseError as error:
@@ -34,20 +35,20 @@ def command(file: Path, reference: str, output: str, access: Access) -> None:
 def _read(file: Path, most: int) -> wasm.Module:
     """The module in a file; a file that is not one is not pushed."""
     if file.stat().st_size > most:
-        raise artifact.too_large(file.name, most)
+        raise image_manifests.too_large(file.name, most)
     return wasm.read(file.read_bytes())
 
 
 def warn(module: wasm.Module) -> None:
     """Say now what every gateway would refuse later, and what is odd. Not an error: a newer gateway may be meant."""
     verdict = compat.judge(module, ())
-    if verdict.state is compat.State.INCOMPATIBLE:
+    if verdict.state is compat.CompatibilityState.INCOMPATIBLE:
         click.echo(f"warning: {verdict.reason}: {verdict.sentence()}", err=True)
     for odd in compat.warnings(module, ()):
         click.echo(f"warning: {odd}", err=True)
 
 
-def _print(pinned: artifact.Reference, module: wasm.Module, output: str) -> None:
+def _print(pinned: image_manifests.Reference, module: wasm.Module, output: str) -> None:
     if output == "text":
         click.echo(str(pinned))
         return

@@ -6,11 +6,21 @@ from datetime import UTC, datetime
 
 import click
 
+from pluginrelease import api
 from pluginrelease.cli import _action, _wait
 from pluginrelease.cli import wait as waiting
-from pluginrelease.cli._verb import Place, observe, output_option, placed, print_json, run, say, seconds, timeout_option
-from pluginrelease.core import api
-from pluginrelease.edges.cluster import Cluster
+from pluginrelease.cli._verb import (
+    ClusterTarget,
+    observe,
+    output_option,
+    placed,
+    print_json,
+    run,
+    say,
+    seconds,
+    timeout_option,
+)
+from pluginrelease.edges.kubernetes.client import Cluster
 
 
 @click.command("retry", short_help="Roll the spec out anew after a failure or a rollback.")
@@ -19,7 +29,7 @@ from pluginrelease.edges.cluster import Cluster
 @timeout_option
 @output_option
 @placed
-def command(place: Place, name: str, and_wait: bool, timeout: str, output: str) -> None:
+def command(place: ClusterTarget, name: str, and_wait: bool, timeout: str, output: str) -> None:
     """Have the operator try what the spec of the PluginRelease NAME says once more, whatever became of it before.
 
     With --wait the exit codes are those of `wait`.
@@ -32,7 +42,7 @@ def command(place: Place, name: str, and_wait: bool, timeout: str, output: str) 
     run(place, ask)
     say(f"{namespace}/{name} is tried again. Its spec is unchanged: nothing has to change in Git.")
     if and_wait:
-        outcome = _wait.wait(place, name, _wait.Goal.READY, patience)
+        outcome = _wait.wait(place, name, _wait.WaitGoal.READY, patience)
         waiting.show(outcome, namespace, name, output)
         _wait.leave(outcome)
     elif output == "json":

@@ -6,11 +6,22 @@ from datetime import UTC, datetime
 
 import click
 
+from pluginrelease import api
 from pluginrelease.cli import _action, _wait
 from pluginrelease.cli import wait as waiting
-from pluginrelease.cli._verb import Place, observe, output_option, placed, print_json, run, say, seconds, timeout_option
-from pluginrelease.core import api, stored
-from pluginrelease.edges.cluster import Cluster
+from pluginrelease.cli._verb import (
+    ClusterTarget,
+    observe,
+    output_option,
+    placed,
+    print_json,
+    run,
+    say,
+    seconds,
+    timeout_option,
+)
+from pluginrelease.core.apiserver import stored
+from pluginrelease.edges.kubernetes.client import Cluster
 
 
 @click.command("rollback", short_help="Run an earlier revision again.")
@@ -20,7 +31,7 @@ from pluginrelease.edges.cluster import Cluster
 @timeout_option
 @output_option
 @placed
-def command(place: Place, name: str, to: str | None, and_wait: bool, timeout: str, output: str) -> None:
+def command(place: ClusterTarget, name: str, to: str | None, and_wait: bool, timeout: str, output: str) -> None:
     """Have the operator run an earlier revision of the PluginRelease NAME, until the spec changes or `retry`.
 
     With --wait the exit codes are those of `wait`.
@@ -41,7 +52,7 @@ def command(place: Place, name: str, to: str | None, and_wait: bool, timeout: st
         "there too."
     )
     if and_wait:
-        outcome = _wait.wait(place, name, _wait.Goal.READY, patience)
+        outcome = _wait.wait(place, name, _wait.WaitGoal.READY, patience)
         waiting.show(outcome, namespace, name, output)
         _wait.leave(outcome)
     elif output == "json":

@@ -10,10 +10,12 @@ from typing import Any, ClassVar
 import click
 import kopf
 
-from pluginrelease import handlers, telemetry
-from pluginrelease.core import artifact, duration
+from pluginrelease import telemetry
+from pluginrelease.controller import handlers
+from pluginrelease.core import duration
+from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.target import GatewayLabel
+from pluginrelease.core.mesh.target import GatewayLabel
 from pluginrelease.edges import healthz
 from pluginrelease.settings import Settings
 
@@ -38,7 +40,7 @@ class SizeType(click.ParamType[int]):
 
     name = "size"
     units: ClassVar[dict[str, int]] = {"": 1, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
-    least = 2 * artifact.MAX_WASM_BYTES
+    least = 2 * image_manifests.MAX_WASM_BYTES
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         match = re.fullmatch(r"(\d{1,15})(Ki|Mi|Gi|)", str(value))

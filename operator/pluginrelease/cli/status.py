@@ -10,10 +10,11 @@ from typing import Any
 
 import click
 
+from pluginrelease import api
 from pluginrelease.cli import _view, _wait
 from pluginrelease.cli._verb import (
     DEADLINE_SECONDS,
-    Place,
+    ClusterTarget,
     fetch,
     not_there,
     output_option,
@@ -22,9 +23,9 @@ from pluginrelease.cli._verb import (
     run,
     say,
 )
-from pluginrelease.core import api, stored
-from pluginrelease.edges import cluster as clusters
-from pluginrelease.edges.cluster import Cluster
+from pluginrelease.core.apiserver import stored
+from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes.client import Cluster
 
 # a watch goes on until Ctrl-C; this is only that nothing stays for ever on a machine that is forgotten
 WATCH_SECONDS = 7 * 24 * 3600.0
@@ -36,7 +37,7 @@ WATCH_SECONDS = 7 * 24 * 3600.0
 @click.option("-w", "--watch", is_flag=True, help="Show it anew at every change, until Ctrl-C.")
 @output_option
 @placed
-def command(place: Place, name: str | None, all_namespaces: bool, watch: bool, output: str) -> None:
+def command(place: ClusterTarget, name: str | None, all_namespaces: bool, watch: bool, output: str) -> None:
     """Show the PluginRelease NAME as a tree, or a table of all releases of the namespace."""
     if watch and name is None:
         raise click.UsageError("--watch needs NAME; for all of them: kubectl get prel --watch")
@@ -81,7 +82,7 @@ def show(release: api.Release, output: str) -> None:
         click.echo(_view.tree(release, datetime.now(UTC), shutil.get_terminal_size((100, 24)).columns))
 
 
-def show_all(place: Place, namespace: str | None, output: str) -> None:
+def show_all(place: ClusterTarget, namespace: str | None, output: str) -> None:
     """All releases on stdout."""
     found = run(place, lambda cluster: cluster.list(clusters.RELEASES, namespace, {}))
     releases, unreadable = stored.sort_out(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from pluginrelease.cli import _wait
-from pluginrelease.cli._verb import Place, output_option, placed, print_json, seconds, timeout_option
+from pluginrelease.cli._verb import ClusterTarget, output_option, placed, print_json, seconds, timeout_option
 from pluginrelease.cli._view import one_line
 
 
@@ -14,7 +14,7 @@ from pluginrelease.cli._view import one_line
 @click.option(
     "--for",
     "goal",
-    type=click.Choice([str(goal) for goal in _wait.Goal]),
+    type=click.Choice([str(goal) for goal in _wait.WaitGoal]),
     default="ready",
     show_default=True,
     help="ready: until it runs everywhere, or is Stalled. settled: until the operator does nothing more by itself.",
@@ -22,12 +22,12 @@ from pluginrelease.cli._view import one_line
 @timeout_option
 @output_option
 @placed
-def command(place: Place, name: str, goal: str, timeout: str, output: str) -> None:
+def command(place: ClusterTarget, name: str, goal: str, timeout: str, output: str) -> None:
     """Wait until the PluginRelease NAME is Ready for its newest generation, retry and rollback.
 
     Exit code 0: ready, 1: failed, 3: neither in time, 4: there is no such release.
     """
-    outcome = _wait.wait(place, name, _wait.Goal(goal), seconds(timeout))
+    outcome = _wait.wait(place, name, _wait.WaitGoal(goal), seconds(timeout))
     show(outcome, place.namespace, name, output)
     _wait.leave(outcome)
 

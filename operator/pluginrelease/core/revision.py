@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pluginrelease.core import api
+from pluginrelease import api
 from pluginrelease.core.errors import Refused
 
 JSON = dict[str, Any]

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.schema import Rule
+from pluginrelease.core.offline.schema import Rule
 
 
 @cache

@@ -17,11 +17,11 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import IO, Any
 
-from pluginrelease.core import credhelper, pullsecret
-from pluginrelease.core.artifact import Reference
-from pluginrelease.core.credhelper import MAX_ANSWER_BYTES, Helper
+from pluginrelease.core.artifact.image_manifests import Reference
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.pullsecret import Credentials
+from pluginrelease.core.registry import credential_helpers, credentials
+from pluginrelease.core.registry.credential_helpers import MAX_ANSWER_BYTES, Helper
+from pluginrelease.core.registry.credentials import Credentials
 
 HELPER_SECONDS = 60.0  # one may ask the person, or a cloud
 LOOK_SECONDS = 0.1  # whether it has ended, where something that it started keeps a pipe open
@@ -44,7 +44,7 @@ class Desk:
 
         Raises `Refused` for an entry that cannot be used, and for a helper that is missing or fails.
         """
-        helper = credhelper.named(self._content, reference)
+        helper = credential_helpers.named(self._content, reference)
         if helper is not None:
             if helper not in self._known:
                 self._known[helper] = self._ask(helper)
@@ -54,10 +54,10 @@ class Desk:
 
     def why_none(self, reference: Reference) -> str:
         """Why there are none for a reference: half a sentence."""
-        helper = credhelper.named(self._content, reference)
+        helper = credential_helpers.named(self._content, reference)
         if helper is not None:
             return f"{helper.program}, which {self._file} names, has none for {helper.server}"
-        listed = ", ".join(pullsecret.hosts(self._auths())) if self._content.get("auths") else ""
+        listed = ", ".join(credentials.hosts(self._auths())) if self._content.get("auths") else ""
         return f"{self._file} has no entry for it (it has {listed or 'nothing'})"
 
     def _own(self, reference: Reference) -> Credentials | None:
@@ -65,7 +65,7 @@ class Desk:
         if not self._content.get("auths"):
             return None
         try:
-            return pullsecret.find(self._auths(), reference)
+            return credentials.find(self._auths(), reference)
         except Refused as refused:
             what = refused.message.partition(": ")[2]
             raise Refused(
@@ -78,16 +78,16 @@ class Desk:
     def _ask(self, helper: Helper) -> Credentials | None:
         program = shutil.which(helper.program)
         if program is None:
-            raise credhelper.missing(helper, str(self._file))
+            raise credential_helpers.missing(helper, str(self._file))
         try:
             code, out, words = _run(program, helper.server, self._seconds)
         except TimeoutError:
-            raise credhelper.failed(helper, f"did not end within {self._seconds:g} s") from None
+            raise credential_helpers.failed(helper, f"did not end within {self._seconds:g} s") from None
         except OSError as error:
-            raise credhelper.failed(helper, f"cannot be run: {error.strerror}") from None
+            raise credential_helpers.failed(helper, f"cannot be run: {error.strerror}") from None
         if len(out) > MAX_ANSWER_BYTES:
-            raise credhelper.failed(helper, f"wrote more than {MAX_ANSWER_BYTES} bytes")
-        return credhelper.answer(helper, code, out, words)
+            raise credential_helpers.failed(helper, f"wrote more than {MAX_ANSWER_BYTES} bytes")
+        return credential_helpers.answer(helper, code, out, words)
 
 
 def _run(program: str, server: str, seconds: float) -> tuple[int, bytes, bytes]:

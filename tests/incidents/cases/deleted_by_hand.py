@@ -3,7 +3,7 @@
 With bare Istio requests go by the plugin from then on, and nothing says so.
 """
 
-from pluginrelease.core import istio
+from pluginrelease.core.mesh import istio
 from tests.incidents.book import Becomes, Incident, Says, Shows
 from tests.incidents.stage import NAME, Stage
 

@@ -4,7 +4,7 @@ The pods that run keep what they have. The new one must fetch with the new passw
 revision, and no gateway that runs loads anything anew.
 """
 
-from pluginrelease.lab.registries import REALM
+from pluginrelease_lab.registries import REALM
 from tests import wasm_modules
 from tests.incidents.book import Incident, Says, Shows
 from tests.incidents.stage import Plugin, Stage

@@ -3,7 +3,8 @@
 What was written must go, whatever was under way, and nothing may come back.
 """
 
-from pluginrelease.core import api, istio
+from pluginrelease import api
+from pluginrelease.core.mesh import istio
 from tests import wasm_modules
 from tests.incidents.book import GONE, Becomes, Incident, Says, Shows
 from tests.incidents.stage import NAME, Stage

@@ -6,7 +6,7 @@ a gateway would, so what is too slow for one never gets there.
 
 import sys
 
-from pluginrelease.lab import network
+from pluginrelease_lab import network
 from tests import wasm_modules
 from tests.incidents import slow
 from tests.incidents.book import Incident, Says, Shows

@@ -1,6 +1,6 @@
 """Whether a gateway can load a module: what the module says of itself against the gateway's own Envoy versions.
 
-What a gateway of another name and version has in it, `core.pairing` knows.
+What a gateway of another name and version has in it, `core.compat.gateway_versions` knows.
 
 Envoy finds out when it loads the plugin, and then a running gateway keeps its old code and a new one answers 500, or
 the gateway is gone. `judge` says the same beforehand, in Envoy's words; `warnings` says what is odd and loads. The
@@ -8,7 +8,7 @@ rules are those of the Proxy-Wasm host that is built into Envoy (proxy-wasm/prox
 was tried on real Envoys (tests/odd_modules.py, docs/modules.md).
 """
 
-from pluginrelease.core.compat.answers import Compatibility, State, Warned
+from pluginrelease.core.compat.answers import Compatibility, CompatibilityState, Warned
 from pluginrelease.core.compat.gateway import ACCEPTED_ABIS, HIGRESS_ABI
 from pluginrelease.core.compat.hosts import (
     HIGRESS_GO,
@@ -31,11 +31,11 @@ __all__ = [
     "NEWEST_ENVOY",
     "NEWEST_HIGRESS",
     "Compatibility",
+    "CompatibilityState",
     "Envoy",
     "Higress",
     "HigressVersion",
     "Host",
-    "State",
     "Warned",
     "compare",
     "envoy",

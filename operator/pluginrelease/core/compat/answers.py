@@ -11,7 +11,7 @@ from pluginrelease.core.wasm import FunctionType
 SHOWN_NAME = 120
 
 
-class State(StrEnum):
+class CompatibilityState(StrEnum):
     """The three answers."""
 
     COMPATIBLE = "Compatible"
@@ -23,7 +23,7 @@ class State(StrEnum):
 class Compatibility:
     """The answer. ``missing`` names the host functions (``module.name``) that some gateway lacks or may lack."""
 
-    state: State
+    state: CompatibilityState
     reason: str
     message: str
     remedy: str = ""
@@ -47,7 +47,7 @@ class Warned:
 
 def incompatible(reason: str, message: str, remedy: str, missing: tuple[str, ...] = ()) -> Compatibility:
     """A refusal."""
-    return Compatibility(State.INCOMPATIBLE, reason, message, remedy, missing)
+    return Compatibility(CompatibilityState.INCOMPATIBLE, reason, message, remedy, missing)
 
 
 def enough(names: Iterable[str]) -> str:

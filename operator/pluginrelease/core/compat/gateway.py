@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pluginrelease.core.compat.functions import BY_ABI, HIGRESS_ONLY, OTHER, PROXY, WASI, WASI_MODULES, HostFunction
 from pluginrelease.core.compat.hosts import ALWAYS, Higress, Host
-from pluginrelease.core.wasm import Import, Kind
+from pluginrelease.core.wasm import ExternKind, Import
 
 ACCEPTED_ABIS = ("0_1_0", "0_2_0", "0_2_1")
 # higress-group/proxy-wasm-cpp-host, src/bytecode_util.cc; its host functions are those of 0.2.1
@@ -15,7 +15,7 @@ HIGRESS_ABI_SINCE = (2, 1, 0)  # in its Proxy-Wasm host since 2025-04
 
 
 @dataclass(frozen=True)
-class Gateway:
+class TargetGateway:
     """All the gateways that are meant, as one: the strictest counts. ``hosts`` may be empty: nothing is known yet.
 
     ``allow_native``: who owns the gateways allows native code in modules.
@@ -46,7 +46,7 @@ class Gateway:
         return f"{'Higress' if self.higress else 'Envoy'} {listed}".rstrip()
 
     def find(self, wanted: Import, abi: str) -> HostFunction | None:
-        if wanted.kind is not Kind.FUNCTION:
+        if wanted.kind is not ExternKind.FUNCTION:
             return None
         if wanted.module in WASI_MODULES:
             return WASI.get(wanted.name)

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 
 from pluginrelease.core.compat.answers import Compatibility, Warned, enough, incompatible, shown
 from pluginrelease.core.compat.functions import CALLBACKS, HEADERS_01, HEADERS_02
-from pluginrelease.core.compat.gateway import Gateway
+from pluginrelease.core.compat.gateway import TargetGateway
 from pluginrelease.core.compat.hosts import Envoy, Higress, Host
-from pluginrelease.core.wasm import Export, Feature, Import, Kind, Limits, Module, OutOfBounds
+from pluginrelease.core.wasm import Export, ExternKind, Feature, Import, Limits, Module, OutOfBounds
 from pluginrelease.core.wording import counted
 
 # They touch neither a context nor the module's memory, in any version (proxy-wasm-cpp-host, src/exports.cc).
@@ -35,7 +35,7 @@ _CALLED = frozenset({"_initialize", "_start", "malloc", "proxy_on_memory_allocat
 )
 
 
-def flaws(module: Module, gateway: Gateway) -> Iterator[Compatibility]:
+def flaws(module: Module, gateway: TargetGateway) -> Iterator[Compatibility]:
     """What keeps the module from running, the ones that kill a gateway first."""
     yield from _start_flaws(module)
     yield from _border_flaws(module)
@@ -57,7 +57,9 @@ def flaws(module: Module, gateway: Gateway) -> Iterator[Compatibility]:
 
 def harmful(imports: Iterable[Import]) -> tuple[str, ...]:
     """The imported functions that must not be called before there is a context, by name."""
-    return tuple(str(one) for one in imports if one.kind is Kind.FUNCTION and (one.module, one.name) not in HARMLESS)
+    return tuple(
+        str(one) for one in imports if one.kind is ExternKind.FUNCTION and (one.module, one.name) not in HARMLESS
+    )
 
 
 _START_REMEDY = (
@@ -118,7 +120,7 @@ def _name(one: Import | Export) -> str:
 
 def _unfit(one: Import | Export) -> str:
     """What of an import or an export V8 does not know; an empty string where it knows all."""
-    if one.kind is Kind.TAG:
+    if one.kind is ExternKind.TAG:
         return "a tag"
     values = (*one.type.params, *one.type.results) if one.type else (one.value,) if one.value else ()
     return next((value for value in values if value not in BORDER_TYPES), "")
@@ -127,14 +129,14 @@ def _unfit(one: Import | Export) -> str:
 def exports_memory(module: Module) -> bool:
     """Whether Envoy finds a memory: exported, or imported, which it makes."""
     every: list[Import | Export] = [*module.imports, *module.exports]
-    return any(one.kind is Kind.MEMORY for one in every)
+    return any(one.kind is ExternKind.MEMORY for one in every)
 
 
-def _no_memory(module: Module, gateway: Gateway) -> Iterator[Compatibility]:
+def _no_memory(module: Module, gateway: TargetGateway) -> Iterator[Compatibility]:
     if exports_memory(module):
         return
     remedy = "Build the plugin with a Proxy-Wasm SDK, or export its memory."
-    if calls := [str(one) for one in module.imports if one.kind is Kind.FUNCTION]:
+    if calls := [str(one) for one in module.imports if one.kind is ExternKind.FUNCTION]:
         message = (
             f"Caught Segmentation fault: the module exports no memory, and Envoy dies when it calls {enough(calls)}, "
             "at load or at a request"
@@ -146,7 +148,7 @@ def _no_memory(module: Module, gateway: Gateway) -> Iterator[Compatibility]:
 
 
 def _memory_flaws(module: Module) -> Iterator[Compatibility]:
-    imported = [one.limits for one in module.imports if one.kind is Kind.MEMORY and one.limits is not None]
+    imported = [one.limits for one in module.imports if one.kind is ExternKind.MEMORY and one.limits is not None]
     remedy = "Build the plugin with one memory of its own, of at most 1 GiB to begin with, and export it."
     for what in _unfit_imports(imported):
         yield incompatible("UnsupportedMemory", f"Failed to initialize Wasm code: the module imports {what}", remedy)
@@ -155,7 +157,7 @@ def _memory_flaws(module: Module) -> Iterator[Compatibility]:
         words = "Failed to initialize Wasm code" if imported else "Failed to create new Wasm instance"
         message = f"{words}: a memory begins with {large >> 16} pages of 64 KiB, and {MAX_MEMORY >> 16} are the most"
         yield incompatible("UnsupportedMemory", message, remedy)
-    exported = {one.index for one in module.exports if one.kind is Kind.MEMORY}
+    exported = {one.index for one in module.exports if one.kind is ExternKind.MEMORY}
     if len(exported) > 1:
         found = counted(len(exported), "memory", "memories")
         message = f"The module exports {found}, and Envoy reads and writes the last one, whichever the plugin means"
@@ -172,7 +174,7 @@ def _unfit_imports(imported: list[Limits]) -> Iterator[str]:
 
 
 def _table_flaws(module: Module) -> Iterator[Compatibility]:
-    imported = [one for one in module.imports if one.kind is Kind.TABLE]
+    imported = [one for one in module.imports if one.kind is ExternKind.TABLE]
     if len(imported) > 1:
         message = f"Failed to initialize Wasm code: the module imports {counted(len(imported), 'table')}"
         yield incompatible("UnsupportedTable", message, "Build the plugin with tables of its own.")
@@ -192,7 +194,7 @@ def _misplaced(one: OutOfBounds) -> Compatibility:
     )
 
 
-def _feature_flaws(module: Module, gateway: Gateway) -> Iterator[Compatibility]:
+def _feature_flaws(module: Module, gateway: TargetGateway) -> Iterator[Compatibility]:
     """Parts of the language that the gateway's V8 surely lacks."""
     newer = bool(gateway.hosts) and all(host.newer for host in gateway.hosts)
     none_has = () if newer else sorted(module.features & NO_V8)
@@ -225,7 +227,7 @@ def _beyond(what: str) -> Compatibility:
     return incompatible("BeyondV8Limits", f"Failed to load Wasm bytecode: {what}", _SMALLER)
 
 
-def warnings(module: Module, gateway: Gateway) -> Iterator[Warned]:
+def warnings(module: Module, gateway: TargetGateway) -> Iterator[Warned]:
     """What loads and is odd, or costs much, or is only known once it runs."""
     yield from _start_warnings(module)
     yield from _export_warnings(module)
@@ -259,10 +261,10 @@ def _start_warnings(module: Module) -> Iterator[Warned]:
 
 
 def _export_warnings(module: Module) -> Iterator[Warned]:
-    ignored = [one.name for one in module.exports if one.kind is not Kind.FUNCTION and one.name in _CALLED]
+    ignored = [one.name for one in module.exports if one.kind is not ExternKind.FUNCTION and one.name in _CALLED]
     if ignored:
         yield Warned("IgnoredExport", f"Envoy never calls {enough(ignored)}, as it is exported and no function")
-    if not exports_memory(module) and not any(one.kind is Kind.FUNCTION for one in module.imports):
+    if not exports_memory(module) and not any(one.kind is ExternKind.FUNCTION for one in module.imports):
         yield Warned("NoMemory", "the module exports no memory, so it can be given nothing: it does without any call")
 
 

@@ -6,7 +6,15 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 from pluginrelease.core.compat import instantiation
-from pluginrelease.core.compat.answers import Compatibility, State, Warned, enough, incompatible, shown, type_text
+from pluginrelease.core.compat.answers import (
+    Compatibility,
+    CompatibilityState,
+    Warned,
+    enough,
+    incompatible,
+    shown,
+    type_text,
+)
 from pluginrelease.core.compat.functions import (
     BY_ABI,
     CALLBACKS,
@@ -17,9 +25,9 @@ from pluginrelease.core.compat.functions import (
     signature,
     table,
 )
-from pluginrelease.core.compat.gateway import HIGRESS_ABI, Gateway
+from pluginrelease.core.compat.gateway import HIGRESS_ABI, TargetGateway
 from pluginrelease.core.compat.hosts import NEWEST_ENVOY, Higress, Host, envoy
-from pluginrelease.core.wasm import Import, Kind, Module
+from pluginrelease.core.wasm import ExternKind, Import, Module
 
 MAX_FLAWS = 16
 
@@ -42,7 +50,7 @@ def warnings(
     module: Module, hosts: Iterable[Host], provider: str = "Istio", *, allow_native: bool = False
 ) -> tuple[Warned, ...]:
     """What is odd of a module and does not keep it from being loaded; the arguments are those of `compare`."""
-    return tuple(instantiation.warnings(module, Gateway(tuple(hosts), provider, allow_native)))
+    return tuple(instantiation.warnings(module, TargetGateway(tuple(hosts), provider, allow_native)))
 
 
 def compare(
@@ -52,7 +60,7 @@ def compare(
 
     There is always one answer at least. ``allow_native``: who owns the gateways allows native code in modules.
     """
-    gateway = Gateway(tuple(hosts), provider, allow_native)
+    gateway = TargetGateway(tuple(hosts), provider, allow_native)
     if too_old := _too_old(module, gateway):
         return (too_old,)
     abi = next((version for version in module.abis if version in gateway.abis), "")
@@ -63,10 +71,10 @@ def compare(
     imports = _judge_imports(module, abi, gateway)
     if not flaws:
         return (imports,)
-    return (*flaws, imports) if imports.state is State.INCOMPATIBLE else flaws
+    return (*flaws, imports) if imports.state is CompatibilityState.INCOMPATIBLE else flaws
 
 
-def _too_old(module: Module, gateway: Gateway) -> Compatibility | None:
+def _too_old(module: Module, gateway: TargetGateway) -> Compatibility | None:
     """What plain Go builds runs on no older Higress, whatever else may be wrong."""
     older = [one for one in gateway.hosts if isinstance(one, Higress) and one.runs_go() is False]
     if module.toolchain != "Go" or not older:
@@ -80,12 +88,12 @@ def _too_old(module: Module, gateway: Gateway) -> Compatibility | None:
     )
 
 
-def _unknown_abi(module: Module, gateway: Gateway) -> Compatibility:
+def _unknown_abi(module: Module, gateway: TargetGateway) -> Compatibility:
     announced = enough(one.replace("_", ".") for one in module.abis)
     found = f"the module announces {announced}" if announced else "the module announces none"
     accepted = [one.replace("_", ".") for one in gateway.abis]
     return Compatibility(
-        State.INCOMPATIBLE,
+        CompatibilityState.INCOMPATIBLE,
         "UnknownABI",
         f"Missing or unknown Proxy-Wasm ABI version: {found}, and {'Higress' if gateway.higress else 'Envoy'} accepts "
         f"{', '.join(accepted[:-1])} and {accepted[-1]}",
@@ -93,11 +101,11 @@ def _unknown_abi(module: Module, gateway: Gateway) -> Compatibility:
     )
 
 
-def _missing_besides(module: Module, gateway: Gateway) -> Iterator[Compatibility]:
+def _missing_besides(module: Module, gateway: TargetGateway) -> Iterator[Compatibility]:
     """What would be missing if Higress's ABI were announced as 0_2_1, whose functions it has."""
     if HIGRESS_ABI in module.abis:
         imports = _judge_imports(module, "0_2_1", gateway)
-        if imports.state is State.INCOMPATIBLE:
+        if imports.state is CompatibilityState.INCOMPATIBLE:
             yield imports
 
 
@@ -111,14 +119,14 @@ def _remedy_for_abi(module: Module) -> str:
     return "Build the plugin with a Proxy-Wasm SDK for one of these (the export proxy_abi_version_0_2_1)." + own
 
 
-def _flaws(module: Module, abi: str, gateway: Gateway) -> Iterator[Compatibility]:
+def _flaws(module: Module, abi: str, gateway: TargetGateway) -> Iterator[Compatibility]:
     """What no version of these gateways would load."""
     yield from _shape_flaws(module, gateway)
     yield from _import_flaws(module, abi, gateway)
     yield from _export_flaws(module, abi)
 
 
-def _shape_flaws(module: Module, gateway: Gateway) -> Iterator[Compatibility]:
+def _shape_flaws(module: Module, gateway: TargetGateway) -> Iterator[Compatibility]:
     """What is wrong in any ABI."""
     yield from instantiation.flaws(module, gateway)
     yield from _start_flaws(module)
@@ -149,11 +157,11 @@ def _allocator_flaws(module: Module) -> Iterator[Compatibility]:
     yield from _wrong_exports(module, {allocator: HostFunction(signature("i:i"))})
 
 
-def _import_flaws(module: Module, abi: str, gateway: Gateway) -> Iterator[Compatibility]:
+def _import_flaws(module: Module, abi: str, gateway: TargetGateway) -> Iterator[Compatibility]:
     """Wrong types of known functions, and imported globals, which Envoy never has (V8::link, v8.cc)."""
     for wanted in module.imports:
         known = gateway.find(wanted, abi)
-        if wanted.kind is Kind.GLOBAL:
+        if wanted.kind is ExternKind.GLOBAL:
             yield incompatible(
                 "MissingHostFunction",
                 f"Failed to load Wasm module due to a missing import: {shown(str(wanted))} (a {wanted.kind})",
@@ -184,7 +192,7 @@ def _entry_points(module: Module) -> dict[str, HostFunction]:
 def _wrong_exports(module: Module, wanted: dict[str, HostFunction]) -> Iterator[Compatibility]:
     for export in module.exports:
         known = wanted.get(export.name)
-        if export.kind is Kind.FUNCTION and known is not None and export.type != known.type:
+        if export.kind is ExternKind.FUNCTION and known is not None and export.type != known.type:
             yield incompatible(
                 "ExportTypeMismatch",
                 f"Bad function signature for: {export.name}, want: {known.type}, "
@@ -193,8 +201,8 @@ def _wrong_exports(module: Module, wanted: dict[str, HostFunction]) -> Iterator[
             )
 
 
-def _judge_imports(module: Module, abi: str, gateway: Gateway) -> Compatibility:
-    functions = [wanted for wanted in module.imports if wanted.kind is Kind.FUNCTION]
+def _judge_imports(module: Module, abi: str, gateway: TargetGateway) -> Compatibility:
+    functions = [wanted for wanted in module.imports if wanted.kind is ExternKind.FUNCTION]
     answers = [(wanted, gateway.lacks(gateway.find(wanted, abi))) for wanted in functions]
     surely = [wanted for wanted, answer in answers if answer is True]
     if surely:
@@ -203,7 +211,7 @@ def _judge_imports(module: Module, abi: str, gateway: Gateway) -> Compatibility:
     if perhaps or not gateway.hosts or any(host.release is None or _untold_go(module, host) for host in gateway.hosts):
         return _untold(perhaps, gateway)
     return Compatibility(
-        State.COMPATIBLE,
+        CompatibilityState.COMPATIBLE,
         "Compatible",
         f"Proxy-Wasm ABI {abi.replace('_', '.')}; all {len(functions)} imports are in {gateway.name}",
     )
@@ -214,7 +222,7 @@ def _untold_go(module: Module, host: Host) -> bool:
     return module.toolchain == "Go" and isinstance(host, Higress) and host.runs_go() is None
 
 
-def _missing(wanted: list[Import], abi: str, gateway: Gateway) -> Compatibility:
+def _missing(wanted: list[Import], abi: str, gateway: TargetGateway) -> Compatibility:
     names = tuple(dict.fromkeys(shown(str(one)) for one in wanted))
     since = [known.since if (known := gateway.find(one, abi)) else None for one in wanted]
     message = f"Failed to load Wasm module due to a missing import: {enough(names)}: not in {gateway.name}"
@@ -252,14 +260,14 @@ def _remedy_for_unknown(wanted: list[Import], abi: str) -> str:
     return f"No Envoy up to {NEWEST_ENVOY[0]}.{NEWEST_ENVOY[1]} has them: build the plugin with a Proxy-Wasm SDK."
 
 
-def _untold(perhaps: tuple[str, ...], gateway: Gateway) -> Compatibility:
+def _untold(perhaps: tuple[str, ...], gateway: TargetGateway) -> Compatibility:
     if not gateway.hosts:
         why = f"no pod of the {gateway.provider} gateway has told its Envoy version yet"
     else:
         why = f"it cannot be told for {gateway.name}"
     named = f": {enough(perhaps)} may be missing" if perhaps else ""
     return Compatibility(
-        State.UNKNOWN,
+        CompatibilityState.UNKNOWN,
         "GatewayVersionUnknown",
         f"Whether the gateway has all functions that the module imports is not known, as {why}{named}",
         "The release goes on with this warning; see that a gateway pod runs and can be reached.",

@@ -12,7 +12,7 @@ ABI_PREFIX = "proxy_abi_version_"
 NATIVE_PREFIX = "wamr-aot"
 
 
-class Kind(StrEnum):
+class ExternKind(StrEnum):
     """What an import or an export is."""
 
     FUNCTION = "function"
@@ -59,7 +59,7 @@ class Import:
 
     module: str
     name: str
-    kind: Kind
+    kind: ExternKind
     type: FunctionType | None = None
     value: str = ""
     limits: Limits | None = None
@@ -73,14 +73,14 @@ class Export:
     """One export: ``type`` is a function's, ``value`` a global's or a table's; ``index`` counts within its kind."""
 
     name: str
-    kind: Kind
+    kind: ExternKind
     type: FunctionType | None = None
     value: str = ""
     index: int = 0
 
 
 @dataclass(frozen=True)
-class Start:
+class StartSection:
     """What the start section runs while the module is instantiated.
 
     ``certain``: the imports that are called before any branch; ``possible``: all that some way leads to. ``traps``: the
@@ -122,7 +122,7 @@ class Module:
     size: int
     memories: tuple[Limits, ...] = ()
     tables: tuple[Table, ...] = ()
-    start: Start | None = None
+    start: StartSection | None = None
     entry_calls: tuple[Import, ...] = ()
     features: frozenset[Feature] = frozenset()
     misplaced: tuple[OutOfBounds, ...] = ()
@@ -136,7 +136,7 @@ class Module:
         return tuple(
             export.name.removeprefix(ABI_PREFIX)
             for export in self.exports
-            if export.kind is Kind.FUNCTION and export.name.startswith(ABI_PREFIX)
+            if export.kind is ExternKind.FUNCTION and export.name.startswith(ABI_PREFIX)
         )
 
     @property
@@ -151,4 +151,4 @@ class Module:
 
     def function(self, name: str) -> FunctionType | None:
         """The type of the exported function called ``name``, None where there is none."""
-        return next((e.type for e in self.exports if e.kind is Kind.FUNCTION and e.name == name), None)
+        return next((e.type for e in self.exports if e.kind is ExternKind.FUNCTION and e.name == name), None)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from pluginrelease.core.wasm import instructions
 from pluginrelease.core.wasm.code import Bodies, after_locals
-from pluginrelease.core.wasm.module import FunctionType, Import, Start
+from pluginrelease.core.wasm.module import FunctionType, Import, StartSection
 
 MAX_WALKED_BYTES = 2 << 20
 MAX_WALKED_CALLS = 50_000
@@ -74,13 +74,13 @@ def _plain(value: str) -> str:
     return value if value in ("i32", "i64", "f32", "f64", "v128") else "ref"
 
 
-def start(index: int, functions: Functions, *, whole: bool) -> Start:
+def start(index: int, functions: Functions, *, whole: bool) -> StartSection:
     """What the start function reaches. ``whole``: all element segments and globals were read."""
     way = _Way(functions)
     way.follow(index)
     reach = _Reach(functions)
     reach.spread(index)
-    return Start(tuple(way.imports), tuple(reach.imports), way.traps, whole and reach.whole)
+    return StartSection(tuple(way.imports), tuple(reach.imports), way.traps, whole and reach.whole)
 
 
 def certain(called: Sequence[int], functions: Functions) -> tuple[Import, ...]:

@@ -11,7 +11,7 @@ from pluginrelease.core.wasm.code import Bodies, Scan
 from pluginrelease.core.wasm.constants import Constants
 from pluginrelease.core.wasm.cursor import Bytes, Cursor, malformed, not_read, truncated
 from pluginrelease.core.wasm.instructions import Feature
-from pluginrelease.core.wasm.module import Export, FunctionType, Import, Kind, Limits, Module, Table
+from pluginrelease.core.wasm.module import Export, ExternKind, FunctionType, Import, Limits, Module, Table
 from pluginrelease.core.wasm.segments import Segments
 from pluginrelease.core.wasm.types import Types
 
@@ -87,7 +87,7 @@ def _describe(head: bytes) -> str:
     return "a text file" if printable == len(head) else "of an unknown kind"
 
 
-_KINDS = (Kind.FUNCTION, Kind.TABLE, Kind.MEMORY, Kind.GLOBAL, Kind.TAG)
+_KINDS = (ExternKind.FUNCTION, ExternKind.TABLE, ExternKind.MEMORY, ExternKind.GLOBAL, ExternKind.TAG)
 
 # Section numbers in the order in which a module has to have them; 0 (custom) may stand anywhere.
 _ORDER = {number: place for place, number in enumerate((1, 2, 3, 4, 5, 13, 6, 14, 7, 8, 9, 12, 10, 11))}
@@ -121,7 +121,7 @@ class _Sections:
         self.tables: list[Table] = []
         self.memories: list[Limits] = []
         self.globals: list[str] = []
-        self.exports: list[tuple[str, Kind, int]] = []
+        self.exports: list[tuple[str, ExternKind, int]] = []
         self.start: int | None = None
         self.bodies = Bodies()
         self.data_count = 0
@@ -172,27 +172,27 @@ class _Sections:
     def _imports(self, section: Cursor) -> None:
         for _ in range(section.count(MAX_IMPORTS, "imports", V8_EACH)):
             self.imports.append(self._import(section))
-        self.imported = [one for one in self.imports if one.kind is Kind.FUNCTION]
+        self.imported = [one for one in self.imports if one.kind is ExternKind.FUNCTION]
         section.close()
 
     def _import(self, section: Cursor) -> Import:
         module, name = section.name(), section.name()
         kind = self._kind(section)
-        if kind is Kind.FUNCTION:
+        if kind is ExternKind.FUNCTION:
             return Import(module, name, kind, self.types.function(section.u32()))
-        if kind is Kind.TABLE:
+        if kind is ExternKind.TABLE:
             self.tables.append(table := self.types.table(section))
             return Import(module, name, kind, value=table.value, limits=table.limits)
-        if kind is Kind.MEMORY:
+        if kind is ExternKind.MEMORY:
             self.memories.append(self.types.limits(section))
             return Import(module, name, kind, limits=self.memories[-1])
-        if kind is Kind.GLOBAL:
+        if kind is ExternKind.GLOBAL:
             return Import(module, name, kind, value=self._global(section))
         section.byte()
         section.u32()
         return Import(module, name, kind)
 
-    def _kind(self, section: Cursor) -> Kind:
+    def _kind(self, section: Cursor) -> ExternKind:
         code = section.byte()
         if code >= len(_KINDS):
             malformed(f"{section.where} names kind {code}")
@@ -302,7 +302,7 @@ class _Sections:
         return frozenset(self.types.features | scan.features | several)
 
     def _entry_calls(self) -> tuple[Import, ...]:
-        functions = {name: index for name, kind, index in self.exports if kind is Kind.FUNCTION}
+        functions = {name: index for name, kind, index in self.exports if kind is ExternKind.FUNCTION}
         first = ("_initialize", "main", "__main_void") if "_initialize" in functions else ("_start",)
         called = [functions[name] for name in first if name in functions]
         return reach.certain(called, self._known()) if called else ()
@@ -317,24 +317,24 @@ class _Sections:
             referenced=frozenset(self.segments.referenced | self.constants.functions),
         )
 
-    def _exported(self, kind: Kind, index: int) -> tuple[FunctionType | None, str]:
+    def _exported(self, kind: ExternKind, index: int) -> tuple[FunctionType | None, str]:
         """The type of an exported function, and the value type of a global or a table."""
-        if kind is Kind.FUNCTION:
+        if kind is ExternKind.FUNCTION:
             _check_index(kind, index, len(self.imported) + len(self.functions))
             own = index - len(self.imported)
             return self.imported[index].type if own < 0 else self.types.declared[self.functions[own]], ""
-        if kind is Kind.GLOBAL:
+        if kind is ExternKind.GLOBAL:
             _check_index(kind, index, len(self.globals))
             return None, self.globals[index]
-        if kind is Kind.TABLE:
+        if kind is ExternKind.TABLE:
             _check_index(kind, index, len(self.tables))
             return None, self.tables[index].value
-        if kind is Kind.MEMORY:
+        if kind is ExternKind.MEMORY:
             _check_index(kind, index, len(self.memories))
         return None, ""
 
 
-def _check_index(kind: Kind, index: int, total: int) -> None:
+def _check_index(kind: ExternKind, index: int, total: int) -> None:
     if index >= total:
         malformed(f"an export names {kind} {index} of {total}")
 

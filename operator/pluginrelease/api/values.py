@@ -1,0 +1,14 @@
+"""Forms of text that several fields share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+# ---------------------------------------------------------------------------------------------------- spec
+
+Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+NamespaceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+Duration = Annotated[str, Field(max_length=32, pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$")]
+LabelValue = Annotated[str, Field(max_length=63)]

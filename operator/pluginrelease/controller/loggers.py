@@ -1,0 +1,158 @@
+"""Envoy's filter logger, raised while a load is awaited and put back afterwards.
+
+A logger belongs to the pod, and several releases may want it raised at once: the level to put back is the one that
+the first of them noted, and the last of them puts it back. Both are read from the releases' own status, so that a
+crash of the operator leaves no gateway at debug.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Collection, Container, Sequence
+from typing import Any
+
+import structlog
+
+from pluginrelease import api
+from pluginrelease.core.apiserver import stored
+from pluginrelease.core.errors import ReleaseError
+from pluginrelease.core.gateway.observations import PodRef
+from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.envoy.admin import GatewayAccess
+from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes.client import Cluster
+
+log = structlog.get_logger(__name__)
+
+JSON = dict[str, Any]
+
+# uid of a release and of a pod, whose logger it leaves to another release to restore: its status may not say so yet
+Left = set[tuple[str, str]]
+
+RAISED = "debug"
+# seconds: a gateway that crashes or hangs takes no level, and nothing waits for one
+RESTORE_SECONDS = 5.0
+
+
+def gate(uid: str) -> str:
+    """Return the name of the gate (`world.Gates`) that a release's log levels are raised through.
+
+    It is not the gate of the plugin's object: a gateway that takes seconds to answer must not hold up a deletion.
+    """
+    return f"{uid}/loggers"
+
+
+async def levels(
+    cluster: Cluster, release: api.Release, pods: Sequence[PodRef], reach: GatewayAccess
+) -> list[api.RaisedLogger]:
+    """Return the level to restore later, for each pod that answers: another release's note, else what the pod has now.
+
+    The gateways are read before the notes. A release notes a level before it raises the logger, so whoever reads a
+    raised level finds the note of the one who raised it, and never records that level as the one to restore.
+    """
+    found = await read_levels(cluster, pods, reach)
+    noted = await noted_by_others(cluster, release.metadata.uid) | noted_by(release)
+    # restored and forgotten between the two reads, or a person's own choice: the second read tells which
+    unclear = [pod for pod in pods if found.get(pod.uid) == RAISED and pod.uid not in noted]
+    found |= await read_levels(cluster, unclear, reach)
+    found |= {uid: level for uid, level in noted.items() if uid in found}
+    return [
+        api.RaisedLogger(namespace=pod.namespace, pod=pod.name, uid=pod.uid, level=found[pod.uid])
+        for pod in pods
+        if pod.uid in found
+    ]
+
+
+def noted_by(release: api.Release) -> dict[str, str]:
+    """Return pod uid → level, of the loggers that this release has raised."""
+    observation = release.status.observation
+    return {one.uid: one.level for one in observation.raised_loggers} if observation else {}
+
+
+async def read_levels(cluster: Cluster, pods: Sequence[PodRef], reach: GatewayAccess) -> dict[str, str]:
+    """Return pod uid → level now, without the pods that do not answer."""
+    read = await asyncio.gather(*(level_of(cluster, pod, reach) for pod in pods))
+    return {pod.uid: level for pod, level in zip(pods, read, strict=True) if level is not None}
+
+
+async def noted_by_others(cluster: Cluster, uid: str, left: Container[tuple[str, str]] = ()) -> dict[str, str]:
+    """Pod uid → level, of the loggers that other releases have raised, and have not left to others."""
+    found = await cluster.list(clusters.RELEASES, None, {})
+    return {
+        raised.uid: raised.level
+        for other in found
+        if other["metadata"]["uid"] != uid
+        for raised in raised_by(other)
+        if (other["metadata"]["uid"], raised.uid) not in left
+    }
+
+
+def raised_by(body: JSON) -> list[api.RaisedLogger]:
+    """Return what a PluginRelease, as the API server has it, says of the loggers that it raised.
+
+    What does not fit the model is passed over.
+    """
+    notes = stored.part(body, "status", "observation", "raisedLoggers")
+    found = []
+    for note in notes if isinstance(notes, list) else []:
+        with contextlib.suppress(ValueError):
+            found.append(api.RaisedLogger.model_validate(note))
+    return found
+
+
+async def level_of(cluster: Cluster, pod: PodRef, reach: GatewayAccess) -> str | None:
+    """The logger's level now; None when the pod does not tell."""
+    try:
+        return await admin.read_logging(cluster, pod, settings=reach)
+    except ReleaseError as error:
+        log.warning("log level not read", pod=f"{pod.namespace}/{pod.name}", error=error.message)
+        return None
+
+
+async def raise_all(cluster: Cluster, raised: Collection[api.RaisedLogger], reach: GatewayAccess) -> None:
+    """Sets the logger to debug; a pod that does not answer goes without, and shows it as no positive sign."""
+    await asyncio.gather(*(set_level(cluster, one, RAISED, reach) for one in raised))
+
+
+async def put_back(
+    cluster: Cluster, uid: str, raised: Collection[api.RaisedLogger], reach: GatewayAccess, left: Left
+) -> list[api.RaisedLogger]:
+    """Restore the levels that the release with this uid raised; return those that are still to be restored.
+
+    What another release needs is left to that one, unless that one has just left it to this one. Takes at most
+    `RESTORE_SECONDS`, and never raises `ReleaseError`: a log level holds up nothing.
+    """
+    still = list(raised)
+    try:
+        async with asyncio.timeout(RESTORE_SECONDS):
+            needed = await noted_by_others(cluster, uid, left)
+            left |= {(uid, one.uid) for one in raised if one.uid in needed}
+            still = [one for one in raised if one.uid not in needed]
+            await asyncio.gather(*(restore(cluster, one, reach, still) for one in [*still]))
+    except TimeoutError:
+        log.warning("log levels not restored in time", pods=[f"{one.namespace}/{one.pod}" for one in still])
+    except ReleaseError as error:
+        log.warning("log levels not restored", reason=error.reason, message=error.message)
+    return still
+
+
+async def restore(
+    cluster: Cluster, raised: api.RaisedLogger, reach: GatewayAccess, still: list[api.RaisedLogger]
+) -> None:
+    """Restore one level, and take it off ``still`` when that is done or its pod is gone."""
+    pod = await cluster.get(clusters.PODS, raised.namespace, raised.pod)
+    is_gone = pod is None or pod["metadata"]["uid"] != raised.uid
+    if is_gone or await set_level(cluster, raised, raised.level, reach):
+        still.remove(raised)
+
+
+async def set_level(cluster: Cluster, raised: api.RaisedLogger, level: str, reach: GatewayAccess) -> bool:
+    """Whether the pod took the level; a pod that does not answer is told in the log."""
+    pod = PodRef(raised.namespace, raised.pod, raised.uid, ready=True)
+    try:
+        await admin.set_logging(cluster, pod, level, settings=reach)
+    except ReleaseError as error:
+        log.warning("logger not set", pod=f"{raised.namespace}/{raised.pod}", level=level, error=error.message)
+        return False
+    return True

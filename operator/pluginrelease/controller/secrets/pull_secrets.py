@@ -1,0 +1,74 @@
+"""The pull secret: read where the release is, and copied to where the gateways are, or read there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pluginrelease import api
+from pluginrelease.controller.secrets.secret_field import Named
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.mesh import target
+from pluginrelease.core.registry import credentials
+from pluginrelease.core.rollout import plan
+from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes.client import Cluster
+
+JSON = dict[str, Any]
+
+KEY = ".dockerconfigjson"
+TYPES = ("kubernetes.io/dockerconfigjson",)
+
+
+async def content(cluster: Cluster, release: api.Release) -> bytes | None:
+    """Content of the release's pull secret, as gateways use it; raises `Waiting` when it is missing, `Refused` when it
+    is none, or none for gateways."""
+    one = named(release)
+    if one is None:
+        return None
+    raw = one.value(await one.read(cluster, TYPES), KEY)
+    return credentials.as_agent(raw, image_manifests.place(release.spec.artifact.image.ref))
+
+
+def named(release: api.Release) -> Named | None:
+    """The Secret that the operator pulls with; one in the gateway's namespace only after that has consented."""
+    image = release.spec.artifact.image
+    if image.gateway_pull_secret_ref is not None:
+        place = ("gatewayPullSecretRef", release.spec.gateway.namespace, image.gateway_pull_secret_ref.name)
+    elif image.pull_secret_ref is not None:
+        place = ("pullSecretRef", release.metadata.namespace, image.pull_secret_ref.name)
+    else:
+        return None
+    field, namespace, name = place
+    return Named(
+        f"artifact.image.{field}",
+        namespace,
+        name,
+        kind="docker-registry",
+        content="--docker-server=… --docker-username=… --docker-password=…",
+        missing="PullSecretNotFound",
+        unfit="InvalidPullSecret",
+    )
+
+
+async def copied(cluster: Cluster, release: api.Release) -> JSON | None:
+    """The copy in the gateway's namespace; in the release's own there is none."""
+    if target.is_local(release):
+        return None
+    return await cluster.get(clusters.SECRETS, release.spec.gateway.namespace, target.copied_secret_name(release))
+
+
+async def writes(cluster: Cluster, release: api.Release) -> tuple[plan.Write, ...]:
+    """What makes the copy, or renews it; what is there already is left alone."""
+    if target.is_local(release) or release.spec.artifact.image.pull_secret_ref is None:
+        return ()
+    source = named(release)
+    if source is None:
+        return ()
+    manifest = target.pull_secret(release, (await source.read(cluster, TYPES))["data"][KEY])
+    return plan.draft(release, [(manifest, await copied(cluster, release))]).writes
+
+
+async def superfluous(cluster: Cluster, release: api.Release) -> JSON | None:
+    """The copy of a secret that the release names no longer."""
+    copy = None if release.spec.artifact.image.pull_secret_ref else await copied(cluster, release)
+    return copy if copy is not None and plan.is_ours(release, copy) else None

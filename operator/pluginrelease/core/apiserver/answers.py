@@ -1,0 +1,465 @@
+"""What an answer of the API server means, and whether it is one: status code, metav1.Status and headers → error.
+
+Sources: kubernetes apimachinery pkg/api/errors/errors.go (reasons, codes, causes), apiserver
+pkg/admission/plugin/webhook/errors/statuserror.go (a webhook denies with a code of its choice, 400 to 599),
+pkg/admission/plugin/policy/validating (so does a ValidatingAdmissionPolicy), plugin/namespace/lifecycle and
+resourcequota; for the words see tests/fixtures/apiserver, which a real API server has said.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pluginrelease.core import timestamps
+from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
+
+JSON = dict[str, Any]
+
+MAX_MESSAGE = 600
+# whoever asks for more patience than this is asked again all the same: a way back may be waiting
+LONGEST_PAUSE = 60.0
+LOOK_AGAIN = 60.0
+TERMINATING_LOOK = 30.0
+READS = ("GET", "HEAD")
+
+_DENIED = re.compile(
+    r"admission webhook \"(?P<webhook>[^\"]+)\" denied the request"
+    r"|(?P<policy>\w*AdmissionPolicy '[^']+' with binding '[^']+') denied request"
+)
+_WEBHOOK_FAILED = re.compile(r"failed calling webhook \"([^\"]+)\"|conversion webhook for ([^:]+?) failed")
+_TOO_LARGE = re.compile(
+    r"etcdserver: request is too large|message larger than max|: Too long: may not be more than [0-9]{6,} "
+)
+_UNDECLARED = re.compile(r"(\.\S+): field not declared in schema")
+_NOT_PERMITTED = re.compile(r"User \"([^\"]*)\" cannot |cannot set blockOwnerDeletion")
+_QUOTA = re.compile(r"(?:exceeded|failed) quota: |status unknown for quota: |insufficient quota to ")
+_ANONYMOUS = "system:anonymous"
+_NO_SUCH_PATH = "404 page not found"
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+
+
+class NotFound(Exception):
+    """The API server has no such object, or its namespace is not there, or it does not serve the kind."""
+
+    def __init__(self, message: str, *, served: bool = True) -> None:
+        super().__init__(message)
+        self.message = message
+        self.served = served
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request."""
+
+    method: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+@dataclass(frozen=True)
+class ServerAnswer:
+    """``media_type`` of its Content-Type, ``retry_after`` as the header has it."""
+
+    code: int
+    body: bytes
+    media_type: str = "application/json"
+    retry_after: str = ""
+
+
+@dataclass(frozen=True)
+class MetaStatus:
+    """What a metav1.Status says; ``kind`` and ``name`` of what it is about; ``fields``: who holds which;
+    ``invalid``: those that are wrong."""
+
+    message: str
+    reason: str = ""
+    kind: str = ""
+    name: str = ""
+    causes: frozenset[str] = frozenset()
+    fields: tuple[str, ...] = ()
+    invalid: frozenset[str] = frozenset()
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """An answer that is no success, with what was asked."""
+
+    asked: Asked
+    answer: ServerAnswer
+    status: MetaStatus
+    now: datetime
+
+    @property
+    def pause(self) -> float | None:
+        """Seconds that the API server asks for, by header or Status."""
+        seconds = timestamps.retry_after(self.answer.retry_after, self.now)
+        seconds = self.status.retry_after if seconds is None else seconds
+        return None if seconds is None else min(seconds, LONGEST_PAUSE)
+
+
+def read(asked: Asked, answer: ServerAnswer) -> JSON:
+    """The object in an answer of a success. Raises `Transient` for what no API server says."""
+    if answer.media_type == "text/html":
+        raise _foreign(asked, answer)
+    try:
+        found = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        raise unreadable(asked, "is no JSON, or broke off") from None
+    if not isinstance(found, dict) or not isinstance(found.get("kind"), str):
+        raise _foreign(asked, answer)
+    return found
+
+
+def text(asked: Asked, answer: ServerAnswer) -> str:
+    """The text in an answer of a success. Raises `Transient` where a page for people came instead."""
+    if answer.media_type == "text/html":
+        raise _foreign(asked, answer)
+    return answer.body.decode(errors="replace")
+
+
+def event(asked: Asked, line: bytes) -> JSON:
+    """One event of a watch. Raises `Transient` for a line that is none."""
+    try:
+        found = json.loads(line)
+        if isinstance(found["type"], str) and isinstance(found["object"], dict):
+            event: JSON = found
+            return event
+    except (ValueError, RecursionError, KeyError, TypeError):
+        pass
+    raise unreadable(asked, "has a line that is no event, or broke off")
+
+
+def failure(asked: Asked, answer: ServerAnswer, now: datetime) -> ReleaseError | NotFound:
+    """What an answer that is no success means, and whose turn it is; ``now`` for a Retry-After that is a date."""
+    status = _status(answer.body)
+    if status is None:
+        return _no_status(asked, answer, now)
+    case = Case(asked, answer, status, now)
+    for rule in _RULES:
+        if (error := rule(case)) is not None:
+            return error
+    return _by_code(case)
+
+
+def unreadable(asked: Asked, what: str) -> Transient:
+    """An answer of which not all came, or none that can be read."""
+    return Transient(
+        "AnswerUnreadable",
+        f"the API server's answer to {asked} {what}",
+        "It is tried again; if it stays, look at the proxy or load balancer between here and the API server",
+    )
+
+
+def refused_stream(code: int) -> str:
+    """Why a port-forward was not opened, for people: of such an answer only the code is known."""
+    reasons = {
+        401: "the API server does not know this login",
+        403: "the API server does not allow a port-forward: it takes get and create of pods/portforward",
+        404: "the pod is gone",
+        429: "the API server has too many requests",
+    }
+    return reasons.get(code, f"the API server answered the port-forward with {code}")
+
+
+# ------------------------------------------------------------------------------------------------------- what is read
+
+
+def _status(body: bytes) -> MetaStatus | None:
+    """None for what is no metav1.Status."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or found.get("kind") != "Status":
+        return None
+    details = found.get("details")
+    details = details if isinstance(details, dict) else {}
+    listed = details.get("causes")
+    causes = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    seconds = details.get("retryAfterSeconds")
+    return MetaStatus(
+        message=shorten(str(found.get("message") or "no reason given")),
+        reason=str(found.get("reason") or ""),
+        kind=str(details.get("kind") or ""),
+        name=str(details.get("name") or ""),
+        causes=frozenset(str(one.get("reason") or "") for one in causes),
+        fields=tuple(_held(one) for one in causes if one.get("reason") == "FieldManagerConflict"),
+        invalid=frozenset(str(one.get("field") or "") for one in causes),
+        retry_after=float(seconds) if isinstance(seconds, int) and seconds > 0 else None,
+    )
+
+
+def _held(cause: JSON) -> str:
+    """``.spec.url by "kubectl-edit"``, of a conflict of an apply."""
+    manager = str(cause.get("message") or "").removeprefix("conflict with ")
+    return shorten(f"{cause.get('field') or 'a field'} by {manager or 'another'}")
+
+
+def shorten(message: str) -> str:
+    """One line; a long one loses its middle, as both ends may say why."""
+    flat = " ".join(message.split())
+    if len(flat) <= MAX_MESSAGE:
+        return flat
+    return f"{flat[: MAX_MESSAGE // 2]} … {flat[-(MAX_MESSAGE // 2 - 3) :]}"
+
+
+def _no_status(asked: Asked, answer: ServerAnswer, now: datetime) -> ReleaseError | NotFound:
+    """An answer without a Status: of an API server only for a path that it has not; else something stands between."""
+    text = answer.body.decode(errors="replace").strip()
+    if answer.code == 404 and answer.media_type != "text/html" and text.startswith(_NO_SUCH_PATH):
+        return NotFound(text[: len(_NO_SUCH_PATH)], served=False)
+    if answer.code == 401:
+        return _unauthorized("whatever answers there wants others")
+    if answer.code == 429:
+        return _busy(Case(asked, answer, MetaStatus("no reason given"), now))
+    if answer.media_type == "application/json" and not _is_json(answer.body):
+        return unreadable(asked, f"({answer.code}) is no JSON, or broke off")
+    return _foreign(asked, answer, Case(asked, answer, MetaStatus(""), now).pause)
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _foreign(asked: Asked, answer: ServerAnswer, pause: float | None = None) -> Transient:
+    """A proxy's page, or a redirect to one."""
+    said = _told(answer.body[:4096].decode(errors="replace"))
+    return Transient(
+        "NotTheAPIServer",
+        f"what answered {asked} is not an API server: {answer.code}, {answer.media_type or 'of no type'}{said}",
+        "Look at the proxy or load balancer between here and the API server, at HTTPS_PROXY and NO_PROXY",
+        retry_after=pause,
+    )
+
+
+def _told(page: str) -> str:
+    """What a page is called, or how a short text begins."""
+    title = _TITLE.search(page)
+    text = title.group(1) if title else re.sub(r"<[^>]*>", " ", page)
+    flat = " ".join(text.split())[:100]
+    return f": {flat}" if flat else ""
+
+
+# ------------------------------------------------------------------------------------------------------ what it means
+
+
+def _denied(case: Case) -> ReleaseError | None:
+    """Whoever admits objects chooses the code, so that it says nothing; a webhook may even deny with 404 or 503."""
+    found = _DENIED.search(case.status.message)
+    if not found:
+        return None
+    who = found["policy"] or f"the admission webhook {found['webhook']}"
+    return Refused(
+        "AdmissionDenied",
+        f"{who} refuses the object: {case.status.message}",
+        "Change what it names, or have the policy allow it",
+        recheck=LOOK_AGAIN,
+    )
+
+
+def _webhook_failed(case: Case) -> ReleaseError | None:
+    found = _WEBHOOK_FAILED.search(case.status.message)
+    if not found:
+        return None
+    return Transient(
+        "WebhookUnavailable",
+        f"a webhook ({found[1] or f'that converts {found[2]}'}) has to be asked and does not answer as it should: "
+        f"{case.status.message}",
+        "See that its pods run, that its Service reaches them and that its certificate is valid; it is tried again",
+    )
+
+
+def _too_large(case: Case) -> ReleaseError | None:
+    """etcd's word for it comes with 500, that of a validation with 422, that of the API server itself with 413."""
+    if case.answer.code != 413 and not _TOO_LARGE.search(case.status.message):
+        return None
+    return Refused(
+        "ObjectTooLarge",
+        f"an object is larger than the API server keeps ({case.asked}): {case.status.message}",
+        "Make plugin.config and plugin.matchRules smaller: 1.5 MiB is what etcd takes, and annotations 256 KiB",
+    )
+
+
+def _undeclared(case: Case) -> ReleaseError | None:
+    """An apply with a field that the cluster's definition of the kind has not: it is said with 500."""
+    found = _UNDECLARED.search(case.status.message)
+    if not found:
+        return None
+    return Refused(
+        "UnknownField",
+        f"the kind has no field {found[1]} in this cluster ({case.asked}): {case.status.message}",
+        "Upgrade its CustomResourceDefinition: PluginRelease's comes with the chart, WasmPlugin's with the mesh",
+        recheck=LOOK_AGAIN,
+    )
+
+
+def _forbidden(case: Case) -> ReleaseError | None:
+    """A right that is missing is one of several meanings of 403."""
+    if case.answer.code != 403:
+        return None
+    message, causes = case.status.message, case.status.causes
+    if "NamespaceTerminating" in causes or "because it is being terminated" in message:
+        return _terminating(message)
+    if _QUOTA.search(message):
+        return _quota(message)
+    permitted = _NOT_PERMITTED.search(message)
+    if permitted and permitted[1] == _ANONYMOUS:
+        return _unauthorized("it was given none")
+    if permitted or " is forbidden: " not in message:
+        return _not_permitted(message)
+    return Refused(
+        "AdmissionDenied",
+        f"the API server's own admission refuses the object: {message}",
+        "Change what it names, or have that setting of the API server or of the namespace allow it",
+        recheck=LOOK_AGAIN,
+    )
+
+
+def _terminating(message: str) -> Waiting:
+    return Waiting(
+        "NamespaceTerminating",
+        f"the namespace is being deleted: {message}",
+        "Wait until it is gone and make it again, or make a release for another; "
+        "`kubectl get namespace NAME -o yaml` says what keeps it",
+        retry_after=TERMINATING_LOOK,
+    )
+
+
+def _quota(message: str) -> Waiting:
+    return Waiting(
+        "QuotaExceeded",
+        f"a ResourceQuota leaves no room: {message}",
+        "Raise the quota that it names, or delete what is not needed in the namespace",
+        retry_after=LOOK_AGAIN,
+    )
+
+
+def _not_permitted(message: str) -> Waiting:
+    return Waiting(
+        "Forbidden",
+        f"the API server does not allow this: {message}",
+        "Grant it to the operator's ServiceAccount (the chart's ClusterRole has it)",
+        retry_after=LOOK_AGAIN,
+    )
+
+
+def _unauthorized(why: str) -> Waiting:
+    return Waiting(
+        "Unauthorized",
+        f"the API server does not know this login: {why}",
+        "Log in again, or renew the token or the certificate of the kubeconfig; in a pod the kubelet renews it",
+    )
+
+
+def _replaced(case: Case) -> ReleaseError | None:
+    """A merge patch names the uid of the object that it is for: on another one that would be a change of the uid."""
+    return _changed(case) if case.answer.code == 422 and "metadata.uid" in case.status.invalid else None
+
+
+def _changed(case: Case) -> Transient:
+    return Transient(
+        "Conflict",
+        f"the object changed meanwhile: {case.status.message}",
+        "It is looked at again; if it stays, another hand writes the object too",
+    )
+
+
+def _conflict(case: Case) -> ReleaseError | None:
+    if case.answer.code != 409 or not case.status.fields:
+        return None
+    more = f" and {len(case.status.fields) - 3} more" if len(case.status.fields) > 3 else ""
+    return Transient(
+        "FieldConflict",
+        f"others hold fields of the object: {', '.join(case.status.fields[:3])}{more}",
+        "Somebody made the object meanwhile; it is looked at again. It is taken only from a release that says so "
+        "(the annotation pluginrelease.io/adopt)",
+    )
+
+
+def _invalid(case: Case) -> ReleaseError | None:
+    if case.answer.code not in (400, 422):
+        return None
+    if case.asked.method in READS:
+        return _odd(case)
+    return Refused("ApplyRefused", f"the API server refuses the object: {case.status.message}", "Correct the spec")
+
+
+def _not_found(case: Case) -> NotFound | None:
+    """Without a name in its details, it is the kind that is not there."""
+    if case.answer.code != 404:
+        return None
+    return NotFound(case.status.message, served=bool(case.status.name))
+
+
+_Rule = Callable[[Case], ReleaseError | NotFound | None]
+_RULES: tuple[_Rule, ...] = (
+    _denied,
+    _webhook_failed,
+    _too_large,
+    _undeclared,
+    _forbidden,
+    _replaced,
+    _conflict,
+    _invalid,
+    _not_found,
+)
+
+
+def _by_code(case: Case) -> ReleaseError:
+    code, message = case.answer.code, case.status.message
+    match code:
+        case 401:
+            return _unauthorized(message)
+        case 405 | 406 | 415:
+            return Refused(
+                "RequestNotSupported",
+                f"the API server does not do what it is asked ({case.asked}): {message}",
+                "See what serves this kind: it takes server-side apply, which Kubernetes has since 1.22",
+            )
+        case 409:
+            return _changed(case)
+        case 410:
+            return Transient(
+                "ListExpired",
+                f"a list took longer than the API server keeps its pages ({case.asked}): {message}",
+                "It begins again; if it stays, narrow the selector or look at the API server's load",
+            )
+        case 429:
+            return _busy(case)
+        case _ if code < 500:
+            return _odd(case)
+    return Transient(
+        "APIServerUnavailable",
+        f"the API server answered {code} to {case.asked}: {message}",
+        "Look at the API server and its etcd; it is tried again",
+        retry_after=case.pause,
+    )
+
+
+def _busy(case: Case) -> Transient:
+    return Transient(
+        "TooManyRequests",
+        f"the API server has more requests than it takes ({case.asked}): {case.status.message}",
+        "It is tried again after the time that it asks for; if it stays, see its priority levels and flow schemas",
+        retry_after=case.pause,
+    )
+
+
+def _odd(case: Case) -> Refused:
+    return Refused(
+        "RequestRefused",
+        f"the API server answered {case.answer.code} to {case.asked}: {case.status.message}",
+        "Look at what it names, and at the API server's version",
+    )

@@ -1,0 +1,83 @@
+"""The module in an image that no gateway can read: for packing it anew.
+
+A gateway knows three layouts and nothing else (`core.artifact.image_manifests.layer`). Published images have others:
+the module as a single layer (higress-group/higress#4528), under another media type (engineerd/wasm-to-oci#45,
+``application/wasm``), behind more layers (higress-group/higress#4014), in an archive that is not packed, or under
+another file name.
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+from collections.abc import Callable, Iterator
+
+from pluginrelease.core import wasm
+from pluginrelease.core.artifact import archive, image_manifests
+from pluginrelease.core.artifact.image_manifests import PLUGIN_FILE, Descriptor, Digest
+from pluginrelease.core.errors import Refused
+
+MAX_MODULES = 16
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_REMEDY = f"Take the module out by hand, and push it: `pluginrelease push {PLUGIN_FILE} REFERENCE`."
+
+
+def child(raw: bytes) -> Descriptor:
+    """The manifest in an index to look into: the one that a gateway takes, else the first. A module has no platform."""
+    try:
+        return image_manifests.child(raw)
+    except Refused as refused:
+        if refused.reason != "NoUsablePlatform" or not (entries := image_manifests.children(raw)):
+            raise
+        return entries[0]
+
+
+def take(raw: bytes, read: Callable[[Descriptor], bytes], most: int = image_manifests.MAX_WASM_BYTES) -> bytes:
+    """The module in an image: of the last layer that has a plugin.wasm, else the only module that there is.
+
+    ``raw`` is the image's manifest, ``read`` gives a layer's bytes, checked; ``most`` caps what a layer unpacks to.
+    Raises `Refused`: ``NoModule``, ``SeveralModules``, ``ArtifactTooLarge``, ``MalformedManifest``.
+    """
+    layers = image_manifests.layers(raw)
+    others: dict[Digest, str] = {}
+    other = b""
+    for layer in reversed(layers):
+        for name, content in _modules(layer, read(layer), most):
+            if name == PLUGIN_FILE:
+                return content
+            others[Digest.of(content)], other = name, content
+    if not others:
+        kinds = ", ".join(image_manifests.shown(layer.media_type) or "no type" for layer in layers[:5]) or "no layer"
+        raise Refused("NoModule", f"There is no WebAssembly module in any layer of the image ({kinds})", _REMEDY)
+    if len(others) > 1:
+        names = ", ".join(list(others.values())[:MAX_MODULES])
+        raise Refused("SeveralModules", f"There are several modules in the image: {names}", _REMEDY)
+    return other
+
+
+def _modules(layer: Descriptor, blob: bytes, most: int) -> Iterator[tuple[str, bytes]]:
+    """The modules in one layer with their file names; one that is the layer itself is called by its digest."""
+    if blob.startswith(_ZSTD):
+        raise Refused("NoModule", f"The layer {layer.digest} is packed with zstd, which is not read here", _REMEDY)
+    pieces = archive.gunzip(io.BytesIO(blob).read) if blob.startswith(archive.GZIP) else iter([blob])
+    stream = archive.ArchiveStream(pieces, most)
+    try:
+        if stream.peek(len(wasm.MAGIC)) == wasm.MAGIC:
+            yield str(layer.digest), stream.read(most + 1)
+        else:
+            yield from _files(archive.members(stream))
+    except archive.TooLarge as too:
+        raise image_manifests.too_large("What the image's layer unpacks to", most) from too
+    except archive.ArchiveError:
+        return  # something else than an archive: an image's configuration, a README
+
+
+def _files(members: Iterator[archive.Member]) -> Iterator[tuple[str, bytes]]:
+    found = 0
+    for member in members:
+        if found >= MAX_MODULES:
+            return
+        if not member.regular or (head := member.read(len(wasm.MAGIC))) != wasm.MAGIC:
+            continue
+        found += 1
+        yield image_manifests.shown(posixpath.basename(member.name)), head + member.read(member.size)

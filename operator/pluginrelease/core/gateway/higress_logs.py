@@ -1,0 +1,28 @@
+"""What only Higress's Envoy writes to its log, beside its counters (higress-group/envoy, source/extensions/common/wasm
+/wasm.cc, 9e54c67 of Higress 2.2.4)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pluginrelease.core.gateway.logs import records, shorten
+
+if TYPE_CHECKING:
+    from pluginrelease.core.gateway.identity import Wanted
+
+_WORKER = re.compile(r"wasm worker initialization failed: plugin='([^']*)'(.*)", re.DOTALL)
+
+
+def unstarted(lines: Iterable[str], wanted: Wanted) -> str:
+    """Why our plugin did not come up in a worker, in the gateway's newest words; "" for none.
+
+    Whether one still lacks it is said by the gauge ``worker_uninitialized``, and not by the log.
+    """
+    newest = ""
+    for record in records(lines):
+        match = _WORKER.match(record.message)
+        if match and wanted.plugin_name_matches(match.group(1)):
+            newest = shorten(record.message)
+    return newest

@@ -1,0 +1,79 @@
+"""The plugin that gateways are asked about, and one run of a gateway: what names in their answers mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pluginrelease.core import placeholders
+
+_TRANSLATED = "~istio-translated-wasmplugin"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What every selected gateway pod should run.
+
+    ``namespace`` and ``name`` are the WasmPlugin's; ``digest_hex`` the manifest's sha256 without prefix; ``config``
+    the plugin's configuration (None and {} are the same); ``fail_strategy`` FAIL_CLOSE, FAIL_OPEN or FAIL_RELOAD;
+    ``env`` the module's environment, None for a value that is the gateway's own; ``image`` the repository with the
+    digest, as in the WasmPlugin's url, "" where it does not matter; ``replaces``: the control plane puts Secrets'
+    values in the place of placeholders.
+    """
+
+    namespace: str
+    name: str
+    digest_hex: str
+    config: Mapping[str, Any] | None
+    fail_strategy: str
+    env: Mapping[str, str | None] = field(default_factory=dict)
+    image: str = ""
+    replaces: bool = False
+
+    @property
+    def has_placeholders(self) -> bool:
+        """Whether what a gateway is given is not known word for word."""
+        return self.replaces and placeholders.MEANT in json.dumps([self.config, self.env])
+
+    def is_given(self, config: Any, env: Mapping[str, str | None]) -> bool:
+        """Whether a gateway that was given this was given what is wanted."""
+        return placeholders.same((dict(self.config or {}), self.env), (config, env), replaced=self.replaces)
+
+    def ecds_name_matches(self, name: str) -> bool:
+        """Whether an extension configuration is this WasmPlugin's, in any Istio version.
+
+        ``NS.NAME`` up to 1.20, then with a prefix that changed twice, and from 1.30 on as a translated
+        TrafficExtension; a TrafficExtension without that suffix is another object, even under the same name.
+        """
+        prefix, _, last = name.rpartition("/")
+        if "trafficextension" in prefix:
+            return last == f"{self.namespace}.{self.name}{_TRANSLATED}"
+        return last == f"{self.namespace}.{self.name}"
+
+    def plugin_name_matches(self, name: str) -> bool:
+        """Whether a name in a log line or a statistic is this plugin's (Envoy's PluginConfig.name)."""
+        prefix, _, last = name.rstrip(".").rpartition("/")
+        if prefix and "istio.io/" not in prefix:
+            return False  # a path, or a repository that is called so
+        return last.removesuffix(_TRANSLATED) == f"{self.namespace}.{self.name}"
+
+    def is_module(self, told: str) -> bool:
+        """Whether a module that Istio's agent names is this one: by url, or by the plugin's name for want of a secret.
+
+        The same digest may come from two repositories, and one of them fail.
+        """
+        _, is_url, place = told.partition("://")
+        if not is_url:
+            return self.plugin_name_matches(told)
+        return self.digest_hex in told and (not self.image or place == self.image)
+
+
+@dataclass(frozen=True)
+class Incarnation:
+    """One run of one pod's Envoy: what a verification holds for."""
+
+    uid: str
+    started_at: datetime

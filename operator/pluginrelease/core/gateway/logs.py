@@ -1,0 +1,432 @@
+"""A gateway container's log → what it says about one plugin.
+
+The container writes two logs into one stream, Envoy's and the agent's, as text (tab-separated fields, one per line,
+some messages running over several lines) or as one JSON object per line. Few lines name a plugin. Those that say *why*
+a module was refused do not: they count for us only when they come from the same thread, directly before a line that
+names us, with no line in between that names a neighbour.
+
+A plugin that traps later, on a request, leaves one line that names nobody and no other trace. It is told whose it was
+only by what that very plugin said directly before, on the same thread: Go and Rust print a panic before they trap.
+
+Texts: Envoy source/common/filter/config_discovery_impl.cc, source/extensions/common/wasm/wasm.cc,
+source/common/listener_manager/lds_api.cc; proxy-wasm-cpp-host src/wasm.cc, src/v8/v8.cc; Istio pkg/wasm/convert.go.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pluginrelease.core.gateway.identity import Wanted
+
+MAX_CAUSES = 6
+MAX_CRASHES = 64
+MAX_LINE = 600
+# a refusal follows the trap that is its cause
+AT_ONCE = timedelta(seconds=1)
+MAX_MESSAGE = 8192
+# lines of one message; an access log between two of them counts too
+MAX_CONTINUED = 200
+
+_TEXT = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)\t(\w+)\t(?:([^\t]*)\t)?(.*)$", re.DOTALL)
+_CALLER = re.compile(r"^[\w./-]+:\d+\t")
+_THREAD = re.compile(r"\tthread=(\d+)\s*$")
+_ENVOY_DEFAULT = re.compile(
+    r"^\[(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d\.\d+)\]\[(\d+)\]\[(\w+)\]\[([^\]]*)\] (?:\[[^\]]*\] )?(.*)$", re.DOTALL
+)
+_CREATED = re.compile(r"Updated filter config (\S+) created, warming done")
+_STARTED = re.compile(r"Updated filter config (\S+) accepted, posting to workers")
+_COMPLETE = re.compile(r"Filter config (\S+) worker update complete")
+_FAILED = re.compile(r"Updating filter config (\S+) failed due to")
+_PLUGIN_FAILED = re.compile(r"^Plugin (\S+) failed to load")
+_UNABLE = re.compile(r"Unable to create Wasm (?:plugin|HTTP filter|network filter) ([^\s,;]+)")
+_REFUSED = re.compile(r"^(?:Unable to create |Error adding/updating |lds: |[^\"]*? rejected: )")
+_LISTED = re.compile(r"^\s*[^\s\"]+: Unable to create ")
+# Istio's access log, which may stand between two lines of a message
+_ACCESS = re.compile(r"^\[\d{4}-\d\d-\d\dT[^\]]*\] ")
+_LISTENER = re.compile(r"^lds: |envoy\.config\.listener\.v3\.Listener|adding/updating listener")
+_MODULE = re.compile(r"cannot fetch Wasm module (\S+?):? ")
+_FETCH = re.compile(r"^(?:error in converting the wasm config to local: |convert the wasm config: )", re.IGNORECASE)
+# Higress's agent tries plain http after any failure, and then tells what came of that (its Istio, imagefetcher.go)
+_HTTPS_FAILED = re.compile(r"^HTTPS request failed for URL \S*?//([^/\s:]+)")
+_CAUSE = re.compile(
+    r"^(?:Wasm VM failed |Failed to (?:load|parse) |Function: |Wasm module is |Bad function signature|wasm log)"
+)
+# proxy-wasm-cpp-host marks the VM that all threads clone as failed, and Envoy goes on as if nothing had happened
+_NOT_ON_THREAD = re.compile(r"^Wasm VM failed Failed to (?:\w+ thread-local Wasm|clone Base Wasm)")
+# what Envoy calls while it loads a plugin; a trap there is told by a refusal that names the plugin
+_AT_LOAD = ("_initialize", "_start", "main", "proxy_on_vm_start", "proxy_validate_configuration", "proxy_on_configure")
+_TRAP = re.compile(r"^Function: (\S+) failed\b")
+_PANIC = re.compile(r"\bpanic|\bfatal error", re.IGNORECASE)
+_PLUGIN_LOG = re.compile(r"^wasm log(?: ([^\s:]+)[^:]*)?:\s?")
+
+
+# the agent's list of errors and what it says after that; a listener's error; a backtrace within a VM
+_CONTINUES = re.compile(r"^(?:$|\s+\* |\. |\S+: .*\bWasm\b|.*\bin-VM backtrace:$|\s+\d+:\s)")
+
+
+class LogKind(StrEnum):
+    """What one event in the log says about our plugin."""
+
+    LOADED = "Loaded"
+    REFUSED_BY_WORKERS = "RefusedByWorkers"
+    REJECTED = "Rejected"
+    LISTENER_REJECTED = "ListenerRejected"
+    FETCH_FAILED = "FetchFailed"
+
+
+_CREATIONS = {LogKind.LOADED, LogKind.REFUSED_BY_WORKERS}
+
+
+@dataclass(frozen=True)
+class LogEvent:
+    """``line`` is the gateway's own sentence; ``causes`` the lines before it, of the same thread, that say why.
+
+    ``everywhere``: Envoy also logged that every worker has taken the configuration.
+    """
+
+    at: datetime | None
+    kind: LogKind
+    line: str
+    causes: tuple[str, ...] = ()
+    everywhere: bool = False
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A thread on which Envoy could not start or configure a plugin, of which it names none."""
+
+    at: datetime | None
+    thread: str
+    line: str
+
+
+@dataclass(frozen=True)
+class Crash:
+    """A VM that trapped after it was loaded. Each thread has a VM of its own for each code.
+
+    ``plugin``: the plugin that was heard to panic there (Envoy's PluginConfig.name), "" when none was.
+    """
+
+    at: datetime | None
+    thread: str
+    line: str
+    plugin: str = ""
+
+
+@dataclass(frozen=True)
+class LogFindings:
+    """Events about our plugin, oldest first; ``truncated``: the log was cut, later events may be missing.
+
+    ``crashes``: of any plugin, the newest of each thread and plugin. ``missing``: of any plugin, the newest of each
+    thread.
+    """
+
+    events: tuple[LogEvent, ...] = ()
+    truncated: bool = False
+    crashes: tuple[Crash, ...] = ()
+    missing: tuple[Missing, ...] = ()
+
+    def newest(self, *kinds: LogKind) -> LogEvent | None:
+        """The last event, of these kinds when any are given."""
+        chosen = [event for event in self.events if not kinds or event.kind in kinds]
+        return chosen[-1] if chosen else None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One log message; ``thread`` is "" where the writer has none (the agent)."""
+
+    at: datetime | None
+    level: str
+    thread: str
+    message: str
+
+
+def read_log(lines: Iterable[str], wanted: Wanted, since: datetime | None, *, truncated: bool = False) -> LogFindings:
+    """Events about the wanted plugin at or after ``since``, oldest first."""
+    reader = _Reader(wanted)
+    for record in records(lines):
+        if not record.level:
+            continue  # neither Envoy nor the agent wrote it
+        if since is None or record.at is None or record.at >= since:
+            reader.take(record)
+    return LogFindings(tuple(reader.events), truncated, reader.crashed(), reader.left_out())
+
+
+def records(lines: Iterable[str]) -> Iterator[Record]:
+    """The messages of known formats, each with the lines that continue it.
+
+    What else is in the stream (access logs, what a plugin or a library printed) is nobody's word: a client can put
+    anything there, so it is passed over.
+    """
+    held: list[str] = []
+    for line in lines:
+        if _begins(line):
+            yield from _joined(held)
+            held = [line]
+        elif held and len(held) <= MAX_CONTINUED:
+            held.append(line)
+    yield from _joined(held)
+
+
+def _joined(held: Sequence[str]) -> Iterator[Record]:
+    """One message of Envoy's ends with its thread, of anybody else with what does not look like a part of a list."""
+    if not held:
+        return
+    ends = next((at for at, line in enumerate(held) if _THREAD.search(line)), None) if _is_envoys(held[0]) else None
+    if ends is None:
+        more = [] if held[0].startswith("{") else [*takewhile(_CONTINUES.match, held[1:])]
+    else:
+        more = [line for line in held[1 : ends + 1] if not _ACCESS.match(line)]
+    yield record("\n".join((held[0], *more))[:MAX_MESSAGE])
+
+
+def _is_envoys(line: str) -> bool:
+    match = _TEXT.match(line)
+    return match is not None and (match.group(3) or "").startswith("envoy ")
+
+
+def record(text: str) -> Record:
+    """One message; a line of no known format keeps its text and has no time."""
+    if text.startswith("{"):
+        return _from_json(text)
+    if match := _TEXT.match(text):
+        return _from_fields(match)
+    if match := _ENVOY_DEFAULT.match(text):
+        day, clock, thread, level, _, message = match.groups()
+        return Record(moment(f"{day}T{clock}Z"), level, thread, message)
+    return Record(None, "", "", text)
+
+
+def last_time(text: str) -> datetime | None:
+    """The time of the last message that has one: where to read on."""
+    for line in reversed(text.splitlines()):
+        if _begins(line) and (at := record(line).at):
+            return at
+    return None
+
+
+def reaches_back(text: str, since: datetime) -> bool:
+    """Whether the first message that has a time is from before."""
+    for line in text.splitlines():
+        if _begins(line) and (at := record(line).at):
+            return at < since
+    return False
+
+
+def _begins(line: str) -> bool:
+    return line.startswith("{") or bool(_TEXT.match(line) or _ENVOY_DEFAULT.match(line))
+
+
+def _from_fields(match: re.Match[str]) -> Record:
+    at, level, _, rest = match.groups()
+    thread = _THREAD.search(rest)
+    message = _CALLER.sub("", rest[: thread.start()] if thread else rest)
+    return Record(moment(at), level, thread.group(1) if thread else "", message.strip())
+
+
+def _from_json(text: str) -> Record:
+    try:
+        fields: Any = json.loads(text)
+    except ValueError:
+        return Record(None, "", "", text)
+    message = str(fields.get("msg", fields.get("message", "")))
+    at = moment(str(fields.get("time", fields.get("timestamp", ""))))
+    return Record(at, str(fields.get("level", "")), str(fields.get("thread", "")), message.strip())
+
+
+def moment(value: object) -> datetime | None:
+    """RFC 3339 with any number of decimals; None for what is none, or has no time zone."""
+    try:
+        at = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", str(value)))
+    except ValueError:
+        return None
+    return at if at.tzinfo else None
+
+
+@dataclass(frozen=True)
+class _Speech:
+    """The lines that one plugin has written on a thread without anything in between.
+
+    Go prints a panic piece by piece, each of them a line: "panic: ", "boom", "", "goroutine ", "1" and so on.
+    """
+
+    plugin: str
+    panic: str = ""
+    ended: bool = False
+
+    def and_then(self, plugin: str, text: str) -> _Speech:
+        if plugin != self.plugin or not self.panic:
+            return _Speech(plugin, text if _PANIC.search(text) else "")
+        if self.ended or text.startswith(("goroutine", "[")):
+            return replace(self, ended=True)
+        return replace(self, panic=shorten(f"{self.panic} {text}"))
+
+
+class _Reader:
+    """Goes through the messages once; holds, per thread, the causes that no line has claimed yet."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self.events: list[LogEvent] = []
+        self.causes: dict[str, list[str]] = {}
+        self.open: dict[str, int] = {}
+        self.blamed: set[str] = set()
+        self.said: dict[str, _Speech] = {}
+        self.crashes: dict[tuple[str, str], Crash] = {}
+        self.unclaimed: dict[str, tuple[str, str]] = {}
+        self.missing: dict[str, Missing] = {}
+        self.neighbours_missing: list[datetime | None] = []
+        self.https = ("", "")
+
+    def crashed(self) -> tuple[Crash, ...]:
+        return tuple(self.crashes.values())[-MAX_CRASHES:]
+
+    def left_out(self) -> tuple[Missing, ...]:
+        """Threads that may lack our plugin; not those that failed together with a neighbour that was named."""
+        theirs = self.neighbours_missing
+        return tuple(one for one in self.missing.values() if not any(_together(at, one.at) for at in theirs))
+
+    def take(self, record: Record) -> None:
+        """One message of Envoy's or the agent's; what a plugin says is only said."""
+        self._listen(record)
+        message = record.message
+        if _PLUGIN_LOG.match(message):
+            self._hold(record)
+        elif _STARTED.match(message):
+            self._forget(record.thread)
+        elif created := _CREATED.match(message):
+            self._settle(record, self._created(record.thread), self.wanted.ecds_name_matches(created.group(1)))
+        elif complete := _COMPLETE.match(message):
+            self._complete(complete.group(1))
+        elif failed := _FAILED.match(message):
+            self._echo(record, failed.group(1))
+        elif names := _named(message):
+            kind = LogKind.LISTENER_REJECTED if _LISTENER.search(message) else LogKind.REJECTED
+            self.blamed.add(record.thread)
+            self._settle(record, kind, any(self.wanted.plugin_name_matches(name) for name in names))
+        elif _FETCH.search(message):
+            self._fetch(record)
+        elif https := _HTTPS_FAILED.match(message):
+            self.https = (https.group(1), shorten(message))
+        elif _CAUSE.match(message):
+            self._hold(record)
+
+    def _listen(self, record: Record) -> None:
+        """Who spoke on this thread last; a trap there is the end of what it said."""
+        said = self.said.pop(record.thread, _Speech(""))
+        if log := _PLUGIN_LOG.match(record.message):
+            self.said[record.thread] = said.and_then(log.group(1) or "", shorten(record.message[log.end() :]))
+        elif (trap := _TRAP.match(record.message)) and trap.group(1) not in _AT_LOAD:
+            self._crash(record, said)
+
+    def _crash(self, record: Record, said: _Speech) -> None:
+        plugin = said.plugin if said.panic else ""
+        key = (record.thread, plugin)
+        line = shorten(f"{said.panic} / {record.message}" if plugin else record.message)
+        self.crashes.pop(key, None)
+        self.crashes[key] = Crash(record.at, record.thread, line, plugin)
+        self.unclaimed[record.thread] = key
+
+    def _created(self, thread: str) -> LogKind:
+        """Envoy says that it created a plugin also when this very thread has just failed to configure it."""
+        failed = any(map(_NOT_ON_THREAD.match, self.causes.get(thread, ())))
+        return LogKind.REFUSED_BY_WORKERS if failed else LogKind.LOADED
+
+    def _complete(self, name: str) -> None:
+        """Every worker has answered to what Envoy created last."""
+        if self.events and self.events[-1].kind is LogKind.LOADED and self.wanted.ecds_name_matches(name):
+            self.events[-1] = replace(self.events[-1], everywhere=True)
+
+    def _echo(self, record: Record, name: str) -> None:
+        """Envoy tells a refusal to every subscription, its neighbours' too: who was refused is in the lines before."""
+        if record.thread not in self.blamed:
+            self._settle(record, LogKind.REJECTED, self.wanted.ecds_name_matches(name))
+
+    def _forget(self, thread: str) -> None:
+        self.unclaimed.pop(thread, None)
+        self.causes.pop(thread, None)
+        self.open.pop(thread, None)
+        self.blamed.discard(thread)
+
+    def _hold(self, record: Record) -> None:
+        log = _PLUGIN_LOG.match(record.message)
+        if log and (not record.message[log.end() :].strip() or not self._own(log.group(1))):
+            return
+        self.open.pop(record.thread, None)
+        if _NOT_ON_THREAD.match(record.message):
+            self.missing[record.thread] = Missing(record.at, record.thread, shorten(record.message))
+        held = self.causes.setdefault(record.thread, [])
+        held.append(shorten(record.message))
+        del held[:-MAX_CAUSES]
+
+    def _own(self, name: str | None) -> bool:
+        """A plugin's log line has no name before its root context exists, and its own afterwards."""
+        return name is None or self.wanted.plugin_name_matches(name)
+
+    def _settle(self, record: Record, kind: LogKind, ours: bool) -> None:
+        """A line that names a plugin claims the causes held for its thread, for us or for the neighbour.
+
+        A trap directly before it came with loading the plugin, and is no crash of one that was loaded.
+        """
+        claimed = self.unclaimed.pop(record.thread, None)
+        if claimed and claimed in self.crashes and _soon(self.crashes[claimed].at, record.at):
+            del self.crashes[claimed]
+        causes = tuple(self.causes.pop(record.thread, ()))
+        index = self.open.pop(record.thread, None)
+        if not ours:
+            if kind is LogKind.REFUSED_BY_WORKERS:
+                self.neighbours_missing.append(record.at)
+                self.missing.pop(record.thread, None)
+            return
+        if index is not None and self._continues(index, kind):
+            self.events[index] = replace(self.events[index], at=record.at, kind=kind)
+        else:
+            self.events.append(LogEvent(record.at, kind, shorten(record.message), causes))
+            index = len(self.events) - 1
+        self.open[record.thread] = index
+
+    def _continues(self, index: int, kind: LogKind) -> bool:
+        """One refusal is told by up to four lines; they are one event, until a cause begins the next."""
+        return index == len(self.events) - 1 and _CREATIONS.isdisjoint((kind, self.events[index].kind))
+
+    def _fetch(self, record: Record) -> None:
+        if (module := _MODULE.search(record.message)) and self.wanted.is_module(module.group(1)):
+            host, https = self.https
+            causes = (https,) if host and host in record.message else ()
+            self.events.append(LogEvent(record.at, LogKind.FETCH_FAILED, shorten(record.message), causes))
+        self.https = ("", "")
+
+
+def _soon(one: datetime | None, other: datetime | None) -> bool:
+    return one is None or other is None or other - one <= AT_ONCE
+
+
+def _together(one: datetime | None, other: datetime | None) -> bool:
+    return one is not None and other is not None and abs(other - one) <= AT_ONCE
+
+
+def _named(message: str) -> list[str]:
+    """Whom a refusal names; of its further lines only those of Envoy's list of listeners count."""
+    first, *rest = message.split("\n")
+    if failed := _PLUGIN_FAILED.match(first):
+        return [failed.group(1)]
+    if not _REFUSED.match(first):
+        return []
+    return [name for line in (first, *filter(_LISTED.match, rest)) for name in _UNABLE.findall(line)]
+
+
+def shorten(message: str) -> str:
+    """One line of at most `MAX_LINE` characters; a longer one loses its middle, for its end often tells the cause."""
+    flat = " ".join(message.split())
+    if len(flat) <= MAX_LINE:
+        return flat
+    return f"{flat[: MAX_LINE // 3]} … {flat[-(MAX_LINE - MAX_LINE // 3 - 3) :]}"

@@ -1,0 +1,63 @@
+"""When to make istiod send a plugin again; `target.pull_policy` is how.
+
+Istio's agent fetches a module only when the control plane sends the plugin; after a failed fetch it does not soon try
+again (pkg/wasm/convert.go). A gateway whose listener update was refused gets the next one in the same way.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from pluginrelease import api
+from pluginrelease.core import timestamps
+from pluginrelease.core.gateway.verdict import Verdict
+
+# what a new push can heal; a plugin that Envoy refused is refused again
+HEALED_BY_A_PUSH = frozenset({"FetchFailed", "RunningUnprotected", "ConfigNotDelivered", "ListenerRejected"})
+# The listener's update that comes with a plugin is refused for what the gateway still has under its name: a revision
+# that was refused, and taken off a moment ago. The plugin then loads, and no listener uses it until the next push.
+# Higress looks for the Secret of a placeholder when it pushes, and does not push because one has come.
+LEFT_BEHIND = frozenset({"AwaitingListener", "NotReferenced", "PlaceholderNotReplaced"})
+PATIENCE = timedelta(seconds=5)
+FIRST_PAUSE = timedelta(seconds=15)
+LONGEST_PAUSE = timedelta(minutes=10)
+# how long a gateway may take to fetch and load after a push: the agent gives up after 30 s
+FRESH = timedelta(seconds=35)
+
+
+def is_due(verdict: Verdict, last: api.Nudge | None, now: datetime, since: datetime | None = None) -> bool:
+    """Whether some gateway needs a push, and the last one is long enough ago.
+
+    ``since``: when the plugin was written.
+    """
+    waited = since is not None and now >= since + PATIENCE
+    needed = HEALED_BY_A_PUSH | LEFT_BEHIND if waited else HEALED_BY_A_PUSH
+    stuck = any(row.reason in needed for row in verdict.pods)
+    return stuck and (last is None or is_ahead(last, now) or now >= timestamps.read(last.at) + pause(last.tries))
+
+
+def pause(tries: int) -> timedelta:
+    """How long to wait after so many pushes in a row."""
+    return min(FIRST_PAUSE * 2.0 ** min(tries, 10), LONGEST_PAUSE) if tries else timedelta()
+
+
+def next_one(last: api.Nudge | None, now: datetime) -> api.Nudge:
+    """The push after this one."""
+    return api.Nudge(
+        count=last.count + 1 if last else 1, tries=last.tries + 1 if last else 1, at=timestamps.precise(now)
+    )
+
+
+def rested(last: api.Nudge) -> api.Nudge:
+    """Everything runs: the next trouble is answered at once."""
+    return last.model_copy(update={"tries": 0})
+
+
+def is_fresh(last: api.Nudge, now: datetime) -> bool:
+    """Whether the gateways may still be at work on it."""
+    return last.tries > 0 and not is_ahead(last, now) and now < timestamps.read(last.at) + FRESH
+
+
+def is_ahead(last: api.Nudge, now: datetime) -> bool:
+    """Whether it was taken by a clock that has been set back since: then it says nothing of how long ago it was."""
+    return timestamps.read(last.at) > now

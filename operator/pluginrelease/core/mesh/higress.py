@@ -1,0 +1,349 @@
+"""A release → the WasmPlugin that makes Higress's gateways load the plugin, and where those gateways are.
+
+Its kind lacks what Istio's has (selector, targetRefs, match, type): the API server drops such fields without a word,
+so none is written; the value FAIL_RELOAD it refuses. Fields and conversion: higress
+``api/extensions/v1alpha1/wasmplugin.proto``, ``pkg/ingress/config/ingress_config.go``. This module is
+a `core.mesh.providers.Provider`; docs/higress.md has the traps.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pluginrelease import api
+from pluginrelease.core import compat, placeholders
+from pluginrelease.core import revision as revisions
+from pluginrelease.core.errors import Refused
+from pluginrelease.core.gateway.observations import Sighting
+from pluginrelease.core.mesh import target
+from pluginrelease.core.placeholders import MEANT, Placeholder
+
+JSON = dict[str, Any]
+
+TARGET = target.ResourceKind(
+    "extensions.higress.io", "v1alpha1", "WasmPlugin", "wasmplugins", "Install Higress's CRDs (chart higress/higress)"
+)
+CONTAINER = "higress-gateway"
+FLAG = "--higress-gateway-label"
+HINT = (
+    f"Higress's chart can give its gateways another label (gateway.name, gateway.labels): give the operator {FLAG}. "
+    "Gateways that Higress deploys for a Gateway each (label gateway.higress.io/managed) get no WasmPlugin."
+)
+RULES = "_rules_"
+# the controller's keys in a rule (convertIstioWasmPlugin), and one that only plugins know (wasm-go, rule_matcher.go)
+CONDITIONS = {"ingress": "_match_route_", "service": "_match_service_", "domain": "_match_domain_"}
+RESERVED = frozenset({RULES, *CONDITIONS.values(), "_match_route_prefix_"})
+LABEL_ROOM = 63
+REPLACES = True
+STOPPED_BY_ONE = True
+# of its kind's numbers the one that its API server takes and its controller's type has no room for
+PRIORITIES = range(-(2**31), 2**31)
+# two kinds of conditions in one rule (convertIstioWasmPlugin)
+BOTH_CONDITIONS_SINCE = (2, 0, 4)
+# placeholders are there since the one, and since the other one without a namespace is read right where a "/" follows
+# (its pkg/ingress/config/ingress_template.go)
+PLACEHOLDERS_SINCE = (2, 1, 0)
+SHORT_PLACEHOLDERS_SINCE = (2, 2, 1)
+
+
+def pods(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Pods:
+    """Every gateway pod of the installation: its controller has one selector for all plugins (pkg/cmd/server.go)."""
+    found = label(gateway, mesh)
+    return target.Pods(gateway.namespace, {found.key: found.value}, CONTAINER, HINT)
+
+
+def label(gateway: api.Gateway, mesh: target.MeshSettings) -> target.GatewayLabel:
+    """Return that of its gateways: the setting for this installation, for every one, or what the chart has."""
+    given = {one.namespace: one for one in mesh.higress_labels}
+    usual = target.GatewayLabel(gateway.namespace, "higress", f"{gateway.namespace}-higress-gateway")
+    return given.get(gateway.namespace) or given.get(None) or usual
+
+
+def unreached() -> target.Pods | None:
+    """Those that it deploys for a Gateway each, in whatever namespace: they lack the label that its controller selects
+    by (helm/core/files/higress-kube-gateway.yaml, 2.2.4)."""
+    return target.Pods(
+        None,
+        {"gateway.higress.io/managed": "true"},
+        CONTAINER,
+        "Send requests that need this plugin through the installation's own gateways, or deploy none for a Gateway "
+        "(global.enableGatewayAPIDeploymentController)",
+    )
+
+
+def landmarks(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Landmarks | None:
+    """A controller reads the WasmPlugins of its own namespace only, and says nothing of others. Where a
+    setting names the very namespace, its owner knows that there is one."""
+    namespace, found = gateway.namespace, label(gateway, mesh)
+    if any(one.namespace == namespace for one in mesh.higress_labels):
+        return None
+    return target.Landmarks(
+        any_of=({"app": "higress-controller"}, {found.key: found.value}),
+        missing=Refused(
+            "NotHigressNamespace",
+            f"no pod of Higress's controller or gateway is in namespace {namespace} (gateway.namespace), and Higress "
+            "reads the plugins of its own namespace only",
+            "Make a new PluginRelease that names the namespace of the installation (usually higress-system): kubectl "
+            "get pods -A -l app=higress-controller. If the chart gave the pods other labels, give the operator "
+            f"{FLAG}. It is looked for again every half minute",
+            recheck=target.RECHECK,
+        ),
+        check=lambda seen: check_controllers(gateway, found, seen),
+    )
+
+
+def check_controllers(gateway: api.Gateway, looked_for: target.GatewayLabel, seen: Iterable[JSON]) -> None:
+    """Raises `Refused` where the controllers' own arguments say that they reach other gateways (GatewayLabelDiffers) or
+    read another namespace (NotHigressNamespace)."""
+    said = [flags for pod in seen for flags in arguments(pod) if "gatewaySelectorValue" in flags]
+    labels = {f"{one.get('gatewaySelectorKey', 'higress')}={one['gatewaySelectorValue']}" for one in said}
+    if labels and str(looked_for) not in labels:
+        theirs = min(labels)
+        raise Refused(
+            "GatewayLabelDiffers",
+            f"Higress's controller in namespace {gateway.namespace} gives plugins to pods with the label {theirs}, and "
+            f"the operator looks at those with {looked_for}",
+            f"Start the operator with {FLAG}={gateway.namespace}:{theirs} (chart: operator.higressGatewayLabels)",
+            recheck=target.RECHECK,
+        )
+    watched = {one.get("watchNamespace") or gateway.namespace for one in said}
+    if watched and gateway.namespace not in watched:
+        raise Refused(
+            "NotHigressNamespace",
+            f"Higress's controller in namespace {gateway.namespace} watches namespace {min(watched)} only: "
+            "it reads no WasmPlugin at all, as it hands over those of its own namespace",
+            "Install Higress into the namespace that it watches, or without global.watchNamespace",
+            recheck=target.RECHECK,
+        )
+
+
+def arguments(pod: JSON) -> Iterator[dict[str, str]]:
+    """The flags of each container of a pod that is not being deleted, ``--name=value`` or ``--name value``."""
+    if pod["metadata"].get("deletionTimestamp"):
+        return
+    for container in pod.get("spec", {}).get("containers", []):
+        joined = " ".join(str(one) for one in container.get("args") or [])
+        yield dict(re.findall(r"--(\w+)[= ]([^\s=]+)", joined))
+
+
+def hosts(seen: Iterable[Sighting]) -> tuple[compat.Host, ...]:
+    """What the pods' Envoys have for plugins, by Higress's own version; without a pod it is some Higress all the same,
+    whose ABI and functions are more than Envoy's."""
+    found = tuple(compat.higress(sighting.pod.image, sighting.envoy_version) for sighting in seen)
+    return found or (compat.higress("", None),)
+
+
+def configuration(plugin: api.Plugin) -> Mapping[str, Any] | None:
+    """What Higress's controller makes of configuration and rules, and Envoy is given (convertIstioWasmPlugin)."""
+    common = {} if plugin.config_disabled else dict(plugin.config or {})
+    rules = [converted(rule) for rule in plugin.match_rules or []]
+    return {**common, RULES: rules} if rules else common
+
+
+def converted(rule: api.MatchRule) -> JSON:
+    """One rule as plugins read it: its configuration and its conditions in one object."""
+    named = rule.wire()
+    return {**(rule.config or {}), **{key: named[field] for field, key in CONDITIONS.items() if named.get(field)}}
+
+
+def check(release: api.Release, hosts: tuple[compat.Host, ...]) -> None:
+    """Raises `Refused` for what the controller would replace, or would leave undone without a word."""
+    check_keys(release.spec.plugin)
+    check_rules(release.spec, hosts)
+    check_placeholders(release, hosts)
+
+
+def check_keys(plugin: api.Plugin) -> None:
+    """Raises `Refused` (ReservedKey) for a configuration with a key that is the controller's own."""
+    for path, key in taken(plugin):
+        raise Refused(
+            "ReservedKey",
+            f"{path} has the key {key}, which Higress's controller writes itself and would replace",
+            "Write rules as plugin.matchRules, and give a setting of the plugin another name",
+        )
+
+
+def taken(plugin: api.Plugin) -> Iterator[tuple[str, str]]:
+    """The reserved keys of the configurations, and where they are."""
+    places = {"plugin.config": plugin.config or {}}
+    places |= {
+        f"plugin.matchRules[{number}].config": rule.config or {} for number, rule in enumerate(plugin.match_rules or [])
+    }
+    return ((path, key) for path, config in places.items() for key in sorted(RESERVED & config.keys()))
+
+
+def check_rules(spec: api.Spec, hosts: tuple[compat.Host, ...]) -> None:
+    """Raises `Refused` for a condition that no request fulfils (RuleNeverMatches), and for two of which an old Higress
+    reads one (GatewayTooOld)."""
+    old = [str(host) for host in hosts if isinstance(host, compat.Higress) and is_before(host, BOTH_CONDITIONS_SINCE)]
+    for number, rule in enumerate(spec.plugin.match_rules or []):
+        path = f"plugin.matchRules[{number}]"
+        for route in rule.ingress or []:
+            check_route(f"{path}.ingress", route, spec.gateway.namespace)
+        for service in rule.service or []:
+            check_service(f"{path}.service", service)
+        if old and rule.ingress and rule.service:
+            raise Refused(
+                "GatewayTooOld",
+                f"{path} has ingress and service, and Higress {old[0]}, as all before 2.0.4, looks at ingress only",
+                "Upgrade the gateway, or make the rule for one of the two",
+            )
+
+
+def check_route(path: str, route: str, own: str) -> None:
+    """Routes of the installation's own namespace are called by their name alone (generateRouteName and
+    GenerateUniqueRouteName, since 2.0.0)."""
+    kind, slash, name = route.partition("/")
+    grpc = f"{kind}/" if kind == "GRPC" and slash else ""
+    namespace, _, alone = (name if grpc else route).partition("/")
+    if alone and namespace == own:
+        raise Refused(
+            "RuleNeverMatches",
+            f"{path} has {route}, and Higress calls what is in its own namespace {own} by the name alone",
+            f"Write {grpc}{alone}",
+        )
+
+
+def check_service(path: str, service: str) -> None:
+    """A service is compared with the name in Envoy's ``outbound|PORT||NAME``, and its port with the number there."""
+    name, colon, port = service.rpartition(":")
+    numbered = not colon or port.isdecimal()
+    if re.search(r"[|/\s]", service) or not numbered or (colon and not name):
+        raise Refused(
+            "RuleNeverMatches",
+            f"{path} has {service}, which is no name of a service as Envoy has it",
+            "Write echo.demo.svc.cluster.local, with a port echo.demo.svc.cluster.local:80; for a service of a "
+            "registry its name with the registry's type, such as echo.static",
+        )
+
+
+def is_before(host: compat.Higress, release: compat.HigressVersion) -> bool:
+    """Whether it is surely older; one whose patch number is not known is not."""
+    return host.release is not None and (host.exact or host.release[:2] < release[:2]) and host.release < release
+
+
+def check_placeholders(release: api.Release, hosts: tuple[compat.Host, ...]) -> None:
+    """Raises `Refused` (InvalidPlaceholder) for one that the controller would hand to the plugin as text, and for one
+    that reads a Secret of a namespace that is not the release's business."""
+    found, text = find_placeholders(release), replaced_text(release.spec.plugin)
+    other = placeholders.unsupported(text) if found else None
+    for one in found:
+        if other is not None:
+            raise one.refused(
+                f"and {other[:80]} is there too: Higress replaces no placeholder at all beside one that is not for a "
+                "Secret",
+                "Write the other one without ${…}, or keep the secret out of the configuration",
+            )
+        check_reach(release, one)
+        for host in hosts:
+            check_version(one, host, text)
+
+
+def check_reach(release: api.Release, one: Placeholder) -> None:
+    """A release of another namespace reads Secrets of its own only: the controller may read all of the cluster's."""
+    own = release.metadata.namespace
+    if not target.is_local(release) and one.namespace != own:
+        raise one.refused(
+            f"a Secret of namespace {one.namespace}, and a release of another namespace than Higress's may name those "
+            "of its own namespace only",
+            f"Put the Secret into {own} and write ${{secret.{own}/{one.name}.{one.key}}}",
+        )
+
+
+def check_version(one: Placeholder, host: compat.Host, text: str) -> None:
+    """Whether this Higress understands it; what is not known of it refuses nothing."""
+    if not isinstance(host, compat.Higress):
+        return
+    if is_before(host, PLACEHOLDERS_SINCE):
+        raise one.refused(f"and Higress {host} does not know placeholders", "Upgrade to Higress 2.1 or newer")
+    short = MEANT + f"{one.name}.{one.key}}}"
+    if is_before(host, SHORT_PLACEHOLDERS_SINCE) and "/" in text.partition(short)[2]:
+        raise one.refused(
+            f"and Higress {host}, as all before 2.2.1, takes what is before the next / for its namespace",
+            f"Write the namespace: ${{secret.{one.namespace}/{one.name}.{one.key}}}",
+        )
+
+
+def find_placeholders(release: api.Release) -> tuple[Placeholder, ...]:
+    """Wherever they may stand: in configurations, in the conditions of rules, in the environment and the name."""
+    plugin, namespace = release.spec.plugin, release.spec.gateway.namespace
+    whole = {key: value for key, value in plugin.wire().items() if key in ("config", "matchRules", "env", "name")}
+    found = (one for key, value in whole.items() for one in placeholders.read(value, f"plugin.{key}"))
+    return tuple(replace(one, namespace=one.namespace or namespace) for one in found)
+
+
+def replaced_text(plugin: api.Plugin) -> str:
+    """About the JSON that the controller looks for placeholders in, in its order."""
+    given = [json.dumps(configuration(plugin), sort_keys=True), plugin.name or "", json.dumps(target.vm_config(plugin))]
+    return f"{{{','.join(given)}}}"
+
+
+def unreadable(found: Iterable[JSON]) -> tuple[str, ...]:
+    """The controller decodes the list of all namespaces as a whole: one priority beyond 32 bits, which the kind's
+    schema takes, is an error of the list. From then on it reads no WasmPlugin, and after a restart it serves nothing.
+    """
+    named = []
+    for one in found:
+        own, priority = one["metadata"], (one.get("spec") or {}).get("priority")
+        if priority is not None and priority not in PRIORITIES:
+            named.append(f"{own['namespace']}/{own['name']} (spec.priority {priority})")
+    return tuple(sorted(named))
+
+
+def wasm_plugin(release: api.Release, artifact: api.ArtifactStatus, nudge: int = 0) -> JSON:
+    """The WasmPlugin, with the image pinned by the digest of its manifest, never by a tag; ``nudge`` as in
+    `target.carrier`.
+
+    ``pluginConfig`` is never written: it would make the controller ignore the configuration and all rules.
+    """
+    plugin = release.spec.plugin
+    carrier = target.carrier(release, artifact, TARGET, nudge)
+    carrier["metadata"]["labels"].update(console_labels(release, artifact))
+    optional = {
+        "pluginName": plugin.name,
+        "phase": plugin.phase and str(plugin.phase),
+        "priority": plugin.priority,
+        "defaultConfig": target.configuration(plugin),
+        "defaultConfigDisable": plugin.config_disabled,
+        "matchRules": [written(rule) for rule in plugin.match_rules or []] or None,
+        "imagePullSecret": target.pull_secret_name(release),
+        "vmConfig": target.vm_config(plugin),
+    }
+    return {
+        **carrier,
+        "spec": {
+            "url": f"oci://{artifact.image}",
+            "imagePullPolicy": target.pull_policy(nudge),
+            "failStrategy": str(plugin.fail_strategy),
+            **{key: value for key, value in optional.items() if value is not None},
+        },
+    }
+
+
+def written(rule: api.MatchRule) -> JSON:
+    """One rule in Higress's words; a rule that is switched off cannot come this far."""
+    conditions = {key: value for key, value in rule.wire().items() if key in CONDITIONS}
+    return {**conditions, "config": rule.config or {}, "configDisable": False}
+
+
+def console_labels(release: api.Release, artifact: api.ArtifactStatus) -> dict[str, str]:
+    """By these Higress's console finds a plugin that is not one of its own, and tells versions apart
+    (higress-console, KubernetesConstants.java)."""
+    return {
+        "higress.io/resource-definer": "higress",
+        "higress.io/wasm-plugin-name": label_value(target.object_name(release)),
+        "higress.io/wasm-plugin-version": artifact.digest.removeprefix("sha256:")[:12],
+        "higress.io/wasm-plugin-category": "custom",
+        "higress.io/wasm-plugin-built-in": "false",
+    }
+
+
+def label_value(name: str) -> str:
+    """A name as a label takes it, which has a quarter of the room; a long one ends in its hash."""
+    if len(name) <= LABEL_ROOM:
+        return name
+    return f"{re.sub('[^a-z0-9]+$', '', name[: LABEL_ROOM - 11])}-{revisions.digest_of(name)}"

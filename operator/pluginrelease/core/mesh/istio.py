@@ -1,0 +1,109 @@
+"""A release → the WasmPlugin that makes Istio's gateways load the plugin, and where those gateways are.
+
+Whole objects are rendered, nothing is read from the cluster. Fields: istio/api ``extensions/v1alpha1/wasm.proto``.
+This module is a `core.mesh.providers.Provider`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pluginrelease import api
+from pluginrelease.core import compat
+from pluginrelease.core.errors import Refused
+from pluginrelease.core.gateway.observations import Sighting
+from pluginrelease.core.mesh import target
+from pluginrelease.core.placeholders import Placeholder
+
+JSON = dict[str, Any]
+
+TARGET = target.ResourceKind(
+    "extensions.istio.io", "v1alpha1", "WasmPlugin", "wasmplugins", "Install Istio's CRDs (chart istio/base)"
+)
+
+REPLACES = False
+STOPPED_BY_ONE = False
+
+
+def pods(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Pods:
+    """The pods with the selector's labels; a WasmPlugin in Istio's root namespace reaches every namespace."""
+    everywhere = gateway.namespace == mesh.istio_root_namespace
+    return target.Pods(None if everywhere else gateway.namespace, selector(gateway).match_labels, mesh.istio_container)
+
+
+def selector(gateway: api.Gateway) -> api.Selector:
+    """The selector, which a manifest that no API server has seen may lack; raises `Refused` (SelectorMissing)."""
+    if gateway.selector is None:
+        raise Refused(
+            "SelectorMissing",
+            "gateway.selector is not there: to Istio that would mean every pod",
+            "Write gateway.selector.matchLabels with a label of the gateway's pods, for example istio: ingressgateway",
+        )
+    return gateway.selector
+
+
+def unreached() -> target.Pods | None:
+    """None: a selector can reach every gateway."""
+    return None
+
+
+def landmarks(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Landmarks | None:
+    """None: istiod reads every namespace."""
+    del gateway, mesh
+    return None
+
+
+def check(release: api.Release, hosts: tuple[compat.Host, ...]) -> None:
+    """The API server has refused whatever Istio does not take."""
+    del release, hosts
+
+
+def find_placeholders(release: api.Release) -> tuple[Placeholder, ...]:
+    """None: istiod hands every text on as it is."""
+    del release
+    return ()
+
+
+def unreadable(found: Iterable[JSON]) -> tuple[str, ...]:
+    """None: istiod drops one that it cannot read, and says so in its log."""
+    del found
+    return ()
+
+
+def hosts(seen: Iterable[Sighting]) -> tuple[compat.Host, ...]:
+    """What the pods' Envoys have for plugins, by their own versions."""
+    return tuple(compat.envoy(sighting.envoy_version or "unknown") for sighting in seen)
+
+
+def configuration(plugin: api.Plugin) -> Mapping[str, Any] | None:
+    """What Envoy is given as the plugin's configuration; None and {} are the same."""
+    return plugin.config
+
+
+def wasm_plugin(release: api.Release, artifact: api.ArtifactStatus, nudge: int = 0) -> JSON:
+    """The WasmPlugin, with the image pinned by the digest of its manifest, never by a tag; ``nudge`` as in
+    `target.carrier`."""
+    plugin = release.spec.plugin
+    optional = {
+        "pluginName": plugin.name,
+        "phase": plugin.phase,
+        "priority": plugin.priority,
+        "pluginConfig": target.configuration(plugin),
+        "imagePullSecret": target.pull_secret_name(release),
+        "vmConfig": target.vm_config(plugin),
+    }
+    return {
+        **target.carrier(release, artifact, TARGET, nudge),
+        "spec": {
+            "selector": selector(release.spec.gateway).wire(),
+            "url": f"oci://{artifact.image}",
+            "imagePullPolicy": target.pull_policy(nudge),
+            "failStrategy": str(plugin.fail_strategy),
+            **{
+                key: str(value) if isinstance(value, api.Phase) else value
+                for key, value in optional.items()
+                if value is not None
+            },
+        },
+    }

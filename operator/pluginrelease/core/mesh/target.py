@@ -1,0 +1,242 @@
+"""What is written to a gateway's namespace, whatever the provider: names, whose it is, and the copy of the pull secret.
+
+What a provider's own object says is in its module; `core.mesh.providers` knows which one that is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pluginrelease import api
+from pluginrelease.core import revision as revisions
+from pluginrelease.core.errors import Refused
+
+JSON = dict[str, Any]
+
+# room for "-<10 hex>" and "-pull" within the 253 characters of a Kubernetes name
+NAME_ROOM = 236
+# seconds until it is looked again whether a provider's control plane has come
+RECHECK = 30.0
+# of an image by its digest both mean the same to an agent (istio pkg/wasm/cache.go), and to istiod they are two specs
+PULL_POLICIES = ("IfNotPresent", "UNSPECIFIED_POLICY")
+
+
+@dataclass(frozen=True)
+class ResourceKind:
+    """The kind of object that a provider's control plane reads; ``install``: what to do where it is not known."""
+
+    group: str
+    version: str
+    name: str
+    plural: str
+    install: str
+
+    @property
+    def api_version(self) -> str:
+        """As manifests spell it."""
+        return f"{self.group}/{self.version}"
+
+
+@dataclass(frozen=True)
+class GatewayLabel:
+    """The label by which a Higress finds its gateways; ``namespace`` of the installation, None: of each other one."""
+
+    namespace: str | None
+    key: str
+    value: str
+
+    @classmethod
+    def parse(cls, text: str) -> GatewayLabel | None:
+        """``[NAMESPACE:]KEY=VALUE``; None for anything else."""
+        match = _GATEWAY_LABEL.fullmatch(text)
+        return cls(match["namespace"], match["key"], match["value"]) if match else None
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}"
+
+
+_GATEWAY_LABEL = re.compile(
+    r"(?:(?P<namespace>[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?):)?"
+    r"(?P<key>([a-z0-9][-a-z0-9.]{0,252}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)"
+    r"=(?P<value>[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)"
+)
+
+
+@dataclass(frozen=True)
+class MeshSettings:
+    """What of an installation only its owner can say (the operator's settings), by default as the charts have it."""
+
+    istio_root_namespace: str = "istio-system"
+    istio_container: str = "istio-proxy"
+    higress_labels: tuple[GatewayLabel, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pods:
+    """Where the gateway pods are: the namespace (None: every one), the labels that they carry, their container.
+
+    ``hint``: what to do where there are none.
+    """
+
+    namespace: str | None
+    labels: Mapping[str, str]
+    container: str
+    hint: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        where = f"namespace {self.namespace}" if self.namespace else "every namespace"
+        labels = ",".join(f"{key}={value}" for key, value in sorted(self.labels.items()))
+        return f"label {labels} and container {self.container}, in {where}"
+
+    def shared_with(self, other: Pods) -> Pods | None:
+        """Where a pod would be that is among both; None: there can be none."""
+        namespaces = {self.namespace, other.namespace} - {None}
+        contradict = any(other.labels.get(key, value) != value for key, value in self.labels.items())
+        if len(namespaces) > 1 or contradict or self.container != other.container:
+            return None
+        return Pods(next(iter(namespaces), None), {**self.labels, **other.labels}, self.container)
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Pods by which a namespace is known to be one that a control plane reads: one with any of these sets of labels.
+
+    ``missing``: what is said where there is none; ``check``: raises `Refused` for what those that are there say of
+    themselves.
+    """
+
+    any_of: tuple[Mapping[str, str], ...]
+    missing: Refused
+    check: Callable[[Iterable[JSON]], None]
+
+
+def object_name(release: api.Release) -> str:
+    """The release's name; from another namespace ``<namespace>-<name>-<hash>``, so that two releases never meet."""
+    own = release.metadata
+    if own.namespace == release.spec.gateway.namespace:
+        return own.name
+    readable = f"{own.namespace}-{own.name}"[:NAME_ROOM].rstrip("-.")
+    return f"{readable}-{revisions.digest_of([own.namespace, own.name])}"
+
+
+def pull_secret_name(release: api.Release) -> str | None:
+    """The Secret that the gateways pull with: the release's own in its namespace, a copy of it in another, or one that
+    is there already."""
+    image = release.spec.artifact.image
+    if image.gateway_pull_secret_ref is not None:
+        return image.gateway_pull_secret_ref.name
+    reference = image.pull_secret_ref
+    if reference is None:
+        return None
+    return reference.name if is_local(release) else copied_secret_name(release)
+
+
+def copied_secret_name(release: api.Release) -> str:
+    """Name of the copy in the gateway's namespace."""
+    return copy_beside(object_name(release))
+
+
+def copy_beside(carrier: str) -> str:
+    """Return the name of the pull secret's copy that belongs to the object of this name."""
+    return f"{carrier}-pull"
+
+
+def is_local(release: api.Release) -> bool:
+    """Whether release and gateways share a namespace: only there can an owner reference hold."""
+    return release.metadata.namespace == release.spec.gateway.namespace
+
+
+def carrier(release: api.Release, artifact: api.ArtifactStatus, kind: ResourceKind, nudge: int = 0) -> JSON:
+    """The head of the object that carries a revision, all but its spec.
+
+    ``nudge`` counts how often its gateways were made to fetch again; the annotation is for people, `pull_policy` for
+    the control plane.
+    """
+    return {
+        "apiVersion": kind.api_version,
+        "kind": kind.name,
+        "metadata": {
+            **metadata(release, object_name(release)),
+            "annotations": {
+                **provenance(release),
+                api.REVISION_ANNOTATION: revisions.identity(release.spec, artifact.digest),
+                **({api.NUDGE_ANNOTATION: str(nudge)} if nudge else {}),
+            },
+        },
+    }
+
+
+def pull_policy(nudge: int) -> str:
+    """``imagePullPolicy`` after so many nudges: another one each time, as only a changed spec reaches every gateway.
+
+    The agent fetches again when the control plane sends the plugin (istio pkg/wasm/convert.go). Before 1.30 istiod does
+    not for a change of metadata alone, and over Higress's MCP no metadata arrives (pilot/pkg/bootstrap
+    /config_compare.go). The agent takes the policy out before Envoy sees the plugin.
+    """
+    return PULL_POLICIES[nudge % len(PULL_POLICIES)]
+
+
+def rested(spec: Any) -> Any:
+    """A spec as it is without a nudge; that of another kind of object stays as it is."""
+    if not isinstance(spec, dict) or spec.get("imagePullPolicy") not in PULL_POLICIES:
+        return spec
+    return {**spec, "imagePullPolicy": pull_policy(0)}
+
+
+def configuration(plugin: api.Plugin) -> JSON | None:
+    """As the control plane is given it: an empty one is none.
+
+    To Envoy they are the same. Where there was one before, a server-side apply of ``{}`` merges to null, which the kind
+    refuses; leaving the field out takes it away.
+    """
+    return plugin.config or None
+
+
+def vm_config(plugin: api.Plugin) -> JSON | None:
+    """The module's environment, as Istio and Higress both spell it; None for none."""
+    if not plugin.env:
+        return None
+    return {"env": [variable(one) for one in plugin.env]}
+
+
+def variable(one: api.EnvironmentVariable) -> JSON:
+    """One variable: its value, or that it is the gateway's own."""
+    if one.value_from is not None:
+        return {"name": one.name, "valueFrom": one.value_from}
+    return {"name": one.name, "valueFrom": "INLINE", "value": one.value}
+
+
+def environment(plugin: api.Plugin) -> dict[str, str | None]:
+    """The same as a gateway's dump shows it; None for a value that is the gateway's own."""
+    return {one.name: None if one.value_from else one.value or "" for one in plugin.env or []}
+
+
+def pull_secret(release: api.Release, dockerconfigjson: str) -> JSON:
+    """The copy of the pull secret for another namespace; ``dockerconfigjson`` is base64, as in the Secret's data."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/dockerconfigjson",
+        "metadata": {**metadata(release, copied_secret_name(release)), "annotations": provenance(release)},
+        "data": {".dockerconfigjson": dockerconfigjson},
+    }
+
+
+def metadata(release: api.Release, name: str) -> JSON:
+    """Name, namespace and whose it is; an owner reference only where the garbage collector honours it."""
+    own = release.metadata
+    owned = is_local(release) and release.spec.deletion_policy is api.DeletionPolicy.DELETE
+    return {
+        "name": name,
+        "namespace": release.spec.gateway.namespace,
+        "labels": {api.MANAGED_BY_LABEL: api.MANAGED_BY, api.UID_LABEL: own.uid},
+        **({"ownerReferences": [release.as_owner()]} if owned else {}),
+    }
+
+
+def provenance(release: api.Release) -> dict[str, str]:
+    """Where a reader of the object finds the release; names can be too long for labels."""
+    return {api.RELEASE_ANNOTATION: f"{release.metadata.namespace}/{release.metadata.name}"}

@@ -1,0 +1,140 @@
+"""What is known of a plugin before any gateway sees it, and whether a gateway could use it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any
+
+from pluginrelease.core import compat
+from pluginrelease.core.compat.gateway_versions import Meant
+from pluginrelease.core.errors import Refused, ReleaseError
+from pluginrelease.core.wasm import Module
+
+
+class Usability(IntEnum):
+    """The answers, which are the exit codes of the command."""
+
+    USABLE = 0
+    REFUSED = 1
+    NOT_LOOKED = 2
+
+
+# What is wrong with the artifact itself, and so stays wrong; every other error says that nobody could look.
+ARTIFACT_REASONS = frozenset(
+    {
+        "ArtifactTooLarge",
+        "BeyondV8Limits",
+        "ComponentNotModule",
+        "DigestMismatch",
+        "MalformedLayer",
+        "MalformedManifest",
+        "MalformedModule",
+        "NoPluginWasm",
+        "NoUsablePlatform",
+        "NotWasm",
+        "TruncatedModule",
+        "UnreadableLayout",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One thing that speaks against the plugin: the word of docs/reasons.md, what was found and what to do."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What was read of a target. ``digest``: of the image's manifest; ``sha256`` (hex): of the module."""
+
+    target: str
+    digest: str | None = None
+    layout: str | None = None
+    sha256: str | None = None
+    module: Module | None = None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A target, the gateway that is meant if any, and the answer. Without a gateway only what none takes is refused."""
+
+    found: Inspected
+    meant: Meant | None
+    answer: Usability
+    reasons: tuple[Reason, ...] = ()
+    unsure: tuple[str, ...] = ()  # imported functions that not every gateway has, where none is meant
+    warnings: tuple[Reason, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape that docs/inspect.md promises."""
+        module = self.found.module
+        return {
+            "target": self.found.target,
+            "digest": self.found.digest,
+            "layout": self.found.layout,
+            "wasm": None if module is None else _wasm(module, self.found.sha256),
+            "for": None if self.meant is None else str(self.meant),
+            "ok": self.answer is Usability.USABLE,
+            "reasons": [{"reason": one.reason, "message": one.message} for one in self.reasons],
+            "warnings": [{"reason": one.reason, "message": one.message} for one in self.warnings],
+        }
+
+
+def _wasm(module: Module, sha256: str | None) -> dict[str, Any]:
+    return {
+        "sha256": sha256,
+        "size": module.size,
+        "abi": module.abi.replace("_", "."),
+        "toolchain": module.toolchain,
+        "toolchainVersion": module.toolchain_version,
+        "imports": [str(one) for one in module.imports],
+        "exports": [one.name for one in module.exports],
+    }
+
+
+def judge(found: Inspected, meant: Meant | None, errors: tuple[ReleaseError, ...] = ()) -> Inspection:
+    """The answer for what was found. ``errors``: what else would keep the gateway from it, a registry's challenge."""
+    if found.module is None:
+        return failed(found, meant, *errors)
+    hosts, provider = (meant.hosts, meant.provider) if meant else ((), "Istio")
+    allowed = meant is not None and meant.allow_native
+    odd = compat.warnings(found.module, hosts, provider, allow_native=allowed)
+    answers = compat.compare(found.module, hosts, provider, allow_native=allowed)
+    warnings = tuple(Reason(one.reason, one.message) for one in odd)
+    return replace(_answered(found, meant, answers, errors), warnings=warnings)
+
+
+def _answered(
+    found: Inspected, meant: Meant | None, answers: tuple[compat.Compatibility, ...], errors: tuple[ReleaseError, ...]
+) -> Inspection:
+    refusals = tuple(Reason(one.reason, one.sentence()) for one in errors)
+    wrong = tuple(
+        Reason(one.reason, one.sentence()) for one in answers if one.state is compat.CompatibilityState.INCOMPATIBLE
+    )
+    if wrong or refusals:
+        return Inspection(found, meant, Usability.REFUSED, wrong + refusals)
+    if answers[0].state is compat.CompatibilityState.COMPATIBLE:
+        return Inspection(found, meant, Usability.USABLE)
+    if meant is None:
+        return Inspection(found, meant, Usability.USABLE, unsure=answers[0].missing)
+    told = Reason(answers[0].reason, _untold(answers[0], meant))
+    return Inspection(found, meant, Usability.NOT_LOOKED, (told,))
+
+
+def _untold(answer: compat.Compatibility, meant: Meant) -> str:
+    """The operator's remedy speaks of pods; here there are none."""
+    message = answer.message
+    if meant.unknown:
+        message = f"Whether {meant} has all functions that the module imports cannot be told: {meant.unknown}"
+    return f"{message}. Name an exact version that is known (--for envoy@…), or let the operator ask the pods."
+
+
+def failed(found: Inspected, meant: Meant | None, *errors: ReleaseError) -> Inspection:
+    """What could not be read: refused where the artifact is at fault, else not looked at."""
+    about_artifact = all(isinstance(one, Refused) and one.reason in ARTIFACT_REASONS for one in errors)
+    answer = Usability.REFUSED if errors and about_artifact else Usability.NOT_LOOKED
+    return Inspection(found, meant, answer, tuple(Reason(one.reason, one.sentence()) for one in errors))

@@ -1,0 +1,37 @@
+"""Registries as an operator's administrator names them: by a host, or by a host and the beginning of a path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from pluginrelease.core.artifact.image_manifests import DOCKER_HUB, Reference
+from pluginrelease.core.errors import Refused
+
+_HUB_HOSTS = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
+
+
+def plain(name: str) -> str:
+    """``https://index.docker.io/v1/`` → ``docker.io``; ``http://host:5000/v2/`` → ``host:5000``."""
+    name = re.sub(r"^https?://", "", name.strip())
+    name = re.sub(r"/v[12]/?$", "", name).rstrip("/")
+    host, slash, path = name.partition("/")
+    return (DOCKER_HUB if host in _HUB_HOSTS else host) + slash + path
+
+
+def covers(name: str, reference: Reference) -> bool:
+    """Whether a name is that of the reference's registry, or of the beginning of its path: ``ghcr.io/team`` covers
+    ``ghcr.io/team/plugin`` and not ``ghcr.io/teams``. An empty name covers nothing."""
+    prefix = plain(name)
+    return bool(prefix) and (reference.name + "/").startswith(prefix + "/")
+
+
+def check(allowed: Iterable[str], reference: Reference) -> None:
+    """Raises `Refused` (``RegistryNotAllowed``) unless one of the names covers the reference; none allows all."""
+    names = tuple(allowed)
+    if names and not any(covers(name, reference) for name in names):
+        raise Refused(
+            "RegistryNotAllowed",
+            f"This operator takes plugins from {', '.join(names)} only, and not from {reference.name}",
+            "Push the plugin to one of these, or have the operator's --allowed-registries extended.",
+        )

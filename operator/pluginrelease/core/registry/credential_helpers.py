@@ -1,0 +1,109 @@
+"""Credential helpers: which one docker's config.json names for a registry, and what its answer means.
+
+Sources: docker/cli, cli/config/configfile/file.go (``credHelpers`` before ``credsStore``) and
+cli/config/credentials/native_store.go (the user ``<token>``); docker/docker-credential-helpers, client/client.go and
+credentials/error.go. On a desk they are run; the operator runs none, and neither do gateways.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pluginrelease.core.artifact.image_manifests import DOCKER_HUB, Reference
+from pluginrelease.core.errors import Refused
+from pluginrelease.core.registry import allowlist
+from pluginrelease.core.registry.credentials import HUB_KEY, Credentials
+
+JSON = dict[str, Any]
+
+MAX_ANSWER_BYTES = 64 * 1024
+MAX_WORDS = 200
+IDENTITY_TOKEN = "<token>"  # noqa: S105  the user that docker gives an identity token
+_NONE = "credentials not found"
+_LOGIN = "Log in again with what keeps it (`docker login`, `gcloud auth login`, `aws sso login` …)"
+
+
+@dataclass(frozen=True)
+class Helper:
+    """A helper by its short name, and what it is asked for."""
+
+    name: str
+    server: str
+
+    @property
+    def program(self) -> str:
+        """What is looked for on PATH."""
+        return f"docker-credential-{self.name}"
+
+
+def named(config: JSON, reference: Reference) -> Helper | None:
+    """The helper that has the credentials for a registry, None where the file has them itself.
+
+    Raises `Refused` (``InvalidDockerConfig``) for a name that is none of a program.
+    """
+    server = HUB_KEY if reference.registry == DOCKER_HUB else reference.registry
+    helpers = config.get("credHelpers")
+    chosen = config.get("credsStore")
+    if isinstance(helpers, dict):
+        mine = [value for key, value in helpers.items() if allowlist.plain(key) == reference.registry]
+        chosen = mine[0] if mine else chosen
+    if not chosen:
+        return None
+    if not isinstance(chosen, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", chosen):
+        raise Refused(
+            "InvalidDockerConfig",
+            f"the docker config names a credential helper for {server} whose name is none of a program",
+            "Correct credsStore or credHelpers in it",
+        )
+    return Helper(chosen, server)
+
+
+def answer(helper: Helper, code: int, out: bytes, words: bytes) -> Credentials | None:
+    """What a helper that has ended says: credentials, or None where it has none.
+
+    ``out`` is what it wrote as its result, ``words`` what it wrote for people. Raises `Refused`
+    (``CredentialHelperFailed``); nothing that could be a secret is in its message.
+    """
+    if code != 0:
+        if _NONE in (out + words).decode(errors="replace").lower():
+            return None
+        raise failed(helper, f"ended with code {code}{_said(out, words)}")
+    try:
+        found = json.loads(out)
+        username, secret = found["Username"], found["Secret"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        raise failed(helper, "wrote no JSON with Username and Secret") from None
+    if not isinstance(username, str) or not isinstance(secret, str):
+        raise failed(helper, "wrote a Username or a Secret that is no text")
+    if not secret:
+        return None
+    if username == IDENTITY_TOKEN:
+        return Credentials(refresh_token=secret)
+    return Credentials(username, secret)
+
+
+def failed(helper: Helper, what: str) -> Refused:
+    """A helper that did not do what it is there for."""
+    return Refused("CredentialHelperFailed", f"{helper.program}, asked for {helper.server}, {what}", _LOGIN)
+
+
+def missing(helper: Helper, config: str) -> Refused:
+    """A helper that is not there."""
+    return Refused(
+        "CredentialHelperMissing",
+        f"{config} keeps the credentials for {helper.server} in {helper.program}, which is not on PATH",
+        f"Install it, or name a file that has them itself with --docker-config "
+        f"(`docker --config DIR login {helper.server}`)",
+    )
+
+
+def _said(out: bytes, words: bytes) -> str:
+    """A helper's words, unless they look like a result."""
+    text = words.strip() or out.strip()
+    if not text or b"{" in text:
+        return ""
+    flat = re.sub(r"[^ -~]+", " ", text.decode(errors="replace"))
+    return f": {' '.join(flat.split())[:MAX_WORDS]}"

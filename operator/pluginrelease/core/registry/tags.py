@@ -1,0 +1,246 @@
+"""Tags: which one a range of versions picks, when to ask the registry again, and what an answer means.
+
+Ranges are npm's (node-semver), which Flux's (Masterminds/semver) are like but for prereleases: a range takes
+prereleases of the very version that it names one of, and of no other.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+import nodesemver
+
+from pluginrelease import api
+from pluginrelease.core import duration, revision, timestamps
+from pluginrelease.core.artifact.image_manifests import TAG
+from pluginrelease.core.errors import Refused, Waiting
+
+MAX_TAGS = 20_000  # of one repository
+NAMED_TAGS = 10  # how many of those that are there a message names
+LATER = 60.0  # seconds: a tag may be pushed later
+
+_NUMBER = "(?:0|[1-9][0-9]{0,15})"
+_IDENTIFIER = "(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+_VERSION = re.compile(
+    rf"v?(?P<version>(?P<numbers>{_NUMBER}\.{_NUMBER}\.{_NUMBER})(?:-(?P<before>{_IDENTIFIER}(?:\.{_IDENTIFIER})*))?)"
+)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Tags of a repository. ``whole`` False: there may be others, and the registry shows no way to them."""
+
+    tags: tuple[str, ...]
+    whole: bool = True
+
+
+def pick(repository: str, wanted: str, tags: Iterable[str], *, whole: bool = True, seen: str | None = None) -> str:
+    """The tag of the highest version in the range ``wanted``; of ``1.2.3`` and ``v1.2.3`` the former.
+
+    Only tags that are whole versions count: ``1.2`` is a tag that moves. ``whole``: these are all the tags that there
+    are. ``seen``: one that is known to have been there. Raises `Refused` (``InvalidSemver``; ``TagListIncomplete``
+    where the list lacks a higher one that was seen), or `Waiting` (``NoMatchingTag``) when there is none.
+    """
+    span = _span(wanted)
+    there = list(tags)
+    versions = sorted((tag for tag in there if _VERSION.fullmatch(tag)), key=precedence, reverse=True)
+    picked = next((tag for tag in versions if span.test(tag.removeprefix("v"))), None)
+    if not whole and seen is not None and _VERSION.fullmatch(seen) and span.test(seen.removeprefix("v")):
+        _check_no_downgrade(repository, wanted, picked, seen)
+    if picked is None:
+        raise _no_match(repository, wanted, versions, Listed(tuple(there), whole))
+    return picked
+
+
+def _check_no_downgrade(repository: str, wanted: str, picked: str | None, seen: str) -> None:
+    """A list that may be cut is no proof that a version is gone."""
+    if picked is not None and precedence(picked) >= precedence(seen):
+        return
+    instead = f"the highest version within {wanted!r} in it is {picked}" if picked else f"it has none within {wanted!r}"
+    raise Refused(
+        "TagListIncomplete",
+        f"{cut(repository)}: {instead}, and {seen} was there before",
+        f"{PAGING}, or name the tag in artifact.image.ref",
+    )
+
+
+def cut(repository: str) -> str:
+    """What is said of a list that may lack tags."""
+    return f"The registry's list of the tags of {repository} may be cut, and no Link leads to the rest"
+
+
+def doubt(repository: str, picked: str) -> str:
+    """What is said of a tag that was picked from such a list."""
+    return f"{cut(repository)}; {picked} is the highest version in it. {PAGING}"
+
+
+PAGING = "Have the registry, or the proxy before it, page its lists as the OCI distribution spec says"
+
+
+def precedence(tag: str) -> tuple[Any, ...]:
+    """Sorts tags that are versions from lowest to highest (semver.org, 11), and ``1.2.3`` above ``v1.2.3``."""
+    found = _VERSION.fullmatch(tag)
+    assert found is not None  # noqa: S101  only versions have one
+    numbers = tuple(int(number) for number in found["numbers"].split("."))
+    words = [(0, int(word), "") if word.isdigit() else (1, 0, word) for word in (found["before"] or "").split(".")]
+    return numbers, found["before"] is None, words, not tag.startswith("v")
+
+
+def _span(wanted: str) -> nodesemver.Range:
+    """A comma between two comparators is how Flux's users write "and"."""
+    plain = " ".join(wanted.replace(",", " ").split())
+    try:
+        if plain:
+            return nodesemver.make_range(plain, loose=False)
+    except ValueError:
+        pass
+    raise Refused(
+        "InvalidSemver",
+        f"artifact.image.semver is {wanted[:120]!r}, which is no range of versions",
+        "Write 1.x, ^1.2, ~1.2.3, >=1.2 <2, 1.2 - 1.4, or several of them parted by ||",
+    )
+
+
+def _no_match(repository: str, wanted: str, versions: list[str], found: Listed) -> Waiting:
+    shown = versions or sorted(found.tags)
+    more = f" and {len(shown) - NAMED_TAGS} more" if len(shown) > NAMED_TAGS else ""
+    kind = "its versions" if versions else "none of its tags is a version like 1.2.3"
+    listed = f"; {kind}: {', '.join(shown[:NAMED_TAGS])}{more}" if shown else "; there are no tags at all"
+    doubt = "" if found.whole else f". {cut(repository)}"
+    return Waiting(
+        "NoMatchingTag",
+        f"No tag of {repository} is within artifact.image.semver {wanted!r}{listed}{doubt}",
+        f"Push one, or correct the range. It is looked for again every {LATER:.0f} seconds",
+        retry_after=LATER,
+    )
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a list: its tags, how many names it had, its bytes, and the query of its Link, None for none."""
+
+    tags: tuple[str, ...]
+    count: int
+    size: int
+    link: str | None = None
+
+
+def read(raw: bytes, link: str | None = None) -> Page:
+    """A registry's answer (distribution-spec, "Listing Tags"); some say null where there are no tags.
+
+    What is no tag is left out, as it could not be asked for. Raises ValueError for what is no such list.
+    """
+    try:
+        answer = json.loads(raw)
+        listed = answer["tags"]
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError("no list of tags") from error
+    if not isinstance(listed, list | None):
+        raise ValueError("no list of tags")
+    names = listed or []
+    tags = tuple(tag for tag in names if isinstance(tag, str) and TAG.fullmatch(tag))
+    return Page(tags, len(names), len(raw), link)
+
+
+@dataclass(frozen=True)
+class NextPage:
+    """The query of the next page. ``guessed``: no Link named it."""
+
+    query: str
+    guessed: bool = False
+
+
+class ListEnd(Enum):
+    """The list has ended; Cut: perhaps too early."""
+
+    WHOLE = "Whole"
+    CUT = "Cut"
+
+
+def further(page: Page, known: Collection[str], most: int) -> NextPage | ListEnd:
+    """How a list goes on after a page; ``known`` are the tags of the pages before it, ``most`` was asked for.
+
+    A page as long as that without a Link need not be the last one: some registries send none
+    (sonatype/nexus-public#209). A page that brings nothing new ends every list.
+    """
+    is_full = page.count == most
+    if page.link is None and not is_full:
+        return ListEnd.WHOLE
+    if page.tags and not set(page.tags) - set(known):
+        return ListEnd.CUT
+    if page.link:
+        return NextPage(page.link)
+    if not page.tags:
+        return ListEnd.CUT
+    return NextPage(f"n={most}&last={page.tags[-1]}", guessed=page.link is None)
+
+
+def too_many(repository: str) -> Refused:
+    """The error for a repository with more tags than anybody lists."""
+    return Refused(
+        "TooManyTags",
+        f"{repository} has more than {MAX_TAGS} tags, or their list is longer than the operator reads",
+        "Name a tag in artifact.image.ref, or keep the plugin's releases in a repository of their own",
+    )
+
+
+# --- following ---
+
+
+def wanted(image: api.ImageSource) -> str:
+    """What the spec names, for people."""
+    return image.ref if image.semver is None else f"{image.ref} within {image.semver}"
+
+
+def named(image: api.ImageSource, picked: str) -> str:
+    """The reference of the tag that was picked."""
+    return f"{image.ref}:{picked}"
+
+
+def is_about(known: api.ArtifactStatus, image: api.ImageSource) -> bool:
+    """Whether an artifact is the answer to what the spec names, and not to what it named before."""
+    if image.semver is None:
+        return known.semver is None and known.ref == image.ref
+    return known.semver == image.semver and known.ref.rpartition(":")[0] == image.ref
+
+
+def seen(known: api.ArtifactStatus | None, image: api.ImageSource) -> str | None:
+    """The tag of this repository that the release was settled on before."""
+    if known is None:
+        return None
+    repository, _, picked = known.ref.rpartition(":")
+    return picked if repository == image.ref else None
+
+
+def next_question(release: api.Release) -> datetime | None:
+    """When the registry is to be asked again what the release's reference names; None: not before the spec changes."""
+    image, known = release.spec.artifact.image, release.status.artifact
+    if image.interval is None or known is None or not is_about(known, image) or known.asked_at is None:
+        return None
+    return timestamps.read(known.asked_at) + duration.parse(image.interval)
+
+
+def is_due(release: api.Release, now: datetime) -> bool:
+    """Whether it is to be asked now."""
+    due = next_question(release)
+    return due is not None and now >= due
+
+
+def is_news(release: api.Release, digest: str) -> bool:
+    """Whether a digest that the tag names now is to be rolled out: it is another one, and not the one that failed."""
+    known, rollout = release.status.artifact, release.status.rollout
+    failure = rollout.failure if rollout else None
+    failed = failure is not None and failure.revision == revision.identity(release.spec, digest)
+    return known is not None and known.digest != digest and not failed
+
+
+def answered(known: api.ArtifactStatus, ref: str, digest: str, asked_at: str) -> api.ArtifactStatus:
+    """What is known of the artifact after an answer that was no news: of one image the highest tag may be another."""
+    same = {"ref": ref} if known.digest == digest else {}
+    return known.model_copy(update={**same, "asked_at": asked_at})

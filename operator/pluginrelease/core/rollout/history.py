@@ -1,0 +1,73 @@
+"""``status.history``: the revisions that were written to the gateways, newest first, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pluginrelease import api
+from pluginrelease.api import HistoryEntry, HistoryState
+from pluginrelease.core import timestamps
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The revision that the gateways are to run for the sake of the spec, or of somebody who asked for an old one."""
+
+    revision: str
+    number: int
+    ref: str
+    digest: str
+
+
+def is_noted(entries: Iterable[HistoryEntry], revision: str) -> bool:
+    """Whether the newest entry is this revision's, so that nothing about it needs to be read again."""
+    newest = next(iter(entries), None)
+    return newest is not None and newest.revision == revision
+
+
+def update(
+    entries: Sequence[HistoryEntry],
+    *,
+    deployed: Deployed | None,
+    stable: str | None,
+    failure: api.RolloutFailure | None,
+    limit: int,
+    now: datetime,
+) -> list[HistoryEntry]:
+    """The history after a pass: ``limit`` old revisions, beside the newest and the stable one."""
+    entries = with_deployed(entries, deployed, now) if deployed else list(entries)
+    told = [became(entry, entries[0].revision, stable, failure) for entry in entries]
+    needed = {entry.revision for entry in told[:1]} | {stable}
+    old = [entry.revision for entry in told if entry.revision not in needed][:limit]
+    return [entry for entry in told if entry.revision in needed or entry.revision in old]
+
+
+def with_deployed(entries: Iterable[HistoryEntry], deployed: Deployed, now: datetime) -> list[HistoryEntry]:
+    """The deployed revision first; one that was deployed before keeps when that was."""
+    before = {entry.revision: entry for entry in entries}
+    known = before.pop(deployed.revision, None)
+    newest = HistoryEntry(
+        revision=deployed.revision,
+        number=deployed.number,
+        state=HistoryState.DEPLOYING,
+        ref=deployed.ref,
+        digest=deployed.digest,
+        first_deployed=known.first_deployed if known else timestamps.written(now),
+        last_deployed=known.last_deployed if known and known.number == deployed.number else timestamps.written(now),
+    )
+    return [newest, *before.values()]
+
+
+def became(entry: HistoryEntry, newest: str, stable: str | None, failure: api.RolloutFailure | None) -> HistoryEntry:
+    """What became of one revision."""
+    if failure is not None and entry.revision == failure.revision:
+        return entry.model_copy(update={"state": HistoryState.FAILED, "reason": failure.reason})
+    if entry.revision == stable:
+        return entry.model_copy(update={"state": HistoryState.STABLE, "reason": None})
+    if entry.state is HistoryState.STABLE:
+        return entry.model_copy(update={"state": HistoryState.SUPERSEDED})
+    if entry.state is HistoryState.DEPLOYING and entry.revision != newest:
+        return entry.model_copy(update={"state": HistoryState.OVERTAKEN})
+    return entry

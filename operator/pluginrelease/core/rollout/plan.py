@@ -1,0 +1,171 @@
+"""Wanted objects × observed objects → what to write and delete, and why. An empty plan means converged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pluginrelease import api
+from pluginrelease.core import timestamps
+from pluginrelease.core.errors import Refused
+from pluginrelease.core.mesh import target
+
+JSON = dict[str, Any]
+
+# seconds until an object or a namespace of somebody else is looked at again
+RECHECK = 30.0
+
+
+@dataclass(frozen=True)
+class Write:
+    """One server-side apply.
+
+    ``uid`` is that of the object as it was observed: an object that was made anew meanwhile is not ours to change.
+    None: nothing of that name was there, and the apply must not take a field from anybody.
+    """
+
+    manifest: JSON
+    uid: str | None
+    why: str
+    # False: only metadata changes, and no gateway will load anything anew because of it
+    reaches_gateways: bool = True
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The writes, in order: what another object names comes before it."""
+
+    writes: tuple[Write, ...] = ()
+
+    @property
+    def converged(self) -> bool:
+        return not self.writes
+
+    @property
+    def reaches_gateways(self) -> bool:
+        return any(write.reaches_gateways for write in self.writes)
+
+
+def draft(release: api.Release, wanted: Iterable[tuple[JSON, JSON | None]]) -> Plan:
+    """Pairs of wanted manifest and observed object (None: not there) → the plan.
+
+    Raises `Refused` (ObjectNotOurs) for an object of a wanted name that does not carry the release's uid, unless the
+    release's annotation ``pluginrelease.io/adopt`` says "true" and nobody else's uid is on it.
+    """
+    writes = (needed(release, manifest, observed) for manifest, observed in wanted)
+    return Plan(tuple(write for write in writes if write is not None))
+
+
+def needed(release: api.Release, manifest: JSON, observed: JSON | None) -> Write | None:
+    """The write that one object needs, if any."""
+    if observed is None:
+        return Write(manifest, uid=None, why="it does not exist yet")
+    claim(release, observed)
+    difference = first_difference(comparable(release, manifest), comparable(release, observed))
+    if difference is None:
+        return None
+    reaches = first_difference(loadable(manifest), loadable(observed)) is not None
+    return Write(manifest, uid=observed["metadata"]["uid"], why=f"{difference} differs", reaches_gateways=reaches)
+
+
+def comparable(release: api.Release, thing: JSON) -> JSON:
+    """The object with the release's own owner reference or none: others may own it too, and that is theirs."""
+    metadata = thing["metadata"]
+    own = [one for one in metadata.get("ownerReferences") or [] if one["uid"] == release.metadata.uid]
+    return {**thing, "metadata": {**metadata, "ownerReferences": own}}
+
+
+def loadable(thing: JSON) -> JSON:
+    """What a gateway can notice: the spec or the data, and the revision, which also tells of fields taken away.
+
+    A nudge is sent to gateways and gives them nothing new to load.
+    """
+    revision = (thing["metadata"].get("annotations") or {}).get(api.REVISION_ANNOTATION)
+    return {"revision": revision, "spec": target.rested(thing.get("spec")), "data": thing.get("data")}
+
+
+def claim(release: api.Release, observed: JSON) -> None:
+    """Raises `Refused` when the object is not the release's."""
+    if is_ours(release, observed):
+        return
+    kind, name = observed.get("kind", "object"), observed["metadata"]["name"]
+    namespace = observed["metadata"]["namespace"]
+    owner = labels(observed).get(api.UID_LABEL)
+    if owner is not None:
+        whose = observed["metadata"].get("annotations", {}).get(api.RELEASE_ANNOTATION, f"uid {owner}")
+        raise Refused(
+            "ObjectNotOurs",
+            f"{kind} {namespace}/{name} belongs to another PluginRelease ({whose})",
+            "Delete that release, or give this one another name. If that release is gone already, delete the object, "
+            f"or take its label {api.UID_LABEL} off",
+            recheck=RECHECK,
+        )
+    if release.metadata.annotations.get(api.ADOPT_ANNOTATION) != "true":
+        raise Refused(
+            "ObjectNotOurs",
+            f"{kind} {namespace}/{name} exists and was not made by this PluginRelease",
+            f"Delete it, give the PluginRelease another name, or annotate the PluginRelease with "
+            f"{api.ADOPT_ANNOTATION}=true to take it over",
+            recheck=RECHECK,
+        )
+
+
+def check_allowed(release: api.Release, namespace: JSON) -> None:
+    """Raises `Refused` (NamespaceNotAllowed) unless the gateway's Namespace allows releases of the release's own."""
+    annotations = namespace["metadata"].get("annotations") or {}
+    allowed = [name.strip() for name in annotations.get(api.ALLOWED_NAMESPACES_ANNOTATION, "").split(",")]
+    if "*" in allowed or release.metadata.namespace in allowed:
+        return
+    theirs = release.spec.gateway.namespace
+    raise Refused(
+        "NamespaceNotAllowed",
+        f"Namespace {theirs} does not allow PluginReleases of namespace {release.metadata.namespace}",
+        f"Who owns {theirs} can allow it: kubectl annotate namespace {theirs} "
+        f"{api.ALLOWED_NAMESPACES_ANNOTATION}={release.metadata.namespace}",
+        recheck=RECHECK,
+    )
+
+
+def carried(observed: JSON | None) -> str | None:
+    """The revision that an object says it carries; None for no object, and for one that was never written by us."""
+    annotations = (observed or {}).get("metadata", {}).get("annotations") or {}
+    found: str | None = annotations.get(api.REVISION_ANNOTATION)
+    return found
+
+
+def written_at(observed: JSON | None) -> datetime | None:
+    """Return when we wrote the object last (`metadata.managedFields`), to the second before; None when we did not."""
+    fields = (observed or {}).get("metadata", {}).get("managedFields") or []
+    times = [one.get("time") for one in fields if one.get("manager") == api.FIELD_MANAGER]
+    return max((timestamps.read(time) for time in times if time), default=None)
+
+
+def is_ours(release: api.Release, observed: JSON) -> bool:
+    """Whether the object carries the release's uid."""
+    return labels(observed).get(api.UID_LABEL) == release.metadata.uid
+
+
+def labels(observed: JSON) -> dict[str, str]:
+    """The object's labels; an object without any has an empty map."""
+    found: dict[str, str] = observed["metadata"].get("labels") or {}
+    return found
+
+
+def first_difference(wanted: Any, observed: Any, path: str = "") -> str | None:
+    """Where the observed object is not what is wanted: a path such as ``spec.url``, or None.
+
+    What others added beside our fields is theirs. A field that we no longer want shows in the revision's annotation,
+    and the apply that follows takes it away, because nobody else owns it.
+    """
+    if isinstance(wanted, dict) and isinstance(observed, dict):
+        for key, value in wanted.items():
+            below = f"{path}.{key}" if path else key
+            if key not in observed:
+                return below
+            found = first_difference(value, observed[key], below)
+            if found is not None:
+                return found
+        return None
+    return None if wanted == observed else path

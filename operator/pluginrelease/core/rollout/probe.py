@@ -1,0 +1,225 @@
+"""Probes: the port that one may be sent to, how often it is asked, and what is wrong with what came back.
+
+A release's author is a tenant, so two rules hold here for whoever sends: a probe goes to no port but those that the
+control plane gave the gateway listeners for, and nothing that is said about an answer repeats what was in it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pluginrelease.api import Probe, ProbeExpectation, Scheme
+from pluginrelease.core.errors import Refused
+from pluginrelease.core.gateway.listeners import Listener
+from pluginrelease.core.gateway.observations import PodRef
+
+# Istio's own (istio.io/latest/docs/ops/deployment/application-requirements: 15000 admin, 15020 agent, 15021 health,
+# 15090 metrics …): refused even where a listener is said to be there
+RESERVED_PORTS = range(15000, 15100)
+
+PER_WORKER = 3
+FEWEST, MOST = 3, 96
+BODY_LIMIT = 64 * 1024
+
+# what is told first: an answer that was wrong is the gateway's word, a port is the spec's, silence may be nobody's
+_ORDER = ("ProbeFailed", "ProbePortRefused", "ProbePortAmbiguous", "ProbePortUnknown", "ProbeUnanswered")
+
+
+@dataclass(frozen=True)
+class ProbeResponse:
+    """What came back on one connection; ``body``: its first `BODY_LIMIT` bytes at most."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """One connection on which no whole answer came: why, in words that repeat nothing of what was sent."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class PodProbe:
+    """One probe in one pod. Of ``asked`` connections ``failed`` were not answered as expected, and of those
+    ``unanswered`` not at all; ``asked`` is 0 where there was no port to go to. ``message`` has no secret.
+    """
+
+    pod: PodRef
+    probe: str
+    reason: str
+    message: str
+    asked: int = 0
+    failed: int = 0
+    unanswered: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Every connection was answered as expected, and there was one."""
+        return self.asked > 0 and self.failed == 0
+
+    @property
+    def refuted(self) -> bool:
+        """Every connection was answered, and each time otherwise than expected."""
+        return self.asked > 0 and self.failed == self.asked and self.unanswered == 0
+
+
+@dataclass(frozen=True)
+class ProbeSummary:
+    """All probes in all pods: ``failed`` counts the pairs of pod and probe that are not ``ok``."""
+
+    ok: bool
+    failed: int
+    reason: str
+    message: str
+
+
+# ------------------------------------------------------------------------------------------------ where and how often
+
+
+def target(probe: Probe, listeners: Sequence[Listener], *, written: bool = True) -> int:
+    """The port in the pod that the probe goes to. Raises `Refused`.
+
+    ``written`` False is the look before the first write: no listener has the plugin yet, and where there is only one
+    of the probe's scheme, that one will get it.
+    """
+    if probe.port is not None:
+        return _named(probe, probe.port, listeners)
+    spoken = [it for it in listeners if _speaks(it, probe.scheme) and it.port not in RESERVED_PORTS]
+    ports = _ports(it for it in spoken if it.has_plugin)
+    if not ports and not written:
+        ports = _ports(spoken)
+    if len(ports) > 1:
+        raise Refused(
+            "ProbePortAmbiguous",
+            f"several listeners of scheme {probe.scheme} have the plugin, on ports {_list(ports)}",
+            f"Name one of them: checks.probes[{probe.name}].port",
+        )
+    if not ports:
+        raise Refused(
+            "ProbePortUnknown",
+            f"no listener of scheme {probe.scheme} has the plugin",
+            "Give the gateway a Gateway with such a server, or correct the probe's scheme",
+        )
+    return ports[0]
+
+
+def _named(probe: Probe, port: int, listeners: Sequence[Listener]) -> int:
+    if port in RESERVED_PORTS:
+        raise Refused(
+            "ProbePortRefused",
+            f"ports {RESERVED_PORTS[0]} to {RESERVED_PORTS[-1]} are Istio's own, and never asked",
+            "Name the port of a listener of the gateway, or none",
+        )
+    if port not in (known := _ports(it for it in listeners if it.port not in RESERVED_PORTS)):
+        raise Refused(
+            "ProbePortUnknown",
+            f"the gateway has no listener on port {port}; its listeners have {_list(known)}",
+            "Name a port of the pod that a Gateway asks for (a Service's own port can be another), or none",
+        )
+    return port
+
+
+def repetitions(concurrency: int | None) -> int:
+    """Connections for each probe in each pod, by the number of Envoy's worker threads (None: not known).
+
+    A dead worker answers one connection in so many: of three for each worker, one reaches it with a chance of 95 %.
+    """
+    return min(MOST, max(FEWEST, PER_WORKER * (concurrency or 0)))
+
+
+def _speaks(listener: Listener, scheme: Scheme) -> bool:
+    return listener.tls if scheme is Scheme.HTTPS else listener.plain
+
+
+def _ports(listeners: Iterable[Listener]) -> list[int]:
+    return sorted({listener.port for listener in listeners})
+
+
+def _list(ports: Sequence[int]) -> str:
+    return ", ".join(map(str, ports)) or "none"
+
+
+# ------------------------------------------------------------------------------------------------------------- judging
+
+
+def judge(answer: ProbeResponse, expect: ProbeExpectation) -> str | None:
+    """What is wrong with an answer, in a few words that repeat neither its headers' values nor its body; else None."""
+    if answer.status != expect.status:
+        return f"answered {answer.status}, expected {expect.status}"
+    for name, value in (expect.headers or {}).items():
+        found = _header(answer, name)
+        if found is None:
+            return f"answered {answer.status} without the header {name}"
+        if found != value.strip():
+            return f"answered {answer.status} with another value of the header {name}"
+    if expect.body_contains is not None and expect.body_contains.encode() not in answer.body[:BODY_LIMIT]:
+        return f"answered {answer.status} without the expected text in its body"
+    return None
+
+
+def _header(answer: ProbeResponse, name: str) -> str | None:
+    """A header that came several times is the list of its values (RFC 9110, 5.2)."""
+    values = [value.strip() for key, value in answer.headers if key.lower() == name.lower()]
+    return ", ".join(values) if values else None
+
+
+def count(pod: PodRef, probe: Probe, outcomes: Sequence[ProbeResponse | Unanswered]) -> PodProbe:
+    """Everything that came back from one pod for one probe."""
+    asked = len(outcomes)
+    silent = [it.why for it in outcomes if isinstance(it, Unanswered)]
+    wrong = [found for it in outcomes if isinstance(it, ProbeResponse) and (found := judge(it, probe.expect))]
+    failed = len(wrong) + len(silent)
+    if not outcomes:
+        return PodProbe(pod, probe.name, "ProbeUnanswered", "not asked")
+    if not failed:
+        return PodProbe(pod, probe.name, "Probed", f"{asked} of {asked} connections answered as expected", asked)
+    parts = [f"{len(wrong)} of {asked} connections: {_most(wrong)}"] if wrong else []
+    parts += [f"{len(silent)} of {asked} connections without an answer: {_most(silent)}"] if silent else []
+    said = "; ".join(parts)
+    return PodProbe(pod, probe.name, "ProbeFailed" if wrong else "ProbeUnanswered", said, asked, failed, len(silent))
+
+
+def refuse(pod: PodRef, probe: Probe, refused: Refused) -> PodProbe:
+    """A probe that has no port to go to in this pod."""
+    return PodProbe(pod, probe.name, refused.reason, refused.sentence())
+
+
+def _most(texts: Sequence[str]) -> str:
+    """The most frequent; of equals the first."""
+    return Counter(texts).most_common(1)[0][0]
+
+
+# ---------------------------------------------------------------------------------------------------------- summing up
+
+
+def sum_up(results: Sequence[PodProbe]) -> ProbeSummary:
+    """What a release says of its probes: the worst first. Where nobody could be asked, nothing has passed."""
+    if not results:
+        return ProbeSummary(False, 0, "ProbeUnanswered", "no gateway pod could be asked")
+    failing = sorted((it for it in results if not it.ok), key=lambda it: _ORDER.index(it.reason))
+    if not failing:
+        pods = len({it.pod.uid for it in results})
+        names = ", ".join(sorted({it.probe for it in results}))
+        return ProbeSummary(True, 0, "Probed", f"Answered as expected in {_number(pods, 'gateway pod')}: {names}.")
+    first = failing[0]
+    rest = f" ({len(failing)} of {len(results)} probes in pods failed)" if len(failing) > 1 else ""
+    message = f"Probe {first.probe} in {first.pod.namespace}/{first.pod.name}: {first.message.rstrip('.')}{rest}."
+    return ProbeSummary(False, len(failing), first.reason, message)
+
+
+def refuted_everywhere(results: Sequence[PodProbe]) -> tuple[str, ...]:
+    """Names of the probes that each pod answered, and never as expected; taken before a write, these tell new from old.
+
+    One that found no port, or no answer, tells nothing.
+    """
+    names = dict.fromkeys(it.probe for it in results)
+    return tuple(name for name in names if all(it.refuted for it in results if it.probe == name))
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

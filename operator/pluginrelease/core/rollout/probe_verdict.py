@@ -1,0 +1,114 @@
+"""What the answers to a release's probes add to a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from pluginrelease.api import ConditionType
+from pluginrelease.core import timestamps
+from pluginrelease.core.findings import Finding
+from pluginrelease.core.gateway.observations import Sighting, incarnation
+from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
+from pluginrelease.core.rollout import probe
+from pluginrelease.core.rollout.probe import PodProbe
+
+# a gateway that has just loaded may answer the first requests by what it had; an upstream may stumble once
+GRACE = timedelta(seconds=10)
+# nothing is wrong that can be told to be this plugin's, and nothing shows yet that it runs
+UNPROVED = ("AwaitingPositiveSign", "NoPositiveSign", "VMCrashed")
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """The verdict with the probes in it, the condition Probed, and since when probes fail without a break."""
+
+    verdict: Verdict
+    finding: Finding
+    failing_since: str | None
+
+
+def is_due(verdict: Verdict) -> bool:
+    """Whether every gateway has the plugin, so that its answers are about it."""
+    return verdict.state is State.LOADED or (bool(verdict.pods) and all(map(is_asked, verdict.pods)))
+
+
+def is_asked(row: PodVerdict) -> bool:
+    """Whether a pod's answers are about the plugin: it runs there, or all that is missing is the proof."""
+    return row.state is State.LOADED or row.reason in UNPROVED
+
+
+def weigh(
+    verdict: Verdict,
+    answers: Sequence[PodProbe],
+    *,
+    seen: Collection[Sighting],
+    failed_before: Collection[str],
+    failing_since: str | None,
+    settled: bool,
+    now: datetime,
+    patience: timedelta = GRACE,
+) -> Weighed:
+    """The verdict after the probes.
+
+    A probe that failed in every pod before the write and passes in all of them now proves that what was written runs.
+    ``settled``: the revision ran everywhere before, so a first failure is looked at again before it is told.
+    ``patience``: how long a revision that has not, may leave probes without any answer; that may be the API server's
+    fault, or that of the network between, and is not worth a rollback as soon as a wrong answer is.
+    Where nobody was asked, nothing has passed.
+    """
+    failed = [answer for answer in answers if not answer.ok]
+    if answers and not failed:
+        passed = Finding(ConditionType.PROBED, "True", "Probed", probe.sum_up(answers).message)
+        return Weighed(proved(verdict, answers, seen, failed_before), passed, None)
+    since = begun(failing_since, now)
+    summed = probe.sum_up(answers)
+    message, reason = summed.message, summed.reason
+    unanswered = reason == "ProbeUnanswered" and not settled
+    if now - timestamps.read(since) >= (max(patience, GRACE) if unanswered else GRACE):
+        finding = Finding(ConditionType.PROBED, "False", reason, message)
+        return Weighed(refused(verdict, failed, reason, message), finding, since)
+    finding = Finding(ConditionType.PROBED, "False", "AwaitingProbes", message)
+    if settled and verdict.state is State.LOADED:
+        return Weighed(verdict, finding, since)
+    return Weighed(replace(verdict, state=State.PENDING, reason="AwaitingProbes", message=message), finding, since)
+
+
+def begun(failing_since: str | None, now: datetime) -> str:
+    """Since when probes fail; a time ahead of the clock is of before the clock was set back, and begins anew."""
+    if failing_since is None or timestamps.read(failing_since) > now:
+        return timestamps.precise(now)
+    return failing_since
+
+
+def proved(
+    verdict: Verdict, answers: Collection[PodProbe], seen: Collection[Sighting], failed_before: Collection[str]
+) -> Verdict:
+    """What was only not yet proved is Loaded when a probe tells new from old."""
+    tells = sorted({answer.probe for answer in answers} & set(failed_before))
+    if verdict.state is State.LOADED or not tells:
+        return verdict
+    sign = f"Runs the plugin: the probe {tells[0]} failed before the write, and passes"
+    rows = tuple(
+        replace(row, state=State.LOADED, reason="Loaded", message=f"{sign}.") if row.reason in UNPROVED else row
+        for row in verdict.pods
+    )
+    runs = {incarnation(sighting) for sighting in seen} - {None}
+    verified = verdict.verified | frozenset(run for run in runs if run is not None)
+    return Verdict(State.LOADED, "Loaded", f"All {len(rows)} gateway pods run the plugin.", rows, verified)
+
+
+def refused(verdict: Verdict, failed: Sequence[PodProbe], reason: str, message: str) -> Verdict:
+    """The pods that answer wrongly, first; the others as they are."""
+    wrong = {(answer.pod.namespace, answer.pod.name): answer for answer in failed}
+    rows = [judged(row, wrong.get((row.pod.namespace, row.pod.name))) for row in verdict.pods]
+    rows.sort(key=lambda row: row.state is not State.UNHEALTHY)
+    return replace(verdict, state=State.UNHEALTHY, reason=reason, message=message, pods=tuple(rows))
+
+
+def judged(row: PodVerdict, answer: PodProbe | None) -> PodVerdict:
+    """One pod's row with the answer that was wrong."""
+    if answer is None:
+        return row
+    return replace(row, state=State.UNHEALTHY, reason=answer.reason, message=f"{answer.probe}: {answer.message}")

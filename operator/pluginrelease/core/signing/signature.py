@@ -1,0 +1,300 @@
+"""Signatures over an image: who must have made one, what a signature says, and what several of them amount to.
+
+Two forms are read, as cosign writes them (sigstore/cosign, specs/SIGNATURE_SPEC.md and specs/BUNDLE_SPEC.md): payloads
+of "simple signing" below the tag ``sha256-<hex>.sig``, and Sigstore bundles with an in-toto statement in a DSSE
+envelope, which refer to the image. Nothing that a registry says about a signature is believed: what counts is in the
+bytes that were signed. There is no cryptography here, that is `pluginrelease.edges.signing.signatures`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pluginrelease import api
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact.image_manifests import Descriptor, Digest
+from pluginrelease.core.errors import Refused
+
+MAX_CANDIDATES = 32  # that are read of one image: whoever may push can make any number of them
+MAX_BYTES = 1024 * 1024  # of one payload or bundle
+MAX_KEYS = 32
+MAX_SIGNATURES = 8  # in one envelope
+MAX_SUBJECTS = 256  # of one statement
+MAX_TRUSTED_ROOT_BYTES = 1024 * 1024
+TOLD = 3  # rejected signatures that a message names
+RECHECK = 60.0  # seconds: signing comes after pushing, and often by a minute
+
+SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
+BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+BUNDLES = (BUNDLE, "application/vnd.dev.sigstore.bundle+json;version=0.3")
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+PREDICATE_TYPE = "https://sigstore.dev/cosign/sign/v1"
+_STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+_SIMPLE_TYPE = "cosign container image signature"
+_SIGNATURE = "dev.cosignproject.cosign/signature"
+_CERTIFICATE = "dev.sigstore.cosign/certificate"
+_PREDICATE = "dev.sigstore.bundle.predicateType"
+
+JSON = dict[str, Any]
+Matches = Callable[[str, str], bool]
+
+
+class Rejected(Exception):
+    """A candidate that does not count: the reason if no other one does, and what was found, for people."""
+
+    def __init__(self, reason: str, what: str) -> None:
+        super().__init__(what)
+        self.reason = reason
+        self.what = what
+
+
+def invalid(what: str) -> Rejected:
+    """It cannot be read, is about another image, or is broken."""
+    return Rejected("SignatureInvalid", what)
+
+
+def untrusted(what: str) -> Rejected:
+    """It is by nobody whom the policy names."""
+    return Rejected("UntrustedSigner", what)
+
+
+@dataclass(frozen=True)
+class SignatureCandidate:
+    """Something that may be a signature. ``content`` is the blob to fetch of it; of a bundle it is in ``manifest``.
+
+    ``signature`` (base64) and ``certified`` are of the simple form, whose signatures are annotations.
+    """
+
+    content: Descriptor | None = None
+    manifest: Descriptor | None = None
+    signature: str = ""
+    certified: bool = False
+
+
+@dataclass(frozen=True)
+class Signed:
+    """What was signed (``message``), the signatures over it, and the manifest digests (``sha256:…``) that it is about.
+
+    ``certified``: the signer's key comes with a certificate, and not from a policy.
+    """
+
+    message: bytes
+    signatures: tuple[bytes, ...]
+    digests: frozenset[str]
+    certified: bool = False
+
+
+@dataclass(frozen=True)
+class Verified:
+    """Who signed, and which digest: the manifest's, or that of the index that names it."""
+
+    signer: str
+    digest: Digest
+
+
+def policy(verify: api.Verification) -> str:
+    """Ten hex digits of what is asked for, so that another policy is seen to be another."""
+    canonical = json.dumps(verify.wire(), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
+
+
+def is_done(spec: api.ArtifactSource, known: api.ArtifactStatus | None) -> bool:
+    """Whether an artifact was verified by the policy that there is now, or none is asked for."""
+    if spec.verify is None:
+        return True
+    return known is not None and known.signer is not None and known.policy == policy(spec.verify)
+
+
+# --- where signatures are ---
+
+
+def tag(digest: Digest) -> str:
+    """The tag that simple signatures of an image are stored under."""
+    return f"sha256-{digest.hex}.sig"
+
+
+def referrers_tag(digest: Digest) -> str:
+    """The tag of the list of referrers, in a registry that keeps none by itself (OCI distribution 1.1)."""
+    return f"sha256-{digest.hex}"
+
+
+def simple(raw: bytes) -> tuple[SignatureCandidate, ...]:
+    """The candidates in a manifest of simple signatures, the newest first. Raises `Rejected`."""
+    found = []
+    for entry, layer in _described(raw, "layers"):
+        notes = _object(entry.get("annotations"))
+        if layer.media_type == SIMPLE_SIGNING:
+            found.append(SignatureCandidate(layer, None, str(notes.get(_SIGNATURE, "")), _CERTIFICATE in notes))
+    return tuple(reversed(found))
+
+
+def referring(raw: bytes) -> tuple[SignatureCandidate, ...]:
+    """The candidates in a list of referrers, the newest first. Raises `Rejected`.
+
+    What the list says of an entry is good for nothing but looking at likely ones first, and at attestations last.
+    """
+    likely: list[SignatureCandidate] = []
+    others: list[SignatureCandidate] = []
+    for entry, descriptor in _described(raw, "manifests"):
+        if entry.get("artifactType", BUNDLE) in BUNDLES:
+            kind = _object(entry.get("annotations")).get(_PREDICATE, PREDICATE_TYPE)
+            (likely if kind == PREDICATE_TYPE else others).append(SignatureCandidate(manifest=descriptor))
+    return (*reversed(likely), *reversed(others))
+
+
+def _described(raw: bytes, key: str) -> Iterator[tuple[JSON, Descriptor]]:
+    """The entries of a manifest that are descriptors, however many; others are passed over."""
+    for entry in _objects(_parsed(raw, "manifest"), key):
+        try:
+            described = image_manifests.descriptor(entry)
+        except Refused:
+            continue
+        yield entry, described
+
+
+def bundle_in(raw: bytes) -> Descriptor:
+    """The bundle's blob in a manifest that refers to an image; raises `Rejected`."""
+    try:
+        found = [layer for layer in image_manifests.layers(raw) if layer.media_type in BUNDLES]
+    except Refused as refused:
+        raise invalid(f"its manifest cannot be read: {refused.message}") from None
+    if len(found) != 1:
+        raise invalid(f"its manifest has {len(found)} bundles and not one")
+    return found[0]
+
+
+# --- what a signature says ---
+
+
+def read_simple(candidate: SignatureCandidate, payload: bytes) -> Signed:
+    """A payload of simple signing; raises `Rejected`."""
+    critical = _object(_parsed(payload, "payload").get("critical"))
+    if critical.get("type") != _SIMPLE_TYPE:
+        raise invalid("its payload is not that of an image's signature")
+    named = _object(critical.get("image")).get("docker-manifest-digest")
+    digests = frozenset({named}) if isinstance(named, str) else frozenset()
+    return Signed(payload, (_decoded(candidate.signature, "signature"),), digests, candidate.certified)
+
+
+def read_bundle(raw: bytes) -> Signed | None:
+    """The envelope of a bundle; None for one that attests something else about the image. Raises `Rejected`."""
+    bundle = _parsed(raw, "bundle")
+    if bundle.get("mediaType") not in BUNDLES:
+        raise invalid("it is a bundle of another version than 0.3")
+    if "dsseEnvelope" not in bundle:
+        raise invalid("its bundle has no envelope, so it names no image")
+    envelope = _object(bundle["dsseEnvelope"])
+    payload = _decoded(envelope.get("payload"), "payload")
+    if envelope.get("payloadType") != PAYLOAD_TYPE:
+        raise invalid("its payload is not an in-toto statement")
+    digests = read_statement(payload)
+    if digests is None:
+        return None
+    listed = _objects(envelope, "signatures")
+    if not 0 < len(listed) <= MAX_SIGNATURES:
+        raise invalid(f"its envelope has {len(listed)} signatures")
+    signatures = tuple(_decoded(one.get("sig"), "signature") for one in listed)
+    certified = "certificate" in _object(bundle.get("verificationMaterial"))
+    return Signed(pae(PAYLOAD_TYPE, payload), signatures, digests, certified)
+
+
+def read_statement(payload: bytes) -> frozenset[str] | None:
+    """The digests that an in-toto statement is about, None if it is no signature's. Raises `Rejected`."""
+    statement = _parsed(payload, "statement")
+    if statement.get("predicateType") != PREDICATE_TYPE:
+        return None
+    if statement.get("_type") != _STATEMENT_TYPE:
+        raise invalid("its statement is not of in-toto's version 1")
+    subjects = _objects(statement, "subject")
+    if len(subjects) > MAX_SUBJECTS:
+        raise invalid(f"its statement has {len(subjects)} subjects")
+    named = (_object(one.get("digest")).get("sha256") for one in subjects)
+    return frozenset(f"sha256:{digest}" for digest in named if isinstance(digest, str))
+
+
+def pae(payload_type: str, payload: bytes) -> bytes:
+    """What a DSSE envelope's signatures are over (secure-systems-lab/dsse, protocol.md)."""
+    return b"DSSEv1 %d %s %d %s" % (len(payload_type), payload_type.encode(), len(payload), payload)
+
+
+def about(signed: Signed, lineage: Sequence[Digest]) -> Digest:
+    """The digest of the image, or of an index that leads to it, that a signature names; raises `Rejected`."""
+    for digest in lineage:
+        if str(digest) in signed.digests:
+            return digest
+    named = ", ".join(sorted(image_manifests.shown(one, 80) for one in signed.digests)[:TOLD]) or "no image"
+    raise invalid(f"it is about {named}")
+
+
+# --- who signed ---
+
+
+def check_identity(issuer: str, subject: str, wanted: Iterable[api.OIDCIdentity], matches: Matches) -> str:
+    """The signer's description, when some wanted identity fits; raises `Rejected`.
+
+    Both expressions must match from the first to the last character (`matches` is a full match in RE2's syntax).
+    """
+    for one in wanted:
+        if matches(one.issuer, issuer) and matches(one.subject, subject):
+            return f"{image_manifests.shown(subject, 512)} ({image_manifests.shown(issuer, 256)})"
+    raise untrusted(
+        f"it is by {image_manifests.shown(subject, 200)}, whom {image_manifests.shown(issuer, 200)} vouches for"
+    )
+
+
+def conclude(rejected: Collection[Rejected], lineage: Sequence[Digest], by: str) -> Refused:
+    """The refusal when no signature counts; ``by`` says of whom one is wanted."""
+    image = " or ".join(str(digest) for digest in lineage)
+    if not rejected:
+        return Refused(
+            "NotSigned",
+            f"No signature was found for {image}, and artifact.verify asks for one by {by}",
+            f"Sign it by its digest with `cosign sign`; it is looked for again every {RECHECK:.0f} seconds.",
+            recheck=RECHECK,
+        )
+    reasons = {one.reason for one in rejected}
+    reason = "UntrustedSigner" if "UntrustedSigner" in reasons else "SignatureInvalid"
+    told = list(dict.fromkeys(one.what for one in rejected if one.reason == reason))
+    more = f", and {len(told) - TOLD} more" if len(told) > TOLD else ""
+    return Refused(
+        reason,
+        f"No signature of {image} counts, of {len(rejected)} read; one by {by} is wanted: "
+        f"{'; '.join(told[:TOLD])}{more}",
+        "Sign the image anew, or correct artifact.verify. Find out who signed what is there.",
+        recheck=RECHECK,
+    )
+
+
+# --- JSON of strangers ---
+
+
+def _parsed(raw: bytes, what: str) -> JSON:
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise invalid(f"its {what} is not JSON") from None
+    if not isinstance(value, dict):
+        raise invalid(f"its {what} is not a JSON object")
+    return value
+
+
+def _object(value: Any) -> JSON:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(parent: Any, key: str) -> list[JSON]:
+    entries = _object(parent).get(key)
+    return [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
+
+
+def _decoded(text: Any, what: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError, TypeError):
+        raise invalid(f"its {what} is not base64") from None

@@ -1,0 +1,146 @@
+"""HTTP connections that end in time and trust what they are told to: for `pluginrelease.edges.oci.distribution`."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import threading
+import time
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+import requests.adapters
+import urllib3
+
+from pluginrelease.core.errors import Refused
+
+RECHECK = 60.0  # seconds: whether somebody has put another file there
+
+
+class Deadline:
+    """Ends a call by its time: when it has come, every connection that the call opened is shut down.
+
+    A timeout of requests counts from one byte to the next, so a server that sends one byte now and then would hold
+    a thread for ever.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+        self._timer = threading.Timer(seconds, self._expire)
+        self._timer.daemon = True
+        self._sockets: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self.expired = False
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        with self._lock:
+            for duplicate in self._sockets:
+                duplicate.close()
+            self._sockets.clear()
+
+    def left(self) -> float:
+        """Seconds until the end; at least a moment, as zero means no timeout to some."""
+        return max(self._end - time.monotonic(), 0.001)
+
+    def watch(self, connection: socket.socket) -> None:
+        """Remember a connection, by a duplicate: TLS wraps the socket and hides it."""
+        duplicate = socket.socket(fileno=os.dup(connection.fileno()))
+        with self._lock:
+            self._sockets.append(duplicate)
+        if self.expired:
+            self._expire()
+
+    def _expire(self) -> None:
+        self.expired = True
+        with self._lock:
+            for duplicate in self._sockets:
+                with suppress(OSError):
+                    duplicate.shutdown(socket.SHUT_RDWR)
+
+
+class Adapter(requests.adapters.HTTPAdapter):
+    """Connections that a deadline watches."""
+
+    def __init__(self, deadline: Deadline, authorities: bytes | None, registry_ca: bytes | None) -> None:
+        self._deadline = deadline
+        # urllib3 adds the authorities that are trusted anyway (`trusted`) to those that are in the context
+        more = authorities is not None or registry_ca is not None
+        self._tls: dict[str, Any] = {"ssl_context": context(authorities, registry_ca)} if more else {}
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **(kwargs | self._tls))
+        self._watch(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        return self._watch(super().proxy_manager_for(*args, **(kwargs | self._tls)))
+
+    def _watch(self, manager: Any) -> Any:
+        manager.pool_classes_by_scheme = {
+            scheme: self._watched(pool) for scheme, pool in manager.pool_classes_by_scheme.items()
+        }
+        return manager
+
+    def _watched(self, pool: Any) -> Any:
+        deadline = self._deadline
+        if getattr(pool, "watched", False):  # requests keeps proxy managers and asks for them again
+            return pool
+
+        class Connection(pool.ConnectionCls):  # type: ignore[misc]
+            def connect(self) -> None:
+                super().connect()
+                deadline.watch(self.sock)
+
+        return type("Pool", (pool,), {"ConnectionCls": Connection, "watched": True})
+
+
+def context(authorities: bytes | None, registry_ca: bytes | None) -> ssl.SSLContext:
+    """Trusts these PEM certificates, of a release and of the operator. Raises `Refused` (``InvalidCASecret``,
+    ``InvalidRegistryCA``); what the bytes are is in no message."""
+    context = urllib3.util.ssl_.create_urllib3_context()
+    if registry_ca is not None:
+        _trust(context, registry_ca, registry_ca_unusable("it is not PEM certificates"))
+    if authorities is not None:
+        _trust(context, authorities, _ca_secret_unusable())
+    return context
+
+
+def _trust(context: ssl.SSLContext, pem: bytes, unusable: Refused) -> None:
+    try:
+        context.load_verify_locations(cadata=pem.decode("ascii"))
+    except (ssl.SSLError, ValueError):
+        raise unusable from None
+
+
+def _ca_secret_unusable() -> Refused:
+    return Refused(
+        "InvalidCASecret",
+        "The certificates in artifact.image.caSecretRef cannot be used: ca.crt is not PEM certificates",
+        "Put the certificate of the registry's authority into the key ca.crt, as PEM.",
+    )
+
+
+def registry_ca_unusable(why: str) -> Refused:
+    """The file of authorities for all registries cannot be used."""
+    return Refused(
+        "InvalidRegistryCA",
+        f"The operator's --registry-ca-file cannot be used: {why}",
+        "Put the authorities' certificates into it, as PEM; with the chart into operator.registryCAConfigMap.",
+        recheck=RECHECK,
+    )
+
+
+def trusted() -> str | bool:
+    """Where the trusted authorities are: requests reads this from the environment only together with ~/.netrc. True:
+    the usual ones."""
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or True

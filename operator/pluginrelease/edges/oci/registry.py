@@ -1,0 +1,238 @@
+"""OCI registries: what a reference names, its module, its tags, what is stored beside it, and a push.
+
+All functions block; call them with ``asyncio.to_thread``. Each call has its own connection state
+(`pluginrelease.edges.oci.distribution`), so they may run at once in many threads. Errors are those of
+`pluginrelease.core.errors`; no message has a credential or a signed URL.
+"""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from pluginrelease.core import wasm
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact import salvage as salvages
+from pluginrelease.core.artifact.image_manifests import Artifact, Descriptor, Digest, Reference
+from pluginrelease.core.errors import Refused, Waiting
+from pluginrelease.core.registry import tags, transport
+from pluginrelease.core.registry.transport import Door
+from pluginrelease.edges.oci.blobs import Blobs
+from pluginrelease.edges.oci.distribution import MAX_INDEX_DEPTH, Access, Repository, mismatch, opened
+
+SCRATCH_BYTES = 32 * 1024 * 1024  # what files that are being written take beyond their content
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """An artifact and its module's bytes."""
+
+    artifact: Artifact
+    wasm: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a reference names: the manifest that a gateway takes, and the index that leads to it, None for none."""
+
+    digest: Digest
+    index: Digest | None = None
+
+
+def resolve(reference: Reference, access: Access) -> Resolved:
+    """The digest of the manifest that a gateway takes for a reference: of an index, that of its child.
+
+    Raises `Refused`, `Waiting` (``ManifestNotFound``) or `Transient` (``RegistryUnavailable``).
+    """
+    with opened(reference, access) as registry:
+        lineage, _ = registry.image(reference)
+        return Resolved(lineage[0], lineage[-1] if len(lineage) > 1 else None)
+
+
+def list_tags(repository: Reference, access: Access) -> tags.Listed:
+    """The tags of a repository. Raises as `resolve`, and `Refused` (``TooManyTags``)."""
+    with opened(repository, access) as registry:
+        return registry.list_tags()
+
+
+def fetch(reference: Reference, access: Access, blobs: Blobs | None = None) -> Artifact:
+    """Fetch a plugin, check every byte of it and read its module. Raises as `resolve`, and what the core refuses.
+
+    ``blobs`` keeps the layer for the next time, None for nothing. What is kept is used only after the registry gave
+    the manifest with these credentials.
+    """
+    with _fetched(reference, access, blobs) as (found, _):
+        return found
+
+
+def pull(reference: Reference, access: Access, blobs: Blobs | None = None) -> Fetched:
+    """As `fetch`, and read the module into memory."""
+    with _fetched(reference, access, blobs) as (found, file):
+        file.seek(0)
+        return Fetched(found, file.read())
+
+
+def challenge(reference: Reference, access: Access) -> tuple[str, ...]:
+    """The WWW-Authenticate values with which the registry answers ``GET /v2/`` without credentials; none if it lets
+    everyone in. `pluginrelease.core.registry.challenge.judge` says what a gateway makes of them."""
+    with opened(reference, access) as registry:
+        return registry.challenge()
+
+
+def door(reference: Reference, access: Access) -> Door:
+    """What a gateway's agent meets at a registry that the operator reached in this way
+    (`pluginrelease.core.registry.transport`).
+
+    No request is made where the operator reaches it as everybody does.
+    """
+    with opened(reference, access) as registry:
+        if registry.is_proxied():
+            return Door.HIDDEN
+        if access.insecure:
+            return Door.PLAIN if transport.prefers_plain(reference) else registry.plain_door()
+    if not access.trusts_more:
+        return Door.TRUSTED
+    try:
+        challenge(reference, access.as_others())
+    except Refused as refused:
+        if refused.reason == "RegistryTLS":
+            return Door.UNTRUSTED
+        raise
+    return Door.TRUSTED
+
+
+def salvage(reference: Reference, access: Access) -> bytes:
+    """The module in an image of whatever layout (`pluginrelease.core.artifact.salvage`), in memory.
+
+    Raises as `resolve`, and `Refused` if there is none in it, or several.
+    """
+    with ExitStack() as held:
+        store = Blobs(Path(held.enter_context(_scratch())), MAX_INDEX_DEPTH * access.max_bytes + SCRATCH_BYTES)
+        registry = held.enter_context(opened(reference, access))
+        _, raw, media_type = registry.manifest(reference.question)
+        for _ in range(MAX_INDEX_DEPTH):
+            if image_manifests.is_index(media_type):
+                _, raw, media_type = registry.manifest(str(salvages.child(raw).digest))
+
+        def read(layer: Descriptor) -> bytes:
+            with registry.layer(layer, store) as file:
+                file.seek(0)
+                return file.read()
+
+        return salvages.take(raw, read, access.max_bytes)
+
+
+def push(reference: Reference, file: Path, access: Access) -> Digest:
+    """Push a module as an image that every gateway reads (`artifact.pack`) and give its manifest's digest.
+
+    Raises as `resolve`, and `OSError` if the file cannot be read.
+    """
+    if file.stat().st_size > access.max_bytes:
+        raise image_manifests.too_large(file.name, access.max_bytes)
+    image = image_manifests.pack(file.read_bytes())
+    if reference.digest and reference.digest != image.digest:
+        raise Refused(
+            "DigestMismatch",
+            f"{file.name} packs to {image.digest}, and the reference asks for {reference.digest}",
+            "Push to a tag.",
+        )
+    with opened(reference, access) as registry, tempfile.TemporaryDirectory(prefix="pluginrelease-") as folder:
+        for name, blob in (("layer", image.layer), ("config", image.config)):
+            path = Path(folder, name)
+            path.write_bytes(blob)
+            entry = {"digest": str(Digest.of(blob)), "size": len(blob)}
+            registry.upload_blob(str(path), registry.place, entry)
+        registry.put_manifest(image)
+    return image.digest
+
+
+class Attachments:
+    """What is stored beside an image: manifests under tags of their own, and what refers to it. For one call.
+
+    What is not there is None; what cannot be had now raises `Transient`: the two are never taken for each other.
+    """
+
+    def __init__(self, registry: Repository) -> None:
+        self._registry = registry
+
+    def lineage(self, digest: Digest, index: Digest | None) -> tuple[Digest, ...]:
+        """A manifest's digest, followed by those of the indexes from it to ``index``, which must lead to it.
+
+        Raises `Refused` (``DigestMismatch``) when they do not.
+        """
+        if index is None:
+            return (digest,)
+        found, _ = self._registry.image(self._registry.reference.pinned(index))
+        if found[0] != digest:
+            raise mismatch(f"the index {index}", f"one that leads to {found[0]} and not to {digest}")
+        return found
+
+    def manifest(self, question: str) -> bytes | None:
+        """The bytes of a manifest, by tag or digest."""
+        try:
+            _, raw, _ = self._registry.manifest(question)
+        except Waiting:
+            return None
+        return raw
+
+    def referrers(self, digest: Digest, fallback: str) -> bytes | None:
+        """The list of what refers to a manifest, by the registry's own word or under the tag ``fallback``."""
+        listed = self._registry.referrers(digest)
+        return listed if listed is not None else self.manifest(fallback)
+
+    def blob(self, descriptor: Descriptor, most: int) -> bytes | None:
+        """A small blob."""
+        try:
+            return self._registry.small_blob(descriptor, most)
+        except Waiting:
+            return None
+
+
+@contextmanager
+def attachments(reference: Reference, access: Access) -> Iterator[Attachments]:
+    """What is stored beside an image; raises as `resolve`, and one deadline is for all that is read."""
+    with opened(reference, access) as registry:
+        yield Attachments(registry)
+
+
+# --- from the registry to a module ---
+
+
+@contextmanager
+def _fetched(reference: Reference, access: Access, blobs: Blobs | None) -> Iterator[tuple[Artifact, BinaryIO]]:
+    """An artifact and the file of its module. Neither the layer nor the module is ever in memory as a whole."""
+    with ExitStack() as held:
+        store = blobs or Blobs(Path(held.enter_context(_scratch())), 2 * access.max_bytes + SCRATCH_BYTES)
+        with opened(reference, access) as registry:
+            lineage, raw = registry.image(reference)
+            layout, layer = image_manifests.layer(raw)
+            file = held.enter_context(registry.layer(layer, store))
+        wasm_digest, size = layer.digest, layer.size
+        if layout.archived:
+            file, wasm_digest, size = held.enter_context(_unpacked(file, access.max_bytes, store))
+        index = lineage[-1] if len(lineage) > 1 else None
+        yield Artifact(reference, lineage[0], layout, wasm_digest.hex, size, _module(file, size), index), file
+
+
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="pluginrelease-")
+
+
+@contextmanager
+def _unpacked(layer: BinaryIO, most: int, store: Blobs) -> Iterator[tuple[BinaryIO, Digest, int]]:
+    with store.receive() as incoming:
+        for piece in image_manifests.unpack(layer.read, most):
+            incoming.write(piece)
+        yield incoming.done(), incoming.digest, incoming.size
+
+
+def _module(file: BinaryIO, size: int) -> wasm.Module:
+    if not size:
+        return wasm.read(b"")
+    with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as mapped:
+        return wasm.read(mapped)

@@ -1,0 +1,357 @@
+"""Signatures of an image: read from its registry, and verified.
+
+With public keys by cryptography, and without keys by sigstore-python and a trusted root that is given: nothing is asked
+but the image's own registry. What a signature says is read by `pluginrelease.core.signing.signature`, which also
+decides whose counts. All functions block.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import re2
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat import asn1
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from pluginrelease import api
+from pluginrelease.core.artifact.image_manifests import Digest, Reference, shown
+from pluginrelease.core.errors import Refused
+from pluginrelease.core.signing import signature
+from pluginrelease.core.signing.signature import Rejected, SignatureCandidate, Signed, Verified, invalid, untrusted
+from pluginrelease.core.wording import counted
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.registry import Attachments
+
+if TYPE_CHECKING:
+    from sigstore.verify import Verifier
+
+MIN_RSA_BITS = 2048
+MAX_PATTERN_MEMORY = 1 << 20  # bytes, of one compiled expression
+
+# of a registry's answers: whoever may push can make them so
+OF_THE_BYTES = frozenset({"DigestMismatch", "ArtifactTooLarge", "MalformedManifest"})
+
+ISSUER_V1 = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
+ISSUER_V2 = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.8")
+
+Lineage = tuple[Digest, ...]
+PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
+
+
+class SignatureTrust(Protocol):
+    """Whose signatures count."""
+
+    def wanted(self) -> str:
+        """For people: "one of the keys …"."""
+
+    def check(self, raw: bytes, candidate: SignatureCandidate, lineage: Lineage) -> Verified | None:
+        """Who made a signature and of which digest; None for what is no signature. Raises `Rejected`."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Public keys by their names."""
+
+    keys: tuple[tuple[str, PublicKey], ...]
+
+    def wanted(self) -> str:
+        """For people."""
+        names = ", ".join(name for name, _ in self.keys)
+        return f"the key {names}" if len(self.keys) == 1 else f"one of the keys {names}"
+
+    def check(self, raw: bytes, candidate: SignatureCandidate, lineage: Lineage) -> Verified | None:
+        """Any key will do. What a transparency log says is not looked at: the key alone counts."""
+        signed = signature.read_bundle(raw) if candidate.manifest else signature.read_simple(candidate, raw)
+        if signed is None:
+            return None
+        name = next((name for name, key in self.keys if made_by(key, signed)), None)
+        if name is None:
+            raise untrusted("it is by another key, or was changed after it was signed")
+        return Verified(f"key {name}", signature.about(signed, lineage))
+
+
+@dataclass(frozen=True)
+class Identities:
+    """Who may sign without a key, and the JSON of the trusted root that says whose certificates are believed."""
+
+    identities: tuple[api.OIDCIdentity, ...]
+    root: bytes = field(repr=False)
+    where: str
+
+    def wanted(self) -> str:
+        """For people."""
+        one = self.identities[0]
+        more = f" or {counted(len(self.identities) - 1, 'other')}" if len(self.identities) > 1 else ""
+        return f"an identity like {one.subject} ({one.issuer}){more}"
+
+    def check(self, raw: bytes, candidate: SignatureCandidate, lineage: Lineage) -> Verified | None:
+        """Certificate, log entry and signature, and then who the certificate is about."""
+        if candidate.manifest is None:
+            kind = "keyless in the form of cosign 2, which is not read" if candidate.certified else "made with a key"
+            raise untrusted(f"it is {kind}; sign it with cosign 3")
+        signed = signature.read_bundle(raw)
+        if signed is None:
+            return None
+        if not signed.certified:
+            raise untrusted("it was made with a key")
+        stood, issuer, subject = certified(raw, self.root, self.where)
+        if stood != signed.message:
+            raise invalid("its bundle can be read in two ways")
+        signer = signature.check_identity(issuer, subject, self.identities, matches)
+        return Verified(signer, signature.about(signed, lineage))
+
+
+def verify(image: Reference, index: Digest | None, access: Access, trust: SignatureTrust) -> Verified:
+    """The first signature that counts, of the image or of the index that led to it; ``image`` is by digest.
+
+    Raises `Refused` (NotSigned, UntrustedSigner, SignatureInvalid) when there is none, and what `registry.resolve`
+    raises: what could not be read now is never taken for missing.
+    """
+    assert image.digest is not None  # noqa: S101  a tag could be another image's by now
+    rejected: list[Rejected] = []
+    with registry.attachments(image, access) as beside:
+        lineage = beside.lineage(image.digest, index)
+        for number, candidate in enumerate(candidates(beside, lineage, rejected)):
+            if number >= signature.MAX_CANDIDATES:
+                rejected.append(invalid(f"no more than {signature.MAX_CANDIDATES} are read of one image"))
+                break
+            try:
+                verified = trust.check(content(beside, candidate), candidate, lineage)
+            except Rejected as why:
+                rejected.append(why)
+            else:
+                if verified is not None:
+                    return verified
+    raise signature.conclude(rejected, lineage, trust.wanted())
+
+
+def candidates(beside: Attachments, lineage: Lineage, rejected: list[Rejected]) -> Iterator[SignatureCandidate]:
+    """All that may be a signature, of the manifest first; the registry is asked only as far as somebody reads on.
+
+    A list that cannot be read goes to ``rejected``.
+    """
+    for digest in lineage:
+        for read, listed in (
+            (partial(beside.referrers, digest, signature.referrers_tag(digest)), signature.referring),
+            (partial(beside.manifest, signature.tag(digest)), signature.simple),
+        ):
+            try:
+                raw = of_a_stranger(read)
+                found = () if raw is None else listed(raw)
+            except Rejected as why:
+                rejected.append(why)
+            else:
+                yield from found
+
+
+def content(beside: Attachments, candidate: SignatureCandidate) -> bytes:
+    """The bytes of a candidate; raises `Rejected` for those that are too many, or others than their digest says."""
+    blob = candidate.content
+    if candidate.manifest is not None:
+        manifest = of_a_stranger(partial(beside.manifest, str(candidate.manifest.digest)))
+        if manifest is None:
+            raise invalid("its manifest is listed, and is not in the registry")
+        blob = signature.bundle_in(manifest)
+    if blob is None:
+        raise invalid("it has no content")
+    if blob.size > signature.MAX_BYTES:
+        raise invalid(f"it is {blob.size} bytes long, more than {signature.MAX_BYTES}")
+    raw = of_a_stranger(partial(beside.blob, blob, signature.MAX_BYTES))
+    if raw is None:
+        raise invalid("its content is not in the registry")
+    return raw
+
+
+def of_a_stranger(read: Callable[[], bytes | None]) -> bytes | None:
+    """What was read; bytes that are wrong are only one candidate's fault, and no error of the registry."""
+    try:
+        return read()
+    except Refused as refused:
+        if refused.reason in OF_THE_BYTES:
+            raise invalid(refused.message) from None
+        raise
+
+
+# --- with keys ---
+
+
+def read_keys(pems: Mapping[str, bytes], where: str) -> Keys:
+    """Public keys from PEM, by name. Raises `Refused` (``InvalidVerificationKey``); ``where`` is for its message."""
+    if not 0 < len(pems) <= signature.MAX_KEYS:
+        raise wrong_key(f"{where} has {len(pems)} keys that end in .pub, and not 1 to {signature.MAX_KEYS}")
+    return Keys(tuple((name, public_key(pem, f"{name} in {where}")) for name, pem in sorted(pems.items())))
+
+
+def public_key(pem: bytes, where: str) -> PublicKey:
+    """One PEM public key: ECDSA, Ed25519, or RSA of at least 2048 bits. What the bytes are is in no message."""
+    try:
+        key = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        raise wrong_key(f"{where} is not a public key in PEM") from None
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
+        raise wrong_key(f"{where} is an RSA key of {key.key_size} bits, less than {MIN_RSA_BITS}")
+    if not isinstance(key, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey):
+        raise wrong_key(f"{where} is neither an ECDSA, an Ed25519 nor an RSA key")
+    return key
+
+
+def wrong_key(what: str) -> Refused:
+    """Keys that nothing can be verified with."""
+    return Refused(
+        "InvalidVerificationKey",
+        what,
+        "Put public keys into it as cosign writes them: kubectl create secret generic NAME --from-file=cosign.pub",
+        recheck=signature.RECHECK,
+    )
+
+
+def made_by(key: PublicKey, signed: Signed) -> bool:
+    """Whether one of the signatures is by this key."""
+    return any(is_valid(key, one, signed.message) for one in signed.signatures)
+
+
+def is_valid(key: PublicKey, made: bytes, message: bytes) -> bool:
+    """One signature, as cosign makes them: SHA-256 whatever the key, or the digest that a longer curve asks for."""
+    for digest in digests(key):
+        with suppress(InvalidSignature):
+            if isinstance(key, ec.EllipticCurvePublicKey):
+                key.verify(made, message, ec.ECDSA(digest))
+            elif isinstance(key, rsa.RSAPublicKey):
+                key.verify(made, message, padding.PKCS1v15(), digest)
+            else:
+                key.verify(made, message)
+            return True
+    return False
+
+
+def digests(key: PublicKey) -> tuple[hashes.HashAlgorithm, ...]:
+    """What a key may have signed: of Ed25519 the message itself."""
+    longer = {384: hashes.SHA384(), 521: hashes.SHA512()}
+    own = longer.get(key.curve.key_size) if isinstance(key, ec.EllipticCurvePublicKey) else None
+    return (hashes.SHA256(), own) if own else (hashes.SHA256(),)
+
+
+# --- without keys ---
+
+
+def read_identities(wanted: Sequence[api.OIDCIdentity], root: bytes, where: str) -> Identities:
+    """A keyless policy. Raises `Refused`: ``InvalidIdentityPattern``, ``InvalidTrustedRoot`` (``where`` is for its
+    message)."""
+    for one in wanted:
+        for field_name, pattern in (("issuer", one.issuer), ("subject", one.subject)):
+            check_pattern(f"artifact.verify.matchOIDCIdentity[].{field_name}", pattern)
+    verifier(root, where)
+    return Identities(tuple(wanted), root, where)
+
+
+def check_pattern(name: str, pattern: str) -> None:
+    """Raises `Refused` (``InvalidIdentityPattern``) for what is no regular expression of RE2."""
+    try:
+        compiled(pattern)
+    except re2.error as error:
+        raise Refused(
+            "InvalidIdentityPattern",
+            f"{name} is {pattern!r}, which RE2 cannot read: {error}",
+            r"Write a regular expression, for example https://github\.com/team/.*",
+        ) from None
+
+
+@lru_cache(maxsize=256)
+def compiled(pattern: str) -> Any:
+    """An expression of RE2: it takes time in proportion to the text, whatever the pattern."""
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = MAX_PATTERN_MEMORY
+    return re2.compile(pattern, options)
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether a pattern matches the whole text."""
+    return compiled(pattern).fullmatch(text) is not None
+
+
+@lru_cache(maxsize=8)
+def verifier(root: bytes, where: str) -> Verifier:
+    """sigstore-python with this trusted root. Raises `Refused` (``InvalidTrustedRoot``)."""
+    from sigstore.models import TrustedRoot  # it brings a dozen packages, and few releases use it
+    from sigstore.verify import Verifier
+
+    try:
+        with tempfile.NamedTemporaryFile(prefix="pluginrelease-", suffix=".json") as file:
+            file.write(root)
+            file.flush()
+            return Verifier(trusted_root=TrustedRoot.from_file(file.name))
+    except Exception as error:  # the library lets errors of its parsers through
+        raise Refused(
+            "InvalidTrustedRoot",
+            f"{where} is not a trusted root that can be used ({type(error).__name__})",
+            "Make it with `cosign trusted-root create`, or take that of the public instance from its TUF repository.",
+            recheck=signature.RECHECK,
+        ) from None
+
+
+def certified(raw: bytes, root: bytes, where: str) -> tuple[bytes, str, str]:
+    """What a bundle's signature is over, and issuer and subject of the certificate that it was made with, after all of
+    the bundle was verified: the certificate's chain and log entry, the transparency log's entry and its proof, the
+    time, and the signature.
+
+    Raises `Rejected`.
+    """
+    from sigstore.errors import VerificationError
+    from sigstore.models import Bundle
+
+    seen = _Certificate()
+    try:
+        kind, payload = verifier(root, where).verify_dsse(Bundle.from_json(raw), seen)
+        return signature.pae(kind, payload), seen.issuer(), seen.subject()
+    except VerificationError as error:
+        raise invalid(f"it does not stand: {shown(str(error), 200)}") from None
+    except (Rejected, Refused):
+        raise
+    except Exception as error:  # a stranger's bundle: whatever it makes the library raise, it does not count
+        raise invalid(f"its bundle cannot be read ({type(error).__name__})") from None
+
+
+class _Certificate:
+    """A policy of sigstore-python's that keeps the certificate: whose it may be is decided by our own rules."""
+
+    def __init__(self) -> None:
+        self._certificate: x509.Certificate | None = None
+
+    def verify(self, cert: x509.Certificate) -> None:
+        """Takes any; what else is verified comes before and after."""
+        self._certificate = cert
+
+    def issuer(self) -> str:
+        """Who vouched for the signer (sigstore/fulcio, docs/oid-info.md: 1.8, and 1.1 before it)."""
+        with suppress(x509.ExtensionNotFound):
+            return asn1.decode_der(str, self._extension(ISSUER_V2))
+        return self._extension(ISSUER_V1).decode()
+
+    def subject(self) -> str:
+        """The one alternative name of the certificate."""
+        assert self._certificate is not None  # noqa: S101  sigstore-python asks the policy, or raises
+        names = self._certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        found: list[str] = [
+            *names.get_values_for_type(x509.UniformResourceIdentifier),
+            *names.get_values_for_type(x509.RFC822Name),
+        ]
+        if len(names) != 1 or len(found) != 1:
+            raise invalid("its certificate does not have one name, a URI or an e-mail address")
+        return found[0]
+
+    def _extension(self, oid: x509.ObjectIdentifier) -> bytes:
+        assert self._certificate is not None  # noqa: S101  see subject
+        value = self._certificate.extensions.get_extension_for_oid(oid).value
+        assert isinstance(value, x509.UnrecognizedExtension)  # noqa: S101  it is none of the standard ones
+        return value.value

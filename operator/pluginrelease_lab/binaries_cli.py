@@ -1,0 +1,23 @@
+"""``pluginrelease lab binaries``: make the lab's programs ready ahead of time, and say where they are."""
+
+from __future__ import annotations
+
+import click
+
+from pluginrelease.core.errors import ReleaseError
+from pluginrelease_lab import binaries as programs
+from pluginrelease_lab import recipes
+
+NAMES = tuple(binary.name for tool in recipes.TOOLS for binary in tool.binaries)
+
+
+@click.command("binaries")
+@click.argument("names", nargs=-1, type=click.Choice([*NAMES, "envoy"]))
+def binaries(names: tuple[str, ...]) -> None:
+    """Find, fetch or build the lab's programs (all of them, or NAMES), and print their paths."""
+    try:
+        ready = programs.ensure(names or (*NAMES, "envoy"), report=lambda line: click.echo(line, err=True))
+    except ReleaseError as error:
+        raise click.ClickException(f"{error.reason}: {error.sentence()}") from error
+    for name, path in ready.items():
+        click.echo(f"{name:24} {path}")

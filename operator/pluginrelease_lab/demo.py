@@ -1,0 +1,70 @@
+"""The main job from end to end on real parts: what ``make demo`` runs.
+
+Every step says what it does, shows what a person would look at, and fails the demo when it does not hold.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from pluginrelease.core.wording import counted
+from pluginrelease_lab import demo_higress, demo_istio, host
+from pluginrelease_lab.stage import Stage
+
+
+class Demo(Protocol):
+    """What a module of a demo gives."""
+
+    EXAMPLE: str
+    TRY: str  # options of curl that show what the plugin does
+
+    def play(self, stage: Stage) -> None:
+        """All steps after the operator's start, in order."""
+        ...
+
+
+DEMOS: dict[str, Demo] = {"istio": demo_istio, "higress": demo_higress}
+
+
+def run(
+    *, keep: bool, mesh: str = "istio", gateways: int = 2, name: str = "", report: Callable[[str], None] = print
+) -> list[str]:
+    """The whole demo; returns what did not hold. With ``keep`` the lab and the operator stay when all is well."""
+    started = time.monotonic()
+    name = name or ("demo" if mesh == "istio" else f"demo-{mesh}")
+    running = host.up(name, gateways=gateways, mesh=mesh, report=report, detached=keep)
+    stage = Stage(running, report)
+    try:
+        stage.start_operator(stays=keep)
+        DEMOS[mesh].play(stage)
+        stage.check_permissions()
+    except BaseException:
+        running.close()
+        raise
+    if not keep:
+        running.close()
+    outcome = "all of it happened" if not stage.failures else f"{counted(len(stage.failures), 'thing')} did not hold"
+    report(f"\n{outcome}, in {time.monotonic() - started:.0f} s")
+    if keep:
+        report(how_to_talk(running, DEMOS[mesh]))
+    return stage.failures
+
+
+def how_to_talk(lab: host.Lab, demo: Demo) -> str:
+    """What a person can do with what was left running."""
+    pod = lab.gateway_pods()[0]
+    return f"""
+It goes on running. Talk to it:
+  export KUBECONFIG={lab.kubeconfig}
+  kubectl get prel -A -o wide
+  kubectl describe prel -n {lab.gateway_namespace} {demo.EXAMPLE}
+  curl -x {lab.proxy} http://{pod.address}:8080/ {demo.TRY}
+  {Path(sys.argv[0]).name} push plugin.wasm {lab.registry_host}/plugins/mine:1.0 --insecure
+      (in a PluginRelease: {lab.registry}/plugins/mine:1.0)
+  tail -f {lab.log("operator")}
+End it:
+  pluginrelease lab down --name {lab.name}"""

@@ -1,0 +1,78 @@
+"""The main job on Istio's gateways: a guide's plugin is released and does its work, and a bad one is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from pluginrelease.core.mesh import istio
+from pluginrelease.core.wording import counted
+from pluginrelease_lab.stage import Stage, condition
+
+EXAMPLE = "header-authorization"
+REFUSED_SECONDS = 60.0
+GUIDE_BODY = "Forbidden by ASM Wasm Plugin"
+TRY = "-H 'allow: true'"
+
+# a module of 53 bytes that is sound in every way but one: its only ABI version is one that no Envoy knows
+UNKNOWN_ABI = bytes.fromhex(
+    "0061736d01000000"  # header
+    "010401600000"  # one type: () -> ()
+    "03020100"  # one function of it
+    "071b0117" + b"proxy_abi_version_9_9_9".hex() + "0000"  # exported under the unknown version
+    "0a040102000b"  # with an empty body
+)
+
+
+def play(stage: Stage) -> None:
+    """All steps after the operator's start, in order."""
+    release_plugin(stage)
+    ask_the_gateways(stage)
+    refuse_unknown_abi(stage)
+
+
+def release_plugin(stage: Stage) -> None:
+    """Source → image → PluginRelease → Ready."""
+    stage.title(f"Build and push examples/{EXAMPLE}")
+    image = f"plugins/{EXAMPLE}:1.0"
+    stage.push(stage.build(EXAMPLE), image)
+    stage.title("kubectl apply the PluginRelease, and watch it")
+    stage.apply(EXAMPLE, EXAMPLE, image)
+    stage.expect_ready(EXAMPLE)
+    stage.show(EXAMPLE)
+
+
+def ask_the_gateways(stage: Stage) -> None:
+    """The guide's two requests, on every gateway pod."""
+    stage.title("The guide's requests, on every gateway")
+    for headers, status, text in (({}, 403, GUIDE_BODY), ({"allow": "true"}, 200, "")):
+        asked = " ".join(f"-H '{name}: {value}'" for name, value in headers.items()) or "no header"
+        for pod, answer in stage.ask(headers):
+            said = f" {answer.body.decode().strip()!r}" if answer.status != 200 else ""
+            stage.report(f"  {pod.name}  {asked:18} → {answer.status}{said}")
+            stage.expect(answer.status == status and text in answer.body.decode(), f"{pod.name} answers {status}")
+
+
+def refuse_unknown_abi(stage: Stage) -> None:
+    """Refused before any gateway saw it: no WasmPlugin was ever asked for."""
+    name = "unknown-abi"
+    stage.title("A second release, whose module has an unknown ABI")
+    stage.push(UNKNOWN_ABI, f"plugins/{name}:1.0")
+    stage.apply(EXAMPLE, name, f"plugins/{name}:1.0")
+    refused = stage.watch(name, lambda it: condition(it, "Ready").get("reason") == "UnknownABI", REFUSED_SECONDS)
+    stage.expect(refused, f"{name} is refused with UnknownABI")
+    stage.show(name)
+    stage.report("  " + condition(stage.release(name), "Ready").get("message", ""))
+    count = list(writes_of_wasm_plugins(stage)).count(name)
+    stage.report(f"  audit log of the API server: {counted(count, 'request')} to write a WasmPlugin for it")
+    stage.expect(count == 0, f"no WasmPlugin was written for {name}")
+
+
+def writes_of_wasm_plugins(stage: Stage) -> Iterator[str]:
+    """Names of all WasmPlugins that anybody asked the API server to write."""
+    with stage.lab.audit_log.open() as lines:
+        for line in lines:
+            event = json.loads(line)
+            reference = event.get("objectRef", {})
+            if reference.get("resource") == istio.TARGET.plural and event["verb"] in ("create", "update", "patch"):
+                yield reference.get("name", "")

@@ -1,0 +1,334 @@
+"""The lab as seen from the host: start one, find a running one, talk to it, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from pluginrelease_lab import binaries, blueprint, ending, keeper, meshes, namespaces, network, registries, relay
+from pluginrelease_lab.blueprint import PRIVATE_REGISTRY_PORT, PRIVATE_USER, REGISTRY_PORT, Blueprint, Ports
+from pluginrelease_lab.controlplane import GATEWAY_LABEL, GATEWAY_VALUE
+from pluginrelease_lab.errors import LabError
+from pluginrelease_lab.events import EventListener, Report
+from pluginrelease_lab.kubeapi import write_kubeconfig
+from pluginrelease_lab.processes import Argv
+
+UP_WITHIN = 300.0
+"""Seconds for all parts together, once their programs are there."""
+_ANSWER_LIMIT = 16 * 1024 * 1024
+
+
+class HTTPAnswer(NamedTuple):
+    """An HTTP answer. Header names are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class GatewayPod(NamedTuple):
+    namespace: str
+    name: str
+    address: str
+    ready: bool
+
+
+def state_directory(name: str) -> Path:
+    """Where the lab ``name`` keeps everything: below PLUGINRELEASE_LAB_DIR, else below the user's state directory."""
+    chosen = os.environ.get("PLUGINRELEASE_LAB_DIR")
+    if chosen:
+        return Path(chosen).absolute() / name
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "pluginrelease" / "labs" / name
+
+
+def up(
+    name: str = "default", *, gateways: int = 2, mesh: str = "istio", report: Report = print, detached: bool = False
+) -> Lab:
+    """Start a lab and wait until everything in it is ready.
+
+    ``mesh`` is one of `meshes.NAMED`. The lab ends with this process, however that ends, unless ``detached``. Raises
+    LabError when a lab of that name runs already, when the system forbids private networks, or when a part does not
+    come up.
+    """
+    if sys.platform != "linux":
+        raise LabError("the lab needs Linux: run it in a Linux container or a virtual machine")
+    programs = binaries.ensure(blueprint.PROGRAMS, report=report)
+    sources = {tool: binaries.module_dir(tool, report=report) for tool in ("istio", "kwok")}
+    state = state_directory(name)
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = _lock(state, name)
+    _forget(state)
+    listeners = {way: relay.listen_on_loopback() for way in Ports.__dataclass_fields__}
+    ports = Ports(**{way: int(listener.getsockname()[1]) for way, listener in listeners.items()})
+    plan = Blueprint(name, state, gateways, programs, sources["istio"], sources["kwok"], ports, mesh)
+    plan.save()
+    report(f"lab {name}: starting {gateways} {mesh} gateway{'s' * (gateways != 1)}, state in {state}")
+    return _start(plan, lock, listeners, report, detached)
+
+
+def _lock(state: Path, name: str) -> int:
+    """Take the lab's lock: the descriptor holds it, here and in the processes that it is handed to."""
+    path = state / "lock"
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not path.exists() or path.stat().st_ino != os.fstat(lock).st_ino:
+            raise BlockingIOError  # an ending lab took the file away meanwhile
+        os.ftruncate(lock, 0)
+    except BlockingIOError:
+        os.close(lock)
+        raise LabError(
+            f"a lab named {name} runs already: use it, end it with `pluginrelease lab down --name {name}`, "
+            "or give another --name"
+        ) from None
+    return lock
+
+
+def _forget(state: Path) -> None:
+    """Nothing of an earlier lab of this name is taken over."""
+    for entry in state.iterdir():
+        if entry.name == "lock":
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _start(plan: Blueprint, lock: int, listeners: Mapping[str, socket.socket], report: Report, detached: bool) -> Lab:
+    heard, told = os.pipe()
+    os.set_blocking(told, False)  # a starter that does not listen must not hold the lab up
+    bound = None if detached else os.pidfd_open(os.getpid())
+    descriptors = {way: listener.fileno() for way, listener in listeners.items()}
+    order = keeper.Order(str(plan.state), told, lock, descriptors, bound)
+    plan.log("keeper").parent.mkdir(parents=True)
+    with plan.log("keeper").open("wb") as log:
+        process = subprocess.Popen(
+            keeper.command(order),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=plan.state,
+            pass_fds=order.descriptors(),
+            start_new_session=True,
+        )
+    for listener in listeners.values():
+        listener.close()
+    for descriptor in (told, lock, *([] if bound is None else [bound])):
+        os.close(descriptor)
+    lab = Lab(plan, process)
+    try:
+        EventListener(heard, report).wait_until_ready(UP_WITHIN)
+    except BaseException:
+        lab.close()
+        raise
+    return lab
+
+
+def attach(name: str = "default") -> Lab:
+    """The running lab of that name. Raises LabError when there is none. Leaving its context does not end it."""
+    state = state_directory(name)
+    with contextlib.suppress(FileNotFoundError):
+        if ending.guard_of(state) is not None:
+            return Lab(blueprint.load(state), None)
+    raise LabError(f"no lab named {name} is running: start it with `pluginrelease lab up --name {name}`")
+
+
+def down(name: str = "default") -> bool:
+    """End the lab of that name and wait until nothing of it is left but its logs. False when none was running."""
+    state = state_directory(name)
+    try:
+        guard = ending.guard_of(state)
+    except FileNotFoundError:
+        return False
+    if guard is not None:
+        ending.end(guard)
+    ending.keep_only_logs(state)
+    return guard is not None
+
+
+def _gateway_pod(pod: dict[str, Any]) -> GatewayPod:
+    status, about = pod.get("status", {}), pod["metadata"]
+    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions", []))
+    return GatewayPod(about["namespace"], about["name"], status.get("podIP", ""), ready)
+
+
+class Lab:
+    """A running lab. As a context manager it ends the lab on leaving, if this process started it."""
+
+    def __init__(self, plan: Blueprint, process: subprocess.Popen[bytes] | None) -> None:
+        self._plan = plan
+        self._process = process
+        self._guard = process.pid if process else ending.guard_of(plan.state) or 0
+        self._visitors: list[subprocess.Popen[Any]] = []
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self.close()
+
+    @property
+    def name(self) -> str:
+        return self._plan.name
+
+    @property
+    def state(self) -> Path:
+        """The one directory in which everything of this lab is."""
+        return self._plan.state
+
+    @property
+    def gateway_namespace(self) -> str:
+        """Where the gateways of its mesh are."""
+        return meshes.of(self._plan).namespace
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Admin, for programs on the host."""
+        return self._plan.admin_kubeconfig
+
+    @property
+    def kubeconfig_inside(self) -> Path:
+        """Admin, for programs that run inside the lab's network (`popen`, `lab exec`)."""
+        return self._plan.inside_kubeconfig
+
+    @property
+    def registry(self) -> str:
+        """host:port of the open registry as gateways see it: what belongs in an image reference."""
+        return f"{network.ADDRESS}:{REGISTRY_PORT}"
+
+    @property
+    def registry_host(self) -> str:
+        """The same registry from the host."""
+        return f"127.0.0.1:{self._plan.ports.registry}"
+
+    @property
+    def private_registry(self) -> str:
+        return f"{network.ADDRESS}:{PRIVATE_REGISTRY_PORT}"
+
+    @property
+    def private_registry_host(self) -> str:
+        return f"127.0.0.1:{self._plan.ports.private_registry}"
+
+    @property
+    def private_credentials(self) -> tuple[str, str]:
+        """(user, password) of the private registry."""
+        return PRIVATE_USER, registries.PRIVATE_PASSWORD
+
+    @property
+    def key_credentials(self) -> tuple[str, str]:
+        """Others for the same, whose password has several lines."""
+        return registries.KEY_USER, registries.KEY
+
+    @property
+    def proxy(self) -> str:
+        """An HTTP proxy on the host that leads to addresses of the lab: `curl -x PROXY http://POD-IP:8080/`."""
+        return f"http://127.0.0.1:{self._plan.ports.proxy}"
+
+    @property
+    def audit_log(self) -> Path:
+        """One JSON line for each request to the API server, written before it is answered."""
+        return self._plan.audit_log
+
+    def log(self, part: str) -> Path:
+        return self._plan.log(part)
+
+    def status(self) -> dict[str, Any]:
+        """``{"phase": …, "parts": {name: {"state": starting|ready|ended, "text": …}}}``"""
+        return dict(json.loads((self.state / "status.json").read_text()))
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
+        """Run kubectl as admin and return what it prints. Raises LabError with its message when it fails."""
+        argv: Argv = [binaries.provide("kubectl"), "--kubeconfig", self.kubeconfig, *arguments]
+        try:
+            done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
+        except subprocess.TimeoutExpired:
+            raise LabError(f"kubectl {' '.join(arguments)}: no end after {timeout:.0f} s") from None
+        if done.returncode != 0:
+            raise LabError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def gateway_pods(self, selector: str = "") -> list[GatewayPod]:
+        """The pods that are real gateways, by namespace and name; ``selector`` narrows them by labels."""
+        wanted = ",".join(filter(None, [f"{GATEWAY_LABEL}={GATEWAY_VALUE}", selector]))
+        listed = json.loads(self.kubectl("get", "pods", "-A", "-l", wanted, "-o", "json"))
+        return sorted(_gateway_pod(pod) for pod in listed["items"])
+
+    def kubeconfig_for(self, namespace: str, service_account: str, *, outside: bool = False) -> Path:
+        """A kubeconfig of a ServiceAccount by a token for it; for programs inside the lab unless ``outside``."""
+        token = self.kubectl("create", "token", service_account, "-n", namespace, "--duration=24h").strip()
+        server = self._plan.api_outside if outside else self._plan.api_inside
+        place = self.state / "kubeconfigs" / f"{namespace}.{service_account}{'.outside' * outside}"
+        ca = self._plan.ca_file.read_bytes()
+        return write_kubeconfig(place, server=server, ca=ca, token=token, namespace=namespace)
+
+    def command_inside(self, argv: Argv, *, parent: int | None = None) -> list[str]:
+        """The command line that runs ``argv`` inside the lab's network."""
+        own = [f"/proc/{self._guard}/ns/{kind}" for kind in ("user", "net")]
+        if os.readlink(own[0]) == os.readlink("/proc/self/ns/user"):
+            own = own[1:]
+        return namespaces.launcher(argv, namespaces=own, parent=parent)
+
+    def popen(self, argv: Argv, **options: Any) -> subprocess.Popen[Any]:
+        """Start a program of the host inside the lab's network. It ends with this process and with the lab.
+
+        ``options`` are those of `subprocess.Popen`; the process id is the program's own. The thread that calls this
+        must live as long as the program is wanted: the kernel ends it with that thread.
+        """
+        process = subprocess.Popen(self.command_inside(argv, parent=os.getpid()), **options)
+        self._visitors.append(process)
+        return process
+
+    def request(
+        self,
+        address: str,
+        port: int = 8080,
+        path: str = "/",
+        headers: Mapping[str, str] | None = None,
+        *,
+        method: str = "GET",
+        body: bytes | None = None,
+        timeout: float = 10.0,
+    ) -> HTTPAnswer:
+        """One HTTP request to an address of the lab. Raises OSError when nothing answers there."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._plan.ports.proxy, timeout=timeout)
+        connection.set_tunnel(address, port)
+        try:
+            connection.request(method, path, body, dict(headers or {}))
+            answer = connection.getresponse()
+            named = {name.lower(): value for name, value in answer.getheaders()}
+            return HTTPAnswer(answer.status, named, answer.read(_ANSWER_LIMIT))
+        except http.client.HTTPException as error:
+            raise ConnectionError(f"{address}:{port} gave no answer: {error!r}") from error
+        finally:
+            connection.close()
+
+    def wait(self) -> None:
+        """Wait until the lab ends by itself or by someone else."""
+        ending.wait(self._guard)
+
+    def close(self) -> None:
+        """End the lab and wait until nothing of it is left but its logs."""
+        for visitor in self._visitors:
+            if visitor.poll() is None:
+                visitor.kill()
+                visitor.wait()
+        ending.end(self._guard)
+        if self._process is not None:
+            self._process.wait()
+        ending.keep_only_logs(self.state)

@@ -1,0 +1,182 @@
+"""What every demo is made of: a lab, an operator on it, and small steps that show what a person would look at."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pluginrelease import api, shipped
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact.image_manifests import Digest
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.toolchain import builder
+from pluginrelease_lab import binaries, host, operator
+from pluginrelease_lab.errors import LabError
+from pluginrelease_lab.host import GatewayPod, HTTPAnswer
+
+JSON = dict[str, Any]
+READY_SECONDS = 180.0
+_PORT = 8080
+
+
+@dataclass
+class Stage:
+    """``report`` prints a line, ``failures`` are what did not hold."""
+
+    lab: host.Lab
+    report: Callable[[str], None]
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def namespace(self) -> str:
+        """That of the gateways, where the releases of a demo are, too."""
+        return self.lab.gateway_namespace
+
+    # -------------------------------------------------------------------------------------------- the operator
+
+    def start_operator(self, *, stays: bool) -> None:
+        """As the chart's ServiceAccount, with the chart's permissions."""
+        self.title("The operator, with the permissions of the Helm chart")
+        operator.install(self.lab)
+        start = operator.leave_running if stays else operator.run
+        start(self.lab, "--liveness-port", "0", log=self.lab.log("operator"))
+        self.report(f"  its log: {self.lab.log('operator')}")
+
+    def check_permissions(self) -> None:
+        """The chart's permissions were enough."""
+        forbidden = operator.forbidden(self.lab)
+        self.expect(not forbidden, f"the API server refused the operator nothing {forbidden[:1] or ''}")
+
+    # ---------------------------------------------------------------------------------------------- the plugin
+
+    def build(self, example: str) -> bytes:
+        """The module of a plugin in examples/."""
+        with tempfile.TemporaryDirectory() as scratch:
+            module = Path(scratch) / "plugin.wasm"
+            built = builder.compile_go(shipped.folder("examples") / example, module, deadline=600)
+            self.report(f"  built with Go {built.go}: {built.size} bytes, sha256 {built.sha256}")
+            return module.read_bytes()
+
+    def push(self, module: bytes, image: str) -> Digest:
+        """By the registry's address on the host; gateways know it by another."""
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch) / "plugin.wasm"
+            file.write_bytes(module)
+            digest = registry.push(
+                image_manifests.parse(f"{self.lab.registry_host}/{image}"), file, Access(insecure=True)
+            )
+        self.report(f"  pushed as {self.lab.registry}/{image}, {digest}")
+        return digest
+
+    # --------------------------------------------------------------------------------------------- the release
+
+    def apply(self, example: str, name: str, image: str, **plugin: Any) -> None:
+        """The example's manifest, with the lab's registry, and with these fields of ``spec.plugin``."""
+        manifest = yaml.safe_load((shipped.folder("examples") / example / "pluginrelease.yaml").read_text())
+        manifest["metadata"] = {"name": name, "namespace": self.namespace}
+        manifest["spec"]["artifact"] = {"image": {"ref": f"{self.lab.registry}/{image}", "insecure": True}}
+        manifest["spec"]["plugin"] |= plugin
+        self.report("  " + self.lab.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest)).strip())
+
+    def change(self, name: str, **plugin: Any) -> None:
+        """Fields of ``spec.plugin``, as one would by hand."""
+        patch = json.dumps({"spec": {"plugin": plugin}})
+        self.report(f"  kubectl patch {api.SHORT_NAME} {name} --type merge -p '{patch}'")
+        about = (api.SHORT_NAME, name, "-n", self.namespace)
+        self.report("  " + self.lab.kubectl("patch", *about, "--type", "merge", "-p", patch).strip())
+
+    def watch(self, name: str, done: Callable[[JSON], bool], seconds: float = READY_SECONDS) -> bool:
+        """Shows the status as it changes, until the release is as wanted."""
+        kubectl = [str(binaries.provide("kubectl")), "--kubeconfig", str(self.lab.kubeconfig)]
+        # by a selector: of one object by its name, kubectl drops the first event of the watch
+        one = f"--field-selector=metadata.name={name}"
+        argv = [*kubectl, "get", api.SHORT_NAME, one, "-n", self.namespace, "--watch", "-o", "json"]
+        started, shown = time.monotonic(), ""
+        argv.append(f"--request-timeout={seconds:.0f}s")
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            try:
+                for release in documents(process):
+                    if (line := in_brief(release)) != shown:
+                        self.report(f"  {time.monotonic() - started:5.1f}s  {line}")
+                    shown = line
+                    if done(release):
+                        return True
+                return False
+            finally:
+                process.kill()
+
+    def expect_ready(self, name: str) -> None:
+        """Ready, and for what is asked for now."""
+        self.expect(self.watch(name, is_ready), f"{name} is Ready")
+
+    def show(self, name: str) -> None:
+        """As kubectl shows it."""
+        for line in self.lab.kubectl("get", api.SHORT_NAME, name, "-n", self.namespace).splitlines():
+            self.report(f"  {line}")
+
+    def release(self, name: str) -> JSON:
+        """The object."""
+        return dict(json.loads(self.lab.kubectl("get", api.SHORT_NAME, name, "-n", self.namespace, "-o", "json")))
+
+    # -------------------------------------------------------------------------------------------- the gateways
+
+    def ask(self, headers: Mapping[str, str]) -> Iterator[tuple[GatewayPod, HTTPAnswer]]:
+        """One request to every gateway pod."""
+        for pod in self.lab.gateway_pods():
+            yield pod, self.lab.request(pod.address, _PORT, "/", headers)
+
+    # ---------------------------------------------------------------------------------------------- small steps
+
+    def title(self, text: str) -> None:
+        """A heading."""
+        self.report(f"\n== {text}")
+
+    def expect(self, holds: bool, what: str) -> None:
+        """Notes what did not hold; the demo goes on, so that one sees all of it."""
+        if not holds:
+            self.failures.append(what)
+            self.report(f"  DID NOT HOLD: {what}")
+
+
+def documents(process: subprocess.Popen[str]) -> Iterator[JSON]:
+    """The JSON objects that ``kubectl get --watch -o json`` prints one after the other."""
+    if process.stdout is None:
+        raise LabError("kubectl has no output")
+    decoder, text = json.JSONDecoder(), ""
+    for line in process.stdout:
+        text += line
+        if line.rstrip() == "}":
+            document, _ = decoder.raw_decode(text)
+            text = ""
+            yield document
+
+
+def in_brief(release: JSON) -> str:
+    """Phase, how many gateways have it, whether it is ready, and why not."""
+    status = release.get("status", {})
+    counted = status.get("gateways", {}).get("summary", "-")
+    ready = condition(release, "Ready")
+    known = ready.get("status", "-"), ready.get("reason", "-")
+    return "{:<9} {:<5} {:<6} {}".format(status.get("phase", "-"), counted, *known)
+
+
+def is_ready(release: JSON) -> bool:
+    """Of the newest generation."""
+    ready = condition(release, "Ready")
+    current = ready.get("observedGeneration") == release["metadata"]["generation"]
+    return bool(current and ready["status"] == "True")
+
+
+def condition(release: JSON, kind: str) -> JSON:
+    """One condition of a release; empty while there is none."""
+    every = release.get("status", {}).get("conditions", [])
+    return next((each for each in every if each["type"] == kind), {})
