@@ -44,12 +44,14 @@ async def reconcile(world: World, release: api.Release, *, attempt: int) -> sett
         return ending
     writing = asyncio.ensure_future(write_decision(work, ending))
     try:
-        await asyncio.wait({writing}, timeout=STATUS_SECONDS)
+        in_time, _ = await asyncio.wait({writing}, timeout=STATUS_SECONDS)
         back = Work(world, work.release.model_copy(update={"status": ending.status}), last_look=work.last_look)
         done = await settle_pass(back, attempt)
-        await writing  # or the older status might come last
+        await writing
     finally:
         writing.cancel()
+    if not in_time:  # the older status may have come after what this pass noted
+        world.unwritten[release.metadata.uid] = done.status
     await write_status(back, done)
     return replace(done, events=(*ending.events, *done.events))
 
