@@ -59,7 +59,7 @@ async def test_the_level_to_restore(
     """It is the one from before anybody raised it, so that no gateway stays at debug."""
     cluster = ScriptedAPI(*others)
     monkeypatch.setattr(admin, "read_logging", Gateway(cluster, levels, noted_after=noted_after).read)
-    [raised] = await loggers.levels(cast(Any, cluster), release(), [POD], admin.GatewayAccess())
+    [raised] = await loggers.find_levels_to_restore(cast(Any, cluster), release(), [POD], admin.GatewayAccess())
     assert raised.level == kept, reason
 
 

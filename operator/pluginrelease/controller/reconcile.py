@@ -13,8 +13,8 @@ import structlog
 from pluginrelease import api
 from pluginrelease.api import ConditionType
 from pluginrelease.controller import delivery, detours, observe
-from pluginrelease.controller.context import World
-from pluginrelease.controller.scope import Work
+from pluginrelease.controller.context import Context
+from pluginrelease.controller.scope import ReconcileScope
 from pluginrelease.core.errors import ReleaseError, Transient, Waiting
 from pluginrelease.core.gateway.verdict import State
 from pluginrelease.core.mesh import target
@@ -26,13 +26,13 @@ from pluginrelease.edges.kubernetes import client as clusters
 log = structlog.get_logger(__name__)
 
 
-async def reconcile(world: World, release: api.Release, *, attempt: int) -> settlement.Ending:
+async def reconcile(world: Context, release: api.Release, *, attempt: int) -> settlement.Ending:
     """One pass and its one ending; when it decides to go back, the pass that does so follows at once.
 
     ``attempt`` counts the passes in a row that did not settle. Raises `Transient` only when the status itself cannot
     be written; a decision to go back is carried out all the same.
     """
-    work = Work(world, with_unwritten(world, release))
+    work = ReconcileScope(world, with_unwritten(world, release))
     before = work.release.status.rollout
     ending = await settle_pass(work, attempt)
     if not decisions.goes_back(before, ending.status.rollout):
@@ -42,13 +42,13 @@ async def reconcile(world: World, release: api.Release, *, attempt: int) -> sett
         await write_status(work, ending)
     except ReleaseError as error:
         log.warning("the way back does not wait for the status", reason=error.reason, message=error.message)
-    back = Work(world, work.release.model_copy(update={"status": ending.status}), last_look=work.last_look)
+    back = ReconcileScope(world, work.release.model_copy(update={"status": ending.status}), last_look=work.last_look)
     done = await settle_pass(back, attempt)
     await write_status(back, done)
     return replace(done, events=(*ending.events, *done.events))
 
 
-def with_unwritten(world: World, release: api.Release) -> api.Release:
+def with_unwritten(world: Context, release: api.Release) -> api.Release:
     """Return the release with the status that the last pass could not write, so that no decision is lost."""
     unwritten = world.unwritten.get(release.metadata.uid)
     if unwritten is None or unwritten.observed_generation != release.metadata.generation:
@@ -56,7 +56,7 @@ def with_unwritten(world: World, release: api.Release) -> api.Release:
     return release.model_copy(update={"status": unwritten})
 
 
-async def settle_pass(work: Work, attempt: int) -> settlement.Ending:
+async def settle_pass(work: ReconcileScope, attempt: int) -> settlement.Ending:
     """Run one pass and return its ending, whatever happened in it."""
     known = work.release.status
     failure = await attempt_pass(work)
@@ -72,7 +72,7 @@ async def settle_pass(work: Work, attempt: int) -> settlement.Ending:
     )
 
 
-async def write_status(work: Work, ending: settlement.Ending) -> None:
+async def write_status(work: ReconcileScope, ending: settlement.Ending) -> None:
     """Write the status, if it says anything that is not written yet. Raises `ReleaseError`."""
     unwritten, uid = work.world.unwritten, work.release.metadata.uid
     if ending.status == work.release.status and uid not in unwritten:
@@ -82,7 +82,7 @@ async def write_status(work: Work, ending: settlement.Ending) -> None:
     del unwritten[uid]
 
 
-async def attempt_pass(work: Work) -> Failure | None:
+async def attempt_pass(work: ReconcileScope) -> Failure | None:
     """Runs the pass; an error becomes a value. A fault of ours is told as one and tried again."""
     try:
         await run(work)
@@ -96,7 +96,7 @@ async def attempt_pass(work: Work) -> Failure | None:
     return None
 
 
-async def run(work: Work) -> None:
+async def run(work: ReconcileScope) -> None:
     """Do what an earlier pass decided: go back after a failure, else bring what the spec says."""
     refuse_deleted(work)
     if work.release.spec.suspend:
@@ -111,7 +111,7 @@ async def run(work: Work) -> None:
         await go_forward(work, begun)
 
 
-async def stay_back(work: Work, under_way: decisions.RolloutStart) -> None:
+async def stay_back(work: ReconcileScope, under_way: decisions.RolloutStart) -> None:
     """Put back what ran before, ahead of everything else. A tag that moved since begins another rollout after that."""
     candidate, blocked = None, None
     try:
@@ -127,12 +127,12 @@ async def stay_back(work: Work, under_way: decisions.RolloutStart) -> None:
         raise blocked
     if candidate is not None:
         await delivery.keep_secret_in_step(work, candidate)
-        await observe.look(work, candidate)
+        await observe.observe(work, candidate)
     elif not is_off:
         await detours.end_hung(work)
 
 
-async def follow_tag_if_allowed(work: Work, under_way: decisions.RolloutStart) -> decisions.RolloutStart:
+async def follow_tag_if_allowed(work: ReconcileScope, under_way: decisions.RolloutStart) -> decisions.RolloutStart:
     """Ask for the tag, where the gateways' namespace still consents: nothing new is begun without that."""
     step = work.step
     try:
@@ -145,7 +145,7 @@ async def follow_tag_if_allowed(work: Work, under_way: decisions.RolloutStart) -
         work.step = step
 
 
-async def go_forward(work: Work, begun: decisions.RolloutStart) -> None:
+async def go_forward(work: ReconcileScope, begun: decisions.RolloutStart) -> None:
     """Bring what the spec says, or the old revision that a person asked for."""
     check_durations(work)
     await check_permission(work)
@@ -155,15 +155,15 @@ async def go_forward(work: Work, begun: decisions.RolloutStart) -> None:
         observe.rest_nudges(work)
     intent = decisions.intent(work.start.rollout)
     try:
-        candidate = await delivery.bring(work, intent)
+        candidate = await delivery.ensure(work, intent)
     except ReleaseError:
-        await mind_what_runs(work)
+        await maintain_stable(work)
         raise
     await delivery.keep_secret_in_step(work, candidate)
-    await observe.look(work, candidate)
+    await observe.observe(work, candidate)
 
 
-async def mind_what_runs(work: Work) -> None:
+async def maintain_stable(work: ReconcileScope) -> None:
     """While a revision is refused or awaited before it is written, the one before it runs: it is kept as it was, and
     what the gateways show of it is told. Its own troubles end in the log, as the pass ends with the other's."""
     stable, known = work.release.status.stable_revision, work.release.status.observation
@@ -174,44 +174,44 @@ async def mind_what_runs(work: Work) -> None:
     step = work.step
     try:
         if stable is None:
-            await mind_overtaken(work, known.revision)
+            await remove_superseded(work, known.revision)
         else:
-            await observe.glance(work, await delivery.put_right(work, stable))
+            await observe.observe_quietly(work, await delivery.correct_drift(work, stable))
     except ReleaseError as error:
         log.warning("what runs could not be looked after", reason=error.reason, message=error.message)
     finally:
         work.step = step
 
 
-async def mind_overtaken(work: Work, revision: str) -> None:
+async def remove_superseded(work: ReconcileScope, revision: str) -> None:
     """A first revision, whose successor came before it was seen to run and is itself refused: when the gateways cannot
     run it, it is taken off as it would have been."""
     observed = await work.observe()
     if observed is None or plan.carried(observed) != revision or not plan.is_ours(work.release, observed):
         return
-    candidate = await delivery.recalled(work, revision)
+    candidate = await delivery.recall_revision(work, revision)
     work.learn(running=candidate.revision)
-    judged = await observe.glance(work, candidate)
+    judged = await observe.observe_quietly(work, candidate)
     nothing_before = decisions.fallback(work.release, work.known_rollout()) == ""
     if judged.state is State.UNHEALTHY and nothing_before:
-        await delivery.take_off(work)
+        await delivery.uninstall(work)
         text = f"Revision {revision}, which was written first, failed: {judged.message}"
         work.learn(events=(*work.report.events, Event("Warning", "Removed", text[:1024])))
 
 
-def refuse_deleted(work: Work) -> None:
+def refuse_deleted(work: ReconcileScope) -> None:
     """Raise `Waiting` for a release that is being deleted: its clean-up may be under way."""
     if work.release.metadata.deletion_timestamp:
         raise Waiting("Deleting", "the PluginRelease is being deleted")
 
 
-def check_durations(work: Work) -> None:
+def check_durations(work: ReconcileScope) -> None:
     """Raise `Refused` (InvalidDuration) for a spec whose durations cannot be read."""
     work.load_timeout()
     work.progress_deadline()
 
 
-async def check_permission(work: Work) -> None:
+async def check_permission(work: ReconcileScope) -> None:
     """The gateway's namespace must allow the release's; raises `Refused` (NamespaceNotAllowed)."""
     work.step = ConditionType.APPLIED
     if target.is_local(work.release):
