@@ -17,8 +17,8 @@ from pathlib import Path
 
 from bench import fleet
 from pluginrelease.core.gateway import pods
-from pluginrelease.core.gateway.identity import Wanted
-from pluginrelease.core.gateway.observations import PodRef, Sighting
+from pluginrelease.core.gateway.identity import DesiredPlugin
+from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.edges.envoy import admin
 from pluginrelease.edges.kubernetes import client as clusters
 from pluginrelease.edges.kubernetes.client import Cluster
@@ -33,7 +33,7 @@ async def measure(kubeconfig: Path, count: int, digest: str) -> dict[str, float]
         listed = await cluster.list(clusters.PODS, fleet.NAMESPACE, {"istio": "fleet"})
         selected = pods.select(listed, fleet.CONTAINER)[:count]
         del listed
-        wanted = Wanted(fleet.NAMESPACE, "header", digest, {"allow": True, "size": 1}, "FAIL_CLOSE")
+        wanted = DesiredPlugin(fleet.NAMESPACE, "header", digest, {"allow": True, "size": 1}, "FAIL_CLOSE")
         forget_peak()
         before, began, worked = memory("VmRSS"), time.monotonic(), time.process_time()
         seen = await admin.look(cluster, selected, wanted, since=SINCE, deadline_seconds=DEADLINE)
@@ -47,7 +47,7 @@ async def measure(kubeconfig: Path, count: int, digest: str) -> dict[str, float]
     return figures
 
 
-def check(seen: Sequence[Sighting], selected: Sequence[PodRef], count: int) -> None:
+def check(seen: Sequence[PodObservation], selected: Sequence[PodRef], count: int) -> None:
     """Every pod was there and was read."""
     blind = [one.unreachable for one in seen if one.unreachable is not None]
     if len(selected) != count or blind:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from pluginrelease import api
-from pluginrelease.controller.context import World
+from pluginrelease.controller.context import Context
 from pluginrelease.core.errors import Transient
 from pluginrelease.edges.kubernetes import client as clusters
 from pluginrelease.settings import Settings
@@ -113,7 +113,7 @@ class ScriptedRegistry:
             await asyncio.Event().wait()
 
 
-def world(cluster: ScriptedAPI, registry: ScriptedRegistry | None = None) -> World:
+def world(cluster: ScriptedAPI, registry: ScriptedRegistry | None = None) -> Context:
     """The operator's world around both."""
     shelf = registry or ScriptedRegistry()
-    return World(cluster=cast(Any, cluster), settings=Settings(), shelf=cast(Any, shelf))
+    return Context(cluster=cast(Any, cluster), settings=Settings(), shelf=cast(Any, shelf))

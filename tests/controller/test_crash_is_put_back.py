@@ -12,7 +12,7 @@ from pluginrelease import api
 from pluginrelease.controller import delivery, preflight
 from pluginrelease.controller import reconcile as passes
 from pluginrelease.controller.reconcile import reconcile
-from pluginrelease.controller.scope import Candidate, Work
+from pluginrelease.controller.scope import Candidate, ReconcileScope
 from pluginrelease.core import revision
 from pluginrelease.core.errors import Refused, Waiting
 from tests.controller.rolling import NEW, OLD, crashed, old, rolling_out, written
@@ -100,7 +100,7 @@ async def test_a_gateway_that_crashes_meanwhile_ends_the_wait_for_the_image(monk
 async def test_a_revision_that_is_refused_after_it_was_written_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """It was written while no gateway was there; the first one crashes of it, and shows that it never fitted."""
 
-    async def refuse(work: Work, *_: object) -> None:
+    async def refuse(work: ReconcileScope, *_: object) -> None:
         work.aim(work.intent(), Candidate(work.release, ARTIFACT))
         raise Refused("MissingImports", "the gateway lacks a function")
 

@@ -9,8 +9,8 @@ import pytest
 
 from pluginrelease import api
 from pluginrelease.controller import loggers
-from pluginrelease.controller.context import World
-from pluginrelease.controller.scope import Work
+from pluginrelease.controller.context import Context
+from pluginrelease.controller.scope import ReconcileScope
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.edges.envoy import admin
 from tests.controller.scripted_api import ScriptedAPI, world
@@ -67,7 +67,7 @@ async def test_the_level_to_restore(
     """It is the one from before anybody raised it, so that no gateway stays at debug."""
     cluster = ScriptedAPI(*others)
     monkeypatch.setattr(admin, "read_logging", Gateway(cluster, levels, noted_after=noted_after).read)
-    [raised] = await loggers.levels(cast(Any, cluster), release(), [POD], admin.GatewayAccess())
+    [raised] = await loggers.find_levels_to_restore(cast(Any, cluster), release(), [POD], admin.GatewayAccess())
     assert raised.level == kept, reason
 
 
@@ -120,8 +120,8 @@ async def test_no_logger_is_raised_that_is_not_noted(monkeypatch: pytest.MonkeyP
     assert raised == [one.uid for one in work.known_observation().raised_loggers] == ["pod-0", "pod-1"]
 
 
-def working(there: World, body: dict[str, Any]) -> Work:
+def working(there: Context, body: dict[str, Any]) -> ReconcileScope:
     """A pass over this release."""
-    work = Work(there, api.Release.model_validate(body))
+    work = ReconcileScope(there, api.Release.model_validate(body))
     work.learn(rollout=api.RolloutStatus(generation=1, started_at="2026-01-01T00:00:00Z"))
     return work

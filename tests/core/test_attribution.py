@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pluginrelease.core.gateway import logs
-from pluginrelease.core.gateway.identity import Wanted
+from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.logs import LogFindings, LogKind
 
 DIGEST = "a" * 64
 IMAGE = f"registry.example.com/team/plugin@sha256:{DIGEST}"
-OURS = Wanted("apps", "header", DIGEST, {}, "FAIL_CLOSE", image=IMAGE)
+OURS = DesiredPlugin("apps", "header", DIGEST, {}, "FAIL_CLOSE", image=IMAGE)
 TRANSLATED = "~istio-translated-wasmplugin"
 REFUSED = "gRPC config for type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig rejected: "
 UNABLE = "Unable to create Wasm plugin apps.header"
@@ -43,7 +43,7 @@ def agent(message: str) -> str:
     return f"2026-11-20T20:54:01.540001Z\terror\twasm\terror in converting the wasm config to local: {message}"
 
 
-def read(*lines: str, wanted: Wanted = OURS) -> LogFindings:
+def read(*lines: str, wanted: DesiredPlugin = OURS) -> LogFindings:
     return logs.read_log("\n".join(lines).splitlines(), wanted, None)
 
 

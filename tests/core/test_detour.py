@@ -22,7 +22,7 @@ STABLE, NEW, OLDER = "stable0000", "new0000000", "older00000"
 
 
 def ago(seconds: float) -> str:
-    return timestamps.precise(NOW - timedelta(seconds=seconds))
+    return timestamps.metav1_micro_time(NOW - timedelta(seconds=seconds))
 
 
 def row(number: int, state: State, reason: str = "", *, ready: bool = True) -> PodVerdict:

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pluginrelease.core.gateway import logs, observations, verdict
-from pluginrelease.core.gateway.identity import Wanted
+from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.listeners import Listener, ListenerReader, Listeners
 from pluginrelease.core.gateway.logs import LogFindings, LogKind
-from pluginrelease.core.gateway.observations import Documents, FilterKind, PodRef, Sighting
+from pluginrelease.core.gateway.observations import Documents, FilterKind, PodObservation, PodRef
 from pluginrelease.core.gateway.verdict import State
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "envoy"
@@ -50,13 +50,13 @@ def listeners(text: str) -> Listeners:
     return reader.finished()
 
 
-def wanted(case: str = "") -> Wanted:
+def wanted(case: str = "") -> DesiredPlugin:
     digest = (RECORDED / case / "digest.txt").read_text().strip() if case else "a" * 64
-    return Wanted("apps", "header", digest, CONFIG, "FAIL_CLOSE")
+    return DesiredPlugin("apps", "header", digest, CONFIG, "FAIL_CLOSE")
 
 
-def seen(case: str) -> Sighting:
-    return observations.sight(POD, BEGINNING, documents(case), wanted(case), BEGINNING)
+def seen(case: str) -> PodObservation:
+    return observations.observe_pod(POD, BEGINNING, documents(case), wanted(case), BEGINNING)
 
 
 # ------------------------------------------------------------------------------------------------------ the documents
@@ -126,7 +126,7 @@ def test_absent_sections_are_absence_and_not_trouble() -> None:
     """An Envoy that has no extension configurations and no dynamic listeners has not received the plugin."""
     read = documents("loaded")
     bare = Documents(read.server_info, read.start, "", Listeners(), read.stats, "")
-    sighting = observations.sight(POD, BEGINNING, bare, wanted(), BEGINNING)
+    sighting = observations.observe_pod(POD, BEGINNING, bare, wanted(), BEGINNING)
     assert (sighting.entries, sighting.referenced, sighting.unknown) == ((), None, ())
 
 
@@ -135,17 +135,17 @@ def test_a_composite_filter_is_something_else() -> None:
     read = documents("denied")
     ecds = read.ecds.replace("http.rbac.v3.RBAC", "http.composite.v3.Composite", 1)
     strange = Documents(read.server_info, read.start, ecds, read.listeners, read.stats, read.log)
-    sighting = observations.sight(POD, BEGINNING, strange, wanted(), BEGINNING)
+    sighting = observations.observe_pod(POD, BEGINNING, strange, wanted(), BEGINNING)
     assert sighting.entries[0].kind is FilterKind.OTHER
     found = verdict.judge(wanted(), [sighting], write_at=BEGINNING, load_timeout=timedelta())
     assert (found.state, found.reason) == (State.UNKNOWN, "UnknownShape")
     assert "Composite" in found.message
 
 
-def changed(case: str, since: datetime = BEGINNING, **parts: object) -> Sighting:
+def changed(case: str, since: datetime = BEGINNING, **parts: object) -> PodObservation:
     if isinstance(text := parts.get("listeners"), str):
         parts["listeners"] = listeners(text)
-    return observations.sight(POD, BEGINNING, replace(documents(case), **parts), wanted(case), since)  # type: ignore[arg-type]
+    return observations.observe_pod(POD, BEGINNING, replace(documents(case), **parts), wanted(case), since)  # type: ignore[arg-type]
 
 
 def test_a_neighbour_that_never_loaded_needs_no_vms() -> None:
@@ -338,7 +338,9 @@ def test_strange_documents_are_never_loaded(part: int, value: object) -> None:
     read = documents("loaded")
     names = ("server_info", "start", "ecds", "listeners", "stats")
     strange: Any = listeners(json.dumps(value)) if names[part] == "listeners" else json.dumps(value)
-    sighting = observations.sight(POD, BEGINNING, replace(read, **{names[part]: strange}), wanted("loaded"), BEGINNING)
+    sighting = observations.observe_pod(
+        POD, BEGINNING, replace(read, **{names[part]: strange}), wanted("loaded"), BEGINNING
+    )
     found = verdict.judge(wanted("loaded"), [sighting], write_at=BEGINNING, load_timeout=timedelta())
     if part in (2, 3) or not isinstance(value, dict):
         assert found.state is not State.LOADED
@@ -353,10 +355,10 @@ def test_versions() -> None:
 def test_the_essence_of_a_gateways_own_words() -> None:
     """What is kept of them says the same; words of no known shape are kept as they are."""
     whole = recorded("loaded", "server_info")
-    brief = changed("loaded", server_info=observations.essence(whole))
+    brief = changed("loaded", server_info=observations.trim_server_info(whole))
     assert brief == changed("loaded")
     assert brief.envoy_version == "1.40.0"
-    assert [observations.essence(text) for text in ("no", '{"a": 1}')] == ["no", '{"a": 1}']
+    assert [observations.trim_server_info(text) for text in ("no", '{"a": 1}')] == ["no", '{"a": 1}']
 
 
 def test_a_loggers_level() -> None:

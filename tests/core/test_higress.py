@@ -10,8 +10,8 @@ import pytest
 from pluginrelease import api
 from pluginrelease.core import compat, revision
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.gateway.identity import Wanted
-from pluginrelease.core.gateway.observations import PodRef, Sighting
+from pluginrelease.core.gateway.identity import DesiredPlugin
+from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.core.mesh import higress, istio, providers, target
 from pluginrelease.core.rollout import conflict, plan
 from pluginrelease.core.wasm import Export, ExternKind, FunctionType, Module
@@ -319,7 +319,7 @@ def test_a_module_of_its_own_sdk(images: tuple[str, ...], state: compat.Compatib
     """The version that counts is that of the pods' images, the oldest; before there is a pod nothing is refused for
     being Higress's."""
     pods = [PodRef("higress-system", f"gateway-{n}", str(n), ready=True, image=image) for n, image in enumerate(images)]
-    seen = [Sighting(pod, datetime(2026, 1, 1, tzinfo=UTC), unreachable="busy") for pod in pods]
+    seen = [PodObservation(pod, datetime(2026, 1, 1, tzinfo=UTC), unreachable="busy") for pod in pods]
     answer = compat.strictest(HIGRESS_MODULE, higress.hosts(seen), "Higress")
     assert (answer.state, answer.reason) == (state, reason), answer.sentence()
 
@@ -357,8 +357,8 @@ def test_two_releases_of_one_plugin() -> None:
     changes = {"metadata__uid": "another", "metadata__creationTimestamp": "2026-01-01T00:00:00Z"}
     twin = release(**changes, spec__plugin__matchRules=[SHOP])
     other = release(**changes, spec__plugin__matchRules=[{**SHOP, "ingress": ["demo/cart"]}])
-    assert [elder for elder, _ in conflict.elders(mine, [twin], MESH)] == [twin]
-    assert not list(conflict.elders(mine, [other], MESH))
+    assert [elder for elder, _ in conflict.older_duplicates(mine, [twin], MESH)] == [twin]
+    assert not list(conflict.older_duplicates(mine, [other], MESH))
 
 
 def test_gateways_of_two_meshes_are_apart() -> None:
@@ -386,7 +386,7 @@ def test_the_consoles_changes_are_no_drift() -> None:
 )
 def test_the_plugins_name_in_every_line(name: str) -> None:
     """Higress up to 2.1 (Istio 1.19), 2.2 (Istio 1.27) and the istiod of the lab call the plugin's configuration so."""
-    wanted = Wanted("higress-system", "auth", DIGEST[7:], {}, "FAIL_CLOSE")
+    wanted = DesiredPlugin("higress-system", "auth", DIGEST[7:], {}, "FAIL_CLOSE")
     assert wanted.ecds_name_matches(name)
     assert wanted.plugin_name_matches(name)
 

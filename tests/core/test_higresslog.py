@@ -7,9 +7,9 @@ import json
 import pytest
 
 from pluginrelease.core.gateway import higress_logs
-from pluginrelease.core.gateway.identity import Wanted
+from pluginrelease.core.gateway.identity import DesiredPlugin
 
-WANTED = Wanted("apps", "header", "0" * 64, None, "FAIL_CLOSE")
+WANTED = DesiredPlugin("apps", "header", "0" * 64, None, "FAIL_CLOSE")
 SAID = "wasm worker initialization failed: plugin='apps.header' reason='ConfigureFailed' retryable=false"
 AGAIN = SAID.replace("false", "true")
 OTHER = SAID.replace("apps.header", "apps.other")

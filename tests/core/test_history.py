@@ -24,7 +24,7 @@ def deployed(revision: str, number: int = 1) -> Deployed:
 
 
 def failure(revision: str, reason: str = "PluginRejected") -> api.RolloutFailure:
-    return api.RolloutFailure(revision=revision, reason=reason, message="no", at=timestamps.written(NOW))
+    return api.RolloutFailure(revision=revision, reason=reason, message="no", at=timestamps.metav1_time(NOW))
 
 
 def update(
@@ -97,7 +97,10 @@ def test_when_it_was_deployed_first_and_last() -> None:
     neither."""
     first = update([], A, "a")
     again = update(update(first, B, "b"), deployed("a", 3), "b", now=LATER)
-    assert (again[0].first_deployed, again[0].last_deployed) == (timestamps.written(NOW), timestamps.written(LATER))
+    assert (again[0].first_deployed, again[0].last_deployed) == (
+        timestamps.metav1_time(NOW),
+        timestamps.metav1_time(LATER),
+    )
     assert update(again, deployed("a", 3), "b", now=LATER + timedelta(hours=1)) == again
 
 

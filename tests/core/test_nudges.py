@@ -26,7 +26,7 @@ def verdict(*reasons: str) -> Verdict:
 
 
 def last(seconds_ago: float, tries: int = 1) -> api.Nudge:
-    return api.Nudge(count=7, tries=tries, at=timestamps.precise(NOW - timedelta(seconds=seconds_ago)))
+    return api.Nudge(count=7, tries=tries, at=timestamps.metav1_micro_time(NOW - timedelta(seconds=seconds_ago)))
 
 
 STUCK = verdict("FetchFailed")
@@ -78,7 +78,7 @@ def test_every_push_has_a_number_of_its_own() -> None:
     second = refetch.next_one(first, NOW)
     third = refetch.next_one(refetch.rested(second), NOW)
     assert [(one.count, one.tries) for one in (first, second, third)] == [(1, 1), (2, 2), (3, 1)]
-    assert timestamps.read(third.at) == NOW
+    assert timestamps.parse_time(third.at) == NOW
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pluginrelease.core import timestamps
 from pluginrelease.core.gateway import checkpoint
 from pluginrelease.core.gateway.container import Container
 from pluginrelease.core.gateway.identity import Incarnation
-from pluginrelease.core.gateway.observations import Baseline, Entry, FilterKind, PodRef, Sighting, Stats
+from pluginrelease.core.gateway.observations import Baseline, ExtensionConfig, FilterKind, PodObservation, PodRef, Stats
 from pluginrelease.core.gateway.outage import Silence
 from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
 
@@ -23,17 +23,17 @@ NOW = datetime(2026, 1, 1, 12, 0, 0, 5, tzinfo=UTC)
 EARLIER = NOW - timedelta(minutes=5)
 RUN = Incarnation("uid-1", EARLIER)
 OTHER_RUN = Incarnation("uid-2", EARLIER)
-ENTRY = Entry(
+ENTRY = ExtensionConfig(
     name="auth", kind=FilterKind.WASM, type_url="", plugin_name="auth", path="", digest_hex="b" * 64, config={}, fail=""
 )
-SEEN = Sighting(
+SEEN = PodObservation(
     PodRef("apps", "gateway-1", "uid-1", ready=True),
     NOW,
     started_at=EARLIER,
     entries=(ENTRY,),
     stats=Stats(config_reload=1, config_fail=0, update_rejected=0, vm_created=5, vm_reloads=0, named=True),
 )  # fmt: skip
-BASELINE = api.PodBaseline(uid="uid-9", started_at=timestamps.precise(EARLIER), config_reload=77)
+BASELINE = api.PodBaseline(uid="uid-9", started_at=timestamps.metav1_micro_time(EARLIER), config_reload=77)
 PODS = checkpoint.verified([RUN])
 OTHERS = checkpoint.verified([OTHER_RUN])
 
@@ -43,7 +43,11 @@ LOADS = {A: "load-a", B: "load-b", C: "load-c", P: "load-a"}
 
 
 def known(revision: str, **changes: Any) -> api.Observation:
-    fields: dict[str, Any] = {"load": LOADS[revision], "since": timestamps.precise(EARLIER), "baselines": [BASELINE]}
+    fields: dict[str, Any] = {
+        "load": LOADS[revision],
+        "since": timestamps.metav1_micro_time(EARLIER),
+        "baselines": [BASELINE],
+    }
     return api.Observation(revision=revision, **{**fields, **changes})
 
 
@@ -56,7 +60,7 @@ def begin(last: api.Observation | None, revision: str, **changes: Any) -> api.Ob
 def test_the_first_one_starts_from_the_look_before_the_write() -> None:
     """It has the time of now, the counters of every pod that could be read, and nothing that is proved."""
     begun = begin(None, A, failed_before={"second", "first"})
-    assert (begun.revision, begun.load, begun.since) == (A, "load-a", timestamps.precise(NOW))
+    assert (begun.revision, begun.load, begun.since) == (A, "load-a", timestamps.metav1_micro_time(NOW))
     assert [(one.uid, one.config_reload, one.digest_hex) for one in begun.baselines] == [("uid-1", 1, "b" * 64)]
     assert (begun.verified, begun.before, begun.nudge, begun.raised_loggers) == ([], None, None, [])
     assert begun.failed_before == ["first", "second"]
@@ -70,7 +74,7 @@ def test_the_first_one_starts_from_the_look_before_the_write() -> None:
         (replace(SEEN, started_at=None), "it cannot be told which run of Envoy it was"),
     ],
 )
-def test_a_pod_that_could_not_be_read_has_no_baseline(sighting: Sighting, reason: str) -> None:
+def test_a_pod_that_could_not_be_read_has_no_baseline(sighting: PodObservation, reason: str) -> None:
     """Numbers that may be another Envoy's would be taken for a sign later."""
     assert [one.uid for one in begin(None, A, before=[sighting, SEEN]).baselines] == ["uid-1"], reason
 
@@ -138,7 +142,7 @@ def test_from_when_gateways_are_judged(
 ) -> None:
     """From this write on, unless the gateways are still at work on the same since an earlier one."""
     begun = begin(before, revision, carried=carried, stable=stable)
-    assert begun.since == timestamps.precise(EARLIER if kept else NOW), reason
+    assert begun.since == timestamps.metav1_micro_time(EARLIER if kept else NOW), reason
     assert [one.uid for one in begun.baselines] == ["uid-9" if kept else "uid-1"], reason
 
 
@@ -154,13 +158,13 @@ def test_log_levels_are_put_back_whatever_is_written() -> None:
 )
 def test_nudges_are_counted_for_one_revision(revision: str, kept: bool, reason: str) -> None:
     """The WasmPlugin carries the count, so it may not fall while the revision stays."""
-    nudge = api.Nudge(count=3, tries=2, at=timestamps.precise(EARLIER))
+    nudge = api.Nudge(count=3, tries=2, at=timestamps.metav1_micro_time(EARLIER))
     assert begin(known(A, nudge=nudge), revision).nudge == (nudge if kept else None), reason
 
 
 def test_probes_begin_to_fail_anew() -> None:
     """How long probes failed with one revision is not held against the next."""
-    assert begin(known(A, probes_failing_since=timestamps.precise(EARLIER)), B).probes_failing_since is None
+    assert begin(known(A, probes_failing_since=timestamps.metav1_micro_time(EARLIER)), B).probes_failing_since is None
 
 
 def test_a_thousand_pods_fit_into_a_status() -> None:

@@ -11,14 +11,21 @@ import pytest
 
 from pluginrelease.core.gateway import outage, verdict
 from pluginrelease.core.gateway.container import Cause, Container, LastWords, Termination
-from pluginrelease.core.gateway.identity import Incarnation, Wanted
-from pluginrelease.core.gateway.observations import Baseline, Entry, FilterKind, PodRef, Sighting, image_mark
+from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation
+from pluginrelease.core.gateway.observations import (
+    Baseline,
+    ExtensionConfig,
+    FilterKind,
+    PodObservation,
+    PodRef,
+    image_mark,
+)
 from pluginrelease.core.gateway.outage import Neighbour, Silence
 from pluginrelease.core.gateway.verdict import State, Verdict
 
 WRITE = datetime(2026, 11, 20, 12, tzinfo=UTC)
 TIMEOUT = timedelta(seconds=60)
-WANTED = Wanted("apps", "header", "a" * 64, {}, "FAIL_CLOSE")
+WANTED = DesiredPlugin("apps", "header", "a" * 64, {}, "FAIL_CLOSE")
 
 
 def after(seconds: float) -> datetime:
@@ -46,19 +53,19 @@ def pod(ends: int = 4, *, waiting: bool = False, number: int = 1, **changes: Any
     return replace(POD, name=f"gateway-{number}", uid=f"uid-{number}", container=one, **changes)
 
 
-def seen(one: PodRef, words: LastWords | None = FAULT, *, at: float = 5, silent: float | None = None) -> Sighting:
+def seen(one: PodRef, words: LastWords | None = FAULT, *, at: float = 5, silent: float | None = None) -> PodObservation:
     quiet = timedelta(seconds=silent) if silent is not None else None
-    return Sighting(one, after(at), unreachable="it does not answer", last_words=words, silent=quiet)
+    return PodObservation(one, after(at), unreachable="it does not answer", last_words=words, silent=quiet)
 
 
-def judged(*sightings: Sighting, **given: Any) -> Verdict:
+def judged(*sightings: PodObservation, **given: Any) -> Verdict:
     fixed: Mapping[str, Any] = {"write_at": WRITE, "baselines": [WELL], "load_timeout": TIMEOUT}
     return verdict.judge(WANTED, sightings, **{**fixed, **given})
 
 
 NEW = {"created_at": after(1)}
 
-ENDS: list[tuple[str, Sighting, bool]] = [
+ENDS: list[tuple[str, PodObservation, bool]] = [
     ("a fault of Envoy's, once", seen(pod()), True),
     ("and the container waits to be started again", seen(pod(waiting=True)), True),
     ("too little memory, once", seen(pod(), MEMORY), True),
@@ -83,7 +90,7 @@ ENDS: list[tuple[str, Sighting, bool]] = [
 
 
 @pytest.mark.parametrize(("why", "sighting", "blamed"), ENDS, ids=[row[0] for row in ENDS])
-def test_a_gateway_that_was_well_and_crashed_since_the_write(why: str, sighting: Sighting, blamed: bool) -> None:
+def test_a_gateway_that_was_well_and_crashed_since_the_write(why: str, sighting: PodObservation, blamed: bool) -> None:
     """Its status alone decides, at once, and by nothing that a plugin does not do."""
     found = judged(sighting)
     assert (found.reason == "GatewayCrashed", found.state is State.UNHEALTHY) == (blamed, blamed), why
@@ -98,9 +105,9 @@ def test_it_is_said_with_the_gateways_own_words() -> None:
 
 def test_a_crash_speaks_before_a_refusal() -> None:
     """Of two gateways the one that is down decides what is put back, and how soon, whatever its name."""
-    standing = Entry("apps.header", FilterKind.RBAC_DENY, "", last_updated=after(2))
+    standing = ExtensionConfig("apps.header", FilterKind.RBAC_DENY, "", last_updated=after(2))
     refuses = replace(pod(3, number=0), ready=True)
-    found = judged(Sighting(refuses, after(5), entries=(standing,)), seen(pod()))
+    found = judged(PodObservation(refuses, after(5), entries=(standing,)), seen(pod()))
     assert [row.state for row in found.pods] == [State.UNHEALTHY] * 2
     assert found.reason == "GatewayCrashed"
 
@@ -114,7 +121,7 @@ def test_two_pods_are_no_accident() -> None:
     assert State.UNHEALTHY not in [row.state for row in one.pods]
 
 
-SETTLED: list[tuple[str, Sighting, bool]] = [
+SETTLED: list[tuple[str, PodObservation, bool]] = [
     ("it is down by a fault", seen(pod(9, waiting=True)), True),
     ("it is up, for a moment", seen(pod(9), at=30), True),
     ("it has been up for a minute", seen(pod(9), at=70), False),
@@ -125,7 +132,9 @@ SETTLED: list[tuple[str, Sighting, bool]] = [
 
 
 @pytest.mark.parametrize(("why", "sighting", "down"), SETTLED, ids=[row[0] for row in SETTLED])
-def test_what_ran_everywhere_is_not_loaded_while_a_gateway_is_down(why: str, sighting: Sighting, down: bool) -> None:
+def test_what_ran_everywhere_is_not_loaded_while_a_gateway_is_down(
+    why: str, sighting: PodObservation, down: bool
+) -> None:
     """After Ready a crash is news while it lasts: what happened since the write, perhaps months ago, is none."""
     assert (judged(sighting, settled=True).reason == "GatewayCrashed") == down, why
 
@@ -135,7 +144,7 @@ def test_what_ran_everywhere_is_not_loaded_while_a_gateway_is_down(why: str, sig
 
 SILENT = replace(pod(3, container={"terminated": None}), ready=True)
 
-SILENCES: list[tuple[str, Sighting, dict[str, Any], bool]] = [
+SILENCES: list[tuple[str, PodObservation, dict[str, Any], bool]] = [
     ("it may be compiling", seen(SILENT, at=30, silent=20), {}, False),
     ("its time to load is over", seen(SILENT, at=65, silent=20), {"silent": [Silence("uid-1", after(4))]}, True),
     ("it was silent before the write: its time begins there", seen(SILENT, at=30, silent=90), {}, False),
@@ -153,7 +162,7 @@ SILENCES: list[tuple[str, Sighting, dict[str, Any], bool]] = [
 
 @pytest.mark.parametrize(("why", "sighting", "given", "down"), SILENCES, ids=[row[0] for row in SILENCES])
 def test_a_gateway_that_answered_and_does_not_any_more(
-    why: str, sighting: Sighting, given: dict[str, Any], down: bool
+    why: str, sighting: PodObservation, given: dict[str, Any], down: bool
 ) -> None:
     """Every load silences Envoy for a while; a main thread that hangs does so for longer than a load may take."""
     found = judged(sighting, **given)

@@ -12,7 +12,7 @@ import pytest
 from pluginrelease import api
 from pluginrelease.core import compat, placeholders
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.gateway.identity import Wanted
+from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.logs import LogEvent, LogFindings, LogKind
 from pluginrelease.core.mesh import higress, istio
 from tests.releases import manifest
@@ -84,7 +84,7 @@ def test_what_is_not_replaced_is_compared_as_text() -> None:
     """To Istio a placeholder is a text like any other."""
     assert placeholders.same({"a": TOKEN}, {"a": TOKEN})
     assert not placeholders.same({"a": TOKEN}, {"a": "s3cret"})
-    wanted = Wanted("ns", "n", "0" * 64, {"a": TOKEN}, "FAIL_CLOSE", {"E": SHORT, "H": None})
+    wanted = DesiredPlugin("ns", "n", "0" * 64, {"a": TOKEN}, "FAIL_CLOSE", {"E": SHORT, "H": None})
     assert wanted.is_given({"a": TOKEN}, {"E": SHORT, "H": None})
     assert replace(wanted, replaces=True).is_given({"a": "x"}, {"E": "y", "H": None})
     assert not replace(wanted, replaces=True).is_given({"a": "x"}, {"E": "y", "H": "z"})

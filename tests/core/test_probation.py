@@ -10,7 +10,7 @@ import pytest
 
 from pluginrelease.core import timestamps
 from pluginrelease.core.gateway.identity import Incarnation
-from pluginrelease.core.gateway.observations import PodRef, Sighting
+from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
 from pluginrelease.core.rollout import probe_verdict
 from pluginrelease.core.rollout.probe import PodProbe
@@ -18,7 +18,7 @@ from pluginrelease.core.rollout.probe import PodProbe
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 A = PodRef("apps", "a", "uid-a", ready=True)
 B = PodRef("apps", "b", "uid-b", ready=True)
-SEEN = [Sighting(pod, NOW, started_at=NOW - timedelta(hours=1)) for pod in (A, B)]
+SEEN = [PodObservation(pod, NOW, started_at=NOW - timedelta(hours=1)) for pod in (A, B)]
 RUNS = frozenset(Incarnation(pod.uid, NOW - timedelta(hours=1)) for pod in (A, B))
 
 
@@ -89,7 +89,7 @@ def silent(pod: PodRef, name: str = "login") -> PodProbe:
 
 def weigh(judged: Verdict, *answers: PodProbe, since: float | None = None, **given: Any) -> probe_verdict.Weighed:
     """``since``: seconds that probes have failed for, by status."""
-    failing_since = None if since is None else timestamps.precise(NOW - timedelta(seconds=since))
+    failing_since = None if since is None else timestamps.metav1_micro_time(NOW - timedelta(seconds=since))
     fields: dict[str, Any] = {"seen": SEEN, "failed_before": [], "settled": False, "now": NOW}
     return probe_verdict.weigh(judged, answers, failing_since=failing_since, **{**fields, **given})
 
@@ -162,7 +162,7 @@ def test_a_wrong_answer_is_asked_again_before_it_is_told(
     assert (weighed.finding.status, weighed.finding.reason) == ("False", told), reason
     assert weighed.failing_since is not None
     kept = since is not None and since > 0
-    assert timestamps.read(weighed.failing_since) == (NOW - timedelta(seconds=since or 0) if kept else NOW)
+    assert timestamps.parse_time(weighed.failing_since) == (NOW - timedelta(seconds=since or 0) if kept else NOW)
 
 
 def test_patience_has_an_end_whatever_the_clock_does() -> None:

@@ -68,14 +68,14 @@ APART: list[tuple[str, api.Release, api.Release]] = [
 @pytest.mark.parametrize(("reason", "mine", "other"), ALIKE, ids=[row[0] for row in ALIKE])
 def test_the_elder_of_two_alike_is_found(reason: str, mine: api.Release, other: api.Release) -> None:
     """One repository's plugin, run in one way, for pods that may be the same: the older release has them."""
-    assert [elder for elder, _ in conflict.elders(mine, [mine, other], MESH)] == [other], reason
-    assert not list(conflict.elders(other, [mine, other], MESH)), "the older one goes on"
+    assert [elder for elder, _ in conflict.older_duplicates(mine, [mine, other], MESH)] == [other], reason
+    assert not list(conflict.older_duplicates(other, [mine, other], MESH)), "the older one goes on"
 
 
 @pytest.mark.parametrize(("reason", "mine", "other"), APART, ids=[row[0] for row in APART])
 def test_who_is_no_rival(reason: str, mine: api.Release, other: api.Release) -> None:
     """What cannot put a plugin on a pod twice refuses nobody."""
-    assert not list(conflict.elders(mine, [mine, other], MESH)), reason
+    assert not list(conflict.older_duplicates(mine, [mine, other], MESH)), reason
 
 
 def test_the_younger_one_is_told_whose_plugin_it_is() -> None:
@@ -117,7 +117,7 @@ def test_of_two_at_most_one_gives_way(first: dict[str, Any], second: dict[str, A
     """Two releases never refuse each other, and whether they are alike does not depend on who asks."""
     mine = young(**first)
     other = old(**second, metadata__creationTimestamp=YOUNGER if same_age else OLDER)
-    refused = [bool(list(conflict.elders(one, [mine, other], MESH))) for one in (mine, other)]
+    refused = [bool(list(conflict.older_duplicates(one, [mine, other], MESH))) for one in (mine, other)]
     alike, and_back = (
         conflict.same_plugin(one.spec, two.spec) and conflict.common_ground(one.spec, two.spec, MESH) is not None
         for one, two in ((mine, other), (other, mine))

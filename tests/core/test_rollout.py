@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pluginrelease import api
 from pluginrelease.core import timestamps
-from pluginrelease.core.gateway.observations import Entry, FilterKind, PodRef, Sighting
+from pluginrelease.core.gateway.observations import ExtensionConfig, FilterKind, PodObservation, PodRef
 from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
 from pluginrelease.core.rollout import decisions
 from pluginrelease.core.rollout.decisions import Goal, Intent
@@ -24,7 +24,7 @@ OLD, NEW, NEXT = "aaaaaaaaaa", "bbbbbbbbbb", "cccccccccc"
 
 
 def ago(**elapsed: float) -> str:
-    return timestamps.written(NOW - timedelta(**elapsed))
+    return timestamps.metav1_time(NOW - timedelta(**elapsed))
 
 
 def failure(revision: str = NEW) -> api.RolloutFailure:
@@ -155,7 +155,7 @@ def test_a_rollout_begins_with_a_new_spec_or_a_new_wish(case: Begin) -> None:
         handled=case.handled,
     )
     begun = decisions.start(asked, NOW)
-    assert (begun.rollout.started_at == timestamps.written(NOW)) is case.begins
+    assert (begun.rollout.started_at == timestamps.metav1_time(NOW)) is case.begins
     assert (begun.rollout.rollback_to, begun.anew) == (case.wants, case.anew)
     assert begun.handled == api.Handled(retry=case.annotations.get(RETRY), rollback_to=case.annotations.get(BACK))
     if case.begins:
@@ -300,7 +300,7 @@ def test_a_failure_says_which_revision_and_why() -> None:
     wordy = Verdict(State.UNHEALTHY, "PluginRejected", "x" * 10_000, REJECTED.pods)
     failed = turned(Turn("", wordy, "PluginRejected")).failure
     assert failed == api.RolloutFailure(
-        revision=NEW, reason="PluginRejected", message="x" * api.MESSAGE_MAX, at=timestamps.written(NOW)
+        revision=NEW, reason="PluginRejected", message="x" * api.MESSAGE_MAX, at=timestamps.metav1_time(NOW)
     )
 
 
@@ -317,7 +317,7 @@ NEWER = NOW + timedelta(minutes=1)
 def test_what_runs_everywhere_is_done() -> None:
     """The first look that sees it everywhere ends the rollout; a later one does not move that time."""
     done = turned(Turn("", LOADED, None))
-    assert (done.completed_at, done.failure) == (timestamps.written(NOW), None)
+    assert (done.completed_at, done.failure) == (timestamps.metav1_time(NOW), None)
     assert decisions.advance(having(done), done, NEW, LOADED, NEWER, DEADLINE) == done
 
 
@@ -326,13 +326,13 @@ def test_what_runs_on_the_way_is_not_yet_what_is_put_back() -> None:
     assert decisions.advance(having(VIA, stable_revision=OLD), VIA, NEXT, LOADED, NOW, DEADLINE).put_back_at is None
     after = VIA.model_copy(update={"detour": api.Detour(tried_others=True)})
     ended = decisions.advance(having(after, stable_revision=OLD), after, OLD, LOADED, NOW, DEADLINE)
-    assert ended.put_back_at == timestamps.written(NOW)
+    assert ended.put_back_at == timestamps.metav1_time(NOW)
 
 
 def test_what_was_held_may_heal() -> None:
     """With Hold the failed revision stays; once it runs everywhere the failure is over."""
     healed = turned(Turn("", LOADED, None, known=HELD, on_failure="Hold"))
-    assert (healed.failure, healed.puts_back, healed.completed_at) == (None, None, timestamps.written(NOW))
+    assert (healed.failure, healed.puts_back, healed.completed_at) == (None, None, timestamps.metav1_time(NOW))
 
 
 @pytest.mark.parametrize("judged", [LOADED, PENDING, REJECTED, UNKNOWN, NO_PODS], ids=lambda it: it.reason)
@@ -341,10 +341,10 @@ def test_what_is_put_back_does_not_undo_the_failure(judged: Verdict) -> None:
     known = FAILED.model_copy(update={"started_at": ago(days=1)})
     asked = having(known, stable_revision=OLD, **gateways(0))
     found = decisions.advance(asked, known, OLD, judged, NOW, DEADLINE)
-    back = timestamps.written(NOW) if judged is LOADED else None
+    back = timestamps.metav1_time(NOW) if judged is LOADED else None
     assert found == known.model_copy(update={"put_back_at": back})
     assert decisions.advance(asked, found, OLD, LOADED, NEWER, DEADLINE).put_back_at == (
-        back or timestamps.written(NEWER)
+        back or timestamps.metav1_time(NEWER)
     )
 
 
@@ -367,7 +367,7 @@ def test_there_and_back_again_rolls_nothing_back() -> None:
 
 # -------------------------------------------------------------------------------------------------- at all times
 
-TIMES = st.integers(-(10**6), 10**6).map(lambda seconds: timestamps.written(NOW + timedelta(seconds=seconds)))
+TIMES = st.integers(-(10**6), 10**6).map(lambda seconds: timestamps.metav1_time(NOW + timedelta(seconds=seconds)))
 REVISIONS = st.sampled_from([OLD, NEW, NEXT])
 FAILURES = REVISIONS.map(failure)
 ROLLOUTS = st.fixed_dictionaries(
@@ -427,9 +427,9 @@ def test_the_time_that_is_left(reason: str, known: api.RolloutStatus, left: time
 # ------------------------------------------------------------------------------------------------------- the way back
 
 
-def showing(*kinds: FilterKind) -> Sighting:
-    entries = tuple(Entry("name", kind, "type") for kind in kinds)
-    return Sighting(PodRef("apps", "gateway", "gateway", ready=True), NOW, entries=entries)
+def showing(*kinds: FilterKind) -> PodObservation:
+    entries = tuple(ExtensionConfig("name", kind, "type") for kind in kinds)
+    return PodObservation(PodRef("apps", "gateway", "gateway", ready=True), NOW, entries=entries)
 
 
 LOSSES = [
@@ -443,7 +443,7 @@ LOSSES = [
 
 
 @pytest.mark.parametrize(("reason", "why", "seen", "expected"), LOSSES, ids=[row[0] for row in LOSSES])
-def test_whether_code_could_be_lost(reason: str, why: str, seen: list[Sighting], expected: bool) -> None:
+def test_whether_code_could_be_lost(reason: str, why: str, seen: list[PodObservation], expected: bool) -> None:
     """The registry is asked before a rollback only where gateways have something to lose by it."""
     failed = api.RolloutFailure(revision=NEW, reason=why, message="no", at=ago(minutes=1))
     assert decisions.may_lose_code(failed, seen) is expected, reason

@@ -256,11 +256,11 @@ def verified(asked: dict[str, Any], **fields: Any) -> api.Release:
 
 def test_the_same_policy_needs_no_second_look() -> None:
     """A release that was verified by the policy that it has is settled; by another one, or by none, it is not."""
-    assert settlement.stands(verified(KEYED))
-    assert settlement.stands(verified(KEYLESS))
-    assert not settlement.stands(verified(KEYED, policy="0123456789"))
-    assert not settlement.stands(verified(KEYED, signer=None))
-    assert not settlement.stands(verified(KEYED, signer=None, policy=None))
+    assert settlement.checks_still_valid(verified(KEYED))
+    assert settlement.checks_still_valid(verified(KEYLESS))
+    assert not settlement.checks_still_valid(verified(KEYED, policy="0123456789"))
+    assert not settlement.checks_still_valid(verified(KEYED, signer=None))
+    assert not settlement.checks_still_valid(verified(KEYED, signer=None, policy=None))
 
 
 def test_another_key_secret_is_another_policy() -> None:

@@ -388,7 +388,7 @@ def stood(**changes: tuple[str, str]) -> api.Status:
 )
 def test_when_nothing_needs_a_second_thought(before: api.Status, stands: bool, reason: str) -> None:
     """Only a release whose every step held is looked at without being checked anew."""
-    assert settlement.stands(release().model_copy(update={"status": before})) is stands, reason
+    assert settlement.checks_still_valid(release().model_copy(update={"status": before})) is stands, reason
 
 
 def test_a_release_without_pods_is_told() -> None:
@@ -410,7 +410,7 @@ BY_WORKERS = WHY.model_copy(update={"reason": "PluginRefusedByWorkers"})
 HEALED = BACK.model_copy(update={"failure": BY_WORKERS, "detour": api.Detour(restarted=["uid-1"])})
 LEFT = HEALED.model_copy(update={"detour": api.Detour(given_up=True)})
 JUST_NUDGED = api.Observation(
-    revision=NEW, since="2026-01-01T11:58:00Z", nudge=api.Nudge(count=1, tries=1, at=timestamps.precise(NOW))
+    revision=NEW, since="2026-01-01T11:58:00Z", nudge=api.Nudge(count=1, tries=1, at=timestamps.metav1_micro_time(NOW))
 )
 BLOCKED = Waiting("RollbackBlocked", "it could not be fetched", "Push it again", retry_after=30)
 LOST = Refused("RevisionNotFound", "revision aaaaaaaaaa is not kept", "See which are")
@@ -512,7 +512,7 @@ def test_a_rollback_that_hangs_is_not_stalled_by_the_deadline() -> None:
 
 def test_what_was_held_and_has_healed_is_ready() -> None:
     """A gateway that could fetch it after all ends the failure, and that is told."""
-    healed = TRYING.model_copy(update={"completed_at": timestamps.written(NOW)})
+    healed = TRYING.model_copy(update={"completed_at": timestamps.metav1_time(NOW)})
     ending = settle(running(LOADED, healed, NEW), knowing(HELD))
     assert (ending.status.phase, ending.status.stable_revision) == ("Ready", NEW)
     assert ("Normal", "Loaded") in [(event.type, event.reason) for event in ending.events]
@@ -713,7 +713,7 @@ def test_what_is_noted_of_a_rollout(
     known: api.RolloutStatus | None, report: Report, noted: api.RolloutStatus | None, reason: str
 ) -> None:
     """In the middle of a pass only what an act could make untellable is written; decisions are told at its end."""
-    assert settlement.noted(knowing(known).status, report).rollout == noted, reason
+    assert settlement.checkpoint(knowing(known).status, report).rollout == noted, reason
 
 
 def test_a_failure_of_what_was_taken_over_is_told_though_gateways_are_nudged() -> None:
@@ -721,7 +721,7 @@ def test_a_failure_of_what_was_taken_over_is_told_though_gateways_are_nudged() -
     failing = running(UNHEALTHY, HELD.model_copy(update={"adopted": True}), NEW)
     nudged = replace(failing, observation=JUST_NUDGED)
     before = knowing(ADOPTED)
-    before = before.model_copy(update={"status": settlement.noted(before.status, nudged)})
+    before = before.model_copy(update={"status": settlement.checkpoint(before.status, nudged)})
     assert [event.reason for event in settle(nudged, before).events][:2] == ["PluginRejected", "Held"]
 
 
@@ -743,7 +743,7 @@ def test_a_wish_is_echoed_when_its_pass_has_ended() -> None:
     found = settle(replace(PENDING, handled=asked), knowing(TRYING)).status
     assert found.handled == asked
     assert settle(SUSPENDED, knowing(TRYING, handled=asked)).status.handled == asked
-    assert settlement.noted(knowing(TRYING).status, Report(handled=asked)).handled is None
+    assert settlement.checkpoint(knowing(TRYING).status, Report(handled=asked)).handled is None
 
 
 # ------------------------------------------------------------------------------------------- the deadline of a rollout
@@ -759,16 +759,16 @@ def test_a_wish_is_echoed_when_its_pass_has_ended() -> None:
 )
 def test_a_deadline_is_noticed_in_time(reason: str, elapsed: timedelta, expected: float) -> None:
     """A release that waits, and is looked at now and then only, is said to be overdue when it is."""
-    begun = api.RolloutStatus(generation=1, started_at=timestamps.written(NOW - elapsed))
+    begun = api.RolloutStatus(generation=1, started_at=timestamps.metav1_time(NOW - elapsed))
     waiting = Report(rollout=begun, failure=Failure(ConditionType.ARTIFACT_READY, Waiting("TagNotFound", "no tag")))
     assert settle(waiting).look_again == pytest.approx(expected, abs=1.1), reason
 
 
 def test_a_way_back_that_was_cut_short_is_tried_again_soon() -> None:
     """However long the rollout was looked at before, as its gateways are down meanwhile."""
-    failure = api.RolloutFailure(revision="b" * 10, reason="GatewayCrashed", message="", at=timestamps.written(NOW))
-    begun = {"generation": 1, "started_at": timestamps.written(NOW), "failure": failure, "puts_back": "a" * 10}
-    going, back = (api.RolloutStatus(**begun, put_back_at=at) for at in (None, timestamps.written(NOW)))
+    failure = api.RolloutFailure(revision="b" * 10, reason="GatewayCrashed", message="", at=timestamps.metav1_time(NOW))
+    begun = {"generation": 1, "started_at": timestamps.metav1_time(NOW), "failure": failure, "puts_back": "a" * 10}
+    going, back = (api.RolloutStatus(**begun, put_back_at=at) for at in (None, timestamps.metav1_time(NOW)))
     error = Failure(ConditionType.APPLIED, Transient("Conflict", "the object changed meanwhile"))
     decided = release().model_copy(update={"status": api.Status(rollout=going)})
     assert settle(Report(failure=error, rollout=going), decided, attempt=20).look_again == 5.0

@@ -24,7 +24,7 @@ OTHER = "sha256:" + "cd" * 32
 
 def followed(interval: str | None, asked: datetime | None, **more: object) -> api.Release:
     """A release whose tag was asked for at this time."""
-    artifact = ARTIFACT.model_copy(update={"asked_at": timestamps.written(asked) if asked else None})
+    artifact = ARTIFACT.model_copy(update={"asked_at": timestamps.metav1_time(asked) if asked else None})
     image = {"ref": ARTIFACT.ref, **({"interval": interval} if interval else {})}
     found = release(spec__artifact={"image": image})
     return found.model_copy(update={"status": api.Status(artifact=artifact, **more)})
@@ -59,9 +59,12 @@ def test_what_is_news() -> None:
     assert tags.is_news(known, OTHER)
     assert not tags.is_news(known, DIGEST)
     failure = api.RolloutFailure(
-        revision=revision.identity(known.spec, OTHER), reason="PluginRejected", message="no", at=timestamps.written(NOW)
+        revision=revision.identity(known.spec, OTHER),
+        reason="PluginRejected",
+        message="no",
+        at=timestamps.metav1_time(NOW),
     )
-    rollout = api.RolloutStatus(generation=1, started_at=timestamps.written(NOW), failure=failure, puts_back="")
+    rollout = api.RolloutStatus(generation=1, started_at=timestamps.metav1_time(NOW), failure=failure, puts_back="")
     assert not tags.is_news(followed("5m", NOW, rollout=rollout), OTHER)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from pluginrelease import api
 from pluginrelease.controller import handlers
-from pluginrelease.controller.context import World
+from pluginrelease.controller.context import Context
 from pluginrelease.controller.handlers import Memo, TargetWatch
 from pluginrelease.core.mesh import istio
 from pluginrelease.edges.kubernetes.client import NotFound
@@ -71,7 +71,7 @@ async def test_who_is_told(
     monkeypatch.setattr(handlers, "WATCH_PAUSE", 0.0)
     monkeypatch.setattr(handlers, "KIND_PAUSE", 0.0)
     cluster = Scripted(streams)
-    memo = Memo(Settings(), world=World(cluster=cast(Any, cluster), settings=Settings(), shelf=cast(Any, None)))
+    memo = Memo(Settings(), world=Context(cluster=cast(Any, cluster), settings=Settings(), shelf=cast(Any, None)))
     bells = {owner: memo.bell(owner) for owner in ("one", "other")}
     task = asyncio.create_task(TargetWatch(memo, istio.TARGET).follow())
     await asyncio.wait_for(cluster.told.wait(), 5)

@@ -11,16 +11,16 @@ import pytest
 
 from pluginrelease.core import placeholders
 from pluginrelease.core.gateway import verdict
-from pluginrelease.core.gateway.identity import Incarnation, Wanted
+from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation
 from pluginrelease.core.gateway.listeners import ListenerError
 from pluginrelease.core.gateway.logs import Crash, LogEvent, LogFindings, LogKind, Missing
-from pluginrelease.core.gateway.observations import Baseline, Entry, FilterKind, PodRef, Sighting, Stats
+from pluginrelease.core.gateway.observations import Baseline, ExtensionConfig, FilterKind, PodObservation, PodRef, Stats
 from pluginrelease.core.gateway.verdict import PodVerdict, State
 from pluginrelease.core.rollout import decisions
 
 WRITE = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NEW, OLD = "a" * 64, "b" * 64
-WANTED = Wanted("apps", "header", NEW, {"allow": True}, "FAIL_CLOSE")
+WANTED = DesiredPlugin("apps", "header", NEW, {"allow": True}, "FAIL_CLOSE")
 POD = PodRef("apps", "gateway-1", "uid-1", ready=True)
 STARTED = WRITE - timedelta(hours=1)
 RUN = Incarnation("uid-1", STARTED)
@@ -30,7 +30,7 @@ def after(seconds: float) -> datetime:
     return WRITE + timedelta(seconds=seconds)
 
 
-ENTRY = Entry(
+ENTRY = ExtensionConfig(
     name="extensions.istio.io/wasmplugin/apps.header",
     kind=FilterKind.WASM,
     type_url="type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
@@ -45,7 +45,7 @@ BEFORE = Baseline(
     RUN, config_reload=1, config_fail=0, update_rejected=0, vm_created=5, vm_reloads=0, named=True, digest_hex=OLD
 )
 # a running gateway with two workers that has received the wanted configuration and has not shown more
-QUIET = Sighting(
+QUIET = PodObservation(
     POD,
     after(5),
     envoy_version="1.40.0",
@@ -64,7 +64,7 @@ def event(kind: LogKind, at: datetime | None = None, *causes: str, everywhere: b
     return LogFindings((LogEvent(at or after(2), kind, f"line of {kind}", causes, everywhere),))
 
 
-def entry(**changes: Any) -> tuple[Entry, ...]:
+def entry(**changes: Any) -> tuple[ExtensionConfig, ...]:
     return (replace(ENTRY, **changes),)
 
 
@@ -72,7 +72,7 @@ TIMEOUT = timedelta(seconds=60)
 GIVEN: Mapping[str, Any] = {"write_at": WRITE, "baselines": [BEFORE], "load_timeout": TIMEOUT}
 
 
-def judged(sighting: Sighting, *, late: bool = False, **given: Any) -> verdict.PodVerdict:
+def judged(sighting: PodObservation, *, late: bool = False, **given: Any) -> verdict.PodVerdict:
     at = WRITE + TIMEOUT + timedelta(seconds=1)
     found = verdict.judge(WANTED, [replace(sighting, at=at) if late else sighting], **{**GIVEN, **given})
     return found.pods[0]
@@ -82,7 +82,7 @@ def judged(sighting: Sighting, *, late: bool = False, **given: Any) -> verdict.P
 
 FRESH = replace(QUIET, started_at=after(10), entries=entry(last_updated=after(11)))
 
-POSITIVE: Mapping[str, tuple[Sighting, dict[str, Any]]] = {
+POSITIVE: Mapping[str, tuple[PodObservation, dict[str, Any]]] = {
     "the counter of reloads rose and no refusal was counted": (COUNTED, {}),
     "Envoy logged that it created our plugin": (replace(QUIET, log=event(LogKind.LOADED)), {}),
     "an Envoy that started later made our statistics": (FRESH, {}),
@@ -105,7 +105,7 @@ def test_one_positive_sign_is_enough(why: str) -> None:
     assert found.evidence
 
 
-NOT_POSITIVE: Mapping[str, tuple[Sighting, dict[str, Any]]] = {
+NOT_POSITIVE: Mapping[str, tuple[PodObservation, dict[str, Any]]] = {
     "nothing bad was seen": (QUIET, {}),
     "a refused configuration raises config_reload too": (
         replace(COUNTED, stats=replace(COUNTED.stats, update_rejected=1, config_fail=1)),
@@ -179,7 +179,7 @@ REFUSED_ONCE = event(LogKind.REJECTED, after(2), "Wasm VM failed Missing or unkn
 STAND_IN = {"kind": FilterKind.RBAC_DENY, "digest_hex": None, "config": None, "path": ""}
 PROVED: dict[str, Any] = {"verified": [RUN]}
 
-TROUBLE: list[tuple[str, Sighting, State, str]] = [
+TROUBLE: list[tuple[str, PodObservation, State, str]] = [
     ("not ready yet", replace(COUNTED, pod=replace(POD, ready=False)), State.PENDING, "PodNotReady"),
     ("not read", replace(COUNTED, unreachable="no answer within 5 s"), State.PENDING, "PodUnreachable"),
     ("a strange document", replace(COUNTED, unknown=("/stats did not answer",)), State.UNKNOWN, "UnknownShape"),
@@ -288,7 +288,7 @@ TROUBLE: list[tuple[str, Sighting, State, str]] = [
 
 
 @pytest.mark.parametrize(("why", "sighting", "state", "reason"), TROUBLE, ids=[row[0] for row in TROUBLE])
-def test_mandatory_signs(why: str, sighting: Sighting, state: State, reason: str) -> None:
+def test_mandatory_signs(why: str, sighting: PodObservation, state: State, reason: str) -> None:
     """Whatever positive sign there is, a mandatory one that fails decides, and before the deadline only facts blame."""
     found = judged(sighting)
     assert (found.state, found.reason) == (state, reason), why
@@ -298,7 +298,7 @@ def test_mandatory_signs(why: str, sighting: Sighting, state: State, reason: str
 @pytest.mark.parametrize(
     ("why", "sighting"), [(row[0], row[1]) for row in TROUBLE if row[2] is not State.LOADED and "cut log" not in row[0]]
 )
-def test_what_was_proved_before_does_not_excuse(why: str, sighting: Sighting) -> None:
+def test_what_was_proved_before_does_not_excuse(why: str, sighting: PodObservation) -> None:
     """A pod that was Loaded with this very revision is not Loaded any more when a mandatory sign fails."""
     assert judged(sighting, **PROVED).state is not State.LOADED, why
 
@@ -318,7 +318,7 @@ def test_what_was_proved_before_does_not_excuse(why: str, sighting: Sighting) ->
         (replace(QUIET, log=LogFindings(truncated=True)), State.UNKNOWN, "LogIncomplete"),
     ],
 )
-def test_what_silence_means_when_the_time_is_up(sighting: Sighting, state: State, reason: str) -> None:
+def test_what_silence_means_when_the_time_is_up(sighting: PodObservation, state: State, reason: str) -> None:
     """After the deadline waiting becomes a finding; a pod that merely is not ready is never blamed on the plugin."""
     found = judged(sighting, late=True)
     assert (found.state, found.reason) == (state, reason)
@@ -336,7 +336,7 @@ def left_out(*found: Missing, truncated: bool = False) -> LogFindings:
     return replace(event(LogKind.LOADED), missing=found or (LEFT_OUT,), truncated=truncated)
 
 
-WORKERS: list[tuple[str, Sighting, State, str]] = [
+WORKERS: list[tuple[str, PodObservation, State, str]] = [
     (
         "the thread that says created has failed itself",
         replace(COUNTED, log=BY_WORKERS),
@@ -419,7 +419,9 @@ WORKERS: list[tuple[str, Sighting, State, str]] = [
 
 
 @pytest.mark.parametrize(("why", "sighting", "state", "reason"), WORKERS, ids=[row[0] for row in WORKERS])
-def test_a_plugin_that_runs_on_no_worker_is_not_loaded(why: str, sighting: Sighting, state: State, reason: str) -> None:
+def test_a_plugin_that_runs_on_no_worker_is_not_loaded(
+    why: str, sighting: PodObservation, state: State, reason: str
+) -> None:
     """Envoy logs and counts a plugin as created that its workers have refused, and requests pass without it."""
     found = judged(sighting)
     assert (found.state, found.reason) == (state, reason), why
@@ -460,7 +462,7 @@ TRAPPED = Crash(after(3), "15", "Function: proxy_on_request_headers failed")
 PANICKED = replace(TRAPPED, plugin=OURS)
 SHARED = replace(QUIET, code_shared=True, code_names=(OURS, "apps.twin"))
 
-CRASHES: list[tuple[str, Sighting, State, str]] = [
+CRASHES: list[tuple[str, PodObservation, State, str]] = [
     ("ours is the only code there", replace(QUIET, log=crashes(TRAPPED)), State.UNHEALTHY, "PluginCrashed"),
     ("ours printed a panic", replace(CROWD, log=crashes(PANICKED)), State.UNHEALTHY, "PluginCrashed"),
     (
@@ -572,7 +574,7 @@ def test_another_environment_has_not_arrived() -> None:
 
 
 @pytest.mark.parametrize(("why", "sighting", "state", "reason"), CRASHES, ids=[row[0] for row in CRASHES])
-def test_a_plugin_that_crashed_is_not_loaded(why: str, sighting: Sighting, state: State, reason: str) -> None:
+def test_a_plugin_that_crashed_is_not_loaded(why: str, sighting: PodObservation, state: State, reason: str) -> None:
     """What was proved before does not excuse a crash since; a neighbour's crash, or an older one, is none of ours."""
     found = judged(sighting, **PROVED)
     assert (found.state, found.reason) == (state, reason), why
@@ -638,7 +640,7 @@ def test_the_worst_pod_speaks_for_all() -> None:
     assert found.message.startswith("1 of 4 gateway pods run the plugin; gateway-3: ")
 
 
-def fleet(*sightings: Sighting, **given: Any) -> verdict.Verdict:
+def fleet(*sightings: PodObservation, **given: Any) -> verdict.Verdict:
     """Pods gateway-1, gateway-2 … of one release; those before the first change are Loaded by what was proved."""
     numbered = [
         replace(one, pod=replace(one.pod, name=f"gateway-{at}", uid=f"uid-{at}")) for at, one in enumerate(sightings, 1)
@@ -647,7 +649,7 @@ def fleet(*sightings: Sighting, **given: Any) -> verdict.Verdict:
     return verdict.judge(WANTED, numbered, **{**GIVEN, "verified": known, "settled": True, **given})
 
 
-COMING_UP: Mapping[str, Sighting] = {
+COMING_UP: Mapping[str, PodObservation] = {
     "it has just been made": replace(QUIET, pod=replace(POD, ready=False)),
     "it does not answer yet": replace(QUIET, unreachable="no answer within 5 s"),
     "it has received nothing yet": replace(QUIET, entries=()),

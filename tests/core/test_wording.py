@@ -17,7 +17,7 @@ from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.artifact.image_manifests import Digest
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.registry import transport
-from pluginrelease.core.registry.transport import Door, RegistryTrust
+from pluginrelease.core.registry.transport import RegistryTrust, Transport
 from pluginrelease.core.signing import signature
 from pluginrelease.core.wording import counted
 from pluginrelease.edges.signing import signatures
@@ -52,7 +52,7 @@ MESSAGES: dict[str, Callable[[], str]] = {
         lambda: image_manifests.child(manifest(manifests=[descriptor(platform={"os": "windows"})]))
     ),
     "pods": lambda: transport.judge(
-        image_manifests.parse("r.test/p:1"), Door.UNTRUSTED, [("a", RegistryTrust()), ("b", RegistryTrust())]
+        image_manifests.parse("r.test/p:1"), Transport.UNTRUSTED, [("a", RegistryTrust()), ("b", RegistryTrust())]
     ),
     "signatures": lambda: signature.conclude([signature.invalid("x")], [Digest.of(b"")], "somebody").sentence(),
     "identities": lambda: signatures.Identities(tuple(SIGNERS), b"", "here").wanted(),

@@ -69,7 +69,7 @@ def follow(order: Order) -> Outcome:
     before, began, worked = memory("VmRSS"), time.monotonic(), time.process_time()
     try:
         if order.tags:
-            registry.list_tags(image_manifests.place(order.reference), access)
+            registry.list_tags(image_manifests.parse_repository(order.reference), access)
         else:
             registry.fetch(image_manifests.parse(order.reference), access, kept)
     except ReleaseError as error:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pluginrelease.core.gateway.identity import Wanted
+from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.edges.envoy import admin
 from tests import wasm_modules as made
@@ -22,7 +22,7 @@ from tests.edges.real_envoy import Channels, Gateway, api_server, until
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "envoy"
 POD = PodRef("apps", "gateway", "uid-1", ready=True)
-WANTED = Wanted("apps", "header", "", {}, "FAIL_CLOSE")
+WANTED = DesiredPlugin("apps", "header", "", {}, "FAIL_CLOSE")
 GOOD = made.plugin() + made.section(0, made.name("variant") + b"good")
 CONFIG = {"allow": True, "size": 1}
 WANTED_DIGEST: dict[str, str] = {}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pluginrelease.controller.artifacts import PulledArtifact, Shelf
+from pluginrelease.controller.artifacts import ArtifactCache, PulledArtifact
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.artifact.image_manifests import Digest, Reference
 from pluginrelease.core.errors import Refused, Transient
@@ -61,7 +61,7 @@ def files(store: Blobs) -> list[Path]:
     return [path for path in store.place.iterdir() if path.name != blobs.LOCK]
 
 
-def obtain(shelf: Shelf, reference: Reference, access: Access = OPEN) -> PulledArtifact:
+def obtain(shelf: ArtifactCache, reference: Reference, access: Access = OPEN) -> PulledArtifact:
     return asyncio.run(shelf.obtain(reference, access))
 
 
@@ -71,8 +71,8 @@ def obtain(shelf: Shelf, reference: Reference, access: Access = OPEN) -> PulledA
 def test_a_restart_fetches_nothing(scripted: Callable[..., Scripted], tmp_path: Path) -> None:
     """After a restart the registry is asked for the manifest, and the layer is there."""
     server, store = scripted(good), Blobs(tmp_path, 1024**2)
-    first = obtain(Shelf(blobs=store), server.reference())
-    again = obtain(Shelf(blobs=store), server.reference())
+    first = obtain(ArtifactCache(blobs=store), server.reference())
+    again = obtain(ArtifactCache(blobs=store), server.reference())
     assert again == first
     assert server.asked("/blobs/") == 1
     assert server.asked("/manifests/") == 4
@@ -91,7 +91,7 @@ def test_what_is_kept_serves_nobody_without_the_secret(scripted: Callable[..., S
             return Answer(401, b"", {"WWW-Authenticate": 'Basic realm="https://registry.example.com/"'})
         return good(asked)
 
-    server, shelf = scripted(script), Shelf(blobs=Blobs(tmp_path, 1024**2))
+    server, shelf = scripted(script), ArtifactCache(blobs=Blobs(tmp_path, 1024**2))
     reference = server.reference(f"team/plugin@{IMAGE.digest}")
     obtain(shelf, reference, with_password(server.host, "right"))
     for access, reason in (
@@ -101,7 +101,7 @@ def test_what_is_kept_serves_nobody_without_the_secret(scripted: Callable[..., S
         with pytest.raises(Refused) as refused:
             obtain(shelf, reference, access)
         assert refused.value.reason == reason
-    assert obtain(Shelf(blobs=shelf.blobs), reference, with_password(server.host, "right"))
+    assert obtain(ArtifactCache(blobs=shelf.blobs), reference, with_password(server.host, "right"))
     assert server.asked("/blobs/") == 1
 
 
@@ -109,14 +109,14 @@ def test_another_repository_has_its_own(scripted: Callable[..., Scripted], tmp_p
     """Who may read one repository is not shown what came from another, even where a manifest names its digest."""
     server, store = scripted(good), Blobs(tmp_path, 1024**2)
     for name in ("team/plugin:1", "thief/plugin:1"):
-        obtain(Shelf(blobs=store), server.reference(name))
+        obtain(ArtifactCache(blobs=store), server.reference(name))
     assert server.asked("/team/plugin/blobs/") == server.asked("/thief/plugin/blobs/") == 1
 
 
 def test_one_image_is_pulled_once_at_a_time(scripted: Callable[..., Scripted], tmp_path: Path) -> None:
     """Ten releases of one image at once, each with credentials of its own, fetch its layer once."""
     server = scripted(good)
-    shelf = Shelf(blobs=Blobs(tmp_path, 1024**2))
+    shelf = ArtifactCache(blobs=Blobs(tmp_path, 1024**2))
 
     async def all_at_once() -> None:
         accesses = [with_password(server.host, f"p{number}") for number in range(10)]
@@ -133,7 +133,7 @@ def test_a_refusal_that_may_heal_is_asked_again(scripted: Callable[..., Scripted
     def script(asked: Request) -> Answer:
         return Answer(403) if denied.pop("once", False) else good(asked)
 
-    server, shelf = scripted(script), Shelf()
+    server, shelf = scripted(script), ArtifactCache()
     reference = server.reference(f"team/plugin@{IMAGE.digest}")
     with pytest.raises(Refused):
         obtain(shelf, reference)
@@ -152,11 +152,11 @@ def test_only_allowed_registries_are_asked(scripted: Callable[..., Scripted], na
     """A registry that is not on the operator's list is not even asked."""
     server = scripted(good)
     with pytest.raises(Refused) as refused:
-        obtain(Shelf(allowed=("ghcr.io/team",)), server.reference(name))
+        obtain(ArtifactCache(allowed=("ghcr.io/team",)), server.reference(name))
     assert refused.value.reason == "RegistryNotAllowed"
     assert "ghcr.io/team" in refused.value.message
     assert not server.seen
-    assert obtain(Shelf(allowed=("ghcr.io", f"{server.host}/team")), server.reference(name))
+    assert obtain(ArtifactCache(allowed=("ghcr.io", f"{server.host}/team")), server.reference(name))
 
 
 def test_no_more_at_once_than_allowed(scripted: Callable[..., Scripted]) -> None:
@@ -172,12 +172,12 @@ def test_no_more_at_once_than_allowed(scripted: Callable[..., Scripted]) -> None
             return good(asked)
 
         servers, free = [scripted(hold) for _ in range(4)], scripted(good)
-        shelf = Shelf(parallel_in_all=2)
+        shelf = ArtifactCache(parallel_in_all=2)
         asking = [asyncio.create_task(shelf.ask(server.reference(), OPEN)) for server in servers]
         await arrived.acquire()
         await arrived.acquire()
         for _ in range(5):  # somebody else's pulls, as long as which the others could have come
-            await Shelf().ask(free.reference(), OPEN)
+            await ArtifactCache().ask(free.reference(), OPEN)
         assert sum(len(server.seen) for server in servers) == 2
         open_again.set()
         await asyncio.gather(*asking)

@@ -20,8 +20,8 @@ from aiohttp import web
 from pluginrelease.core.errors import Transient
 from pluginrelease.core.gateway import observations, verdict
 from pluginrelease.core.gateway.container import Cause, Container, LastWords, Termination
-from pluginrelease.core.gateway.identity import Incarnation, Wanted
-from pluginrelease.core.gateway.observations import Baseline, FilterKind, PodRef, Sighting
+from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation
+from pluginrelease.core.gateway.observations import Baseline, FilterKind, PodObservation, PodRef
 from pluginrelease.core.gateway.verdict import State, Verdict
 from pluginrelease.edges.envoy import admin
 from tests import wasm_modules as made
@@ -55,12 +55,12 @@ class Scene:
 
     gateway: Gateway
     channels: Channels
-    wanted: Wanted = field(default_factory=lambda: Wanted("apps", "header", "", {}, "FAIL_CLOSE"))
+    wanted: DesiredPlugin = field(default_factory=lambda: DesiredPlugin("apps", "header", "", {}, "FAIL_CLOSE"))
     write_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     baselines: tuple[Baseline, ...] = ()
     verified: frozenset[Incarnation] = frozenset()
 
-    async def see(self) -> Sighting:
+    async def see(self) -> PodObservation:
         (seen,) = await admin.look(self.channels, [POD], self.wanted, since=self.write_at, deadline_seconds=30)
         return seen
 
@@ -348,7 +348,7 @@ async def test_twins_of_the_same_code_crash_together(stage: Stage) -> None:
     assert (await twin.judged()).reason == "PluginCrashed"
 
 
-async def look(scene: Scene, habit: admin.Habit) -> tuple[Sighting, int]:
+async def look(scene: Scene, habit: admin.ReadOptions) -> tuple[PodObservation, int]:
     """A look, and how many bytes the gateway sent for it."""
     before = scene.channels.relayed
     (seen,) = await admin.look(
@@ -360,7 +360,7 @@ async def look(scene: Scene, habit: admin.Habit) -> tuple[Sighting, int]:
 async def test_listeners_are_sent_again_only_when_one_has_changed(stage: Stage) -> None:
     """Of many listeners a second look costs little and sees the same; a change, a refusal and a restart are seen."""
     scene = await stage()
-    habit = admin.Habit(memory=admin.Memory())
+    habit = admin.ReadOptions(memory=admin.DumpCache())
     scene.gateway.listen("header", others=200)
     first, whole = await look(scene, habit)
     while len(first.listeners) < 201:
@@ -395,16 +395,16 @@ async def test_of_a_proved_gateway_only_the_newest_log_is_read(stage: Stage) -> 
     run = observations.incarnation(await scene.see())
     assert run
     later = datetime.now(UTC)
-    seen = [(await look(scene, admin.Habit(known, later)))[0] for known in ([run], [])]
+    seen = [(await look(scene, admin.ReadOptions(known, later)))[0] for known in ([run], [])]
     assert [len(one.log.crashes) for one in seen] == [0, 1]
 
 
 async def test_a_memory_is_of_one_run_of_one_pod_and_has_an_end() -> None:
     """What was kept of a pod is never another's, nor that of an earlier run; the oldest go first."""
-    memory = admin.Memory(limit=2)
+    memory = admin.DumpCache(limit=2)
     pods = [replace(POD, uid=f"uid-{number}") for number in range(3)]
     for pod in pods:
-        memory.keep(pod, admin.Kept("first start", f"info of {pod.uid}"))
+        memory.keep(pod, admin.CachedDump("first start", f"info of {pod.uid}"))
     found = [memory.recall(pod, "first start") for pod in pods]
     assert [one and one.info for one in found] == [None, "info of uid-1", "info of uid-2"]
     assert memory.recall(pods[2], "second start") is None
@@ -444,7 +444,7 @@ async def fake_admin(listeners: int, folder: Path) -> AsyncIterator[Gateway]:
 
 async def test_a_large_description_is_never_held(tmp_path: Path) -> None:
     """Megabytes of listeners are read in a fraction of their size, and all of them are seen."""
-    wanted = Wanted("apps", "header", "", {}, "FAIL_CLOSE")
+    wanted = DesiredPlugin("apps", "header", "", {}, "FAIL_CLOSE")
     async with fake_admin(600, tmp_path) as gateway, api_server(gateway=gateway) as channels:
         tracemalloc.start()
         try:
@@ -459,7 +459,7 @@ async def test_a_large_description_is_never_held(tmp_path: Path) -> None:
 
 async def test_an_answer_without_an_end_is_given_up(tmp_path: Path) -> None:
     """However much a pod sends, the operator reads its limit and says so."""
-    wanted = Wanted("apps", "header", "", {}, "FAIL_CLOSE")
+    wanted = DesiredPlugin("apps", "header", "", {}, "FAIL_CLOSE")
     settings = admin.GatewayAccess(dump_limit_bytes=100_000)
     async with fake_admin(100, tmp_path) as gateway, api_server(gateway=gateway) as channels:
         (seen,) = await admin.look(
@@ -573,8 +573,8 @@ async def test_a_container_that_ended_is_asked_for_its_last_words_alone(
 ) -> None:
     """Its admin port costs no time, its last log is read once, and the pod's status says the rest."""
     channels = LastLogs("2026-11-20T12:00:05.0Z\terror\tEnvoy exited with error: signal: segmentation fault")
-    pod, habit = replace(POD, container=replace(DOWN, terminated=ended)), admin.Habit(memory=admin.Memory())
-    wanted, since = Wanted("apps", "header", "", {}, "FAIL_CLOSE"), ended.at - timedelta(seconds=1)
+    pod, habit = replace(POD, container=replace(DOWN, terminated=ended)), admin.ReadOptions(memory=admin.DumpCache())
+    wanted, since = DesiredPlugin("apps", "header", "", {}, "FAIL_CLOSE"), ended.at - timedelta(seconds=1)
     for _ in range(2):
         (seen,) = await admin.look(channels, [pod], wanted, since=since, deadline_seconds=5, habit=habit)
     assert seen.unreachable == "its container istio-proxy does not run: CrashLoopBackOff"
@@ -649,7 +649,7 @@ async def test_a_quiet_gateway_has_a_whole_log(stage: Stage) -> None:
     seen = await scene.see()
     assert (seen.log.truncated, seen.log.events) == (False, ())
     scene.gateway.log.write_text("")
-    habit = admin.Habit(memory=admin.Memory())
+    habit = admin.ReadOptions(memory=admin.DumpCache())
     scene.write_at = datetime.now(UTC)
     assert (await look(scene, habit))[0].log.truncated, "for all that is known it was rotated"
     scene.write_at = datetime.now(UTC)

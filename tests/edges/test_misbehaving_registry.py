@@ -24,9 +24,9 @@ from typing import IO, cast
 import pytest
 
 from pluginrelease import api
-from pluginrelease.controller.artifacts import Shelf
-from pluginrelease.controller.context import World
-from pluginrelease.controller.scope import Work
+from pluginrelease.controller.artifacts import ArtifactCache
+from pluginrelease.controller.context import Context
+from pluginrelease.controller.scope import ReconcileScope
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.artifact.archive import MAX_MEMBERS
 from pluginrelease.core.artifact.image_manifests import Digest
@@ -72,7 +72,7 @@ def secret(host: str, **entry: str) -> str:
 
 
 @dataclass
-class Puller:
+class PullerProcess:
     process: subprocess.Popen[str]
     log: Path
 
@@ -87,14 +87,14 @@ class Puller:
 
 
 @pytest.fixture(scope="module")
-def puller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Puller]:
+def puller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PullerProcess]:
     """The process, which has pulled once: what it needs for good is in memory."""
     log = tmp_path_factory.mktemp("puller") / "log"
     program = [sys.executable, "-m", "tests.edges.puller"]
     with log.open("w") as out, serving() as start:
         pipes: dict[str, IO[str] | int] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": out}
         with subprocess.Popen(program, cwd=CHECKOUT, text=True, **pipes) as process:  # type: ignore[call-overload]
-            one = Puller(process, log)
+            one = PullerProcess(process, log)
             assert one(Order(str(start(good).reference()))).reason == ""
             yield one
             process.stdin.close()
@@ -332,7 +332,7 @@ def rows() -> Iterator[Row]:
 
 
 @pytest.mark.parametrize("row", list(rows()), ids=lambda row: row.name)
-def test_a_behaviour(row: Row, puller: Puller, scripted: Callable[..., Scripted], tmp_path: Path) -> None:
+def test_a_behaviour(row: Row, puller: PullerProcess, scripted: Callable[..., Scripted], tmp_path: Path) -> None:
     """Whatever a registry does: a reason of its own, within a minute, with at most 64 MiB more memory; nothing of the
     credentials in what is told, and nothing left on disk that was not checked."""
     server = scripted(row.script)
@@ -391,7 +391,7 @@ def tag_rows() -> Iterator[Row]:
 
 
 @pytest.mark.parametrize("row", list(tag_rows()), ids=lambda row: row.name)
-def test_a_behaviour_when_asked_for_tags(row: Row, puller: Puller, scripted: Callable[..., Scripted]) -> None:
+def test_a_behaviour_when_asked_for_tags(row: Row, puller: PullerProcess, scripted: Callable[..., Scripted]) -> None:
     """Whatever a registry lists: a reason of its own, within a minute, with at most 64 MiB more memory."""
     server = scripted(row.script)
     order = Order(f"{server.host}/team/plugin", secret(server.host), deadline=row.deadline, tags=True)
@@ -426,7 +426,7 @@ def listing(*, link: str | None = None, heeds_last: bool = True, fails: int = 0)
 
 def listed(server: Scripted) -> tags.Listed:
     access = Access(insecure=True, deadline_seconds=20, dockerconfigjson=secret(server.host).encode())
-    return registry.list_tags(image_manifests.place(f"{server.host}/team/plugin"), access)
+    return registry.list_tags(image_manifests.parse_repository(f"{server.host}/team/plugin"), access)
 
 
 QUERY = "?n=1000&last={}"
@@ -493,8 +493,8 @@ async def test_a_release_and_a_list_that_may_be_cut(
     ref = f"{server.host}/team/plugin"
     asking = release(spec__artifact={"image": {"ref": ref, "semver": ">=1.0.0"}})
     known = ARTIFACT.model_copy(update={"ref": f"{ref}:{ran}", "semver": ">=1.0.0"}) if ran else None
-    world = World(cast("Cluster", None), Settings(), Shelf())
-    work = Work(world, asking.model_copy(update={"status": api.Status(artifact=known)}))
+    world = Context(cast("Cluster", None), Settings(), ArtifactCache())
+    work = ReconcileScope(world, asking.model_copy(update={"status": api.Status(artifact=known)}))
     access = Access(insecure=True, deadline_seconds=20, dockerconfigjson=secret(server.host).encode())
     if picked:
         assert await work.named(asking.spec.artifact.image, access) == f"{ref}:{picked}", why
@@ -526,14 +526,14 @@ def test_no_other_host_is_asked_for_tags(address: str, scripted: Callable[..., S
     assert other.seen == []
 
 
-def test_by_digest(puller: Puller, scripted: Callable[..., Scripted]) -> None:
+def test_by_digest(puller: PullerProcess, scripted: Callable[..., Scripted]) -> None:
     """Who asks by digest gets the bytes of that digest, or an error."""
     server = scripted(good)
     outcome = puller(Order(str(server.reference(f"team/plugin@sha256:{'0' * 64}"))))
     assert outcome.reason == "DigestMismatch"
 
 
-def test_a_large_image(puller: Puller, scripted: Callable[..., Scripted], tmp_path: Path) -> None:
+def test_a_large_image(puller: PullerProcess, scripted: Callable[..., Scripted], tmp_path: Path) -> None:
     """An image near the most that a gateway reads, layer and module alike, is pulled with 64 MiB more at most."""
     size = 250 * MIB
     padding = size - 16
@@ -572,7 +572,7 @@ def iter_file(path: Path) -> Iterator[bytes]:
             yield piece
 
 
-def test_no_secret_is_anywhere(puller: Puller, scripted: Callable[..., Scripted], tmp_path: Path) -> None:
+def test_no_secret_is_anywhere(puller: PullerProcess, scripted: Callable[..., Scripted], tmp_path: Path) -> None:
     """User, password and tokens are in no log line, message, traceback, cache file, argument or environment."""
     store = scripted(lambda asked: Answer(500) if "refused" in asked.path else good(asked))
 
@@ -620,7 +620,7 @@ def test_one_that_hangs_holds_up_nobody_else(scripted: Callable[..., Scripted]) 
             return Answer(before=b"")
 
         hanging = scripted(hang)
-        shelf = Shelf(parallel=2, parallel_in_all=4)
+        shelf = ArtifactCache(parallel=2, parallel_in_all=4)
         stuck = [asyncio.create_task(shelf.obtain(hanging.reference(f"r/{n}:1"), short)) for n in range(6)]
         await asked.acquire()
         await asked.acquire()

@@ -22,9 +22,9 @@ import yaml
 from pluginrelease.api import Probe
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Transient
-from pluginrelease.core.gateway.identity import Wanted
+from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.listeners import Listener
-from pluginrelease.core.gateway.observations import PodRef, Sighting
+from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.core.rollout import probe
 from pluginrelease.core.rollout.probe import PodProbe
 from pluginrelease.edges.envoy import admin, probes, tunnel
@@ -202,10 +202,12 @@ async def cluster(lab: Lab) -> AsyncIterator[Cluster]:
         yield one
 
 
-def seen(pod: PodRef, *listeners: Listener, concurrency: int = WORKERS) -> Sighting:
+def seen(pod: PodRef, *listeners: Listener, concurrency: int = WORKERS) -> PodObservation:
     """A look at this pod that found these listeners."""
     found = listeners or (PLAIN, SECURE)
-    return Sighting(pod, datetime.now(UTC), started_at=datetime.now(UTC), concurrency=concurrency, listeners=found)
+    return PodObservation(
+        pod, datetime.now(UTC), started_at=datetime.now(UTC), concurrency=concurrency, listeners=found
+    )
 
 
 def asking(**fields: Any) -> Probe:
@@ -452,7 +454,7 @@ async def test_a_long_body_is_not_read_to_its_end(
 
 async def test_the_listeners_that_a_look_finds_can_be_asked(cluster: Cluster, gateway: PodRef) -> None:
     """A probe that names no port goes to the listener that a real look finds the plugin on, plain and with TLS."""
-    wanted = Wanted(NAME, NAME, hashlib.sha256().hexdigest(), None, "FAIL_CLOSE")
+    wanted = DesiredPlugin(NAME, NAME, hashlib.sha256().hexdigest(), None, "FAIL_CLOSE")
     looked = await admin.look(cluster, [gateway], wanted, since=datetime.now(UTC), deadline_seconds=SECONDS)
     assert looked[0].unreachable is None
     assert {(it.port, it.tls, it.plain) for it in looked[0].listeners} >= {(8080, False, True), (8443, True, False)}

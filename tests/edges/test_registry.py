@@ -25,7 +25,7 @@ from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.artifact.image_manifests import Layout, Reference
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 from pluginrelease.core.registry import challenge
-from pluginrelease.core.registry.transport import Door
+from pluginrelease.core.registry.transport import Transport
 from pluginrelease.edges.oci import distribution, registry
 from pluginrelease.edges.oci.distribution import Access
 from pluginrelease_lab.registries import KEY, KEY_USER
@@ -137,7 +137,7 @@ def test_tags(plain: Real, file: Path) -> None:
     everything = {"1", *(f"1.{number}.0" for number in range(12))}
     for name in everything:
         registry.push(plain.reference(f"team/tagged:{name}"), file, OPEN)
-    repository = image_manifests.place(f"{plain.host}/team/tagged")
+    repository = image_manifests.parse_repository(f"{plain.host}/team/tagged")
     assert set(registry.list_tags(repository, OPEN).tags) == everything
     for most in (5, len(everything)):  # the latter: a full page, and no more after it
         with pytest.MonkeyPatch.context() as patch:
@@ -145,18 +145,18 @@ def test_tags(plain: Real, file: Path) -> None:
             found = registry.list_tags(repository, OPEN)
             assert (set(found.tags), found.whole) == (everything, True)
     with pytest.raises(Waiting) as raised:
-        registry.list_tags(image_manifests.place(f"{plain.host}/team/nothing"), OPEN)
+        registry.list_tags(image_manifests.parse_repository(f"{plain.host}/team/nothing"), OPEN)
     assert raised.value.reason == "ManifestNotFound"
 
 
 def test_tags_of_a_private_registry(private: Real, file: Path) -> None:
     """The list is asked for with the release's own credentials."""
     registry.push(private.reference("team/tagged:1.0.0"), file, as_tester(private.host))
-    assert registry.list_tags(image_manifests.place(f"{private.host}/team/tagged"), as_tester(private.host)).tags == (
-        "1.0.0",
-    )
+    assert registry.list_tags(
+        image_manifests.parse_repository(f"{private.host}/team/tagged"), as_tester(private.host)
+    ).tags == ("1.0.0",)
     with pytest.raises(Refused) as raised:
-        registry.list_tags(image_manifests.place(f"{private.host}/team/tagged"), OPEN)
+        registry.list_tags(image_manifests.parse_repository(f"{private.host}/team/tagged"), OPEN)
     assert raised.value.reason == "AuthenticationRequired"
 
 
@@ -565,7 +565,7 @@ def by_another_name(host: str) -> Reference:
 
 def test_a_registry_that_answers_tls_in_http(plain: Real) -> None:
     """What a real registry says to a client that begins with TLS: the agent goes on by http."""
-    assert registry.door(by_another_name(plain.host), OPEN) is Door.PLAIN
+    assert registry.door(by_another_name(plain.host), OPEN) is Transport.PLAIN
 
 
 def test_a_registry_that_is_dumb_to_tls() -> None:
@@ -582,12 +582,12 @@ def test_a_registry_that_is_dumb_to_tls() -> None:
         for said in (b"", b"HTT", b"<html>Bad request"):
             thread = threading.Thread(target=answer, args=(said,))
             thread.start()
-            assert registry.door(place, OPEN) is Door.MUTE
+            assert registry.door(place, OPEN) is Transport.MUTE
             thread.join()
         hung = time.monotonic()
-        assert registry.door(place, quick(1.0)) is Door.MUTE, "one that says nothing"
+        assert registry.door(place, quick(1.0)) is Transport.MUTE, "one that says nothing"
         assert time.monotonic() - hung < 5
-    assert registry.door(image_manifests.parse("[::ffff:7f00:1]/team/plugin:1"), OPEN) is Door.MUTE
+    assert registry.door(image_manifests.parse("[::ffff:7f00:1]/team/plugin:1"), OPEN) is Transport.MUTE
 
 
 def test_a_registry_behind_a_proxy(plain: Real, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -597,11 +597,11 @@ def test_a_registry_behind_a_proxy(plain: Real, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    assert registry.door(by_another_name(plain.host), OPEN) is Door.HIDDEN
+    assert registry.door(by_another_name(plain.host), OPEN) is Transport.HIDDEN
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    assert registry.door(image_manifests.parse("registry.example.com/a:1"), Access()) is Door.HIDDEN
+    assert registry.door(image_manifests.parse("registry.example.com/a:1"), Access()) is Transport.HIDDEN
     monkeypatch.setenv("no_proxy", "example.com")
-    assert registry.door(image_manifests.parse("registry.example.com/a:1"), Access()) is Door.TRUSTED
+    assert registry.door(image_manifests.parse("registry.example.com/a:1"), Access()) is Transport.TRUSTED
 
 
 def test_an_authority_that_only_the_operator_knows(
@@ -613,12 +613,12 @@ def test_an_authority_that_only_the_operator_knows(
     server = scripted(good, tls=SELF_SIGNED)
     own = SELF_SIGNED.read_bytes()
     for access in (Access(deadline_seconds=5, authorities=own), Access(deadline_seconds=5, registry_ca=own)):
-        assert registry.door(server.reference(), access) is Door.UNTRUSTED
+        assert registry.door(server.reference(), access) is Transport.UNTRUSTED
     for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(name, str(SELF_SIGNED))
             assert registry.pull(server.reference(), Access(deadline_seconds=5)).wasm == WASM
-            assert registry.door(server.reference(), Access(deadline_seconds=5)) is Door.UNTRUSTED
+            assert registry.door(server.reference(), Access(deadline_seconds=5)) is Transport.UNTRUSTED
 
 
 def test_whoever_trusts_what_everybody_does_asks_nothing(
@@ -628,7 +628,7 @@ def test_whoever_trusts_what_everybody_does_asks_nothing(
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     server = scripted(good, tls=SELF_SIGNED)
-    assert registry.door(server.reference(), Access(deadline_seconds=5)) is Door.TRUSTED
+    assert registry.door(server.reference(), Access(deadline_seconds=5)) is Transport.TRUSTED
     assert not server.seen
 
 

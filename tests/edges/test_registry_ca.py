@@ -14,11 +14,11 @@ from click.testing import CliRunner
 
 from pluginrelease.cli import run as run_command
 from pluginrelease.controller import artifacts, preflight
-from pluginrelease.controller.context import World
-from pluginrelease.controller.scope import Work
+from pluginrelease.controller.context import Context
+from pluginrelease.controller.scope import ReconcileScope
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.gateway.observations import PodRef, Sighting
+from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.core.registry.transport import RegistryTrust
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.oci import registry
@@ -51,25 +51,29 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def work(secured: Real, file: Path | None) -> Work:
+def work(secured: Real, file: Path | None) -> ReconcileScope:
     asking = release(spec__artifact={"image": {"ref": f"{secured.host}/team/plugin:1"}})
-    return Work(World(cast("Cluster", None), Settings(registry_ca_file=file), artifacts.Shelf()), asking)
+    return ReconcileScope(
+        Context(cast("Cluster", None), Settings(registry_ca_file=file), artifacts.ArtifactCache()), asking
+    )
 
 
-async def obtain(one: Work) -> artifacts.PulledArtifact:
+async def obtain(one: ReconcileScope) -> artifacts.PulledArtifact:
     """The release's artifact, as a pass gets it."""
     place = image_manifests.parse(one.release.spec.artifact.image.ref)
     return await one.world.shelf.obtain(place, await one.access(one.release))
 
 
-async def doubts(one: Work, *trusts: RegistryTrust) -> str:
+async def doubts(one: ReconcileScope, *trusts: RegistryTrust) -> str:
     """What is said of pods with these settings before anything is written."""
     found = await one.world.shelf.obtain(
         image_manifests.parse(one.release.spec.artifact.image.ref), await one.access(one.release)
     )
     now = datetime.now(UTC)
-    before = [Sighting(PodRef("edge", f"pod-{number}", "u", True, trust=it), now) for number, it in enumerate(trusts)]
-    return await preflight.doubts(one, one.release, found.artifact, before)
+    before = [
+        PodObservation(PodRef("edge", f"pod-{number}", "u", True, trust=it), now) for number, it in enumerate(trusts)
+    ]
+    return await preflight.find_doubts(one, one.release, found.artifact, before)
 
 
 async def test_an_authority_for_every_registry(secured: Real, tmp_path: Path) -> None:
@@ -123,10 +127,10 @@ async def test_an_operator_behind_a_proxy(secured: Real, monkeypatch: pytest.Mon
         image_manifests.parse(one.release.spec.artifact.image.ref), await one.access(one.release)
     )
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    before = [Sighting(PodRef("edge", "pod", "u", True, trust=RegistryTrust(("*",))), datetime.now(UTC))]
-    assert "goes by a proxy" in await preflight.doubts(one, one.release, found.artifact, before)
+    before = [PodObservation(PodRef("edge", "pod", "u", True, trust=RegistryTrust(("*",))), datetime.now(UTC))]
+    assert "goes by a proxy" in await preflight.find_doubts(one, one.release, found.artifact, before)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    assert await preflight.doubts(one, one.release, found.artifact, before) == ""
+    assert await preflight.find_doubts(one, one.release, found.artifact, before) == ""
 
 
 @pytest.mark.parametrize("content", [None, b"", b"hush", b"x" * (2**20 + 1)], ids=["absent", "empty", "text", "large"])

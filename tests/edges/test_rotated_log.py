@@ -10,15 +10,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pluginrelease.core.gateway import pods
-from pluginrelease.core.gateway.identity import Wanted
-from pluginrelease.core.gateway.observations import PodRef, Sighting
+from pluginrelease.core.gateway.identity import DesiredPlugin
+from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.edges.envoy import admin
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease_lab import Lab
 from tests.passes import spare
 
 NAMESPACE = "rotating"
-WANTED = Wanted(NAMESPACE, "absent", "a" * 64, {}, "FAIL_CLOSE")
+WANTED = DesiredPlugin(NAMESPACE, "absent", "a" * 64, {}, "FAIL_CLOSE")
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def pod(lab: Lab) -> Iterator[PodRef]:
     lab.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
-def look(lab: Lab, pod: PodRef, since: datetime) -> tuple[Sighting, datetime | None]:
+def look(lab: Lab, pod: PodRef, since: datetime) -> tuple[PodObservation, datetime | None]:
     """The pod, with its log since a time, and how its log begins."""
 
-    async def ask() -> tuple[Sighting, datetime | None]:
+    async def ask() -> tuple[PodObservation, datetime | None]:
         async with await Cluster.connect(lab.kubeconfig) as cluster:
             (seen,) = await admin.look(cluster, [pod], WANTED, since=since, deadline_seconds=30)
             return seen, await cluster.log_begins(pod.namespace, pod.name, "istio-proxy")

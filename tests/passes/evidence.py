@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from pluginrelease.core.gateway.identity import Wanted
+from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.core.mesh import istio
 from pluginrelease.edges.envoy import admin
@@ -96,7 +96,7 @@ def admin_is_silent(lab: Lab, pod: GatewayPod, seconds: float = 3.0) -> bool:
     async def ask() -> bool:
         async with await Cluster.connect(lab.kubeconfig) as cluster:
             one = PodRef(pod.namespace, pod.name, uid="", ready=True)
-            wanted = Wanted(pod.namespace, "-", "", {}, "")
+            wanted = DesiredPlugin(pod.namespace, "-", "", {}, "")
             (seen,) = await admin.look(cluster, [one], wanted, since=datetime.now(UTC), deadline_seconds=seconds)
             return seen.silent is not None
 

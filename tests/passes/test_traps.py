@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pluginrelease.core.gateway.identity import Wanted
+from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.edges.envoy import admin
 from pluginrelease.edges.kubernetes.client import Cluster
@@ -55,7 +55,7 @@ def shown_as_current(lab: Lab, pod: GatewayPod, name: str) -> Any:
     async def dump() -> str:
         async with await Cluster.connect(lab.kubeconfig) as cluster:
             one = PodRef(pod.namespace, pod.name, uid="", ready=True)
-            wanted = Wanted(pod.namespace, name, "", None, "FAIL_CLOSE")
+            wanted = DesiredPlugin(pod.namespace, name, "", None, "FAIL_CLOSE")
             return (await admin.documents(cluster, one, wanted, datetime.now(UTC))).ecds
 
     [found] = [

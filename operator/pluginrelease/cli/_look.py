@@ -100,7 +100,7 @@ def ask(found: Inspected, meant: Meant | None, access: Access) -> Inspection:
 
 def highest(repository: str, semver: str, access: Access) -> Inspected:
     """The target that a range of versions picks; raises as `tag.pick`."""
-    place = image_manifests.place(repository)
+    place = image_manifests.parse_repository(repository)
     if place.question:
         raise Refused(
             "InvalidReference", f"{repository!r} names a tag or a digest, and the range picks one", "Leave it out."

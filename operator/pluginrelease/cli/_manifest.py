@@ -109,7 +109,10 @@ def render_unresolved(release: api.Release) -> Rendered:
 def resolved(release: api.Release, digest: str | None) -> api.ArtifactStatus | None:
     """By the digest that was given, else by the status if it is about the same reference, else by the reference."""
     image, known = release.spec.artifact.image, release.status.artifact
-    ref, place = image.ref, image_manifests.place(image.ref) if image.semver else image_manifests.parse(image.ref)
+    ref, place = (
+        image.ref,
+        image_manifests.parse_repository(image.ref) if image.semver else image_manifests.parse(image.ref),
+    )
     if digest is not None:
         return pinned(place, image_manifests.Digest.parse(digest), ref)
     if known is not None and tags.is_about(known, image):

@@ -43,7 +43,7 @@ def age(since: str | None, now: datetime) -> str:
     """How long ago, in the largest unit that fits; ``-`` for never."""
     if not since:
         return NOTHING
-    passed = max(0, int((now - timestamps.read(since)).total_seconds()))
+    passed = max(0, int((now - timestamps.parse_time(since)).total_seconds()))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if passed >= size:
             return f"{passed // size}{unit}"

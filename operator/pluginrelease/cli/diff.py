@@ -96,7 +96,7 @@ def from_spec(release: api.Release, is_local: bool) -> Side:
 async def kept(cluster: Cluster, release: api.Release, named: str) -> Side:
     """A revision of the history, by its ControllerRevision."""
     entry = _action.pick(release, named)
-    recorded = await revisions.recalled(cluster, release, entry.revision)
+    recorded = await revisions.recall(cluster, release, entry.revision)
     effective = revision.effective(release, recorded)
     return Side(
         f"revision {entry.revision}", providers.of(effective.spec.gateway).wasm_plugin(effective, recorded.artifact)

@@ -19,7 +19,7 @@ from pluginrelease.core.artifact import image_manifests as artifacts
 from pluginrelease.core.artifact.image_manifests import Artifact, Digest, Reference
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.registry import allowlist, tags
-from pluginrelease.core.registry.transport import Door
+from pluginrelease.core.registry.transport import Transport
 from pluginrelease.core.signing.signature import Verified
 from pluginrelease.edges.oci import blobs, registry
 from pluginrelease.edges.oci.blobs import Blobs
@@ -60,7 +60,7 @@ class PulledArtifact:
 
 
 @dataclass
-class Shelf:
+class ArtifactCache:
     """Artifacts and refusals by what was asked and with which credentials.
 
     At most ``parallel`` pulls at a time from one registry, so that one that hangs holds up nobody else's, and at most
@@ -81,7 +81,7 @@ class Shelf:
         self._threads = ThreadPoolExecutor(self.parallel_in_all, "pull")
 
     @classmethod
-    def of(cls, settings: Settings) -> Shelf:
+    def of(cls, settings: Settings) -> ArtifactCache:
         """As the settings say; raises `Transient` when what is fetched cannot be kept where they say."""
         kept = Blobs(settings.cache_dir or blobs.default_folder(), settings.cache_bytes)
         kept.prepare()
@@ -121,7 +121,7 @@ class Shelf:
         async with self._turn(image.pinned):
             return await self._in_a_thread(lambda: signatures.verify(image.pinned, image.index, access, trust))
 
-    async def door(self, reference: Reference, access: Access) -> Door:
+    async def door(self, reference: Reference, access: Access) -> Transport:
         """What agents meet at the registry now; raises as `registry.resolve`."""
         async with self._turn(reference):
             return await self._in_a_thread(lambda: registry.door(reference, access))
@@ -177,4 +177,4 @@ def check_bytes(found: Artifact, wasm_sha256: str | None) -> None:
 
 def reference_of(ref: str, pinned: str | None) -> Reference:
     """The reference to ask for: by the digest that was settled on before, where there is one."""
-    return artifacts.place(ref).pinned(Digest.parse(pinned)) if pinned else artifacts.parse(ref)
+    return artifacts.parse_repository(ref).pinned(Digest.parse(pinned)) if pinned else artifacts.parse(ref)

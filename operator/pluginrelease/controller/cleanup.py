@@ -15,7 +15,7 @@ import structlog
 
 from pluginrelease import api
 from pluginrelease.controller import loggers
-from pluginrelease.controller.context import World
+from pluginrelease.controller.context import Context
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.mesh import providers, target
 from pluginrelease.core.status import settlement
@@ -65,7 +65,7 @@ class Departure:
         return [(metadata["namespace"], target.copy_beside(metadata["name"])) for metadata in own]
 
 
-async def clean_up(world: World, body: JSON) -> tuple[settlement.Event, ...]:
+async def clean_up(world: Context, body: JSON) -> tuple[settlement.Event, ...]:
     """Take the plugin off the gateways, or leave it, as ``deletionPolicy`` says; return what a user should know.
 
     Only what carries the release's uid is touched. Can be run again from any point. Raises `ReleaseError` while the
@@ -84,7 +84,7 @@ async def clean_up(world: World, body: JSON) -> tuple[settlement.Event, ...]:
     return tuple(event for event in events if event is not None)
 
 
-async def find_carriers(world: World, departure: Departure) -> list[JSON]:
+async def find_carriers(world: Context, departure: Departure) -> list[JSON]:
     """Return the objects that carry the release's plugin, by name, or by label where no name can be told."""
     if departure.carrier is not None:
         return await get_own(world, departure, *departure.carrier)
@@ -93,13 +93,13 @@ async def find_carriers(world: World, departure: Departure) -> list[JSON]:
     return [observed for objects in found for observed in objects]
 
 
-async def get_own(world: World, departure: Departure, resource: Resource, namespace: str, name: str) -> list[JSON]:
+async def get_own(world: Context, departure: Departure, resource: Resource, namespace: str, name: str) -> list[JSON]:
     """Return the one object of this name, if it carries the release's uid."""
     observed = await world.cluster.get(resource, namespace, name)
     return [observed] if observed is not None and is_of(departure, observed) else []
 
 
-async def find_labelled(world: World, departure: Departure, resource: Resource) -> list[JSON]:
+async def find_labelled(world: Context, departure: Departure, resource: Resource) -> list[JSON]:
     """Return what carries the release's uid, in any namespace; nothing where the kind is not installed."""
     try:
         listed = await world.cluster.list(resource, None, {api.UID_LABEL: departure.uid})
@@ -113,7 +113,7 @@ def is_of(departure: Departure, observed: JSON) -> bool:
     return bool((observed["metadata"].get("labels") or {}).get(api.UID_LABEL) == departure.uid)
 
 
-async def let_go(world: World, departure: Departure, observed: JSON) -> None:
+async def let_go(world: Context, departure: Departure, observed: JSON) -> None:
     """Delete one object, or make it outlive the release."""
     what = f"{observed['kind']} {observed['metadata']['namespace']}/{observed['metadata']['name']}"
     if departure.orphans:
@@ -125,7 +125,7 @@ async def let_go(world: World, departure: Departure, observed: JSON) -> None:
 
 
 async def let_copies_go(
-    world: World, departure: Departure, copies: Collection[tuple[str, str]]
+    world: Context, departure: Departure, copies: Collection[tuple[str, str]]
 ) -> settlement.Event | None:
     """Delete the copies of the pull secret, or make them outlive the release; return the event that names what stays.
 
@@ -151,7 +151,7 @@ async def let_copies_go(
         return settlement.Event("Warning", "SecretNotDeleted", text[:1024])
 
 
-async def restore_loggers(world: World, body: JSON, departure: Departure) -> settlement.Event | None:
+async def restore_loggers(world: Context, body: JSON, departure: Departure) -> settlement.Event | None:
     """Restore the gateways' log levels; return the event that names those that did not take theirs."""
     try:
         async with asyncio.timeout(AFTERMATH_SECONDS):
@@ -169,15 +169,15 @@ async def restore_loggers(world: World, body: JSON, departure: Departure) -> set
     return settlement.Event("Warning", "LoggerNotRestored", text[:1024])
 
 
-async def newest(world: World, body: JSON) -> JSON:
+async def newest(world: Context, body: JSON) -> JSON:
     """Return the release as it is now: a pass that was under way may have noted more log levels since."""
     metadata = body["metadata"]
     found = await world.cluster.get(clusters.RELEASES, metadata["namespace"], metadata["name"])
     return found if found is not None and found["metadata"]["uid"] == metadata["uid"] else body
 
 
-async def still_raised(world: World, body: JSON) -> list[api.RaisedLogger]:
+async def still_raised(world: Context, body: JSON) -> list[api.RaisedLogger]:
     """Restore what the release noted; return what is still raised."""
     raised = loggers.raised_by(body)
     uid = body["metadata"]["uid"]
-    return await loggers.put_back(world.cluster, uid, raised, world.reach, world.left) if raised else []
+    return await loggers.restore_all(world.cluster, uid, raised, world.reach, world.left) if raised else []

@@ -61,14 +61,14 @@ class Gates:
 
 
 @dataclass(frozen=True)
-class World:
+class Context:
     """Everything a pass works with."""
 
     cluster: Cluster
     settings: Settings
-    shelf: artifacts.Shelf
+    shelf: artifacts.ArtifactCache
     gates: Gates = field(default_factory=Gates)
-    memory: admin.Memory = field(default_factory=admin.Memory)
+    memory: admin.DumpCache = field(default_factory=admin.DumpCache)
     # uid of a release → when this process last looked at its gateways
     looks: dict[str, datetime] = field(default_factory=dict)
     # uid of a release → the status that could not be written: what it decided must not be decided otherwise

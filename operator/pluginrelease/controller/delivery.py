@@ -15,12 +15,12 @@ import structlog
 from pluginrelease import api
 from pluginrelease.api import ConditionType
 from pluginrelease.controller import artifacts, preflight, revisions
-from pluginrelease.controller.scope import JSON, Candidate, LastLook, Work
+from pluginrelease.controller.scope import JSON, Candidate, LastLook, ReconcileScope
 from pluginrelease.controller.secrets import pull_secrets
 from pluginrelease.core import revision, timestamps
 from pluginrelease.core.errors import ReleaseError, Waiting
 from pluginrelease.core.gateway import checkpoint, verdict
-from pluginrelease.core.gateway.observations import PodRef, Sighting
+from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.core.registry import tags
 from pluginrelease.core.rollout import decisions, detour, history, plan, probe
 from pluginrelease.core.rollout.decisions import Goal, Intent
@@ -37,24 +37,24 @@ FETCHABLE_DEADLINE = 3.0
 LET_GO = {ConditionType.ARTIFACT_READY, ConditionType.VERIFIED, ConditionType.COMPATIBLE}
 
 
-async def bring(work: Work, intent: Intent) -> Candidate:
+async def ensure(work: ReconcileScope, intent: Intent) -> Candidate:
     """Return the candidate if the cluster already matches it; otherwise run preflight and write it."""
     observed = await work.observe()
-    candidate = await already_there(work, intent, observed)
+    candidate = await find_converged(work, intent, observed)
     if candidate is not None:
         return candidate
     if observed is not None:
         plan.claim(work.release, observed)
     match intent:
         case Intent(Goal.OLD, str(kept)):
-            recorded = await revisions.recalled(work.world.cluster, work.release, kept)
+            recorded = await revisions.recall(work.world.cluster, work.release, kept)
             old = revision.effective(work.release, recorded)
             return await roll_out(work, old, observed, index=recorded.artifact.index)
         case _:
             return await roll_out(work, work.release, observed)
 
 
-async def go_back(work: Work) -> Candidate | None:
+async def go_back(work: ReconcileScope) -> Candidate | None:
     """Change the plugin's object to what ran before the failure; return None where nothing ran.
 
     The object comes first: no look, no note, no log level, no consent and no valid spec is waited for.
@@ -63,11 +63,11 @@ async def go_back(work: Work) -> Candidate | None:
         case Intent(Goal.PUT_BACK, str(kept)):
             return await put_back_or_pass_over(work, kept)
         case _:
-            await take_off(work)
+            await uninstall(work)
             return None
 
 
-async def follow_tag(work: Work, under_way: decisions.RolloutStart) -> decisions.RolloutStart:
+async def follow_tag(work: ReconcileScope, under_way: decisions.RolloutStart) -> decisions.RolloutStart:
     """A tag that is followed is asked for again when its time has come; what it names then begins another rollout.
 
     A registry that does not answer is told, and changes nothing: what runs goes on running.
@@ -82,53 +82,53 @@ async def follow_tag(work: Work, under_way: decisions.RolloutStart) -> decisions
     except ReleaseError as error:
         message = f"{known.ref} was {known.digest} and could not be asked for again: {error.reason}: {error.message}"
         work.find(ConditionType.ARTIFACT_READY, "True", "TagNotFollowed", message)
-        work.learn(artifact=known.model_copy(update={"asked_at": timestamps.written(now)}))
+        work.learn(artifact=known.model_copy(update={"asked_at": timestamps.metav1_time(now)}))
         return under_way
     if tags.is_news(work.release, digest):
         log.info("the tag has moved", ref=ref, was=known.digest, now=digest)
         return decisions.begin_anew(work.release, under_way, now)
-    known = tags.answered(known, ref, digest, timestamps.written(now))
-    preflight.told_artifact(work, known)
+    known = tags.answered(known, ref, digest, timestamps.metav1_time(now))
+    preflight.mark_artifact_ready(work, known)
     work.learn(artifact=known)
     return under_way
 
 
-async def already_there(work: Work, intent: Intent, observed: JSON | None) -> Candidate | None:
+async def find_converged(work: ReconcileScope, intent: Intent, observed: JSON | None) -> Candidate | None:
     """The candidate, when the object in the cluster is what it wants: nothing needs to be fetched or checked."""
     known = work.release.status.observation
     if observed is None or known is None:
         return None
-    candidate = await remembered(work, intent)
+    candidate = await recall_candidate(work, intent)
     if candidate is None or candidate.revision != known.revision:
         return None
     if not plan.draft(work.release, [(work.rendered(candidate), observed)]).converged:
         return None
     work.aim(intent, candidate)
     await note_deployed(work, intent, candidate)
-    wrote(work, observed)
-    told_applied(work, candidate)
+    record_target(work, observed)
+    mark_applied(work, candidate)
     return candidate
 
 
-async def remembered(work: Work, intent: Intent) -> Candidate | None:
+async def recall_candidate(work: ReconcileScope, intent: Intent) -> Candidate | None:
     """The candidate without asking any registry, where that can be."""
     if intent.goal is not Goal.SPEC and intent.revision is not None:
-        return await recalled(work, intent.revision)
+        return await recall_revision(work, intent.revision)
     known = pinned(work)
-    if known is None or not settlement.stands(work.release):
+    if known is None or not settlement.checks_still_valid(work.release):
         return None
     if work.release.spec.artifact.verify is None:  # whose signature it was is told only while somebody asks
         known = known.model_copy(update={"signer": None, "policy": None})
     return Candidate(work.release, known)
 
 
-async def recalled(work: Work, kept: str) -> Candidate:
+async def recall_revision(work: ReconcileScope, kept: str) -> Candidate:
     """A revision as it was kept."""
-    recorded = await revisions.recalled(work.world.cluster, work.release, kept)
+    recorded = await revisions.recall(work.world.cluster, work.release, kept)
     return Candidate(revision.effective(work.release, recorded), recorded.artifact)
 
 
-def pinned(work: Work) -> api.ArtifactStatus | None:
+def pinned(work: ReconcileScope) -> api.ArtifactStatus | None:
     """The digest that this reference was settled on: a tag is not asked again while the release holds it."""
     if work.start is not None and work.start.anew:
         return None
@@ -142,22 +142,24 @@ def pinned(work: Work) -> api.ArtifactStatus | None:
     return known if passed and matches and right else None
 
 
-async def roll_out(work: Work, effective: api.Release, observed: JSON | None, index: str | None = None) -> Candidate:
+async def roll_out(
+    work: ReconcileScope, effective: api.Release, observed: JSON | None, index: str | None = None
+) -> Candidate:
     """All checks → notes → write; ``index`` is the one that led to an old revision's image."""
     known = pinned(work) if effective is work.release else None
     candidate, before = await preflight.check(work, effective, known, index)
     note_adoption(work, observed)
     recorded = await revisions.keep(work.world.cluster, effective, candidate.artifact)
-    work.learn(deployed=deployed(recorded))
+    work.learn(deployed=describe_deployed(recorded))
     await write(work, candidate, observed, before)
-    told_applied(work, candidate)
+    mark_applied(work, candidate)
     return candidate
 
 
-async def put_back_or_pass_over(work: Work, kept: str) -> Candidate:
+async def put_back_or_pass_over(work: ReconcileScope, kept: str) -> Candidate:
     """Put a revision back; one of other bytes, that comes first and is not to be had any more, is passed over."""
     try:
-        return await put_back(work, kept)
+        return await roll_back(work, kept)
     except ReleaseError as error:
         reasons = {error.reason, getattr(error.__cause__, "reason", "")}
         decided = work.known_rollout()
@@ -166,31 +168,31 @@ async def put_back_or_pass_over(work: Work, kept: str) -> Candidate:
             raise
         log.warning("a revision of other bytes is passed over", revision=kept, reason=error.reason)
         work.learn(rollout=passed)
-        return await put_back(work, passed.puts_back)
+        return await roll_back(work, passed.puts_back)
 
 
-async def put_back(work: Work, kept: str) -> Candidate:
+async def roll_back(work: ReconcileScope, kept: str) -> Candidate:
     """Write the stable revision after a failure, then note since when it is looked for, and raise the loggers."""
     work.step = ConditionType.APPLIED
     intent, observed = work.intent(), await work.observe()
-    candidate = await already_there(work, intent, observed)
+    candidate = await find_converged(work, intent, observed)
     if candidate is not None:
         return candidate
     if observed is not None:
         plan.claim(work.release, observed)
-    candidate = await recalled(work, kept)
+    candidate = await recall_revision(work, kept)
     work.aim(intent, candidate)
     drafted = plan.draft(work.release, [(work.rendered(candidate), observed)])
     shown = await check_nothing_is_lost(work, candidate) if drafted.reaches_gateways else LastLook()
     since = work.world.now() if drafted.writes else plan.written_at(observed) or work.world.now()
     applied = await work.apply_all(drafted.writes)
-    wrote(work, applied or observed or work.rendered(candidate))
-    told_applied(work, candidate)
+    record_target(work, applied or observed or work.rendered(candidate))
+    mark_applied(work, candidate)
     await observe_fallback(work, candidate, shown, plan.carried(observed), since)
     return candidate
 
 
-async def check_nothing_is_lost(work: Work, candidate: Candidate) -> LastLook:
+async def check_nothing_is_lost(work: ReconcileScope, candidate: Candidate) -> LastLook:
     """Return what the gateways showed before the write; raise `Waiting` (RollbackBlocked) when they would lose code.
 
     A gateway that refused the new revision still runs the old code. If it had to load that from a registry that has it
@@ -210,16 +212,16 @@ async def check_nothing_is_lost(work: Work, candidate: Candidate) -> LastLook:
     return LastLook(seen)
 
 
-def has_crashed_of(work: Work, failure: api.RolloutFailure, seen: Collection[Sighting]) -> bool:
+def has_crashed_of(work: ReconcileScope, failure: api.RolloutFailure, seen: Collection[PodObservation]) -> bool:
     """Whether a gateway has crashed of the revision that failed: then there is something to win."""
     known = work.release.status.observation
     if known is None or known.revision != failure.revision:
         return False
     baselines = [checkpoint.remembered(one) for one in known.baselines]
-    return verdict.has_crashed(seen, timestamps.read(known.since), baselines)
+    return verdict.has_crashed(seen, timestamps.parse_time(known.since), baselines)
 
 
-async def look_briefly(work: Work, candidate: Candidate) -> tuple[Sighting, ...]:
+async def look_briefly(work: ReconcileScope, candidate: Candidate) -> tuple[PodObservation, ...]:
     """Return what every gateway pod shows within `FETCHABLE_DEADLINE`, or else its status alone."""
     selected, since = list[PodRef](), work.world.now()
     try:
@@ -230,7 +232,7 @@ async def look_briefly(work: Work, candidate: Candidate) -> tuple[Sighting, ...]
         return await work.statuses(candidate, selected, since, admin.NEW)
 
 
-async def fetch_error(work: Work, candidate: Candidate) -> Waiting | None:
+async def fetch_error(work: ReconcileScope, candidate: Candidate) -> Waiting | None:
     """Return what `check_fetchable` raises."""
     try:
         await check_fetchable(work, candidate)
@@ -240,7 +242,7 @@ async def fetch_error(work: Work, candidate: Candidate) -> Waiting | None:
 
 
 async def observe_fallback(
-    work: Work, candidate: Candidate, shown: LastLook, carried: str | None, since: datetime
+    work: ReconcileScope, candidate: Candidate, shown: LastLook, carried: str | None, since: datetime
 ) -> None:
     """Note the observation of what was put back, and raise the loggers that will show it."""
     begun = checkpoint.begin(
@@ -257,10 +259,10 @@ async def observe_fallback(
     await work.raise_loggers([one.pod for one in shown.sightings if one.unreachable is None])
 
 
-async def put_right(work: Work, stable: str) -> Candidate:
+async def correct_drift(work: ReconcileScope, stable: str) -> Candidate:
     """The stable revision, written anew where another hand changed or deleted it, or where one that was overtaken
     before it ran everywhere has its place."""
-    candidate = await recalled(work, stable)
+    candidate = await recall_revision(work, stable)
     work.learn(running=candidate.revision)
     observed = await work.observe()
     if not plan.draft(work.release, [(work.rendered(candidate), observed)]).converged:
@@ -272,7 +274,7 @@ async def put_right(work: Work, stable: str) -> Candidate:
     return candidate
 
 
-async def check_fetchable(work: Work, candidate: Candidate) -> None:
+async def check_fetchable(work: ReconcileScope, candidate: Candidate) -> None:
     """Raise `Waiting` (RollbackBlocked) when gateways could not fetch what is to be put back."""
     try:
         async with asyncio.timeout(FETCHABLE_DEADLINE):
@@ -293,38 +295,40 @@ def rollback_blocked(candidate: Candidate, why: str) -> Waiting:
     )
 
 
-def told_applied(work: Work, candidate: Candidate) -> None:
+def mark_applied(work: ReconcileScope, candidate: Candidate) -> None:
     """The condition Applied: the object in the cluster is what the candidate wants."""
     again = work.intent().goal is Goal.PUT_BACK
     text = f"{work.target_name()} carries revision {candidate.revision}{' again' * again}"
     work.find(ConditionType.APPLIED, "True", "RolledBack" if again else "Applied", text)
 
 
-def note_adoption(work: Work, observed: JSON | None) -> None:
+def note_adoption(work: ReconcileScope, observed: JSON | None) -> None:
     """An object that is taken over from somebody is remembered as such."""
     if observed is not None and not plan.is_ours(work.release, observed):
         work.learn(rollout=work.known_rollout().model_copy(update={"adopted": True}))
 
 
-async def note_deployed(work: Work, intent: Intent, candidate: Candidate) -> None:
+async def note_deployed(work: ReconcileScope, intent: Intent, candidate: Candidate) -> None:
     """For the history, where a pass was cut short before it could tell; nothing is read when it knows already."""
     if intent.goal is Goal.PUT_BACK or history.is_noted(work.release.status.history, candidate.revision):
         return
     recorded = await revisions.keep(work.world.cluster, candidate.release, candidate.artifact)
-    work.learn(deployed=deployed(recorded))
+    work.learn(deployed=describe_deployed(recorded))
 
 
-async def write(work: Work, candidate: Candidate, observed: JSON | None, before: Collection[Sighting]) -> None:
+async def write(
+    work: ReconcileScope, candidate: Candidate, observed: JSON | None, before: Collection[PodObservation]
+) -> None:
     """Notes first what a look will need: since when to read logs, the counters, and the loggers to put back."""
     await work.apply_all(await pull_secrets.writes(work.world.cluster, candidate.release))
     drafted = plan.draft(work.release, [(work.rendered(candidate), observed)])
-    tell_drift(work, candidate, observed, drafted)
+    report_drift(work, candidate, observed, drafted)
     await begin_observation(work, candidate, before, plan.carried(observed), writing=drafted.reaches_gateways)
     applied = await work.apply_all(drafted.writes)
-    wrote(work, applied or observed or work.rendered(candidate))
+    record_target(work, applied or observed or work.rendered(candidate))
 
 
-def tell_drift(work: Work, candidate: Candidate, observed: JSON | None, drafted: plan.Plan) -> None:
+def report_drift(work: ReconcileScope, candidate: Candidate, observed: JSON | None, drafted: plan.Plan) -> None:
     """Another hand changed or deleted what this revision had written."""
     known, target = work.release.status.observation, work.release.status.target
     was_written = known is not None and known.revision == candidate.revision and target is not None
@@ -335,7 +339,12 @@ def tell_drift(work: Work, candidate: Candidate, observed: JSON | None, drafted:
 
 
 async def begin_observation(
-    work: Work, candidate: Candidate, before: Collection[Sighting], carried: str | None, *, writing: bool
+    work: ReconcileScope,
+    candidate: Candidate,
+    before: Collection[PodObservation],
+    carried: str | None,
+    *,
+    writing: bool,
 ) -> None:
     """Starts the observation of a revision, unless an earlier pass wrote it and was cut short after that."""
     known = work.release.status.observation
@@ -356,7 +365,7 @@ async def begin_observation(
         await work.raise_loggers([sighting.pod for sighting in before if sighting.unreachable is None])
 
 
-async def probes_refuted_before(work: Work, before: Collection[Sighting]) -> Collection[str]:
+async def probes_refuted_before(work: ReconcileScope, before: Collection[PodObservation]) -> Collection[str]:
     """Names of the probes that fail in every pod before the write: when they pass, it is by what was written."""
     reached = preflight.reachable(before)
     if not work.release.spec.checks.probes or not reached:
@@ -364,7 +373,7 @@ async def probes_refuted_before(work: Work, before: Collection[Sighting]) -> Col
     return probe.refuted_everywhere(await work.ask_probes(reached, written=False))
 
 
-async def take_off(work: Work) -> None:
+async def uninstall(work: ReconcileScope) -> None:
     """A first release that failed: the gateways are as they were before it."""
     work.step = ConditionType.APPLIED
     observed = await work.observe()
@@ -375,7 +384,7 @@ async def take_off(work: Work) -> None:
     work.find(ConditionType.APPLIED, "False", "Removed", "nothing ran before, so the plugin was taken off the gateways")
 
 
-def wrote(work: Work, target: JSON) -> None:
+def record_target(work: ReconcileScope, target: JSON) -> None:
     """What is now in the API server."""
     own = target["metadata"]
     known = api.TargetStatus(
@@ -388,7 +397,7 @@ def wrote(work: Work, target: JSON) -> None:
     work.learn(target=known)
 
 
-async def keep_secret_in_step(work: Work, candidate: Candidate) -> None:
+async def keep_secret_in_step(work: ReconcileScope, candidate: Candidate) -> None:
     """A rotated pull secret reaches the gateways, also while the registry is down; one no longer named goes."""
     work.step = ConditionType.APPLIED
     await work.apply_all(await pull_secrets.writes(work.world.cluster, candidate.release))
@@ -397,7 +406,7 @@ async def keep_secret_in_step(work: Work, candidate: Candidate) -> None:
         await work.world.cluster.delete(copy)
 
 
-def deployed(recorded: revision.Recorded) -> history.Deployed:
+def describe_deployed(recorded: revision.Recorded) -> history.Deployed:
     """What the history tells of a kept revision."""
     return history.Deployed(
         recorded.revision, recorded.number, ref=recorded.artifact.ref, digest=recorded.artifact.digest

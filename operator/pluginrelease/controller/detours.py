@@ -7,10 +7,10 @@ from dataclasses import replace
 import structlog
 
 from pluginrelease.api import ConditionType
-from pluginrelease.controller.scope import Candidate, Work
+from pluginrelease.controller.scope import Candidate, ReconcileScope
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.gateway import pods
-from pluginrelease.core.gateway.identity import Wanted
+from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.core.gateway.verdict import Verdict
 from pluginrelease.core.mesh import target
@@ -27,7 +27,7 @@ RESTART_SECONDS = 5.0
 HANG_SECONDS = 5.0
 
 
-async def take(work: Work, candidate: Candidate, judged: Verdict) -> None:
+async def take(work: ReconcileScope, candidate: Candidate, judged: Verdict) -> None:
     """Take the next step of the detour, where one is needed; what it is about stays in the rollout's status."""
     known = work.known_rollout()
     if known.failure is None or known.failure.revision == candidate.revision:
@@ -46,7 +46,7 @@ async def take(work: Work, candidate: Candidate, judged: Verdict) -> None:
         await restart(work, turn.pod)
 
 
-async def restart(work: Work, pod: PodRef) -> None:
+async def restart(work: ReconcileScope, pod: PodRef) -> None:
     """Let the agent end Envoy: the kubelet starts the container again, with what is written now."""
     try:
         await admin.end(work.world.cluster, pod, deadline_seconds=RESTART_SECONDS, settings=work.world.reach)
@@ -54,7 +54,7 @@ async def restart(work: Work, pod: PodRef) -> None:
         log.warning("gateway not restarted", pod=f"{pod.namespace}/{pod.name}", error=error.message)
 
 
-async def end_hung(work: Work) -> None:
+async def end_hung(work: ReconcileScope) -> None:
     """Start gateways again that hang of a plugin that was removed: they take its removal in no other way."""
     known = work.known_rollout()
     if not detour.hung_before(known):
@@ -63,7 +63,7 @@ async def end_hung(work: Work) -> None:
     suspects = detour.may_hang(known, await listed(work, where))
     if not suspects:
         return
-    nothing = Wanted(work.release.spec.gateway.namespace, target.object_name(work.release), "", {}, "")
+    nothing = DesiredPlugin(work.release.spec.gateway.namespace, target.object_name(work.release), "", {}, "")
     seen = await admin.look(
         work.world.cluster,
         suspects,
@@ -80,13 +80,13 @@ async def end_hung(work: Work) -> None:
         await restart(work, turn.pod)
 
 
-async def listed(work: Work, where: target.Pods) -> list[PodRef]:
+async def listed(work: ReconcileScope, where: target.Pods) -> list[PodRef]:
     """The gateway pods as the API server has them now."""
     found = await work.world.cluster.list(clusters.PODS, where.namespace, where.labels)
     return pods.select(found, where.container)
 
 
-async def stay_off(work: Work) -> bool:
+async def stay_off(work: ReconcileScope) -> bool:
     """Keep the plugin off while old listeners drain; False when that time is over, or was never asked for."""
     decided = detour.after_off(work.known_rollout(), work.world.now())
     work.learn(rollout=decided)

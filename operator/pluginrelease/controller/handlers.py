@@ -19,8 +19,8 @@ import structlog
 
 from pluginrelease import api
 from pluginrelease.controller import cleanup
-from pluginrelease.controller.artifacts import Shelf
-from pluginrelease.controller.context import World
+from pluginrelease.controller.artifacts import ArtifactCache
+from pluginrelease.controller.context import Context
 from pluginrelease.controller.reconcile import reconcile
 from pluginrelease.core.apiserver import health, stored
 from pluginrelease.core.apiserver.stored import JSON
@@ -53,7 +53,7 @@ class Memo:
     """What the handlers share: the settings, the world once it is connected, a bell per release, what rang last."""
 
     settings: Settings
-    world: World | None = None
+    world: Context | None = None
     bells: dict[str, asyncio.Event] = field(default_factory=dict)
     seen: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     # uid of a release → the gateways' namespace; a namespace → whom it allows
@@ -68,7 +68,7 @@ class Memo:
     async def connect(self) -> None:
         """Makes the world. Raises `Refused` (KubeconfigUnusable)."""
         cluster = await Cluster.connect(self.settings.kubeconfig, contact=self.contact)
-        self.world = World(cluster=cluster, settings=self.settings, shelf=Shelf.of(self.settings))
+        self.world = Context(cluster=cluster, settings=self.settings, shelf=ArtifactCache.of(self.settings))
 
     def unready(self) -> str | None:
         """Why the operator cannot do its work now."""
@@ -90,7 +90,7 @@ class Memo:
         if uid in self.bells:
             self.bells[uid].set()
 
-    def connected(self) -> World:
+    def connected(self) -> Context:
         """The world; the handlers run only after the start-up made it."""
         if self.world is None:
             raise kopf.TemporaryError("the operator has not connected yet", delay=1)
@@ -291,7 +291,7 @@ def noted(metadata: dict[str, Any]) -> tuple[str | None, str]:
 class PodWatch:
     """Rings a release's bell when a pod that it selects comes, goes or changes; use as a context manager."""
 
-    def __init__(self, world: World, bell: asyncio.Event) -> None:
+    def __init__(self, world: Context, bell: asyncio.Event) -> None:
         self._world = world
         self._bell = bell
         self._watched: target.Pods | None = None
@@ -351,7 +351,7 @@ async def follow(memo: Memo, body: kopf.Body, uid: str, stopped: kopf.DaemonStop
                 await ring_or_time(bell, stopped, step.look_again)
 
 
-async def one_pass(world: World, body: kopf.Body, pod_watch: PodWatch, attempt: int) -> Next:
+async def one_pass(world: Context, body: kopf.Body, pod_watch: PodWatch, attempt: int) -> Next:
     """Reads the release, runs the pass, posts its events. Whatever fails here is tried again."""
     metadata = body["metadata"]
     try:
@@ -375,7 +375,7 @@ async def one_pass(world: World, body: kopf.Body, pod_watch: PodWatch, attempt: 
     return Next(ending.look_again, release.metadata.generation)
 
 
-async def leave_alone(world: World, found: JSON, body: kopf.Body, unreadable: Refused) -> Next:
+async def leave_alone(world: Context, found: JSON, body: kopf.Body, unreadable: Refused) -> Next:
     """A release that cannot be read says so itself; what it has on the gateways stays."""
     log.error("the release is left alone", reason=unreadable.reason, message=unreadable.message)
     told = stored.told(found, unreadable, world.now())

@@ -43,7 +43,7 @@ def gate(uid: str) -> str:
     return f"{uid}/loggers"
 
 
-async def levels(
+async def find_levels_to_restore(
     cluster: Cluster, release: api.Release, pods: Sequence[PodRef], reach: GatewayAccess
 ) -> list[api.RaisedLogger]:
     """Return the level to restore later, for each pod that answers: another release's note, else what the pod has now.
@@ -115,7 +115,7 @@ async def raise_all(cluster: Cluster, raised: Collection[api.RaisedLogger], reac
     await asyncio.gather(*(set_level(cluster, one, RAISED, reach) for one in raised))
 
 
-async def put_back(
+async def restore_all(
     cluster: Cluster, uid: str, raised: Collection[api.RaisedLogger], reach: GatewayAccess, left: Left
 ) -> list[api.RaisedLogger]:
     """Restore the levels that the release with this uid raised; return those that are still to be restored.

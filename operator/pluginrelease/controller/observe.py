@@ -12,12 +12,12 @@ import structlog
 from pluginrelease import api
 from pluginrelease.api import ConditionType
 from pluginrelease.controller import detours, revisions
-from pluginrelease.controller.scope import Candidate, LastLook, Work
+from pluginrelease.controller.scope import Candidate, LastLook, ReconcileScope
 from pluginrelease.core import timestamps
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.gateway import checkpoint, outage, refetch, verdict
 from pluginrelease.core.gateway.identity import Incarnation
-from pluginrelease.core.gateway.observations import Sighting
+from pluginrelease.core.gateway.observations import PodObservation
 from pluginrelease.core.gateway.outage import Neighbour
 from pluginrelease.core.gateway.verdict import Verdict
 from pluginrelease.core.rollout import decisions, plan, probe_verdict
@@ -35,7 +35,7 @@ BLAME_DEADLINE = 3.0  # seconds for the list; the way back waits no longer
 NUDGE_DEADLINE = 5.0  # seconds for the registry, once more at the next look
 
 
-async def look(work: Work, candidate: Candidate) -> None:
+async def observe(work: ReconcileScope, candidate: Candidate) -> None:
     """Every selected pod, and what may be said about them together; then what that means for the rollout."""
     work.step = ConditionType.LOADED
     seen, judged = await judge(work, candidate)
@@ -51,14 +51,14 @@ async def look(work: Work, candidate: Candidate) -> None:
         await work.put_loggers_back()
 
 
-def is_about_to_go_back(work: Work, candidate: Candidate) -> bool:
+def is_about_to_go_back(work: ReconcileScope, candidate: Candidate) -> bool:
     """Whether this look ends with the decision to go back, which waits for no log level and may need a raised one."""
     decided = work.known_rollout()
     is_failed = decided.failure is not None and decided.failure.revision == candidate.revision
     return is_failed and decisions.is_fallback(decided)
 
 
-async def glance(work: Work, candidate: Candidate) -> Verdict:
+async def observe_quietly(work: ReconcileScope, candidate: Candidate) -> Verdict:
     """What the gateways show of a revision that is not the one that is wanted; nothing is decided by it."""
     work.step = ConditionType.LOADED
     _, judged = await judge(work, candidate)
@@ -69,7 +69,7 @@ async def glance(work: Work, candidate: Candidate) -> Verdict:
     return judged
 
 
-async def watch(work: Work, candidate: Candidate) -> None:
+async def watch(work: ReconcileScope, candidate: Candidate) -> None:
     """Look at a revision whose rollout cannot go on now; of the rollout nothing is decided but that it fails."""
     work.step = ConditionType.LOADED
     seen, judged = await judge(work, candidate)
@@ -80,7 +80,7 @@ async def watch(work: Work, candidate: Candidate) -> None:
         await decide(work, candidate, judged)
 
 
-async def judge(work: Work, candidate: Candidate) -> tuple[tuple[Sighting, ...], Verdict]:
+async def judge(work: ReconcileScope, candidate: Candidate) -> tuple[tuple[PodObservation, ...], Verdict]:
     """What the gateways show, and what that says."""
     seen, judged = await see(work, candidate)
     if outage.REASONS.isdisjoint(row.reason for row in judged.pods) or is_settled(work, candidate):
@@ -88,7 +88,7 @@ async def judge(work: Work, candidate: Candidate) -> tuple[tuple[Sighting, ...],
     return seen, weigh(work, candidate, seen, await neighbours_in_time(work, candidate))
 
 
-async def neighbours_in_time(work: Work, candidate: Candidate) -> list[Neighbour]:
+async def neighbours_in_time(work: ReconcileScope, candidate: Candidate) -> list[Neighbour]:
     """The releases that may be to blame; an answer that is late does not keep a gateway down."""
     try:
         async with asyncio.timeout(NEIGHBOURS_DEADLINE):
@@ -99,7 +99,7 @@ async def neighbours_in_time(work: Work, candidate: Candidate) -> list[Neighbour
 
 
 def weigh(
-    work: Work, candidate: Candidate, seen: Sequence[Sighting], neighbours: Collection[Neighbour] = ()
+    work: ReconcileScope, candidate: Candidate, seen: Sequence[PodObservation], neighbours: Collection[Neighbour] = ()
 ) -> Verdict:
     """What these sightings say about the candidate."""
     known = work.known_observation()
@@ -107,7 +107,7 @@ def weigh(
     return verdict.judge(
         candidate.wanted(),
         seen,
-        write_at=timestamps.read(known.since),
+        write_at=timestamps.parse_time(known.since),
         baselines=[checkpoint.remembered(one) for one in known.baselines],
         verified=checkpoint.incarnations(known.verified),
         load_timeout=work.load_timeout(),
@@ -119,11 +119,11 @@ def weigh(
     )
 
 
-async def see(work: Work, candidate: Candidate) -> tuple[tuple[Sighting, ...], Verdict]:
+async def see(work: ReconcileScope, candidate: Candidate) -> tuple[tuple[PodObservation, ...], Verdict]:
     """The look. Where a rollout is under way, what the pods' status shows of a crash ends it: a gateway that hangs
     beside one that crashes would hold it up for its whole deadline."""
     known = work.known_observation()
-    since, proved = timestamps.read(known.since), checkpoint.incarnations(known.verified)
+    since, proved = timestamps.parse_time(known.since), checkpoint.incarnations(known.verified)
     practice = habit(work, proved)
     selected = await work.gateway_pods(candidate)
     looking = asyncio.ensure_future(work.sightings(candidate, selected, since, practice))
@@ -146,10 +146,10 @@ async def see(work: Work, candidate: Candidate) -> tuple[tuple[Sighting, ...], V
         await asyncio.gather(looking, return_exceptions=True)
 
 
-async def blame(work: Work, judged: Verdict) -> Verdict:
+async def blame(work: ReconcileScope, judged: Verdict) -> Verdict:
     """The same, or that one object keeps the control plane from reading all others; looked for where nothing arrives
     anywhere some time after the write."""
-    written = timestamps.read(work.known_observation().since)
+    written = timestamps.parse_time(work.known_observation().since)
     if not work.provider.STOPPED_BY_ONE or not verdict.nothing_arrived(judged):
         return judged
     if work.world.now() < written + BLAME_AFTER:
@@ -164,7 +164,7 @@ async def blame(work: Work, judged: Verdict) -> Verdict:
     return verdict.stuck(judged, found) if found else judged
 
 
-def is_settled(work: Work, candidate: Candidate) -> bool:
+def is_settled(work: ReconcileScope, candidate: Candidate) -> bool:
     """Whether the candidate was seen running everywhere before: a pod that comes up then is no news."""
     if decisions.is_fallback(work.known_rollout()):
         return work.known_rollout().put_back_at is not None
@@ -172,17 +172,17 @@ def is_settled(work: Work, candidate: Candidate) -> bool:
     return completed and candidate.revision == work.release.status.stable_revision
 
 
-def habit(work: Work, proved: Collection[Incarnation]) -> admin.Habit:
+def habit(work: ReconcileScope, proved: Collection[Incarnation]) -> admin.ReadOptions:
     """Of gateways that were seen running this very revision only what is new is read; all of it after a start, as
     nobody has looked while no operator ran."""
     now, uid = work.world.now(), work.release.metadata.uid
     last = work.world.looks.get(uid)
     recent = min(last, now - timedelta(seconds=2 * work.world.settings.resync)) if last else None
     work.world.looks[uid] = now
-    return admin.Habit(verified=proved, recent=recent, memory=work.world.memory)
+    return admin.ReadOptions(verified=proved, recent=recent, memory=work.world.memory)
 
 
-async def probe(work: Work, seen: Collection[Sighting], judged: Verdict) -> Verdict:
+async def probe(work: ReconcileScope, seen: Collection[PodObservation], judged: Verdict) -> Verdict:
     """The condition Probed: asked once all gateways have the plugin, and for as long as they do."""
     asked = work.release.spec.checks.probes
     if not asked or not probe_verdict.is_due(judged):
@@ -210,14 +210,14 @@ async def probe(work: Work, seen: Collection[Sighting], judged: Verdict) -> Verd
     return weighed.verdict
 
 
-def keep_verified(work: Work, judged: Verdict) -> None:
+def keep_verified(work: ReconcileScope, judged: Verdict) -> None:
     """Which pods need no new proof at the next look, and which have been silent since when."""
     known = work.known_observation()
     kept = {"verified": checkpoint.verified(judged.verified), "silent": checkpoint.silent(judged.silent)}
     work.learn(observation=checkpoint.forgiving(known.model_copy(update=kept), judged))
 
 
-async def decide(work: Work, candidate: Candidate, judged: Verdict) -> None:
+async def decide(work: ReconcileScope, candidate: Candidate, judged: Verdict) -> None:
     """What the look means for the rollout; what is no longer needed to roll back to goes before Ready is told."""
     now, known = work.world.now(), work.known_rollout()
     advanced = decisions.advance(work.release, known, candidate.revision, judged, now, work.progress_deadline())
@@ -240,7 +240,7 @@ def has_come_to_rest(before: api.RolloutStatus, after: api.RolloutStatus) -> boo
     return before.failure is None
 
 
-async def prune_after_failure(work: Work, needed: Collection[str | None]) -> None:
+async def prune_after_failure(work: ReconcileScope, needed: Collection[str | None]) -> None:
     """Delete the revisions that nothing needs; one that stays is pruned with the next rollout."""
     try:
         await revisions.prune(work.world.cluster, work.release, needed)
@@ -248,7 +248,7 @@ async def prune_after_failure(work: Work, needed: Collection[str | None]) -> Non
         log.warning("revisions not pruned", reason=error.reason, message=error.message)
 
 
-async def nudge(work: Work, candidate: Candidate, judged: Verdict) -> None:
+async def nudge(work: ReconcileScope, candidate: Candidate, judged: Verdict) -> None:
     """Makes istiod send the plugin again, because an agent that could not fetch it never tries again by itself.
 
     Only once the image can be fetched again, and less and less often. Not while a rollback is about to come.
@@ -257,7 +257,7 @@ async def nudge(work: Work, candidate: Candidate, judged: Verdict) -> None:
     if judged.state is verdict.State.LOADED and known.nudge is not None and known.nudge.tries:
         work.learn(observation=known.model_copy(update={"nudge": refetch.rested(known.nudge)}))
     if is_about_to_go_back(work, candidate) or not refetch.is_due(
-        judged, known.nudge, work.world.now(), timestamps.read(known.since)
+        judged, known.nudge, work.world.now(), timestamps.parse_time(known.since)
     ):
         return
     if not await can_be_fetched(work, candidate):
@@ -269,14 +269,14 @@ async def nudge(work: Work, candidate: Candidate, judged: Verdict) -> None:
     await work.apply_all(plan.draft(work.release, [(work.rendered(candidate), observed)]).writes)
 
 
-def rest_nudges(work: Work) -> None:
+def rest_nudges(work: ReconcileScope) -> None:
     """Whoever asks for another try does not wait for the next turn of a back-off."""
     known = work.release.status.observation
     if known is not None and known.nudge is not None:
         work.learn(observation=known.model_copy(update={"nudge": refetch.rested(known.nudge)}))
 
 
-async def can_be_fetched(work: Work, candidate: Candidate) -> bool:
+async def can_be_fetched(work: ReconcileScope, candidate: Candidate) -> bool:
     """Whether the registry gives out the candidate's image now."""
     try:
         await work.ask_registry(candidate, NUDGE_DEADLINE)
@@ -286,7 +286,7 @@ async def can_be_fetched(work: Work, candidate: Candidate) -> bool:
     return True
 
 
-def is_watched_closely(work: Work, judged: Verdict) -> bool:
+def is_watched_closely(work: ReconcileScope, judged: Verdict) -> bool:
     """Whether the gateways' own word for "loaded" is still awaited."""
     nudge = work.known_observation().nudge
     nudged = nudge is not None and refetch.is_fresh(nudge, work.world.now())

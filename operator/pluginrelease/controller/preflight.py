@@ -14,14 +14,14 @@ from pluginrelease import api
 from pluginrelease.api import ConditionType
 from pluginrelease.controller import artifacts
 from pluginrelease.controller.artifacts import PulledArtifact
-from pluginrelease.controller.scope import Candidate, Work
+from pluginrelease.controller.scope import Candidate, ReconcileScope
 from pluginrelease.controller.secrets import placeholder_secrets, verification_keys
 from pluginrelease.core import compat, timestamps
 from pluginrelease.core.apiserver import stored
 from pluginrelease.core.artifact.image_manifests import Artifact, Digest
 from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.gateway import pods
-from pluginrelease.core.gateway.observations import Sighting
+from pluginrelease.core.gateway.observations import PodObservation
 from pluginrelease.core.mesh import providers
 from pluginrelease.core.registry import challenge, transport
 from pluginrelease.core.rollout import conflict, probe
@@ -37,24 +37,24 @@ MAX_NAMES = 3
 
 
 async def check(
-    work: Work, effective: api.Release, known: api.ArtifactStatus | None, index: str | None
-) -> tuple[Candidate, tuple[Sighting, ...]]:
+    work: ReconcileScope, effective: api.Release, known: api.ArtifactStatus | None, index: str | None
+) -> tuple[Candidate, tuple[PodObservation, ...]]:
     """Artifact → signature → gateways → place: the candidate that may be written, and the gateway pods before it is.
 
     ``known`` is what the reference was settled on before, ``index`` the one that led to an old revision's image. Raises
     `Refused`, `Waiting` or `Transient` at the first that does not hold.
     """
     ref, found = await obtain_artifact(work, effective, known)
-    asked_at = known.asked_at if known else timestamps.written(work.world.now())
+    asked_at = known.asked_at if known else timestamps.metav1_time(work.world.now())
     image = with_index(found.artifact, known.index if known else index)
-    candidate = Candidate(effective, described(ref, effective.spec.artifact.image.semver, image, asked_at))
+    candidate = Candidate(effective, describe_artifact(ref, effective.spec.artifact.image.semver, image, asked_at))
     work.aim(work.intent(), candidate)
-    told_artifact(work, candidate.artifact)
+    mark_artifact_ready(work, candidate.artifact)
     candidate = await verify(work, candidate, image)
     before = await look_before(work, candidate)
     providers.check(effective, work.provider.hosts(before))
     await placeholder_secrets.check(work.world.cluster, effective)
-    check_compatibility(work, found, before, await doubts(work, effective, found.artifact, before))
+    check_compatibility(work, found, before, await find_doubts(work, effective, found.artifact, before))
     check_probe_ports(work, before)
     work.step = ConditionType.APPLIED
     await check_place(work)
@@ -64,7 +64,7 @@ async def check(
 
 
 async def obtain_artifact(
-    work: Work, effective: api.Release, known: api.ArtifactStatus | None
+    work: ReconcileScope, effective: api.Release, known: api.ArtifactStatus | None
 ) -> tuple[str, PulledArtifact]:
     """Resolve, fetch, check; ``known`` is what the reference was settled on, and is not resolved again."""
     work.step = ConditionType.ARTIFACT_READY
@@ -81,7 +81,7 @@ def with_index(image: Artifact, index: str | None) -> Artifact:
     return image if image.index or not index else replace(image, index=Digest.parse(index))
 
 
-async def verify(work: Work, candidate: Candidate, image: Artifact) -> Candidate:
+async def verify(work: ReconcileScope, candidate: Candidate, image: Artifact) -> Candidate:
     """The condition Verified: the candidate with its signer; raises `Refused` when no signature counts.
 
     By the policy that the release has now, for an old revision that somebody asked for, too.
@@ -100,7 +100,7 @@ async def verify(work: Work, candidate: Candidate, image: Artifact) -> Candidate
     return candidate
 
 
-def told_artifact(work: Work, known: api.ArtifactStatus) -> None:
+def mark_artifact_ready(work: ReconcileScope, known: api.ArtifactStatus) -> None:
     """The condition ArtifactReady."""
     picked = f", the highest tag within {known.semver}," if known.semver else ""
     work.find(
@@ -112,7 +112,7 @@ def told_artifact(work: Work, known: api.ArtifactStatus) -> None:
     )
 
 
-def described(ref: str, semver: str | None, found: Artifact, asked_at: str | None) -> api.ArtifactStatus:
+def describe_artifact(ref: str, semver: str | None, found: Artifact, asked_at: str | None) -> api.ArtifactStatus:
     """What status tells of an artifact, and when the registry was asked what the spec names."""
     module = found.module
     return api.ArtifactStatus(
@@ -130,14 +130,16 @@ def described(ref: str, semver: str | None, found: Artifact, asked_at: str | Non
     )
 
 
-async def look_before(work: Work, candidate: Candidate) -> tuple[Sighting, ...]:
+async def look_before(work: ReconcileScope, candidate: Candidate) -> tuple[PodObservation, ...]:
     """Every gateway pod before the write: its Envoy's version and its counters."""
     work.step = ConditionType.COMPATIBLE
-    habit = admin.Habit(memory=work.world.memory)
+    habit = admin.ReadOptions(memory=work.world.memory)
     return await work.sightings(candidate, await work.gateway_pods(candidate), work.world.now(), habit)
 
 
-async def doubts(work: Work, effective: api.Release, found: Artifact, before: Collection[Sighting]) -> str:
+async def find_doubts(
+    work: ReconcileScope, effective: api.Release, found: Artifact, before: Collection[PodObservation]
+) -> str:
     """What cannot be told of whether the gateways accept the registry as the operator does; raises `Refused` when some
     surely does not."""
     door = await work.world.shelf.door(found.reference, await work.access(effective))
@@ -145,7 +147,9 @@ async def doubts(work: Work, effective: api.Release, found: Artifact, before: Co
     return transport.judge(found.reference, door, pods)
 
 
-def check_compatibility(work: Work, found: PulledArtifact, before: Collection[Sighting], untold: str) -> None:
+def check_compatibility(
+    work: ReconcileScope, found: PulledArtifact, before: Collection[PodObservation], untold: str
+) -> None:
     """The condition Compatible: True, or Unknown with a warning; raises `Refused` when a gateway cannot load it."""
     provider, allowed = work.release.spec.gateway.provider, work.world.settings.allow_native_code
     module, hosts = found.artifact.module, work.provider.hosts(before)
@@ -158,19 +162,19 @@ def check_compatibility(work: Work, found: PulledArtifact, before: Collection[Si
     work.learn(findings=(*work.report.findings, compatible.found(answer, odd, untold)))
 
 
-def check_probe_ports(work: Work, before: Collection[Sighting]) -> None:
+def check_probe_ports(work: ReconcileScope, before: Collection[PodObservation]) -> None:
     """Raises `Refused` when a probe could not be sent to some gateway: it would only fail after the write."""
     for sighting in reachable(before):
         for asked in work.release.spec.checks.probes:
             probe.target(asked, sighting.listeners, written=False)
 
 
-def reachable(before: Collection[Sighting]) -> list[Sighting]:
+def reachable(before: Collection[PodObservation]) -> list[PodObservation]:
     """The gateways that answer requests and can be asked."""
     return [sighting for sighting in before if sighting.unreachable is None and sighting.pod.ready]
 
 
-async def check_place(work: Work) -> None:
+async def check_place(work: ReconcileScope) -> None:
     """Raises `Refused` where no control plane would read what is written."""
     gateway = work.release.spec.gateway
     known = work.provider.landmarks(gateway, work.world.mesh)
@@ -184,7 +188,7 @@ async def check_place(work: Work) -> None:
     raise known.missing
 
 
-async def tell_unreached(work: Work) -> None:
+async def tell_unreached(work: ReconcileScope) -> None:
     """An event names gateways of the mesh that what is written does not reach, whatever the release says."""
     where = work.provider.unreached()
     if where is None:
@@ -202,7 +206,7 @@ async def tell_unreached(work: Work) -> None:
         work.learn(events=(*work.report.events, Event("Warning", "GatewaysNotReached", message)))
 
 
-async def check_rivals(work: Work) -> None:
+async def check_rivals(work: ReconcileScope) -> None:
     """Raises `Refused` (DuplicatePlugin) when an older release puts the same plugin on the same pods.
 
     A release that cannot be read is nobody's rival: it must not hold up the others.
@@ -211,7 +215,7 @@ async def check_rivals(work: Work) -> None:
     others, unreadable = stored.sort_out(listed)
     for refused in unreadable:
         log.warning("not looked at as a rival", reason=refused.reason, message=refused.message)
-    for elder, where in conflict.elders(work.release, others, work.world.mesh):
+    for elder, where in conflict.older_duplicates(work.release, others, work.world.mesh):
         shared = await work.world.cluster.list(clusters.PODS, where.namespace, where.labels)
         if pods.select(shared, where.container):
             raise conflict.refused(elder)

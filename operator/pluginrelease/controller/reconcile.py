@@ -14,8 +14,8 @@ import structlog
 from pluginrelease import api
 from pluginrelease.api import ConditionType
 from pluginrelease.controller import delivery, detours, observe
-from pluginrelease.controller.context import World
-from pluginrelease.controller.scope import Candidate, Work
+from pluginrelease.controller.context import Context
+from pluginrelease.controller.scope import Candidate, ReconcileScope
 from pluginrelease.core.errors import ReleaseError, Transient, Waiting
 from pluginrelease.core.gateway.verdict import State
 from pluginrelease.core.mesh import target
@@ -30,13 +30,13 @@ log = structlog.get_logger(__name__)
 STATUS_SECONDS = 3.0
 
 
-async def reconcile(world: World, release: api.Release, *, attempt: int) -> settlement.Ending:
+async def reconcile(world: Context, release: api.Release, *, attempt: int) -> settlement.Ending:
     """One pass and its one ending; when it decides to go back, the pass that does so follows at once.
 
     ``attempt`` counts the passes in a row that did not settle. Raises `Transient` only when the status itself cannot
     be written; a decision to go back is carried out all the same.
     """
-    work = Work(world, with_unwritten(world, release))
+    work = ReconcileScope(world, with_unwritten(world, release))
     before = work.release.status.rollout
     ending = await settle_pass(work, attempt)
     if not decisions.goes_back(before, ending.status.rollout):
@@ -45,7 +45,9 @@ async def reconcile(world: World, release: api.Release, *, attempt: int) -> sett
     writing = asyncio.ensure_future(write_decision(work, ending))
     try:
         in_time, _ = await asyncio.wait({writing}, timeout=STATUS_SECONDS)
-        back = Work(world, work.release.model_copy(update={"status": ending.status}), last_look=work.last_look)
+        back = ReconcileScope(
+            world, work.release.model_copy(update={"status": ending.status}), last_look=work.last_look
+        )
         done = await settle_pass(back, attempt)
         await writing
     finally:
@@ -56,7 +58,7 @@ async def reconcile(world: World, release: api.Release, *, attempt: int) -> sett
     return replace(done, events=(*ending.events, *done.events))
 
 
-async def write_decision(work: Work, ending: settlement.Ending) -> None:
+async def write_decision(work: ReconcileScope, ending: settlement.Ending) -> None:
     """Write the status with the decision to go back; never raises `ReleaseError`, as that does not wait for it."""
     try:
         await write_status(work, ending)
@@ -64,7 +66,7 @@ async def write_decision(work: Work, ending: settlement.Ending) -> None:
         log.warning("the way back does not wait for the status", reason=error.reason, message=error.message)
 
 
-def with_unwritten(world: World, release: api.Release) -> api.Release:
+def with_unwritten(world: Context, release: api.Release) -> api.Release:
     """Return the release with the status that the last pass could not write, so that nothing is lost of it.
 
     It counts for a changed spec too, as the one that the API server has is older.
@@ -75,7 +77,7 @@ def with_unwritten(world: World, release: api.Release) -> api.Release:
     return release.model_copy(update={"status": unwritten})
 
 
-async def settle_pass(work: Work, attempt: int) -> settlement.Ending:
+async def settle_pass(work: ReconcileScope, attempt: int) -> settlement.Ending:
     """Run one pass and return its ending, whatever happened in it."""
     known = work.release.status
     failure = await attempt_pass(work)
@@ -91,7 +93,7 @@ async def settle_pass(work: Work, attempt: int) -> settlement.Ending:
     )
 
 
-async def write_status(work: Work, ending: settlement.Ending) -> None:
+async def write_status(work: ReconcileScope, ending: settlement.Ending) -> None:
     """Write the status, if it says anything that is not written yet. Raises `ReleaseError`."""
     unwritten, uid = work.world.unwritten, work.release.metadata.uid
     if ending.status == work.release.status and uid not in unwritten:
@@ -101,7 +103,7 @@ async def write_status(work: Work, ending: settlement.Ending) -> None:
     del unwritten[uid]
 
 
-async def attempt_pass(work: Work) -> Failure | None:
+async def attempt_pass(work: ReconcileScope) -> Failure | None:
     """Runs the pass; an error becomes a value. A fault of ours is told as one and tried again."""
     try:
         await run(work)
@@ -115,7 +117,7 @@ async def attempt_pass(work: Work) -> Failure | None:
     return None
 
 
-async def run(work: Work) -> None:
+async def run(work: ReconcileScope) -> None:
     """Do what an earlier pass decided: go back after a failure, else bring what the spec says."""
     refuse_deleted(work)
     if work.release.spec.suspend:
@@ -130,7 +132,7 @@ async def run(work: Work) -> None:
         await go_forward(work, begun)
 
 
-async def stay_back(work: Work, under_way: decisions.RolloutStart) -> None:
+async def stay_back(work: ReconcileScope, under_way: decisions.RolloutStart) -> None:
     """Put back what ran before, ahead of everything else. A tag that moved since begins another rollout after that."""
     candidate, blocked = None, None
     try:
@@ -150,20 +152,20 @@ async def stay_back(work: Work, under_way: decisions.RolloutStart) -> None:
         await detours.end_hung(work)
 
 
-async def look_at_what_is_back(work: Work, candidate: Candidate) -> None:
+async def look_at_what_is_back(work: ReconcileScope, candidate: Candidate) -> None:
     """Look at the gateways, and heal those that refuse what was put back, whatever becomes of the pull secret."""
     blocked = None
     try:
         await delivery.keep_secret_in_step(work, candidate)
     except ReleaseError as error:
         blocked = error
-    await observe.look(work, candidate)
+    await observe.observe(work, candidate)
     if blocked is not None:
         work.step = ConditionType.APPLIED
         raise blocked
 
 
-async def follow_tag_if_allowed(work: Work, under_way: decisions.RolloutStart) -> decisions.RolloutStart:
+async def follow_tag_if_allowed(work: ReconcileScope, under_way: decisions.RolloutStart) -> decisions.RolloutStart:
     """Ask for the tag, where the gateways' namespace still consents: nothing new is begun without that."""
     step = work.step
     try:
@@ -176,7 +178,7 @@ async def follow_tag_if_allowed(work: Work, under_way: decisions.RolloutStart) -
         work.step = step
 
 
-async def go_forward(work: Work, begun: decisions.RolloutStart) -> None:
+async def go_forward(work: ReconcileScope, begun: decisions.RolloutStart) -> None:
     """Bring what the spec says, or the old revision that a person asked for."""
     check_durations(work)
     work.start = begun
@@ -191,23 +193,23 @@ async def go_forward(work: Work, begun: decisions.RolloutStart) -> None:
         observe.rest_nudges(work)
     intent = decisions.intent(work.start.rollout)
     try:
-        candidate = await delivery.bring(work, intent)
+        candidate = await delivery.ensure(work, intent)
     except ReleaseError:
-        await mind_what_runs(work)
+        await maintain_stable(work)
         raise
     try:
         await delivery.keep_secret_in_step(work, candidate)
     except ReleaseError:
         await watch_what_is_written(work)
         raise
-    await observe.look(work, candidate)
+    await observe.observe(work, candidate)
 
 
-async def watch_what_is_written(work: Work) -> None:
+async def watch_what_is_written(work: ReconcileScope) -> None:
     """Where a pass cannot go on, a revision that is written already still fails if the gateways cannot run it."""
     step = work.step
     try:
-        candidate = await delivery.already_there(work, work.intent(), await work.observe())
+        candidate = await delivery.find_converged(work, work.intent(), await work.observe())
         if candidate is not None:
             await observe.watch(work, candidate)
     except ReleaseError as error:
@@ -216,7 +218,7 @@ async def watch_what_is_written(work: Work) -> None:
         work.step = step
 
 
-async def mind_what_runs(work: Work) -> None:
+async def maintain_stable(work: ReconcileScope) -> None:
     """While a revision is refused or awaited before it is written, the one before it runs: it is kept as it was, and
     what the gateways show of it is told. Its own troubles end in the log, as the pass ends with the other's."""
     stable, known = work.release.status.stable_revision, work.release.status.observation
@@ -227,51 +229,51 @@ async def mind_what_runs(work: Work) -> None:
         if known.revision == work.report.target_revision != stable:
             await mind_wanted(work, known.revision)
         elif stable is None:
-            await mind_overtaken(work, known.revision)
+            await remove_superseded(work, known.revision)
         else:
-            await observe.glance(work, await delivery.put_right(work, stable))
+            await observe.observe_quietly(work, await delivery.correct_drift(work, stable))
     except ReleaseError as error:
         log.warning("what runs could not be looked after", reason=error.reason, message=error.message)
     finally:
         work.step = step
 
 
-async def mind_wanted(work: Work, revision: str) -> None:
+async def mind_wanted(work: ReconcileScope, revision: str) -> None:
     """The wanted revision, refused after it was noted: if it is written as well, it fails by what the gateways show."""
     observed = await work.observe()
     if observed is not None and plan.carried(observed) == revision and plan.is_ours(work.release, observed):
-        await observe.watch(work, await delivery.recalled(work, revision))
+        await observe.watch(work, await delivery.recall_revision(work, revision))
 
 
-async def mind_overtaken(work: Work, revision: str) -> None:
+async def remove_superseded(work: ReconcileScope, revision: str) -> None:
     """A first revision, whose successor came before it was seen to run and is itself refused: when the gateways cannot
     run it, it is taken off as it would have been."""
     observed = await work.observe()
     if observed is None or plan.carried(observed) != revision or not plan.is_ours(work.release, observed):
         return
-    candidate = await delivery.recalled(work, revision)
+    candidate = await delivery.recall_revision(work, revision)
     work.learn(running=candidate.revision)
-    judged = await observe.glance(work, candidate)
+    judged = await observe.observe_quietly(work, candidate)
     nothing_before = decisions.fallback(work.release, work.known_rollout()) == ""
     if judged.state is State.UNHEALTHY and nothing_before:
-        await delivery.take_off(work)
+        await delivery.uninstall(work)
         text = f"Revision {revision}, which was written first, failed: {judged.message}"
         work.learn(events=(*work.report.events, Event("Warning", "Removed", text[:1024])))
 
 
-def refuse_deleted(work: Work) -> None:
+def refuse_deleted(work: ReconcileScope) -> None:
     """Raise `Waiting` for a release that is being deleted: its clean-up may be under way."""
     if work.release.metadata.deletion_timestamp:
         raise Waiting("Deleting", "the PluginRelease is being deleted")
 
 
-def check_durations(work: Work) -> None:
+def check_durations(work: ReconcileScope) -> None:
     """Raise `Refused` (InvalidDuration) for a spec whose durations cannot be read."""
     work.load_timeout()
     work.progress_deadline()
 
 
-async def check_permission(work: Work) -> None:
+async def check_permission(work: ReconcileScope) -> None:
     """The gateway's namespace must allow the release's; raises `Refused` (NamespaceNotAllowed)."""
     work.step = ConditionType.APPLIED
     if target.is_local(work.release):

@@ -16,14 +16,14 @@ from pluginrelease.edges.kubernetes.client import Cluster
 log = structlog.get_logger(__name__)
 
 
-async def listed(cluster: Cluster, release: api.Release) -> list[JSON]:
+async def list_kept(cluster: Cluster, release: api.Release) -> list[JSON]:
     """Every ControllerRevision that carries the release's uid."""
     labels = {api.UID_LABEL: release.metadata.uid}
     found = await cluster.list(clusters.CONTROLLER_REVISIONS, release.metadata.namespace, labels)
     return [{**one, **clusters.kind_of(clusters.CONTROLLER_REVISIONS)} for one in found]
 
 
-async def recalled(cluster: Cluster, release: api.Release, wanted: str) -> Recorded:
+async def recall(cluster: Cluster, release: api.Release, wanted: str) -> Recorded:
     """One kept revision; raises `Refused` (RevisionNotFound) when it is not kept (any more)."""
     name = revision.name(release, wanted)
     found = None
@@ -40,7 +40,7 @@ async def recalled(cluster: Cluster, release: api.Release, wanted: str) -> Recor
 
 async def keep(cluster: Cluster, release: api.Release, artifact: api.ArtifactStatus) -> Recorded:
     """Keeps what the release's spec says now, as its newest revision. Can be run again from any point."""
-    there = {found["metadata"]["name"]: found for found in await listed(cluster, release)}
+    there = {found["metadata"]["name"]: found for found in await list_kept(cluster, release)}
     newest = max((int(found["revision"]) for found in there.values()), default=0)
     wanted = revision.manifest(release, artifact, newest)
     known = there.get(wanted["metadata"]["name"])
@@ -57,7 +57,7 @@ async def keep(cluster: Cluster, release: api.Release, artifact: api.ArtifactSta
 
 async def prune(cluster: Cluster, release: api.Release, needed: Collection[str | None]) -> None:
     """Deletes the oldest of the revisions that nothing needs, beyond ``spec.revisionHistoryLimit``."""
-    found = await listed(cluster, release)
+    found = await list_kept(cluster, release)
     for old in revision.superfluous(release, found, needed):
         await cluster.delete(old)
         log.info("revision no longer kept", revision=old["metadata"]["name"])

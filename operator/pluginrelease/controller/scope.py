@@ -12,14 +12,14 @@ import structlog
 from pluginrelease import api
 from pluginrelease.api import ConditionType
 from pluginrelease.controller import artifacts, loggers
-from pluginrelease.controller.context import World
+from pluginrelease.controller.context import Context
 from pluginrelease.controller.secrets import ca_certificates, pull_secrets
 from pluginrelease.core import duration, revision
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.findings import Finding, TriState
 from pluginrelease.core.gateway import pods
-from pluginrelease.core.gateway.identity import Wanted
-from pluginrelease.core.gateway.observations import PodRef, Sighting
+from pluginrelease.core.gateway.identity import DesiredPlugin
+from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.core.gateway.outage import Neighbour
 from pluginrelease.core.mesh import providers, target
 from pluginrelease.core.mesh.providers import Provider
@@ -64,10 +64,10 @@ class Candidate:
         """Where its gateway pods are."""
         return self.provider.pods(self.release.spec.gateway, mesh)
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> DesiredPlugin:
         """What every gateway pod should run."""
         spec = self.release.spec
-        return Wanted(
+        return DesiredPlugin(
             namespace=spec.gateway.namespace,
             name=target.object_name(self.release),
             digest_hex=self.artifact.digest.removeprefix("sha256:"),
@@ -83,15 +83,15 @@ class Candidate:
 class LastLook:
     """What the gateways showed when it was decided to go back: it stands in for a look before that write."""
 
-    sightings: tuple[Sighting, ...] = ()
+    sightings: tuple[PodObservation, ...] = ()
     refuted_probes: frozenset[str] = frozenset()
 
 
 @dataclass
-class Work:
+class ReconcileScope:
     """``step`` is the one under way, ``report`` what has been learned, ``last_look`` what the gateways showed last."""
 
-    world: World
+    world: Context
     release: api.Release
     step: ConditionType = ConditionType.APPLIED
     report: Report = field(default_factory=Report)
@@ -123,7 +123,7 @@ class Work:
             dockerconfigjson=await pull_secrets.content(self.world.cluster, effective),
             deadline_seconds=settings.pull_deadline,
             max_bytes=settings.pull_max_bytes,
-            allow_private_realms=settings.private_realms_of(image_manifests.place(image.ref)),
+            allow_private_realms=settings.private_realms_of(image_manifests.parse_repository(image.ref)),
             authorities=await ca_certificates.content(self.world.cluster, effective),
             registry_ca=await ca_certificates.of_all_registries(settings.registry_ca_file),
         )
@@ -132,7 +132,7 @@ class Work:
         """The reference that the spec names now: with a range of versions, that of the highest tag within it."""
         if image.semver is None:
             return image.ref
-        repository = image_manifests.place(image.ref)
+        repository = image_manifests.parse_repository(image.ref)
         listed = await self.world.shelf.list_tags(repository, access)
         seen = tags.seen(self.release.status.artifact, image)
         picked = tags.pick(repository.name, image.semver, listed.tags, whole=listed.whole, seen=seen)
@@ -161,7 +161,7 @@ class Work:
         log.info("applied", kind=write.manifest["kind"], name=write.manifest["metadata"]["name"], why=write.why)
         return applied
 
-    async def ask_probes(self, reached: Sequence[Sighting], *, written: bool = True) -> tuple[PodProbe, ...]:
+    async def ask_probes(self, reached: Sequence[PodObservation], *, written: bool = True) -> tuple[PodProbe, ...]:
         """What these gateways answer to the release's probes; ``written`` False: before the write."""
         return await probes.ask(
             self.world.cluster,
@@ -173,8 +173,8 @@ class Work:
         )
 
     async def sightings(
-        self, candidate: Candidate, selected: list[PodRef], since: datetime, habit: admin.Habit = admin.NEW
-    ) -> tuple[Sighting, ...]:
+        self, candidate: Candidate, selected: list[PodRef], since: datetime, habit: admin.ReadOptions = admin.NEW
+    ) -> tuple[PodObservation, ...]:
         """What each of these pods shows of the wanted plugin now, with its log since a time."""
         return await admin.look(
             self.world.cluster,
@@ -187,8 +187,8 @@ class Work:
         )
 
     async def statuses(
-        self, candidate: Candidate, selected: list[PodRef], since: datetime, habit: admin.Habit
-    ) -> tuple[Sighting, ...]:
+        self, candidate: Candidate, selected: list[PodRef], since: datetime, habit: admin.ReadOptions
+    ) -> tuple[PodObservation, ...]:
         """What these pods' status alone shows of a container that ended since a time."""
         reach = replace(self.world.reach, container=candidate.pods(self.world.mesh).container)
         return await admin.glance(self.world.cluster, selected, since=since, settings=reach, habit=habit)
@@ -213,7 +213,7 @@ class Work:
     async def raise_loggers(self, selected: list[PodRef]) -> None:
         """Envoy's filter logger at debug, where the gateway's own word for "loaded" is found; noted before."""
         known = self.known_observation()
-        raised = await loggers.levels(self.world.cluster, self.release, selected, self.world.reach)
+        raised = await loggers.find_levels_to_restore(self.world.cluster, self.release, selected, self.world.reach)
         held = {one.uid for one in known.raised_loggers}
         new = [one for one in raised if one.uid not in held]
         uid = self.release.metadata.uid
@@ -232,7 +232,7 @@ class Work:
         if known is None or not known.raised_loggers:
             return
         uid, raised = self.release.metadata.uid, known.raised_loggers
-        kept = await loggers.put_back(self.world.cluster, uid, raised, self.world.reach, self.world.left)
+        kept = await loggers.restore_all(self.world.cluster, uid, raised, self.world.reach, self.world.left)
         self.learn(observation=known.model_copy(update={"raised_loggers": kept}))
 
     def learn(self, **news: Any) -> None:
@@ -258,7 +258,7 @@ class Work:
         """
         self.learn(observation=begun)
         found = settlement.found_so_far(self.release, self.report, self.world.now())
-        noted = settlement.noted(self.release.status, self.report).model_copy(update={"conditions": found})
+        noted = settlement.checkpoint(self.release.status, self.report).model_copy(update={"conditions": found})
         await self.world.cluster.apply_status(self.release, noted)
         self.release = self.release.model_copy(update={"status": noted})
 

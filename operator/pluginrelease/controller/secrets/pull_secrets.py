@@ -26,7 +26,7 @@ async def content(cluster: Cluster, release: api.Release) -> bytes | None:
     if one is None:
         return None
     raw = one.value(await one.read(cluster, TYPES), KEY)
-    return credentials.as_agent(raw, image_manifests.place(release.spec.artifact.image.ref))
+    return credentials.as_agent(raw, image_manifests.parse_repository(release.spec.artifact.image.ref))
 
 
 def named(release: api.Release) -> Named | None:

@@ -68,7 +68,7 @@ def told(found: JSON, refused: Refused, now: datetime) -> JSON:
     before = part(found, "status", "conditions") or []
     ours = (ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED)
     conditions = [
-        condition(kind, status, refused, generation, since(before, kind, status) or timestamps.written(now))
+        condition(kind, status, refused, generation, since(before, kind, status) or timestamps.metav1_time(now))
         for kind, status in ((ConditionType.READY, "False"), (ConditionType.STALLED, "True"))
     ]
     others = [one for one in before if one["type"] not in ours]

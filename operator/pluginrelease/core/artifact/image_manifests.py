@@ -115,7 +115,7 @@ def parse(text: str) -> Reference:
     (distribution/reference, normalize.go). Raises `Refused`: ``InvalidReference``, naming what is wrong, or
     ``MissingTag``: a tag is never made up, ``latest`` included.
     """
-    reference = place(text)
+    reference = parse_repository(text)
     if not reference.question:
         raise Refused(
             "MissingTag",
@@ -125,7 +125,7 @@ def parse(text: str) -> Reference:
     return reference
 
 
-def place(text: str) -> Reference:
+def parse_repository(text: str) -> Reference:
     """As `parse`, and a repository alone will do."""
     _check_shape(text)
     rest, _, digest = text.partition("@")

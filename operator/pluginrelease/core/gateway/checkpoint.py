@@ -10,7 +10,7 @@ from pluginrelease import api
 from pluginrelease.core import timestamps
 from pluginrelease.core.gateway import observations, outage
 from pluginrelease.core.gateway.identity import Incarnation
-from pluginrelease.core.gateway.observations import Baseline, Sighting
+from pluginrelease.core.gateway.observations import Baseline, PodObservation
 from pluginrelease.core.gateway.outage import Silence
 from pluginrelease.core.gateway.verdict import State, Verdict
 
@@ -36,7 +36,7 @@ def begin(
     load: str,
     carried: str | None,
     stable: str | None,
-    before: Iterable[Sighting],
+    before: Iterable[PodObservation],
     failed_before: Collection[str],
     now: datetime,
 ) -> api.Observation:
@@ -58,7 +58,7 @@ def begin(
     return api.Observation(
         revision=revision,
         load=load,
-        since=awaited.since if awaited else timestamps.precise(now),
+        since=awaited.since if awaited else timestamps.metav1_micro_time(now),
         baselines=awaited.baselines if awaited else baselines[: api.MAX_OBSERVED_PODS],
         raised_loggers=known.raised_loggers if known else [],
         verified=proved(known, load),
@@ -87,24 +87,24 @@ def ran_before(known: api.Observation | None, load: str) -> api.Proof | None:
 def verified(pods: Iterable[Incarnation]) -> list[api.VerifiedPod]:
     """As status keeps them, in an order of their own."""
     ordered = sorted(pods, key=lambda one: (one.uid, one.started_at))
-    kept = [api.VerifiedPod(uid=one.uid, started_at=timestamps.precise(one.started_at)) for one in ordered]
+    kept = [api.VerifiedPod(uid=one.uid, started_at=timestamps.metav1_micro_time(one.started_at)) for one in ordered]
     return kept[: api.MAX_OBSERVED_PODS]
 
 
 def incarnations(kept: Iterable[api.VerifiedPod]) -> list[Incarnation]:
     """As status gives them back."""
-    return [Incarnation(one.uid, timestamps.read(one.started_at)) for one in kept]
+    return [Incarnation(one.uid, timestamps.parse_time(one.started_at)) for one in kept]
 
 
 def silences(kept: Iterable[api.SilentPod]) -> list[Silence]:
     """As status gives them back."""
-    return [Silence(one.uid, timestamps.read(one.since)) for one in kept]
+    return [Silence(one.uid, timestamps.parse_time(one.since)) for one in kept]
 
 
 def silent(pods: Iterable[Silence]) -> list[api.SilentPod]:
     """As status keeps them."""
     ordered = sorted(pods, key=lambda one: one.uid)[: api.MAX_OBSERVED_PODS]
-    return [api.SilentPod(uid=one.uid, since=timestamps.precise(one.since)) for one in ordered]
+    return [api.SilentPod(uid=one.uid, since=timestamps.metav1_micro_time(one.since)) for one in ordered]
 
 
 def forgiving(known: api.Observation, judged: Verdict) -> api.Observation:
@@ -122,14 +122,14 @@ def noted(baseline: Baseline) -> api.PodBaseline:
     """A baseline as status keeps it."""
     run = baseline.incarnation
     counters = {name: getattr(baseline, name) for name in COUNTERS}
-    others = timestamps.precise(baseline.others_updated) if baseline.others_updated else None
+    others = timestamps.metav1_micro_time(baseline.others_updated) if baseline.others_updated else None
     return api.PodBaseline(
-        uid=run.uid, started_at=timestamps.precise(run.started_at), others_updated=others, **counters
+        uid=run.uid, started_at=timestamps.metav1_micro_time(run.started_at), others_updated=others, **counters
     )
 
 
 def remembered(kept: api.PodBaseline) -> Baseline:
     """A baseline as status gives it back."""
     counters = {name: getattr(kept, name) for name in COUNTERS}
-    others = timestamps.read(kept.others_updated) if kept.others_updated else None
-    return Baseline(Incarnation(kept.uid, timestamps.read(kept.started_at)), others_updated=others, **counters)
+    others = timestamps.parse_time(kept.others_updated) if kept.others_updated else None
+    return Baseline(Incarnation(kept.uid, timestamps.parse_time(kept.started_at)), others_updated=others, **counters)

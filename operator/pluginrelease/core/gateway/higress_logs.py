@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from pluginrelease.core.gateway.logs import records, shorten
 
 if TYPE_CHECKING:
-    from pluginrelease.core.gateway.identity import Wanted
+    from pluginrelease.core.gateway.identity import DesiredPlugin
 
 _WORKER = re.compile(r"wasm worker initialization failed: plugin='([^']*)'(.*)", re.DOTALL)
 
 
-def unstarted(lines: Iterable[str], wanted: Wanted) -> str:
+def unstarted(lines: Iterable[str], wanted: DesiredPlugin) -> str:
     """Why our plugin did not come up in a worker, in the gateway's newest words; "" for none.
 
     Whether one still lacks it is said by the gauge ``worker_uninitialized``, and not by the log.

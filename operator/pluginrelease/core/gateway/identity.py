@@ -14,7 +14,7 @@ _TRANSLATED = "~istio-translated-wasmplugin"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DesiredPlugin:
     """What every selected gateway pod should run.
 
     ``namespace`` and ``name`` are the WasmPlugin's; ``digest_hex`` the manifest's sha256 without prefix; ``config``

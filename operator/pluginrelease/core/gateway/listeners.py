@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pluginrelease.core.gateway.logs import moment
 
 if TYPE_CHECKING:
-    from pluginrelease.core.gateway.identity import Wanted
+    from pluginrelease.core.gateway.identity import DesiredPlugin
 
 # an answer that nests deeper than this is not Envoy's
 MAX_PATH = 4096
@@ -88,11 +88,11 @@ class DynamicListener:
     awaits: frozenset[str] = frozenset()
     error: ListenerError | None = None
 
-    def asks_for(self, wanted: Wanted) -> bool:
+    def asks_for(self, wanted: DesiredPlugin) -> bool:
         """Whether requests through it meet the plugin."""
         return any(_among(wanted, chain.filters) for chain in self.chains)
 
-    def warms_with(self, wanted: Wanted) -> bool:
+    def warms_with(self, wanted: DesiredPlugin) -> bool:
         """Whether an update of it that asks for the plugin does not serve yet."""
         return self.warming and _among(wanted, self.awaits)
 
@@ -104,7 +104,7 @@ class Listeners:
     items: tuple[DynamicListener, ...] = ()
     unknown: tuple[str, ...] = ()
 
-    def serving(self, wanted: Wanted) -> tuple[Listener, ...]:
+    def serving(self, wanted: DesiredPlugin) -> tuple[Listener, ...]:
         """The ports that can be called."""
         return tuple(
             Listener(
@@ -117,12 +117,12 @@ class Listeners:
             if one.active and one.port is not None
         )
 
-    def referenced(self, wanted: Wanted) -> bool | None:
+    def referenced(self, wanted: DesiredPlugin) -> bool | None:
         """Whether an active HTTP listener asks for the plugin; None without any such listener."""
         serving = [one for one in self.items if one.chains]
         return any(one.asks_for(wanted) for one in serving) if serving else None
 
-    def warming(self, wanted: Wanted) -> tuple[str, ...]:
+    def warming(self, wanted: DesiredPlugin) -> tuple[str, ...]:
         """The names of those that warm with the plugin."""
         return tuple(one.name for one in self.items if one.warms_with(wanted))
 
@@ -139,7 +139,7 @@ def _dated(error: ListenerError, errors: list[ListenerError]) -> ListenerError:
     return ListenerError(error.listener, error.details, max(times)) if times else error
 
 
-def _among(wanted: Wanted, names: frozenset[str]) -> bool:
+def _among(wanted: DesiredPlugin, names: frozenset[str]) -> bool:
     return any(map(wanted.ecds_name_matches, names))
 
 

@@ -24,7 +24,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pluginrelease.core.gateway.identity import Wanted
+    from pluginrelease.core.gateway.identity import DesiredPlugin
 
 MAX_CAUSES = 6
 MAX_CRASHES = 64
@@ -150,7 +150,9 @@ class Record:
     message: str
 
 
-def read_log(lines: Iterable[str], wanted: Wanted, since: datetime | None, *, truncated: bool = False) -> LogFindings:
+def read_log(
+    lines: Iterable[str], wanted: DesiredPlugin, since: datetime | None, *, truncated: bool = False
+) -> LogFindings:
     """Events about the wanted plugin at or after ``since``, oldest first."""
     reader = _Reader(wanted)
     for record in records(lines):
@@ -274,7 +276,7 @@ class _Speech:
 class _Reader:
     """Goes through the messages once; holds, per thread, the causes that no line has claimed yet."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: DesiredPlugin) -> None:
         self.wanted = wanted
         self.events: list[LogEvent] = []
         self.causes: dict[str, list[str]] = {}

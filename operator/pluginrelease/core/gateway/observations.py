@@ -1,4 +1,4 @@
-"""One gateway pod, as its Envoy describes itself: admin documents, statistics and log lines become a `Sighting`.
+"""One gateway pod, as its Envoy describes itself: admin documents, statistics and log lines become a `PodObservation`.
 
 Nothing is decided here. A document whose shape is not known becomes an entry of `Sighting.unknown`, which
 `verdict.judge` never takes for health. Shapes: Envoy's admin API (envoy.admin.v3), measured on Envoy 1.40.
@@ -18,7 +18,7 @@ from typing import Any
 from pluginrelease.core import placeholders
 from pluginrelease.core.gateway.container import Container, LastWords
 from pluginrelease.core.gateway.higress_logs import unstarted
-from pluginrelease.core.gateway.identity import Incarnation, Wanted
+from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation
 from pluginrelease.core.gateway.listeners import Listener, ListenerError, Listeners
 from pluginrelease.core.gateway.logs import LogFindings, moment, read_log
 from pluginrelease.core.registry.transport import RegistryTrust
@@ -74,7 +74,7 @@ class PodRef:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ExtensionConfig:
     """One extension configuration (ECDS) that carries our name.
 
     It is what Envoy last *received*, not what it runs: a refused one shows here too. ``digest_hex`` is the name of
@@ -116,7 +116,7 @@ class Stats:
 
 
 @dataclass(frozen=True)
-class Sighting:
+class PodObservation:
     """One pod, looked at once; ``unreachable`` says why when not everything could be read.
 
     Times inside (``started_at``, entries, listener errors, log) are by the gateway's clock, which is ``skew`` ahead
@@ -136,7 +136,7 @@ class Sighting:
     concurrency: int | None = None
     started_at: datetime | None = None
     skew: timedelta = timedelta()
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[ExtensionConfig, ...] = ()
     code_files: int = 0
     code_shared: bool = False
     code_names: tuple[str, ...] = ()
@@ -198,7 +198,7 @@ class Documents:
     log_from: datetime | None = None
 
 
-def incarnation(sighting: Sighting) -> Incarnation | None:
+def incarnation(sighting: PodObservation) -> Incarnation | None:
     """None when the Envoy's start is not known."""
     if sighting.started_at is None:
         return None
@@ -211,7 +211,7 @@ def running(pod: PodRef, start: str) -> Incarnation | None:
     return Incarnation(pod.uid, began) if began else None
 
 
-def baseline(sighting: Sighting) -> Baseline | None:
+def baseline(sighting: PodObservation) -> Baseline | None:
     """What to keep (in the API) of a look before a write; None when the pod could not be read."""
     run = incarnation(sighting)
     if sighting.unreachable or sighting.unknown or run is None:
@@ -254,7 +254,7 @@ def started_at(start: str) -> datetime | None:
     return _started(start, [])
 
 
-def essence(server_info: str) -> str:
+def trim_server_info(server_info: str) -> str:
     """What is read of `/server_info`, in its own shape: the list of Envoy's extensions makes it a hundred kilobytes.
 
     The text as it is when it is of no known shape.
@@ -277,7 +277,7 @@ def logger_level(answer: str, logger: str) -> str | None:
     return line.group(1) if line else None
 
 
-def log_since(ecds: str, wanted: Wanted, write_at: datetime) -> datetime:
+def log_since(ecds: str, wanted: DesiredPlugin, write_at: datetime) -> datetime:
     """From where (the gateway's clock) its log must be read to find Envoy's word on the configuration that it has.
 
     That is the write, unless Envoy had the very same configuration from before: an object that is deleted and made
@@ -297,7 +297,9 @@ def log_since(ecds: str, wanted: Wanted, write_at: datetime) -> datetime:
     return max(min(received), write_at - LOG_REACH)
 
 
-def sight(pod: PodRef, at: datetime, documents: Documents, wanted: Wanted, since: datetime) -> Sighting:
+def observe_pod(
+    pod: PodRef, at: datetime, documents: Documents, wanted: DesiredPlugin, since: datetime
+) -> PodObservation:
     """One pod's documents → what they say about the wanted plugin. ``since`` (our clock) bounds the log."""
     unknown: list[str] = []
     info = _document(documents.server_info, unknown, "/server_info")
@@ -308,7 +310,7 @@ def sight(pod: PodRef, at: datetime, documents: Documents, wanted: Wanted, since
     log_from = documents.log_from or log_since(documents.ecds, wanted, since + documents.skew)
     secrets = dump.secrets(wanted)
     log = placeholders.hide(documents.log, [one for one in secrets if len(one) >= placeholders.TELLING])
-    return Sighting(
+    return PodObservation(
         pod=pod,
         at=at,
         envoy_version=version(documents.server_info),
@@ -342,11 +344,11 @@ def sight(pod: PodRef, at: datetime, documents: Documents, wanted: Wanted, since
 
 @dataclass(frozen=True)
 class _Extensions:
-    ours: tuple[Entry, ...]
-    others: tuple[Entry, ...]
+    ours: tuple[ExtensionConfig, ...]
+    others: tuple[ExtensionConfig, ...]
 
     @classmethod
-    def read(cls, text: str, wanted: Wanted, unknown: list[str]) -> _Extensions:
+    def read(cls, text: str, wanted: DesiredPlugin, unknown: list[str]) -> _Extensions:
         entries = [_entry(item, unknown) for item in _items(text, "ecds_filters", unknown)]
         ours = tuple(entry for entry in entries if wanted.ecds_name_matches(entry.name))
         others = tuple(entry for entry in entries if not wanted.ecds_name_matches(entry.name))
@@ -356,7 +358,7 @@ class _Extensions:
         codes = {_code(entry) for entry in self.ours if entry.path}
         return any(_code(entry) in codes for entry in self.others)
 
-    def secrets(self, wanted: Wanted) -> frozenset[str]:
+    def secrets(self, wanted: DesiredPlugin) -> frozenset[str]:
         """What the gateway was given in the place of placeholders: no message may have it."""
         given = ((entry.config, entry.env) for entry in self.ours if wanted.replaces)
         return frozenset(one for pair in given for one in placeholders.values((wanted.config, wanted.env), pair))
@@ -372,12 +374,12 @@ class _Extensions:
         return len({_code(entry) for entry in named or wasm})
 
 
-def _code(entry: Entry) -> str:
+def _code(entry: ExtensionConfig) -> str:
     """What Envoy shares a VM by is the code's bytes: the same image in two repositories is two files and one code."""
     return entry.digest_hex or entry.path
 
 
-def _entry(item: Mapping[str, Any], unknown: list[str]) -> Entry:
+def _entry(item: Mapping[str, Any], unknown: list[str]) -> ExtensionConfig:
     extension = _inner(item, "ecds_filter")
     typed = _inner(extension, "typed_config")
     name, type_url = _text(extension.get("name")) or "", _text(typed.get("@type")) or ""
@@ -386,11 +388,11 @@ def _entry(item: Mapping[str, Any], unknown: list[str]) -> Entry:
     updated = moment(item.get("last_updated"))
     kind = _kind(type_url, typed)
     if kind is not FilterKind.WASM:
-        return Entry(name, kind, type_url, last_updated=updated)
+        return ExtensionConfig(name, kind, type_url, last_updated=updated)
     plugin = _inner(typed, "config")
     path = _text(_inner(plugin, "vm_config", "code", "local").get("filename")) or ""
     code = _CODE.search(path)
-    return Entry(
+    return ExtensionConfig(
         name=name,
         kind=kind,
         type_url=type_url,
@@ -432,7 +434,7 @@ def _configuration(plugin: Mapping[str, Any]) -> Any:
         return value
 
 
-def _concerns(error: ListenerError, wanted: Wanted) -> bool:
+def _concerns(error: ListenerError, wanted: DesiredPlugin) -> bool:
     return any(map(wanted.plugin_name_matches, re.split(r"[\s,;:'\"]+", error.details)))
 
 
@@ -445,7 +447,7 @@ def _numbers(text: str, unknown: list[str]) -> dict[str, int]:
     return {name: value for name, value in pairs if isinstance(name, str) and isinstance(value, int)}
 
 
-def _stats(stats: Mapping[str, int], wanted: Wanted) -> Stats:
+def _stats(stats: Mapping[str, int], wanted: DesiredPlugin) -> Stats:
     reloads = [value for name, value in stats.items() if _RESTART.fullmatch(name)]
     return Stats(
         config_reload=_discovery(stats, wanted, "config_reload"),
@@ -461,7 +463,7 @@ def _stats(stats: Mapping[str, int], wanted: Wanted) -> Stats:
     )
 
 
-def _discovery(stats: Mapping[str, int], wanted: Wanted, counter: str) -> int | None:
+def _discovery(stats: Mapping[str, int], wanted: DesiredPlugin, counter: str) -> int | None:
     for name, value in stats.items():
         match = re.fullmatch(r"extension_config_discovery\.(?:http|network)_filter\.(.+)\.(\w+)", name)
         if match and match.group(2) == counter and wanted.ecds_name_matches(match.group(1)):
@@ -469,12 +471,12 @@ def _discovery(stats: Mapping[str, int], wanted: Wanted, counter: str) -> int | 
     return None
 
 
-def _named(name: str, wanted: Wanted) -> bool:
+def _named(name: str, wanted: DesiredPlugin) -> bool:
     match = re.fullmatch(r"wasm\.(.+)\.vm_reload", name)
     return bool(match and wanted.plugin_name_matches(match.group(1)))
 
 
-def _of_plugin(stats: Mapping[str, int], wanted: Wanted, what: str) -> int | None:
+def _of_plugin(stats: Mapping[str, int], wanted: DesiredPlugin, what: str) -> int | None:
     """What Higress keeps by the plugin's name (envoy source/extensions/common/wasm/stats_handler.h there)."""
     for name, value in stats.items():
         match = re.fullmatch(rf"{re.escape(_RUNTIME)}plugin\.(.+)\.{what}", name)

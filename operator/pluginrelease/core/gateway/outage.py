@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pluginrelease.core.gateway.container import BACK_OFF, Cause, LastWords, Termination
-from pluginrelease.core.gateway.observations import Baseline, Sighting, image_mark
+from pluginrelease.core.gateway.observations import Baseline, PodObservation, image_mark
 
 CRASHED = "GatewayCrashed"
 UNRESPONSIVE = "GatewayUnresponsive"
@@ -63,7 +63,7 @@ class Life:
     """One pod since a write. ``well``: what it showed before that, if it was well then; ``settled``: the revision has
     run everywhere, so that what happened once long ago is no news; ``silent_since``: None for one that answers."""
 
-    sighting: Sighting
+    sighting: PodObservation
     write_at: datetime
     well: Baseline | None = None
     settled: bool = False

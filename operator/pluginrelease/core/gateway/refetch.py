@@ -33,7 +33,7 @@ def is_due(verdict: Verdict, last: api.Nudge | None, now: datetime, since: datet
     waited = since is not None and now >= since + PATIENCE
     needed = HEALED_BY_A_PUSH | LEFT_BEHIND if waited else HEALED_BY_A_PUSH
     stuck = any(row.reason in needed for row in verdict.pods)
-    return stuck and (last is None or is_ahead(last, now) or now >= timestamps.read(last.at) + pause(last.tries))
+    return stuck and (last is None or is_ahead(last, now) or now >= timestamps.parse_time(last.at) + pause(last.tries))
 
 
 def pause(tries: int) -> timedelta:
@@ -44,7 +44,7 @@ def pause(tries: int) -> timedelta:
 def next_one(last: api.Nudge | None, now: datetime) -> api.Nudge:
     """The push after this one."""
     return api.Nudge(
-        count=last.count + 1 if last else 1, tries=last.tries + 1 if last else 1, at=timestamps.precise(now)
+        count=last.count + 1 if last else 1, tries=last.tries + 1 if last else 1, at=timestamps.metav1_micro_time(now)
     )
 
 
@@ -55,9 +55,9 @@ def rested(last: api.Nudge) -> api.Nudge:
 
 def is_fresh(last: api.Nudge, now: datetime) -> bool:
     """Whether the gateways may still be at work on it."""
-    return last.tries > 0 and not is_ahead(last, now) and now < timestamps.read(last.at) + FRESH
+    return last.tries > 0 and not is_ahead(last, now) and now < timestamps.parse_time(last.at) + FRESH
 
 
 def is_ahead(last: api.Nudge, now: datetime) -> bool:
     """Whether it was taken by a clock that has been set back since: then it says nothing of how long ago it was."""
-    return timestamps.read(last.at) > now
+    return timestamps.parse_time(last.at) > now

@@ -13,15 +13,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from pluginrelease.core.gateway import outage
-from pluginrelease.core.gateway.identity import Incarnation, Wanted
+from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation
 from pluginrelease.core.gateway.logs import Crash, LogEvent, LogKind, Missing
 from pluginrelease.core.gateway.observations import (
     STAND_INS,
     Baseline,
-    Entry,
+    ExtensionConfig,
     FilterKind,
+    PodObservation,
     PodRef,
-    Sighting,
     incarnation,
 )
 from pluginrelease.core.gateway.outage import Life, Neighbour, Silence
@@ -100,8 +100,8 @@ class Verdict:
 class _Case:
     """All that is known when one pod is judged."""
 
-    wanted: Wanted
-    sighting: Sighting
+    wanted: DesiredPlugin
+    sighting: PodObservation
     write_at: datetime
     baseline: Baseline | None
     known: frozenset[Incarnation]
@@ -124,8 +124,8 @@ class _Case:
 
 
 def judge(
-    wanted: Wanted,
-    sightings: Sequence[Sighting],
+    wanted: DesiredPlugin,
+    sightings: Sequence[PodObservation],
     *,
     write_at: datetime,
     baselines: Collection[Baseline] = (),
@@ -174,7 +174,7 @@ def _rank(row: PodVerdict) -> tuple[int, bool, str, str]:
 
 
 def _life(
-    sighting: Sighting,
+    sighting: PodObservation,
     write_at: datetime,
     baselines: Collection[Baseline],
     silent: Collection[Silence],
@@ -188,7 +188,7 @@ def _life(
     return Life(sighting, write_at, well, settled, known if began else None)
 
 
-def has_crashed(sightings: Collection[Sighting], write_at: datetime, baselines: Collection[Baseline]) -> bool:
+def has_crashed(sightings: Collection[PodObservation], write_at: datetime, baselines: Collection[Baseline]) -> bool:
     """Whether a gateway that was well before the write at ``write_at`` has crashed since."""
     lives = [_life(one, write_at, baselines, (), settled=False) for one in sightings if not one.pod.deleting]
     fallen = sum(outage.ends(life) > 0 for life in lives)
@@ -345,7 +345,7 @@ def _undelivered(case: _Case) -> PodVerdict | None:
     return _old(case, stale[0])
 
 
-def _delivered(entry: Entry, wanted: Wanted) -> bool:
+def _delivered(entry: ExtensionConfig, wanted: DesiredPlugin) -> bool:
     return entry.digest_hex == wanted.digest_hex and wanted.is_given(entry.config, entry.env)
 
 
@@ -368,7 +368,7 @@ def _absent(case: _Case) -> PodVerdict:
     )
 
 
-def _old(case: _Case, entry: Entry) -> PodVerdict:
+def _old(case: _Case, entry: ExtensionConfig) -> PodVerdict:
     if entry.digest_hex == case.wanted.digest_hex:
         if replace(case.wanted, replaces=False).is_given(entry.config, entry.env):
             return case.waiting(
@@ -635,7 +635,7 @@ def _too_few(case: _Case) -> bool:
     return seen.stats.vm_active < _needed(seen)
 
 
-def _needed(seen: Sighting) -> int:
+def _needed(seen: PodObservation) -> int:
     return (VMS_BESIDE_WORKERS + (seen.concurrency or 0)) * max(seen.code_files, 1)
 
 
@@ -726,14 +726,14 @@ def _fresh(case: _Case) -> bool:
     return started is not None and started - case.sighting.skew > case.write_at
 
 
-def _workers_served(sighting: Sighting) -> bool:
+def _workers_served(sighting: PodObservation) -> bool:
     """Whether as many VMs run as the loaded plugins need: a worker without one skips the plugin silently."""
     if sighting.stats.vm_active is None or sighting.concurrency is None:
         return False
     return sighting.stats.vm_active >= _needed(sighting)
 
 
-def _release(sighting: Sighting) -> tuple[int, ...]:
+def _release(sighting: PodObservation) -> tuple[int, ...]:
     """Envoy's (major, minor); an unknown one counts as new, of which more is asked."""
     parts = (sighting.envoy_version or "").split(".")[:2]
     return tuple(map(int, parts)) if len(parts) == 2 else NAMED_STATS_SINCE

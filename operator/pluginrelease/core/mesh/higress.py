@@ -18,7 +18,7 @@ from pluginrelease import api
 from pluginrelease.core import compat, placeholders
 from pluginrelease.core import revision as revisions
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.gateway.observations import Sighting
+from pluginrelease.core.gateway.observations import PodObservation
 from pluginrelease.core.mesh import target
 from pluginrelease.core.placeholders import MEANT, Placeholder
 
@@ -75,13 +75,13 @@ def unreached() -> target.Pods | None:
     )
 
 
-def landmarks(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Landmarks | None:
+def landmarks(gateway: api.Gateway, mesh: target.MeshSettings) -> target.InstallMarker | None:
     """A controller reads the WasmPlugins of its own namespace only, and says nothing of others. Where a
     setting names the very namespace, its owner knows that there is one."""
     namespace, found = gateway.namespace, label(gateway, mesh)
     if any(one.namespace == namespace for one in mesh.higress_labels):
         return None
-    return target.Landmarks(
+    return target.InstallMarker(
         any_of=({"app": "higress-controller"}, {found.key: found.value}),
         missing=Refused(
             "NotHigressNamespace",
@@ -130,7 +130,7 @@ def arguments(pod: JSON) -> Iterator[dict[str, str]]:
         yield dict(re.findall(r"--(\w+)[= ]([^\s=]+)", joined))
 
 
-def hosts(seen: Iterable[Sighting]) -> tuple[compat.Host, ...]:
+def hosts(seen: Iterable[PodObservation]) -> tuple[compat.Host, ...]:
     """What the pods' Envoys have for plugins, by Higress's own version; without a pod it is some Higress all the same,
     whose ABI and functions are more than Envoy's."""
     found = tuple(compat.higress(sighting.pod.image, sighting.envoy_version) for sighting in seen)

@@ -12,7 +12,7 @@ from typing import Any
 from pluginrelease import api
 from pluginrelease.core import compat
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.gateway.observations import Sighting
+from pluginrelease.core.gateway.observations import PodObservation
 from pluginrelease.core.mesh import target
 from pluginrelease.core.placeholders import Placeholder
 
@@ -48,7 +48,7 @@ def unreached() -> target.Pods | None:
     return None
 
 
-def landmarks(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Landmarks | None:
+def landmarks(gateway: api.Gateway, mesh: target.MeshSettings) -> target.InstallMarker | None:
     """None: istiod reads every namespace."""
     del gateway, mesh
     return None
@@ -71,7 +71,7 @@ def unreadable(found: Iterable[JSON]) -> tuple[str, ...]:
     return ()
 
 
-def hosts(seen: Iterable[Sighting]) -> tuple[compat.Host, ...]:
+def hosts(seen: Iterable[PodObservation]) -> tuple[compat.Host, ...]:
     """What the pods' Envoys have for plugins, by their own versions."""
     return tuple(compat.envoy(sighting.envoy_version or "unknown") for sighting in seen)
 

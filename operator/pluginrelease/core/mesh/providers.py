@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from pluginrelease import api
 from pluginrelease.core import compat, json_numbers
-from pluginrelease.core.gateway.observations import Sighting
+from pluginrelease.core.gateway.observations import PodObservation
 from pluginrelease.core.mesh import higress, istio, target
 from pluginrelease.core.placeholders import Placeholder
 
@@ -37,7 +37,7 @@ class Provider(Protocol):
         """Gateways of the mesh that no object of its kind reaches; None: there are none of that kind."""
         ...
 
-    def landmarks(self, gateway: api.Gateway, mesh: target.MeshSettings) -> target.Landmarks | None:
+    def landmarks(self, gateway: api.Gateway, mesh: target.MeshSettings) -> target.InstallMarker | None:
         """By what a namespace is known that its control plane reads; None: it reads every namespace."""
         ...
 
@@ -50,7 +50,7 @@ class Provider(Protocol):
         """The Secrets' values that its control plane will look for, each with its namespace."""
         ...
 
-    def hosts(self, seen: Iterable[Sighting]) -> tuple[compat.Host, ...]:
+    def hosts(self, seen: Iterable[PodObservation]) -> tuple[compat.Host, ...]:
         """What the gateway pods have for plugins, as far as it is known."""
         ...
 

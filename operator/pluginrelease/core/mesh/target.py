@@ -101,7 +101,7 @@ class Pods:
 
 
 @dataclass(frozen=True)
-class Landmarks:
+class InstallMarker:
     """Pods by which a namespace is known to be one that a control plane reads: one with any of these sets of labels.
 
     ``missing``: what is said where there is none; ``check``: raises `Refused` for what those that are there say of

@@ -223,7 +223,7 @@ def next_question(release: api.Release) -> datetime | None:
     image, known = release.spec.artifact.image, release.status.artifact
     if image.interval is None or known is None or not is_about(known, image) or known.asked_at is None:
         return None
-    return timestamps.read(known.asked_at) + duration.parse(image.interval)
+    return timestamps.parse_time(known.asked_at) + duration.parse(image.interval)
 
 
 def is_due(release: api.Release, now: datetime) -> bool:

@@ -43,7 +43,7 @@ STOCK = (
 PRIVATE = tuple(ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 
 
-class Door(StrEnum):
+class Transport(StrEnum):
     """What a client meets at a registry that asks by https and knows the usual authorities only.
 
     Plain: an answer in HTTP. Mute: none in HTTP, though it speaks HTTP. Hidden: behind a proxy of the operator's.
@@ -108,16 +108,16 @@ def prefers_plain(reference: Reference) -> bool:
     return private or local
 
 
-def judge(reference: Reference, door: Door, pods: Iterable[tuple[str, RegistryTrust]]) -> str:
+def judge(reference: Reference, door: Transport, pods: Iterable[tuple[str, RegistryTrust]]) -> str:
     """What cannot be told, as a sentence; empty: every pod accepts the registry. ``pods``: their names, their settings.
 
     Raises `Refused` (``RegistryNotAcceptedByGateway``) where a pod surely does not.
     """
-    if door is Door.MUTE:
+    if door is Transport.MUTE:
         raise _mute(reference)
-    if door is Door.HIDDEN:
+    if door is Transport.HIDDEN:
         return f"Whether gateways reach the registry {reference.registry} is not known: the operator goes by a proxy"
-    if door is not Door.UNTRUSTED:
+    if door is not Transport.UNTRUSTED:
         return ""
     judged = [(name, _doubt(reference, name, trust)) for name, trust in pods]
     doubts = [doubt for _, doubt in judged if doubt]

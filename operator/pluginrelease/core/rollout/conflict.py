@@ -7,7 +7,7 @@ from typing import Any
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
-from pluginrelease.core.artifact.image_manifests import place
+from pluginrelease.core.artifact.image_manifests import parse_repository
 from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.mesh import providers, target
 from pluginrelease.core.placeholders import same
@@ -15,7 +15,7 @@ from pluginrelease.core.rollout import decisions
 from pluginrelease.core.rollout.plan import RECHECK
 
 
-def elders(
+def older_duplicates(
     release: api.Release, others: Iterable[api.Release], mesh: target.MeshSettings
 ) -> Iterator[tuple[api.Release, target.Pods]]:
     """The releases of the same plugin that were there first, and where the pods are that would have both."""
@@ -78,7 +78,7 @@ def configuration(spec: api.Spec) -> dict[str, Any]:
 def repository(spec: api.Spec) -> str:
     """The image without tag and digest; a reference that is none is only like itself."""
     try:
-        return place(spec.artifact.image.ref).name
+        return parse_repository(spec.artifact.image.ref).name
     except ReleaseError:
         return spec.artifact.image.ref
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pluginrelease import api
 from pluginrelease.core import timestamps
 from pluginrelease.core.gateway import outage
-from pluginrelease.core.gateway.observations import STAND_INS, Sighting
+from pluginrelease.core.gateway.observations import STAND_INS, PodObservation
 from pluginrelease.core.gateway.verdict import State, Verdict
 
 OVERDUE = "ProgressDeadlineExceeded"
@@ -76,7 +76,7 @@ def begin(release: api.Release, known: api.RolloutStatus | None, now: datetime) 
     """A rollout of what the spec says, after another one, of which only whose the object was counts."""
     return api.RolloutStatus(
         generation=release.metadata.generation,
-        started_at=timestamps.written(now),
+        started_at=timestamps.metav1_time(now),
         adopted=known.adopted if known else None,
     )
 
@@ -113,9 +113,9 @@ def advance(
     if is_fallback(rollout):
         on_the_way = rollout.detour is not None and rollout.detour.via is not None
         runs_again = verdict.state is State.LOADED and rollout.put_back_at is None and not on_the_way
-        return rollout.model_copy(update={"put_back_at": timestamps.written(now)}) if runs_again else rollout
+        return rollout.model_copy(update={"put_back_at": timestamps.metav1_time(now)}) if runs_again else rollout
     if verdict.state is State.LOADED:
-        completed = rollout.completed_at or timestamps.written(now)
+        completed = rollout.completed_at or timestamps.metav1_time(now)
         return rollout.model_copy(update={"completed_at": completed, "failure": None, "puts_back": None})
     stable = release.status.stable_revision
     if rollout.completed_at is not None or stable == revision:
@@ -126,7 +126,10 @@ def advance(
     if failed is None:
         return rollout
     failure = api.RolloutFailure(
-        revision=revision, reason=failed.reason, message=failed.message[: api.MESSAGE_MAX], at=timestamps.written(now)
+        revision=revision,
+        reason=failed.reason,
+        message=failed.message[: api.MESSAGE_MAX],
+        at=timestamps.metav1_time(now),
     )
     return rollout.model_copy(update={"failure": failure, "puts_back": fallback(release, rollout, failed.reason)})
 
@@ -142,13 +145,17 @@ def in_its_time(status: api.Status, rollout: api.RolloutStatus, verdict: Verdict
     alone = status.gateways is not None and status.gateways.desired == 0
     if not (alone and verdict.pods) or rollout.completed_at is not None or rollout.failure is not None:
         return rollout
-    return rollout.model_copy(update={"started_at": timestamps.written(now)})
+    return rollout.model_copy(update={"started_at": timestamps.metav1_time(now)})
 
 
 def awaited_since(status: api.Status, rollout: api.RolloutStatus, revision: str) -> datetime:
     """From when gateways can be late: they are not to blame for an artifact that was long in coming."""
-    started, known = timestamps.read(rollout.started_at), status.observation
-    return max(started, timestamps.read(known.since)) if known is not None and known.revision == revision else started
+    started, known = timestamps.parse_time(rollout.started_at), status.observation
+    return (
+        max(started, timestamps.parse_time(known.since))
+        if known is not None and known.revision == revision
+        else started
+    )
 
 
 def fallback(release: api.Release, rollout: api.RolloutStatus, reason: str = "") -> str | None:
@@ -181,7 +188,7 @@ def goes_back(before: api.RolloutStatus | None, after: api.RolloutStatus | None)
     return before is None or before.failure != after.failure
 
 
-def may_lose_code(failure: api.RolloutFailure, before: Collection[Sighting]) -> bool:
+def may_lose_code(failure: api.RolloutFailure, before: Collection[PodObservation]) -> bool:
     """Whether gateways may still serve the old code from memory, and would lose it if its image cannot be fetched.
 
     Not once a gateway crashed or hangs, or has a stand-in for the plugin: then there is nothing to lose.
@@ -189,7 +196,7 @@ def may_lose_code(failure: api.RolloutFailure, before: Collection[Sighting]) -> 
     return failure.reason not in outage.REASONS and not has_stand_in(before)
 
 
-def has_stand_in(seen: Collection[Sighting]) -> bool:
+def has_stand_in(seen: Collection[PodObservation]) -> bool:
     """Whether some gateway could not fetch the plugin, and answers 403 in its place or lets everything pass."""
     return any(entry.kind in STAND_INS for sighting in seen for entry in sighting.entries)
 
@@ -205,12 +212,12 @@ def failing(verdict: Verdict, *, overdue: bool) -> Verdict | None:
 
 def is_overdue(rollout: api.RolloutStatus, now: datetime, deadline: timedelta) -> bool:
     """Whether a rollout that is not completed has taken longer than it may."""
-    return rollout.completed_at is None and now > timestamps.read(rollout.started_at) + deadline
+    return rollout.completed_at is None and now > timestamps.parse_time(rollout.started_at) + deadline
 
 
 def until_overdue(rollout: api.RolloutStatus, now: datetime, deadline: timedelta) -> timedelta | None:
     """Return how long the rollout may still take; None when it has ended, or is overdue already."""
     if rollout.completed_at is not None or rollout.failure is not None:
         return None
-    left = timestamps.read(rollout.started_at) + deadline - now
+    left = timestamps.parse_time(rollout.started_at) + deadline - now
     return left if left >= timedelta() else None

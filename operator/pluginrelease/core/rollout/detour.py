@@ -96,14 +96,16 @@ def _heal(known: api.Detour, verdict: Verdict, stuck: list[PodVerdict], other: s
     if refused and other is not None and not known.tried_others:
         return Turn(Step.OTHER_BYTES, known.model_copy(update={"via": other, "tried_others": True}))
     awaited = [row for row in verdict.pods if row.pod.uid in known.restarted and row.state is not State.LOADED]
-    if awaited and known.restarted_at is not None and now < timestamps.read(known.restarted_at) + PATIENCE:
+    if awaited and known.restarted_at is not None and now < timestamps.parse_time(known.restarted_at) + PATIENCE:
         return Turn(Step.WAIT, known)
     if not awaited and sum(row.pod.ready for row in verdict.pods) >= ENOUGH_READY:
         return _restart(known, stuck[0].pod, now)
     if any(row.state is State.PENDING and row not in stuck for row in verdict.pods):
         return Turn(Step.WAIT, known)
     if refused and not known.was_off:
-        return Turn(Step.TAKE_OFF, known.model_copy(update={"off_since": timestamps.precise(now), "was_off": True}))
+        return Turn(
+            Step.TAKE_OFF, known.model_copy(update={"off_since": timestamps.metav1_micro_time(now), "was_off": True})
+        )
     return Turn(Step.STUCK, known.model_copy(update={"given_up": True}))
 
 
@@ -111,7 +113,7 @@ def _restart(known: api.Detour, pod: PodRef, now: datetime) -> Turn:
     """No pod is restarted twice: one that was, and is stuck again, is among those that are awaited."""
     noted = {
         "restarted": [*known.restarted, pod.uid][-api.MAX_OBSERVED_PODS :],
-        "restarted_at": timestamps.precise(now),
+        "restarted_at": timestamps.metav1_micro_time(now),
     }
     return Turn(Step.RESTART, known.model_copy(update=noted), pod)
 
@@ -144,7 +146,7 @@ def next_hung(decided: api.RolloutStatus, pods: Iterable[PodRef], silent: Iterab
 
 def _began_after(pod: PodRef, moment_of: str) -> bool:
     began = pod.container.started_at
-    return began is not None and began > timestamps.read(moment_of)
+    return began is not None and began > timestamps.parse_time(moment_of)
 
 
 def is_refused(row: PodVerdict) -> bool:
@@ -168,7 +170,7 @@ def is_off(decided: api.RolloutStatus) -> bool:
 def after_off(decided: api.RolloutStatus, now: datetime) -> api.RolloutStatus:
     """The rollout when that time is over; unchanged before."""
     known = decided.detour
-    if known is None or known.off_since is None or now < timestamps.read(known.off_since) + OFF:
+    if known is None or known.off_since is None or now < timestamps.parse_time(known.off_since) + OFF:
         return decided
     return decided.model_copy(update={"detour": known.model_copy(update={"off_since": None})})
 
@@ -186,7 +188,7 @@ def pause(decided: api.RolloutStatus, now: datetime) -> float | None:
     if not is_under_way(decided) or decided.detour is None:
         return None
     off = decided.detour.off_since
-    return max((timestamps.read(off) + OFF - now).total_seconds(), 0.0) + 0.1 if off else PAUSE
+    return max((timestamps.parse_time(off) + OFF - now).total_seconds(), 0.0) + 0.1 if off else PAUSE
 
 
 def described(decided: api.RolloutStatus) -> str:

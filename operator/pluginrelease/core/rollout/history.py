@@ -54,8 +54,8 @@ def with_deployed(entries: Iterable[HistoryEntry], deployed: Deployed, now: date
         state=HistoryState.DEPLOYING,
         ref=deployed.ref,
         digest=deployed.digest,
-        first_deployed=known.first_deployed if known else timestamps.written(now),
-        last_deployed=known.last_deployed if known and known.number == deployed.number else timestamps.written(now),
+        first_deployed=known.first_deployed if known else timestamps.metav1_time(now),
+        last_deployed=known.last_deployed if known and known.number == deployed.number else timestamps.metav1_time(now),
     )
     return [newest, *before.values()]
 

@@ -34,5 +34,5 @@ def neighbour(other: api.Release, uids: Iterable[str]) -> Neighbour:
     failed = decided.failure if decided else None
     name = f"{other.metadata.namespace}/{other.metadata.name}"
     return Neighbour(
-        name, frozenset(uids), timestamps.read(known.since), timestamps.read(failed.at) if failed else None
+        name, frozenset(uids), timestamps.parse_time(known.since), timestamps.parse_time(failed.at) if failed else None
     )

@@ -139,7 +139,7 @@ def written_at(observed: JSON | None) -> datetime | None:
     """Return when we wrote the object last (`metadata.managedFields`), to the second before; None when we did not."""
     fields = (observed or {}).get("metadata", {}).get("managedFields") or []
     times = [one.get("time") for one in fields if one.get("manager") == api.FIELD_MANAGER]
-    return max((timestamps.read(time) for time in times if time), default=None)
+    return max((timestamps.parse_time(time) for time in times if time), default=None)
 
 
 def is_ours(release: api.Release, observed: JSON) -> bool:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pluginrelease.api import ConditionType
 from pluginrelease.core import timestamps
 from pluginrelease.core.findings import Finding
-from pluginrelease.core.gateway.observations import Sighting, incarnation
+from pluginrelease.core.gateway.observations import PodObservation, incarnation
 from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
 from pluginrelease.core.rollout import probe
 from pluginrelease.core.rollout.probe import PodProbe
@@ -43,7 +43,7 @@ def weigh(
     verdict: Verdict,
     answers: Sequence[PodProbe],
     *,
-    seen: Collection[Sighting],
+    seen: Collection[PodObservation],
     failed_before: Collection[str],
     failing_since: str | None,
     settled: bool,
@@ -66,7 +66,7 @@ def weigh(
     summed = probe.sum_up(answers)
     message, reason = summed.message, summed.reason
     unanswered = reason == "ProbeUnanswered" and not settled
-    if now - timestamps.read(since) >= (max(patience, GRACE) if unanswered else GRACE):
+    if now - timestamps.parse_time(since) >= (max(patience, GRACE) if unanswered else GRACE):
         finding = Finding(ConditionType.PROBED, "False", reason, message)
         return Weighed(refused(verdict, failed, reason, message), finding, since)
     finding = Finding(ConditionType.PROBED, "False", "AwaitingProbes", message)
@@ -77,13 +77,13 @@ def weigh(
 
 def begun(failing_since: str | None, now: datetime) -> str:
     """Since when probes fail; a time ahead of the clock is of before the clock was set back, and begins anew."""
-    if failing_since is None or timestamps.read(failing_since) > now:
-        return timestamps.precise(now)
+    if failing_since is None or timestamps.parse_time(failing_since) > now:
+        return timestamps.metav1_micro_time(now)
     return failing_since
 
 
 def proved(
-    verdict: Verdict, answers: Collection[PodProbe], seen: Collection[Sighting], failed_before: Collection[str]
+    verdict: Verdict, answers: Collection[PodProbe], seen: Collection[PodObservation], failed_before: Collection[str]
 ) -> Verdict:
     """What was only not yet proved is Loaded when a probe tells new from old."""
     tells = sorted({answer.probe for answer in answers} & set(failed_before))

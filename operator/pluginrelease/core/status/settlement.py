@@ -128,12 +128,12 @@ def settle(
     ``attempt`` counts the passes in a row that did not settle, from 0; ``resync`` is in seconds. ``known`` is the
     status from before the pass, where the pass has noted something in between: what it noted is news all the same.
     """
-    summary = in_time(release, report, summarize(report), now)
+    summary = apply_deadline(release, report, summarize(report), now)
     conditions = merge(release, [*steps(release, report), *kstatus(summary)], now)
     before = release.status
     stable = report.running if summary.ready == "True" else before.stable_revision
     decided = report.rollout or before.rollout
-    status = noted(before, report).model_copy(
+    status = checkpoint(before, report).model_copy(
         update={
             "observed_generation": release.metadata.generation,
             "rollout": decided,
@@ -156,14 +156,14 @@ def settle(
     told = (*report.events, *turns_of_rollout(old, status), *events(old.conditions, conditions, status))
     again = min(
         look_again(before, report, attempt, resync, now),
-        until_the_tag(release, status, now),
+        until_tag_poll(release, status, now),
         until_overdue(release, report, summary, now),
         until_next_step(report, now),
     )
     return Ending(status, again, told)
 
 
-def until_the_tag(release: api.Release, status: api.Status, now: datetime) -> float:
+def until_tag_poll(release: api.Release, status: api.Status, now: datetime) -> float:
     """Seconds until a tag that is followed is to be asked for again."""
     try:
         due = tags.next_question(release.model_copy(update={"status": status}))
@@ -190,7 +190,7 @@ def until_next_step(report: Report, now: datetime) -> float:
     return math.inf if pause is None else pause
 
 
-def noted(before: api.Status, report: Report) -> api.Status:
+def checkpoint(before: api.Status, report: Report) -> api.Status:
     """The status with what a pass is about to act on; nothing that it has not seen yet.
 
     A rollout that has just begun is not told before its pass has ended: beside the conditions of the one before it
@@ -218,20 +218,20 @@ def summarize(report: Report) -> Summary:
     if report.rollout is not None and report.rollout.failure is not None:
         return after_failure(report, report.rollout, report.rollout.failure)
     if report.failure is not None:
-        return failed(report.failure.error)
+        return summarize_error(report.failure.error)
     if report.verdict is not None:
-        return seen(report, report.verdict)
+        return summarize_verdict(report, report.verdict)
     return Summary("Pending", "False", "Pending", "the first look has not ended yet", reconciling=True)
 
 
 def after_failure(report: Report, decided: api.RolloutStatus, failure: api.RolloutFailure) -> Summary:
     """Ready's reason stays that of the failure, whatever is put back; the phase tells how far that has come."""
-    phase, outcome, moving = put_back(report, decided, failure)
+    phase, outcome, moving = describe_fallback(report, decided, failure)
     message = f"Revision {failure.revision} failed: {failure.message.rstrip('.')}. {outcome}"
     return Summary(phase, "False", failure.reason, message, reconciling=moving, stalled=not moving)
 
 
-def put_back(report: Report, decided: api.RolloutStatus, failure: api.RolloutFailure) -> tuple[str, str, bool]:
+def describe_fallback(report: Report, decided: api.RolloutStatus, failure: api.RolloutFailure) -> tuple[str, str, bool]:
     """The phase after a failure, what it means, and whether the operator is still at it."""
     kept = decided.puts_back
     if kept is None:
@@ -254,7 +254,7 @@ def put_back(report: Report, decided: api.RolloutStatus, failure: api.RolloutFai
     return "RolledBack", f"Revision {kept} was put back: {report.verdict.message}", False
 
 
-def in_time(release: api.Release, report: Report, summary: Summary, now: datetime) -> Summary:
+def apply_deadline(release: api.Release, report: Report, summary: Summary, now: datetime) -> Summary:
     """A rollout that takes longer than it may is Stalled beside going on: whoever waits for it may stop waiting."""
     known = report.rollout
     if known is None or summary.stalled or not summary.reconciling or is_waiting_for_pods(report):
@@ -275,7 +275,7 @@ def is_waiting_for_pods(report: Report) -> bool:
     return report.failure is None and report.verdict is not None and not report.verdict.pods
 
 
-def failed(error: ReleaseError) -> Summary:
+def summarize_error(error: ReleaseError) -> Summary:
     """Stalled when a person must act, Reconciling when the operator goes on by itself."""
     if isinstance(error, Refused):
         return Summary("Refused", "False", error.reason, error.sentence(), stalled=True)
@@ -290,7 +290,7 @@ def in_place_of(report: Report) -> str:
     return text if asked else ""
 
 
-def seen(report: Report, verdict: Verdict) -> Summary:
+def summarize_verdict(report: Report, verdict: Verdict) -> Summary:
     """A verdict in kstatus's words."""
     match verdict.state:
         case State.LOADED:
@@ -376,7 +376,7 @@ def renewed(finding: Finding, before: api.Condition | None, release: api.Release
         status=finding.status,
         reason=finding.reason,
         message=finding.message[: api.MESSAGE_MAX],
-        last_transition_time=before.last_transition_time if before and unchanged else timestamps.written(now),
+        last_transition_time=before.last_transition_time if before and unchanged else timestamps.metav1_time(now),
         observed_generation=release.metadata.generation,
     )
 
@@ -421,7 +421,7 @@ def look_again(before: api.Status, report: Report, attempt: int, resync: float, 
         return min(LOGGER_LOOK, resync)
     if report.verdict is None:
         return resync
-    if is_restless(report, now):
+    if needs_early_recheck(report, now):
         return min(SOON, resync)
     return after_verdict(report.verdict, attempt, resync)
 
@@ -456,7 +456,7 @@ def has_raised_loggers(report: Report) -> bool:
     return report.observation is not None and bool(report.observation.raised_loggers)
 
 
-def is_restless(report: Report, now: datetime) -> bool:
+def needs_early_recheck(report: Report, now: datetime) -> bool:
     """Whether a probe has begun to fail, a gateway may still be fetching anew, or another one is coming up."""
     observation, verdict = report.observation, report.verdict
     if observation is None or verdict is None:
@@ -467,7 +467,7 @@ def is_restless(report: Report, now: datetime) -> bool:
     return observation.probes_failing_since is not None or any(row.state is not State.LOADED for row in verdict.pods)
 
 
-def stands(release: api.Release) -> bool:
+def checks_still_valid(release: api.Release) -> bool:
     """Whether the steps before the look need no second thought: all were reached, and none failed.
 
     A release that was checked before any gateway pod told its version is checked again when there is one, and one
@@ -510,24 +510,24 @@ def turns_of_rollout(before: api.Status, after: api.Status) -> Iterable[Event]:
 
 def events(before: list[api.Condition], after: list[api.Condition], status: api.Status) -> tuple[Event, ...]:
     """What a person wants to read in ``kubectl describe``: every turn of Ready, and what each step came to, once."""
-    known = {condition.type: turn(condition) for condition in before}
+    known = {condition.type: event_key(condition) for condition in before}
     failing = status.rollout is not None and status.rollout.failure is not None
     return tuple(
-        Event("Normal" if is_good(condition) else "Warning", condition.reason, condition.message[:1024])
+        Event("Normal" if is_normal(condition) else "Warning", condition.reason, condition.message[:1024])
         for condition in after
-        if known.get(condition.type) != turn(condition)
-        and is_told(condition, after)
+        if known.get(condition.type) != event_key(condition)
+        and is_published(condition, after)
         and not (failing and condition.type in (ConditionType.READY, ConditionType.RECONCILING))
     )
 
 
-def turn(condition: api.Condition) -> tuple[str, ...]:
+def event_key(condition: api.Condition) -> tuple[str, ...]:
     """What makes a condition news. A step that succeeds names what it was about: another revision is news."""
     succeeded = condition.type in STEPS_TOLD and condition.status == "True"
     return (condition.status, condition.reason, condition.message if succeeded else "")
 
 
-def is_told(condition: api.Condition, after: list[api.Condition]) -> bool:
+def is_published(condition: api.Condition, after: list[api.Condition]) -> bool:
     """Progress is told by the steps; Ready tells when it settles one way or the other; nothing is told twice."""
     match condition.type:
         case ConditionType.READY:
@@ -542,7 +542,7 @@ def is_told(condition: api.Condition, after: list[api.Condition]) -> bool:
             return condition.type in STEPS_TOLD and condition.status == "True"
 
 
-def is_good(condition: api.Condition) -> bool:
+def is_normal(condition: api.Condition) -> bool:
     """Whether the turn is one to be glad of, or one that a person asked for."""
     abnormal = (ConditionType.RECONCILING, ConditionType.STALLED)
     return condition.reason == SUSPENDED or (condition.status == "True" and condition.type not in abnormal)

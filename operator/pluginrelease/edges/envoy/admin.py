@@ -1,6 +1,6 @@
 """Gateway pods seen through the API server: HTTP to Envoy's admin port over a port-forward, and the pod's log.
 
-A pod that cannot be read is data, never an exception: its `Sighting` says why. Nothing is decided here.
+A pod that cannot be read is data, never an exception: its `PodObservation` says why. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from pluginrelease.core.errors import ReleaseError, Transient
 from pluginrelease.core.gateway import container as containers
 from pluginrelease.core.gateway import log_rotation, logs, observations
 from pluginrelease.core.gateway.container import LastWords, Termination
-from pluginrelease.core.gateway.identity import Incarnation, Wanted
+from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation
 from pluginrelease.core.gateway.listeners import ListenerReader, Listeners
 from pluginrelease.core.gateway.log_rotation import Beginning
-from pluginrelease.core.gateway.observations import Documents, PodRef, Sighting
+from pluginrelease.core.gateway.observations import Documents, PodObservation, PodRef
 from pluginrelease.edges.envoy.tunnel import Broken, Forwarded, Http
 
 T = TypeVar("T")
@@ -97,7 +97,7 @@ BRIEF = (
 
 
 @dataclass(frozen=True)
-class Kept:
+class CachedDump:
     """What one run of a pod's Envoy, known by ``start``, answered; ``listeners`` hold while they have this ``mark``."""
 
     start: str
@@ -106,7 +106,7 @@ class Kept:
     listeners: Listeners = field(default_factory=Listeners)
 
 
-class Memory:
+class DumpCache:
     """What gateways answered at the last look, so that it is not sent again while nothing about it changes.
 
     For all releases together, of the ``limit`` pods that were looked at last. Losing it costs bytes and nothing else.
@@ -114,7 +114,7 @@ class Memory:
 
     def __init__(self, limit: int = 1000) -> None:
         self._limit = limit
-        self._kept: OrderedDict[str, Kept] = OrderedDict()
+        self._kept: OrderedDict[str, CachedDump] = OrderedDict()
         self._ends: OrderedDict[str, tuple[Termination, LastWords]] = OrderedDict()
         self._logs: OrderedDict[str, tuple[str, Beginning]] = OrderedDict()
 
@@ -131,12 +131,12 @@ class Memory:
         while len(self._ends) > self._limit:
             self._ends.popitem(last=False)
 
-    def recall(self, pod: PodRef, start: str) -> Kept | None:
+    def recall(self, pod: PodRef, start: str) -> CachedDump | None:
         """What was kept of this run of the pod's Envoy."""
         kept = self._kept.get(pod.uid)
         return kept if kept and kept.start == start else None
 
-    def keep(self, pod: PodRef, kept: Kept) -> None:
+    def keep(self, pod: PodRef, kept: CachedDump) -> None:
         """In place of what was kept of this pod."""
         self._kept[pod.uid] = kept
         self._forget_oldest(self._kept, pod)
@@ -156,15 +156,15 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Habit:
+class ReadOptions:
     """What need not be asked again: the log of pods whose Envoy is among ``verified`` is read since ``recent`` only."""
 
     verified: Collection[Incarnation] = ()
     recent: datetime | None = None
-    memory: Memory | None = None
+    memory: DumpCache | None = None
 
 
-NEW = Habit()
+NEW = ReadOptions()
 
 
 class Call:
@@ -199,13 +199,13 @@ BROKEN = (Unreadable, Broken, aiohttp.ClientError, OSError, h11.ProtocolError)
 async def look(
     channels: Channels,
     pods: Sequence[PodRef],
-    wanted: Wanted,
+    wanted: DesiredPlugin,
     *,
     since: datetime,
     deadline_seconds: float,
     settings: GatewayAccess = DEFAULT,
-    habit: Habit = NEW,
-) -> tuple[Sighting, ...]:
+    habit: ReadOptions = NEW,
+) -> tuple[PodObservation, ...]:
     """Every pod, in the order given, under one deadline; ``since`` is where reading the logs begins.
 
     A pod whose container does not run is not asked.
@@ -213,14 +213,14 @@ async def look(
     ends: dict[str, LastWords | None] = {}
     calls = {pod.uid: Call() for pod in pods}
 
-    async def one(pod: PodRef) -> Sighting:
+    async def one(pod: PodRef) -> PodObservation:
         ends[pod.uid] = words = await _last_words(channels, pod, since, settings, habit)
         if not pod.container.running:
             return _unasked(pod, _does_not_run(pod, settings), words)
         read = await _twice(lambda: documents(channels, pod, wanted, since, settings, habit, calls[pod.uid]))
-        return replace(observations.sight(pod, datetime.now(UTC), read, wanted, since), last_words=words)
+        return replace(observations.observe_pod(pod, datetime.now(UTC), read, wanted, since), last_words=words)
 
-    def failed(pod: PodRef, error: str) -> Sighting:
+    def failed(pod: PodRef, error: str) -> PodObservation:
         return replace(_unasked(pod, error, ends.get(pod.uid)), silent=calls[pod.uid].silence())
 
     return await _each(pods, one, failed, deadline_seconds, settings)
@@ -232,15 +232,15 @@ async def glance(
     *,
     since: datetime,
     settings: GatewayAccess = DEFAULT,
-    habit: Habit = NEW,
-) -> tuple[Sighting, ...]:
+    habit: ReadOptions = NEW,
+) -> tuple[PodObservation, ...]:
     """What the pods' status alone shows, with how a container ended that has; no gateway is asked."""
     words = await asyncio.gather(*(_last_words(channels, pod, since, settings, habit) for pod in pods))
     return tuple(_unasked(pod, "it was not asked", last) for pod, last in zip(pods, words, strict=True))
 
 
-def _unasked(pod: PodRef, why: str, words: LastWords | None) -> Sighting:
-    return Sighting(pod, datetime.now(UTC), unreachable=why, last_words=words)
+def _unasked(pod: PodRef, why: str, words: LastWords | None) -> PodObservation:
+    return PodObservation(pod, datetime.now(UTC), unreachable=why, last_words=words)
 
 
 def _does_not_run(pod: PodRef, settings: GatewayAccess) -> str:
@@ -249,7 +249,7 @@ def _does_not_run(pod: PodRef, settings: GatewayAccess) -> str:
 
 
 async def _last_words(
-    channels: Channels, pod: PodRef, since: datetime, settings: GatewayAccess, habit: Habit
+    channels: Channels, pod: PodRef, since: datetime, settings: GatewayAccess, habit: ReadOptions
 ) -> LastWords | None:
     """How the container ended, when that was after ``since``; what it said is asked for once, and is not waited for."""
     ended = pod.container.terminated
@@ -378,10 +378,10 @@ def _said(error: Exception) -> str:
 async def documents(
     channels: Channels,
     pod: PodRef,
-    wanted: Wanted,
+    wanted: DesiredPlugin,
     since: datetime,
     settings: GatewayAccess = DEFAULT,
-    habit: Habit = NEW,
+    habit: ReadOptions = NEW,
     call: Call | None = None,
 ) -> Documents:
     """What one pod answers, unjudged. Configuration before statistics before log: what refused the first then shows
@@ -390,14 +390,14 @@ async def documents(
     async with _admin(channels, pod, settings) as admin:
         start = await _first_answer(admin, call or Call())
         known = habit.memory.recall(pod, start.text) if habit.memory else None
-        info = known.info if known else observations.essence((await admin.get("/server_info")).text)
+        info = known.info if known else observations.trim_server_info((await admin.get("/server_info")).text)
         ecds = await admin.section("ecds_filters")
         mark = await _mark(admin) if habit.memory else b""
         same = known if known and known.mark == mark != b"" else None
         listeners = same.listeners if same else await admin.listeners()
         stats = await admin.get(f"/stats?format=json&filter={quote(_statistics(wanted), safe='')}")
     if habit.memory and not listeners.unknown:
-        habit.memory.keep(pod, Kept(start.text, info, mark, listeners))
+        habit.memory.keep(pod, CachedDump(start.text, info, mark, listeners))
     log_from = observations.log_since(ecds, wanted, since + start.skew)
     if habit.recent and observations.running(pod, start.text) in habit.verified:
         log_from = max(log_from, habit.recent + start.skew)
@@ -421,7 +421,7 @@ async def _first_answer(admin: Admin, call: Call) -> AdminResponse:
 
 
 async def _beginning(
-    channels: Channels, pod: PodRef, start: AdminResponse, settings: GatewayAccess, habit: Habit
+    channels: Channels, pod: PodRef, start: AdminResponse, settings: GatewayAccess, habit: ReadOptions
 ) -> Beginning:
     """How the log begins, after it was read: a rotation between the two is taken for one before."""
     first = await channels.log_begins(pod.namespace, pod.name, settings.container)
@@ -440,7 +440,7 @@ async def _ask(channels: Channels, pod: PodRef, method: str, target: str, settin
         return await admin.request(method, target)
 
 
-def _statistics(wanted: Wanted) -> str:
+def _statistics(wanted: DesiredPlugin) -> str:
     """Envoy's own Wasm statistics, and those of the subscription of one plugin."""
     name = re.escape(f"{wanted.namespace}.{wanted.name}")
     return rf"^wasm\.|^extension_config_discovery\..*{name}"

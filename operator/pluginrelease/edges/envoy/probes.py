@@ -17,7 +17,7 @@ import h11
 from pluginrelease import api
 from pluginrelease.core.apiserver import answers
 from pluginrelease.core.errors import Refused, ReleaseError
-from pluginrelease.core.gateway.observations import PodRef, Sighting
+from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.core.rollout import probe
 from pluginrelease.core.rollout.probe import PodProbe, ProbeResponse, Unanswered
 from pluginrelease.edges.envoy.admin import DEFAULT, Channels, GatewayAccess
@@ -46,7 +46,7 @@ class _Series:
 
 async def ask(
     channels: Channels,
-    sightings: Sequence[Sighting],
+    sightings: Sequence[PodObservation],
     probes: Sequence[api.Probe],
     *,
     deadline_seconds: float,
@@ -67,7 +67,7 @@ async def ask(
     return tuple(it if isinstance(it, PodProbe) else _counted(it) for row in planned for it in row)
 
 
-def _plan(seen: Sighting, asked: api.Probe, written: bool) -> _Series | PodProbe:
+def _plan(seen: PodObservation, asked: api.Probe, written: bool) -> _Series | PodProbe:
     try:
         port = probe.target(asked, seen.listeners, written=written)
     except Refused as refused:

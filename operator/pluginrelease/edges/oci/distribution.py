@@ -35,7 +35,7 @@ from pluginrelease.core.artifact.image_manifests import Descriptor, Digest, Refe
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 from pluginrelease.core.registry import challenge as challenges
 from pluginrelease.core.registry import credentials, tags
-from pluginrelease.core.registry.transport import Door
+from pluginrelease.core.registry.transport import Transport
 from pluginrelease.edges.desk import Desk
 from pluginrelease.edges.oci.blobs import Blobs, Incoming
 from pluginrelease.edges.oci.connections import Adapter, Deadline, trusted
@@ -272,7 +272,7 @@ class Repository(Registry):  # type: ignore[misc]
         """Whether the environment has a proxy for this registry."""
         return bool(requests.utils.get_environ_proxies(self.origin))
 
-    def plain_door(self) -> Door:
+    def plain_door(self) -> Transport:
         """Begins TLS with a registry that speaks plain HTTP, as an agent does first, and sees what it says to that."""
         place = urlsplit(self.origin)
         try:
@@ -280,11 +280,11 @@ class Repository(Registry):  # type: ignore[misc]
         except OSError:
             if place.port:
                 raise
-            return Door.MUTE  # nobody at the port of https, where an agent knocks
+            return Transport.MUTE  # nobody at the port of https, where an agent knocks
         with connection, suppress(OSError):
             connection.sendall(_client_hello(str(place.hostname)))
-            return Door.PLAIN if connection.recv(5, socket.MSG_WAITALL) == b"HTTP/" else Door.MUTE
-        return Door.MUTE
+            return Transport.PLAIN if connection.recv(5, socket.MSG_WAITALL) == b"HTTP/" else Transport.MUTE
+        return Transport.MUTE
 
     def _connect(self, host: str, port: int) -> socket.socket:
         connection = socket.create_connection((host, port), timeout=min(CONNECT_SECONDS, self.deadline.left()))

@@ -21,7 +21,7 @@ from pluginrelease.core.artifact import salvage as salvages
 from pluginrelease.core.artifact.image_manifests import Artifact, Descriptor, Digest, Reference
 from pluginrelease.core.errors import Refused, Waiting
 from pluginrelease.core.registry import tags, transport
-from pluginrelease.core.registry.transport import Door
+from pluginrelease.core.registry.transport import Transport
 from pluginrelease.edges.oci.blobs import Blobs
 from pluginrelease.edges.oci.distribution import MAX_INDEX_DEPTH, Access, Repository, mismatch, opened
 
@@ -84,7 +84,7 @@ def challenge(reference: Reference, access: Access) -> tuple[str, ...]:
         return registry.challenge()
 
 
-def door(reference: Reference, access: Access) -> Door:
+def door(reference: Reference, access: Access) -> Transport:
     """What a gateway's agent meets at a registry that the operator reached in this way
     (`pluginrelease.core.registry.transport`).
 
@@ -92,18 +92,18 @@ def door(reference: Reference, access: Access) -> Door:
     """
     with opened(reference, access) as registry:
         if registry.is_proxied():
-            return Door.HIDDEN
+            return Transport.HIDDEN
         if access.insecure:
-            return Door.PLAIN if transport.prefers_plain(reference) else registry.plain_door()
+            return Transport.PLAIN if transport.prefers_plain(reference) else registry.plain_door()
     if not access.trusts_more:
-        return Door.TRUSTED
+        return Transport.TRUSTED
     try:
         challenge(reference, access.as_others())
     except Refused as refused:
         if refused.reason == "RegistryTLS":
-            return Door.UNTRUSTED
+            return Transport.UNTRUSTED
         raise
-    return Door.TRUSTED
+    return Transport.TRUSTED
 
 
 def salvage(reference: Reference, access: Access) -> bytes:
