@@ -202,6 +202,16 @@ def test_from_where_the_log_is_read(after: timedelta, digest: bool, back: timede
     assert observations.log_since(documents("loaded").ecds, one, write_at) == write_at - back, reason
 
 
+def test_a_neighbours_configuration_that_nests_without_end_ends_no_look() -> None:
+    """Anybody who may write a plugin for the gateway chooses its configuration, and every release reads all of them."""
+    strange = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": "[" * 3000 + "]" * 3000}
+    dump = json.loads(documents("loaded").ecds)
+    theirs = next(one for one in dump["configs"][0]["ecds_filters"] if "neighbour" in one["ecds_filter"]["name"])
+    theirs["ecds_filter"]["typed_config"]["config"]["configuration"] = strange
+    sighting = changed("loaded", ecds=json.dumps(dump))
+    assert [entry.config for entry in sighting.entries] == [CONFIG]
+
+
 def given_env(**variables: Any) -> str:
     """The recorded dump, with an environment for our plugin."""
     dump = json.loads(documents("loaded").ecds)

@@ -422,13 +422,13 @@ def _kind(type_url: str, typed: Mapping[str, Any]) -> FilterKind:
 
 
 def _configuration(plugin: Mapping[str, Any]) -> Any:
-    """The plugin's JSON; {} for none, and the text itself when it is not JSON."""
+    """The plugin's JSON; {} for none, and the text itself when it is not JSON, or nests without end."""
     value = _inner(plugin, "configuration").get("value")
     if not isinstance(value, str) or not value:
         return {}
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
 
 
