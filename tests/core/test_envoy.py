@@ -680,6 +680,14 @@ def test_any_lines(lines: list[str]) -> None:
     assert not read(*lines).events
 
 
+@pytest.mark.parametrize("line", ['{"a":' + "[" * 3000, '{"":' * 2000], ids=["lists", "objects"])
+def test_a_line_that_nests_without_end_is_nobodys_word(line: str) -> None:
+    """A plugin that logs what a client sent can put any line into the stream: it ends no look, and no way back."""
+    assert not read(line).events
+    assert logs.last_time(line) is None
+    assert not logs.reaches_back(line, BEGINNING)
+
+
 # ------------------------------------------------------------------------------------------------------------ crashes
 
 TRAP = "Function: proxy_on_request_headers failed: Uncaught RuntimeError: unreachable"

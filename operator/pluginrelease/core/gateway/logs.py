@@ -236,7 +236,7 @@ def _from_fields(match: re.Match[str]) -> Record:
 def _from_json(text: str) -> Record:
     try:
         fields: Any = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # a plugin may log what a client sent
         return Record(None, "", "", text)
     message = str(fields.get("msg", fields.get("message", "")))
     at = moment(str(fields.get("time", fields.get("timestamp", ""))))
