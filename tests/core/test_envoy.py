@@ -571,10 +571,15 @@ def test_what_is_no_part_of_a_message_is_not_quoted(foreign: str) -> None:
         assert event.line.endswith(last)
 
 
-def test_an_access_log_between_two_lines_of_a_message_is_passed_over() -> None:
+@pytest.mark.parametrize(
+    "access",
+    [ACCESS.format(agent="curl"), '{"method":"GET","user_agent":"\\"level\\": {}","start_time":"2026-11-20T20:54:01Z"}'],
+    ids=["text", "JSON"],
+)
+def test_an_access_log_between_two_lines_of_a_message_is_passed_over(access: str) -> None:
     """Envoy writes the two to different streams, which the container's log mixes by the line."""
     first, second = line(1, "Function: proxy_on_configure failed: x\nin-VM backtrace:").splitlines()
-    found = read(first, ACCESS.format(agent="curl"), second, line(2, REFUSAL))
+    found = read(first, access, second, line(2, REFUSAL))
     assert found.events[0].causes == ("Function: proxy_on_configure failed: x in-VM backtrace:",)
 
 

@@ -49,8 +49,8 @@ _PLUGIN_FAILED = re.compile(r"^Plugin (\S+) failed to load")
 _UNABLE = re.compile(r"Unable to create Wasm (?:plugin|HTTP filter|network filter) ([^\s,;]+)")
 _REFUSED = re.compile(r"^(?:Unable to create |Error adding/updating |lds: |[^\"]*? rejected: )")
 _LISTED = re.compile(r"^\s*[^\s\"]+: Unable to create ")
-# Istio's access log, which may stand between two lines of a message
-_ACCESS = re.compile(r"^\[\d{4}-\d\d-\d\dT[^\]]*\] ")
+# Istio's access log, as text or as JSON, which may stand between two lines of a message
+_ACCESS = re.compile(r"^(?:\[\d{4}-\d\d-\d\dT[^\]]*\] |\{\".*\}$)")
 _LISTENER = re.compile(r"^lds: |envoy\.config\.listener\.v3\.Listener|adding/updating listener")
 _MODULE = re.compile(r"cannot fetch Wasm module (\S+?):? ")
 _FETCH = re.compile(r"^(?:error in converting the wasm config to local: |convert the wasm config: )", re.IGNORECASE)
@@ -223,7 +223,10 @@ def reaches_back(text: str, since: datetime) -> bool:
 
 
 def _begins(line: str) -> bool:
-    return line.startswith("{") or bool(_TEXT.match(line) or _ENVOY_DEFAULT.match(line))
+    """Whether it is the first line of a message. An access log as JSON has no level, and a client's quotes are escaped."""
+    if line.startswith("{"):
+        return '"level"' in line
+    return bool(_TEXT.match(line) or _ENVOY_DEFAULT.match(line))
 
 
 def _from_fields(match: re.Match[str]) -> Record:
