@@ -212,6 +212,39 @@ def test_a_neighbours_configuration_that_nests_without_end_ends_no_look() -> Non
     assert [entry.config for entry in sighting.entries] == [CONFIG]
 
 
+def told_secret(value: str, log: str) -> Sighting:
+    """The recorded gateway with this value in the place of a placeholder, and with another log."""
+    given = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": json.dumps({"user": value})}
+    dump = json.loads(documents("loaded").ecds)
+    for item in dump["configs"][0]["ecds_filters"]:
+        if "header" in item["ecds_filter"]["name"]:
+            item["ecds_filter"]["typed_config"]["config"]["configuration"] = given
+    release = replace(wanted("loaded"), config={"user": "${secret.apps/keys.user}"}, replaces=True)
+    told = replace(documents("loaded"), ecds=json.dumps(dump), log=log)
+    return observations.sight(POD, BEGINNING, told, release, BEGINNING)
+
+
+@pytest.mark.parametrize("value", ["apps", "header", "istio", "filter", "Failed", "Function", "15", "1", "er"])
+def test_a_secrets_value_that_is_a_word_of_envoys_hides_no_sign(value: str) -> None:
+    """A user may be called as the plugin's namespace is: what Envoy says of the plugin is understood all the same."""
+    assert [event.kind for event in told_secret(value, documents("loaded").log).log.events] == [LogKind.LOADED]
+    refused = told_secret(value, "\n".join([line(1, MISSING), line(2, NOT_ON_THREAD), *created(3, NAME)]))
+    assert [event.kind for event in refused.log.events] == [LogKind.REFUSED_BY_WORKERS]
+    (crash,) = told_secret(value, "\n".join([*spoken(1, "panic: x"), line(2, TRAP)])).log.crashes
+    assert (crash.plugin, crash.thread) == (OUR_NAME, "15")
+
+
+@pytest.mark.parametrize("before", [0, 150, 195, 7900, 8080, 8100, 8150, 9000])
+def test_no_part_of_a_secrets_value_is_quoted(before: int) -> None:
+    """Wherever a long line is cut."""
+    value = "s3cr3t-" * 20
+    words = f"{'x' * before}{value}{'y' * 10_000}"
+    lines = [line(1, f"Failed to load {words}"), *spoken(1, f"panic: {words}"), line(2, TRAP), line(3, REFUSAL)]
+    assert "s3cr3t" not in repr(told_secret(value, "\n".join(lines)).log)
+    panic = spoken(1, f"panic: {'x' * 4000}", f"{'y' * 4000}", f"{'x' * (before % 200)}{value}")
+    assert "s3cr3t" not in repr(told_secret(value, "\n".join([*panic, line(2, TRAP)])).log)
+
+
 def given_env(**variables: Any) -> str:
     """The recorded dump, with an environment for our plugin."""
     dump = json.loads(documents("loaded").ecds)
@@ -573,7 +606,7 @@ def test_what_is_no_part_of_a_message_is_not_quoted(foreign: str) -> None:
 
 @pytest.mark.parametrize(
     "access",
-    [ACCESS.format(agent="curl"), '{"method":"GET","user_agent":"\\"level\\": {}","start_time":"2026-11-20T20:54:01Z"}'],
+    [ACCESS.format(agent="curl"), '{"agent":"\\"level\\": {}","start_time":"2026-11-20T20:54:01Z"}'],
     ids=["text", "JSON"],
 )
 def test_an_access_log_between_two_lines_of_a_message_is_passed_over(access: str) -> None:

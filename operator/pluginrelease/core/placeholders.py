@@ -24,7 +24,7 @@ _OURS = re.compile(rf"\$\{{secret\.(?:({_NAME})/)?({_NAME})\.([-._A-Za-z0-9]+)\}
 _ANY = re.compile(r"\$\{([^.}/]{1,63})\.(?:[^/}]{1,63}/)?[^.}/]{1,253}\.[^}]+\}")
 FORM = "${secret.NAMESPACE/NAME.KEY}"
 HIDDEN = "${secret…}"
-# a shorter value is taken out of what was read of a log, and not of the log: it may be part of any word of Envoy's
+# the first letters of a value at the end of a text are taken for a piece of it from so many on
 TELLING = 4
 
 
@@ -157,10 +157,20 @@ def _values(wanted: str, given: str) -> tuple[str, ...] | None:
 
 
 def hide(text: str, secrets: Collection[str]) -> str:
-    """A text of the gateway without the values that it was given, the longest first."""
-    for one in sorted({one for one in secrets if one}, key=len, reverse=True):
+    """A text of the gateway without the values that it was given, the longest first; it may end within one."""
+    longest_first = sorted({one for one in secrets if one}, key=len, reverse=True)
+    for one in longest_first:
         text = text.replace(one, HIDDEN)
+    for one in longest_first:
+        text = _without_end(text, one)
     return text
+
+
+def _without_end(text: str, secret: str) -> str:
+    """A text that was cut off within a value."""
+    pieces = range(min(len(secret), len(text)), TELLING - 1, -1)
+    cut = next((size for size in pieces if text.endswith(secret[:size])), None)
+    return text if cut is None else f"{text[:-cut]}{HIDDEN}"
 
 
 def hide_in(found: Found, secrets: Collection[str]) -> Found:

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
+
+from pluginrelease.core import placeholders
 
 if TYPE_CHECKING:
     from pluginrelease.core.gateway.identity import Wanted
@@ -150,9 +152,16 @@ class Record:
     message: str
 
 
-def read_log(lines: Iterable[str], wanted: Wanted, since: datetime | None, *, truncated: bool = False) -> LogFindings:
-    """Events about the wanted plugin at or after ``since``, oldest first."""
-    reader = _Reader(wanted)
+def read_log(
+    lines: Iterable[str],
+    wanted: Wanted,
+    since: datetime | None,
+    *,
+    truncated: bool = False,
+    secrets: Collection[str] = (),
+) -> LogFindings:
+    """Events about the wanted plugin at or after ``since``, oldest first, quoted without ``secrets``."""
+    reader = _Reader(wanted, secrets)
     for record in records(lines):
         if not record.level:
             continue  # neither Envoy nor the agent wrote it
@@ -223,7 +232,7 @@ def reaches_back(text: str, since: datetime) -> bool:
 
 
 def _begins(line: str) -> bool:
-    """Whether it is the first line of a message. An access log as JSON has no level, and a client's quotes are escaped."""
+    """Whether it is a message's first line. An access log as JSON has no level, and a client's quotes are escaped."""
     if line.startswith("{"):
         return '"level"' in line
     return bool(_TEXT.match(line) or _ENVOY_DEFAULT.match(line))
@@ -271,14 +280,18 @@ class _Speech:
             return _Speech(plugin, text if _PANIC.search(text) else "")
         if self.ended or text.startswith(("goroutine", "[")):
             return replace(self, ended=True)
-        return replace(self, panic=shorten(f"{self.panic} {text}"))
+        return replace(self, panic=f"{self.panic} {text}"[:MAX_MESSAGE])
 
 
 class _Reader:
-    """Goes through the messages once; holds, per thread, the causes that no line has claimed yet."""
+    """Goes through the messages once; holds, per thread, the causes that no line has claimed yet.
 
-    def __init__(self, wanted: Wanted) -> None:
+    Messages are understood as they are, since a secret may be any word of Envoy's, and quoted without secrets.
+    """
+
+    def __init__(self, wanted: Wanted, secrets: Collection[str] = ()) -> None:
         self.wanted = wanted
+        self.secrets = secrets
         self.events: list[LogEvent] = []
         self.causes: dict[str, list[str]] = {}
         self.open: dict[str, int] = {}
@@ -291,12 +304,16 @@ class _Reader:
         self.https = ("", "")
 
     def crashed(self) -> tuple[Crash, ...]:
-        return tuple(self.crashes.values())[-MAX_CRASHES:]
+        return tuple(replace(one, line=self._told(one.line)) for one in [*self.crashes.values()][-MAX_CRASHES:])
 
     def left_out(self) -> tuple[Missing, ...]:
         """Threads that may lack our plugin; not those that failed together with a neighbour that was named."""
         theirs = self.neighbours_missing
-        return tuple(one for one in self.missing.values() if not any(_together(at, one.at) for at in theirs))
+        ours = (one for one in self.missing.values() if not any(_together(at, one.at) for at in theirs))
+        return tuple(replace(one, line=self._told(one.line)) for one in ours)
+
+    def _told(self, message: str) -> str:
+        return shorten(placeholders.hide(message, self.secrets))
 
     def take(self, record: Record) -> None:
         """One message of Envoy's or the agent's; what a plugin says is only said."""
@@ -319,7 +336,7 @@ class _Reader:
         elif _FETCH.search(message):
             self._fetch(record)
         elif https := _HTTPS_FAILED.match(message):
-            self.https = (https.group(1), shorten(message))
+            self.https = (https.group(1), self._told(message))
         elif _CAUSE.match(message):
             self._hold(record)
 
@@ -327,14 +344,14 @@ class _Reader:
         """Who spoke on this thread last; a trap there is the end of what it said."""
         said = self.said.pop(record.thread, _Speech(""))
         if log := _PLUGIN_LOG.match(record.message):
-            self.said[record.thread] = said.and_then(log.group(1) or "", shorten(record.message[log.end() :]))
+            self.said[record.thread] = said.and_then(log.group(1) or "", record.message[log.end() :].strip())
         elif (trap := _TRAP.match(record.message)) and trap.group(1) not in _AT_LOAD:
             self._crash(record, said)
 
     def _crash(self, record: Record, said: _Speech) -> None:
         plugin = said.plugin if said.panic else ""
         key = (record.thread, plugin)
-        line = shorten(f"{said.panic} / {record.message}" if plugin else record.message)
+        line = f"{placeholders.hide(said.panic, self.secrets)} / {record.message}" if plugin else record.message
         self.crashes.pop(key, None)
         self.crashes[key] = Crash(record.at, record.thread, line, plugin)
         self.unclaimed[record.thread] = key
@@ -366,9 +383,9 @@ class _Reader:
             return
         self.open.pop(record.thread, None)
         if _NOT_ON_THREAD.match(record.message):
-            self.missing[record.thread] = Missing(record.at, record.thread, shorten(record.message))
+            self.missing[record.thread] = Missing(record.at, record.thread, record.message)
         held = self.causes.setdefault(record.thread, [])
-        held.append(shorten(record.message))
+        held.append(record.message)
         del held[:-MAX_CAUSES]
 
     def _own(self, name: str | None) -> bool:
@@ -383,7 +400,7 @@ class _Reader:
         claimed = self.unclaimed.pop(record.thread, None)
         if claimed and claimed in self.crashes and _soon(self.crashes[claimed].at, record.at):
             del self.crashes[claimed]
-        causes = tuple(self.causes.pop(record.thread, ()))
+        causes = self.causes.pop(record.thread, ())
         index = self.open.pop(record.thread, None)
         if not ours:
             if kind is LogKind.REFUSED_BY_WORKERS:
@@ -393,7 +410,7 @@ class _Reader:
         if index is not None and self._continues(index, kind):
             self.events[index] = replace(self.events[index], at=record.at, kind=kind)
         else:
-            self.events.append(LogEvent(record.at, kind, shorten(record.message), causes))
+            self.events.append(LogEvent(record.at, kind, self._told(record.message), tuple(map(self._told, causes))))
             index = len(self.events) - 1
         self.open[record.thread] = index
 
@@ -405,7 +422,7 @@ class _Reader:
         if (module := _MODULE.search(record.message)) and self.wanted.is_module(module.group(1)):
             host, https = self.https
             causes = (https,) if host and host in record.message else ()
-            self.events.append(LogEvent(record.at, LogKind.FETCH_FAILED, shorten(record.message), causes))
+            self.events.append(LogEvent(record.at, LogKind.FETCH_FAILED, self._told(record.message), causes))
         self.https = ("", "")
 
 

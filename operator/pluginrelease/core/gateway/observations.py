@@ -307,7 +307,7 @@ def sight(pod: PodRef, at: datetime, documents: Documents, wanted: Wanted, since
     listeners, errors = documents.listeners, documents.listeners.errors()
     log_from = documents.log_from or log_since(documents.ecds, wanted, since + documents.skew)
     secrets = dump.secrets(wanted)
-    log = placeholders.hide(documents.log, [one for one in secrets if len(one) >= placeholders.TELLING])
+    lines = documents.log.splitlines()
     return Sighting(
         pod=pod,
         at=at,
@@ -329,11 +329,9 @@ def sight(pod: PodRef, at: datetime, documents: Documents, wanted: Wanted, since
         referenced=listeners.referenced(wanted),
         listeners=listeners.serving(wanted),
         stats=_stats(stats, wanted),
-        log=placeholders.hide_in(
-            read_log(log.splitlines(), wanted, log_from, truncated=documents.log_truncated), secrets
-        ),
+        log=read_log(lines, wanted, log_from, truncated=documents.log_truncated, secrets=secrets),
         unknown=tuple(unknown),
-        unstarted=placeholders.hide(unstarted(log.splitlines(), wanted), secrets),
+        unstarted=unstarted(lines, wanted, secrets),
     )
 
 
