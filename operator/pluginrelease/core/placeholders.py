@@ -106,7 +106,7 @@ def _same_fields(wanted: Mapping[str, Any], given: Mapping[str, Any], *, replace
     if not replaced:
         return wanted.keys() == given.keys() and all(same(value, given[key]) for key, value in wanted.items())
     left = dict(given)
-    for key, value in sorted(wanted.items(), key=lambda item: MEANT in item[0]):
+    for key, value in sorted(wanted.items(), key=lambda item: _breadth(item[0])):
         candidates = left if MEANT in key else [key]
         like = (one for one in candidates if one in left and _values(key, one) is not None)
         found = next((one for one in like if same(value, left[one], replaced=True)), None)
@@ -114,6 +114,12 @@ def _same_fields(wanted: Mapping[str, Any], given: Mapping[str, Any], *, replace
             return False
         del left[found]
     return not left
+
+
+def _breadth(key: str) -> tuple[bool, int]:
+    """Sorts keys that only one other can be like before those with placeholders, and of these the longest text first:
+    one that is nothing but a placeholder is like every key."""
+    return MEANT in key, -len(_OURS.sub("", key))
 
 
 def values(wanted: Any, given: Any) -> Iterator[str]:
