@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -724,6 +725,16 @@ def test_a_line_that_nests_without_end_is_nobodys_word(line: str) -> None:
     assert not read(line).events
     assert logs.last_time(line) is None
     assert not logs.reaches_back(line, BEGINNING)
+
+
+@pytest.mark.parametrize("words", ["wasm log ", "wasm log a ", "cannot fetch Wasm module ", "Updated filter config "])
+@pytest.mark.parametrize("filling", ["a", " ", ": ", "\tthread=1", "a ", '"'])
+def test_no_line_costs_more_than_its_length(words: str, filling: str) -> None:
+    """What a client sends may stand in the log a thousand times, and nothing else goes on while it is read."""
+    lines = [line(1, f"{words}{filling * (8000 // len(filling))}")] * 50
+    began = time.process_time()
+    read(*lines)
+    assert time.process_time() - began < 1.5
 
 
 # ------------------------------------------------------------------------------------------------------------ crashes

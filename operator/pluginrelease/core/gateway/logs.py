@@ -67,7 +67,7 @@ _NOT_ON_THREAD = re.compile(r"^Wasm VM failed Failed to (?:\w+ thread-local Wasm
 _AT_LOAD = ("_initialize", "_start", "main", "proxy_on_vm_start", "proxy_validate_configuration", "proxy_on_configure")
 _TRAP = re.compile(r"^Function: (\S+) failed\b")
 _PANIC = re.compile(r"\bpanic|\bfatal error", re.IGNORECASE)
-_PLUGIN_LOG = re.compile(r"^wasm log(?: ([^\s:]+)[^:]*)?:\s?")
+_PLUGIN_LOG = re.compile(r"^wasm log(?: ([^\s:]+)(?:\s[^:]*)?)?:\s?")
 
 
 # the agent's list of errors and what it says after that; a listener's error; a backtrace within a VM
