@@ -110,6 +110,23 @@ def kills_at_load() -> bytes:
     )
 
 
+def aborts_at_configure() -> bytes:
+    """A module whose proxy_on_configure calls a gRPC service that it does not name: Envoy aborts (SIGABRT).
+
+    Nothing about the module shows it: what a plugin passes to a host function is known only when it runs.
+    """
+    nothing = b"\x41\0" * 10  # service, service name, method name, metadata and message, each at 0 and empty
+    call = nothing + b"\x41\x64\x41\x20\x10\0\x1a"  # 100 ms, the call's token at 32, drop the result
+    return composed(
+        [("env", "proxy_grpc_call", 12, 1)],
+        [
+            ("proxy_abi_version_0_2_1", 0, 0, b""),
+            ("proxy_on_memory_allocate", 1, 1, b"\x41\0"),
+            ("proxy_on_configure", 2, 1, call + b"\x41\1"),
+        ],
+    )
+
+
 def hangs_at_configure() -> bytes:
     """A module whose proxy_on_configure never returns: Envoy's main thread hangs, and its workers go on."""
     return composed(

@@ -131,6 +131,13 @@ ROWS = (
         Transient,
         pause=60,
     ),
+    Row(
+        "a number of seconds without end",
+        ServerAnswer(429, status("x", 429, details={"retryAfterSeconds": 10**400})),
+        "TooManyRequests",
+        Transient,
+        pause=60,
+    ),
     Row("no time at all", ServerAnswer(429, status("x", 429), retry_after="soon"), "TooManyRequests", Transient),
     Row("a proxy that limits", ServerAnswer(429, PAGE, "text/html", "5"), "TooManyRequests", Transient, pause=5),
     Row(

@@ -91,6 +91,7 @@ def test_an_answer(code: int, out: bytes, words: bytes, found: Credentials | Non
         (0, b'{"Username":"me"}', b"", "no JSON"),
         (0, b"[" * 60_000, b"", "no JSON"),
         (0, said(7), b"", "no text"),
+        (0, said("x\ud800"), b"", "no text"),
     ],
 )
 def test_a_failure(code: int, out: bytes, words: bytes, said_why: str) -> None:

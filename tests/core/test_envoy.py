@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -200,6 +201,49 @@ def test_from_where_the_log_is_read(after: timedelta, digest: bool, back: timede
     assert received is not None
     write_at = received + after
     assert observations.log_since(documents("loaded").ecds, one, write_at) == write_at - back, reason
+
+
+def test_a_neighbours_configuration_that_nests_without_end_ends_no_look() -> None:
+    """Anybody who may write a plugin for the gateway chooses its configuration, and every release reads all of them."""
+    strange = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": "[" * 3000 + "]" * 3000}
+    dump = json.loads(documents("loaded").ecds)
+    theirs = next(one for one in dump["configs"][0]["ecds_filters"] if "neighbour" in one["ecds_filter"]["name"])
+    theirs["ecds_filter"]["typed_config"]["config"]["configuration"] = strange
+    sighting = changed("loaded", ecds=json.dumps(dump))
+    assert [entry.config for entry in sighting.entries] == [CONFIG]
+
+
+def told_secret(value: str, log: str) -> PodObservation:
+    """The recorded gateway with this value in the place of a placeholder, and with another log."""
+    given = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": json.dumps({"user": value})}
+    dump = json.loads(documents("loaded").ecds)
+    for item in dump["configs"][0]["ecds_filters"]:
+        if "header" in item["ecds_filter"]["name"]:
+            item["ecds_filter"]["typed_config"]["config"]["configuration"] = given
+    release = replace(wanted("loaded"), config={"user": "${secret.apps/keys.user}"}, replaces=True)
+    told = replace(documents("loaded"), ecds=json.dumps(dump), log=log)
+    return observations.observe_pod(POD, BEGINNING, told, release, BEGINNING)
+
+
+@pytest.mark.parametrize("value", ["apps", "header", "istio", "filter", "Failed", "Function", "15", "1", "er"])
+def test_a_secrets_value_that_is_a_word_of_envoys_hides_no_sign(value: str) -> None:
+    """A user may be called as the plugin's namespace is: what Envoy says of the plugin is understood all the same."""
+    assert [event.kind for event in told_secret(value, documents("loaded").log).log.events] == [LogKind.LOADED]
+    refused = told_secret(value, "\n".join([line(1, MISSING), line(2, NOT_ON_THREAD), *created(3, NAME)]))
+    assert [event.kind for event in refused.log.events] == [LogKind.REFUSED_BY_WORKERS]
+    (crash,) = told_secret(value, "\n".join([*spoken(1, "panic: x"), line(2, TRAP)])).log.crashes
+    assert (crash.plugin, crash.thread) == (OUR_NAME, "15")
+
+
+@pytest.mark.parametrize("before", [0, 150, 195, 7900, 8080, 8100, 8150, 9000])
+def test_no_part_of_a_secrets_value_is_quoted(before: int) -> None:
+    """Wherever a long line is cut."""
+    value = "s3cr3t-" * 20
+    words = f"{'x' * before}{value}{'y' * 10_000}"
+    lines = [line(1, f"Failed to load {words}"), *spoken(1, f"panic: {words}"), line(2, TRAP), line(3, REFUSAL)]
+    assert "s3cr3t" not in repr(told_secret(value, "\n".join(lines)).log)
+    panic = spoken(1, f"panic: {'x' * 4000}", f"{'y' * 4000}", f"{'x' * (before % 200)}{value}")
+    assert "s3cr3t" not in repr(told_secret(value, "\n".join([*panic, line(2, TRAP)])).log)
 
 
 def given_env(**variables: Any) -> str:
@@ -563,10 +607,15 @@ def test_what_is_no_part_of_a_message_is_not_quoted(foreign: str) -> None:
         assert event.line.endswith(last)
 
 
-def test_an_access_log_between_two_lines_of_a_message_is_passed_over() -> None:
+@pytest.mark.parametrize(
+    "access",
+    [ACCESS.format(agent="curl"), '{"agent":"\\"level\\": {}","start_time":"2026-11-20T20:54:01Z"}'],
+    ids=["text", "JSON"],
+)
+def test_an_access_log_between_two_lines_of_a_message_is_passed_over(access: str) -> None:
     """Envoy writes the two to different streams, which the container's log mixes by the line."""
     first, second = line(1, "Function: proxy_on_configure failed: x\nin-VM backtrace:").splitlines()
-    found = read(first, ACCESS.format(agent="curl"), second, line(2, REFUSAL))
+    found = read(first, access, second, line(2, REFUSAL))
     assert found.events[0].causes == ("Function: proxy_on_configure failed: x in-VM backtrace:",)
 
 
@@ -670,6 +719,24 @@ def test_lines_before_the_write_do_not_count() -> None:
 def test_any_lines(lines: list[str]) -> None:
     """A log holds anything, access logs with strangers' text among it; reading it raises nothing."""
     assert not read(*lines).events
+
+
+@pytest.mark.parametrize("line", ['{"a":' + "[" * 3000, '{"":' * 2000], ids=["lists", "objects"])
+def test_a_line_that_nests_without_end_is_nobodys_word(line: str) -> None:
+    """A plugin that logs what a client sent can put any line into the stream: it ends no look, and no way back."""
+    assert not read(line).events
+    assert logs.last_time(line) is None
+    assert not logs.reaches_back(line, BEGINNING)
+
+
+@pytest.mark.parametrize("words", ["wasm log ", "wasm log a ", "cannot fetch Wasm module ", "Updated filter config "])
+@pytest.mark.parametrize("filling", ["a", " ", ": ", "\tthread=1", "a ", '"'])
+def test_no_line_costs_more_than_its_length(words: str, filling: str) -> None:
+    """What a client sends may stand in the log a thousand times, and nothing else goes on while it is read."""
+    lines = [line(1, f"{words}{filling * (8000 // len(filling))}")] * 50
+    began = time.process_time()
+    read(*lines)
+    assert time.process_time() - began < 1.5
 
 
 # ------------------------------------------------------------------------------------------------------------ crashes

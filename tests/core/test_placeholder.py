@@ -56,6 +56,12 @@ COMPARED = [
     Compared("deep inside", {"a": [{"b": TOKEN}, 1]}, {"a": [{"b": "s3cret"}, 1.0]}, {"s3cret"}),
     Compared("a key", {TOKEN: {"who": "me"}, "a": 1}, {"s3cret": {"who": "me"}, "a": 1}, {"s3cret"}),
     Compared("two keys", {TOKEN: 1, OTHER: 2}, {"x1": 2, "x2": 1}, {"x1", "x2"}),
+    Compared(
+        "a key that another one would fit, too",
+        {TOKEN: 1, f"Bearer {OTHER}": 1},
+        {"Bearer x1": 1, "x2": 1},
+        {"x1", "x2", "Bearer x1"},
+    ),
     Compared("the text around it differs", {"a": f"Bearer {TOKEN}"}, {"a": "Basic s3cret"}, None),
     Compared("its end differs", {"a": f"{TOKEN}-x"}, {"a": "s3cret-y"}, None),
     Compared("its middle differs", {"a": f"{TOKEN}-{OTHER}"}, {"a": "s3cret"}, None),

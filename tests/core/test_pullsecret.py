@@ -108,6 +108,8 @@ def test_choice(keys: list[str], reference: image_manifests.Reference, chosen: s
         config(**{"registry.example.com": {"registrytoken": "tok\n"}}),
         config(**{"registry.example.com": {"auth": encoded("<token>:tok\n")}}),
         config(**{"registry.example.com": {"username": 1}}),
+        config(**{"registry.example.com": {"username": "me", "password": "x\ud800"}}),
+        config(**{"registry.example.com": {"registrytoken": "tok\u20ac"}}),
         b"[" * 100_000,
     ],
 )

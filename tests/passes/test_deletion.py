@@ -92,7 +92,7 @@ def lose_node(world: World, namespace: str, name: str) -> None:
 
 
 CASES: list[tuple[str, bytes, Callable[[World, str, str], None]]] = [
-    ("gateways that crash again and again", wasm_modules.kills_at_load(), await_crashes),
+    ("gateways that crash again and again", wasm_modules.aborts_at_configure(), await_crashes),
     ("gateways that hang while they load it", wasm_modules.hangs_at_configure(), await_silence),
     ("a gateway whose node is gone", wasm_modules.answering("lost"), lose_node),
 ]

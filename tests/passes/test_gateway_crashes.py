@@ -43,7 +43,7 @@ def test_what_kills_gateways_goes_at_once_and_a_release_beside_it_stays(world: W
     world.await_ready(good, namespace=gateways)
     before = world.get("wasmplugin", gateways, good)
 
-    deadly = world.push(wasm_modules.kills_at_load(), tmp_path)
+    deadly = world.push(wasm_modules.aborts_at_configure(), tmp_path)
     held = world.manifest(bad, deadly, **on(gateways), rollout={"onFailure": "Hold"})
     release = world.apply(held)
     gone = world.await_release(bad, has_ended("Removed"), namespace=gateways)

@@ -24,7 +24,7 @@ _OURS = re.compile(rf"\$\{{secret\.(?:({_NAME})/)?({_NAME})\.([-._A-Za-z0-9]+)\}
 _ANY = re.compile(r"\$\{([^.}/]{1,63})\.(?:[^/}]{1,63}/)?[^.}/]{1,253}\.[^}]+\}")
 FORM = "${secret.NAMESPACE/NAME.KEY}"
 HIDDEN = "${secret…}"
-# a shorter value is taken out of what was read of a log, and not of the log: it may be part of any word of Envoy's
+# the first letters of a value at the end of a text are taken for a piece of it from so many on
 TELLING = 4
 
 
@@ -106,7 +106,7 @@ def _same_fields(wanted: Mapping[str, Any], given: Mapping[str, Any], *, replace
     if not replaced:
         return wanted.keys() == given.keys() and all(same(value, given[key]) for key, value in wanted.items())
     left = dict(given)
-    for key, value in sorted(wanted.items(), key=lambda item: MEANT in item[0]):
+    for key, value in sorted(wanted.items(), key=lambda item: _breadth(item[0])):
         candidates = left if MEANT in key else [key]
         like = (one for one in candidates if one in left and _values(key, one) is not None)
         found = next((one for one in like if same(value, left[one], replaced=True)), None)
@@ -114,6 +114,12 @@ def _same_fields(wanted: Mapping[str, Any], given: Mapping[str, Any], *, replace
             return False
         del left[found]
     return not left
+
+
+def _breadth(key: str) -> tuple[bool, int]:
+    """Sorts keys that only one other can be like before those with placeholders, and of these the longest text first:
+    one that is nothing but a placeholder is like every key."""
+    return MEANT in key, -len(_OURS.sub("", key))
 
 
 def values(wanted: Any, given: Any) -> Iterator[str]:
@@ -157,10 +163,20 @@ def _values(wanted: str, given: str) -> tuple[str, ...] | None:
 
 
 def hide(text: str, secrets: Collection[str]) -> str:
-    """A text of the gateway without the values that it was given, the longest first."""
-    for one in sorted({one for one in secrets if one}, key=len, reverse=True):
+    """A text of the gateway without the values that it was given, the longest first; it may end within one."""
+    longest_first = sorted({one for one in secrets if one}, key=len, reverse=True)
+    for one in longest_first:
         text = text.replace(one, HIDDEN)
+    for one in longest_first:
+        text = _without_end(text, one)
     return text
+
+
+def _without_end(text: str, secret: str) -> str:
+    """A text that was cut off within a value."""
+    pieces = range(min(len(secret), len(text)), TELLING - 1, -1)
+    cut = next((size for size in pieces if text.endswith(secret[:size])), None)
+    return text if cut is None else f"{text[:-cut]}{HIDDEN}"
 
 
 def hide_in(found: Found, secrets: Collection[str]) -> Found:

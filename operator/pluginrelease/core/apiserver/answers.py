@@ -193,7 +193,7 @@ def _status(body: bytes) -> MetaStatus | None:
         causes=frozenset(str(one.get("reason") or "") for one in causes),
         fields=tuple(_held(one) for one in causes if one.get("reason") == "FieldManagerConflict"),
         invalid=frozenset(str(one.get("field") or "") for one in causes),
-        retry_after=float(seconds) if isinstance(seconds, int) and seconds > 0 else None,
+        retry_after=float(min(seconds, 10**6)) if isinstance(seconds, int) and seconds > 0 else None,
     )
 
 

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
+from pluginrelease.core import placeholders
 from pluginrelease.core.gateway.logs import records, shorten
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 _WORKER = re.compile(r"wasm worker initialization failed: plugin='([^']*)'(.*)", re.DOTALL)
 
 
-def unstarted(lines: Iterable[str], wanted: DesiredPlugin) -> str:
-    """Why our plugin did not come up in a worker, in the gateway's newest words; "" for none.
+def unstarted(lines: Iterable[str], wanted: DesiredPlugin, secrets: Collection[str] = ()) -> str:
+    """Why our plugin did not come up in a worker, in the gateway's newest words without ``secrets``; "" for none.
 
     Whether one still lacks it is said by the gauge ``worker_uninitialized``, and not by the log.
     """
@@ -24,5 +25,5 @@ def unstarted(lines: Iterable[str], wanted: DesiredPlugin) -> str:
     for record in records(lines):
         match = _WORKER.match(record.message)
         if match and wanted.plugin_name_matches(match.group(1)):
-            newest = shorten(record.message)
+            newest = shorten(placeholders.hide(record.message, secrets))
     return newest

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
+
+from pluginrelease.core import placeholders
 
 if TYPE_CHECKING:
     from pluginrelease.core.gateway.identity import DesiredPlugin
@@ -49,8 +51,8 @@ _PLUGIN_FAILED = re.compile(r"^Plugin (\S+) failed to load")
 _UNABLE = re.compile(r"Unable to create Wasm (?:plugin|HTTP filter|network filter) ([^\s,;]+)")
 _REFUSED = re.compile(r"^(?:Unable to create |Error adding/updating |lds: |[^\"]*? rejected: )")
 _LISTED = re.compile(r"^\s*[^\s\"]+: Unable to create ")
-# Istio's access log, which may stand between two lines of a message
-_ACCESS = re.compile(r"^\[\d{4}-\d\d-\d\dT[^\]]*\] ")
+# Istio's access log, as text or as JSON, which may stand between two lines of a message
+_ACCESS = re.compile(r"^(?:\[\d{4}-\d\d-\d\dT[^\]]*\] |\{\".*\}$)")
 _LISTENER = re.compile(r"^lds: |envoy\.config\.listener\.v3\.Listener|adding/updating listener")
 _MODULE = re.compile(r"cannot fetch Wasm module (\S+?):? ")
 _FETCH = re.compile(r"^(?:error in converting the wasm config to local: |convert the wasm config: )", re.IGNORECASE)
@@ -65,7 +67,7 @@ _NOT_ON_THREAD = re.compile(r"^Wasm VM failed Failed to (?:\w+ thread-local Wasm
 _AT_LOAD = ("_initialize", "_start", "main", "proxy_on_vm_start", "proxy_validate_configuration", "proxy_on_configure")
 _TRAP = re.compile(r"^Function: (\S+) failed\b")
 _PANIC = re.compile(r"\bpanic|\bfatal error", re.IGNORECASE)
-_PLUGIN_LOG = re.compile(r"^wasm log(?: ([^\s:]+)[^:]*)?:\s?")
+_PLUGIN_LOG = re.compile(r"^wasm log(?: ([^\s:]+)(?:\s[^:]*)?)?:\s?")
 
 
 # the agent's list of errors and what it says after that; a listener's error; a backtrace within a VM
@@ -151,10 +153,15 @@ class Record:
 
 
 def read_log(
-    lines: Iterable[str], wanted: DesiredPlugin, since: datetime | None, *, truncated: bool = False
+    lines: Iterable[str],
+    wanted: DesiredPlugin,
+    since: datetime | None,
+    *,
+    truncated: bool = False,
+    secrets: Collection[str] = (),
 ) -> LogFindings:
-    """Events about the wanted plugin at or after ``since``, oldest first."""
-    reader = _Reader(wanted)
+    """Events about the wanted plugin at or after ``since``, oldest first, quoted without ``secrets``."""
+    reader = _Reader(wanted, secrets)
     for record in records(lines):
         if not record.level:
             continue  # neither Envoy nor the agent wrote it
@@ -225,7 +232,10 @@ def reaches_back(text: str, since: datetime) -> bool:
 
 
 def _begins(line: str) -> bool:
-    return line.startswith("{") or bool(_TEXT.match(line) or _ENVOY_DEFAULT.match(line))
+    """Whether it is a message's first line. An access log as JSON has no level, and a client's quotes are escaped."""
+    if line.startswith("{"):
+        return '"level"' in line
+    return bool(_TEXT.match(line) or _ENVOY_DEFAULT.match(line))
 
 
 def _from_fields(match: re.Match[str]) -> Record:
@@ -238,7 +248,7 @@ def _from_fields(match: re.Match[str]) -> Record:
 def _from_json(text: str) -> Record:
     try:
         fields: Any = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # a plugin may log what a client sent
         return Record(None, "", "", text)
     message = str(fields.get("msg", fields.get("message", "")))
     at = moment(str(fields.get("time", fields.get("timestamp", ""))))
@@ -270,14 +280,18 @@ class _Speech:
             return _Speech(plugin, text if _PANIC.search(text) else "")
         if self.ended or text.startswith(("goroutine", "[")):
             return replace(self, ended=True)
-        return replace(self, panic=shorten(f"{self.panic} {text}"))
+        return replace(self, panic=f"{self.panic} {text}"[:MAX_MESSAGE])
 
 
 class _Reader:
-    """Goes through the messages once; holds, per thread, the causes that no line has claimed yet."""
+    """Goes through the messages once; holds, per thread, the causes that no line has claimed yet.
 
-    def __init__(self, wanted: DesiredPlugin) -> None:
+    Messages are understood as they are, since a secret may be any word of Envoy's, and quoted without secrets.
+    """
+
+    def __init__(self, wanted: DesiredPlugin, secrets: Collection[str] = ()) -> None:
         self.wanted = wanted
+        self.secrets = secrets
         self.events: list[LogEvent] = []
         self.causes: dict[str, list[str]] = {}
         self.open: dict[str, int] = {}
@@ -290,12 +304,16 @@ class _Reader:
         self.https = ("", "")
 
     def crashed(self) -> tuple[Crash, ...]:
-        return tuple(self.crashes.values())[-MAX_CRASHES:]
+        return tuple(replace(one, line=self._told(one.line)) for one in [*self.crashes.values()][-MAX_CRASHES:])
 
     def left_out(self) -> tuple[Missing, ...]:
         """Threads that may lack our plugin; not those that failed together with a neighbour that was named."""
         theirs = self.neighbours_missing
-        return tuple(one for one in self.missing.values() if not any(_together(at, one.at) for at in theirs))
+        ours = (one for one in self.missing.values() if not any(_together(at, one.at) for at in theirs))
+        return tuple(replace(one, line=self._told(one.line)) for one in ours)
+
+    def _told(self, message: str) -> str:
+        return shorten(placeholders.hide(message, self.secrets))
 
     def take(self, record: Record) -> None:
         """One message of Envoy's or the agent's; what a plugin says is only said."""
@@ -318,7 +336,7 @@ class _Reader:
         elif _FETCH.search(message):
             self._fetch(record)
         elif https := _HTTPS_FAILED.match(message):
-            self.https = (https.group(1), shorten(message))
+            self.https = (https.group(1), self._told(message))
         elif _CAUSE.match(message):
             self._hold(record)
 
@@ -326,14 +344,14 @@ class _Reader:
         """Who spoke on this thread last; a trap there is the end of what it said."""
         said = self.said.pop(record.thread, _Speech(""))
         if log := _PLUGIN_LOG.match(record.message):
-            self.said[record.thread] = said.and_then(log.group(1) or "", shorten(record.message[log.end() :]))
+            self.said[record.thread] = said.and_then(log.group(1) or "", record.message[log.end() :].strip())
         elif (trap := _TRAP.match(record.message)) and trap.group(1) not in _AT_LOAD:
             self._crash(record, said)
 
     def _crash(self, record: Record, said: _Speech) -> None:
         plugin = said.plugin if said.panic else ""
         key = (record.thread, plugin)
-        line = shorten(f"{said.panic} / {record.message}" if plugin else record.message)
+        line = f"{placeholders.hide(said.panic, self.secrets)} / {record.message}" if plugin else record.message
         self.crashes.pop(key, None)
         self.crashes[key] = Crash(record.at, record.thread, line, plugin)
         self.unclaimed[record.thread] = key
@@ -365,9 +383,9 @@ class _Reader:
             return
         self.open.pop(record.thread, None)
         if _NOT_ON_THREAD.match(record.message):
-            self.missing[record.thread] = Missing(record.at, record.thread, shorten(record.message))
+            self.missing[record.thread] = Missing(record.at, record.thread, record.message)
         held = self.causes.setdefault(record.thread, [])
-        held.append(shorten(record.message))
+        held.append(record.message)
         del held[:-MAX_CAUSES]
 
     def _own(self, name: str | None) -> bool:
@@ -382,7 +400,7 @@ class _Reader:
         claimed = self.unclaimed.pop(record.thread, None)
         if claimed and claimed in self.crashes and _soon(self.crashes[claimed].at, record.at):
             del self.crashes[claimed]
-        causes = tuple(self.causes.pop(record.thread, ()))
+        causes = self.causes.pop(record.thread, ())
         index = self.open.pop(record.thread, None)
         if not ours:
             if kind is LogKind.REFUSED_BY_WORKERS:
@@ -392,7 +410,7 @@ class _Reader:
         if index is not None and self._continues(index, kind):
             self.events[index] = replace(self.events[index], at=record.at, kind=kind)
         else:
-            self.events.append(LogEvent(record.at, kind, shorten(record.message), causes))
+            self.events.append(LogEvent(record.at, kind, self._told(record.message), tuple(map(self._told, causes))))
             index = len(self.events) - 1
         self.open[record.thread] = index
 
@@ -404,7 +422,7 @@ class _Reader:
         if (module := _MODULE.search(record.message)) and self.wanted.is_module(module.group(1)):
             host, https = self.https
             causes = (https,) if host and host in record.message else ()
-            self.events.append(LogEvent(record.at, LogKind.FETCH_FAILED, shorten(record.message), causes))
+            self.events.append(LogEvent(record.at, LogKind.FETCH_FAILED, self._told(record.message), causes))
         self.https = ("", "")
 
 

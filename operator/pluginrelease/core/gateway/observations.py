@@ -1,6 +1,6 @@
 """One gateway pod, as its Envoy describes itself: admin documents, statistics and log lines become a `PodObservation`.
 
-Nothing is decided here. A document whose shape is not known becomes an entry of `Sighting.unknown`, which
+Nothing is decided here. A document whose shape is not known becomes an entry of `PodObservation.unknown`, which
 `verdict.judge` never takes for health. Shapes: Envoy's admin API (envoy.admin.v3), measured on Envoy 1.40.
 """
 
@@ -309,7 +309,7 @@ def observe_pod(
     listeners, errors = documents.listeners, documents.listeners.errors()
     log_from = documents.log_from or log_since(documents.ecds, wanted, since + documents.skew)
     secrets = dump.secrets(wanted)
-    log = placeholders.hide(documents.log, [one for one in secrets if len(one) >= placeholders.TELLING])
+    lines = documents.log.splitlines()
     return PodObservation(
         pod=pod,
         at=at,
@@ -331,11 +331,9 @@ def observe_pod(
         referenced=listeners.referenced(wanted),
         listeners=listeners.serving(wanted),
         stats=_stats(stats, wanted),
-        log=placeholders.hide_in(
-            read_log(log.splitlines(), wanted, log_from, truncated=documents.log_truncated), secrets
-        ),
+        log=read_log(lines, wanted, log_from, truncated=documents.log_truncated, secrets=secrets),
         unknown=tuple(unknown),
-        unstarted=placeholders.hide(unstarted(log.splitlines(), wanted), secrets),
+        unstarted=unstarted(lines, wanted, secrets),
     )
 
 
@@ -424,13 +422,13 @@ def _kind(type_url: str, typed: Mapping[str, Any]) -> FilterKind:
 
 
 def _configuration(plugin: Mapping[str, Any]) -> Any:
-    """The plugin's JSON; {} for none, and the text itself when it is not JSON."""
+    """The plugin's JSON; {} for none, and the text itself when it is not JSON, or nests without end."""
     value = _inner(plugin, "configuration").get("value")
     if not isinstance(value, str) or not value:
         return {}
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from pluginrelease.core.artifact.image_manifests import DOCKER_HUB, Reference
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.registry import allowlist
-from pluginrelease.core.registry.credentials import HUB_KEY, Credentials
+from pluginrelease.core.registry.credentials import HUB_KEY, Credentials, is_text
 
 JSON = dict[str, Any]
 
@@ -76,7 +76,7 @@ def answer(helper: Helper, code: int, out: bytes, words: bytes) -> Credentials |
         username, secret = found["Username"], found["Secret"]
     except (ValueError, RecursionError, KeyError, TypeError):
         raise failed(helper, "wrote no JSON with Username and Secret") from None
-    if not isinstance(username, str) or not isinstance(secret, str):
+    if not is_text(username) or not is_text(secret):
         raise failed(helper, "wrote a Username or a Secret that is no text")
     if not secret:
         return None

@@ -155,6 +155,8 @@ def _credentials(key: str, auths: dict[str, Any]) -> Credentials | None:
     if not isinstance(entry, dict):
         _invalid(f"its entry for {allowlist.plain(key)} is not an object")
     text = {name: _line(entry, name, key) for name in ("username", "identitytoken", "registrytoken")}
+    if not text["registrytoken"].isascii():
+        _invalid(f"the 'registrytoken' of its entry for {allowlist.plain(key)} is not ASCII, as a header is")
     text["password"] = _text(entry, "password", key)
     auth = _text(entry, "auth", key)
     if auth:
@@ -169,9 +171,14 @@ def _credentials(key: str, auths: dict[str, Any]) -> Credentials | None:
 def _text(entry: dict[str, Any], name: str, key: str) -> str:
     """A password may have lines, as Google's JSON key has: Basic shows it in base64."""
     value = entry.get(name) or ""
-    if not isinstance(value, str) or "\0" in value:
+    if not is_text(value):
         _invalid(f"the {name!r} of its entry for {allowlist.plain(key)} is not text")
     return value
+
+
+def is_text(value: object) -> bool:
+    """Whether it is text that can be sent: JSON may have halves of characters."""
+    return isinstance(value, str) and not re.search(r"[\0\ud800-\udfff]", value)
 
 
 def _line(entry: dict[str, Any], name: str, key: str) -> str:
