@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from pluginrelease.core import compat, wasm
 from pluginrelease.core.compat import CompatibilityState, gateway_versions
 from pluginrelease.core.errors import Refused
 from tests import odd_modules
+from tests.cost import measure
 from tests.edges import envoys
 from tests.modules import page
 from tests.odd_modules import Does, Odd
@@ -62,20 +61,9 @@ def test_no_gateway_known(odd: Odd) -> None:
 def test_what_it_costs(odd: Odd) -> None:
     """Inspecting any of them takes less than a second of the processor, and less than 64 MiB."""
     data = odd.make()
-    took = min(cost(data), cost(data))  # what else runs on a machine only adds to it
-    tracemalloc.start()
-    said(data)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    took, peak = measure(lambda: said(data))
     assert took < 1.0
     assert peak < 64 << 20
-
-
-def cost(data: bytes) -> float:
-    """Seconds of the processor."""
-    began = time.process_time()
-    said(data)
-    return time.process_time() - began
 
 
 def test_the_page() -> None:
