@@ -13,7 +13,7 @@ from pluginrelease.core import timestamps
 from pluginrelease.core.gateway.container import Container
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.core.gateway.outage import Silence
-from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
+from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 from pluginrelease.core.rollout import detour
 from pluginrelease.core.rollout.detour import Step
 

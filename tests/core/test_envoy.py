@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pluginrelease.core.gateway import logs, observations, verdict
+from pluginrelease.core.gateway import logs, observations
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.listeners import Listener, ListenerReader, Listeners
 from pluginrelease.core.gateway.logs import LogFindings, LogKind
 from pluginrelease.core.gateway.observations import Documents, FilterKind, PodObservation, PodRef
-from pluginrelease.core.gateway.verdict import State
+from pluginrelease.core.gateway.verdict import judging
+from pluginrelease.core.gateway.verdict.values import State
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "envoy"
 POD = PodRef("apps", "gateway", "uid-1", ready=True)
@@ -138,7 +139,7 @@ def test_a_composite_filter_is_something_else() -> None:
     strange = Documents(read.server_info, read.start, ecds, read.listeners, read.stats, read.log)
     sighting = observations.observe_pod(POD, BEGINNING, strange, wanted(), BEGINNING)
     assert sighting.entries[0].kind is FilterKind.OTHER
-    found = verdict.judge(wanted(), [sighting], write_at=BEGINNING, load_timeout=timedelta())
+    found = judging.judge(wanted(), [sighting], write_at=BEGINNING, load_timeout=timedelta())
     assert (found.state, found.reason) == (State.UNKNOWN, "UnknownShape")
     assert "Composite" in found.message
 
@@ -385,7 +386,7 @@ def test_strange_documents_are_never_loaded(part: int, value: object) -> None:
     sighting = observations.observe_pod(
         POD, BEGINNING, replace(read, **{names[part]: strange}), wanted("loaded"), BEGINNING
     )
-    found = verdict.judge(wanted("loaded"), [sighting], write_at=BEGINNING, load_timeout=timedelta())
+    found = judging.judge(wanted("loaded"), [sighting], write_at=BEGINNING, load_timeout=timedelta())
     if part in (2, 3) or not isinstance(value, dict):
         assert found.state is not State.LOADED
 

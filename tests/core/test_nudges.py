@@ -12,7 +12,7 @@ from pluginrelease import api
 from pluginrelease.core import timestamps
 from pluginrelease.core.gateway import refetch
 from pluginrelease.core.gateway.observations import PodRef
-from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
+from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -17,7 +17,7 @@ from pluginrelease.core.gateway.container import Container
 from pluginrelease.core.gateway.identity import Incarnation
 from pluginrelease.core.gateway.observations import Baseline, ExtensionConfig, FilterKind, PodObservation, PodRef, Stats
 from pluginrelease.core.gateway.outage import Silence
-from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
+from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 5, tzinfo=UTC)
 EARLIER = NOW - timedelta(minutes=5)

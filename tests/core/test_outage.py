@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core.gateway import outage, verdict
+from pluginrelease.core.gateway import outage
 from pluginrelease.core.gateway.container import Cause, Container, LastWords, Termination
 from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation
 from pluginrelease.core.gateway.observations import (
@@ -21,7 +21,8 @@ from pluginrelease.core.gateway.observations import (
     image_mark,
 )
 from pluginrelease.core.gateway.outage import Neighbour, Silence
-from pluginrelease.core.gateway.verdict import State, Verdict
+from pluginrelease.core.gateway.verdict import judging
+from pluginrelease.core.gateway.verdict.values import State, Verdict
 
 WRITE = datetime(2026, 11, 20, 12, tzinfo=UTC)
 TIMEOUT = timedelta(seconds=60)
@@ -60,7 +61,7 @@ def seen(one: PodRef, words: LastWords | None = FAULT, *, at: float = 5, silent:
 
 def judged(*sightings: PodObservation, **given: Any) -> Verdict:
     fixed: Mapping[str, Any] = {"write_at": WRITE, "baselines": [WELL], "load_timeout": TIMEOUT}
-    return verdict.judge(WANTED, sightings, **{**fixed, **given})
+    return judging.judge(WANTED, sightings, **{**fixed, **given})
 
 
 NEW = {"created_at": after(1)}

@@ -11,7 +11,7 @@ import pytest
 from pluginrelease.core import timestamps
 from pluginrelease.core.gateway.identity import Incarnation
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
-from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
+from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 from pluginrelease.core.rollout import probe_verdict
 from pluginrelease.core.rollout.probe import PodProbe
 

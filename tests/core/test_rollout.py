@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pluginrelease import api
 from pluginrelease.core import timestamps
 from pluginrelease.core.gateway.observations import ExtensionConfig, FilterKind, PodObservation, PodRef
-from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
+from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 from pluginrelease.core.rollout import decisions
 from pluginrelease.core.rollout.decisions import Goal, Intent
 from tests.releases import release

@@ -17,7 +17,7 @@ from pluginrelease.core import timestamps
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 from pluginrelease.core.findings import Finding
 from pluginrelease.core.gateway.observations import PodRef
-from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
+from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 from pluginrelease.core.rollout import history
 from pluginrelease.core.status import settlement
 from pluginrelease.core.status.settlement import Failure, Report

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from pluginrelease.core import placeholders
-from pluginrelease.core.gateway import verdict
 from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation
 from pluginrelease.core.gateway.listeners import ListenerError
 from pluginrelease.core.gateway.logs import Crash, LogEvent, LogFindings, LogKind, Missing
 from pluginrelease.core.gateway.observations import Baseline, ExtensionConfig, FilterKind, PodObservation, PodRef, Stats
-from pluginrelease.core.gateway.verdict import PodVerdict, State
+from pluginrelease.core.gateway.verdict import judging
+from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 from pluginrelease.core.rollout import decisions
 
 WRITE = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -72,9 +72,9 @@ TIMEOUT = timedelta(seconds=60)
 GIVEN: Mapping[str, Any] = {"write_at": WRITE, "baselines": [BEFORE], "load_timeout": TIMEOUT}
 
 
-def judged(sighting: PodObservation, *, late: bool = False, **given: Any) -> verdict.PodVerdict:
+def judged(sighting: PodObservation, *, late: bool = False, **given: Any) -> PodVerdict:
     at = WRITE + TIMEOUT + timedelta(seconds=1)
-    found = verdict.judge(WANTED, [replace(sighting, at=at) if late else sighting], **{**GIVEN, **given})
+    found = judging.judge(WANTED, [replace(sighting, at=at) if late else sighting], **{**GIVEN, **given})
     return found.pods[0]
 
 
@@ -595,8 +595,8 @@ def test_a_crash_says_how_much_fails() -> None:
 def test_a_plugin_that_starts_again_needs_no_new_proof(fail: str, kept: set[Incarnation]) -> None:
     """With FAIL_RELOAD a pod comes back by itself; otherwise its proof is gone until it is mended."""
     sighting = replace(QUIET, entries=entry(fail=fail), log=crashes(TRAPPED))
-    assert verdict.judge(WANTED, [sighting], **{**GIVEN, "verified": [RUN]}).verified == kept
-    assert verdict.judge(WANTED, [sighting], **{**GIVEN, "verified": []}).verified == set()
+    assert judging.judge(WANTED, [sighting], **{**GIVEN, "verified": [RUN]}).verified == kept
+    assert judging.judge(WANTED, [sighting], **{**GIVEN, "verified": []}).verified == set()
 
 
 # ------------------------------------------------------------------------------------------------------------- clocks
@@ -620,7 +620,7 @@ def pod(number: int, **changes: Any) -> PodRef:
 def test_no_pods_is_never_loaded() -> None:
     """Nothing seen is nothing proved, also when the only pod is on its way out."""
     for sightings in ([], [replace(COUNTED, pod=pod(1, deleting=True))]):
-        found = verdict.judge(WANTED, sightings, **GIVEN)
+        found = judging.judge(WANTED, sightings, **GIVEN)
         assert (found.state, found.reason, found.pods) == (State.PENDING, "NoGatewayPods", ())
 
 
@@ -634,19 +634,19 @@ def test_the_worst_pod_speaks_for_all() -> None:
         replace(COUNTED, pod=pod(5, deleting=True)),
     ]
     baselines = [replace(BEFORE, incarnation=Incarnation(f"uid-{number}", STARTED)) for number in range(6)]
-    found = verdict.judge(WANTED, sightings, **{**GIVEN, "baselines": baselines})
+    found = judging.judge(WANTED, sightings, **{**GIVEN, "baselines": baselines})
     assert (found.state, found.reason) == (State.UNHEALTHY, "PluginRejected")
     assert [row.pod.name for row in found.pods] == ["gateway-3", "gateway-4", "gateway-2", "gateway-1"]
     assert found.message.startswith("1 of 4 gateway pods run the plugin; gateway-3: ")
 
 
-def fleet(*sightings: PodObservation, **given: Any) -> verdict.Verdict:
+def fleet(*sightings: PodObservation, **given: Any) -> Verdict:
     """Pods gateway-1, gateway-2 … of one release; those before the first change are Loaded by what was proved."""
     numbered = [
         replace(one, pod=replace(one.pod, name=f"gateway-{at}", uid=f"uid-{at}")) for at, one in enumerate(sightings, 1)
     ]
     known = [Incarnation(f"uid-{number}", STARTED) for number in (1, 2)]
-    return verdict.judge(WANTED, numbered, **{**GIVEN, "verified": known, "settled": True, **given})
+    return judging.judge(WANTED, numbered, **{**GIVEN, "verified": known, "settled": True, **given})
 
 
 COMING_UP: Mapping[str, PodObservation] = {
@@ -717,7 +717,7 @@ def test_what_is_kept_for_the_next_look() -> None:
         replace(QUIET, pod=pod(3), log=REFUSED_ONCE),
     ]
     known = [Incarnation(f"uid-{number}", STARTED) for number in (2, 3, 4)]
-    found = verdict.judge(WANTED, sightings, **GIVEN, verified=known)
+    found = judging.judge(WANTED, sightings, **GIVEN, verified=known)
     assert found.verified == {Incarnation("uid-1", STARTED), Incarnation("uid-2", STARTED)}
 
 
@@ -743,14 +743,14 @@ def row(reason: str, state: State = State.PENDING) -> PodVerdict:
 )
 def test_nothing_has_arrived_anywhere(reasons: list[str], nothing: bool) -> None:
     """Every gateway that can be asked still waits for it."""
-    found = verdict.Verdict(State.PENDING, "x", "", tuple(map(row, reasons)))
-    assert verdict.nothing_arrived(found) is nothing
+    found = Verdict(State.PENDING, "x", "", tuple(map(row, reasons)))
+    assert judging.nothing_arrived(found) is nothing
 
 
 def test_a_control_plane_that_is_stuck_is_no_failure() -> None:
     """It is Unknown whether the gateways would run the revision, the objects are named, and nothing is put back."""
-    late = verdict.Verdict(State.UNHEALTHY, "ConfigNotDelivered", "", (row("ConfigNotDelivered", State.UNHEALTHY),))
-    found = verdict.stuck(late, ["a/1", "b/2", "c/3", "d/4"])
+    late = Verdict(State.UNHEALTHY, "ConfigNotDelivered", "", (row("ConfigNotDelivered", State.UNHEALTHY),))
+    found = judging.report_stuck(late, ["a/1", "b/2", "c/3", "d/4"])
     assert (found.state, found.reason) == (State.UNKNOWN, "ControlPlaneStuck")
     assert [(one.state, one.reason) for one in found.pods] == [(State.UNKNOWN, "ControlPlaneStuck")]
     assert "a/1, b/2, c/3 and 1 more" in found.message
@@ -781,5 +781,5 @@ def test_configurations_are_compared_as_istio_carries_them(one: Any, other: Any,
 def test_no_configuration_is_an_empty_one() -> None:
     """Istio sends no configuration for an empty one."""
     sighting = replace(COUNTED, entries=entry(config={}))
-    found = verdict.judge(replace(WANTED, config=None), [sighting], **GIVEN)
+    found = judging.judge(replace(WANTED, config=None), [sighting], **GIVEN)
     assert found.state is State.LOADED

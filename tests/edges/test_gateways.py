@@ -18,11 +18,12 @@ import pytest
 from aiohttp import web
 
 from pluginrelease.core.errors import Transient
-from pluginrelease.core.gateway import observations, verdict
+from pluginrelease.core.gateway import observations
 from pluginrelease.core.gateway.container import Cause, Container, LastWords, Termination
 from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation
 from pluginrelease.core.gateway.observations import Baseline, FilterKind, PodObservation, PodRef
-from pluginrelease.core.gateway.verdict import State, Verdict
+from pluginrelease.core.gateway.verdict import judging
+from pluginrelease.core.gateway.verdict.values import State, Verdict
 from pluginrelease.edges.envoy import admin
 from tests import wasm_modules as made
 from tests.edges.real_envoy import Channels, Gateway, api_server, until
@@ -80,7 +81,7 @@ class Scene:
         self.wanted = replace(self.wanted, digest_hex=digest, config=config)
 
     async def judged(self, *, late: bool = False) -> Verdict:
-        found = verdict.judge(
+        found = judging.judge(
             self.wanted,
             [await self.see()],
             write_at=self.write_at,
@@ -475,7 +476,7 @@ async def test_a_pod_that_does_not_answer_is_data(stage: Stage) -> None:
     seen = await admin.look(scene.channels, pods, scene.wanted, since=scene.write_at, deadline_seconds=30)
     assert seen[0].unreachable is None
     assert "error forwarding port" in (seen[1].unreachable or "")
-    found = verdict.judge(scene.wanted, seen, write_at=scene.write_at, load_timeout=TIMEOUT)
+    found = judging.judge(scene.wanted, seen, write_at=scene.write_at, load_timeout=TIMEOUT)
     assert [row.reason for row in found.pods if row.pod.name == "gone"] == ["PodUnreachable"]
     assert (seen[0].envoy_version is None, seen[1].envoy_version) == (False, None)
     with pytest.raises(Transient):

@@ -19,8 +19,9 @@ from pluginrelease.controller.scope import JSON, Candidate, LastLook, ReconcileS
 from pluginrelease.controller.secrets import pull_secrets
 from pluginrelease.core import revision, timestamps
 from pluginrelease.core.errors import ReleaseError, Waiting
-from pluginrelease.core.gateway import checkpoint, verdict
+from pluginrelease.core.gateway import checkpoint
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
+from pluginrelease.core.gateway.verdict import judging
 from pluginrelease.core.registry import tags
 from pluginrelease.core.rollout import decisions, detour, history, plan, probe
 from pluginrelease.core.rollout.decisions import Goal, Intent
@@ -218,7 +219,7 @@ def has_crashed_of(work: ReconcileScope, failure: api.RolloutFailure, seen: Coll
     if known is None or known.revision != failure.revision:
         return False
     baselines = [checkpoint.remembered(one) for one in known.baselines]
-    return verdict.has_crashed(seen, timestamps.parse_time(known.since), baselines)
+    return judging.has_crashed(seen, timestamps.parse_time(known.since), baselines)
 
 
 async def look_briefly(work: ReconcileScope, candidate: Candidate) -> tuple[PodObservation, ...]:

@@ -12,7 +12,7 @@ from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.gateway import pods
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.observations import PodRef
-from pluginrelease.core.gateway.verdict import Verdict
+from pluginrelease.core.gateway.verdict.values import Verdict
 from pluginrelease.core.mesh import target
 from pluginrelease.core.rollout import detour, plan
 from pluginrelease.core.rollout.detour import Step

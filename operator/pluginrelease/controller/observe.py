@@ -15,11 +15,12 @@ from pluginrelease.controller import detours, revisions
 from pluginrelease.controller.scope import Candidate, LastLook, ReconcileScope
 from pluginrelease.core import timestamps
 from pluginrelease.core.errors import ReleaseError
-from pluginrelease.core.gateway import checkpoint, outage, refetch, verdict
+from pluginrelease.core.gateway import checkpoint, outage, refetch
 from pluginrelease.core.gateway.identity import Incarnation
 from pluginrelease.core.gateway.observations import PodObservation
 from pluginrelease.core.gateway.outage import Neighbour
-from pluginrelease.core.gateway.verdict import Verdict
+from pluginrelease.core.gateway.verdict import judging
+from pluginrelease.core.gateway.verdict.values import State, Verdict
 from pluginrelease.core.rollout import decisions, plan, probe_verdict
 from pluginrelease.core.rollout.probe import refuted_everywhere
 from pluginrelease.edges.envoy import admin
@@ -64,7 +65,7 @@ async def observe_quietly(work: ReconcileScope, candidate: Candidate) -> Verdict
     _, judged = await judge(work, candidate)
     work.learn(verdict=judged)
     keep_verified(work, judged)
-    if judged.state is not verdict.State.PENDING:
+    if judged.state is not State.PENDING:
         await work.put_loggers_back()
     return judged
 
@@ -76,7 +77,7 @@ async def watch(work: ReconcileScope, candidate: Candidate) -> None:
     work.last_look = LastLook(seen)
     work.learn(verdict=judged)
     keep_verified(work, judged)
-    if judged.state is not verdict.State.LOADED:
+    if judged.state is not State.LOADED:
         await decide(work, candidate, judged)
 
 
@@ -104,7 +105,7 @@ def weigh(
     """What these sightings say about the candidate."""
     known = work.known_observation()
     where = candidate.pods(work.world.mesh)
-    return verdict.judge(
+    return judging.judge(
         candidate.wanted(),
         seen,
         write_at=timestamps.parse_time(known.since),
@@ -150,7 +151,7 @@ async def blame(work: ReconcileScope, judged: Verdict) -> Verdict:
     """The same, or that one object keeps the control plane from reading all others; looked for where nothing arrives
     anywhere some time after the write."""
     written = timestamps.parse_time(work.known_observation().since)
-    if not work.provider.STOPPED_BY_ONE or not verdict.nothing_arrived(judged):
+    if not work.provider.STOPPED_BY_ONE or not judging.nothing_arrived(judged):
         return judged
     if work.world.now() < written + BLAME_AFTER:
         return judged
@@ -161,7 +162,7 @@ async def blame(work: ReconcileScope, judged: Verdict) -> Verdict:
         log.warning("what stops the control plane is not known", error=str(error))
         return judged
     found = work.provider.unreadable(listed)
-    return verdict.stuck(judged, found) if found else judged
+    return judging.report_stuck(judged, found) if found else judged
 
 
 def is_settled(work: ReconcileScope, candidate: Candidate) -> bool:
@@ -254,7 +255,7 @@ async def nudge(work: ReconcileScope, candidate: Candidate, judged: Verdict) -> 
     Only once the image can be fetched again, and less and less often. Not while a rollback is about to come.
     """
     known = work.known_observation()
-    if judged.state is verdict.State.LOADED and known.nudge is not None and known.nudge.tries:
+    if judged.state is State.LOADED and known.nudge is not None and known.nudge.tries:
         work.learn(observation=known.model_copy(update={"nudge": refetch.rested(known.nudge)}))
     if is_about_to_go_back(work, candidate) or not refetch.is_due(
         judged, known.nudge, work.world.now(), timestamps.parse_time(known.since)
@@ -290,4 +291,4 @@ def is_watched_closely(work: ReconcileScope, judged: Verdict) -> bool:
     """Whether the gateways' own word for "loaded" is still awaited."""
     nudge = work.known_observation().nudge
     nudged = nudge is not None and refetch.is_fresh(nudge, work.world.now())
-    return judged.state is verdict.State.PENDING or (nudged and judged.state is not verdict.State.LOADED)
+    return judged.state is State.PENDING or (nudged and judged.state is not State.LOADED)

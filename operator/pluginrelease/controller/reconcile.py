@@ -17,7 +17,7 @@ from pluginrelease.controller import delivery, detours, observe
 from pluginrelease.controller.context import Context
 from pluginrelease.controller.scope import Candidate, ReconcileScope
 from pluginrelease.core.errors import ReleaseError, Transient, Waiting
-from pluginrelease.core.gateway.verdict import State
+from pluginrelease.core.gateway.verdict.values import State
 from pluginrelease.core.mesh import target
 from pluginrelease.core.rollout import decisions, plan
 from pluginrelease.core.status import settlement

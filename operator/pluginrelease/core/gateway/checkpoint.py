@@ -12,7 +12,7 @@ from pluginrelease.core.gateway import observations, outage
 from pluginrelease.core.gateway.identity import Incarnation
 from pluginrelease.core.gateway.observations import Baseline, PodObservation
 from pluginrelease.core.gateway.outage import Silence
-from pluginrelease.core.gateway.verdict import State, Verdict
+from pluginrelease.core.gateway.verdict.values import State, Verdict
 
 # the fields that a baseline has in the program and in the API alike
 COUNTERS = (

@@ -1,7 +1,7 @@
 """One gateway pod, as its Envoy describes itself: admin documents, statistics and log lines become a `PodObservation`.
 
 Nothing is decided here. A document whose shape is not known becomes an entry of `PodObservation.unknown`, which
-`verdict.judge` never takes for health. Shapes: Envoy's admin API (envoy.admin.v3), measured on Envoy 1.40.
+`judging.judge` never takes for health. Shapes: Envoy's admin API (envoy.admin.v3), measured on Envoy 1.40.
 """
 
 from __future__ import annotations

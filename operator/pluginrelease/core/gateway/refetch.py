@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from pluginrelease import api
 from pluginrelease.core import timestamps
-from pluginrelease.core.gateway.verdict import Verdict
+from pluginrelease.core.gateway.verdict.values import Verdict
 
 # what a new push can heal; a plugin that Envoy refused is refused again
 HEALED_BY_A_PUSH = frozenset({"FetchFailed", "RunningUnprotected", "ConfigNotDelivered", "ListenerRejected"})

@@ -16,7 +16,7 @@ from pluginrelease import api
 from pluginrelease.core import timestamps
 from pluginrelease.core.gateway import outage
 from pluginrelease.core.gateway.observations import STAND_INS, PodObservation
-from pluginrelease.core.gateway.verdict import State, Verdict
+from pluginrelease.core.gateway.verdict.values import State, Verdict
 
 OVERDUE = "ProgressDeadlineExceeded"
 

@@ -18,7 +18,8 @@ from pluginrelease.api import HistoryState
 from pluginrelease.core import timestamps
 from pluginrelease.core.gateway import outage
 from pluginrelease.core.gateway.observations import PodRef
-from pluginrelease.core.gateway.verdict import REFUSED_BY_WORKERS, PodVerdict, State, Verdict
+from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
+from pluginrelease.core.gateway.verdict.workers import REFUSED_BY_WORKERS
 
 REASON = "RollbackRefusedByEnvoy"
 # Istio lets old listeners drain for 45 s (MeshConfig.defaultConfig.drainDuration); their VMs go after that

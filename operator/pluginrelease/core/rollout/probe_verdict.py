@@ -10,7 +10,7 @@ from pluginrelease.api import ConditionType
 from pluginrelease.core import timestamps
 from pluginrelease.core.findings import Finding
 from pluginrelease.core.gateway.observations import PodObservation, incarnation
-from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
+from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 from pluginrelease.core.rollout import probe
 from pluginrelease.core.rollout.probe import PodProbe
 

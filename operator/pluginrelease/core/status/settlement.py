@@ -18,7 +18,7 @@ from pluginrelease.core import duration, timestamps
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 from pluginrelease.core.findings import Finding, TriState
 from pluginrelease.core.gateway import refetch
-from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
+from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 from pluginrelease.core.registry import tags
 from pluginrelease.core.rollout import decisions, detour, history
 from pluginrelease.core.signing import signature

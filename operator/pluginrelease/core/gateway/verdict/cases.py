@@ -1,0 +1,93 @@
+"""All that is known when one pod is judged, and the facts that several judgements rest on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation
+from pluginrelease.core.gateway.logs import LogEvent, LogKind
+from pluginrelease.core.gateway.observations import (
+    Baseline,
+    PodObservation,
+)
+from pluginrelease.core.gateway.outage import Life
+from pluginrelease.core.gateway.verdict.values import PodVerdict, State
+
+# an HTTP Date has whole seconds, so a gateway's clock is known to about that
+CLOCK_TOLERANCE = timedelta(seconds=2)
+
+
+# Envoy keeps one VM per worker, one on the main thread and the base it clones them from; a new file costs a canary too
+VMS_BESIDE_WORKERS = 2
+
+
+NAMED_STATS_SINCE = (1, 33)
+
+
+# with FAIL_RELOAD Envoy makes a new VM at the first request after about a second: this long without another crash
+CRASH_QUIET = timedelta(seconds=60)
+
+
+# what Envoy logs about a configuration that it has tried
+ANSWERS_TO_CONFIGURATION = (LogKind.LOADED, LogKind.REFUSED_BY_WORKERS, LogKind.REJECTED, LogKind.LISTENER_REJECTED)
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that is known when one pod is judged."""
+
+    wanted: DesiredPlugin
+    sighting: PodObservation
+    write_at: datetime
+    baseline: Baseline | None
+    known: frozenset[Incarnation]
+    verified: bool
+    late: bool
+    life: Life
+
+    def row(self, state: State, reason: str, message: str, *evidence: str) -> PodVerdict:
+        return PodVerdict(self.sighting.pod, state, reason, message, evidence)
+
+    def waiting(self, reason: str, message: str, *, then: tuple[State, str], hint: str = "") -> PodVerdict:
+        """Pending until the deadline, and then what the silence means."""
+        if not self.late:
+            return self.row(State.PENDING, reason, message)
+        return self.row(*then, f"{message} {hint}".strip())
+
+    def since_write(self, moment: datetime | None) -> bool:
+        """Whether something at this moment of the gateway's clock can be about this write."""
+        return moment is None or moment - self.sighting.skew >= self.write_at - CLOCK_TOLERANCE
+
+
+def restarts_plugin(case: Case) -> bool:
+    return all(entry.fail == "FAIL_RELOAD" for entry in case.sighting.entries)
+
+
+def count_needed_vms(seen: PodObservation) -> int:
+    return (VMS_BESIDE_WORKERS + (seen.concurrency or 0)) * max(seen.code_files, 1)
+
+
+def started_after_write(case: Case) -> bool:
+    """Whether this Envoy started after the write, so that all it has ever loaded came with or after it."""
+    started = case.sighting.started_at
+    return started is not None and started - case.sighting.skew > case.write_at
+
+
+def envoy_release(sighting: PodObservation) -> tuple[int, ...]:
+    """Envoy's (major, minor); an unknown one counts as new, of which more is asked."""
+    parts = (sighting.envoy_version or "").split(".")[:2]
+    return tuple(map(int, parts)) if len(parts) == 2 else NAMED_STATS_SINCE
+
+
+def is_not_before(moment: datetime | None, received: datetime | None) -> bool:
+    """What is older than the configuration was about an earlier one; what has no time counts."""
+    return moment is None or received is None or moment >= received
+
+
+def quote_lines(event: LogEvent | None) -> tuple[str, ...]:
+    return (*event.causes, event.line) if event else ()
+
+
+def quote(event: LogEvent) -> str:
+    return " / ".join(quote_lines(event))

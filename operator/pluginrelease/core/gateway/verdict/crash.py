@@ -1,0 +1,110 @@
+"""Whether the plugin has crashed, and whether the gateway starts it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pluginrelease.core.gateway.logs import Crash, LogKind
+from pluginrelease.core.gateway.verdict import cases
+from pluginrelease.core.gateway.verdict.cases import CRASH_QUIET, VMS_BESIDE_WORKERS, Case
+from pluginrelease.core.gateway.verdict.values import PodVerdict, State
+
+STAYS_DOWN = "The gateway does not start it again: replace the pod, or change the release."
+
+
+# its own Envoy's, source/extensions/filters/http/wasm/wasm_filter.h
+HIGRESS_AGAIN = "The gateway starts it again with the next requests; a minute without a crash is awaited."
+
+
+def check_crashes(case: Case) -> PodVerdict | None:
+    """The plugin has trapped since Envoy began to run it. A VM that trapped stays dead, and nothing but a line in the
+    log tells: not the count of VMs, nor any other number that Envoy keeps.
+    """
+    if case.sighting.stats.crashed is not None:
+        return _check_counters(case)
+    crashes = [crash for crash in case.sighting.log.crashes if _concerns_current(case, crash)]
+    ours = [crash for crash in crashes if _is_ours(case, crash)]
+    untold = [crash for crash in crashes if not crash.plugin]
+    if ours:
+        return _report_crash(case, len({crash.thread for crash in ours}), [crash.line for crash in ours])
+    if untold:
+        message = (
+            f"A plugin of this gateway crashed, and Envoy does not tell which one. It says: {untold[-1].line}. "
+            "Replacing the pod starts them all anew; a probe would tell whether this one runs."
+        )
+        return case.row(State.UNKNOWN, "VMCrashed", message, *(crash.line for crash in untold))
+    return None
+
+
+def _check_counters(case: Case) -> PodVerdict | None:
+    """Higress counts by the plugin's name, and starts it again by itself with a next request: how many are down now, in
+    how many workers it never came up, and how often it went down since the write. When it last did, the log tells.
+    """
+    stats = case.sighting.stats
+    if stats.unstarted:
+        return _report_unstarted(case, stats.unstarted)
+    if stats.crashed:
+        return _report_crash(case, stats.crashed, (), again=HIGRESS_AGAIN)
+    before = case.baseline.crashes or 0 if case.baseline else 0
+    lately = [crash for crash in case.sighting.log.crashes if _is_recent(case, crash)]
+    if (stats.crashes or 0) <= before or not lately:
+        return None
+    times = (stats.crashes or 0) - before
+    message = f"The plugin crashed {times} times since the write, and requests got 503 meanwhile. {HIGRESS_AGAIN}"
+    return case.row(State.UNHEALTHY, "PluginCrashed", message, *(crash.line for crash in lately))
+
+
+def _report_unstarted(case: Case, workers: int) -> PodVerdict:
+    """In some workers it never came up: with FAIL_OPEN they serve without it (``worker_fail_open_skip_total``)."""
+    said = [case.sighting.unstarted] if case.sighting.unstarted else []
+    quoted = f" It says: {said[0]}." if said else ""
+    message = f"The plugin did not start in {workers} of {case.sighting.concurrency or '?'} workers"
+    if any(entry.fail == "FAIL_OPEN" for entry in case.sighting.entries):
+        message = f"{message}, which let every request pass without it.{quoted}"
+        return case.row(State.UNHEALTHY, "RunningUnprotected", message, *said)
+    return case.row(State.UNHEALTHY, "PluginCrashed", f"{message}.{quoted}", *said)
+
+
+def _is_recent(case: Case, crash: Crash) -> bool:
+    """Whether no quiet minute has passed since."""
+    return crash.at is None or case.sighting.at + case.sighting.skew - crash.at <= CRASH_QUIET
+
+
+def _concerns_current(case: Case, crash: Crash) -> bool:
+    """Whether it is about the configuration that Envoy runs now, and nothing has started the plugin again since."""
+    loaded = case.sighting.log.newest(LogKind.LOADED)
+    begun = [entry.last_updated for entry in case.sighting.entries] + ([loaded.at] if loaded else [])
+    if crash.at is None:
+        return True
+    if any(moment and crash.at < moment for moment in begun):
+        return False
+    return not cases.restarts_plugin(case) or _is_recent(case, crash)
+
+
+def _is_ours(case: Case, crash: Crash) -> bool:
+    """Plugins of the same code share their VMs, so a crash of one is a crash of all of them.
+
+    A line that names nobody is ours only where no other code runs: as many VMs as our code needs, and no more.
+    """
+    seen = case.sighting
+    if crash.plugin:
+        return crash.plugin in seen.code_names or case.wanted.plugin_name_matches(crash.plugin)
+    if seen.code_files != 1 or seen.stats.vm_active is None or seen.concurrency is None:
+        return False
+    return seen.stats.vm_active <= VMS_BESIDE_WORKERS + seen.concurrency
+
+
+def _report_crash(case: Case, threads: int, lines: Sequence[str], again: str = STAYS_DOWN) -> PodVerdict:
+    workers = case.sighting.concurrency or threads
+    where = f"in {min(threads, workers)} of {workers} workers"
+    told = f" It says: {lines[-1]}." if lines else ""
+    if any(entry.fail == "FAIL_OPEN" for entry in case.sighting.entries):
+        message = f"The plugin crashed {where}, which let every request pass without it.{told} {again}"
+        return case.row(State.UNHEALTHY, "RunningUnprotected", message, *lines)
+    if cases.restarts_plugin(case):
+        quiet = f"{CRASH_QUIET.total_seconds():.0f} s"
+        again = f"The gateway starts it again with the next requests; {quiet} without a crash are awaited."
+        message = f"The plugin crashed {where}, and requests got 503 meanwhile.{told} {again}"
+    else:
+        message = f"The plugin crashed {where}, which answer 503 to every request.{told} {again}"
+    return case.row(State.UNHEALTHY, "PluginCrashed", message, *lines)

@@ -1,0 +1,230 @@
+"""Sightings → what may be said about a release: Loaded, Pending, Unhealthy or Unknown, each with a reason and evidence.
+
+docs/signs.md has the table of signs and the list of reasons. In short: a pod is Loaded when every mandatory sign holds
+and at least one positive sign was seen. That nothing bad was seen is no sign: Envoy shows a refused configuration as
+current, acknowledges the same refused bytes when they come again, and then says nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from pluginrelease.core.gateway import outage
+from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation
+from pluginrelease.core.gateway.observations import (
+    Baseline,
+    FilterKind,
+    PodObservation,
+    incarnation,
+)
+from pluginrelease.core.gateway.outage import Life, Neighbour, Silence
+from pluginrelease.core.gateway.verdict import cases, crash, delivery, proof, refusal, workers
+from pluginrelease.core.gateway.verdict.cases import Case
+from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
+
+MAX_NAMES = 3
+
+
+WHY_NOT_READY = "whether it would run the plugin cannot be told. `kubectl describe pod` says what it lacks."
+
+
+_WORST_FIRST = (State.UNHEALTHY, State.UNKNOWN, State.PENDING, State.LOADED)
+
+
+# a pod that could not be read keeps what was proved about it before
+_NOT_ASKED = ("PodUnreachable", "PodNotReady")
+
+
+_NOT_SEEN = frozenset(_NOT_ASKED) | outage.REASONS
+
+
+_UNDELIVERED = ("AwaitingConfig", "ConfigNotDelivered")
+
+
+_CRASHED = ("PluginCrashed", "VMCrashed")
+
+
+def judge(
+    wanted: DesiredPlugin,
+    sightings: Sequence[PodObservation],
+    *,
+    write_at: datetime,
+    baselines: Collection[Baseline] = (),
+    verified: Collection[Incarnation] = (),
+    load_timeout: timedelta,
+    settled: bool = False,
+    silent: Collection[Silence] = (),
+    neighbours: Collection[Neighbour] = (),
+    looked_for: str = "",
+    hint: str = "",
+) -> Verdict:
+    """What the sightings of all selected pods say about the wanted revision, written at ``write_at``.
+
+    ``baselines`` are of before the write; ``verified`` the Incarnations that were Loaded with this very revision. Each
+    pod has ``load_timeout`` from the write on, or from when it last became ready or ceased to be, if that was later.
+    ``settled``: the revision was seen running everywhere before, so that a pod that comes up only joins the others.
+    ``silent``: pods that did not answer at the look before. ``neighbours``: releases that wrote to some of the pods.
+    ``looked_for``: by what gateway pods are known, and ``hint`` what to do where there are none.
+    """
+    seen = [sighting for sighting in sightings if not sighting.pod.deleting]
+    if not seen:
+        by = f" (looked for: {looked_for})" if looked_for else ""
+        message = f"No gateway pod is there to load the plugin{by}. It is judged when one comes. {hint}"
+        return Verdict(State.PENDING, "NoGatewayPods", message.rstrip())
+    lives = [_gather_life(one, write_at, baselines, silent, settled=settled) for one in seen]
+    fallen = sum(outage.ends(life) > 0 for life in lives)
+    before = {one.incarnation: one for one in baselines}
+    known = frozenset(verified)
+    rows = []
+    proved = set()
+    for life in lives:
+        sighting, run = life.sighting, incarnation(life.sighting)
+        late = sighting.at > max(write_at, sighting.pod.turned_at or write_at) + load_timeout
+        case = Case(wanted, sighting, write_at, before.get(run) if run else None, known, run in known, late, life)
+        row = _check_outage(case, fallen, load_timeout, neighbours) or _judge_pod(case)
+        rows.append(row)
+        proved |= _keep_proofs(case, row, run)
+    rows.sort(key=_rank)
+    silences = tuple(Silence(life.sighting.pod.uid, life.silent_since) for life in lives if life.silent_since)
+    return replace(_summarize(rows, frozenset(proved), settled=settled), silent=silences)
+
+
+def _rank(row: PodVerdict) -> tuple[int, bool, str, str]:
+    """The worst first, and of the unhealthy those that are down: they are put back whatever else is said."""
+    return _WORST_FIRST.index(row.state), row.reason not in outage.REASONS, row.pod.namespace, row.pod.name
+
+
+def _gather_life(
+    sighting: PodObservation,
+    write_at: datetime,
+    baselines: Collection[Baseline],
+    silent: Collection[Silence],
+    *,
+    settled: bool,
+) -> Life:
+    uid = sighting.pod.uid
+    well = next((one for one in baselines if one.incarnation.uid == uid and one.restarts is not None), None)
+    began = sighting.at - sighting.silent if sighting.silent is not None else None
+    known = next((one.since for one in silent if one.uid == uid), began)
+    return Life(sighting, write_at, well, settled, known if began else None)
+
+
+def has_crashed(sightings: Collection[PodObservation], write_at: datetime, baselines: Collection[Baseline]) -> bool:
+    """Whether a gateway that was well before the write at ``write_at`` has crashed since."""
+    lives = [_gather_life(one, write_at, baselines, (), settled=False) for one in sightings if not one.pod.deleting]
+    fallen = sum(outage.ends(life) > 0 for life in lives)
+    return any(outage.crashed(life, fallen) for life in lives)
+
+
+def _keep_proofs(case: Case, row: PodVerdict, run: Incarnation | None) -> set[Incarnation]:
+    """What holds at the next look. A plugin that the gateway starts again by itself need not be proved anew; one that
+    stays down does, so that its pod's log is read from the write on until it is mended.
+    """
+    if row.reason in _NOT_SEEN:
+        return {one for one in case.known if one.uid == row.pod.uid}
+    if row.reason in _CRASHED and cases.restarts_plugin(case) and case.verified:
+        return {run} if run else set()
+    return {run} if run and row.state is State.LOADED else set()
+
+
+def _summarize(rows: Sequence[PodVerdict], proved: frozenset[Incarnation], *, settled: bool) -> Verdict:
+    worst = rows[0]
+    loaded = sum(row.state is State.LOADED for row in rows)
+    coming = [row.pod.name for row in rows if row.state is State.PENDING]
+    if loaded == len(rows):
+        pods = "The gateway pod runs" if loaded == 1 else f"All {loaded} gateway pods run"
+        return Verdict(State.LOADED, "Loaded", f"{pods} the plugin.", tuple(rows), proved)
+    if settled and loaded and loaded + len(coming) == len(rows):
+        message = f"{_count_pods(loaded)} the plugin; {_name_coming(coming)}."
+        return Verdict(State.LOADED, "Loaded", message, tuple(rows), proved)
+    message = f"{loaded} of {len(rows)} gateway pods run the plugin; {worst.pod.name}: {worst.message}"
+    return Verdict(worst.state, worst.reason, message, tuple(rows), proved)
+
+
+def _count_pods(loaded: int) -> str:
+    return "1 gateway pod runs" if loaded == 1 else f"{loaded} gateway pods run"
+
+
+def _name_coming(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:MAX_NAMES]) + (", …" if len(names) > MAX_NAMES else "")
+    return f"1 is coming up: {shown}" if len(names) == 1 else f"{len(names)} are coming up: {shown}"
+
+
+def nothing_arrived(verdict: Verdict) -> bool:
+    """Whether no gateway that could be asked has what is wanted, and at least one still waits for it."""
+    asked = [row.reason for row in verdict.pods if row.reason not in _NOT_ASKED]
+    return bool(asked) and all(reason in _UNDELIVERED for reason in asked)
+
+
+def report_stuck(verdict: Verdict, unreadable: Sequence[str]) -> Verdict:
+    """What is said instead where the control plane reads no object at all: neither the revision nor the gateways are to
+    blame, and what would be put back would arrive no sooner. So it is held."""
+    more = f" and {len(unreadable) - MAX_NAMES} more" if len(unreadable) > MAX_NAMES else ""
+    message = (
+        f"Nothing arrives at any gateway: the control plane can read no WasmPlugin as long as it cannot read "
+        f"{', '.join(unreadable[:MAX_NAMES])}{more}. Correct or delete what is named there. The operator waits, and "
+        "puts nothing back, as that would not arrive either."
+    )
+    rows = tuple(PodVerdict(row.pod, State.UNKNOWN, "ControlPlaneStuck", message) for row in verdict.pods)
+    return Verdict(State.UNKNOWN, "ControlPlaneStuck", message, rows, verdict.verified)
+
+
+def _judge_pod(case: Case) -> PodVerdict:
+    """The first of these that has something to say."""
+    return (
+        _check_reached(case)
+        or _check_understood(case)
+        or delivery.check_fetched(case)
+        or delivery.check_delivered(case)
+        or refusal.check_accepted(case)
+        or delivery.check_attached(case)
+        or crash.check_crashes(case)
+        or workers.check_workers(case)
+        or proof.prove(case)
+    )
+
+
+def _check_outage(
+    case: Case, fallen: int, load_timeout: timedelta, neighbours: Collection[Neighbour]
+) -> PodVerdict | None:
+    """The gateway crashed, or hangs, since the write. Of two releases that wrote to it the later one is blamed."""
+    uid = case.sighting.pod.uid
+    answered = case.life.well is not None or any(one.uid == uid for one in case.known)
+    down = outage.crashed(case.life, fallen) or (outage.unresponsive(case.life, load_timeout) if answered else None)
+    if down is None:
+        return None
+    theirs = outage.to_blame_first(down, uid, case.write_at, neighbours)
+    if theirs is None:
+        return case.row(State.UNHEALTHY, down.reason, down.message, *down.lines)
+    hint = f"PluginRelease {theirs.name} wrote to this gateway later, so this one is not blamed for it yet."
+    return case.row(State.UNKNOWN, down.reason, f"{down.message} {hint}", *down.lines)
+
+
+def _check_reached(case: Case) -> PodVerdict | None:
+    sighting = case.sighting
+    if not sighting.pod.ready:
+        detail = f" ({sighting.unreachable})" if sighting.unreachable else ""
+        lines = [cases.quote(event) for event in sighting.log.events[-1:]]
+        if case.late:
+            return case.row(State.UNKNOWN, "PodNotReady", f"The pod is not ready{detail}: {WHY_NOT_READY}", *lines)
+        return case.row(State.PENDING, "PodNotReady", f"The pod is not ready yet{detail}.", *lines)
+    if sighting.unreachable:
+        message = f"The gateway could not be asked: {sighting.unreachable.rstrip('.')}."
+        return case.waiting("PodUnreachable", message, then=(State.UNKNOWN, "PodUnreachable"))
+    return None
+
+
+def _check_understood(case: Case) -> PodVerdict | None:
+    """What is not understood is not healthy."""
+    strange = list(case.sighting.unknown)
+    for entry in case.sighting.entries:
+        if entry.kind is FilterKind.OTHER:
+            strange.append(f"the filter {entry.name} is a {entry.type_url or 'nothing'}")
+        elif entry.kind is FilterKind.WASM and entry.digest_hex is None:
+            strange.append(f"the code of {entry.name} is not a file named by a digest")
+    if not strange:
+        return None
+    message = f"The gateway answered in a way that this version does not understand: {'; '.join(strange)}."
+    return case.row(State.UNKNOWN, "UnknownShape", message)

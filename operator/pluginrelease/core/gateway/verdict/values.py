@@ -1,0 +1,43 @@
+"""What may be said about a gateway pod, and about a release in all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pluginrelease.core.gateway.identity import Incarnation
+from pluginrelease.core.gateway.observations import (
+    PodRef,
+)
+from pluginrelease.core.gateway.outage import Silence
+
+
+class State(StrEnum):
+    LOADED = "Loaded"
+    PENDING = "Pending"
+    UNHEALTHY = "Unhealthy"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True)
+class PodVerdict:
+    """``evidence``: what was seen, the gateway's own lines among it."""
+
+    pod: PodRef
+    state: State
+    reason: str
+    message: str
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``pods``: one row per pod that is not being deleted, failures first; ``verified`` and ``silent`` are for the next
+    look."""
+
+    state: State
+    reason: str
+    message: str
+    pods: tuple[PodVerdict, ...] = ()
+    verified: frozenset[Incarnation] = frozenset()
+    silent: tuple[Silence, ...] = ()

@@ -1,0 +1,80 @@
+"""Whether every worker has a VM that runs the plugin: one without it lets requests pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from pluginrelease.core.gateway.logs import Missing
+from pluginrelease.core.gateway.verdict import cases
+from pluginrelease.core.gateway.verdict.cases import CRASH_QUIET, Case
+from pluginrelease.core.gateway.verdict.values import PodVerdict, State
+
+REFUSED_BY_WORKERS = "PluginRefusedByWorkers"
+SAME_UPDATE = timedelta(seconds=1)
+
+
+def check_workers(case: Case) -> PodVerdict | None:
+    """Envoy took the configuration, and some thread has no VM that runs it: requests pass there without the plugin.
+
+    Envoy tries a configuration in a VM of its own, then gives it to those that serve. What only these refuse shows in
+    a line that names nobody, and in fewer VMs. Where other code may run, neither shows whose VMs are missing.
+    """
+    seen = case.sighting
+    lines = [one.line for one in seen.log.missing if _concerns_current(case, one)]
+    alone = seen.code_files <= 1
+    if alone and lines and (_has_too_few(case) or seen.stats.vm_active is None):
+        return report_refused(case, *lines)
+    if alone and _has_too_few(case):
+        return _report_too_few(case)
+    doubtful = lines and (alone or _has_too_few(case))
+    return _report_doubt(case, lines) if doubtful and not case.verified else None
+
+
+def _report_doubt(case: Case, lines: Sequence[str]) -> PodVerdict:
+    return case.waiting(
+        "AwaitingPositiveSign",
+        f"Some plugin of this gateway runs on too few workers, and Envoy does not name it. It says: {lines[-1]}.",
+        then=(State.UNKNOWN, "NoPositiveSign"),
+        hint="Replacing the pod starts them all again; a probe would show whether this one runs.",
+    )
+
+
+def _report_too_few(case: Case) -> PodVerdict:
+    seen = case.sighting
+    message = f"Of the {cases.count_needed_vms(seen)} VMs that the plugin needs, {seen.stats.vm_active} run."
+    then = (State.UNKNOWN, "NoPositiveSign") if cases.restarts_plugin(case) else (State.UNHEALTHY, REFUSED_BY_WORKERS)
+    return case.waiting(
+        "AwaitingPositiveSign", message, then=then, hint="Requests pass without it where it is missing."
+    )
+
+
+def _concerns_current(case: Case, one: Missing) -> bool:
+    """Whether it is about the configuration that Envoy has; with FAIL_RELOAD Envoy tries again with a next request."""
+    received = [entry.last_updated for entry in case.sighting.entries if entry.last_updated]
+    if one.at is None:
+        return True
+    late = not cases.restarts_plugin(case) or case.sighting.at + case.sighting.skew - one.at <= CRASH_QUIET
+    # the dump has milliseconds, and the thread that receives a configuration tries it before it notes the time
+    return late and all(one.at >= moment - SAME_UPDATE for moment in received)
+
+
+def report_refused(case: Case, *lines: str) -> PodVerdict:
+    count = case.sighting.stats.vm_active
+    counted = (
+        f"; of the {cases.count_needed_vms(case.sighting)} VMs that it needs, {count} run" if _has_too_few(case) else ""
+    )
+    message = (
+        "Envoy took the plugin's configuration, and its workers refused it: it runs on no worker, and every request "
+        f"passes without it, whatever failStrategy says{counted}. It says: {' / '.join(lines)}. The plugin refuses to "
+        "be configured a second time in one VM: correct it, or release it with other bytes."
+    )
+    return case.row(State.UNHEALTHY, REFUSED_BY_WORKERS, message, *lines)
+
+
+def _has_too_few(case: Case) -> bool:
+    """Whether VMs are counted, and there are fewer than the loaded codes need. Higress counts workers by the name."""
+    seen = case.sighting
+    if seen.stats.vm_active is None or seen.concurrency is None or seen.stats.unstarted is not None:
+        return False
+    return seen.stats.vm_active < cases.count_needed_vms(seen)
