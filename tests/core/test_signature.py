@@ -26,7 +26,8 @@ from pluginrelease.core.signing.signature import (
     SignatureCandidate,
     Signed,
 )
-from pluginrelease.core.status import settlement
+from pluginrelease.core.status import conditions, settlement
+from pluginrelease.core.status.report import STEPS, Failure, Report
 from tests.releases import ARTIFACT, release
 
 IMAGE, INDEX = Digest("ab" * 32), Digest("cd" * 32)
@@ -248,7 +249,7 @@ def verified(asked: dict[str, Any], **fields: Any) -> api.Release:
     known = {"signer": "key team.pub", "policy": signature.policy(one.spec.artifact.verify)} | fields
     steps = [
         api.Condition(type=kind, status="True", reason="Fine", last_transition_time="2026-01-01T00:00:00Z")
-        for kind in settlement.STEPS
+        for kind in STEPS
     ]
     told = api.Status(conditions=steps, artifact=ARTIFACT.model_copy(update=known))
     return one.model_copy(update={"status": told})
@@ -256,11 +257,11 @@ def verified(asked: dict[str, Any], **fields: Any) -> api.Release:
 
 def test_the_same_policy_needs_no_second_look() -> None:
     """A release that was verified by the policy that it has is settled; by another one, or by none, it is not."""
-    assert settlement.checks_still_valid(verified(KEYED))
-    assert settlement.checks_still_valid(verified(KEYLESS))
-    assert not settlement.checks_still_valid(verified(KEYED, policy="0123456789"))
-    assert not settlement.checks_still_valid(verified(KEYED, signer=None))
-    assert not settlement.checks_still_valid(verified(KEYED, signer=None, policy=None))
+    assert conditions.checks_still_valid(verified(KEYED))
+    assert conditions.checks_still_valid(verified(KEYLESS))
+    assert not conditions.checks_still_valid(verified(KEYED, policy="0123456789"))
+    assert not conditions.checks_still_valid(verified(KEYED, signer=None))
+    assert not conditions.checks_still_valid(verified(KEYED, signer=None, policy=None))
 
 
 def test_another_key_secret_is_another_policy() -> None:
@@ -278,8 +279,8 @@ def test_whose_signature_it_is_makes_no_other_revision() -> None:
 
 def test_a_condition_only_where_it_is_asked_for() -> None:
     """Verified is there while artifact.verify is, like Probed with its probes; before it is reached it says so."""
-    assert settlement.is_asked(api.ConditionType.VERIFIED, release(spec__artifact__verify=KEYED))
-    assert not settlement.is_asked(api.ConditionType.VERIFIED, release())
+    assert conditions.is_asked(api.ConditionType.VERIFIED, release(spec__artifact__verify=KEYED))
+    assert not conditions.is_asked(api.ConditionType.VERIFIED, release())
 
 
 @pytest.mark.parametrize(("policy", "told"), [(KEYED, ("Unknown", "NotReached")), (None, None)])
@@ -288,8 +289,8 @@ def test_an_image_that_is_not_there_is_not_called_unsigned(
 ) -> None:
     """Where the image could not be had, nothing is said of its signature; and nothing at all where nobody asked."""
     one = release(spec__artifact__verify=policy) if policy else release()
-    failure = settlement.Failure(api.ConditionType.ARTIFACT_READY, Waiting("ManifestNotFound", "there is none"))
-    report = settlement.Report(failure=failure)
+    failure = Failure(api.ConditionType.ARTIFACT_READY, Waiting("ManifestNotFound", "there is none"))
+    report = Report(failure=failure)
     ending = settlement.settle(one, report, now=datetime(2026, 1, 1, tzinfo=UTC), attempt=0, resync=300.0)
     found = {condition.type: (condition.status, condition.reason) for condition in ending.status.conditions}
     assert found.get("Verified") == told

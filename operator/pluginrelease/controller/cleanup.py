@@ -18,7 +18,7 @@ from pluginrelease.controller import loggers
 from pluginrelease.controller.context import Context
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.mesh import providers, target
-from pluginrelease.core.status import settlement
+from pluginrelease.core.status.report import Event
 from pluginrelease.edges.kubernetes import client as clusters
 from pluginrelease.edges.kubernetes.client import Resource
 
@@ -65,7 +65,7 @@ class Departure:
         return [(metadata["namespace"], target.copy_beside(metadata["name"])) for metadata in own]
 
 
-async def clean_up(world: Context, body: JSON) -> tuple[settlement.Event, ...]:
+async def clean_up(world: Context, body: JSON) -> tuple[Event, ...]:
     """Take the plugin off the gateways, or leave it, as ``deletionPolicy`` says; return what a user should know.
 
     Only what carries the release's uid is touched. Can be run again from any point. Raises `ReleaseError` while the
@@ -124,9 +124,7 @@ async def let_go(world: Context, departure: Departure, observed: JSON) -> None:
     log.info("deleted", object=what)
 
 
-async def let_copies_go(
-    world: Context, departure: Departure, copies: Collection[tuple[str, str]]
-) -> settlement.Event | None:
+async def let_copies_go(world: Context, departure: Departure, copies: Collection[tuple[str, str]]) -> Event | None:
     """Delete the copies of the pull secret, or make them outlive the release; return the event that names what stays.
 
     Tried again for at most `AFTERMATH_SECONDS`.
@@ -148,10 +146,10 @@ async def let_copies_go(
         names = ", ".join(f"{namespace}/{name}" for namespace, name in copies)
         log.warning("secrets left behind", secrets=names, why=why)
         text = f"The release is deleted, and the copy of its pull secret may still be there ({names}): {why}"
-        return settlement.Event("Warning", "SecretNotDeleted", text[:1024])
+        return Event("Warning", "SecretNotDeleted", text[:1024])
 
 
-async def restore_loggers(world: Context, body: JSON, departure: Departure) -> settlement.Event | None:
+async def restore_loggers(world: Context, body: JSON, departure: Departure) -> Event | None:
     """Restore the gateways' log levels; return the event that names those that did not take theirs."""
     try:
         async with asyncio.timeout(AFTERMATH_SECONDS):
@@ -166,7 +164,7 @@ async def restore_loggers(world: Context, body: JSON, departure: Departure) -> s
         return None
     names = ", ".join(f"{one.namespace}/{one.pod}" for one in kept)
     text = f"Envoy's filter logger stays at {loggers.RAISED} in {names}, which did not answer; a restart resets it"
-    return settlement.Event("Warning", "LoggerNotRestored", text[:1024])
+    return Event("Warning", "LoggerNotRestored", text[:1024])
 
 
 async def newest(world: Context, body: JSON) -> JSON:

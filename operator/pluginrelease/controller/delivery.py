@@ -25,8 +25,8 @@ from pluginrelease.core.gateway.verdict import judging
 from pluginrelease.core.registry import tags
 from pluginrelease.core.rollout import decisions, detour, history, plan, probe
 from pluginrelease.core.rollout.decisions import Goal, Intent
-from pluginrelease.core.status import settlement
-from pluginrelease.core.status.settlement import Event
+from pluginrelease.core.status import conditions
+from pluginrelease.core.status.report import Event
 from pluginrelease.edges.envoy import admin
 
 log = structlog.get_logger(__name__)
@@ -116,7 +116,7 @@ async def recall_candidate(work: ReconcileScope, intent: Intent) -> Candidate | 
     if intent.goal is not Goal.SPEC and intent.revision is not None:
         return await recall_revision(work, intent.revision)
     known = pinned(work)
-    if known is None or not settlement.checks_still_valid(work.release):
+    if known is None or not conditions.checks_still_valid(work.release):
         return None
     if work.release.spec.artifact.verify is None:  # whose signature it was is told only while somebody asks
         known = known.model_copy(update={"signer": None, "policy": None})

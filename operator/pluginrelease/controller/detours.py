@@ -16,7 +16,7 @@ from pluginrelease.core.gateway.verdict.values import Verdict
 from pluginrelease.core.mesh import target
 from pluginrelease.core.rollout import detour, plan
 from pluginrelease.core.rollout.detour import Step
-from pluginrelease.core.status.settlement import Event
+from pluginrelease.core.status.report import Event
 from pluginrelease.edges.envoy import admin
 from pluginrelease.edges.kubernetes import client as clusters
 

@@ -26,7 +26,7 @@ from pluginrelease.core.apiserver import health, stored
 from pluginrelease.core.apiserver.stored import JSON
 from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.mesh import providers, target
-from pluginrelease.core.status import settlement
+from pluginrelease.core.status import requeue
 from pluginrelease.edges.kubernetes import client as clusters
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.kubernetes.contact import Contact
@@ -368,7 +368,7 @@ async def one_pass(world: Context, body: kopf.Body, pod_watch: PodWatch, attempt
         ending = await reconcile(world, release, attempt=attempt)
     except ReleaseError as error:
         log.warning("the API server did not take part in the pass", reason=error.reason, message=error.message)
-        pause = min(settlement.BACKOFF_MAX, settlement.BACKOFF_FIRST * 2.0 ** min(attempt, 10))
+        pause = min(requeue.BACKOFF_MAX, requeue.BACKOFF_FIRST * 2.0 ** min(attempt, 10))
         return Next(max(pause, getattr(error, "retry_after", None) or 0.0))
     for event in ending.events:
         kopf.event(body, type=event.type, reason=event.reason, message=event.message)
@@ -393,7 +393,7 @@ async def ring_or_time(bell: asyncio.Event, stopped: kopf.DaemonStopped, seconds
 
     Long waits are spread by a tenth, so that many releases do not look at the gateways all at once.
     """
-    spread = random.uniform(0.9, 1.0) if seconds > settlement.PENDING_MAX else 1.0  # noqa: S311  no secret depends on it
+    spread = random.uniform(0.9, 1.0) if seconds > requeue.PENDING_MAX else 1.0  # noqa: S311  no secret depends on it
     waits = [asyncio.ensure_future(bell.wait()), asyncio.ensure_future(stopped.wait())]
     try:
         await asyncio.wait(waits, timeout=seconds * spread, return_when=asyncio.FIRST_COMPLETED)

@@ -27,7 +27,7 @@ from pluginrelease.core.registry import challenge, transport
 from pluginrelease.core.rollout import conflict, probe
 from pluginrelease.core.signing import signature
 from pluginrelease.core.status import compatible
-from pluginrelease.core.status.settlement import Event
+from pluginrelease.core.status.report import Event
 from pluginrelease.edges.envoy import admin
 from pluginrelease.edges.kubernetes import client as clusters
 

@@ -21,7 +21,7 @@ from pluginrelease.core.gateway.verdict.values import State
 from pluginrelease.core.mesh import target
 from pluginrelease.core.rollout import decisions, plan
 from pluginrelease.core.status import settlement
-from pluginrelease.core.status.settlement import Event, Failure
+from pluginrelease.core.status.report import Event, Failure
 from pluginrelease.edges.kubernetes import client as clusters
 
 log = structlog.get_logger(__name__)

@@ -27,8 +27,8 @@ from pluginrelease.core.registry import tags
 from pluginrelease.core.rollout import decisions, neighbours, plan
 from pluginrelease.core.rollout.decisions import Goal, Intent
 from pluginrelease.core.rollout.probe import PodProbe
-from pluginrelease.core.status import settlement
-from pluginrelease.core.status.settlement import Event, Report
+from pluginrelease.core.status import conditions, settlement
+from pluginrelease.core.status.report import Event, Report
 from pluginrelease.edges.envoy import admin, probes
 from pluginrelease.edges.kubernetes import client as clusters
 from pluginrelease.edges.oci.distribution import Access
@@ -257,7 +257,7 @@ class ReconcileScope:
         What was found on the way here goes with it: a pass after a kill finds the write done, and does not look again.
         """
         self.learn(observation=begun)
-        found = settlement.found_so_far(self.release, self.report, self.world.now())
+        found = conditions.merge_so_far(self.release, self.report, self.world.now())
         noted = settlement.checkpoint(self.release.status, self.report).model_copy(update={"conditions": found})
         await self.world.cluster.apply_status(self.release, noted)
         self.release = self.release.model_copy(update={"status": noted})
