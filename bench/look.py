@@ -20,8 +20,8 @@ from pluginrelease.core.gateway import pods
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.edges.envoy import admin
-from pluginrelease.edges.kubernetes import client as clusters
 from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease.edges.kubernetes.resources import PODS
 
 DEADLINE = 300.0
 SINCE = datetime(2020, 1, 1, tzinfo=UTC)
@@ -30,7 +30,7 @@ SINCE = datetime(2020, 1, 1, tzinfo=UTC)
 async def measure(kubeconfig: Path, count: int, digest: str) -> dict[str, float]:
     """Seconds, CPU seconds and KiB for one look at the first ``count`` pods."""
     async with await Cluster.connect(kubeconfig) as cluster:
-        listed = await cluster.list(clusters.PODS, fleet.NAMESPACE, {"istio": "fleet"})
+        listed = await cluster.list(PODS, fleet.NAMESPACE, {"istio": "fleet"})
         selected = pods.select(listed, fleet.CONTAINER)[:count]
         del listed
         wanted = DesiredPlugin(fleet.NAMESPACE, "header", digest, {"allow": True, "size": 1}, "FAIL_CLOSE")

@@ -13,7 +13,8 @@ from typing import Any, cast
 from pluginrelease import api
 from pluginrelease.controller.context import Context
 from pluginrelease.core.errors import Transient
-from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes import resources
+from pluginrelease.edges.kubernetes.resources import BY_KIND, NAMESPACES, Resource
 from pluginrelease.settings import Settings
 
 JSON = dict[str, Any]
@@ -32,8 +33,8 @@ class ScriptedAPI:
         self.namespaces: dict[str, JSON] = {}
 
     @staticmethod
-    def _key(one: JSON) -> tuple[clusters.Resource, str, str]:
-        resource = clusters.BY_KIND[one["apiVersion"], one["kind"]]
+    def _key(one: JSON) -> tuple[Resource, str, str]:
+        resource = BY_KIND[one["apiVersion"], one["kind"]]
         return resource, one["metadata"]["namespace"], one["metadata"]["name"]
 
     async def _ask(self, verb: str, plural: str) -> None:
@@ -44,15 +45,15 @@ class ScriptedAPI:
             case str():
                 await asyncio.Event().wait()
 
-    async def get(self, resource: clusters.Resource, namespace: str | None, name: str) -> JSON | None:
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> JSON | None:
         await self._ask("GET", resource.plural)
-        if resource == clusters.NAMESPACES:
+        if resource == NAMESPACES:
             return self.namespaces.get(name)
         return self.objects.get((resource, namespace or "", name))
 
-    async def list(self, resource: clusters.Resource, namespace: str | None, labels: dict[str, str]) -> list[JSON]:
+    async def list(self, resource: Resource, namespace: str | None, labels: dict[str, str]) -> list[JSON]:
         await self._ask("LIST", resource.plural)
-        kind = clusters.kind_of(resource)
+        kind = resources.type_meta(resource)
         return [
             {key: value for key, value in one.items() if key not in kind}
             for (known, where, _), one in self.objects.items()

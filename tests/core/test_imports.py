@@ -57,7 +57,7 @@ OFFENCES = [
         "controller/artifacts.py",
         "import urllib3",
     ),
-    ("the API server: the kubernetes client only in cluster", "edges/envoy/admin.py", "from kubernetes import client"),
+    ("the API server: the kubernetes client only in login", "edges/envoy/admin.py", "from kubernetes import client"),
     (
         "the API server's events: kopf only in handlers and the command that starts it",
         "controller/context.py",

@@ -13,8 +13,8 @@ from pluginrelease import api
 from pluginrelease.controller import handlers
 from pluginrelease.controller.context import Context
 from pluginrelease.controller.handlers import Memo, TargetWatch
+from pluginrelease.core.apiserver.answers import NotFound
 from pluginrelease.core.mesh import istio
-from pluginrelease.edges.kubernetes.client import NotFound
 from pluginrelease.settings import Settings
 
 JSON = dict[str, Any]

@@ -13,11 +13,13 @@ import pytest
 import yaml
 
 from pluginrelease.core.apiserver import answers
-from pluginrelease.core.apiserver.answers import Asked
+from pluginrelease.core.apiserver.answers import Asked, NotFound
 from pluginrelease.core.errors import ReleaseError, Transient
 from pluginrelease.core.mesh import istio
 from pluginrelease.edges.kubernetes import client as clusters
-from pluginrelease.edges.kubernetes.client import Cluster, NotFound
+from pluginrelease.edges.kubernetes import resources
+from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease.edges.kubernetes.resources import PODS
 from pluginrelease_lab import Lab
 from tests.edges import real_apiserver
 from tests.edges.real_apiserver import SITUATIONS, Situation
@@ -26,7 +28,7 @@ from tests.edges.scripted import Answer, Request, Script, Scripted, serving
 T = TypeVar("T")
 Proxied = Callable[[Script], tuple[Path, Scripted]]
 
-PLUGINS = clusters.carrier(istio.TARGET)
+PLUGINS = resources.resource_for(istio.TARGET)
 PLUGIN = real_apiserver.plugin("team", uid="uid-1")
 PAGE = Answer(200, b"<html><title>Log in</title></html>", {"Content-Type": "text/html"})
 JSON_TYPE = {"Content-Type": "application/json"}
@@ -126,7 +128,7 @@ async def apply(cluster: Cluster) -> Any:
 
 
 async def watch(cluster: Cluster) -> list[Any]:
-    return [event async for event in cluster.watch(clusters.PODS, "team", {})]
+    return [event async for event in cluster.watch(PODS, "team", {})]
 
 
 ACTS = (get, delete, read_log, apply, watch)

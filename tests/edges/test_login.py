@@ -13,8 +13,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from pluginrelease.core.apiserver.health import Facts, Watch
-from pluginrelease.edges.kubernetes.client import Login, bare
 from pluginrelease.edges.kubernetes.contact import Contact
+from pluginrelease.edges.kubernetes.login import Login, strip_scheme
 
 WATCHED = "/apis/example.com/v1/things"
 NEEDED = Watch(WATCHED, is_kopfs=True, may_miss=False)
@@ -95,7 +95,7 @@ def write(path: Path, url: str, token: str) -> None:
 )
 def test_a_token_is_taken_without_its_scheme(written: str | None, token: str | None) -> None:
     """The scheme is a word before the token, in whichever case the client writes it."""
-    assert bare(written) == token
+    assert strip_scheme(written) == token
 
 
 async def test_the_scheme_is_sent_once(server: Server, url: str, kubeconfig: Path) -> None:

@@ -15,7 +15,8 @@ import yaml
 from pluginrelease import api
 from pluginrelease.cli import crd
 from pluginrelease.controller import handlers
-from pluginrelease.edges.kubernetes.client import RELEASES, Cluster
+from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease.edges.kubernetes.resources import RELEASES
 from pluginrelease.settings import Settings
 from pluginrelease_lab.errors import LabError
 from pluginrelease_lab.host import Lab

@@ -28,7 +28,8 @@ from pluginrelease import api
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.edges.envoy import admin
-from pluginrelease.edges.kubernetes.client import Cluster, Resource
+from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease.edges.kubernetes.resources import Resource
 from pluginrelease.edges.oci import registry
 from pluginrelease.edges.oci.distribution import Access
 from pluginrelease_lab import Lab

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pluginrelease import api
 from pluginrelease.cli._verb import FIELD_MANAGER
 from pluginrelease.core.errors import Refused
-from pluginrelease.edges.kubernetes.client import JSON, Cluster
+from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease.edges.kubernetes.resources import JSON
 
 # states of a revision that may have run everywhere
 GOOD = (api.HistoryState.STABLE, api.HistoryState.SUPERSEDED)

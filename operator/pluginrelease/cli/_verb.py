@@ -17,9 +17,11 @@ from pluginrelease import api
 from pluginrelease.cli._view import one_line
 from pluginrelease.core import duration
 from pluginrelease.core.apiserver import stored
+from pluginrelease.core.apiserver.answers import NotFound
 from pluginrelease.core.errors import Refused, ReleaseError, Transient
-from pluginrelease.edges.kubernetes import client as clusters
-from pluginrelease.edges.kubernetes.client import Cluster, NotFound
+from pluginrelease.edges.kubernetes import login
+from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease.edges.kubernetes.resources import RELEASES
 
 JSON = dict[str, Any]
 Result = TypeVar("Result")
@@ -79,12 +81,12 @@ class ClusterTarget:
         """As it was named; else that of the context, else ``default``."""
         if self.named is not None:
             return self.named
-        return "default" if self.kubeconfig is None else clusters.context_namespace(self.kubeconfig, self.context)
+        return "default" if self.kubeconfig is None else login.read_namespace(self.kubeconfig, self.context)
 
     def check(self) -> None:
         """Raises `Refused` (KubeconfigUnusable) before anything is asked of nobody."""
         if self.kubeconfig is not None:
-            clusters.context_namespace(self.kubeconfig, self.context)
+            login.read_namespace(self.kubeconfig, self.context)
 
 
 def placed(command: Callable[..., None]) -> Callable[..., None]:
@@ -169,9 +171,9 @@ def with_errors(act: Callable[[], None]) -> None:
 
 async def observe(cluster: Cluster, namespace: str, name: str) -> JSON:
     """The PluginRelease; raises `Refused` (ReleaseNotFound) with the names of those that there are."""
-    found = await cluster.get(clusters.RELEASES, namespace, name)
+    found = await cluster.get(RELEASES, namespace, name)
     if found is None:
-        there = [one["metadata"]["name"] for one in await cluster.list(clusters.RELEASES, namespace, {})]
+        there = [one["metadata"]["name"] for one in await cluster.list(RELEASES, namespace, {})]
         raise not_there(namespace, name, there)
     return found
 

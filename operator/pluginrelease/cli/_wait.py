@@ -14,8 +14,8 @@ from pluginrelease.cli._verb import ClusterTarget, Code, not_there, run, say
 from pluginrelease.cli._view import one_line
 from pluginrelease.core.apiserver import stored
 from pluginrelease.core.errors import ReleaseError, Transient
-from pluginrelease.edges.kubernetes import client as clusters
 from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease.edges.kubernetes.resources import RELEASES
 
 RECONNECT_SECONDS = 1.0
 SHOWN_MESSAGE = 200
@@ -96,7 +96,7 @@ async def until(cluster: Cluster, namespace: str, name: str, goal: WaitGoal, tel
     connected, told = False, ""
     while True:
         try:
-            async with aclosing(cluster.follow(clusters.RELEASES, namespace, name)) as changes:
+            async with aclosing(cluster.follow(RELEASES, namespace, name)) as changes:
                 async for found in changes:
                     connected = True
                     if found is None:

@@ -16,8 +16,9 @@ from pluginrelease.controller import revisions
 from pluginrelease.core import revision
 from pluginrelease.core.apiserver import stored
 from pluginrelease.core.mesh import providers, target
-from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes import resources
 from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease.edges.kubernetes.resources import RELEASES
 
 JSON = dict[str, Any]
 
@@ -83,7 +84,7 @@ async def wanted_release(cluster: Cluster, namespace: str, name: str, local: api
     """The release of the cluster, with the spec of the local manifest if there is one."""
     if local is None:
         return await fetch(cluster, namespace, name)
-    found = await cluster.get(clusters.RELEASES, namespace, name)
+    found = await cluster.get(RELEASES, namespace, name)
     return _manifest.identified(local, stored.read(found) if found else None)
 
 
@@ -106,7 +107,7 @@ async def kept(cluster: Cluster, release: api.Release, named: str) -> Side:
 async def live(cluster: Cluster, release: api.Release, other: JSON) -> Side:
     """The WasmPlugin in the cluster, without what is not the release's."""
     where = (release.spec.gateway.namespace, target.object_name(release))
-    found = await cluster.get(clusters.carrier(providers.of(release.spec.gateway).TARGET), *where)
+    found = await cluster.get(resources.resource_for(providers.of(release.spec.gateway).TARGET), *where)
     title = f"live {'/'.join(where)}"
     if found is None:
         return Side(title, None, (f"there is no WasmPlugin {'/'.join(where)}",))

@@ -24,8 +24,8 @@ from pluginrelease.cli._verb import (
     say,
 )
 from pluginrelease.core.apiserver import stored
-from pluginrelease.edges.kubernetes import client as clusters
 from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease.edges.kubernetes.resources import RELEASES
 
 # a watch goes on until Ctrl-C; this is only that nothing stays for ever on a machine that is forgotten
 WATCH_SECONDS = 7 * 24 * 3600.0
@@ -57,7 +57,7 @@ def command(place: ClusterTarget, name: str | None, all_namespaces: bool, watch:
 async def follow(cluster: Cluster, namespace: str, name: str, output: str) -> None:
     """Shows the release at every change. Raises `Refused` when it is not there, or not any more."""
     while True:
-        async with aclosing(cluster.follow(clusters.RELEASES, namespace, name)) as changes:
+        async with aclosing(cluster.follow(RELEASES, namespace, name)) as changes:
             async for found in changes:
                 if found is None:
                     raise not_there(namespace, name)
@@ -84,7 +84,7 @@ def show(release: api.Release, output: str) -> None:
 
 def show_all(place: ClusterTarget, namespace: str | None, output: str) -> None:
     """All releases on stdout."""
-    found = run(place, lambda cluster: cluster.list(clusters.RELEASES, namespace, {}))
+    found = run(place, lambda cluster: cluster.list(RELEASES, namespace, {}))
     releases, unreadable = stored.sort_out(found)
     if output == "json":
         print_json({"items": [facts(release) for release in releases]})

@@ -16,11 +16,12 @@ import structlog
 from pluginrelease import api
 from pluginrelease.controller import loggers
 from pluginrelease.controller.context import Context
+from pluginrelease.core.apiserver.answers import NotFound
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.mesh import providers, target
 from pluginrelease.core.status.report import Event
-from pluginrelease.edges.kubernetes import client as clusters
-from pluginrelease.edges.kubernetes.client import Resource
+from pluginrelease.edges.kubernetes import resources
+from pluginrelease.edges.kubernetes.resources import RELEASES, SECRETS, Resource
 
 JSON = dict[str, Any]
 
@@ -53,7 +54,10 @@ class Departure:
             release = api.Release.model_validate(body)
         except ValueError:
             return cls(metadata["uid"], orphans, None, None)
-        kind, namespace = clusters.carrier(providers.of(release.spec.gateway).TARGET), release.spec.gateway.namespace
+        kind, namespace = (
+            resources.resource_for(providers.of(release.spec.gateway).TARGET),
+            release.spec.gateway.namespace,
+        )
         carrier = (kind, namespace, target.object_name(release))
         return cls(metadata["uid"], orphans, carrier, (namespace, target.copied_secret_name(release)))
 
@@ -88,7 +92,7 @@ async def find_carriers(world: Context, departure: Departure) -> list[JSON]:
     """Return the objects that carry the release's plugin, by name, or by label where no name can be told."""
     if departure.carrier is not None:
         return await get_own(world, departure, *departure.carrier)
-    kinds = [clusters.carrier(kind) for kind in providers.TARGETS]
+    kinds = [resources.resource_for(kind) for kind in providers.TARGETS]
     found = [await find_labelled(world, departure, kind) for kind in kinds]
     return [observed for objects in found for observed in objects]
 
@@ -103,9 +107,9 @@ async def find_labelled(world: Context, departure: Departure, resource: Resource
     """Return what carries the release's uid, in any namespace; nothing where the kind is not installed."""
     try:
         listed = await world.cluster.list(resource, None, {api.UID_LABEL: departure.uid})
-    except clusters.NotFound:
+    except NotFound:
         return []
-    return [{**observed, **clusters.kind_of(resource)} for observed in listed]
+    return [{**observed, **resources.type_meta(resource)} for observed in listed]
 
 
 def is_of(departure: Departure, observed: JSON) -> bool:
@@ -135,7 +139,7 @@ async def let_copies_go(world: Context, departure: Departure, copies: Collection
             while True:
                 try:
                     for namespace, name in copies:
-                        for observed in await get_own(world, departure, clusters.SECRETS, namespace, name):
+                        for observed in await get_own(world, departure, SECRETS, namespace, name):
                             await let_go(world, departure, observed)
                 except ReleaseError as error:
                     why = error.sentence()
@@ -170,7 +174,7 @@ async def restore_loggers(world: Context, body: JSON, departure: Departure) -> E
 async def newest(world: Context, body: JSON) -> JSON:
     """Return the release as it is now: a pass that was under way may have noted more log levels since."""
     metadata = body["metadata"]
-    found = await world.cluster.get(clusters.RELEASES, metadata["namespace"], metadata["name"])
+    found = await world.cluster.get(RELEASES, metadata["namespace"], metadata["name"])
     return found if found is not None and found["metadata"]["uid"] == metadata["uid"] else body
 
 

@@ -18,7 +18,7 @@ from pluginrelease.core.rollout import detour, plan
 from pluginrelease.core.rollout.detour import Step
 from pluginrelease.core.status.report import Event
 from pluginrelease.edges.envoy import admin
-from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes.resources import PODS
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +82,7 @@ async def end_hung(work: ReconcileScope) -> None:
 
 async def listed(work: ReconcileScope, where: target.Pods) -> list[PodRef]:
     """The gateway pods as the API server has them now."""
-    found = await work.world.cluster.list(clusters.PODS, where.namespace, where.labels)
+    found = await work.world.cluster.list(PODS, where.namespace, where.labels)
     return pods.select(found, where.container)
 
 

@@ -23,13 +23,15 @@ from pluginrelease.controller.artifacts import ArtifactCache
 from pluginrelease.controller.context import Context
 from pluginrelease.controller.reconcile import reconcile
 from pluginrelease.core.apiserver import health, stored
+from pluginrelease.core.apiserver.answers import NotFound
 from pluginrelease.core.apiserver.stored import JSON
 from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.mesh import providers, target
 from pluginrelease.core.status import requeue
-from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes import resources
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.kubernetes.contact import Contact
+from pluginrelease.edges.kubernetes.resources import NAMESPACES, PODS, RELEASES
 from pluginrelease.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -45,7 +47,7 @@ ANNOTATION_PREFIX = f"kopf.{api.GROUP}"
 
 registry = kopf.OperatorRegistry()
 ACTIONS = (api.ADOPT_ANNOTATION, api.RETRY_ANNOTATION, api.ROLLBACK_ANNOTATION)
-RELEASES = (api.GROUP, api.VERSION, api.PLURAL)
+KOPF_RELEASES = (api.GROUP, api.VERSION, api.PLURAL)
 
 
 @dataclass
@@ -108,9 +110,9 @@ class Memo:
 def needed_watches(namespaces: Iterable[str]) -> list[health.Watch]:
     """What must be watched: by kopf releases, in these namespaces or in all, and Namespaces; by ourselves the objects
     that carry plugins, of each provider that is installed."""
-    releases = [clusters.RELEASES.path(namespace) for namespace in namespaces] or [clusters.RELEASES.path()]
-    kopfs = [*releases, clusters.NAMESPACES.path()]
-    ours = [clusters.carrier(kind).path() for kind in providers.TARGETS]
+    releases = [RELEASES.path(namespace) for namespace in namespaces] or [RELEASES.path()]
+    kopfs = [*releases, NAMESPACES.path()]
+    ours = [resources.resource_for(kind).path() for kind in providers.TARGETS]
     return [
         *(health.Watch(path, is_kopfs=True, may_miss=False) for path in kopfs),
         *(health.Watch(path, is_kopfs=False, may_miss=True) for path in ours),
@@ -187,7 +189,7 @@ async def log_in(memo: Memo, **_: Any) -> kopf.AiohttpSession:
 # ---------------------------------------------------------------------------------------------- the bells
 
 
-@kopf.on.event(*RELEASES, registry=registry)
+@kopf.on.event(*KOPF_RELEASES, registry=registry)
 async def release_changed(memo: Memo, type: str | None, body: kopf.Body, uid: str, **_: Any) -> None:  # noqa: A002
     """Rings on what a person or a controller changed, never on the operator's own status."""
     if type == "DELETED":
@@ -226,7 +228,7 @@ class TargetWatch:
 
     def __init__(self, memo: Memo, kind: target.ResourceKind) -> None:
         self._memo = memo
-        self._resource = clusters.carrier(kind)
+        self._resource = resources.resource_for(kind)
         # uid of an object → whose it is, and its version
         self._known: dict[str, tuple[str | None, str]] | None = None
         self._is_missing = False
@@ -239,7 +241,7 @@ class TargetWatch:
             try:
                 await self._once()
                 failures = 0
-            except clusters.NotFound:
+            except NotFound:
                 self._compare([])
                 self._is_missing, pause, failures = True, KIND_PAUSE, 0
             except ReleaseError as error:
@@ -317,8 +319,8 @@ class PodWatch:
 
     async def _ring(self, where: target.Pods) -> None:
         while True:
-            with contextlib.suppress(ReleaseError, clusters.NotFound):
-                async for _ in self._world.cluster.watch(clusters.PODS, where.namespace, where.labels):
+            with contextlib.suppress(ReleaseError, NotFound):
+                async for _ in self._world.cluster.watch(PODS, where.namespace, where.labels):
                     self._bell.set()
             await asyncio.sleep(WATCH_PAUSE)
             self._bell.set()
@@ -335,7 +337,7 @@ class Next:
     generation: int = 0
 
 
-@kopf.daemon(*RELEASES, registry=registry, cancellation_backoff=1, cancellation_timeout=5)
+@kopf.daemon(*KOPF_RELEASES, registry=registry, cancellation_backoff=1, cancellation_timeout=5)
 async def follow(memo: Memo, body: kopf.Body, uid: str, stopped: kopf.DaemonStopped, **_: Any) -> None:
     """Passes over one release, for as long as it lives. It never ends by itself: kopf would not start it again."""
     world, bell = memo.connected(), memo.bell(uid)
@@ -355,7 +357,7 @@ async def one_pass(world: Context, body: kopf.Body, pod_watch: PodWatch, attempt
     """Reads the release, runs the pass, posts its events. Whatever fails here is tried again."""
     metadata = body["metadata"]
     try:
-        found = await world.cluster.get(clusters.RELEASES, metadata["namespace"], metadata["name"])
+        found = await world.cluster.get(RELEASES, metadata["namespace"], metadata["name"])
         if found is None or found["metadata"]["uid"] != metadata["uid"]:
             return Next(world.settings.resync)
         if api.FINALIZER not in found["metadata"].get("finalizers", []):
@@ -405,7 +407,7 @@ async def ring_or_time(bell: asyncio.Event, stopped: kopf.DaemonStopped, seconds
 # ---------------------------------------------------------------------------------------------- the clean-up
 
 
-@kopf.on.delete(*RELEASES, registry=registry)
+@kopf.on.delete(*KOPF_RELEASES, registry=registry)
 async def release_deleted(memo: Memo, body: kopf.Body, uid: str, **_: Any) -> None:
     """Runs until the plugin is off the gateways; the finalizer goes after that."""
     world = memo.connected()

@@ -20,8 +20,8 @@ from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.edges.envoy import admin
 from pluginrelease.edges.envoy.admin import GatewayAccess
-from pluginrelease.edges.kubernetes import client as clusters
 from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease.edges.kubernetes.resources import PODS, RELEASES
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +78,7 @@ async def read_levels(cluster: Cluster, pods: Sequence[PodRef], reach: GatewayAc
 
 async def noted_by_others(cluster: Cluster, uid: str, left: Container[tuple[str, str]] = ()) -> dict[str, str]:
     """Pod uid → level, of the loggers that other releases have raised, and have not left to others."""
-    found = await cluster.list(clusters.RELEASES, None, {})
+    found = await cluster.list(RELEASES, None, {})
     return {
         raised.uid: raised.level
         for other in found
@@ -141,7 +141,7 @@ async def restore(
     cluster: Cluster, raised: api.RaisedLogger, reach: GatewayAccess, still: list[api.RaisedLogger]
 ) -> None:
     """Restore one level, and take it off ``still`` when that is done or its pod is gone."""
-    pod = await cluster.get(clusters.PODS, raised.namespace, raised.pod)
+    pod = await cluster.get(PODS, raised.namespace, raised.pod)
     is_gone = pod is None or pod["metadata"]["uid"] != raised.uid
     if is_gone or await set_level(cluster, raised, raised.level, reach):
         still.remove(raised)

@@ -24,7 +24,7 @@ from pluginrelease.core.gateway.verdict.values import State, Verdict
 from pluginrelease.core.rollout import decisions, plan, probe_verdict
 from pluginrelease.core.rollout.probe import refuted_everywhere
 from pluginrelease.edges.envoy import admin
-from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes import resources
 
 log = structlog.get_logger(__name__)
 
@@ -157,7 +157,7 @@ async def blame(work: ReconcileScope, judged: Verdict) -> Verdict:
         return judged
     try:
         async with asyncio.timeout(BLAME_DEADLINE):
-            listed = await work.world.cluster.list(clusters.carrier(work.provider.TARGET), None, {})
+            listed = await work.world.cluster.list(resources.resource_for(work.provider.TARGET), None, {})
     except (ReleaseError, TimeoutError) as error:
         log.warning("what stops the control plane is not known", error=str(error))
         return judged

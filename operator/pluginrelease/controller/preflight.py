@@ -29,7 +29,7 @@ from pluginrelease.core.signing import signature
 from pluginrelease.core.status import compatible
 from pluginrelease.core.status.report import Event
 from pluginrelease.edges.envoy import admin
-from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes.resources import PODS, RELEASES
 
 log = structlog.get_logger(__name__)
 
@@ -181,7 +181,7 @@ async def check_place(work: ReconcileScope) -> None:
     if known is None:
         return
     for labels in known.any_of:
-        found = await work.world.cluster.list(clusters.PODS, gateway.namespace, labels)
+        found = await work.world.cluster.list(PODS, gateway.namespace, labels)
         known.check(found)
         if found:
             return
@@ -194,7 +194,7 @@ async def tell_unreached(work: ReconcileScope) -> None:
     if where is None:
         return
     try:
-        listed = await work.world.cluster.list(clusters.PODS, where.namespace, where.labels)
+        listed = await work.world.cluster.list(PODS, where.namespace, where.labels)
     except ReleaseError as error:
         log.warning("unreached gateways were not looked for", reason=error.reason, message=error.message)
         return
@@ -211,11 +211,11 @@ async def check_rivals(work: ReconcileScope) -> None:
 
     A release that cannot be read is nobody's rival: it must not hold up the others.
     """
-    listed = await work.world.cluster.list(clusters.RELEASES, None, {})
+    listed = await work.world.cluster.list(RELEASES, None, {})
     others, unreadable = stored.sort_out(listed)
     for refused in unreadable:
         log.warning("not looked at as a rival", reason=refused.reason, message=refused.message)
     for elder, where in conflict.older_duplicates(work.release, others, work.world.mesh):
-        shared = await work.world.cluster.list(clusters.PODS, where.namespace, where.labels)
+        shared = await work.world.cluster.list(PODS, where.namespace, where.labels)
         if pods.select(shared, where.container):
             raise conflict.refused(elder)

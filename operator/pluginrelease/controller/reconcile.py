@@ -22,7 +22,7 @@ from pluginrelease.core.mesh import target
 from pluginrelease.core.rollout import decisions, plan
 from pluginrelease.core.status import settlement
 from pluginrelease.core.status.report import Event, Failure
-from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes.resources import NAMESPACES
 
 log = structlog.get_logger(__name__)
 
@@ -279,7 +279,7 @@ async def check_permission(work: ReconcileScope) -> None:
     if target.is_local(work.release):
         return
     theirs = work.release.spec.gateway.namespace
-    found = await work.world.cluster.get(clusters.NAMESPACES, None, theirs)
+    found = await work.world.cluster.get(NAMESPACES, None, theirs)
     if found is None:
         raise Waiting(
             "NamespaceNotFound",

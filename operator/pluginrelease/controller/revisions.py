@@ -10,8 +10,9 @@ from pluginrelease import api
 from pluginrelease.core import revision
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.revision import JSON, Recorded
-from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes import resources
 from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease.edges.kubernetes.resources import CONTROLLER_REVISIONS
 
 log = structlog.get_logger(__name__)
 
@@ -19,8 +20,8 @@ log = structlog.get_logger(__name__)
 async def list_kept(cluster: Cluster, release: api.Release) -> list[JSON]:
     """Every ControllerRevision that carries the release's uid."""
     labels = {api.UID_LABEL: release.metadata.uid}
-    found = await cluster.list(clusters.CONTROLLER_REVISIONS, release.metadata.namespace, labels)
-    return [{**one, **clusters.kind_of(clusters.CONTROLLER_REVISIONS)} for one in found]
+    found = await cluster.list(CONTROLLER_REVISIONS, release.metadata.namespace, labels)
+    return [{**one, **resources.type_meta(CONTROLLER_REVISIONS)} for one in found]
 
 
 async def recall(cluster: Cluster, release: api.Release, wanted: str) -> Recorded:
@@ -28,7 +29,7 @@ async def recall(cluster: Cluster, release: api.Release, wanted: str) -> Recorde
     name = revision.name(release, wanted)
     found = None
     if revision.is_identity(wanted):  # it may be anybody's text, and becomes part of a path
-        found = await cluster.get(clusters.CONTROLLER_REVISIONS, release.metadata.namespace, name)
+        found = await cluster.get(CONTROLLER_REVISIONS, release.metadata.namespace, name)
     if found is None or (found["metadata"].get("labels") or {}).get(api.UID_LABEL) != release.metadata.uid:
         raise Refused(
             "RevisionNotFound",

@@ -30,7 +30,8 @@ from pluginrelease.core.rollout.probe import PodProbe
 from pluginrelease.core.status import conditions, settlement
 from pluginrelease.core.status.report import Event, Report
 from pluginrelease.edges.envoy import admin, probes
-from pluginrelease.edges.kubernetes import client as clusters
+from pluginrelease.edges.kubernetes import resources
+from pluginrelease.edges.kubernetes.resources import PODS, RELEASES
 from pluginrelease.edges.oci.distribution import Access
 
 log = structlog.get_logger(__name__)
@@ -113,7 +114,7 @@ class ReconcileScope:
     async def observe(self) -> JSON | None:
         """The object that carries the plugin, as it is now."""
         gateway, name = self.release.spec.gateway, target.object_name(self.release)
-        return await self.world.cluster.get(clusters.carrier(self.provider.TARGET), gateway.namespace, name)
+        return await self.world.cluster.get(resources.resource_for(self.provider.TARGET), gateway.namespace, name)
 
     async def access(self, effective: api.Release) -> Access:
         """How the operator pulls: with the secret that the gateways will use."""
@@ -195,20 +196,20 @@ class ReconcileScope:
 
     async def neighbours(self, candidate: Candidate) -> list[Neighbour]:
         """The other releases that have written to some of the candidate's gateway pods."""
-        listed = await self.world.cluster.list(clusters.RELEASES, None, {})
+        listed = await self.world.cluster.list(RELEASES, None, {})
         others = neighbours.others(self.release, listed)
         shared = [(one, neighbours.common_ground(candidate.release.spec, one.spec, self.world.mesh)) for one in others]
         found = []
         for other, where in shared:
             if where is not None:
-                theirs = await self.world.cluster.list(clusters.PODS, where.namespace, where.labels)
+                theirs = await self.world.cluster.list(PODS, where.namespace, where.labels)
                 found.append(neighbours.neighbour(other, (pod["metadata"]["uid"] for pod in theirs)))
         return found
 
     async def gateway_pods(self, candidate: Candidate) -> list[PodRef]:
         """The selected gateway pods."""
         where = candidate.pods(self.world.mesh)
-        return pods.select(await self.world.cluster.list(clusters.PODS, where.namespace, where.labels), where.container)
+        return pods.select(await self.world.cluster.list(PODS, where.namespace, where.labels), where.container)
 
     async def raise_loggers(self, selected: list[PodRef]) -> None:
         """Envoy's filter logger at debug, where the gateway's own word for "loaded" is found; noted before."""

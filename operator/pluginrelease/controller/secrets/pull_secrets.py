@@ -10,8 +10,8 @@ from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.mesh import target
 from pluginrelease.core.registry import credentials
 from pluginrelease.core.rollout import plan
-from pluginrelease.edges.kubernetes import client as clusters
 from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease.edges.kubernetes.resources import SECRETS
 
 JSON = dict[str, Any]
 
@@ -54,7 +54,7 @@ async def copied(cluster: Cluster, release: api.Release) -> JSON | None:
     """The copy in the gateway's namespace; in the release's own there is none."""
     if target.is_local(release):
         return None
-    return await cluster.get(clusters.SECRETS, release.spec.gateway.namespace, target.copied_secret_name(release))
+    return await cluster.get(SECRETS, release.spec.gateway.namespace, target.copied_secret_name(release))
 
 
 async def writes(cluster: Cluster, release: api.Release) -> tuple[plan.Write, ...]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from pluginrelease.core.errors import Refused, Waiting
 from pluginrelease.core.rollout import plan
-from pluginrelease.edges.kubernetes import client as clusters
 from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease.edges.kubernetes.resources import SECRETS
 
 RETRY = 15.0  # seconds
 
@@ -36,7 +36,7 @@ class Named:
 
     async def read(self, cluster: Cluster, types: Collection[str] = ()) -> JSON:
         """The Secret, of one of these types if any are given; raises `Waiting` (`missing`), `Refused` (`unfit`)."""
-        secret = await cluster.get(clusters.SECRETS, self.namespace, self.name)
+        secret = await cluster.get(SECRETS, self.namespace, self.name)
         if secret is None:
             raise Waiting(
                 self.missing,

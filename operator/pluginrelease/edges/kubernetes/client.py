@@ -1,4 +1,4 @@
-"""The API server: the only user of the kubernetes client. Objects go in and out as plain mappings; nothing is decided.
+"""The API server's objects, watches, logs and port-forwards. Objects are plain mappings; nothing is decided.
 
 Answers that are no success are raised as `core.apiserver.answers` reads them.
 """
@@ -6,98 +6,55 @@ Answers that are no success are raised as `core.apiserver.answers` reads them.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from typing import Self
 
 import aiohttp
-import yaml
-from aiohttp import ClientHandlerType
-from kubernetes.aio import config as kubeconfig
-from kubernetes.aio.client import Configuration
-from kubernetes.aio.client.rest import RESTClientObject
 
-from pluginrelease import __version__, api
-from pluginrelease.core import revision
+from pluginrelease import api
 from pluginrelease.core.apiserver import answers, applied
-from pluginrelease.core.apiserver.answers import Asked, ServerAnswer
-from pluginrelease.core.apiserver.answers import NotFound as NotFound
-from pluginrelease.core.errors import Refused, Transient, Waiting
+from pluginrelease.core.apiserver.answers import Asked, NotFound, ServerAnswer
+from pluginrelease.core.errors import Transient, Waiting
 from pluginrelease.core.gateway import logs
-from pluginrelease.core.mesh import providers, target
+from pluginrelease.core.mesh import providers
+from pluginrelease.edges.kubernetes import resources
 from pluginrelease.edges.kubernetes.contact import Contact
-
-JSON = dict[str, Any]
+from pluginrelease.edges.kubernetes.login import Login
+from pluginrelease.edges.kubernetes.resources import JSON, PODS, RELEASES, Resource
 
 REQUEST_SECONDS = 30.0
+
+
 CONNECT_SECONDS = 10.0
+
+
 WATCH_SECONDS = 300
+
+
 # etcd keeps objects of 1.5 MB at most; a list of 500 pods of 20 kB each is 10 MB
 ANSWER_LIMIT = 64 * 1024 * 1024
+
+
 # a refusal repeats what it refuses, which is 3 MiB at most
 FAILURE_LIMIT = 4 * 1024 * 1024
+
+
 PAGE = 500
-# the kubelet sets it in every container
-IN_POD = "KUBERNETES_SERVICE_HOST"
+
+
 TIMESTAMP_BYTES = 64  # of a line, more than its time takes
+
+
 PORT_FORWARD_PROTOCOL = "v4.channel.k8s.io"
+
+
 APPLY = "application/apply-patch+yaml"
+
+
 MERGE = "application/merge-patch+json"
-
-
-@dataclass(frozen=True)
-class Resource:
-    """A kind as the API server's paths spell it; ``group`` is empty for the core group."""
-
-    group: str
-    version: str
-    plural: str
-
-    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
-        """The URL path of the collection, of one object, or of its subresource."""
-        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        scope = f"/namespaces/{namespace}" if namespace else ""
-        named = quote(name, safe="") if name else None
-        return "/".join(part for part in (root + scope, self.plural, named, subresource) if part)
-
-
-RELEASES = Resource(api.GROUP, api.VERSION, api.PLURAL)
-PODS = Resource("", "v1", "pods")
-SECRETS = Resource("", "v1", "secrets")
-NAMESPACES = Resource("", "v1", "namespaces")
-CONTROLLER_REVISIONS = Resource("apps", "v1", revision.PLURAL)
-
-
-def carrier(kind: target.ResourceKind) -> Resource:
-    """Where the objects that carry plugins are, of one provider."""
-    return Resource(kind.group, kind.version, kind.plural)
-
-
-# by API version and kind: providers call theirs alike
-BY_KIND = {
-    (api.API_VERSION, api.KIND): RELEASES,
-    ("v1", "Secret"): SECRETS,
-    ("v1", "Pod"): PODS,
-    (revision.API_VERSION, revision.KIND): CONTROLLER_REVISIONS,
-    **{(kind.api_version, kind.name): carrier(kind) for kind in providers.TARGETS},
-}
-
-
-def kind_of(resource: Resource) -> dict[str, str]:
-    """Return ``apiVersion`` and ``kind`` of a resource: items of a list do not say what they are."""
-    [(version, kind)] = [known for known, listed in BY_KIND.items() if listed == resource]
-    return {"apiVersion": version, "kind": kind}
-
-
-def path_of(thing: JSON) -> str:
-    """The URL path of an object."""
-    metadata = thing["metadata"]
-    return BY_KIND[thing["apiVersion"], thing["kind"]].path(metadata["namespace"], metadata["name"])
 
 
 class Cluster:
@@ -165,9 +122,9 @@ class Cluster:
         metadata = manifest["metadata"]
         body = manifest if uid is None else {**manifest, "metadata": {**metadata, "uid": uid}}
         try:
-            return await self._apply(path_of(manifest), body, force=uid is not None)
+            return await self._apply(resources.path_of(manifest), body, force=uid is not None)
         except NotFound as error:
-            raise missing_kind(manifest, error) from error
+            raise explain_not_found(manifest, error) from error
 
     async def _apply(self, path: str, body: JSON, *, force: bool) -> JSON:
         """Server-side apply, and again where its merge made null of a map that was given up (`applied`)."""
@@ -195,7 +152,7 @@ class Cluster:
     async def delete(self, observed: JSON) -> None:
         """Deletes exactly the object that was observed; one that is gone, or was made anew, is left alone."""
         metadata = observed["metadata"]
-        path = path_of(observed)
+        path = resources.path_of(observed)
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": metadata["uid"]}}
         try:
             await self._json("DELETE", path, body=body)
@@ -205,7 +162,7 @@ class Cluster:
     async def disown(self, observed: JSON) -> None:
         """Takes owner references and our uid off an object that is to outlive its release: it is nobody's then."""
         metadata = observed["metadata"]
-        path = path_of(observed)
+        path = resources.path_of(observed)
         labels = {api.UID_LABEL: None}
         body = {"metadata": {"uid": metadata["uid"], "ownerReferences": None, "labels": labels}}
         try:
@@ -216,7 +173,7 @@ class Cluster:
     async def annotate(self, observed: JSON, annotations: Mapping[str, str], manager: str) -> JSON:
         """Sets annotations of exactly the object that was observed, as a field manager of its own."""
         metadata = observed["metadata"]
-        path = path_of(observed)
+        path = resources.path_of(observed)
         body = {"metadata": {"uid": metadata["uid"], "annotations": dict(annotations)}}
         return await self._json("PATCH", path, query={"fieldManager": manager}, body=body, content_type=MERGE)
 
@@ -275,7 +232,7 @@ class Cluster:
                     if event["type"] != "BOOKMARK":
                         yield event
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise unavailable(error) from error
+            raise as_unavailable(error) from error
         except ValueError:  # aiohttp's, of a line that does not end
             raise answers.unreadable(asked, "has a line that does not end") from None
 
@@ -362,122 +319,12 @@ class Cluster:
                 allow_redirects=False,
             ) as answer:
                 await raise_for_answer(asked, answer)
-                return heard(answer, await read_at_most(answer, ANSWER_LIMIT))
+                return as_server_answer(answer, await read_at_most(answer, ANSWER_LIMIT))
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise unavailable(error) from error
+            raise as_unavailable(error) from error
 
     def _url(self, path: str) -> str:
         return self.login.server + path
-
-
-class Login:
-    """Where the API server is, and as whom the requests of every session go there.
-
-    Credentials are looked up at each request, so a token that the kubelet renews on disk is taken within a minute (the
-    client's own period). After an answer 401 they are read again at once.
-    """
-
-    def __init__(self, path: Path | None, context: str | None, found: Configuration) -> None:
-        self._path, self._context = path, context
-        self._configuration = found
-
-    @classmethod
-    async def read(cls, path: Path | None = None, context: str | None = None) -> Self:
-        """As `Cluster.connect` takes them."""
-        return cls(path, context, await configuration(path, context))
-
-    @property
-    def server(self) -> str:
-        """Its URL, without a slash at the end."""
-        return str(self._configuration.host).rstrip("/")
-
-    def session(self, contact: Contact | None, **options: Any) -> aiohttp.ClientSession:
-        """A session with TLS as the configuration wants it; ``options`` are those of `aiohttp.ClientSession`."""
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=RESTClientObject(self._configuration).ssl_context, limit=0),
-            headers={"User-Agent": f"pluginrelease/{__version__}"},
-            middlewares=[*([contact.note] if contact else []), self._authorize],
-            **options,
-        )
-
-    async def renew(self) -> None:
-        """Read the files again, for all sessions. Raises `Refused` (KubeconfigUnusable) as `configuration` does."""
-        self._configuration = await configuration(self._path, self._context)
-
-    async def _authorize(self, request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-        """A middleware that adds the token; another server, where a redirect may lead, does not get it."""
-        if origin(str(request.url)) != origin(self.server):
-            return await handler(request)
-        used = await self._write_token(request)
-        answer = await handler(request)
-        if answer.status != 401:
-            return answer
-        with suppress(Refused):
-            await self.renew()
-        if await self._write_token(request) == used:
-            return answer
-        answer.release()
-        return await handler(request)
-
-    async def _write_token(self, request: aiohttp.ClientRequest) -> str | None:
-        """Returns the token."""
-        try:
-            token = bare(await self._configuration.get_api_key_with_prefix("BearerToken"))
-        except (OSError, kubeconfig.ConfigException) as error:
-            raise aiohttp.ClientConnectionError(f"the credentials cannot be read: {error}") from error
-        if token:
-            request.headers["Authorization"] = f"Bearer {token}"
-        return token
-
-
-def origin(url: str) -> tuple[str, str | None, int]:
-    """Which server a URL is of."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def bare(scheme_and_token: str | None) -> str | None:
-    """The token alone: a kubeconfig's comes as ``Bearer …``, and a pod's as ``bearer …``; both may end in a newline."""
-    return (scheme_and_token or "").strip().rpartition(" ")[2] or None
-
-
-async def configuration(path: Path | None, context: str | None = None) -> Configuration:
-    """By a kubeconfig file; without one by the pod's ServiceAccount, else by KUBECONFIG or the user's own file."""
-    found, in_pod = Configuration(), ""
-    if path is None and context is None:
-        try:
-            kubeconfig.load_incluster_config(client_configuration=found)
-            return found
-        except (kubeconfig.ConfigException, OSError) as error:
-            in_pod = f"; nor can the pod's ServiceAccount: {error}" if IN_POD in os.environ else ""
-    file = kubeconfig.KUBE_CONFIG_DEFAULT_LOCATION if path is None else str(path)
-    try:
-        await kubeconfig.load_kube_config(config_file=file, context=context, client_configuration=found)
-    except (kubeconfig.ConfigException, OSError, yaml.YAMLError, TypeError, AttributeError) as error:
-        raise unusable(file, f"{error}{in_pod}") from error
-    return found
-
-
-def context_namespace(path: Path, context: str | None = None) -> str:
-    """The namespace that a context of a kubeconfig names; `Refused` (KubeconfigUnusable) without a usable file."""
-    if not any(Path(one).is_file() for one in str(path).split(os.pathsep)):
-        raise unusable(path, "there is no such file")
-    try:
-        contexts, current = kubeconfig.list_kube_config_contexts(config_file=str(path))
-    except (kubeconfig.ConfigException, OSError, yaml.YAMLError) as error:
-        raise unusable(path, error) from error
-    chosen = current if context is None else next((one for one in contexts if one["name"] == context), None)
-    if chosen is None:
-        known = ", ".join(sorted(one["name"] for one in contexts)) or "none"
-        raise unusable(path, f"it has no context {context}; there is: {known}")
-    namespace: str = (chosen.get("context") or {}).get("namespace") or "default"
-    return namespace
-
-
-def unusable(path: Path | str, why: object) -> Refused:
-    """A kubeconfig that nobody can log in with."""
-    remedy = "Name another with --kubeconfig, KUBECONFIG or --context"
-    return Refused("KubeconfigUnusable", f"the kubeconfig {path} cannot be used: {' '.join(str(why).split())}", remedy)
 
 
 def selector_query(labels: Mapping[str, str]) -> dict[str, str]:
@@ -497,7 +344,7 @@ async def read_at_most(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def heard(answer: aiohttp.ClientResponse, body: bytes) -> ServerAnswer:
+def as_server_answer(answer: aiohttp.ClientResponse, body: bytes) -> ServerAnswer:
     """An answer as the core reads it."""
     media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     return ServerAnswer(answer.status, body, media_type, answer.headers.get("Retry-After", ""))
@@ -508,10 +355,10 @@ async def raise_for_answer(asked: Asked, answer: aiohttp.ClientResponse) -> None
     if 200 <= answer.status < 300:
         return
     body = await read_at_most(answer, FAILURE_LIMIT)
-    raise answers.failure(asked, heard(answer, body), datetime.now(UTC))
+    raise answers.failure(asked, as_server_answer(answer, body), datetime.now(UTC))
 
 
-def missing_kind(manifest: JSON, error: NotFound) -> Waiting:
+def explain_not_found(manifest: JSON, error: NotFound) -> Waiting:
     """A 404 to an apply: the namespace is not there, or the kind is not."""
     remedies = {kind.api_version: kind.install for kind in providers.TARGETS}
     if not error.served:
@@ -523,7 +370,7 @@ def missing_kind(manifest: JSON, error: NotFound) -> Waiting:
     return Waiting("NamespaceNotFound", error.message, "Create the namespace, or name another in gateway.namespace")
 
 
-def unavailable(error: BaseException) -> Transient:
+def as_unavailable(error: BaseException) -> Transient:
     """The API server did not answer at all."""
     text = str(error) or type(error).__name__
     remedy = "Look at the API server and at the network between; it is tried again"

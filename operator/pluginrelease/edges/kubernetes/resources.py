@@ -1,0 +1,71 @@
+"""The kinds of objects that the operator knows, and their paths at the API server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from pluginrelease import api
+from pluginrelease.core import revision
+from pluginrelease.core.mesh import providers, target
+
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A kind as the API server's paths spell it; ``group`` is empty for the core group."""
+
+    group: str
+    version: str
+    plural: str
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """The URL path of the collection, of one object, or of its subresource."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        scope = f"/namespaces/{namespace}" if namespace else ""
+        named = quote(name, safe="") if name else None
+        return "/".join(part for part in (root + scope, self.plural, named, subresource) if part)
+
+
+RELEASES = Resource(api.GROUP, api.VERSION, api.PLURAL)
+
+
+PODS = Resource("", "v1", "pods")
+
+
+SECRETS = Resource("", "v1", "secrets")
+
+
+NAMESPACES = Resource("", "v1", "namespaces")
+
+
+CONTROLLER_REVISIONS = Resource("apps", "v1", revision.PLURAL)
+
+
+def resource_for(kind: target.ResourceKind) -> Resource:
+    """Where the objects that carry plugins are, of one provider."""
+    return Resource(kind.group, kind.version, kind.plural)
+
+
+# by API version and kind: providers call theirs alike
+BY_KIND = {
+    (api.API_VERSION, api.KIND): RELEASES,
+    ("v1", "Secret"): SECRETS,
+    ("v1", "Pod"): PODS,
+    (revision.API_VERSION, revision.KIND): CONTROLLER_REVISIONS,
+    **{(kind.api_version, kind.name): resource_for(kind) for kind in providers.TARGETS},
+}
+
+
+def type_meta(resource: Resource) -> dict[str, str]:
+    """Return ``apiVersion`` and ``kind`` of a resource: items of a list do not say what they are."""
+    [(version, kind)] = [known for known, listed in BY_KIND.items() if listed == resource]
+    return {"apiVersion": version, "kind": kind}
+
+
+def path_of(thing: JSON) -> str:
+    """The URL path of an object."""
+    metadata = thing["metadata"]
+    return BY_KIND[thing["apiVersion"], thing["kind"]].path(metadata["namespace"], metadata["name"])
