@@ -19,7 +19,7 @@ from bench import fleet
 from pluginrelease.core.gateway import pods
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
-from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.envoy import observing
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.kubernetes.resources import PODS
 
@@ -36,7 +36,7 @@ async def measure(kubeconfig: Path, count: int, digest: str) -> dict[str, float]
         wanted = DesiredPlugin(fleet.NAMESPACE, "header", digest, {"allow": True, "size": 1}, "FAIL_CLOSE")
         forget_peak()
         before, began, worked = memory("VmRSS"), time.monotonic(), time.process_time()
-        seen = await admin.look(cluster, selected, wanted, since=SINCE, deadline_seconds=DEADLINE)
+        seen = await observing.observe(cluster, selected, wanted, since=SINCE, deadline_seconds=DEADLINE)
         figures = {
             "seconds": time.monotonic() - began,
             "cpu": time.process_time() - worked,

@@ -12,7 +12,8 @@ from pluginrelease.controller import loggers
 from pluginrelease.controller.context import Context
 from pluginrelease.controller.scope import ReconcileScope
 from pluginrelease.core.gateway.observations import PodRef
-from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.envoy import control
+from pluginrelease.edges.envoy.access import GatewayAccess
 from tests.controller.scripted_api import ScriptedAPI, world
 from tests.releases import manifest, release
 
@@ -66,8 +67,8 @@ async def test_the_level_to_restore(
 ) -> None:
     """It is the one from before anybody raised it, so that no gateway stays at debug."""
     cluster = ScriptedAPI(*others)
-    monkeypatch.setattr(admin, "read_logging", Gateway(cluster, levels, noted_after=noted_after).read)
-    [raised] = await loggers.find_levels_to_restore(cast(Any, cluster), release(), [POD], admin.GatewayAccess())
+    monkeypatch.setattr(control, "read_logging", Gateway(cluster, levels, noted_after=noted_after).read)
+    [raised] = await loggers.find_levels_to_restore(cast(Any, cluster), release(), [POD], GatewayAccess())
     assert raised.level == kept, reason
 
 
@@ -92,7 +93,7 @@ async def test_of_two_releases_that_are_done_at_once_one_restores(monkeypatch: p
         set_to.append(level)
 
     monkeypatch.setattr(cluster, "list", list_together)
-    monkeypatch.setattr(admin, "set_logging", set_logging)
+    monkeypatch.setattr(control, "set_logging", set_logging)
     there = world(cluster)
     done = [working(there, one) for one in (first, second)]
     await asyncio.gather(*(one.put_loggers_back() for one in done))
@@ -112,8 +113,8 @@ async def test_no_logger_is_raised_that_is_not_noted(monkeypatch: pytest.MonkeyP
     async def read_logging(*_: object, **__: object) -> str:
         return "warning"
 
-    monkeypatch.setattr(admin, "set_logging", set_logging)
-    monkeypatch.setattr(admin, "read_logging", read_logging)
+    monkeypatch.setattr(control, "set_logging", set_logging)
+    monkeypatch.setattr(control, "read_logging", read_logging)
     monkeypatch.setattr(api, "MAX_OBSERVED_PODS", 2)
     work = working(world(ScriptedAPI(found)), found)
     await work.raise_loggers(pods)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.observations import PodRef
-from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.envoy import admin, control, observing
 from tests import wasm_modules as made
 from tests.edges.real_envoy import Channels, Gateway, api_server, until
 
@@ -103,7 +103,7 @@ async def record(case: Callable[[Gateway], Awaitable[None]], scratch: Path) -> N
     try:
         await gateway.start()
         async with api_server(gateway=gateway) as channels:
-            await admin.set_logging(channels, POD, "debug")
+            await control.set_logging(channels, POD, "debug")
             await case(gateway)
             await keep(case.__name__, gateway, channels)
     finally:
@@ -114,7 +114,7 @@ async def keep(case: str, gateway: Gateway, channels: Channels) -> None:
     """What `gateways.look` asks for, without this machine's folders and the list of Envoy's extensions."""
     since = datetime.fromtimestamp(0, UTC)
     async with asyncio.timeout(30):
-        found = await admin.documents(channels, POD, WANTED, since)
+        found = await observing.read_documents(channels, POD, WANTED, since)
         listeners = await gateway.ask(admin.LISTENERS)
     info = json.loads(found.server_info)
     info["node"]["extensions"] = []

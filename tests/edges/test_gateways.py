@@ -24,7 +24,9 @@ from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation
 from pluginrelease.core.gateway.observations import Baseline, FilterKind, PodObservation, PodRef
 from pluginrelease.core.gateway.verdict import judging
 from pluginrelease.core.gateway.verdict.values import State, Verdict
-from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.envoy import control, observing
+from pluginrelease.edges.envoy.access import GatewayAccess
+from pluginrelease.edges.envoy.dump_cache import CachedDump, DumpCache, ReadOptions
 from tests import wasm_modules as made
 from tests.edges.real_envoy import Channels, Gateway, api_server, until
 
@@ -62,7 +64,7 @@ class Scene:
     verified: frozenset[Incarnation] = frozenset()
 
     async def see(self) -> PodObservation:
-        (seen,) = await admin.look(self.channels, [POD], self.wanted, since=self.write_at, deadline_seconds=30)
+        (seen,) = await observing.observe(self.channels, [POD], self.wanted, since=self.write_at, deadline_seconds=30)
         return seen
 
     async def write(
@@ -180,13 +182,13 @@ async def test_a_new_configuration_is_proved_by_the_counter(stage: Stage) -> Non
 async def test_a_new_configuration_is_proved_by_the_log(stage: Stage) -> None:
     """With the filter logger raised before the write, Envoy names the plugin that it has created."""
     scene = await stage()
-    assert await admin.read_logging(scene.channels, POD) == "warning"
-    await admin.set_logging(scene.channels, POD, "debug")
+    assert await control.read_logging(scene.channels, POD) == "warning"
+    await control.set_logging(scene.channels, POD, "debug")
     await scene.write(variant("first"), {"allow": True})
     found = await scene.settled(State.LOADED, State.UNHEALTHY)
     assert "created, warming done" in found.pods[0].message
-    await admin.set_logging(scene.channels, POD, "warning")
-    assert await admin.read_logging(scene.channels, POD) == "warning"
+    await control.set_logging(scene.channels, POD, "warning")
+    assert await control.read_logging(scene.channels, POD) == "warning"
 
 
 @pytest.mark.parametrize("hears", [True, False], ids=["filter logger at debug", "with its own log level"])
@@ -194,7 +196,7 @@ async def test_a_configuration_that_only_the_workers_refuse(stage: Stage, hears:
     """Envoy logs and counts it as loaded, requests pass without the plugin, and what ran before is refused as well."""
     scene = await stage(show_subscriptions=True)
     if hears:
-        await admin.set_logging(scene.channels, POD, "debug")
+        await control.set_logging(scene.channels, POD, "debug")
     await scene.write(made.configured_once("v1"), {"try": 1})
     assert (await scene.settled(State.LOADED, State.UNHEALTHY)).state is State.LOADED
     await scene.write(made.configured_once("v1"), {"try": 2})
@@ -211,7 +213,7 @@ async def test_a_configuration_that_only_the_workers_refuse(stage: Stage, hears:
 async def test_other_plugins_may_share_a_gateway_with_one_that_its_workers_refuse(stage: Stage) -> None:
     """A plugin that loads is Loaded beside a neighbour that runs on no worker."""
     scene = await stage("neighbour", show_subscriptions=True)
-    await admin.set_logging(scene.channels, POD, "debug")
+    await control.set_logging(scene.channels, POD, "debug")
     for number in (1, 2):
         scene.gateway.deliver("neighbour", made.configured_once("theirs"), {"try": number})
         await in_log(scene.gateway, NEIGHBOUR_CREATED, number)
@@ -349,10 +351,10 @@ async def test_twins_of_the_same_code_crash_together(stage: Stage) -> None:
     assert (await twin.judged()).reason == "PluginCrashed"
 
 
-async def look(scene: Scene, habit: admin.ReadOptions) -> tuple[PodObservation, int]:
+async def look(scene: Scene, habit: ReadOptions) -> tuple[PodObservation, int]:
     """A look, and how many bytes the gateway sent for it."""
     before = scene.channels.relayed
-    (seen,) = await admin.look(
+    (seen,) = await observing.observe(
         scene.channels, [POD], scene.wanted, since=scene.write_at, deadline_seconds=30, habit=habit
     )
     return seen, scene.channels.relayed - before
@@ -361,7 +363,7 @@ async def look(scene: Scene, habit: admin.ReadOptions) -> tuple[PodObservation, 
 async def test_listeners_are_sent_again_only_when_one_has_changed(stage: Stage) -> None:
     """Of many listeners a second look costs little and sees the same; a change, a refusal and a restart are seen."""
     scene = await stage()
-    habit = admin.ReadOptions(memory=admin.DumpCache())
+    habit = ReadOptions(memory=DumpCache())
     scene.gateway.listen("header", others=200)
     first, whole = await look(scene, habit)
     while len(first.listeners) < 201:
@@ -396,16 +398,16 @@ async def test_of_a_proved_gateway_only_the_newest_log_is_read(stage: Stage) -> 
     run = observations.incarnation(await scene.see())
     assert run
     later = datetime.now(UTC)
-    seen = [(await look(scene, admin.ReadOptions(known, later)))[0] for known in ([run], [])]
+    seen = [(await look(scene, ReadOptions(known, later)))[0] for known in ([run], [])]
     assert [len(one.log.crashes) for one in seen] == [0, 1]
 
 
 async def test_a_memory_is_of_one_run_of_one_pod_and_has_an_end() -> None:
     """What was kept of a pod is never another's, nor that of an earlier run; the oldest go first."""
-    memory = admin.DumpCache(limit=2)
+    memory = DumpCache(limit=2)
     pods = [replace(POD, uid=f"uid-{number}") for number in range(3)]
     for pod in pods:
-        memory.keep(pod, admin.CachedDump("first start", f"info of {pod.uid}"))
+        memory.keep(pod, CachedDump("first start", f"info of {pod.uid}"))
     found = [memory.recall(pod, "first start") for pod in pods]
     assert [one and one.info for one in found] == [None, "info of uid-1", "info of uid-2"]
     assert memory.recall(pods[2], "second start") is None
@@ -449,7 +451,7 @@ async def test_a_large_description_is_never_held(tmp_path: Path) -> None:
     async with fake_admin(600, tmp_path) as gateway, api_server(gateway=gateway) as channels:
         tracemalloc.start()
         try:
-            (seen,) = await admin.look(channels, [POD], wanted, since=datetime.now(UTC), deadline_seconds=120)
+            (seen,) = await observing.observe(channels, [POD], wanted, since=datetime.now(UTC), deadline_seconds=120)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -461,9 +463,9 @@ async def test_a_large_description_is_never_held(tmp_path: Path) -> None:
 async def test_an_answer_without_an_end_is_given_up(tmp_path: Path) -> None:
     """However much a pod sends, the operator reads its limit and says so."""
     wanted = DesiredPlugin("apps", "header", "", {}, "FAIL_CLOSE")
-    settings = admin.GatewayAccess(dump_limit_bytes=100_000)
+    settings = GatewayAccess(dump_limit_bytes=100_000)
     async with fake_admin(100, tmp_path) as gateway, api_server(gateway=gateway) as channels:
-        (seen,) = await admin.look(
+        (seen,) = await observing.observe(
             channels, [POD], wanted, since=datetime.now(UTC), deadline_seconds=30, settings=settings
         )
     assert "longer than 100000 bytes" in (seen.unreachable or "")
@@ -473,14 +475,14 @@ async def test_a_pod_that_does_not_answer_is_data(stage: Stage) -> None:
     """A pod that is gone, refuses or hangs is one row, and the others are seen nevertheless."""
     scene = await stage()
     pods = [POD, PodRef("apps", "gone", "uid-2", ready=True)]
-    seen = await admin.look(scene.channels, pods, scene.wanted, since=scene.write_at, deadline_seconds=30)
+    seen = await observing.observe(scene.channels, pods, scene.wanted, since=scene.write_at, deadline_seconds=30)
     assert seen[0].unreachable is None
     assert "error forwarding port" in (seen[1].unreachable or "")
     found = judging.judge(scene.wanted, seen, write_at=scene.write_at, load_timeout=TIMEOUT)
     assert [row.reason for row in found.pods if row.pod.name == "gone"] == ["PodUnreachable"]
     assert (seen[0].envoy_version is None, seen[1].envoy_version) == (False, None)
     with pytest.raises(Transient):
-        await admin.read_logging(scene.channels, pods[1])
+        await control.read_logging(scene.channels, pods[1])
 
 
 async def test_one_broken_connection_is_tried_again(stage: Stage) -> None:
@@ -489,7 +491,7 @@ async def test_one_broken_connection_is_tried_again(stage: Stage) -> None:
     scene.channels.broken = 1
     assert (await scene.see()).unreachable is None
     scene.channels.broken = 1
-    assert await admin.read_logging(scene.channels, POD) == "warning"
+    assert await control.read_logging(scene.channels, POD) == "warning"
     scene.channels.broken = 2
     assert "error forwarding port" in ((await scene.see()).unreachable or "")
 
@@ -500,7 +502,9 @@ async def test_every_wait_has_a_deadline(stage: Stage) -> None:
     assert scene.gateway.process is not None
     scene.gateway.process.send_signal(19)
     try:
-        (seen,) = await admin.look(scene.channels, [POD], scene.wanted, since=scene.write_at, deadline_seconds=0.5)
+        (seen,) = await observing.observe(
+            scene.channels, [POD], scene.wanted, since=scene.write_at, deadline_seconds=0.5
+        )
     finally:
         scene.gateway.process.send_signal(18)
     assert seen.unreachable == "no answer within 0.5 s"
@@ -515,9 +519,9 @@ async def test_a_plugin_that_never_returns_silences_the_gateway(stage: Stage) ->
     scene.write_at = datetime.now(UTC)
     pods = [POD, PodRef("apps", "gone", "uid-2", ready=True)]
     asked = {"since": scene.write_at, "deadline_seconds": 1.0}
-    (seen, gone) = await admin.look(scene.channels, pods, scene.wanted, **asked)
+    (seen, gone) = await observing.observe(scene.channels, pods, scene.wanted, **asked)
     while seen.silent is None:
-        (seen, gone) = await admin.look(scene.channels, pods, scene.wanted, **asked)
+        (seen, gone) = await observing.observe(scene.channels, pods, scene.wanted, **asked)
     assert gone.silent is None
     assert await scene.gateway.answer() == 200, "its workers go on"
 
@@ -531,12 +535,12 @@ async def test_a_gateway_is_ended_by_a_request_and_one_that_is_gone_is_said() ->
         stack.push_async_callback(gateway.stop)
         await gateway.start()
         channels = await stack.enter_async_context(api_server(gateway=gateway))
-        await admin.end(channels, POD)
+        await control.end_gateway(channels, POD)
         assert gateway.process is not None
         async with asyncio.timeout(30):
             await gateway.process.wait()
         with pytest.raises(Transient, match="gateway"):
-            await admin.end(channels, POD)
+            await control.end_gateway(channels, POD)
 
 
 ENDED = Termination(datetime.now(UTC), "Completed")
@@ -574,32 +578,35 @@ async def test_a_container_that_ended_is_asked_for_its_last_words_alone(
 ) -> None:
     """Its admin port costs no time, its last log is read once, and the pod's status says the rest."""
     channels = LastLogs("2026-11-20T12:00:05.0Z\terror\tEnvoy exited with error: signal: segmentation fault")
-    pod, habit = replace(POD, container=replace(DOWN, terminated=ended)), admin.ReadOptions(memory=admin.DumpCache())
+    pod, habit = (
+        replace(POD, container=replace(DOWN, terminated=ended)),
+        ReadOptions(memory=DumpCache()),
+    )
     wanted, since = DesiredPlugin("apps", "header", "", {}, "FAIL_CLOSE"), ended.at - timedelta(seconds=1)
     for _ in range(2):
-        (seen,) = await admin.look(channels, [pod], wanted, since=since, deadline_seconds=5, habit=habit)
+        (seen,) = await observing.observe(channels, [pod], wanted, since=since, deadline_seconds=5, habit=habit)
     assert seen.unreachable == "its container istio-proxy does not run: CrashLoopBackOff"
     assert seen.last_words is not None
     assert seen.last_words.cause is Cause.FATAL
     assert channels.asked == [previous], why
-    (glanced,) = await admin.glance(channels, [pod], since=since, habit=habit)
+    (glanced,) = await observing.observe_status(channels, [pod], since=since, habit=habit)
     assert glanced.last_words == seen.last_words
 
 
 async def test_last_words_that_cannot_be_had_are_no_words() -> None:
     """The status alone says that the container ended; an end of before the write is nobody's news."""
     pod = replace(POD, container=DOWN)
-    (seen,) = await admin.glance(LastLogs(None), [pod], since=ENDED.at)
+    (seen,) = await observing.observe_status(LastLogs(None), [pod], since=ENDED.at)
     assert seen.last_words == LastWords()
-    (old,) = await admin.glance(LastLogs(None), [pod], since=ENDED.at + timedelta(minutes=1))
+    (old,) = await observing.observe_status(LastLogs(None), [pod], since=ENDED.at + timedelta(minutes=1))
     assert old.last_words is None
 
 
 async def test_answers_have_a_limit(stage: Stage) -> None:
     """An answer that is longer than the limit is not read to its end."""
     scene = await stage()
-    small = admin.GatewayAccess(answer_limit_bytes=1000)
-    (seen,) = await admin.look(
+    small = GatewayAccess(answer_limit_bytes=1000)
+    (seen,) = await observing.observe(
         scene.channels, [POD], scene.wanted, since=scene.write_at, deadline_seconds=30, settings=small
     )
     assert "longer than 1000 bytes" in (seen.unreachable or "")
@@ -611,10 +618,10 @@ async def test_a_long_log_is_read_in_pages_and_a_gap_is_told(stage: Stage) -> No
     await scene.write(made.unknown_abi())
     await scene.settled(State.UNHEALTHY)
     size = scene.gateway.log.stat().st_size
-    whole = admin.GatewayAccess(log_limit_bytes=size + 1)
-    short = admin.GatewayAccess(log_limit_bytes=200, log_pages=2)
+    whole = GatewayAccess(log_limit_bytes=size + 1)
+    short = GatewayAccess(log_limit_bytes=200, log_pages=2)
     for settings, truncated in ((whole, False), (short, True)):
-        (seen,) = await admin.look(
+        (seen,) = await observing.observe(
             scene.channels, [POD], scene.wanted, since=scene.write_at, deadline_seconds=30, settings=settings
         )
         assert seen.log.truncated is truncated
@@ -650,7 +657,7 @@ async def test_a_quiet_gateway_has_a_whole_log(stage: Stage) -> None:
     seen = await scene.see()
     assert (seen.log.truncated, seen.log.events) == (False, ())
     scene.gateway.log.write_text("")
-    habit = admin.ReadOptions(memory=admin.DumpCache())
+    habit = ReadOptions(memory=DumpCache())
     scene.write_at = datetime.now(UTC)
     assert (await look(scene, habit))[0].log.truncated, "for all that is known it was rotated"
     scene.write_at = datetime.now(UTC)

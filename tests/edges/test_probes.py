@@ -27,7 +27,8 @@ from pluginrelease.core.gateway.listeners import Listener
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.core.rollout import probe
 from pluginrelease.core.rollout.probe import PodProbe
-from pluginrelease.edges.envoy import admin, probes, tunnel
+from pluginrelease.edges.envoy import observing, probes, tunnel
+from pluginrelease.edges.envoy.access import Channels, GatewayAccess
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.oci import registry
 from pluginrelease.edges.oci.distribution import Access
@@ -217,7 +218,7 @@ def asking(**fields: Any) -> Probe:
     )
 
 
-async def answers(channels: admin.Channels, pod: PodRef, *asked: Probe, seconds: float = SECONDS) -> list[PodProbe]:
+async def answers(channels: Channels, pod: PodRef, *asked: Probe, seconds: float = SECONDS) -> list[PodProbe]:
     return list(await probes.ask(channels, [seen(pod)], asked, deadline_seconds=seconds))
 
 
@@ -433,7 +434,7 @@ async def test_connections_are_bounded_and_all_closed(cluster: Cluster, gateway:
     [found] = await probes.ask(counting, [seen(gateway, concurrency=20)], [asking()], deadline_seconds=SECONDS)
     assert (found.ok, counting.opened, counting.most, counting.open) == (True, 60, probes.CONNECTIONS_PER_POD, 0)
     many = [seen(replace(gateway, uid=str(number)), concurrency=1) for number in range(6)]
-    counting, two = Faulty(cluster), admin.GatewayAccess(parallel=2)
+    counting, two = Faulty(cluster), GatewayAccess(parallel=2)
     found_all = await probes.ask(counting, many, [asking()], deadline_seconds=SECONDS, settings=two)
     assert [it.pod.uid for it in found_all if it.ok] == [str(number) for number in range(6)]
     assert counting.most <= 6
@@ -455,7 +456,7 @@ async def test_a_long_body_is_not_read_to_its_end(
 async def test_the_listeners_that_a_look_finds_can_be_asked(cluster: Cluster, gateway: PodRef) -> None:
     """A probe that names no port goes to the listener that a real look finds the plugin on, plain and with TLS."""
     wanted = DesiredPlugin(NAME, NAME, hashlib.sha256().hexdigest(), None, "FAIL_CLOSE")
-    looked = await admin.look(cluster, [gateway], wanted, since=datetime.now(UTC), deadline_seconds=SECONDS)
+    looked = await observing.observe(cluster, [gateway], wanted, since=datetime.now(UTC), deadline_seconds=SECONDS)
     assert looked[0].unreachable is None
     assert {(it.port, it.tls, it.plain) for it in looked[0].listeners} >= {(8080, False, True), (8443, True, False)}
     asked = [asking(), asking(name="second", scheme="HTTPS")]

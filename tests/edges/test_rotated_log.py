@@ -12,7 +12,7 @@ import pytest
 from pluginrelease.core.gateway import pods
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
-from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.envoy import observing
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease_lab import Lab
 from tests.passes import spare
@@ -38,7 +38,7 @@ def look(lab: Lab, pod: PodRef, since: datetime) -> tuple[PodObservation, dateti
 
     async def ask() -> tuple[PodObservation, datetime | None]:
         async with await Cluster.connect(lab.kubeconfig) as cluster:
-            (seen,) = await admin.look(cluster, [pod], WANTED, since=since, deadline_seconds=30)
+            (seen,) = await observing.observe(cluster, [pod], WANTED, since=since, deadline_seconds=30)
             return seen, await cluster.log_begins(pod.namespace, pod.name, "istio-proxy")
 
     return asyncio.run(ask())

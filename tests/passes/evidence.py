@@ -14,7 +14,7 @@ from typing import Any
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.core.mesh import istio
-from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.envoy import control, observing
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease_lab import Lab, operator
 from tests.passes.world import GatewayPod, watched
@@ -84,8 +84,8 @@ def filter_level(lab: Lab, pod: GatewayPod, level: str | None = None) -> str:
         async with await Cluster.connect(lab.kubeconfig) as cluster:
             one = PodRef(pod.namespace, pod.name, uid="", ready=True)
             if level is not None:
-                await admin.set_logging(cluster, one, level)
-            return await admin.read_logging(cluster, one)
+                await control.set_logging(cluster, one, level)
+            return await control.read_logging(cluster, one)
 
     return asyncio.run(ask())
 
@@ -97,7 +97,7 @@ def admin_is_silent(lab: Lab, pod: GatewayPod, seconds: float = 3.0) -> bool:
         async with await Cluster.connect(lab.kubeconfig) as cluster:
             one = PodRef(pod.namespace, pod.name, uid="", ready=True)
             wanted = DesiredPlugin(pod.namespace, "-", "", {}, "")
-            (seen,) = await admin.look(cluster, [one], wanted, since=datetime.now(UTC), deadline_seconds=seconds)
+            (seen,) = await observing.observe(cluster, [one], wanted, since=datetime.now(UTC), deadline_seconds=seconds)
             return seen.silent is not None
 
     return asyncio.run(ask())

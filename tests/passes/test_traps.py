@@ -14,7 +14,7 @@ from typing import Any
 
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.observations import PodRef
-from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.envoy import observing
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease_lab import Lab
 from pluginrelease_lab.host import GatewayPod
@@ -56,7 +56,7 @@ def shown_as_current(lab: Lab, pod: GatewayPod, name: str) -> Any:
         async with await Cluster.connect(lab.kubeconfig) as cluster:
             one = PodRef(pod.namespace, pod.name, uid="", ready=True)
             wanted = DesiredPlugin(pod.namespace, name, "", None, "FAIL_CLOSE")
-            return (await admin.documents(cluster, one, wanted, datetime.now(UTC))).ecds
+            return (await observing.read_documents(cluster, one, wanted, datetime.now(UTC))).ecds
 
     [found] = [
         entry["ecds_filter"]["typed_config"]["config"]["configuration"]["value"]

@@ -27,7 +27,7 @@ from bench.figures import aligned
 from pluginrelease import api
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.gateway.observations import PodRef
-from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.envoy import control
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.kubernetes.resources import Resource
 from pluginrelease.edges.oci import registry
@@ -177,7 +177,7 @@ class Scene:
     async def look(self, pod: PodRef) -> tuple[list[JSON], str]:
         """Every object, ours whole and of all others the names; and the level of the gateway's filter logger."""
         async with await Cluster.connect(self.lab.kubeconfig) as cluster:
-            level = admin.read_logging(cluster, pod)
+            level = control.read_logging(cluster, pod)
             places = [(kind, namespace) for kind in self.kinds for namespace in (NAMESPACE, GATEWAY_NAMESPACE)]
             lists = asyncio.gather(*(cluster.list(kind, namespace, {}) for kind, namespace in places))
             found = [

@@ -12,7 +12,8 @@ from pluginrelease import api
 from pluginrelease.controller import artifacts, loggers
 from pluginrelease.core.errors import Waiting
 from pluginrelease.core.mesh import target
-from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.envoy.access import GatewayAccess
+from pluginrelease.edges.envoy.dump_cache import DumpCache
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.settings import Settings
 
@@ -68,7 +69,7 @@ class Context:
     settings: Settings
     shelf: artifacts.ArtifactCache
     gates: Gates = field(default_factory=Gates)
-    memory: admin.DumpCache = field(default_factory=admin.DumpCache)
+    memory: DumpCache = field(default_factory=DumpCache)
     # uid of a release → when this process last looked at its gateways
     looks: dict[str, datetime] = field(default_factory=dict)
     # uid of a release → the status that could not be written: what it decided must not be decided otherwise
@@ -86,9 +87,9 @@ class Context:
         self.left.difference_update([pair for pair in self.left if pair[0] == uid])
 
     @property
-    def reach(self) -> admin.GatewayAccess:
+    def reach(self) -> GatewayAccess:
         """How gateways are reached."""
-        return admin.GatewayAccess(admin_port=self.settings.gateway_admin_port)
+        return GatewayAccess(admin_port=self.settings.gateway_admin_port)
 
     @property
     def mesh(self) -> target.MeshSettings:

@@ -27,7 +27,7 @@ from pluginrelease.core.rollout import decisions, detour, history, plan, probe
 from pluginrelease.core.rollout.decisions import Goal, Intent
 from pluginrelease.core.status import conditions
 from pluginrelease.core.status.report import Event
-from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.envoy.dump_cache import READ_ALL
 
 log = structlog.get_logger(__name__)
 
@@ -230,7 +230,7 @@ async def look_briefly(work: ReconcileScope, candidate: Candidate) -> tuple[PodO
             selected = await work.gateway_pods(candidate)
             return await work.sightings(candidate, selected, since)
     except (ReleaseError, TimeoutError):
-        return await work.statuses(candidate, selected, since, admin.NEW)
+        return await work.statuses(candidate, selected, since, READ_ALL)
 
 
 async def fetch_error(work: ReconcileScope, candidate: Candidate) -> Waiting | None:

@@ -17,7 +17,7 @@ from pluginrelease.core.mesh import target
 from pluginrelease.core.rollout import detour, plan
 from pluginrelease.core.rollout.detour import Step
 from pluginrelease.core.status.report import Event
-from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.envoy import control, observing
 from pluginrelease.edges.kubernetes.resources import PODS
 
 log = structlog.get_logger(__name__)
@@ -49,7 +49,7 @@ async def take(work: ReconcileScope, candidate: Candidate, judged: Verdict) -> N
 async def restart(work: ReconcileScope, pod: PodRef) -> None:
     """Let the agent end Envoy: the kubelet starts the container again, with what is written now."""
     try:
-        await admin.end(work.world.cluster, pod, deadline_seconds=RESTART_SECONDS, settings=work.world.reach)
+        await control.end_gateway(work.world.cluster, pod, deadline_seconds=RESTART_SECONDS, settings=work.world.reach)
     except ReleaseError as error:
         log.warning("gateway not restarted", pod=f"{pod.namespace}/{pod.name}", error=error.message)
 
@@ -64,7 +64,7 @@ async def end_hung(work: ReconcileScope) -> None:
     if not suspects:
         return
     nothing = DesiredPlugin(work.release.spec.gateway.namespace, target.object_name(work.release), "", {}, "")
-    seen = await admin.look(
+    seen = await observing.observe(
         work.world.cluster,
         suspects,
         nothing,

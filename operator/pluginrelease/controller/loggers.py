@@ -18,8 +18,8 @@ from pluginrelease import api
 from pluginrelease.core.apiserver import stored
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.gateway.observations import PodRef
-from pluginrelease.edges.envoy import admin
-from pluginrelease.edges.envoy.admin import GatewayAccess
+from pluginrelease.edges.envoy import control
+from pluginrelease.edges.envoy.access import GatewayAccess
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.kubernetes.resources import PODS, RELEASES
 
@@ -104,7 +104,7 @@ def raised_by(body: JSON) -> list[api.RaisedLogger]:
 async def level_of(cluster: Cluster, pod: PodRef, reach: GatewayAccess) -> str | None:
     """The logger's level now; None when the pod does not tell."""
     try:
-        return await admin.read_logging(cluster, pod, settings=reach)
+        return await control.read_logging(cluster, pod, settings=reach)
     except ReleaseError as error:
         log.warning("log level not read", pod=f"{pod.namespace}/{pod.name}", error=error.message)
         return None
@@ -151,7 +151,7 @@ async def set_level(cluster: Cluster, raised: api.RaisedLogger, level: str, reac
     """Whether the pod took the level; a pod that does not answer is told in the log."""
     pod = PodRef(raised.namespace, raised.pod, raised.uid, ready=True)
     try:
-        await admin.set_logging(cluster, pod, level, settings=reach)
+        await control.set_logging(cluster, pod, level, settings=reach)
     except ReleaseError as error:
         log.warning("logger not set", pod=f"{raised.namespace}/{raised.pod}", level=level, error=error.message)
         return False

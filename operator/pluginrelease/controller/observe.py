@@ -23,7 +23,7 @@ from pluginrelease.core.gateway.verdict import judging
 from pluginrelease.core.gateway.verdict.values import State, Verdict
 from pluginrelease.core.rollout import decisions, plan, probe_verdict
 from pluginrelease.core.rollout.probe import refuted_everywhere
-from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.envoy.dump_cache import ReadOptions
 from pluginrelease.edges.kubernetes import resources
 
 log = structlog.get_logger(__name__)
@@ -173,14 +173,14 @@ def is_settled(work: ReconcileScope, candidate: Candidate) -> bool:
     return completed and candidate.revision == work.release.status.stable_revision
 
 
-def habit(work: ReconcileScope, proved: Collection[Incarnation]) -> admin.ReadOptions:
+def habit(work: ReconcileScope, proved: Collection[Incarnation]) -> ReadOptions:
     """Of gateways that were seen running this very revision only what is new is read; all of it after a start, as
     nobody has looked while no operator ran."""
     now, uid = work.world.now(), work.release.metadata.uid
     last = work.world.looks.get(uid)
     recent = min(last, now - timedelta(seconds=2 * work.world.settings.resync)) if last else None
     work.world.looks[uid] = now
-    return admin.ReadOptions(verified=proved, recent=recent, memory=work.world.memory)
+    return ReadOptions(verified=proved, recent=recent, memory=work.world.memory)
 
 
 async def probe(work: ReconcileScope, seen: Collection[PodObservation], judged: Verdict) -> Verdict:

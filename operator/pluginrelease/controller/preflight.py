@@ -28,7 +28,7 @@ from pluginrelease.core.rollout import conflict, probe
 from pluginrelease.core.signing import signature
 from pluginrelease.core.status import compatible
 from pluginrelease.core.status.report import Event
-from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.envoy.dump_cache import ReadOptions
 from pluginrelease.edges.kubernetes.resources import PODS, RELEASES
 
 log = structlog.get_logger(__name__)
@@ -133,7 +133,7 @@ def describe_artifact(ref: str, semver: str | None, found: Artifact, asked_at: s
 async def look_before(work: ReconcileScope, candidate: Candidate) -> tuple[PodObservation, ...]:
     """Every gateway pod before the write: its Envoy's version and its counters."""
     work.step = ConditionType.COMPATIBLE
-    habit = admin.ReadOptions(memory=work.world.memory)
+    habit = ReadOptions(memory=work.world.memory)
     return await work.sightings(candidate, await work.gateway_pods(candidate), work.world.now(), habit)
 
 

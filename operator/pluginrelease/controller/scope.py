@@ -29,7 +29,8 @@ from pluginrelease.core.rollout.decisions import Goal, Intent
 from pluginrelease.core.rollout.probe import PodProbe
 from pluginrelease.core.status import conditions, settlement
 from pluginrelease.core.status.report import Event, Report
-from pluginrelease.edges.envoy import admin, probes
+from pluginrelease.edges.envoy import observing, probes
+from pluginrelease.edges.envoy.dump_cache import READ_ALL, ReadOptions
 from pluginrelease.edges.kubernetes import resources
 from pluginrelease.edges.kubernetes.resources import PODS, RELEASES
 from pluginrelease.edges.oci.distribution import Access
@@ -174,10 +175,14 @@ class ReconcileScope:
         )
 
     async def sightings(
-        self, candidate: Candidate, selected: list[PodRef], since: datetime, habit: admin.ReadOptions = admin.NEW
+        self,
+        candidate: Candidate,
+        selected: list[PodRef],
+        since: datetime,
+        habit: ReadOptions = READ_ALL,
     ) -> tuple[PodObservation, ...]:
         """What each of these pods shows of the wanted plugin now, with its log since a time."""
-        return await admin.look(
+        return await observing.observe(
             self.world.cluster,
             selected,
             candidate.wanted(),
@@ -188,11 +193,11 @@ class ReconcileScope:
         )
 
     async def statuses(
-        self, candidate: Candidate, selected: list[PodRef], since: datetime, habit: admin.ReadOptions
+        self, candidate: Candidate, selected: list[PodRef], since: datetime, habit: ReadOptions
     ) -> tuple[PodObservation, ...]:
         """What these pods' status alone shows of a container that ended since a time."""
         reach = replace(self.world.reach, container=candidate.pods(self.world.mesh).container)
-        return await admin.glance(self.world.cluster, selected, since=since, settings=reach, habit=habit)
+        return await observing.observe_status(self.world.cluster, selected, since=since, settings=reach, habit=habit)
 
     async def neighbours(self, candidate: Candidate) -> list[Neighbour]:
         """The other releases that have written to some of the candidate's gateway pods."""

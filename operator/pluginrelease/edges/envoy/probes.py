@@ -20,7 +20,7 @@ from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.core.rollout import probe
 from pluginrelease.core.rollout.probe import PodProbe, ProbeResponse, Unanswered
-from pluginrelease.edges.envoy.admin import DEFAULT, Channels, GatewayAccess
+from pluginrelease.edges.envoy.access import DEFAULT, Channels, GatewayAccess
 from pluginrelease.edges.envoy.tunnel import Broken, Forwarded, Http, Secured, TunnelStream
 
 CONNECTIONS_PER_POD = 8

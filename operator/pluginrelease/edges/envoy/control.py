@@ -1,0 +1,72 @@
+"""What is changed at a gateway: the level of one logger, and the end of an Envoy that hangs."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from urllib.parse import urlencode
+
+from pluginrelease.core.errors import Transient
+from pluginrelease.core.gateway import observations
+from pluginrelease.core.gateway.observations import PodRef
+from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.envoy.access import DEFAULT, Channels, GatewayAccess
+from pluginrelease.edges.envoy.admin import BROKEN
+
+LOGGER = "filter"
+
+
+# Istio's agent serves its own there (pkg/config/constants, cmd/pilot-agent/status)
+AGENT_PORT = 15020
+
+
+async def read_logging(
+    channels: Channels, pod: PodRef, *, deadline_seconds: float = 10, settings: GatewayAccess = DEFAULT
+) -> str:
+    """The level of Envoy's ``filter`` logger. Raises `Transient`."""
+    return await _call_logging(channels, pod, "/logging", deadline_seconds, settings)
+
+
+async def set_logging(
+    channels: Channels, pod: PodRef, level: str, *, deadline_seconds: float = 10, settings: GatewayAccess = DEFAULT
+) -> None:
+    """Sets Envoy's ``filter`` logger; at debug it names each plugin it has loaded. Raises `Transient`."""
+    query = urlencode({LOGGER: level})
+    found = await _call_logging(channels, pod, f"/logging?{query}", deadline_seconds, settings)
+    if found != level:
+        raise _logger_not_set(pod, f"the {LOGGER} logger is at {found} after it was set to {level}")
+
+
+async def end_gateway(
+    channels: Channels, pod: PodRef, *, deadline_seconds: float = 10, settings: GatewayAccess = DEFAULT
+) -> None:
+    """Lets the agent end Envoy, also one that hangs, and itself; the kubelet starts the container again.
+
+    The agent takes that from the pod's own loopback only, which a port-forward is. Raises `Transient`.
+    """
+    at_agent = replace(settings, admin_port=AGENT_PORT)
+    try:
+        async with asyncio.timeout(deadline_seconds):
+            answer = await admin.ask(channels, pod, "POST", "/quitquitquit", at_agent)
+    except (*BROKEN, TimeoutError) as error:
+        raise Transient("GatewayNotRestarted", f"{pod.namespace}/{pod.name}: {admin.describe_error(error)}") from error
+    if answer.status != 200:
+        raise Transient("GatewayNotRestarted", f"{pod.namespace}/{pod.name}: the agent answered {answer.status}")
+
+
+async def _call_logging(
+    channels: Channels, pod: PodRef, target: str, deadline_seconds: float, settings: GatewayAccess
+) -> str:
+    try:
+        async with asyncio.timeout(deadline_seconds):
+            answer = await admin.retry_once(lambda: admin.ask(channels, pod, "POST", target, settings))
+    except BROKEN as error:
+        raise _logger_not_set(pod, admin.describe_error(error)) from error
+    level = observations.logger_level(answer.text, LOGGER)
+    if answer.status != 200 or level is None:
+        raise _logger_not_set(pod, f"POST /logging answered {answer.status} without the {LOGGER} logger")
+    return level
+
+
+def _logger_not_set(pod: PodRef, message: str) -> Transient:
+    return Transient("LoggerNotSet", f"{pod.namespace}/{pod.name}: {message}", "The next look tries again.")

@@ -1,0 +1,87 @@
+"""What gateways answered at the last look, and what need not be asked again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pluginrelease.core.gateway import log_rotation
+from pluginrelease.core.gateway.container import LastWords, Termination
+from pluginrelease.core.gateway.identity import Incarnation
+from pluginrelease.core.gateway.listeners import Listeners
+from pluginrelease.core.gateway.log_rotation import Beginning
+from pluginrelease.core.gateway.observations import PodRef
+
+
+@dataclass(frozen=True)
+class CachedDump:
+    """What one run of a pod's Envoy, known by ``start``, answered; ``listeners`` hold while they have this ``mark``."""
+
+    start: str
+    info: str
+    mark: bytes = b""
+    listeners: Listeners = field(default_factory=Listeners)
+
+
+class DumpCache:
+    """What gateways answered at the last look, so that it is not sent again while nothing about it changes.
+
+    For all releases together, of the ``limit`` pods that were looked at last. Losing it costs bytes and nothing else.
+    """
+
+    def __init__(self, limit: int = 1000) -> None:
+        self._limit = limit
+        self._kept: OrderedDict[str, CachedDump] = OrderedDict()
+        self._ends: OrderedDict[str, tuple[Termination, LastWords]] = OrderedDict()
+        self._logs: OrderedDict[str, tuple[str, Beginning]] = OrderedDict()
+
+    def recall_end(self, pod: PodRef) -> LastWords | None:
+        """What the container's last log said, if that was of its present end."""
+        ended, words = self._ends.get(pod.uid, (None, None))
+        return words if ended == pod.container.terminated else None
+
+    def keep_end(self, pod: PodRef, words: LastWords) -> None:
+        """In place of an earlier end of this pod's container."""
+        if pod.container.terminated is not None:
+            self._ends[pod.uid] = (pod.container.terminated, words)
+            self._ends.move_to_end(pod.uid)
+        while len(self._ends) > self._limit:
+            self._ends.popitem(last=False)
+
+    def recall(self, pod: PodRef, start: str) -> CachedDump | None:
+        """What was kept of this run of the pod's Envoy."""
+        kept = self._kept.get(pod.uid)
+        return kept if kept and kept.start == start else None
+
+    def keep(self, pod: PodRef, kept: CachedDump) -> None:
+        """In place of what was kept of this pod."""
+        self._kept[pod.uid] = kept
+        self._forget_oldest(self._kept, pod)
+
+    def learn(self, pod: PodRef, start: str, now: Beginning) -> Beginning:
+        """What is known of the log of this run of the pod's Envoy, after a look at how it begins."""
+        run, before = self._logs.get(pod.uid, ("", None))
+        found = log_rotation.carry(before if run == start else None, now)
+        self._logs[pod.uid] = (start, found)
+        self._forget_oldest(self._logs, pod)
+        return found
+
+    def _forget_oldest(self, kept: OrderedDict[str, Any], newest: PodRef) -> None:
+        kept.move_to_end(newest.uid)
+        while len(kept) > self._limit:
+            kept.popitem(last=False)
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What need not be asked again: the log of pods whose Envoy is among ``verified`` is read since ``recent`` only."""
+
+    verified: Collection[Incarnation] = ()
+    recent: datetime | None = None
+    memory: DumpCache | None = None
+
+
+READ_ALL = ReadOptions()
