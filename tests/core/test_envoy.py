@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pluginrelease.core.gateway import logs, observations
+from pluginrelease.core.gateway import documents, logs
+from pluginrelease.core.gateway.documents import LOG_REACH, Documents
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.listeners import Listener, ListenerReader, Listeners
 from pluginrelease.core.gateway.logs import LogFindings, LogKind
-from pluginrelease.core.gateway.observations import Documents, FilterKind, PodObservation, PodRef
+from pluginrelease.core.gateway.observations import FilterKind, PodObservation, PodRef
 from pluginrelease.core.gateway.verdict import judging
 from pluginrelease.core.gateway.verdict.values import State
 
@@ -35,7 +36,7 @@ def recorded(case: str, part: str) -> str:
     return (RECORDED / case / f"{part}.json").read_text()
 
 
-def documents(case: str) -> Documents:
+def recorded_documents(case: str) -> Documents:
     texts = (recorded(case, part) for part in ("server_info", "start", "ecds"))
     log = (RECORDED / case / "log.txt").read_text()
     return Documents(*texts, listeners(recorded(case, "listeners")), recorded(case, "stats"), log)
@@ -58,7 +59,7 @@ def wanted(case: str = "") -> DesiredPlugin:
 
 
 def seen(case: str) -> PodObservation:
-    return observations.observe_pod(POD, BEGINNING, documents(case), wanted(case), BEGINNING)
+    return documents.observe_pod(POD, BEGINNING, recorded_documents(case), wanted(case), BEGINNING)
 
 
 # ------------------------------------------------------------------------------------------------------ the documents
@@ -101,7 +102,7 @@ def test_the_newest_event_counts() -> None:
 
 def test_a_neighbours_refusal_is_in_the_log_and_not_ours() -> None:
     """Lines that name another plugin, and the causes before them, leave ours alone."""
-    assert "Unable to create Wasm plugin apps.neighbour" in documents("neighbour_refused").log
+    assert "Unable to create Wasm plugin apps.neighbour" in recorded_documents("neighbour_refused").log
     assert [event.kind for event in seen("neighbour_refused").log.events] == [LogKind.LOADED]
 
 
@@ -126,18 +127,18 @@ def test_the_two_stand_ins_are_told_apart() -> None:
 
 def test_absent_sections_are_absence_and_not_trouble() -> None:
     """An Envoy that has no extension configurations and no dynamic listeners has not received the plugin."""
-    read = documents("loaded")
+    read = recorded_documents("loaded")
     bare = Documents(read.server_info, read.start, "", Listeners(), read.stats, "")
-    sighting = observations.observe_pod(POD, BEGINNING, bare, wanted(), BEGINNING)
+    sighting = documents.observe_pod(POD, BEGINNING, bare, wanted(), BEGINNING)
     assert (sighting.entries, sighting.referenced, sighting.unknown) == ((), None, ())
 
 
 def test_a_composite_filter_is_something_else() -> None:
     """A filter type that is neither Wasm nor the known stand-in is named, never taken for the plugin."""
-    read = documents("denied")
+    read = recorded_documents("denied")
     ecds = read.ecds.replace("http.rbac.v3.RBAC", "http.composite.v3.Composite", 1)
     strange = Documents(read.server_info, read.start, ecds, read.listeners, read.stats, read.log)
-    sighting = observations.observe_pod(POD, BEGINNING, strange, wanted(), BEGINNING)
+    sighting = documents.observe_pod(POD, BEGINNING, strange, wanted(), BEGINNING)
     assert sighting.entries[0].kind is FilterKind.OTHER
     found = judging.judge(wanted(), [sighting], write_at=BEGINNING, load_timeout=timedelta())
     assert (found.state, found.reason) == (State.UNKNOWN, "UnknownShape")
@@ -147,12 +148,12 @@ def test_a_composite_filter_is_something_else() -> None:
 def changed(case: str, since: datetime = BEGINNING, **parts: object) -> PodObservation:
     if isinstance(text := parts.get("listeners"), str):
         parts["listeners"] = listeners(text)
-    return observations.observe_pod(POD, BEGINNING, replace(documents(case), **parts), wanted(case), since)  # type: ignore[arg-type]
+    return documents.observe_pod(POD, BEGINNING, replace(recorded_documents(case), **parts), wanted(case), since)  # type: ignore[arg-type]
 
 
 def test_a_neighbour_that_never_loaded_needs_no_vms() -> None:
     """Code files are counted of the plugins that Envoy has created, which it shows by their own statistics."""
-    stats = json.loads(documents("loaded").stats)
+    stats = json.loads(recorded_documents("loaded").stats)
     stats["stats"] = [item for item in stats["stats"] if "apps.neighbour" not in item.get("name", "")]
     assert changed("loaded", stats=json.dumps(stats)).code_files == 1
 
@@ -160,21 +161,21 @@ def test_a_neighbour_that_never_loaded_needs_no_vms() -> None:
 def test_a_shared_code_file_is_told() -> None:
     """A neighbour with the same file shares its VMs, and what is counted is no proof of ours."""
     ours, neighbours = (
-        entry["ecds_filter"] for entry in json.loads(documents("loaded").ecds)["configs"][0]["ecds_filters"]
+        entry["ecds_filter"] for entry in json.loads(recorded_documents("loaded").ecds)["configs"][0]["ecds_filters"]
     )
     path = [each["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"] for each in (ours, neighbours)]
-    assert changed("loaded", ecds=documents("loaded").ecds.replace(path[1], path[0])).code_shared
+    assert changed("loaded", ecds=recorded_documents("loaded").ecds.replace(path[1], path[0])).code_shared
 
 
 def test_the_same_image_in_two_repositories_is_one_code() -> None:
     """Istio names a file by repository and digest, and Envoy shares the VMs of equal bytes: the digest counts."""
     ours, neighbours = (
         entry["ecds_filter"]["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"]
-        for entry in json.loads(documents("loaded").ecds)["configs"][0]["ecds_filters"]
+        for entry in json.loads(recorded_documents("loaded").ecds)["configs"][0]["ecds_filters"]
     )
     folder, _, file = ours.rpartition("/")
     elsewhere = f"{folder}/{'0' * 64}/{file}"
-    sighting = changed("loaded", ecds=documents("loaded").ecds.replace(neighbours, elsewhere))
+    sighting = changed("loaded", ecds=recorded_documents("loaded").ecds.replace(neighbours, elsewhere))
     assert (sighting.code_files, sighting.code_shared) == (1, True)
 
 
@@ -191,7 +192,7 @@ def test_the_log_is_read_by_the_gateways_clock() -> None:
     [
         (timedelta(seconds=-1), True, timedelta(), "what came after the write is told after the write"),
         (timedelta(seconds=40), True, timedelta(seconds=40), "an old subscription was told of when it was made"),
-        (timedelta(hours=3), True, observations.LOG_REACH, "a log of hours is not read for it"),
+        (timedelta(hours=3), True, LOG_REACH, "a log of hours is not read for it"),
         (timedelta(seconds=40), False, timedelta(), "what was said of another configuration is no word on ours"),
     ],
 )
@@ -201,13 +202,13 @@ def test_from_where_the_log_is_read(after: timedelta, digest: bool, back: timede
     received = seen("loaded").entries[0].last_updated
     assert received is not None
     write_at = received + after
-    assert observations.log_since(documents("loaded").ecds, one, write_at) == write_at - back, reason
+    assert documents.find_log_start(recorded_documents("loaded").ecds, one, write_at) == write_at - back, reason
 
 
 def test_a_neighbours_configuration_that_nests_without_end_ends_no_look() -> None:
     """Anybody who may write a plugin for the gateway chooses its configuration, and every release reads all of them."""
     strange = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": "[" * 3000 + "]" * 3000}
-    dump = json.loads(documents("loaded").ecds)
+    dump = json.loads(recorded_documents("loaded").ecds)
     theirs = next(one for one in dump["configs"][0]["ecds_filters"] if "neighbour" in one["ecds_filter"]["name"])
     theirs["ecds_filter"]["typed_config"]["config"]["configuration"] = strange
     sighting = changed("loaded", ecds=json.dumps(dump))
@@ -217,19 +218,19 @@ def test_a_neighbours_configuration_that_nests_without_end_ends_no_look() -> Non
 def told_secret(value: str, log: str) -> PodObservation:
     """The recorded gateway with this value in the place of a placeholder, and with another log."""
     given = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": json.dumps({"user": value})}
-    dump = json.loads(documents("loaded").ecds)
+    dump = json.loads(recorded_documents("loaded").ecds)
     for item in dump["configs"][0]["ecds_filters"]:
         if "header" in item["ecds_filter"]["name"]:
             item["ecds_filter"]["typed_config"]["config"]["configuration"] = given
     release = replace(wanted("loaded"), config={"user": "${secret.apps/keys.user}"}, replaces=True)
-    told = replace(documents("loaded"), ecds=json.dumps(dump), log=log)
-    return observations.observe_pod(POD, BEGINNING, told, release, BEGINNING)
+    told = replace(recorded_documents("loaded"), ecds=json.dumps(dump), log=log)
+    return documents.observe_pod(POD, BEGINNING, told, release, BEGINNING)
 
 
 @pytest.mark.parametrize("value", ["apps", "header", "istio", "filter", "Failed", "Function", "15", "1", "er"])
 def test_a_secrets_value_that_is_a_word_of_envoys_hides_no_sign(value: str) -> None:
     """A user may be called as the plugin's namespace is: what Envoy says of the plugin is understood all the same."""
-    assert [event.kind for event in told_secret(value, documents("loaded").log).log.events] == [LogKind.LOADED]
+    assert [event.kind for event in told_secret(value, recorded_documents("loaded").log).log.events] == [LogKind.LOADED]
     refused = told_secret(value, "\n".join([line(1, MISSING), line(2, NOT_ON_THREAD), *created(3, NAME)]))
     assert [event.kind for event in refused.log.events] == [LogKind.REFUSED_BY_WORKERS]
     (crash,) = told_secret(value, "\n".join([*spoken(1, "panic: x"), line(2, TRAP)])).log.crashes
@@ -249,7 +250,7 @@ def test_no_part_of_a_secrets_value_is_quoted(before: int) -> None:
 
 def given_env(**variables: Any) -> str:
     """The recorded dump, with an environment for our plugin."""
-    dump = json.loads(documents("loaded").ecds)
+    dump = json.loads(recorded_documents("loaded").ecds)
     for item in dump["configs"][0]["ecds_filters"]:
         item["ecds_filter"]["typed_config"]["config"]["vm_config"]["environment_variables"] = variables
     return json.dumps(dump)
@@ -267,8 +268,8 @@ def test_another_environment_is_another_configuration() -> None:
     one, received = replace(wanted("loaded"), env={"LEVEL": "info"}), seen("loaded").entries[0].last_updated
     assert received is not None
     write_at = received + timedelta(seconds=40)
-    assert observations.log_since(documents("loaded").ecds, one, write_at) == write_at
-    assert observations.log_since(given_env(key_values={"LEVEL": "info"}), one, write_at) == received
+    assert documents.find_log_start(recorded_documents("loaded").ecds, one, write_at) == write_at
+    assert documents.find_log_start(given_env(key_values={"LEVEL": "info"}), one, write_at) == received
 
 
 def test_a_listener_that_is_warming_is_no_active_one() -> None:
@@ -380,10 +381,10 @@ JSON_VALUES = st.recursive(
 @given(part=st.integers(0, 4), value=JSON_VALUES)
 def test_strange_documents_are_never_loaded(part: int, value: object) -> None:
     """Whatever a document turns into, reading it raises nothing; without known configuration nothing is Loaded."""
-    read = documents("loaded")
+    read = recorded_documents("loaded")
     names = ("server_info", "start", "ecds", "listeners", "stats")
     strange: Any = listeners(json.dumps(value)) if names[part] == "listeners" else json.dumps(value)
-    sighting = observations.observe_pod(
+    sighting = documents.observe_pod(
         POD, BEGINNING, replace(read, **{names[part]: strange}), wanted("loaded"), BEGINNING
     )
     found = judging.judge(wanted("loaded"), [sighting], write_at=BEGINNING, load_timeout=timedelta())
@@ -393,24 +394,24 @@ def test_strange_documents_are_never_loaded(part: int, value: object) -> None:
 
 def test_versions() -> None:
     """The version is the second part of a build's name; anything else is unknown."""
-    assert observations.version('{"version": "abc0/1.36.2-dev/Modified/RELEASE/BoringSSL"}') == "1.36.2"
-    assert [observations.version(text) for text in ("{}", "no", '{"version": 3}')] == [None, None, None]
+    assert documents.read_version('{"version": "abc0/1.36.2-dev/Modified/RELEASE/BoringSSL"}') == "1.36.2"
+    assert [documents.read_version(text) for text in ("{}", "no", '{"version": 3}')] == [None, None, None]
 
 
 def test_the_essence_of_a_gateways_own_words() -> None:
     """What is kept of them says the same; words of no known shape are kept as they are."""
     whole = recorded("loaded", "server_info")
-    brief = changed("loaded", server_info=observations.trim_server_info(whole))
+    brief = changed("loaded", server_info=documents.trim_server_info(whole))
     assert brief == changed("loaded")
     assert brief.envoy_version == "1.40.0"
-    assert [observations.trim_server_info(text) for text in ("no", '{"a": 1}')] == ["no", '{"a": 1}']
+    assert [documents.trim_server_info(text) for text in ("no", '{"a": 1}')] == ["no", '{"a": 1}']
 
 
 def test_a_loggers_level() -> None:
     """The answer lists every logger; another's name that ends alike is not ours."""
     answer = "active loggers:\n  ext_filter: trace\n  filter: warning\n  filter_x: info\n"
-    assert observations.logger_level(answer, "filter") == "warning"
-    assert observations.logger_level("active loggers:\n  ext_filter: trace\n", "filter") is None
+    assert documents.read_logger_level(answer, "filter") == "warning"
+    assert documents.read_logger_level("active loggers:\n  ext_filter: trace\n", "filter") is None
 
 
 # ---------------------------------------------------------------------------------------------------------- the names
@@ -814,9 +815,9 @@ def test_plugins_of_the_same_code_are_known_by_name() -> None:
     assert seen("loaded").code_names == (OUR_NAME,)
     ours, neighbours = (
         entry["ecds_filter"]["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"]
-        for entry in json.loads(documents("loaded").ecds)["configs"][0]["ecds_filters"]
+        for entry in json.loads(recorded_documents("loaded").ecds)["configs"][0]["ecds_filters"]
     )
-    shared = changed("loaded", ecds=documents("loaded").ecds.replace(neighbours, ours))
+    shared = changed("loaded", ecds=recorded_documents("loaded").ecds.replace(neighbours, ours))
     assert set(shared.code_names) == {OUR_NAME, OUR_NAME.replace("header", "neighbour")}
 
 
@@ -834,7 +835,7 @@ def test_a_recorded_crash_shows_in_the_log_alone() -> None:
 
 def test_reloads_are_counted_whether_they_succeed_or_fail() -> None:
     """A VM that is made after a crash is no VM made for new code."""
-    stats = json.loads(documents("loaded").stats)
+    stats = json.loads(recorded_documents("loaded").stats)
     for item in stats["stats"]:
         if item.get("name", "").endswith(
             ("neighbour~istio-translated-wasmplugin.vm_reload_success", ".vm_reload_failure")
@@ -862,6 +863,6 @@ def test_higress_makes_vms_anew(counter: str) -> None:
     source; not measured.)"""
     name = f"wasm.envoy.wasm.runtime.v8.plugin.apps.other.{counter}"
     before = changed("loaded").stats.vm_reloads or 0
-    stats = json.loads(documents("loaded").stats)
+    stats = json.loads(recorded_documents("loaded").stats)
     stats["stats"].append({"name": name, "value": 3})
     assert changed("loaded", stats=json.dumps(stats)).stats.vm_reloads == before + 3

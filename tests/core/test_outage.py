@@ -18,7 +18,7 @@ from pluginrelease.core.gateway.observations import (
     FilterKind,
     PodObservation,
     PodRef,
-    image_mark,
+    hash_image,
 )
 from pluginrelease.core.gateway.outage import Neighbour, Silence
 from pluginrelease.core.gateway.verdict import judging
@@ -34,7 +34,7 @@ def after(seconds: float) -> datetime:
 
 
 POD = PodRef("apps", "gateway-1", "uid-1", ready=False, image="proxy:1", created_at=after(-3600))
-WELL = Baseline(Incarnation("uid-1", after(-3600)), 1, 0, 0, restarts=3, image=image_mark(POD))
+WELL = Baseline(Incarnation("uid-1", after(-3600)), 1, 0, 0, restarts=3, image=hash_image(POD))
 FAULT = LastWords(Cause.FATAL, ("Envoy exited with error: signal: segmentation fault",))
 KILLED = LastWords(Cause.UNCLEAR, ("Envoy exited with error: signal: killed",))
 ASKED = LastWords(Cause.ASKED, ("Agent has successfully terminated",))

@@ -75,7 +75,7 @@ class Scene:
         delivered: bool = True,
         fail: str = "FAIL_CLOSED",
     ) -> None:
-        before = observations.baseline(await self.see())
+        before = observations.make_baseline(await self.see())
         self.baselines = (before,) if before else ()
         self.verified = frozenset()
         self.write_at = datetime.now(UTC)
@@ -395,7 +395,7 @@ async def test_of_a_proved_gateway_only_the_newest_log_is_read(stage: Stage) -> 
     await scene.settled(State.LOADED)
     assert await scene.gateway.answer(TRAP) == 503
     await scene.settled(State.UNHEALTHY)
-    run = observations.incarnation(await scene.see())
+    run = observations.identify_run(await scene.see())
     assert run
     later = datetime.now(UTC)
     seen = [(await look(scene, ReadOptions(known, later)))[0] for known in ([run], [])]

@@ -54,7 +54,7 @@ def begin(
     same = known if known is not None and known.load == load else None
     unproved = same is not None and same.revision == carried != stable
     awaited = same if unproved else None
-    baselines = [noted(one) for one in map(observations.baseline, before) if one is not None]
+    baselines = [noted(one) for one in map(observations.make_baseline, before) if one is not None]
     return api.Observation(
         revision=revision,
         load=load,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pluginrelease.core.gateway.container import BACK_OFF, Cause, LastWords, Termination
-from pluginrelease.core.gateway.observations import Baseline, PodObservation, image_mark
+from pluginrelease.core.gateway.observations import Baseline, PodObservation, hash_image
 
 CRASHED = "GatewayCrashed"
 UNRESPONSIVE = "GatewayUnresponsive"
@@ -83,7 +83,7 @@ def ends(life: Life) -> int:
     if ended is None or pod.container.together or life.words.cause is Cause.ASKED or ended.reason in _FOUND_ENDED:
         return 0
     if life.well is not None:
-        changed = life.well.image not in (None, image_mark(pod))
+        changed = life.well.image not in (None, hash_image(pod))
         return 0 if changed else max(0, pod.container.ends - (life.well.restarts or 0))
     came_later = pod.created_at is not None and pod.created_at >= life.write_at - CLOCK_TOLERANCE
     return pod.container.ends if came_later or life.settled else 0

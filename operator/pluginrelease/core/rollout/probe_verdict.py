@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pluginrelease.api import ConditionType
 from pluginrelease.core import timestamps
 from pluginrelease.core.findings import Finding
-from pluginrelease.core.gateway.observations import PodObservation, incarnation
+from pluginrelease.core.gateway.observations import PodObservation, identify_run
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 from pluginrelease.core.rollout import probe
 from pluginrelease.core.rollout.probe import PodProbe
@@ -94,7 +94,7 @@ def proved(
         replace(row, state=State.LOADED, reason="Loaded", message=f"{sign}.") if row.reason in UNPROVED else row
         for row in verdict.pods
     )
-    runs = {incarnation(sighting) for sighting in seen} - {None}
+    runs = {identify_run(sighting) for sighting in seen} - {None}
     verified = verdict.verified | frozenset(run for run in runs if run is not None)
     return Verdict(State.LOADED, "Loaded", f"All {len(rows)} gateway pods run the plugin.", rows, verified)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from urllib.parse import urlencode
 
 from pluginrelease.core.errors import Transient
-from pluginrelease.core.gateway import observations
+from pluginrelease.core.gateway import documents
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.edges.envoy import admin
 from pluginrelease.edges.envoy.access import DEFAULT, Channels, GatewayAccess
@@ -62,7 +62,7 @@ async def _call_logging(
             answer = await admin.retry_once(lambda: admin.ask(channels, pod, "POST", target, settings))
     except BROKEN as error:
         raise _logger_not_set(pod, admin.describe_error(error)) from error
-    level = observations.logger_level(answer.text, LOGGER)
+    level = documents.read_logger_level(answer.text, LOGGER)
     if answer.status != 200 or level is None:
         raise _logger_not_set(pod, f"POST /logging answered {answer.status} without the {LOGGER} logger")
     return level

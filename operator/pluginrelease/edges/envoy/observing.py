@@ -15,11 +15,12 @@ from urllib.parse import quote
 
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.gateway import container as containers
-from pluginrelease.core.gateway import log_rotation, logs, observations
+from pluginrelease.core.gateway import documents, log_rotation, logs
 from pluginrelease.core.gateway.container import LastWords
+from pluginrelease.core.gateway.documents import Documents
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.log_rotation import Beginning
-from pluginrelease.core.gateway.observations import Documents, PodObservation, PodRef
+from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.edges.envoy import admin
 from pluginrelease.edges.envoy.access import DEFAULT, Channels, GatewayAccess
 from pluginrelease.edges.envoy.admin import BROKEN, CLOCK_TOLERANCE, Admin, AdminResponse
@@ -74,7 +75,7 @@ async def observe(
         read = await admin.retry_once(
             lambda: read_documents(channels, pod, wanted, since, settings, habit, calls[pod.uid])
         )
-        return replace(observations.observe_pod(pod, datetime.now(UTC), read, wanted, since), last_words=words)
+        return replace(documents.observe_pod(pod, datetime.now(UTC), read, wanted, since), last_words=words)
 
     def failed(pod: PodRef, error: str) -> PodObservation:
         return replace(_unreached(pod, error, ends.get(pod.uid)), silent=calls[pod.uid].silence())
@@ -170,7 +171,7 @@ async def read_documents(
     async with admin.connect(channels, pod, settings) as gateway:
         start = await _read_start(gateway, call or Call())
         known = habit.memory.recall(pod, start.text) if habit.memory else None
-        info = known.info if known else observations.trim_server_info((await gateway.get("/server_info")).text)
+        info = known.info if known else documents.trim_server_info((await gateway.get("/server_info")).text)
         ecds = await gateway.section("ecds_filters")
         mark = await admin.hash_listeners(gateway) if habit.memory else b""
         same = known if known and known.mark == mark != b"" else None
@@ -178,13 +179,13 @@ async def read_documents(
         stats = await gateway.get(f"/stats?format=json&filter={quote(_filter_statistics(wanted), safe='')}")
     if habit.memory and not listeners.unknown:
         habit.memory.keep(pod, CachedDump(start.text, info, mark, listeners))
-    log_from = observations.log_since(ecds, wanted, since + start.skew)
-    if habit.recent and observations.running(pod, start.text) in habit.verified:
+    log_from = documents.find_log_start(ecds, wanted, since + start.skew)
+    if habit.recent and documents.identify_start(pod, start.text) in habit.verified:
         log_from = max(log_from, habit.recent + start.skew)
     log, truncated = await _read_log(channels, pod, log_from - LOOK_BACK, settings)
     if not truncated and not logs.reaches_back(log, log_from):
         found = await _read_log_beginning(channels, pod, start, settings, habit)
-        truncated = not log_rotation.is_whole(found, log_from, observations.started_at(start.text))
+        truncated = not log_rotation.is_whole(found, log_from, documents.read_start(start.text))
     return Documents(info, start.text, ecds, listeners, stats.text, log, truncated, start.skew, log_from)
 
 

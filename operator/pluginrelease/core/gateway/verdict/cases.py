@@ -7,10 +7,7 @@ from datetime import datetime, timedelta
 
 from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation
 from pluginrelease.core.gateway.logs import LogEvent, LogKind
-from pluginrelease.core.gateway.observations import (
-    Baseline,
-    PodObservation,
-)
+from pluginrelease.core.gateway.observations import Baseline, PodObservation
 from pluginrelease.core.gateway.outage import Life
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State
 

@@ -6,11 +6,7 @@ from dataclasses import replace
 
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.logs import LogKind
-from pluginrelease.core.gateway.observations import (
-    STAND_INS,
-    ExtensionConfig,
-    FilterKind,
-)
+from pluginrelease.core.gateway.observations import STAND_INS, ExtensionConfig, FilterKind
 from pluginrelease.core.gateway.verdict import cases
 from pluginrelease.core.gateway.verdict.cases import Case
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State

@@ -13,12 +13,7 @@ from datetime import datetime, timedelta
 
 from pluginrelease.core.gateway import outage
 from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation
-from pluginrelease.core.gateway.observations import (
-    Baseline,
-    FilterKind,
-    PodObservation,
-    incarnation,
-)
+from pluginrelease.core.gateway.observations import Baseline, FilterKind, PodObservation, identify_run
 from pluginrelease.core.gateway.outage import Life, Neighbour, Silence
 from pluginrelease.core.gateway.verdict import cases, crash, delivery, proof, refusal, workers
 from pluginrelease.core.gateway.verdict.cases import Case
@@ -80,7 +75,7 @@ def judge(
     rows = []
     proved = set()
     for life in lives:
-        sighting, run = life.sighting, incarnation(life.sighting)
+        sighting, run = life.sighting, identify_run(life.sighting)
         late = sighting.at > max(write_at, sighting.pod.turned_at or write_at) + load_timeout
         case = Case(wanted, sighting, write_at, before.get(run) if run else None, known, run in known, late, life)
         row = _check_outage(case, fallen, load_timeout, neighbours) or _judge_pod(case)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pluginrelease.core.gateway.logs import LogKind
-from pluginrelease.core.gateway.observations import (
-    PodObservation,
-)
+from pluginrelease.core.gateway.observations import PodObservation
 from pluginrelease.core.gateway.verdict import cases
 from pluginrelease.core.gateway.verdict.cases import ANSWERS_TO_CONFIGURATION, NAMED_STATS_SINCE, Case
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pluginrelease.core.gateway.identity import Incarnation
-from pluginrelease.core.gateway.observations import (
-    PodRef,
-)
+from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.core.gateway.outage import Silence
 
 
