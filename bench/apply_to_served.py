@@ -19,7 +19,8 @@ from typing import Any
 
 from bench.figures import Figure
 from pluginrelease.core.artifact import image_manifests
-from pluginrelease.edges.oci import distribution, registry
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.access import Access
 from pluginrelease_lab import Lab
 
 NAMESPACE = "istio-ingress"
@@ -135,7 +136,7 @@ class Bench:
         file = self.workplace / "plugin.wasm"
         file.write_bytes(stamped(self.module, version))
         place = image_manifests.parse(f"{self.lab.registry_host}/bench/versioned:{version}")
-        digest = registry.push(place, file, distribution.Access(insecure=True))
+        digest = registry.push(place, file, Access(insecure=True))
         repository = f"{self.lab.registry}/bench/versioned"
         return version, f"{repository}:{version}", f"{repository}@{digest}"
 

@@ -24,7 +24,7 @@ from typing import IO
 
 from bench.figures import Figure
 from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 from pluginrelease_lab import LabError
 from tests import wasm_modules
 from tests.edges import real_registry

@@ -17,7 +17,7 @@ from pluginrelease import api, shipped
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.artifact.image_manifests import Digest
 from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 from pluginrelease.edges.toolchain import builder
 from pluginrelease_lab import binaries, host, operator
 from pluginrelease_lab.errors import LabError

@@ -51,9 +51,13 @@ OFFENCES = [
     ("of the command line, only the lab's own subcommands need it", "cli/new.py", "from pluginrelease_lab import host"),
     ("core is pure: no I/O, no clock, no logging", "core/new.py", "import time"),
     ("registries: oras only in distribution", "edges/envoy/tunnel.py", "import oras.client"),
-    ("registries: requests only below distribution, and for the lab's downloads", "edges/new.py", "import requests"),
     (
-        "registries: requests only below distribution, and for the lab's downloads",
+        "registries: requests only in the edge of registries, and for the lab's downloads",
+        "edges/new.py",
+        "import requests",
+    ),
+    (
+        "registries: requests only in the edge of registries, and for the lab's downloads",
         "controller/artifacts.py",
         "import urllib3",
     ),

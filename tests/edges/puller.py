@@ -20,7 +20,8 @@ import structlog
 from pluginrelease import telemetry
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import ReleaseError
-from pluginrelease.edges.oci import distribution, registry
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.access import Access
 from pluginrelease.edges.oci.blobs import Blobs
 
 
@@ -56,7 +57,7 @@ def memory(field: str) -> int:
 
 
 def follow(order: Order) -> Outcome:
-    access = distribution.Access(
+    access = Access(
         insecure=True,
         dockerconfigjson=order.secret.encode() or None,
         deadline_seconds=order.deadline,

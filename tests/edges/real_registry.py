@@ -21,7 +21,7 @@ import yaml
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.artifact.image_manifests import Artifact, Digest, Reference
 from pluginrelease.core.signing import signature
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 from pluginrelease_lab import binaries, registries
 
 USER, PASSWORD = "tester", "correct horse"

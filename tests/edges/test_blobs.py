@@ -19,8 +19,8 @@ from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.artifact.image_manifests import Digest, Reference
 from pluginrelease.core.errors import Refused, Transient
 from pluginrelease.edges.oci import blobs
+from pluginrelease.edges.oci.access import Access
 from pluginrelease.edges.oci.blobs import Blobs
-from pluginrelease.edges.oci.distribution import Access
 from tests.edges.scripted import IMAGE, Answer, Request, Scripted, good, serving
 
 CHECKOUT = Path(__file__).parents[2]

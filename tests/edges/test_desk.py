@@ -18,7 +18,7 @@ from pluginrelease.core.errors import Refused
 from pluginrelease.core.registry import credentials
 from pluginrelease.edges.desk import Desk
 from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 from tests.edges.real_registry import PASSWORD, USER, Real, as_tester, secret
 from tests.edges.scripted import WASM, Answer, Request, good, serving
 

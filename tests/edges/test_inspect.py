@@ -14,7 +14,7 @@ from pluginrelease.cli import main
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.artifact.image_manifests import Digest
 from pluginrelease.edges.oci import distribution, registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 from tests import odd_modules
 from tests import wasm_modules as made
 from tests.edges.real_registry import PASSWORD, Real, secret

@@ -23,7 +23,7 @@ from pluginrelease.core.errors import Refused
 from pluginrelease.core.signing import signature
 from pluginrelease.core.signing.signature import Rejected, Verified
 from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 from pluginrelease.edges.signing import signatures
 from pluginrelease.edges.signing.signatures import Identities
 from tests import wasm_modules as made

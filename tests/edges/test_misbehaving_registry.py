@@ -34,7 +34,7 @@ from pluginrelease.core.errors import Refused, Transient
 from pluginrelease.core.registry import tags
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 from pluginrelease.settings import Settings
 from tests import wasm_modules as made
 from tests.edges.puller import Order, Outcome

@@ -27,7 +27,7 @@ from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 from pluginrelease.core.registry import challenge
 from pluginrelease.core.registry.transport import Transport
 from pluginrelease.edges.oci import distribution, registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 from pluginrelease_lab.registries import KEY, KEY_USER
 from tests import wasm_modules as made
 from tests.edges.real_registry import PASSWORD, REALM, USER, Real, as_tester, secret

@@ -22,7 +22,7 @@ from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.core.registry.transport import RegistryTrust
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 from pluginrelease.settings import Settings
 from tests.edges import real_registry
 from tests.edges.real_registry import Real

@@ -22,7 +22,7 @@ from pluginrelease import api
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.mesh import istio
 from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 from pluginrelease.edges.toolchain import builder
 from pluginrelease_lab import Lab
 from pluginrelease_lab.host import GatewayPod

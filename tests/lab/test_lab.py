@@ -13,7 +13,7 @@ import requests
 
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 from pluginrelease_lab import Lab, LabError
 from tests import wasm_modules
 from tests.lab.gateway_under_test import NAMESPACE, Edge, eventually

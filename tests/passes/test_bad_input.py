@@ -18,7 +18,7 @@ import yaml
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.mesh import istio
 from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 from pluginrelease_lab import Lab
 from tests import odd_modules, wasm_modules
 from tests.passes import evidence

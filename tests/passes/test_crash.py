@@ -17,7 +17,7 @@ from pluginrelease import api
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.mesh import istio, target
 from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 from pluginrelease_lab import Lab
 from tests import wasm_modules
 from tests.passes import evidence, interruption, spare

@@ -14,7 +14,7 @@ import pytest
 from pluginrelease import api
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 from pluginrelease_lab import Lab
 from tests import wasm_modules
 from tests.passes import evidence

@@ -8,7 +8,7 @@ import pytest
 
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 from tests import wasm_modules
 from tests.edges.real_cosign import Cosign, Form
 from tests.edges.real_registry import Real

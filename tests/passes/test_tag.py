@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 from tests import wasm_modules
 from tests.passes.world import JSON, World, conditions, is_ready, observed, ready, unique
 

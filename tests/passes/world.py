@@ -19,7 +19,7 @@ import yaml
 from pluginrelease import api
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 from pluginrelease_lab import Lab, binaries, operator
 from pluginrelease_lab.host import GatewayPod
 

@@ -31,7 +31,7 @@ from pluginrelease.edges.envoy import control
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.kubernetes.resources import Resource
 from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 from pluginrelease_lab import Lab
 from tests import wasm_modules
 from tests.passes import evidence, interruption, spare

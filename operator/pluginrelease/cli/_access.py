@@ -13,7 +13,7 @@ import click
 
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.edges.desk import Desk
-from pluginrelease.edges.oci import distribution
+from pluginrelease.edges.oci.access import Access
 
 # What a person at a terminal does, where a release's own remedy speaks of its spec.
 _LOGIN = "Log in with `docker login` or `crane auth login`, or name a config.json with --docker-config."
@@ -28,7 +28,7 @@ REMEDIES = {
 
 
 def reached(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of a registry, as one `distribution.Access`."""
+    """Gives a command the options of a registry, as one `Access`."""
 
     @click.option("--insecure", is_flag=True, help="Speak plain http with the registry.")
     @click.option(
@@ -40,7 +40,7 @@ def reached(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds for it.")
     @functools.wraps(command)
     def with_access(insecure: bool, docker_config: Path | None, timeout: float, **rest: Any) -> None:
-        access = distribution.Access(
+        access = Access(
             insecure=insecure,
             desk=desk(docker_config, timeout),
             deadline_seconds=timeout,

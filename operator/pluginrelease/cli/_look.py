@@ -17,7 +17,7 @@ from pluginrelease.core.offline import inspection
 from pluginrelease.core.offline.inspection import Inspected, Inspection
 from pluginrelease.core.registry import challenge, tags
 from pluginrelease.edges.oci import layouts, registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 
 
 def look(

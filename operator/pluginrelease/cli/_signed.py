@@ -15,7 +15,7 @@ from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.offline.inspection import Usability
 from pluginrelease.core.signing import signature
 from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 from pluginrelease.edges.signing import signatures
 from pluginrelease.edges.signing.signatures import SignatureTrust
 

@@ -14,7 +14,7 @@ from pluginrelease.core import wasm
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.edges.oci import layouts, registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 
 
 @click.command("copy")

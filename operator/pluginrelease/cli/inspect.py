@@ -19,7 +19,7 @@ from pluginrelease.core.compat.gateway_versions import Meant
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.offline.inspection import Inspection, Usability
 from pluginrelease.core.wasm import Limits, Module
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 WORDS = {Usability.USABLE: "usable", Usability.REFUSED: "refused", Usability.NOT_LOOKED: "not known"}

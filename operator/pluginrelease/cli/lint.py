@@ -27,7 +27,7 @@ from pluginrelease.core.offline import manifest
 from pluginrelease.core.offline.inspection import Usability
 from pluginrelease.core.wording import counted
 from pluginrelease.edges import cel
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 INVALID = "InvalidManifest"

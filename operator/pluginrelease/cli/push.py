@@ -12,7 +12,7 @@ from pluginrelease.core import compat, wasm
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 
 
 @click.command("push")

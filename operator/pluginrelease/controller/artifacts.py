@@ -22,8 +22,8 @@ from pluginrelease.core.registry import allowlist, tags
 from pluginrelease.core.registry.transport import Transport
 from pluginrelease.core.signing.signature import Verified
 from pluginrelease.edges.oci import blobs, registry
+from pluginrelease.edges.oci.access import Access
 from pluginrelease.edges.oci.blobs import Blobs
-from pluginrelease.edges.oci.distribution import Access
 from pluginrelease.edges.oci.registry import Resolved
 from pluginrelease.edges.signing import signatures
 from pluginrelease.edges.signing.signatures import SignatureTrust

@@ -33,7 +33,7 @@ from pluginrelease.edges.envoy import observing, probes
 from pluginrelease.edges.envoy.dump_cache import READ_ALL, ReadOptions
 from pluginrelease.edges.kubernetes import resources
 from pluginrelease.edges.kubernetes.resources import PODS, RELEASES
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 
 log = structlog.get_logger(__name__)
 

@@ -22,8 +22,10 @@ from pluginrelease.core.artifact.image_manifests import Artifact, Descriptor, Di
 from pluginrelease.core.errors import Refused, Waiting
 from pluginrelease.core.registry import tags, transport
 from pluginrelease.core.registry.transport import Transport
+from pluginrelease.edges.oci.access import Access
 from pluginrelease.edges.oci.blobs import Blobs
-from pluginrelease.edges.oci.distribution import MAX_INDEX_DEPTH, Access, Repository, mismatch, opened
+from pluginrelease.edges.oci.distribution import MAX_INDEX_DEPTH, Repository, opened
+from pluginrelease.edges.oci.failures import mismatch
 
 SCRATCH_BYTES = 32 * 1024 * 1024  # what files that are being written take beyond their content
 
@@ -94,7 +96,7 @@ def door(reference: Reference, access: Access) -> Transport:
         if registry.is_proxied():
             return Transport.HIDDEN
         if access.insecure:
-            return Transport.PLAIN if transport.prefers_plain(reference) else registry.plain_door()
+            return Transport.PLAIN if transport.prefers_plain(reference) else registry.probe_plain_http()
     if not access.trusts_more:
         return Transport.TRUSTED
     try:
@@ -146,7 +148,7 @@ def push(reference: Reference, file: Path, access: Access) -> Digest:
             path = Path(folder, name)
             path.write_bytes(blob)
             entry = {"digest": str(Digest.of(blob)), "size": len(blob)}
-            registry.upload_blob(str(path), registry.place, entry)
+            registry.upload_blob(str(path), registry.container, entry)
         registry.put_manifest(image)
     return image.digest
 

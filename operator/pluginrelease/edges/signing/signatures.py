@@ -29,7 +29,7 @@ from pluginrelease.core.signing import signature
 from pluginrelease.core.signing.signature import Rejected, SignatureCandidate, Signed, Verified, invalid, untrusted
 from pluginrelease.core.wording import counted
 from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
+from pluginrelease.edges.oci.access import Access
 from pluginrelease.edges.oci.registry import Attachments
 
 if TYPE_CHECKING:
