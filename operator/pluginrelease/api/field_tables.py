@@ -70,6 +70,6 @@ def one_of(node: JSON) -> str:
 def prose(node: JSON) -> str:
     """The description, then the rules of the field, and of each item of a list, in the words of their refusals."""
     items = node.get("items", {})
-    rules = [rule["message"] for one in (node, items) for rule in one.get("x-kubernetes-validations", [])]
+    rules = [rule["message"] for schema in (node, items) for rule in schema.get("x-kubernetes-validations", [])]
     text = " ".join([node.get("description", ""), *(f"*{rule}.*" for rule in rules)])
     return text.replace("|", "\\|").strip()

@@ -27,7 +27,9 @@ class Subcommands(click.Group):
             module = importlib.import_module(f"{__name__}.{cmd_name}")
         except ModuleNotFoundError as missing:
             return without(cmd_name, missing)
-        [command] = [it for it in vars(module).values() if isinstance(it, click.Command) and it.name == cmd_name]
+        [command] = [
+            value for value in vars(module).values() if isinstance(value, click.Command) and value.name == cmd_name
+        ]
         return command
 
 

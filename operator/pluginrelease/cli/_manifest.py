@@ -44,8 +44,10 @@ def load(file: Path, name: str | None, namespace: str) -> api.Release:
 
     ``namespace`` is for one that names none. Raises `Refused` (InvalidManifest).
     """
-    found = [one for one in documents(file) if isinstance(one, dict) and one.get("kind") == api.KIND]
-    chosen = [one for one in found if name is None or (one.get("metadata") or {}).get("name") == name]
+    found = [
+        document for document in documents(file) if isinstance(document, dict) and document.get("kind") == api.KIND
+    ]
+    chosen = [manifest for manifest in found if name is None or (manifest.get("metadata") or {}).get("name") == name]
     if len(chosen) != 1:
         called = f" called {name}" if name else ""
         text = f"{file} has {len(chosen)} PluginReleases{called}"
@@ -156,8 +158,8 @@ def comparable(observed: JSON, wanted: JSON) -> JSON:
     kept: JSON = {"name": metadata["name"], "namespace": metadata["namespace"]}
     for part in ("labels", "annotations"):
         kept[part] = {key: value for key, value in (metadata.get(part) or {}).items() if key in ours[part]}
-    own = {one["uid"] for one in ours.get("ownerReferences", [])}
-    owners = [one for one in metadata.get("ownerReferences") or [] if one["uid"] in own]
+    own = {owner["uid"] for owner in ours.get("ownerReferences", [])}
+    owners = [owner for owner in metadata.get("ownerReferences") or [] if owner["uid"] in own]
     head = {"apiVersion": observed.get("apiVersion", wanted["apiVersion"]), "kind": wanted["kind"]}
     spec = target.rested(observed["spec"])
     return {**head, "metadata": {**kept, **({"ownerReferences": owners} if owners else {})}, "spec": spec}
@@ -165,7 +167,9 @@ def comparable(observed: JSON, wanted: JSON) -> JSON:
 
 def difference(before: JSON | None, after: JSON, *, named: tuple[str, str]) -> str:
     """A unified diff of two objects as YAML with sorted keys; empty when they are the same."""
-    old, new = ([] if one is None else sorted_yaml(one).splitlines(keepends=True) for one in (before, after))
+    old, new = (
+        [] if version is None else sorted_yaml(version).splitlines(keepends=True) for version in (before, after)
+    )
     return "".join(difflib.unified_diff(old, new, *named))
 
 

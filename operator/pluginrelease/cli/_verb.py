@@ -173,7 +173,7 @@ async def observe(cluster: Cluster, namespace: str, name: str) -> JSON:
     """The PluginRelease; raises `Refused` (ReleaseNotFound) with the names of those that there are."""
     found = await cluster.get(RELEASES, namespace, name)
     if found is None:
-        there = [one["metadata"]["name"] for one in await cluster.list(RELEASES, namespace, {})]
+        there = [item["metadata"]["name"] for item in await cluster.list(RELEASES, namespace, {})]
         raise not_there(namespace, name, there)
     return found
 

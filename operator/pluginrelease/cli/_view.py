@@ -138,9 +138,14 @@ def fallback(known: api.RolloutStatus, now: datetime) -> str:
 
 def steps(status: api.Status) -> Iterator[Node]:
     """The conditions of the way, in its order."""
-    found = [one for one in status.conditions if one.type not in SUMMARY]
+    found = [condition for condition in status.conditions if condition.type not in SUMMARY]
     if found:
-        yield Node("conditions", children=tuple(Node(f"{MARKS[one.status]} {one.type}: {one.reason}") for one in found))
+        yield Node(
+            "conditions",
+            children=tuple(
+                Node(f"{MARKS[condition.status]} {condition.type}: {condition.reason}") for condition in found
+            ),
+        )
 
 
 def gateways(status: api.Status) -> Iterator[Node]:
@@ -199,7 +204,7 @@ def overview(releases: Iterable[api.Release], now: datetime) -> list[str]:
 def overview_row(release: api.Release, now: datetime) -> tuple[str, ...]:
     """One release; ``*`` behind the phase says that the spec is newer than the status."""
     own, status = release.metadata, release.status
-    ready = next((one for one in status.conditions if one.type == "Ready"), None)
+    ready = next((condition for condition in status.conditions if condition.type == "Ready"), None)
     stale = "" if status.observed_generation == own.generation else "*"
     return (
         own.namespace,

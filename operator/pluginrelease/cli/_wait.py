@@ -71,7 +71,7 @@ def is_answered(release: api.Release) -> bool:
 
 def condition(release: api.Release, kind: api.ConditionType) -> api.Condition | None:
     """The condition of a type, if it is there."""
-    return next((one for one in release.status.conditions if one.type == kind), None)
+    return next((condition for condition in release.status.conditions if condition.type == kind), None)
 
 
 def is_true(release: api.Release, kind: api.ConditionType) -> bool:

@@ -23,7 +23,9 @@ def command(place: ClusterTarget, name: str, output: str) -> None:
     namespace = place.namespace
     status = run(place, lambda cluster: fetch(cluster, namespace, name)).status
     if output == "json":
-        print_json({"namespace": namespace, "name": name, "revisions": [facts(one, status) for one in status.history]})
+        print_json(
+            {"namespace": namespace, "name": name, "revisions": [facts(entry, status) for entry in status.history]}
+        )
     elif status.history:
         click.echo("\n".join(_view.history(status, datetime.now(UTC))))
     else:

@@ -99,10 +99,10 @@ def rows(seen: Inspection, functions: bool) -> Iterator[tuple[str, str]]:
         yield from facts(found.module, functions)
     meant = f" for {seen.meant}" if seen.meant else ""
     yield "ANSWER", f"{WORDS[seen.answer]}{meant}"
-    for one in seen.reasons:
-        yield "", f"{one.reason}: {one.message}"
-    for one in seen.warnings:
-        yield "WARNING", f"{one.reason}: {one.message}"
+    for reason in seen.reasons:
+        yield "", f"{reason.reason}: {reason.message}"
+    for warning in seen.warnings:
+        yield "WARNING", f"{warning.reason}: {warning.message}"
     if seen.unsure:
         yield "", f"Not every gateway has {', '.join(seen.unsure)}: name yours with --for."
 
@@ -110,12 +110,12 @@ def rows(seen: Inspection, functions: bool) -> Iterator[tuple[str, str]]:
 def facts(module: Module, functions: bool) -> Iterator[tuple[str, str]]:
     """What the module says of itself."""
     yield "SIZE", f"{module.size} bytes"
-    yield "ABI", ", ".join(one.replace("_", ".") for one in module.abis[:8]) or "none"
+    yield "ABI", ", ".join(abi.replace("_", ".") for abi in module.abis[:8]) or "none"
     yield "TOOLCHAIN", f"{module.toolchain} {module.toolchain_version}".strip() or "not told"
     yield "SECTIONS", ", ".join(module.custom_sections[:16]) or "none but the standard's"
     yield "IMPORTS", f"{len(module.imports)}"
     if functions:
-        yield from (("", f"{one}: {one.type or one.kind}") for one in module.imports)
+        yield from (("", f"{imported}: {imported.type or imported.kind}") for imported in module.imports)
     yield "MEMORY", ", ".join(map(size, module.memories[:8])) or "none"
     if module.features:
         yield "NEEDS", ", ".join(sorted(module.features))
@@ -123,7 +123,7 @@ def facts(module: Module, functions: bool) -> Iterator[tuple[str, str]]:
         yield "NATIVE", f"{module.native}: native code, which Higress runs in place of the module"
     yield "EXPORTS", f"{len(module.exports)}"
     if functions:
-        yield from (("", f"{one.name}: {one.type or one.kind}") for one in module.exports)
+        yield from (("", f"{exported.name}: {exported.type or exported.kind}") for exported in module.exports)
 
 
 def size(memory: Limits) -> str:

@@ -67,8 +67,8 @@ class Linted:
             "ok": self.answer is Usability.USABLE,
             "releases": self.releases,
             "skipped": self.skipped,
-            "findings": [vars(one) for one in self.findings],
-            "warnings": [vars(one) for one in self.warnings],
+            "findings": [vars(finding) for finding in self.findings],
+            "warnings": [vars(warning) for warning in self.warnings],
         }
 
 
@@ -118,21 +118,26 @@ def lint(
     looked = Online(access, meant, Signers(keys, trusted_root)) if online else None
     seen = [linted(file, looked) for file in files]
     if output == "json":
-        click.echo(json.dumps([one.as_json() for one in seen], indent=2, ensure_ascii=False))
+        click.echo(json.dumps([linted.as_json() for linted in seen], indent=2, ensure_ascii=False))
     else:
         for line in lines(seen):
             click.echo(readable(line))
-    answers = {one.answer for one in seen}
-    sys.exit(next((one for one in (Usability.REFUSED, Usability.NOT_LOOKED) if one in answers), Usability.USABLE))
+    answers = {linted.answer for linted in seen}
+    sys.exit(
+        next(
+            (usability for usability in (Usability.REFUSED, Usability.NOT_LOOKED) if usability in answers),
+            Usability.USABLE,
+        )
+    )
 
 
 def lines(seen: list[Linted]) -> Iterator[str]:
     """The report for people: a line a finding, as compilers write them, and one of counts."""
-    for one in seen:
-        yield from (line(one.file, found) for found in one.findings)
-        yield from (line(one.file, found, "warning: ") for found in one.warnings)
-    releases, skipped = sum(one.releases for one in seen), sum(one.skipped for one in seen)
-    wrong, odd = sum(len(one.findings) for one in seen), sum(len(one.warnings) for one in seen)
+    for linted in seen:
+        yield from (line(linted.file, found) for found in linted.findings)
+        yield from (line(linted.file, found, "warning: ") for found in linted.warnings)
+    releases, skipped = sum(linted.releases for linted in seen), sum(linted.skipped for linted in seen)
+    wrong, odd = sum(len(linted.findings) for linted in seen), sum(len(linted.warnings) for linted in seen)
     counts = [counted(releases, "PluginRelease"), f"{counted(skipped, 'other object')} left out"]
     counts += [counted(wrong, "finding"), *([counted(odd, "warning")] if odd else [])]
     yield ", ".join(counts)
@@ -180,7 +185,7 @@ def text_of(file: Path) -> str:
 def judge(document: Document, result: Linted) -> None:
     """What the API server would say."""
     faults = (*document.faults, *manifest.judge(document.value, cel.matches, cel.holds))
-    told = [Flaw(document.line(one.path), title(document), one.place, INVALID, one.message) for one in faults]
+    told = [Flaw(document.line(fault.path), title(document), fault.place, INVALID, fault.message) for fault in faults]
     told += () if told else refused_later(document)
     if told:
         result.add(Usability.REFUSED, *sorted(told, key=lambda finding: finding.line))
@@ -216,9 +221,11 @@ def inspect(document: Document, result: Linted, online: Online) -> None:
     answer = look(ref, online.meant, access, semver=semver, only_registry=True)
     path = ("spec", "artifact", "image", "ref")
     where, number = title(document), document.line(path)
-    findings = (Flaw(number, where, ".".join(path), one.reason, one.message) for one in answer.reasons)
+    findings = (Flaw(number, where, ".".join(path), reason.reason, reason.message) for reason in answer.reasons)
     result.add(answer.answer, *findings)
-    result.warnings += (Flaw(number, where, ".".join(path), one.reason, one.message) for one in answer.warnings)
+    result.warnings += (
+        Flaw(number, where, ".".join(path), warning.reason, warning.message) for warning in answer.warnings
+    )
     asked = _signed.policy(document.value["spec"]["artifact"])
     if asked is not None and answer.found.digest is not None:
         verify(document, result, answer.found.target, asked, replace(online, access=access))

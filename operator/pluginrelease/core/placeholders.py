@@ -53,24 +53,26 @@ def read(value: Any, path: str) -> Iterator[Placeholder]:
                 f"{where} has {MEANT}… that is not of the form {FORM}: Higress would hand it to the plugin as it is",
                 "Name a Secret and one of its keys; a Secret with a dot in its name cannot be named",
             )
-        yield from (Placeholder(where, one.group(0), one.group(1), one.group(2), one.group(3)) for one in matches)
+        yield from (
+            Placeholder(where, match.group(0), match.group(1), match.group(2), match.group(3)) for match in matches
+        )
 
 
 def unsupported(text: str) -> str | None:
     """A placeholder of another type than secret in an object's JSON: beside it Higress replaces none at all."""
     ended = f"{text}}}"  # as JSON is: without it each of many beginnings would be read to the end
-    others = (one.group(0) for one in _ANY.finditer(ended) if one.group(1) != "secret")
+    others = (match.group(0) for match in _ANY.finditer(ended) if match.group(1) != "secret")
     return next(others, None)
 
 
-def check_value(one: Placeholder, value: bytes) -> None:
+def check_value(placeholder: Placeholder, value: bytes) -> None:
     """Raises `Refused` (InvalidPlaceholder) for a value that does not stand for itself within a text of JSON."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
-        raise one.refused("and the value of that key is not UTF-8", "Put a text into the Secret") from None
+        raise placeholder.refused("and the value of that key is not UTF-8", "Put a text into the Secret") from None
     if json.dumps(text, ensure_ascii=False) != f'"{text}"' or "${" in text:
-        raise one.refused(
+        raise placeholder.refused(
             "and the value of that key has a quote, a backslash, a line break or another character that Higress puts "
             "into the configuration's JSON as it is",
             "Put a value without it into the Secret; `kubectl create secret --from-file` keeps a file's last line "
@@ -90,7 +92,7 @@ def same(wanted: Any, given: Any, *, replaced: bool = False) -> bool:
         return _same_fields(wanted, given, replaced=replaced)
     if isinstance(wanted, list | tuple) and isinstance(given, list | tuple):
         pairs = zip(wanted, given, strict=False)
-        return len(wanted) == len(given) and all(same(one, other, replaced=replaced) for one, other in pairs)
+        return len(wanted) == len(given) and all(same(value, other, replaced=replaced) for value, other in pairs)
     if isinstance(wanted, str) and isinstance(given, str) and replaced:
         return _values(wanted, given) is not None
     return type(plain(wanted)) is type(plain(given)) and plain(wanted) == plain(given)
@@ -108,8 +110,8 @@ def _same_fields(wanted: Mapping[str, Any], given: Mapping[str, Any], *, replace
     left = dict(given)
     for key, value in sorted(wanted.items(), key=lambda item: _breadth(item[0])):
         candidates = left if MEANT in key else [key]
-        like = (one for one in candidates if one in left and _values(key, one) is not None)
-        found = next((one for one in like if same(value, left[one], replaced=True)), None)
+        like = (candidate for candidate in candidates if candidate in left and _values(key, candidate) is not None)
+        found = next((candidate for candidate in like if same(value, left[candidate], replaced=True)), None)
         if found is None:
             return False
         del left[found]
@@ -133,8 +135,8 @@ def values(wanted: Any, given: Any) -> Iterator[str]:
                 yield from values(key, other)
                 yield from values(wanted[key], given[other])
     elif isinstance(wanted, list | tuple) and isinstance(given, list | tuple):
-        for one, other in zip(wanted, given, strict=False):
-            yield from values(one, other)
+        for value, other in zip(wanted, given, strict=False):
+            yield from values(value, other)
     elif isinstance(wanted, str) and isinstance(given, str):
         found = _values(wanted, given)
         yield from (given, *found) if found else ()
@@ -159,16 +161,16 @@ def _values(wanted: str, given: str) -> tuple[str, ...] | None:
         found.append(given[place:after])
         place = after + len(literal)
     there = (*found, given[place:end])
-    return None if any(_OURS.search(one) for one in there) else there
+    return None if any(_OURS.search(part) for part in there) else there
 
 
 def hide(text: str, secrets: Collection[str]) -> str:
     """A text of the gateway without the values that it was given, the longest first; it may end within one."""
-    longest_first = sorted({one for one in secrets if one}, key=len, reverse=True)
-    for one in longest_first:
-        text = text.replace(one, HIDDEN)
-    for one in longest_first:
-        text = _without_end(text, one)
+    longest_first = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+    for secret in longest_first:
+        text = text.replace(secret, HIDDEN)
+    for secret in longest_first:
+        text = _without_end(text, secret)
     return text
 
 
@@ -185,9 +187,9 @@ def hide_in(found: Found, secrets: Collection[str]) -> Found:
     if type(found) is str:  # and no member of an enumeration
         made = hide(str(found), secrets)
     elif isinstance(found, tuple):
-        made = tuple(hide_in(one, secrets) for one in found)
+        made = tuple(hide_in(item, secrets) for item in found)
     elif is_dataclass(found) and not isinstance(found, type):
-        made = replace(found, **{one.name: hide_in(getattr(found, one.name), secrets) for one in fields(found)})
+        made = replace(found, **{field.name: hide_in(getattr(found, field.name), secrets) for field in fields(found)})
     return made  # type: ignore[no-any-return]
 
 

@@ -150,6 +150,6 @@ def same_data(found: JSON, wanted: JSON) -> bool:
 def superfluous(release: api.Release, found: Collection[JSON], needed: Collection[str | None]) -> list[JSON]:
     """The ControllerRevisions that may go: of those that nothing needs the oldest, so that the limit of them stays."""
     kept = {name(release, revision) for revision in needed if revision is not None}
-    old = [one for one in found if one["metadata"]["name"] not in kept]
-    old.sort(key=lambda one: int(one["revision"]), reverse=True)
+    old = [item for item in found if item["metadata"]["name"] not in kept]
+    old.sort(key=lambda item: int(item["revision"]), reverse=True)
     return old[release.spec.revision_history_limit :]

@@ -183,16 +183,16 @@ def _status(body: bytes) -> MetaStatus | None:
     details = found.get("details")
     details = details if isinstance(details, dict) else {}
     listed = details.get("causes")
-    causes = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    causes = [cause for cause in listed if isinstance(cause, dict)] if isinstance(listed, list) else []
     seconds = details.get("retryAfterSeconds")
     return MetaStatus(
         message=shorten(str(found.get("message") or "no reason given")),
         reason=str(found.get("reason") or ""),
         kind=str(details.get("kind") or ""),
         name=str(details.get("name") or ""),
-        causes=frozenset(str(one.get("reason") or "") for one in causes),
-        fields=tuple(_held(one) for one in causes if one.get("reason") == "FieldManagerConflict"),
-        invalid=frozenset(str(one.get("field") or "") for one in causes),
+        causes=frozenset(str(cause.get("reason") or "") for cause in causes),
+        fields=tuple(_held(cause) for cause in causes if cause.get("reason") == "FieldManagerConflict"),
+        invalid=frozenset(str(cause.get("field") or "") for cause in causes),
         retry_after=float(min(seconds, 10**6)) if isinstance(seconds, int) and seconds > 0 else None,
     )
 

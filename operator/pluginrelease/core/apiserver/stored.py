@@ -71,7 +71,7 @@ def told(found: JSON, refused: Refused, now: datetime) -> JSON:
         condition(kind, status, refused, generation, since(before, kind, status) or timestamps.metav1_time(now))
         for kind, status in ((ConditionType.READY, "False"), (ConditionType.STALLED, "True"))
     ]
-    others = [one for one in before if one["type"] not in ours]
+    others = [condition for condition in before if condition["type"] not in ours]
     known = part(found, "status") or {}
     return {**known, "observedGeneration": generation, "phase": "Refused", "conditions": [*conditions, *others]}
 
@@ -79,7 +79,12 @@ def told(found: JSON, refused: Refused, now: datetime) -> JSON:
 def since(conditions: list[JSON], kind: ConditionType, status: str) -> str | None:
     """Since when a condition has this status; None where it has another."""
     return next(
-        (one["lastTransitionTime"] for one in conditions if (one["type"], one["status"]) == (kind, status)), None
+        (
+            condition["lastTransitionTime"]
+            for condition in conditions
+            if (condition["type"], condition["status"]) == (kind, status)
+        ),
+        None,
     )
 
 

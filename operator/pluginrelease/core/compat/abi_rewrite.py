@@ -61,7 +61,7 @@ def _differences(module: Module) -> Iterator[str]:
             "StopIteration (the SDK's HeaderStopIteration) becomes stop-all on stock Envoy: a plugin that stops at the "
             "headers and waits for the body never gets it, and the request hangs until it times out"
         )
-    imported = {one.name for one in module.imports if one.module == "env"}
+    imported = {function.name for function in module.imports if function.module == "env"}
     if "proxy_get_property" in imported:
         # RuleMatcher.GetMatchConfig, higress-group/wasm-go, pkg/matcher; Envoy 1.40 has xds.route_name and the like
         yield (

@@ -36,13 +36,15 @@ class TargetGateway:
 
     @property
     def abis(self) -> tuple[str, ...]:
-        older = any(isinstance(one, Higress) and one.release and one.release < HIGRESS_ABI_SINCE for one in self.hosts)
+        older = any(
+            isinstance(host, Higress) and host.release and host.release < HIGRESS_ABI_SINCE for host in self.hosts
+        )
         return (*ACCEPTED_ABIS, HIGRESS_ABI) if self.higress and not older else ACCEPTED_ABIS
 
     @property
     def name(self) -> str:
         """``Envoy 1.38.0, 1.40.0``; ``Higress 2.2``; ``Envoy`` where none is known."""
-        listed = ", ".join(dict.fromkeys(str(one) for one in self.hosts))
+        listed = ", ".join(dict.fromkeys(str(host) for host in self.hosts))
         return f"{'Higress' if self.higress else 'Envoy'} {listed}".rstrip()
 
     def find(self, wanted: Import, abi: str) -> HostFunction | None:
@@ -60,7 +62,7 @@ class TargetGateway:
         """True if some gateway surely lacks the function, False if all have it, None if that cannot be told."""
         if known is None:
             return None if self.hosts and all(host.newer for host in self.hosts) else True
-        answers = [known.within(one) for one in self.hosts] or [known.since == ALWAYS or None]
+        answers = [known.within(host) for host in self.hosts] or [known.since == ALWAYS or None]
         if False in answers:
             return True
         return None if None in answers else False

@@ -75,5 +75,5 @@ def _higress(version: str, release: tuple[int, int], patch: int | None) -> Meant
 
 
 def _untold(name: str, version: str, known: list[tuple[int, int]]) -> str:
-    first, last = (".".join(map(str, one)) for one in (known[0], known[-1]))
+    first, last = (".".join(map(str, minor)) for minor in (known[0], known[-1]))
     return f"which functions {name} {version} has is not known here: {first} to {last} are"

@@ -43,7 +43,7 @@ def flaws(module: Module, gateway: TargetGateway) -> Iterator[Compatibility]:
     yield from _entry_flaws(module)
     yield from _memory_flaws(module)
     yield from _table_flaws(module)
-    yield from (_misplaced(one) for one in module.misplaced[:1])
+    yield from (_misplaced(segment) for segment in module.misplaced[:1])
     yield from _feature_flaws(module, gateway)
     yield from (_beyond(what) for what in module.beyond)
     if module.native and gateway.runs_native and not gateway.allow_native:
@@ -58,7 +58,9 @@ def flaws(module: Module, gateway: TargetGateway) -> Iterator[Compatibility]:
 def harmful(imports: Iterable[Import]) -> tuple[str, ...]:
     """The imported functions that must not be called before there is a context, by name."""
     return tuple(
-        str(one) for one in imports if one.kind is ExternKind.FUNCTION and (one.module, one.name) not in HARMLESS
+        str(imported_item)
+        for imported_item in imports
+        if imported_item.kind is ExternKind.FUNCTION and (imported_item.module, imported_item.name) not in HARMLESS
     )
 
 
@@ -90,8 +92,12 @@ def _start_flaws(module: Module) -> Iterator[Compatibility]:
 
 def _entry_flaws(module: Module) -> Iterator[Compatibility]:
     """What Envoy does not allow while it runs _initialize or _start (proxy-wasm-cpp-host, src/wasm.cc, startVm)."""
-    denied = [str(one) for one in module.entry_calls if one.name.startswith("proxy_") and one.name != "proxy_log"]
-    denied += [str(one) for one in module.entry_calls if one.name == "proc_exit"]
+    denied = [
+        str(function)
+        for function in module.entry_calls
+        if function.name.startswith("proxy_") and function.name != "proxy_log"
+    ]
+    denied += [str(function) for function in module.entry_calls if function.name == "proc_exit"]
     if denied:
         yield incompatible(
             "RestrictedCallback",
@@ -104,7 +110,7 @@ def _entry_flaws(module: Module) -> Iterator[Compatibility]:
 def _border_flaws(module: Module) -> Iterator[Compatibility]:
     """V8 ends the process where a type is none of the few that its C API has."""
     every: list[Import | Export] = [*module.imports, *module.exports]
-    odd = [f"{_name(one)} ({what})" for one in every if (what := _unfit(one))]
+    odd = [f"{_name(item)} ({what})" for item in every if (what := _unfit(item))]
     if odd:
         yield incompatible(
             "UnsupportedBorderType",
@@ -114,29 +120,29 @@ def _border_flaws(module: Module) -> Iterator[Compatibility]:
         )
 
 
-def _name(one: Import | Export) -> str:
-    return str(one) if isinstance(one, Import) else one.name
+def _name(item: Import | Export) -> str:
+    return str(item) if isinstance(item, Import) else item.name
 
 
-def _unfit(one: Import | Export) -> str:
+def _unfit(item: Import | Export) -> str:
     """What of an import or an export V8 does not know; an empty string where it knows all."""
-    if one.kind is ExternKind.TAG:
+    if item.kind is ExternKind.TAG:
         return "a tag"
-    values = (*one.type.params, *one.type.results) if one.type else (one.value,) if one.value else ()
+    values = (*item.type.params, *item.type.results) if item.type else (item.value,) if item.value else ()
     return next((value for value in values if value not in BORDER_TYPES), "")
 
 
 def exports_memory(module: Module) -> bool:
     """Whether Envoy finds a memory: exported, or imported, which it makes."""
     every: list[Import | Export] = [*module.imports, *module.exports]
-    return any(one.kind is ExternKind.MEMORY for one in every)
+    return any(item.kind is ExternKind.MEMORY for item in every)
 
 
 def _no_memory(module: Module, gateway: TargetGateway) -> Iterator[Compatibility]:
     if exports_memory(module):
         return
     remedy = "Build the plugin with a Proxy-Wasm SDK, or export its memory."
-    if calls := [str(one) for one in module.imports if one.kind is ExternKind.FUNCTION]:
+    if calls := [str(imported_item) for imported_item in module.imports if imported_item.kind is ExternKind.FUNCTION]:
         message = (
             f"Caught Segmentation fault: the module exports no memory, and Envoy dies when it calls {enough(calls)}, "
             "at load or at a request"
@@ -148,16 +154,20 @@ def _no_memory(module: Module, gateway: TargetGateway) -> Iterator[Compatibility
 
 
 def _memory_flaws(module: Module) -> Iterator[Compatibility]:
-    imported = [one.limits for one in module.imports if one.kind is ExternKind.MEMORY and one.limits is not None]
+    imported = [
+        imported_item.limits
+        for imported_item in module.imports
+        if imported_item.kind is ExternKind.MEMORY and imported_item.limits is not None
+    ]
     remedy = "Build the plugin with one memory of its own, of at most 1 GiB to begin with, and export it."
     for what in _unfit_imports(imported):
         yield incompatible("UnsupportedMemory", f"Failed to initialize Wasm code: the module imports {what}", remedy)
-    large = max((one.minimum * one.page for one in module.memories), default=0)
+    large = max((memory.minimum * memory.page for memory in module.memories), default=0)
     if large > MAX_MEMORY:
         words = "Failed to initialize Wasm code" if imported else "Failed to create new Wasm instance"
         message = f"{words}: a memory begins with {large >> 16} pages of 64 KiB, and {MAX_MEMORY >> 16} are the most"
         yield incompatible("UnsupportedMemory", message, remedy)
-    exported = {one.index for one in module.exports if one.kind is ExternKind.MEMORY}
+    exported = {export.index for export in module.exports if export.kind is ExternKind.MEMORY}
     if len(exported) > 1:
         found = counted(len(exported), "memory", "memories")
         message = f"The module exports {found}, and Envoy reads and writes the last one, whichever the plugin means"
@@ -167,29 +177,29 @@ def _memory_flaws(module: Module) -> Iterator[Compatibility]:
 def _unfit_imports(imported: list[Limits]) -> Iterator[str]:
     if len(imported) > 1:
         yield counted(len(imported), "memory", "memories")
-    if any(one.shared for one in imported):
+    if any(limits.shared for limits in imported):
         yield "a shared memory"
-    if any(one.wide for one in imported):
+    if any(limits.wide for limits in imported):
         yield "a 64-bit memory"
 
 
 def _table_flaws(module: Module) -> Iterator[Compatibility]:
-    imported = [one for one in module.imports if one.kind is ExternKind.TABLE]
+    imported = [imported_item for imported_item in module.imports if imported_item.kind is ExternKind.TABLE]
     if len(imported) > 1:
         message = f"Failed to initialize Wasm code: the module imports {counted(len(imported), 'table')}"
         yield incompatible("UnsupportedTable", message, "Build the plugin with tables of its own.")
-    large = max((one.limits.minimum for one in module.tables), default=0)
+    large = max((table.limits.minimum for table in module.tables), default=0)
     if large > MAX_ENTRIES:
         message = f"Failed to load Wasm bytecode: a table begins with {large} entries, and V8 takes {MAX_ENTRIES}"
         yield incompatible("UnsupportedTable", message, _SMALLER)
 
 
-def _misplaced(one: OutOfBounds) -> Compatibility:
-    place = f"a memory of {one.size} bytes" if one.kind == "data" else f"a table of {one.size} entries"
+def _misplaced(segment: OutOfBounds) -> Compatibility:
+    place = f"a memory of {segment.size} bytes" if segment.kind == "data" else f"a table of {segment.size} entries"
     return incompatible(
         "SegmentOutOfBounds",
-        f"Failed to create new Wasm instance: {one.kind} segment {one.number} puts {one.length} at {one.offset} into "
-        f"{place}",
+        f"Failed to create new Wasm instance: {segment.kind} segment {segment.number} puts {segment.length} "
+        f"at {segment.offset} into {place}",
         "Give the memory or the table room for what is put into it (for wasm-ld: --initial-memory).",
     )
 
@@ -261,10 +271,14 @@ def _start_warnings(module: Module) -> Iterator[Warned]:
 
 
 def _export_warnings(module: Module) -> Iterator[Warned]:
-    ignored = [one.name for one in module.exports if one.kind is not ExternKind.FUNCTION and one.name in _CALLED]
+    ignored = [
+        export.name for export in module.exports if export.kind is not ExternKind.FUNCTION and export.name in _CALLED
+    ]
     if ignored:
         yield Warned("IgnoredExport", f"Envoy never calls {enough(ignored)}, as it is exported and no function")
-    if not exports_memory(module) and not any(one.kind is ExternKind.FUNCTION for one in module.imports):
+    if not exports_memory(module) and not any(
+        imported_item.kind is ExternKind.FUNCTION for imported_item in module.imports
+    ):
         yield Warned("NoMemory", "the module exports no memory, so it can be given nothing: it does without any call")
 
 
@@ -275,7 +289,7 @@ def _cost_warnings(module: Module) -> Iterator[Warned]:
             f"one function has {module.largest_body} bytes of code: compiling it holds up the gateway's main thread "
             "for seconds and takes hundreds of MiB (1.6 MB with branches: 4 to 7 s, 500 MiB)",
         )
-    entries = sum(one.limits.minimum for one in module.tables)
+    entries = sum(table.limits.minimum for table in module.tables)
     if entries > LARGE_TABLE:
         yield Warned(
             "LargeTable",

@@ -76,7 +76,7 @@ def compare(
 
 def _too_old(module: Module, gateway: TargetGateway) -> Compatibility | None:
     """What plain Go builds runs on no older Higress, whatever else may be wrong."""
-    older = [one for one in gateway.hosts if isinstance(one, Higress) and one.runs_go() is False]
+    older = [host for host in gateway.hosts if isinstance(host, Higress) and host.runs_go() is False]
     if module.toolchain != "Go" or not older:
         return None
     return incompatible(
@@ -89,9 +89,9 @@ def _too_old(module: Module, gateway: TargetGateway) -> Compatibility | None:
 
 
 def _unknown_abi(module: Module, gateway: TargetGateway) -> Compatibility:
-    announced = enough(one.replace("_", ".") for one in module.abis)
+    announced = enough(abi.replace("_", ".") for abi in module.abis)
     found = f"the module announces {announced}" if announced else "the module announces none"
-    accepted = [one.replace("_", ".") for one in gateway.abis]
+    accepted = [abi.replace("_", ".") for abi in gateway.abis]
     return Compatibility(
         CompatibilityState.INCOMPATIBLE,
         "UnknownABI",
@@ -112,7 +112,7 @@ def _missing_besides(module: Module, gateway: TargetGateway) -> Iterator[Compati
 def _remedy_for_abi(module: Module) -> str:
     if HIGRESS_ABI in module.abis:
         own = " 0.2.100 is Higress's own ABI; `pluginrelease adapt` makes a copy for previews."
-    elif any(one.module in ("gojs", "go") for one in module.imports):
+    elif any(imported.module in ("gojs", "go") for imported in module.imports):
         own = " This one was built with GOOS=js, for a browser: build with GOOS=wasip1 -buildmode=c-shared."
     else:
         own = ""
@@ -223,14 +223,14 @@ def _untold_go(module: Module, host: Host) -> bool:
 
 
 def _missing(wanted: list[Import], abi: str, gateway: TargetGateway) -> Compatibility:
-    names = tuple(dict.fromkeys(shown(str(one)) for one in wanted))
-    since = [known.since if (known := gateway.find(one, abi)) else None for one in wanted]
+    names = tuple(dict.fromkeys(shown(str(function)) for function in wanted))
+    since = [known.since if (known := gateway.find(function, abi)) else None for function in wanted]
     message = f"Failed to load Wasm module due to a missing import: {enough(names)}: not in {gateway.name}"
     if None in since:
         return incompatible("MissingHostFunction", message, _remedy_for_unknown(wanted, abi), names)
     needed = "Higress 2.1.4"
     if not gateway.higress:
-        newest = max(one for one in since if one is not None)
+        newest = max(minor for minor in since if minor is not None)
         needed = f"Envoy {newest[0]}.{newest[1]}"
     return incompatible(
         "MissingHostFunction",
@@ -242,18 +242,18 @@ def _missing(wanted: list[Import], abi: str, gateway: TargetGateway) -> Compatib
 
 
 def _remedy_for_unknown(wanted: list[Import], abi: str) -> str:
-    if any(one.module == "env" and one.name in HIGRESS_ONLY for one in wanted):
+    if any(function.module == "env" and function.name in HIGRESS_ONLY for function in wanted):
         return "Only Higress has these functions: use a plugin that does without them, or a Higress gateway."
-    if any(one.module.startswith("__wbindgen") or one.module == "wbg" for one in wanted):
+    if any(function.module.startswith("__wbindgen") or function.module == "wbg" for function in wanted):
         return (
             "These are for a browser: some crate of the plugin is built for JavaScript. Switch its feature `js` or "
             "`wasm-bindgen` off; `cargo tree -e features -i wasm-bindgen` names it."
         )
     elsewhere = [
-        f"{one} belongs to ABI {other.replace('_', '.')}"
-        for one in wanted
+        f"{function} belongs to ABI {other.replace('_', '.')}"
+        for function in wanted
         for other, table in BY_ABI.items()
-        if other != abi and one.module == "env" and one.name in table
+        if other != abi and function.module == "env" and function.name in table
     ]
     if elsewhere:
         return f"Build the plugin with an SDK for one ABI version: {enough(elsewhere)}."

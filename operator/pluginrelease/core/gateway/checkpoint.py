@@ -54,7 +54,7 @@ def begin(
     same = known if known is not None and known.load == load else None
     unproved = same is not None and same.revision == carried != stable
     awaited = same if unproved else None
-    baselines = [noted(one) for one in map(observations.make_baseline, before) if one is not None]
+    baselines = [noted(baseline) for baseline in map(observations.make_baseline, before) if baseline is not None]
     return api.Observation(
         revision=revision,
         load=load,
@@ -86,25 +86,28 @@ def ran_before(known: api.Observation | None, load: str) -> api.Proof | None:
 
 def verified(pods: Iterable[Incarnation]) -> list[api.VerifiedPod]:
     """As status keeps them, in an order of their own."""
-    ordered = sorted(pods, key=lambda one: (one.uid, one.started_at))
-    kept = [api.VerifiedPod(uid=one.uid, started_at=timestamps.metav1_micro_time(one.started_at)) for one in ordered]
+    ordered = sorted(pods, key=lambda incarnation: (incarnation.uid, incarnation.started_at))
+    kept = [
+        api.VerifiedPod(uid=incarnation.uid, started_at=timestamps.metav1_micro_time(incarnation.started_at))
+        for incarnation in ordered
+    ]
     return kept[: api.MAX_OBSERVED_PODS]
 
 
 def incarnations(kept: Iterable[api.VerifiedPod]) -> list[Incarnation]:
     """As status gives them back."""
-    return [Incarnation(one.uid, timestamps.parse_time(one.started_at)) for one in kept]
+    return [Incarnation(pod.uid, timestamps.parse_time(pod.started_at)) for pod in kept]
 
 
 def silences(kept: Iterable[api.SilentPod]) -> list[Silence]:
     """As status gives them back."""
-    return [Silence(one.uid, timestamps.parse_time(one.since)) for one in kept]
+    return [Silence(pod.uid, timestamps.parse_time(pod.since)) for pod in kept]
 
 
 def silent(pods: Iterable[Silence]) -> list[api.SilentPod]:
     """As status keeps them."""
-    ordered = sorted(pods, key=lambda one: one.uid)[: api.MAX_OBSERVED_PODS]
-    return [api.SilentPod(uid=one.uid, since=timestamps.metav1_micro_time(one.since)) for one in ordered]
+    ordered = sorted(pods, key=lambda silence: silence.uid)[: api.MAX_OBSERVED_PODS]
+    return [api.SilentPod(uid=silence.uid, since=timestamps.metav1_micro_time(silence.since)) for silence in ordered]
 
 
 def forgiving(known: api.Observation, judged: Verdict) -> api.Observation:
@@ -114,7 +117,10 @@ def forgiving(known: api.Observation, judged: Verdict) -> api.Observation:
         for row in judged.pods
         if (row.state, row.reason) == (State.UNKNOWN, outage.CRASHED) and observations.is_well(row.pod)
     }
-    kept = [one.model_copy(update={"restarts": over.get(one.uid, one.restarts)}) for one in known.baselines]
+    kept = [
+        baseline.model_copy(update={"restarts": over.get(baseline.uid, baseline.restarts)})
+        for baseline in known.baselines
+    ]
     return known.model_copy(update={"baselines": kept}) if over else known
 
 

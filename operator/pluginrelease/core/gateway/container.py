@@ -81,7 +81,7 @@ class LastWords:
 def read(status: Mapping[str, Any], name: str) -> Container:
     """The container of this name, also where it is a native sidecar; one that no status shows counts as running."""
     listed = [*status.get("containerStatuses", []), *status.get("initContainerStatuses", [])]
-    own = next((one for one in listed if one["name"] == name), None)
+    own = next((status for status in listed if status["name"] == name), None)
     if own is None:
         return Container()
     state, last = own.get("state", {}), own.get("lastState", {})
@@ -106,8 +106,8 @@ def _termination(state: Mapping[str, Any], *, is_state: bool = False) -> Termina
 
 
 def _together(ended: Termination, listed: Iterable[Mapping[str, Any]], name: str) -> bool:
-    others = [one for one in listed if one["name"] != name]
-    ends = [_termination(one.get("state", {})) or _termination(one.get("lastState", {})) for one in others]
+    others = [status for status in listed if status["name"] != name]
+    ends = [_termination(status.get("state", {})) or _termination(status.get("lastState", {})) for status in others]
     return bool(others) and all(end is not None and abs(end.at - ended.at) <= TOGETHER for end in ends)
 
 

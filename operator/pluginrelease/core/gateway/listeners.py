@@ -108,27 +108,27 @@ class Listeners:
         """The ports that can be called."""
         return tuple(
             Listener(
-                one.port,
-                tls=any(chain.tls for chain in one.chains),
-                plain=any(not chain.tls for chain in one.chains),
-                has_plugin=one.asks_for(wanted),
+                listener.port,
+                tls=any(chain.tls for chain in listener.chains),
+                plain=any(not chain.tls for chain in listener.chains),
+                has_plugin=listener.asks_for(wanted),
             )
-            for one in self.items
-            if one.active and one.port is not None
+            for listener in self.items
+            if listener.active and listener.port is not None
         )
 
     def referenced(self, wanted: DesiredPlugin) -> bool | None:
         """Whether an active HTTP listener asks for the plugin; None without any such listener."""
-        serving = [one for one in self.items if one.chains]
-        return any(one.asks_for(wanted) for one in serving) if serving else None
+        serving = [listener for listener in self.items if listener.chains]
+        return any(listener.asks_for(wanted) for listener in serving) if serving else None
 
     def warming(self, wanted: DesiredPlugin) -> tuple[str, ...]:
         """The names of those that warm with the plugin."""
-        return tuple(one.name for one in self.items if one.warms_with(wanted))
+        return tuple(listener.name for listener in self.items if listener.warms_with(wanted))
 
     def errors(self) -> tuple[ListenerError, ...]:
         """What was refused. Envoy lists a refusal twice, once without time: that takes the time of the other."""
-        found = [one.error for one in self.items if one.error]
+        found = [listener.error for listener in self.items if listener.error]
         return tuple(_dated(error, found) for error in found)
 
 
@@ -237,12 +237,12 @@ class ListenerReader:
             self.strange("a dynamic listener is of another type")
         self._done.append(self._sharing(self._draft.finished()))
 
-    def _sharing(self, one: DynamicListener) -> DynamicListener:
+    def _sharing(self, listener: DynamicListener) -> DynamicListener:
         """The same, with what it has in common with others held once: most listeners ask for the same filters."""
         return replace(
-            one,
-            chains=self._known.setdefault(one.chains, one.chains),
-            awaits=self._known.setdefault(one.awaits, one.awaits),
+            listener,
+            chains=self._known.setdefault(listener.chains, listener.chains),
+            awaits=self._known.setdefault(listener.awaits, listener.awaits),
         )
 
     def _value(self, path: str, value: Any) -> None:

@@ -304,13 +304,13 @@ class _Reader:
         self.https = ("", "")
 
     def crashed(self) -> tuple[Crash, ...]:
-        return tuple(replace(one, line=self._told(one.line)) for one in [*self.crashes.values()][-MAX_CRASHES:])
+        return tuple(replace(crash, line=self._told(crash.line)) for crash in [*self.crashes.values()][-MAX_CRASHES:])
 
     def left_out(self) -> tuple[Missing, ...]:
         """Threads that may lack our plugin; not those that failed together with a neighbour that was named."""
         theirs = self.neighbours_missing
-        ours = (one for one in self.missing.values() if not any(_together(at, one.at) for at in theirs))
-        return tuple(replace(one, line=self._told(one.line)) for one in ours)
+        ours = (thread for thread in self.missing.values() if not any(_together(at, thread.at) for at in theirs))
+        return tuple(replace(thread, line=self._told(thread.line)) for thread in ours)
 
     def _told(self, message: str) -> str:
         return shorten(placeholders.hide(message, self.secrets))
@@ -426,12 +426,12 @@ class _Reader:
         self.https = ("", "")
 
 
-def _soon(one: datetime | None, other: datetime | None) -> bool:
-    return one is None or other is None or other - one <= AT_ONCE
+def _soon(earlier: datetime | None, later: datetime | None) -> bool:
+    return earlier is None or later is None or later - earlier <= AT_ONCE
 
 
-def _together(one: datetime | None, other: datetime | None) -> bool:
-    return one is not None and other is not None and abs(other - one) <= AT_ONCE
+def _together(first: datetime | None, second: datetime | None) -> bool:
+    return first is not None and second is not None and abs(second - first) <= AT_ONCE
 
 
 def _named(message: str) -> list[str]:

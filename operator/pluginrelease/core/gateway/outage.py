@@ -153,7 +153,10 @@ def to_blame_first(outage: Outage, uid: str, write_at: datetime, neighbours: Col
 
     A neighbour whose write is being undone is still to blame for what happens until that has reached the pod.
     """
-    return next((one for one in neighbours if uid in one.uids and _explains(one, outage, write_at)), None)
+    return next(
+        (neighbour for neighbour in neighbours if uid in neighbour.uids and _explains(neighbour, outage, write_at)),
+        None,
+    )
 
 
 def _explains(neighbour: Neighbour, outage: Outage, write_at: datetime) -> bool:

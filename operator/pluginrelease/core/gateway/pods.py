@@ -29,7 +29,7 @@ def container_of(pod: JSON, name: str) -> JSON | None:
     """The container of this name; of two the first that is no init container."""
     spec = pod["spec"]
     containers = [*spec.get("containers", []), *spec.get("initContainers", [])]
-    return next((one for one in containers if one["name"] == name), None)
+    return next((container for container in containers if container["name"] == name), None)
 
 
 def reference(pod: JSON, container: str) -> PodRef:
@@ -37,7 +37,7 @@ def reference(pod: JSON, container: str) -> PodRef:
     it fares."""
     gateway = container_of(pod, container) or {}
     conditions = pod.get("status", {}).get("conditions", [])
-    ready: JSON = next((one for one in conditions if one["type"] == "Ready"), {})
+    ready: JSON = next((condition for condition in conditions if condition["type"] == "Ready"), {})
     metadata = pod["metadata"]
     return PodRef(
         namespace=metadata["namespace"],

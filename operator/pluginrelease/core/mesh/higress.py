@@ -58,7 +58,7 @@ def pods(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Pods:
 
 def label(gateway: api.Gateway, mesh: target.MeshSettings) -> target.GatewayLabel:
     """Return that of its gateways: the setting for this installation, for every one, or what the chart has."""
-    given = {one.namespace: one for one in mesh.higress_labels}
+    given = {setting.namespace: setting for setting in mesh.higress_labels}
     usual = target.GatewayLabel(gateway.namespace, "higress", f"{gateway.namespace}-higress-gateway")
     return given.get(gateway.namespace) or given.get(None) or usual
 
@@ -79,7 +79,7 @@ def landmarks(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Install
     """A controller reads the WasmPlugins of its own namespace only, and says nothing of others. Where a
     setting names the very namespace, its owner knows that there is one."""
     namespace, found = gateway.namespace, label(gateway, mesh)
-    if any(one.namespace == namespace for one in mesh.higress_labels):
+    if any(setting.namespace == namespace for setting in mesh.higress_labels):
         return None
     return target.InstallMarker(
         any_of=({"app": "higress-controller"}, {found.key: found.value}),
@@ -100,7 +100,7 @@ def check_controllers(gateway: api.Gateway, looked_for: target.GatewayLabel, see
     """Raises `Refused` where the controllers' own arguments say that they reach other gateways (GatewayLabelDiffers) or
     read another namespace (NotHigressNamespace)."""
     said = [flags for pod in seen for flags in arguments(pod) if "gatewaySelectorValue" in flags]
-    labels = {f"{one.get('gatewaySelectorKey', 'higress')}={one['gatewaySelectorValue']}" for one in said}
+    labels = {f"{flags.get('gatewaySelectorKey', 'higress')}={flags['gatewaySelectorValue']}" for flags in said}
     if labels and str(looked_for) not in labels:
         theirs = min(labels)
         raise Refused(
@@ -110,7 +110,7 @@ def check_controllers(gateway: api.Gateway, looked_for: target.GatewayLabel, see
             f"Start the operator with {FLAG}={gateway.namespace}:{theirs} (chart: operator.higressGatewayLabels)",
             recheck=target.RECHECK,
         )
-    watched = {one.get("watchNamespace") or gateway.namespace for one in said}
+    watched = {flags.get("watchNamespace") or gateway.namespace for flags in said}
     if watched and gateway.namespace not in watched:
         raise Refused(
             "NotHigressNamespace",
@@ -126,7 +126,7 @@ def arguments(pod: JSON) -> Iterator[dict[str, str]]:
     if pod["metadata"].get("deletionTimestamp"):
         return
     for container in pod.get("spec", {}).get("containers", []):
-        joined = " ".join(str(one) for one in container.get("args") or [])
+        joined = " ".join(str(argument) for argument in container.get("args") or [])
         yield dict(re.findall(r"--(\w+)[= ]([^\s=]+)", joined))
 
 
@@ -231,40 +231,40 @@ def check_placeholders(release: api.Release, hosts: tuple[compat.Host, ...]) -> 
     that reads a Secret of a namespace that is not the release's business."""
     found, text = find_placeholders(release), replaced_text(release.spec.plugin)
     other = placeholders.unsupported(text) if found else None
-    for one in found:
+    for placeholder in found:
         if other is not None:
-            raise one.refused(
+            raise placeholder.refused(
                 f"and {other[:80]} is there too: Higress replaces no placeholder at all beside one that is not for a "
                 "Secret",
                 "Write the other one without ${…}, or keep the secret out of the configuration",
             )
-        check_reach(release, one)
+        check_reach(release, placeholder)
         for host in hosts:
-            check_version(one, host, text)
+            check_version(placeholder, host, text)
 
 
-def check_reach(release: api.Release, one: Placeholder) -> None:
+def check_reach(release: api.Release, placeholder: Placeholder) -> None:
     """A release of another namespace reads Secrets of its own only: the controller may read all of the cluster's."""
     own = release.metadata.namespace
-    if not target.is_local(release) and one.namespace != own:
-        raise one.refused(
-            f"a Secret of namespace {one.namespace}, and a release of another namespace than Higress's may name those "
-            "of its own namespace only",
-            f"Put the Secret into {own} and write ${{secret.{own}/{one.name}.{one.key}}}",
+    if not target.is_local(release) and placeholder.namespace != own:
+        raise placeholder.refused(
+            f"a Secret of namespace {placeholder.namespace}, and a release of another namespace than Higress's may "
+            "name those of its own namespace only",
+            f"Put the Secret into {own} and write ${{secret.{own}/{placeholder.name}.{placeholder.key}}}",
         )
 
 
-def check_version(one: Placeholder, host: compat.Host, text: str) -> None:
+def check_version(placeholder: Placeholder, host: compat.Host, text: str) -> None:
     """Whether this Higress understands it; what is not known of it refuses nothing."""
     if not isinstance(host, compat.Higress):
         return
     if is_before(host, PLACEHOLDERS_SINCE):
-        raise one.refused(f"and Higress {host} does not know placeholders", "Upgrade to Higress 2.1 or newer")
-    short = MEANT + f"{one.name}.{one.key}}}"
+        raise placeholder.refused(f"and Higress {host} does not know placeholders", "Upgrade to Higress 2.1 or newer")
+    short = MEANT + f"{placeholder.name}.{placeholder.key}}}"
     if is_before(host, SHORT_PLACEHOLDERS_SINCE) and "/" in text.partition(short)[2]:
-        raise one.refused(
+        raise placeholder.refused(
             f"and Higress {host}, as all before 2.2.1, takes what is before the next / for its namespace",
-            f"Write the namespace: ${{secret.{one.namespace}/{one.name}.{one.key}}}",
+            f"Write the namespace: ${{secret.{placeholder.namespace}/{placeholder.name}.{placeholder.key}}}",
         )
 
 
@@ -272,8 +272,8 @@ def find_placeholders(release: api.Release) -> tuple[Placeholder, ...]:
     """Wherever they may stand: in configurations, in the conditions of rules, in the environment and the name."""
     plugin, namespace = release.spec.plugin, release.spec.gateway.namespace
     whole = {key: value for key, value in plugin.wire().items() if key in ("config", "matchRules", "env", "name")}
-    found = (one for key, value in whole.items() for one in placeholders.read(value, f"plugin.{key}"))
-    return tuple(replace(one, namespace=one.namespace or namespace) for one in found)
+    found = (placeholder for key, value in whole.items() for placeholder in placeholders.read(value, f"plugin.{key}"))
+    return tuple(replace(placeholder, namespace=placeholder.namespace or namespace) for placeholder in found)
 
 
 def replaced_text(plugin: api.Plugin) -> str:
@@ -287,8 +287,8 @@ def unreadable(found: Iterable[JSON]) -> tuple[str, ...]:
     schema takes, is an error of the list. From then on it reads no WasmPlugin, and after a restart it serves nothing.
     """
     named = []
-    for one in found:
-        own, priority = one["metadata"], (one.get("spec") or {}).get("priority")
+    for plugin in found:
+        own, priority = plugin["metadata"], (plugin.get("spec") or {}).get("priority")
         if priority is not None and priority not in PRIORITIES:
             named.append(f"{own['namespace']}/{own['name']} (spec.priority {priority})")
     return tuple(sorted(named))

@@ -199,19 +199,19 @@ def vm_config(plugin: api.Plugin) -> JSON | None:
     """The module's environment, as Istio and Higress both spell it; None for none."""
     if not plugin.env:
         return None
-    return {"env": [variable(one) for one in plugin.env]}
+    return {"env": [variable(entry) for entry in plugin.env]}
 
 
-def variable(one: api.EnvironmentVariable) -> JSON:
+def variable(entry: api.EnvironmentVariable) -> JSON:
     """One variable: its value, or that it is the gateway's own."""
-    if one.value_from is not None:
-        return {"name": one.name, "valueFrom": one.value_from}
-    return {"name": one.name, "valueFrom": "INLINE", "value": one.value}
+    if entry.value_from is not None:
+        return {"name": entry.name, "valueFrom": entry.value_from}
+    return {"name": entry.name, "valueFrom": "INLINE", "value": entry.value}
 
 
 def environment(plugin: api.Plugin) -> dict[str, str | None]:
     """The same as a gateway's dump shows it; None for a value that is the gateway's own."""
-    return {one.name: None if one.value_from else one.value or "" for one in plugin.env or []}
+    return {entry.name: None if entry.value_from else entry.value or "" for entry in plugin.env or []}
 
 
 def pull_secret(release: api.Release, dockerconfigjson: str) -> JSON:

@@ -79,8 +79,8 @@ class Inspection:
             "wasm": None if module is None else _wasm(module, self.found.sha256),
             "for": None if self.meant is None else str(self.meant),
             "ok": self.answer is Usability.USABLE,
-            "reasons": [{"reason": one.reason, "message": one.message} for one in self.reasons],
-            "warnings": [{"reason": one.reason, "message": one.message} for one in self.warnings],
+            "reasons": [{"reason": reason.reason, "message": reason.message} for reason in self.reasons],
+            "warnings": [{"reason": warning.reason, "message": warning.message} for warning in self.warnings],
         }
 
 
@@ -91,8 +91,8 @@ def _wasm(module: Module, sha256: str | None) -> dict[str, Any]:
         "abi": module.abi.replace("_", "."),
         "toolchain": module.toolchain,
         "toolchainVersion": module.toolchain_version,
-        "imports": [str(one) for one in module.imports],
-        "exports": [one.name for one in module.exports],
+        "imports": [str(imported) for imported in module.imports],
+        "exports": [export.name for export in module.exports],
     }
 
 
@@ -104,16 +104,18 @@ def judge(found: Inspected, meant: Meant | None, errors: tuple[ReleaseError, ...
     allowed = meant is not None and meant.allow_native
     odd = compat.warnings(found.module, hosts, provider, allow_native=allowed)
     answers = compat.compare(found.module, hosts, provider, allow_native=allowed)
-    warnings = tuple(Reason(one.reason, one.message) for one in odd)
+    warnings = tuple(Reason(warning.reason, warning.message) for warning in odd)
     return replace(_answered(found, meant, answers, errors), warnings=warnings)
 
 
 def _answered(
     found: Inspected, meant: Meant | None, answers: tuple[compat.Compatibility, ...], errors: tuple[ReleaseError, ...]
 ) -> Inspection:
-    refusals = tuple(Reason(one.reason, one.sentence()) for one in errors)
+    refusals = tuple(Reason(error.reason, error.sentence()) for error in errors)
     wrong = tuple(
-        Reason(one.reason, one.sentence()) for one in answers if one.state is compat.CompatibilityState.INCOMPATIBLE
+        Reason(answer.reason, answer.sentence())
+        for answer in answers
+        if answer.state is compat.CompatibilityState.INCOMPATIBLE
     )
     if wrong or refusals:
         return Inspection(found, meant, Usability.REFUSED, wrong + refusals)
@@ -135,6 +137,6 @@ def _untold(answer: compat.Compatibility, meant: Meant) -> str:
 
 def failed(found: Inspected, meant: Meant | None, *errors: ReleaseError) -> Inspection:
     """What could not be read: refused where the artifact is at fault, else not looked at."""
-    about_artifact = all(isinstance(one, Refused) and one.reason in ARTIFACT_REASONS for one in errors)
+    about_artifact = all(isinstance(error, Refused) and error.reason in ARTIFACT_REASONS for error in errors)
     answer = Usability.REFUSED if errors and about_artifact else Usability.NOT_LOOKED
-    return Inspection(found, meant, answer, tuple(Reason(one.reason, one.sentence()) for one in errors))
+    return Inspection(found, meant, answer, tuple(Reason(error.reason, error.sentence()) for error in errors))

@@ -95,7 +95,7 @@ def faults(schema: JSON, value: Any, matches: Matches, path: Path = ()) -> Itera
         yield Fault(path, f'must be of type {schema["type"]}: "{_kind(value)}"')
         return
     if "enum" in schema and value not in schema["enum"]:
-        listed = ", ".join(json.dumps(one) for one in schema["enum"])
+        listed = ", ".join(json.dumps(allowed) for allowed in schema["enum"])
         yield Fault(path, f"Unsupported value: {_shown(value)}: supported values: {listed}")
     if isinstance(value, str):
         yield from _text_faults(schema, value, matches, path)

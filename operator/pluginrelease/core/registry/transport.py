@@ -71,8 +71,8 @@ class RegistryTrust:
 
 def read(container: JSON) -> RegistryTrust:
     """The settings of a pod's container. Of two variables of a name the last one counts."""
-    env = {one["name"]: one for one in container.get("env") or []}
-    mounts = [str(one.get("mountPath", "")).rstrip("/") for one in container.get("volumeMounts") or []]
+    env = {variable["name"]: variable for variable in container.get("env") or []}
+    mounts = [str(mount.get("mountPath", "")).rstrip("/") for mount in container.get("volumeMounts") or []]
     elsewhere = bool(container.get("envFrom"))
     return RegistryTrust(
         skips=_skips(env.get(SKIPS), elsewhere),

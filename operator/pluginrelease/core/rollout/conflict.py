@@ -44,7 +44,7 @@ def holds(release: api.Release) -> bool:
 
 def has_ended(release: api.Release) -> bool:
     """Whether a pass over it ended before a write: it was refused, or awaits something."""
-    conditions = {one.type: one for one in release.status.conditions}
+    conditions = {condition.type: condition for condition in release.status.conditions}
     return ConditionType.READY in conditions
 
 
@@ -64,10 +64,10 @@ def age(release: api.Release) -> tuple[str, str]:
     return release.metadata.creation_timestamp, release.metadata.uid
 
 
-def same_plugin(one: api.Spec, other: api.Spec) -> bool:
+def same_plugin(first: api.Spec, second: api.Spec) -> bool:
     """Whether both run one repository's plugin, of whatever version, in the same way."""
-    mine, theirs = ((repository(spec), spec.plugin.name, spec.plugin.phase) for spec in (one, other))
-    return mine == theirs and same(configuration(one), configuration(other))
+    mine, theirs = ((repository(spec), spec.plugin.name, spec.plugin.phase) for spec in (first, second))
+    return mine == theirs and same(configuration(first), configuration(second))
 
 
 def configuration(spec: api.Spec) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def repository(spec: api.Spec) -> str:
         return spec.artifact.image.ref
 
 
-def common_ground(one: api.Spec, other: api.Spec, mesh: target.MeshSettings) -> target.Pods | None:
+def common_ground(first: api.Spec, second: api.Spec, mesh: target.MeshSettings) -> target.Pods | None:
     """Where the pods of both would be; None where no pod can be among both."""
-    mine, theirs = (providers.of(spec.gateway).pods(spec.gateway, mesh) for spec in (one, other))
+    mine, theirs = (providers.of(spec.gateway).pods(spec.gateway, mesh) for spec in (first, second))
     return mine.shared_with(theirs)

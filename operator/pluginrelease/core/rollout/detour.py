@@ -71,7 +71,7 @@ def next_turn(
 ) -> Turn | None:
     """What to do after a look at what is put back; None where all goes its way."""
     known = decided.detour or api.Detour()
-    silent = {one.uid for one in verdict.silent}
+    silent = {silence.uid for silence in verdict.silent}
     stuck = [row for row in verdict.pods if is_refused(row) or row.pod.uid in silent]
     if not may_be_needed(decided) or (decided.detour is None and not stuck):
         return None
@@ -158,8 +158,8 @@ def is_refused(row: PodVerdict) -> bool:
 def of_other_bytes(decided: api.RolloutStatus, history: Iterable[api.HistoryEntry]) -> str | None:
     """The newest kept revision that ran everywhere, of another image than the one that is put back."""
     listed = list(history)
-    digests = {one.digest for one in listed if one.revision == decided.puts_back}
-    ran = [one for one in listed if one.state is HistoryState.SUPERSEDED and one.digest not in digests]
+    digests = {entry.digest for entry in listed if entry.revision == decided.puts_back}
+    ran = [entry for entry in listed if entry.state is HistoryState.SUPERSEDED and entry.digest not in digests]
     return ran[0].revision if digests and ran else None
 
 

@@ -73,7 +73,7 @@ def needed(release: api.Release, manifest: JSON, observed: JSON | None) -> Write
 def comparable(release: api.Release, thing: JSON) -> JSON:
     """The object with the release's own owner reference or none: others may own it too, and that is theirs."""
     metadata = thing["metadata"]
-    own = [one for one in metadata.get("ownerReferences") or [] if one["uid"] == release.metadata.uid]
+    own = [owner for owner in metadata.get("ownerReferences") or [] if owner["uid"] == release.metadata.uid]
     return {**thing, "metadata": {**metadata, "ownerReferences": own}}
 
 
@@ -138,7 +138,7 @@ def carried(observed: JSON | None) -> str | None:
 def written_at(observed: JSON | None) -> datetime | None:
     """Return when we wrote the object last (`metadata.managedFields`), to the second before; None when we did not."""
     fields = (observed or {}).get("metadata", {}).get("managedFields") or []
-    times = [one.get("time") for one in fields if one.get("manager") == api.FIELD_MANAGER]
+    times = [field.get("time") for field in fields if field.get("manager") == api.FIELD_MANAGER]
     return max((timestamps.parse_time(time) for time in times if time), default=None)
 
 

@@ -89,8 +89,10 @@ def target(probe: Probe, listeners: Sequence[Listener], *, written: bool = True)
     """
     if probe.port is not None:
         return _named(probe, probe.port, listeners)
-    spoken = [it for it in listeners if _speaks(it, probe.scheme) and it.port not in RESERVED_PORTS]
-    ports = _ports(it for it in spoken if it.has_plugin)
+    spoken = [
+        listener for listener in listeners if _speaks(listener, probe.scheme) and listener.port not in RESERVED_PORTS
+    ]
+    ports = _ports(listener for listener in spoken if listener.has_plugin)
     if not ports and not written:
         ports = _ports(spoken)
     if len(ports) > 1:
@@ -115,7 +117,7 @@ def _named(probe: Probe, port: int, listeners: Sequence[Listener]) -> int:
             f"ports {RESERVED_PORTS[0]} to {RESERVED_PORTS[-1]} are Istio's own, and never asked",
             "Name the port of a listener of the gateway, or none",
         )
-    if port not in (known := _ports(it for it in listeners if it.port not in RESERVED_PORTS)):
+    if port not in (known := _ports(listener for listener in listeners if listener.port not in RESERVED_PORTS)):
         raise Refused(
             "ProbePortUnknown",
             f"the gateway has no listener on port {port}; its listeners have {_list(known)}",
@@ -171,8 +173,10 @@ def _header(answer: ProbeResponse, name: str) -> str | None:
 def count(pod: PodRef, probe: Probe, outcomes: Sequence[ProbeResponse | Unanswered]) -> PodProbe:
     """Everything that came back from one pod for one probe."""
     asked = len(outcomes)
-    silent = [it.why for it in outcomes if isinstance(it, Unanswered)]
-    wrong = [found for it in outcomes if isinstance(it, ProbeResponse) and (found := judge(it, probe.expect))]
+    silent = [outcome.why for outcome in outcomes if isinstance(outcome, Unanswered)]
+    wrong = [
+        found for outcome in outcomes if isinstance(outcome, ProbeResponse) and (found := judge(outcome, probe.expect))
+    ]
     failed = len(wrong) + len(silent)
     if not outcomes:
         return PodProbe(pod, probe.name, "ProbeUnanswered", "not asked")
@@ -201,10 +205,10 @@ def sum_up(results: Sequence[PodProbe]) -> ProbeSummary:
     """What a release says of its probes: the worst first. Where nobody could be asked, nothing has passed."""
     if not results:
         return ProbeSummary(False, 0, "ProbeUnanswered", "no gateway pod could be asked")
-    failing = sorted((it for it in results if not it.ok), key=lambda it: _ORDER.index(it.reason))
+    failing = sorted((result for result in results if not result.ok), key=lambda result: _ORDER.index(result.reason))
     if not failing:
-        pods = len({it.pod.uid for it in results})
-        names = ", ".join(sorted({it.probe for it in results}))
+        pods = len({result.pod.uid for result in results})
+        names = ", ".join(sorted({result.probe for result in results}))
         return ProbeSummary(True, 0, "Probed", f"Answered as expected in {_number(pods, 'gateway pod')}: {names}.")
     first = failing[0]
     rest = f" ({len(failing)} of {len(results)} probes in pods failed)" if len(failing) > 1 else ""
@@ -217,8 +221,8 @@ def refuted_everywhere(results: Sequence[PodProbe]) -> tuple[str, ...]:
 
     One that found no port, or no answer, tells nothing.
     """
-    names = dict.fromkeys(it.probe for it in results)
-    return tuple(name for name in names if all(it.refuted for it in results if it.probe == name))
+    names = dict.fromkeys(result.probe for result in results)
+    return tuple(name for name in names if all(result.refuted for result in results if result.probe == name))
 
 
 def _number(count: int, noun: str) -> str:

@@ -199,7 +199,7 @@ def read_bundle(raw: bytes) -> Signed | None:
     listed = _objects(envelope, "signatures")
     if not 0 < len(listed) <= MAX_SIGNATURES:
         raise invalid(f"its envelope has {len(listed)} signatures")
-    signatures = tuple(_decoded(one.get("sig"), "signature") for one in listed)
+    signatures = tuple(_decoded(entry.get("sig"), "signature") for entry in listed)
     certified = "certificate" in _object(bundle.get("verificationMaterial"))
     return Signed(pae(PAYLOAD_TYPE, payload), signatures, digests, certified)
 
@@ -214,7 +214,7 @@ def read_statement(payload: bytes) -> frozenset[str] | None:
     subjects = _objects(statement, "subject")
     if len(subjects) > MAX_SUBJECTS:
         raise invalid(f"its statement has {len(subjects)} subjects")
-    named = (_object(one.get("digest")).get("sha256") for one in subjects)
+    named = (_object(subject.get("digest")).get("sha256") for subject in subjects)
     return frozenset(f"sha256:{digest}" for digest in named if isinstance(digest, str))
 
 
@@ -228,7 +228,7 @@ def about(signed: Signed, lineage: Sequence[Digest]) -> Digest:
     for digest in lineage:
         if str(digest) in signed.digests:
             return digest
-    named = ", ".join(sorted(image_manifests.shown(one, 80) for one in signed.digests)[:TOLD]) or "no image"
+    named = ", ".join(sorted(image_manifests.shown(digest, 80) for digest in signed.digests)[:TOLD]) or "no image"
     raise invalid(f"it is about {named}")
 
 
@@ -240,8 +240,8 @@ def check_identity(issuer: str, subject: str, wanted: Iterable[api.OIDCIdentity]
 
     Both expressions must match from the first to the last character (`matches` is a full match in RE2's syntax).
     """
-    for one in wanted:
-        if matches(one.issuer, issuer) and matches(one.subject, subject):
+    for identity in wanted:
+        if matches(identity.issuer, issuer) and matches(identity.subject, subject):
             return f"{image_manifests.shown(subject, 512)} ({image_manifests.shown(issuer, 256)})"
     raise untrusted(
         f"it is by {image_manifests.shown(subject, 200)}, whom {image_manifests.shown(issuer, 200)} vouches for"
@@ -258,9 +258,9 @@ def conclude(rejected: Collection[Rejected], lineage: Sequence[Digest], by: str)
             f"Sign it by its digest with `cosign sign`; it is looked for again every {RECHECK:.0f} seconds.",
             recheck=RECHECK,
         )
-    reasons = {one.reason for one in rejected}
+    reasons = {error.reason for error in rejected}
     reason = "UntrustedSigner" if "UntrustedSigner" in reasons else "SignatureInvalid"
-    told = list(dict.fromkeys(one.what for one in rejected if one.reason == reason))
+    told = list(dict.fromkeys(error.what for error in rejected if error.reason == reason))
     more = f", and {len(told) - TOLD} more" if len(told) > TOLD else ""
     return Refused(
         reason,
@@ -290,7 +290,7 @@ def _object(value: Any) -> JSON:
 
 def _objects(parent: Any, key: str) -> list[JSON]:
     entries = _object(parent).get(key)
-    return [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
 def _decoded(text: Any, what: str) -> bytes:

@@ -68,8 +68,8 @@ def merge(release: api.Release, findings: Iterable[Finding], now: datetime) -> l
 
 def merge_so_far(release: api.Release, report: Report, now: datetime) -> list[api.Condition]:
     """The conditions in the middle of a pass: what it has found is told, all others are as they were."""
-    known = {one.type: one for one in release.status.conditions}
-    known |= {one.type: one for one in merge(release, report.findings, now)}
+    known = {condition.type: condition for condition in release.status.conditions}
+    known |= {condition.type: condition for condition in merge(release, report.findings, now)}
     return [known[kind] for kind in ConditionType if kind in known]
 
 

@@ -27,7 +27,7 @@ def report_rollout(before: api.Status, after: api.Status) -> Iterable[Event]:
     if known != failure:
         yield Event("Warning", failure.reason, f"Revision {failure.revision} failed: {failure.message}"[:1024])
     if after.phase != before.phase and after.phase in OUTCOMES:
-        ready = next(one for one in after.conditions if one.type == ConditionType.READY)
+        ready = next(condition for condition in after.conditions if condition.type == ConditionType.READY)
         yield Event("Warning", after.phase, ready.message[-1024:])
 
 

@@ -90,7 +90,7 @@ BR_TABLE, TRY_TABLE = 0x0E, 0x1F
 @functools.lru_cache(maxsize=64)
 def walker(known: frozenset[Feature]) -> re.Pattern[bytes]:
     """As many instructions in a row as need nothing but what every V8 has, and these features."""
-    newer = [one for feature, patterns in _NEWER.items() if feature in known for one in patterns]
+    newer = [pattern for feature, patterns in _NEWER.items() if feature in known for pattern in patterns]
     calls = (*_CALLS, *(_TAIL_CALLS if Feature.TAIL_CALLS in known else ()))
     calls += _REFERENCE_CALLS if Feature.REFERENCES in known else ()
     return _run(*STRAIGHT, *_CONSTANT, *_BRANCHES, *calls, *newer)
@@ -102,7 +102,7 @@ def _run(*patterns: bytes) -> re.Pattern[bytes]:
 
 STRAIGHT_RUN = _run(*STRAIGHT)
 """As many instructions in a row as surely lead to the next."""
-QUIET_RUN = _run(*STRAIGHT, *_CONSTANT, *_BRANCHES, *(one for many in _NEWER.values() for one in many))
+QUIET_RUN = _run(*STRAIGHT, *_CONSTANT, *_BRANCHES, *(pattern for many in _NEWER.values() for pattern in many))
 """As many instructions in a row as call nothing and make no reference to a function."""
 ONE_CONSTANT = re.compile(rb"|".join([rb"\xfd\x0c.{16}", *_NEWER[Feature.GC]]), re.DOTALL)
 """One instruction that may stand in a constant expression and has no number to it."""
@@ -116,7 +116,7 @@ def feature_at(body: bytes, at: int) -> Feature | None:
     if body[at] in _STACK_SWITCHING:
         return Feature.STACK_SWITCHING
     for feature, patterns in _NEWER.items():
-        if any(re.compile(one, re.DOTALL).match(body, at) for one in patterns):
+        if any(re.compile(pattern, re.DOTALL).match(body, at) for pattern in patterns):
             return feature
     return None
 

@@ -172,7 +172,7 @@ class _Sections:
     def _imports(self, section: Cursor) -> None:
         for _ in range(section.count(MAX_IMPORTS, "imports", V8_EACH)):
             self.imports.append(self._import(section))
-        self.imported = [one for one in self.imports if one.kind is ExternKind.FUNCTION]
+        self.imported = [imported for imported in self.imports if imported.kind is ExternKind.FUNCTION]
         section.close()
 
     def _import(self, section: Cursor) -> Import:

@@ -107,7 +107,7 @@ class Segments:
         """Read a segment that a pattern reads; whether it was one."""
         if not memories or (found := _PLAIN.match(section.peek(_PLAIN_BYTES))) is None:
             return False
-        offset, length = (instructions.number_at(one, 0)[0] for one in found.groups())
+        offset, length = (instructions.number_at(group, 0)[0] for group in found.groups())
         if len(found[1]) < 5 and found[1][-1] & 0x40:
             offset += -1 << 7 * len(found[1])
         section.skip(found.end() + length)

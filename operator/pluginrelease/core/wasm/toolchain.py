@@ -63,7 +63,7 @@ _ASSEMBLYSCRIPT = frozenset({"__pin", "__unpin", "__collect", "__rtti_base"})
 def _guessed(imports: list[Import], exports: tuple[Export, ...]) -> tuple[str, str]:
     """The toolchain by the runtime functions that it exports or asks for; empty strings where nothing is told."""
     names = {export.name for export in exports}
-    wanted = {one.name: one.type for one in imports if one.module == "env"}
+    wanted = {function.name: function.type for function in imports if function.module == "env"}
     if names & _EMSCRIPTEN or "emscripten_notify_memory_growth" in wanted:
         return "C++", ""
     if len(names & _ASSEMBLYSCRIPT) > 1 or wanted.get("abort") == FunctionType(("i32",) * 4, ()):

@@ -59,12 +59,12 @@ async def ask(
     first write: see `probe.target`. The caller leaves out the pods that could not be seen.
     """
     deadline = asyncio.get_running_loop().time() + deadline_seconds
-    planned = [[_plan(seen, one, written) for one in probes] for seen in sightings]
-    pods = iter([[it for it in row if isinstance(it, _Series)] for row in planned])
+    planned = [[_plan(seen, probe, written) for probe in probes] for seen in sightings]
+    pods = iter([[entry for entry in row if isinstance(entry, _Series)] for row in planned])
     async with asyncio.TaskGroup() as group:
         for _ in range(min(settings.parallel, len(planned))):
             group.create_task(_ask_pods(channels, pods, deadline))
-    return tuple(it if isinstance(it, PodProbe) else _counted(it) for row in planned for it in row)
+    return tuple(entry if isinstance(entry, PodProbe) else _counted(entry) for row in planned for entry in row)
 
 
 def _plan(seen: PodObservation, asked: api.Probe, written: bool) -> _Series | PodProbe:

@@ -113,15 +113,15 @@ async def read_configuration(path: Path | None, context: str | None = None) -> C
 
 def read_namespace(path: Path, context: str | None = None) -> str:
     """The namespace that a context of a kubeconfig names; `Refused` (KubeconfigUnusable) without a usable file."""
-    if not any(Path(one).is_file() for one in str(path).split(os.pathsep)):
+    if not any(Path(file).is_file() for file in str(path).split(os.pathsep)):
         raise refuse_kubeconfig(path, "there is no such file")
     try:
         contexts, current = kubeconfig.list_kube_config_contexts(config_file=str(path))
     except (kubeconfig.ConfigException, OSError, yaml.YAMLError) as error:
         raise refuse_kubeconfig(path, error) from error
-    chosen = current if context is None else next((one for one in contexts if one["name"] == context), None)
+    chosen = current if context is None else next((entry for entry in contexts if entry["name"] == context), None)
     if chosen is None:
-        known = ", ".join(sorted(one["name"] for one in contexts)) or "none"
+        known = ", ".join(sorted(entry["name"] for entry in contexts)) or "none"
         raise refuse_kubeconfig(path, f"it has no context {context}; there is: {known}")
     namespace: str = (chosen.get("context") or {}).get("namespace") or "default"
     return namespace

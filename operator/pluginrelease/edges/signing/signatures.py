@@ -90,9 +90,9 @@ class Identities:
 
     def wanted(self) -> str:
         """For people."""
-        one = self.identities[0]
+        first = self.identities[0]
         more = f" or {counted(len(self.identities) - 1, 'other')}" if len(self.identities) > 1 else ""
-        return f"an identity like {one.subject} ({one.issuer}){more}"
+        return f"an identity like {first.subject} ({first.issuer}){more}"
 
     def check(self, raw: bytes, candidate: SignatureCandidate, lineage: Lineage) -> Verified | None:
         """Certificate, log entry and signature, and then who the certificate is about."""
@@ -217,7 +217,7 @@ def wrong_key(what: str) -> Refused:
 
 def made_by(key: PublicKey, signed: Signed) -> bool:
     """Whether one of the signatures is by this key."""
-    return any(is_valid(key, one, signed.message) for one in signed.signatures)
+    return any(is_valid(key, made, signed.message) for made in signed.signatures)
 
 
 def is_valid(key: PublicKey, made: bytes, message: bytes) -> bool:
@@ -247,8 +247,8 @@ def digests(key: PublicKey) -> tuple[hashes.HashAlgorithm, ...]:
 def read_identities(wanted: Sequence[api.OIDCIdentity], root: bytes, where: str) -> Identities:
     """A keyless policy. Raises `Refused`: ``InvalidIdentityPattern``, ``InvalidTrustedRoot`` (``where`` is for its
     message)."""
-    for one in wanted:
-        for field_name, pattern in (("issuer", one.issuer), ("subject", one.subject)):
+    for identity in wanted:
+        for field_name, pattern in (("issuer", identity.issuer), ("subject", identity.subject)):
             check_pattern(f"artifact.verify.matchOIDCIdentity[].{field_name}", pattern)
     verifier(root, where)
     return Identities(tuple(wanted), root, where)

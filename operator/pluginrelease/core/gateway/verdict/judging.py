@@ -68,9 +68,9 @@ def judge(
         by = f" (looked for: {looked_for})" if looked_for else ""
         message = f"No gateway pod is there to load the plugin{by}. It is judged when one comes. {hint}"
         return Verdict(State.PENDING, "NoGatewayPods", message.rstrip())
-    lives = [_gather_life(one, write_at, baselines, silent, settled=settled) for one in seen]
+    lives = [_gather_life(sighting, write_at, baselines, silent, settled=settled) for sighting in seen]
     fallen = sum(outage.ends(life) > 0 for life in lives)
-    before = {one.incarnation: one for one in baselines}
+    before = {baseline.incarnation: baseline for baseline in baselines}
     known = frozenset(verified)
     rows = []
     proved = set()
@@ -100,15 +100,21 @@ def _gather_life(
     settled: bool,
 ) -> Life:
     uid = sighting.pod.uid
-    well = next((one for one in baselines if one.incarnation.uid == uid and one.restarts is not None), None)
+    well = next(
+        (baseline for baseline in baselines if baseline.incarnation.uid == uid and baseline.restarts is not None), None
+    )
     began = sighting.at - sighting.silent if sighting.silent is not None else None
-    known = next((one.since for one in silent if one.uid == uid), began)
+    known = next((silence.since for silence in silent if silence.uid == uid), began)
     return Life(sighting, write_at, well, settled, known if began else None)
 
 
 def has_crashed(sightings: Collection[PodObservation], write_at: datetime, baselines: Collection[Baseline]) -> bool:
     """Whether a gateway that was well before the write at ``write_at`` has crashed since."""
-    lives = [_gather_life(one, write_at, baselines, (), settled=False) for one in sightings if not one.pod.deleting]
+    lives = [
+        _gather_life(sighting, write_at, baselines, (), settled=False)
+        for sighting in sightings
+        if not sighting.pod.deleting
+    ]
     fallen = sum(outage.ends(life) > 0 for life in lives)
     return any(outage.crashed(life, fallen) for life in lives)
 
@@ -118,7 +124,7 @@ def _keep_proofs(case: Case, row: PodVerdict, run: Incarnation | None) -> set[In
     stays down does, so that its pod's log is read from the write on until it is mended.
     """
     if row.reason in _NOT_SEEN:
-        return {one for one in case.known if one.uid == row.pod.uid}
+        return {known for known in case.known if known.uid == row.pod.uid}
     if row.reason in _CRASHED and cases.restarts_plugin(case) and case.verified:
         return {run} if run else set()
     return {run} if run and row.state is State.LOADED else set()
@@ -186,7 +192,7 @@ def _check_outage(
 ) -> PodVerdict | None:
     """The gateway crashed, or hangs, since the write. Of two releases that wrote to it the later one is blamed."""
     uid = case.sighting.pod.uid
-    answered = case.life.well is not None or any(one.uid == uid for one in case.known)
+    answered = case.life.well is not None or any(known.uid == uid for known in case.known)
     down = outage.crashed(case.life, fallen) or (outage.unresponsive(case.life, load_timeout) if answered else None)
     if down is None:
         return None

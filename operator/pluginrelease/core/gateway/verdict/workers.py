@@ -21,7 +21,7 @@ def check_workers(case: Case) -> PodVerdict | None:
     a line that names nobody, and in fewer VMs. Where other code may run, neither shows whose VMs are missing.
     """
     seen = case.sighting
-    lines = [one.line for one in seen.log.missing if _concerns_current(case, one)]
+    lines = [thread.line for thread in seen.log.missing if _concerns_current(case, thread)]
     alone = seen.code_files <= 1
     if alone and lines and (_has_too_few(case) or seen.stats.vm_active is None):
         return report_refused(case, *lines)
@@ -49,14 +49,14 @@ def _report_too_few(case: Case) -> PodVerdict:
     )
 
 
-def _concerns_current(case: Case, one: Missing) -> bool:
+def _concerns_current(case: Case, thread: Missing) -> bool:
     """Whether it is about the configuration that Envoy has; with FAIL_RELOAD Envoy tries again with a next request."""
     received = [entry.last_updated for entry in case.sighting.entries if entry.last_updated]
-    if one.at is None:
+    if thread.at is None:
         return True
-    late = not cases.restarts_plugin(case) or case.sighting.at + case.sighting.skew - one.at <= CRASH_QUIET
+    late = not cases.restarts_plugin(case) or case.sighting.at + case.sighting.skew - thread.at <= CRASH_QUIET
     # the dump has milliseconds, and the thread that receives a configuration tries it before it notes the time
-    return late and all(one.at >= moment - SAME_UPDATE for moment in received)
+    return late and all(thread.at >= moment - SAME_UPDATE for moment in received)
 
 
 def report_refused(case: Case, *lines: str) -> PodVerdict:
