@@ -206,7 +206,7 @@ ROWS = (
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.why)
 def test_a_failure(row: Row) -> None:
     """Every answer has a reason and a remedy of its own, and says whose turn it is."""
-    error = answers.failure(row.asked, row.answer, NOW)
+    error = answers.read_failure(row.asked, row.answer, NOW)
     assert isinstance(error, ReleaseError)
     assert (error.reason, type(error)) == (row.reason, row.kind)
     assert error.remedy
@@ -229,7 +229,7 @@ def test_what_a_real_api_server_said(file: Path) -> None:
     answer = ServerAnswer(
         said["code"], said["body"].encode(), said["contentType"].partition(";")[0], said["retryAfter"]
     )
-    error = answers.failure(Asked(said["method"], said["path"]), answer, NOW)
+    error = answers.read_failure(Asked(said["method"], said["path"]), answer, NOW)
     reason, kind = said["means"]
     if isinstance(error, NotFound):
         assert (reason, kind) == ("NotFound", "" if error.served else "unserved")
@@ -242,7 +242,7 @@ def test_a_conflict_names_the_field_and_who_has_it() -> None:
     """Whoever reads it knows which field another hand holds."""
     cause = {"reason": "FieldManagerConflict", "message": 'conflict with "argocd" using v1', "field": ".spec.url"}
     body = status("Apply failed with 1 conflict", 409, details={"causes": [cause]})
-    error = answers.failure(WRITE, ServerAnswer(409, body), NOW)
+    error = answers.read_failure(WRITE, ServerAnswer(409, body), NOW)
     assert isinstance(error, Transient)
     assert error.reason == "FieldConflict"
     assert '.spec.url by "argocd"' in error.message
@@ -273,9 +273,9 @@ def test_a_success() -> None:
 
 def test_a_log_is_no_page() -> None:
     """A proxy's page in place of a log has no lines of a gateway."""
-    assert answers.text(READ, ServerAnswer(200, b"one\ntwo\xff", "text/plain")) == "one\ntwo�"
+    assert answers.read_text(READ, ServerAnswer(200, b"one\ntwo\xff", "text/plain")) == "one\ntwo�"
     with pytest.raises(Transient) as raised:
-        answers.text(READ, ServerAnswer(200, PAGE, "text/html"))
+        answers.read_text(READ, ServerAnswer(200, PAGE, "text/html"))
     assert raised.value.reason == "NotTheAPIServer"
 
 
@@ -283,7 +283,7 @@ def test_a_log_is_no_page() -> None:
 def test_a_line_that_is_no_event(line: bytes) -> None:
     """A watch that breaks off in the middle of a line is begun again."""
     with pytest.raises(Transient) as raised:
-        answers.event(READ, line)
+        answers.read_event(READ, line)
     assert raised.value.reason == "AnswerUnreadable"
 
 
@@ -292,7 +292,7 @@ def test_a_line_that_is_no_event(line: bytes) -> None:
 )
 def test_whatever_comes(code: int, body: bytes, media_type: str) -> None:
     """No answer is without a meaning."""
-    error = answers.failure(READ, ServerAnswer(code, body, media_type), NOW)
+    error = answers.read_failure(READ, ServerAnswer(code, body, media_type), NOW)
     assert isinstance(error, NotFound) or error.remedy
 
 
@@ -313,5 +313,5 @@ def test_whatever_comes(code: int, body: bytes, media_type: str) -> None:
 def test_whatever_a_status_says(details: Any) -> None:
     """A Status of any shape has a meaning."""
     for code in (403, 404, 409, 422, 429, 500):
-        error = answers.failure(WRITE, ServerAnswer(code, status("x", code, details=details)), NOW)
+        error = answers.read_failure(WRITE, ServerAnswer(code, status("x", code, details=details)), NOW)
         assert isinstance(error, NotFound) or error.remedy

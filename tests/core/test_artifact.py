@@ -132,7 +132,7 @@ DOCKER_IMAGE = {"mediaType": image_manifests.DOCKER_MANIFEST}
 )
 def test_readable_layouts(raw: bytes, layout: Layout, layer: int) -> None:
     """The three layouts, and which of the layers holds the module."""
-    found, descriptor = image_manifests.layer(raw)
+    found, descriptor = image_manifests.find_layer(raw)
     assert (found, descriptor.digest.hex) == (layout, f"{layer:064x}")
 
 
@@ -155,7 +155,7 @@ def test_readable_layouts(raw: bytes, layout: Layout, layer: int) -> None:
 def test_unreadable_layouts(raw: bytes, reason: str) -> None:
     """Any other is refused, with what was found, what is accepted and the command that makes a readable one."""
     with pytest.raises(Refused) as refused:
-        image_manifests.layer(raw)
+        image_manifests.find_layer(raw)
     assert refused.value.reason == "UnreadableLayout", reason
     assert "layer" in refused.value.message
     assert "last layer must be" in refused.value.message
@@ -181,7 +181,7 @@ def test_unreadable_layouts(raw: bytes, reason: str) -> None:
 def test_malformed_manifests(raw: bytes) -> None:
     """What is no manifest, or more of one than is read, is refused."""
     with pytest.raises(Refused) as refused:
-        image_manifests.layer(raw)
+        image_manifests.find_layer(raw)
     assert refused.value.reason == "MalformedManifest"
 
 
@@ -207,14 +207,14 @@ def index(*platforms: tuple[str, str] | None) -> bytes:
 )
 def test_child_of_an_index(raw: bytes, child: int) -> None:
     """A gateway takes the first child for linux/amd64 or without a platform, whatever machine it runs on."""
-    assert image_manifests.child(raw).digest.hex == f"{child:064x}"
+    assert image_manifests.find_child(raw).digest.hex == f"{child:064x}"
 
 
 @pytest.mark.parametrize("raw", [index(), index(("linux", "arm64")), index(("wasi", "wasm"))])
 def test_index_without_a_child_for_gateways(raw: bytes) -> None:
     """An index that has nothing for linux/amd64 is refused."""
     with pytest.raises(Refused) as refused:
-        image_manifests.child(raw)
+        image_manifests.find_child(raw)
     assert refused.value.reason == "NoUsablePlatform"
 
 
@@ -330,7 +330,7 @@ def test_any_damaged_archive(data: st.DataObject) -> None:
 def test_pack_is_readable_and_the_same_every_time() -> None:
     """What is pushed reads back byte for byte, by the rules above, and packs to the same digest again."""
     image = image_manifests.pack(WASM)
-    layout, layer = image_manifests.layer(image.manifest)
+    layout, layer = image_manifests.find_layer(image.manifest)
     assert (layout, layer.digest, layer.size) == (Layout.OCI_COMPAT, Digest.of(image.layer), len(image.layer))
     assert image_manifests.extract(image.layer) == WASM
     assert image_manifests.pack(WASM) == image

@@ -204,4 +204,4 @@ def test_no_line_without_a_level_counts(parts: list[str]) -> None:
 def test_where_to_read_on_is_not_asked_of_strangers() -> None:
     """The time of the last line that Envoy or the agent wrote."""
     text = "\n".join([said("one"), ACCESS.format("x")])
-    assert logs.last_time(text) == logs.moment("2026-11-20T20:54:01.540001Z")
+    assert logs.find_last_time(text) == logs.parse_time("2026-11-20T20:54:01.540001Z")

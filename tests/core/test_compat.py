@@ -272,10 +272,10 @@ def test_the_oldest_higress_for_plain_go() -> None:
     answer = compat.compare(announcing("0_2_100"), higress("2.0.7"))[0]
     assert "need Higress 2.1.4 or newer, or an MSE gateway of 2.0.11 or newer" in answer.message
     assert "this gateway is Higress 2.0.7" in answer.message
-    mixed = compat.strictest(announcing("0_2_100"), (*higress("2.2.4"), *higress("2.1.1")), "Higress")
+    mixed = compat.judge_strictest(announcing("0_2_100"), (*higress("2.2.4"), *higress("2.1.1")), "Higress")
     assert mixed.reason == "GatewayTooOld", "the oldest pod counts"
     assert (
-        compat.strictest(announcing("0_2_100"), [compat.higress("", None)], "Higress").state
+        compat.judge_strictest(announcing("0_2_100"), [compat.higress("", None)], "Higress").state
         is CompatibilityState.UNKNOWN
     )
 
@@ -364,9 +364,9 @@ def test_parts_of_the_language(gateway: str, state: CompatibilityState, warned: 
     hosts = gateway_versions.read(gateway).hosts
     answer = compat.compare(GC, hosts)[0]
     assert answer.state is state, reason
-    assert [one.reason for one in compat.warnings(GC, hosts)] == ["UnsupportedFeature"] * warned, reason
+    assert [one.reason for one in compat.find_warnings(GC, hosts)] == ["UnsupportedFeature"] * warned, reason
     if warned:
-        assert str(hosts[0]) in str(compat.warnings(GC, hosts)[0])
+        assert str(hosts[0]) in str(compat.find_warnings(GC, hosts)[0])
     if state is CompatibilityState.INCOMPATIBLE:
         assert (answer.reason, "garbage collection" in answer.message) == ("UnsupportedFeature", True)
 
@@ -391,9 +391,9 @@ def test_parts_of_the_language_that_nobody_has() -> None:
 def test_native_code(provider: str, allowed: bool, state: CompatibilityState, warned: bool) -> None:
     """Code that Higress would run outside of the sandbox is refused there unless the owner of the gateways allows it;
     wherever it is not refused it is said."""
-    answer = compat.strictest(NATIVE, (), provider, allow_native=allowed)
+    answer = compat.judge_strictest(NATIVE, (), provider, allow_native=allowed)
     assert (answer.state, answer.reason == "NativeCode") == (state, not warned)
-    said = compat.warnings(NATIVE, (), provider, allow_native=allowed)
+    said = compat.find_warnings(NATIVE, (), provider, allow_native=allowed)
     assert [one.reason for one in said] == ["NativeCode"] * warned
 
 

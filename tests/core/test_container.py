@@ -128,19 +128,19 @@ WORDS: list[tuple[str, Termination, list[str], Cause]] = [
 @pytest.mark.parametrize(("why", "ended", "log", "cause"), WORDS, ids=[row[0] for row in WORDS])
 def test_why_a_container_ended(why: str, ended: Termination, log: list[str], cause: Cause) -> None:
     """The agent ends with 0 whatever killed Envoy, so its last lines say why, and the status where it knows."""
-    found = container.last_words(ended, "\n".join([agent("Envoy command: [-c x]", "info"), *log]))
+    found = container.read_last_words(ended, "\n".join([agent("Envoy command: [-c x]", "info"), *log]))
     assert found.cause is cause, why
 
 
 def test_the_words_are_kept_in_their_order_and_are_few() -> None:
     """What is quoted is what says why, without the rest of a crash's dump."""
     lines = [ENVOY.format(text=CAUGHT), "  ConnectionImpl 0x1", agent(EXITED.format("signal: segmentation fault"))]
-    found = container.last_words(Termination(AT), "\n".join(lines))
+    found = container.read_last_words(Termination(AT), "\n".join(lines))
     assert found.lines == (CAUGHT, EXITED.format("signal: segmentation fault"))
-    assert len(container.last_words(Termination(AT), "\n".join(lines * 9)).lines) == container.MAX_WORDS
+    assert len(container.read_last_words(Termination(AT), "\n".join(lines * 9)).lines) == container.MAX_WORDS
 
 
 @given(st.lists(st.text(max_size=80), max_size=10))
 def test_any_text(lines: list[str]) -> None:
     """A log holds anything, and reading it raises nothing."""
-    container.last_words(Termination(AT), "\n".join(lines))
+    container.read_last_words(Termination(AT), "\n".join(lines))

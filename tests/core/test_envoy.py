@@ -727,7 +727,7 @@ def test_any_lines(lines: list[str]) -> None:
 def test_a_line_that_nests_without_end_is_nobodys_word(line: str) -> None:
     """A plugin that logs what a client sent can put any line into the stream: it ends no look, and no way back."""
     assert not read(line).events
-    assert logs.last_time(line) is None
+    assert logs.find_last_time(line) is None
     assert not logs.reaches_back(line, BEGINNING)
 
 

@@ -320,7 +320,7 @@ def test_a_module_of_its_own_sdk(images: tuple[str, ...], state: compat.Compatib
     being Higress's."""
     pods = [PodRef("higress-system", f"gateway-{n}", str(n), ready=True, image=image) for n, image in enumerate(images)]
     seen = [PodObservation(pod, datetime(2026, 1, 1, tzinfo=UTC), unreachable="busy") for pod in pods]
-    answer = compat.strictest(HIGRESS_MODULE, higress.hosts(seen), "Higress")
+    answer = compat.judge_strictest(HIGRESS_MODULE, higress.hosts(seen), "Higress")
     assert (answer.state, answer.reason) == (state, reason), answer.sentence()
 
 

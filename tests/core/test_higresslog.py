@@ -39,4 +39,4 @@ def as_json(message: str) -> str:
 )
 def test_why_a_plugin_did_not_come_up(lines: list[str], told: str, reason: str) -> None:
     """The gateway's newest words about our plugin, and nobody else's."""
-    assert higress_logs.unstarted(lines, WANTED) == told, reason
+    assert higress_logs.find_start_failure(lines, WANTED) == told, reason

@@ -61,22 +61,22 @@ def test_when_a_push_is_due(judged: Verdict, before: api.Nudge | None, due: bool
 
 def test_pushes_become_rare() -> None:
     """Half a minute, then twice as long each time, up to ten minutes."""
-    waits = [refetch.pause(tries).total_seconds() for tries in range(8)]
+    waits = [refetch.compute_pause(tries).total_seconds() for tries in range(8)]
     assert waits == [0, 30, 60, 120, 240, 480, 600, 600]
 
 
 @given(st.integers(0, 10**9))
 def test_a_pause_has_a_bound(tries: int) -> None:
     """However often it was in vain, it is tried again within ten minutes."""
-    assert timedelta() <= refetch.pause(tries) <= refetch.LONGEST_PAUSE
-    assert refetch.pause(tries) <= refetch.pause(tries + 1)
+    assert timedelta() <= refetch.compute_pause(tries) <= refetch.LONGEST_PAUSE
+    assert refetch.compute_pause(tries) <= refetch.compute_pause(tries + 1)
 
 
 def test_every_push_has_a_number_of_its_own() -> None:
     """The count only rises, as the WasmPlugin must change; what ran meanwhile makes the tries begin anew."""
-    first = refetch.next_one(None, NOW)
-    second = refetch.next_one(first, NOW)
-    third = refetch.next_one(refetch.rested(second), NOW)
+    first = refetch.make_next(None, NOW)
+    second = refetch.make_next(first, NOW)
+    third = refetch.make_next(refetch.reset_tries(second), NOW)
     assert [(one.count, one.tries) for one in (first, second, third)] == [(1, 1), (2, 2), (3, 1)]
     assert timestamps.parse_time(third.at) == NOW
 

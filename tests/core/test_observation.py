@@ -34,8 +34,8 @@ SEEN = PodObservation(
     stats=Stats(config_reload=1, config_fail=0, update_rejected=0, vm_created=5, vm_reloads=0, named=True),
 )  # fmt: skip
 BASELINE = api.PodBaseline(uid="uid-9", started_at=timestamps.metav1_micro_time(EARLIER), config_reload=77)
-PODS = checkpoint.verified([RUN])
-OTHERS = checkpoint.verified([OTHER_RUN])
+PODS = checkpoint.to_verified_pods([RUN])
+OTHERS = checkpoint.to_verified_pods([OTHER_RUN])
 
 # revisions, and what Envoy loads of them: P differs from A only in its phase
 A, B, C, P = "a", "b", "c", "p"
@@ -171,7 +171,7 @@ def test_a_thousand_pods_fit_into_a_status() -> None:
     """Of more pods than the API takes the first ones are kept, in an order that does not change."""
     many = [Incarnation(f"uid-{number:05}", NOW) for number in range(api.MAX_OBSERVED_PODS + 5)]
     sightings = [replace(SEEN, pod=replace(SEEN.pod, uid=one.uid)) for one in many]
-    kept = checkpoint.verified(reversed(many))
+    kept = checkpoint.to_verified_pods(reversed(many))
     assert [one.uid for one in kept] == [one.uid for one in many[: api.MAX_OBSERVED_PODS]]
     assert len(begin(None, A, before=sightings).baselines) == api.MAX_OBSERVED_PODS
 
@@ -189,7 +189,7 @@ def test_a_neighbours_crash_is_not_counted_twice(state: State, ready: bool, rest
     pod = PodRef("apps", "gateway-1", "uid-9", ready=ready, container=Container(restarts=4))
     row = PodVerdict(pod, state, "GatewayCrashed", "")
     before = known(A, baselines=[BASELINE.model_copy(update={"restarts": 1})])
-    after = checkpoint.forgiving(before, Verdict(state, "GatewayCrashed", "", (row,)))
+    after = checkpoint.forgive_crash(before, Verdict(state, "GatewayCrashed", "", (row,)))
     assert [one.restarts for one in after.baselines] == [restarts], reason
 
 
@@ -213,7 +213,7 @@ def test_only_of_a_pod_that_is_well_a_crash_is_news(
 def test_silences_come_back_as_they_were() -> None:
     """Since when a gateway does not answer survives the operator."""
     kept = [Silence("uid-1", NOW), Silence("uid-2", EARLIER)]
-    assert checkpoint.silences(checkpoint.silent(reversed(kept))) == kept
+    assert checkpoint.from_silent_pods(checkpoint.to_silent_pods(reversed(kept))) == kept
 
 
 TIMES = st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC))
@@ -238,13 +238,13 @@ BASELINES = st.builds(
 @given(BASELINES)
 def test_a_baseline_comes_back_as_it_was(baseline: Baseline) -> None:
     """What was noted before a crash is what the next operator compares with, through the API server's JSON."""
-    wire = checkpoint.noted(baseline).wire()
-    assert checkpoint.remembered(api.PodBaseline.model_validate(wire)) == baseline
+    wire = checkpoint.to_pod_baseline(baseline).wire()
+    assert checkpoint.from_pod_baseline(api.PodBaseline.model_validate(wire)) == baseline
 
 
 @given(st.sets(RUNS, max_size=10))
 def test_proved_runs_come_back_as_they_were(runs: set[Incarnation]) -> None:
     """Which runs of which Envoys were seen running the plugin, in one order whatever they came in."""
-    kept = checkpoint.verified(runs)
-    assert set(checkpoint.incarnations(kept)) == runs
-    assert kept == checkpoint.verified(sorted(runs, key=lambda run: run.uid, reverse=True))
+    kept = checkpoint.to_verified_pods(runs)
+    assert set(checkpoint.from_verified_pods(kept)) == runs
+    assert kept == checkpoint.to_verified_pods(sorted(runs, key=lambda run: run.uid, reverse=True))

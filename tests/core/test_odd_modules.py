@@ -33,7 +33,7 @@ def said(data: bytes, gateway: str = "envoy@1.40") -> tuple[str, tuple[str, ...]
     answer = compat.compare(module, meant.hosts, provider)[0]
     assert answer.state is CompatibilityState.COMPATIBLE or answer.remedy
     reason = "" if answer.state is CompatibilityState.COMPATIBLE else answer.reason
-    return reason, tuple(one.reason for one in compat.warnings(module, meant.hosts, provider))
+    return reason, tuple(one.reason for one in compat.find_warnings(module, meant.hosts, provider))
 
 
 @EVERY

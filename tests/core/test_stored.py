@@ -130,10 +130,12 @@ def test_conditions_keep_their_time() -> None:
         for kind in ("Ready", "Reconciling", "Stalled", "Applied")
     ]
     refused = Refused("ReleaseUnreadable", "found", "remedy")
-    told = stored.told(from_the_future(status__conditions=old), refused, NOW)["conditions"]
+    told = stored.describe_status(from_the_future(status__conditions=old), refused, NOW)["conditions"]
     times = {one["type"]: one["lastTransitionTime"] for one in told}
     assert times == {"Ready": "2026-01-01T12:00:00Z", "Stalled": EARLIER, "Applied": EARLIER}
-    later = stored.told(from_the_future(status__conditions=told), refused, NOW + timedelta(hours=1))["conditions"]
+    later = stored.describe_status(from_the_future(status__conditions=told), refused, NOW + timedelta(hours=1))[
+        "conditions"
+    ]
     assert later == told
 
 

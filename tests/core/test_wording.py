@@ -47,9 +47,9 @@ def descriptor(**more: object) -> dict[str, object]:
 
 
 MESSAGES: dict[str, Callable[[], str]] = {
-    "layers": lambda: refused(lambda: image_manifests.layer(manifest(layers=[descriptor()]))),
+    "layers": lambda: refused(lambda: image_manifests.find_layer(manifest(layers=[descriptor()]))),
     "manifests": lambda: refused(
-        lambda: image_manifests.child(manifest(manifests=[descriptor(platform={"os": "windows"})]))
+        lambda: image_manifests.find_child(manifest(manifests=[descriptor(platform={"os": "windows"})]))
     ),
     "pods": lambda: transport.judge(
         image_manifests.parse("r.test/p:1"), Transport.UNTRUSTED, [("a", RegistryTrust()), ("b", RegistryTrust())]

@@ -234,14 +234,14 @@ class Channels:
         start = since.replace(microsecond=0)
         kept, keeping = [], False
         for line in self.gateways[pod].log.read_text().splitlines(keepends=True):
-            at = logs.record(line).at
+            at = logs.read_record(line).at
             keeping = keeping if at is None else at >= start
             kept.append(line if keeping else "")
         return "".join(kept).encode()[:limit_bytes].decode(errors="replace")
 
     async def log_begins(self, namespace: str, pod: str, container: str) -> datetime | None:
         """As the API server: of the file as it is now."""
-        times = (logs.record(line).at for line in self.gateways[pod].log.read_text().splitlines())
+        times = (logs.read_record(line).at for line in self.gateways[pod].log.read_text().splitlines())
         return next((at for at in times if at), None)
 
 

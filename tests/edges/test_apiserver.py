@@ -204,5 +204,5 @@ def reason_of(error: ReleaseError | NotFound) -> str:
 @pytest.mark.parametrize("code", [401, 403, 404, 429, 500])
 def test_why_a_port_forward_was_not_opened(code: int) -> None:
     """Of a port-forward only the code is known, and each says something else."""
-    others = {answers.refused_stream(other) for other in (401, 403, 404, 429, 500) if other != code}
-    assert answers.refused_stream(code) not in others
+    others = {answers.explain_refused_stream(other) for other in (401, 403, 404, 429, 500) if other != code}
+    assert answers.explain_refused_stream(code) not in others

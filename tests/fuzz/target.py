@@ -58,7 +58,10 @@ def module(data: bytes) -> None:
     for answer in (*compat.compare(read, MEANT[:2]), *compat.compare(read, MEANT[2:]), *compat.compare(read, ())):
         assert len(answer.sentence()) < 4000, answer.reason
         assert answer.sentence().isprintable(), answer.reason
-    for odd in (*compat.warnings(read, MEANT[:2]), *compat.warnings(read, MEANT[2:], "Higress", allow_native=True)):
+    for odd in (
+        *compat.find_warnings(read, MEANT[:2]),
+        *compat.find_warnings(read, MEANT[2:], "Higress", allow_native=True),
+    ):
         assert len(str(odd)) < 4000, odd.reason
         assert str(odd).isprintable(), odd.reason
 
@@ -66,10 +69,10 @@ def module(data: bytes) -> None:
 def manifest(data: bytes) -> None:
     """Each way to read a manifest; one that refuses does not keep the next from being tried."""
     for read in (
-        image_manifests.layer,
-        image_manifests.child,
-        image_manifests.children,
-        image_manifests.layers,
+        image_manifests.find_layer,
+        image_manifests.find_child,
+        image_manifests.list_children,
+        image_manifests.list_layers,
         salvage.child,
     ):
         try:

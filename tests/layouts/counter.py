@@ -153,7 +153,7 @@ def said(log: str) -> str:
         _, _, rest = log.rpartition(FETCH_ERROR)
         text = rest.partition(". applying")[0]
     else:
-        lines = [logs.record(line).message for line in log.splitlines()]
+        lines = [logs.read_record(line).message for line in log.splitlines()]
         text = "; ".join(line for line in lines if line.startswith(LOAD_ERRORS))
     return " ".join(text.split())[:MAX_WORDS]
 

@@ -83,5 +83,5 @@ def said(odd: Odd) -> str:
     answer = compat.compare(module, MEANT.hosts)[0]
     if answer.state is not CompatibilityState.COMPATIBLE:
         return f"`{answer.reason}`"
-    odd_things = ", ".join(f"`{one.reason}`" for one in compat.warnings(module, MEANT.hosts))
+    odd_things = ", ".join(f"`{one.reason}`" for one in compat.find_warnings(module, MEANT.hosts))
     return f"warns: {odd_things}" if odd_things else "usable"

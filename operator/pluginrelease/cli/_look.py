@@ -52,7 +52,7 @@ def module_in(file: Path, most: int) -> bytes:
     """A file's bytes; raises `Refused` for one that no gateway would read, or that cannot be read here."""
     try:
         if file.stat().st_size > most:
-            raise image_manifests.too_large(file.name, most)
+            raise image_manifests.refuse_too_large(file.name, most)
         return file.read_bytes()
     except OSError as error:
         raise Refused("TargetNotFound", f"{file} cannot be read: {error.strerror}", "Name another file.") from None

@@ -56,7 +56,7 @@ def load(file: Path, name: str | None, namespace: str) -> api.Release:
     try:
         return api.Release.model_validate({**chosen[0], "metadata": metadata, "status": {}})
     except ValidationError as error:
-        text = f"{file} is no {api.API_VERSION} PluginRelease: {stored.first_fault(error)}"
+        text = f"{file} is no {api.API_VERSION} PluginRelease: {stored.find_first_fault(error)}"
         raise Refused("InvalidManifest", text, FIELDS) from None
 
 

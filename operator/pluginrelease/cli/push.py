@@ -35,7 +35,7 @@ def command(file: Path, reference: str, output: str, access: Access) -> None:
 def _read(file: Path, most: int) -> wasm.Module:
     """The module in a file; a file that is not one is not pushed."""
     if file.stat().st_size > most:
-        raise image_manifests.too_large(file.name, most)
+        raise image_manifests.refuse_too_large(file.name, most)
     return wasm.read(file.read_bytes())
 
 
@@ -44,7 +44,7 @@ def warn(module: wasm.Module) -> None:
     verdict = compat.judge(module, ())
     if verdict.state is compat.CompatibilityState.INCOMPATIBLE:
         click.echo(f"warning: {verdict.reason}: {verdict.sentence()}", err=True)
-    for odd in compat.warnings(module, ()):
+    for odd in compat.find_warnings(module, ()):
         click.echo(f"warning: {odd}", err=True)
 
 

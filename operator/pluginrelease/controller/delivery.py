@@ -218,7 +218,7 @@ def has_crashed_of(work: ReconcileScope, failure: api.RolloutFailure, seen: Coll
     known = work.release.status.observation
     if known is None or known.revision != failure.revision:
         return False
-    baselines = [checkpoint.remembered(one) for one in known.baselines]
+    baselines = [checkpoint.from_pod_baseline(one) for one in known.baselines]
     return judging.has_crashed(seen, timestamps.parse_time(known.since), baselines)
 
 

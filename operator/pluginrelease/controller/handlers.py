@@ -196,7 +196,7 @@ async def release_changed(memo: Memo, type: str | None, body: kopf.Body, uid: st
         memo.forget(uid)
         return
     metadata = body["metadata"]
-    memo.reaches[uid] = stored.gateway_namespace(dict(body)) or ""
+    memo.reaches[uid] = stored.read_gateway_namespace(dict(body)) or ""
     now = (
         metadata.get("generation"),
         *(metadata.get("annotations", {}).get(action) for action in ACTIONS),
@@ -380,7 +380,7 @@ async def one_pass(world: Context, body: kopf.Body, pod_watch: PodWatch, attempt
 async def leave_alone(world: Context, found: JSON, body: kopf.Body, unreadable: Refused) -> Next:
     """A release that cannot be read says so itself; what it has on the gateways stays."""
     log.error("the release is left alone", reason=unreadable.reason, message=unreadable.message)
-    told = stored.told(found, unreadable, world.now())
+    told = stored.describe_status(found, unreadable, world.now())
     if told != found.get("status"):
         kopf.event(body, type="Warning", reason=unreadable.reason, message=unreadable.sentence()[:1024])
         try:

@@ -93,7 +93,7 @@ def raised_by(body: JSON) -> list[api.RaisedLogger]:
 
     What does not fit the model is passed over.
     """
-    notes = stored.part(body, "status", "observation", "raisedLoggers")
+    notes = stored.read_path(body, "status", "observation", "raisedLoggers")
     found = []
     for note in notes if isinstance(notes, list) else []:
         with contextlib.suppress(ValueError):

@@ -109,11 +109,11 @@ def weigh(
         candidate.wanted(),
         seen,
         write_at=timestamps.parse_time(known.since),
-        baselines=[checkpoint.remembered(one) for one in known.baselines],
-        verified=checkpoint.incarnations(known.verified),
+        baselines=[checkpoint.from_pod_baseline(one) for one in known.baselines],
+        verified=checkpoint.from_verified_pods(known.verified),
         load_timeout=work.load_timeout(),
         settled=is_settled(work, candidate),
-        silent=checkpoint.silences(known.silent),
+        silent=checkpoint.from_silent_pods(known.silent),
         neighbours=neighbours,
         looked_for=str(where),
         hint=where.hint,
@@ -124,7 +124,7 @@ async def see(work: ReconcileScope, candidate: Candidate) -> tuple[tuple[PodObse
     """The look. Where a rollout is under way, what the pods' status shows of a crash ends it: a gateway that hangs
     beside one that crashes would hold it up for its whole deadline."""
     known = work.known_observation()
-    since, proved = timestamps.parse_time(known.since), checkpoint.incarnations(known.verified)
+    since, proved = timestamps.parse_time(known.since), checkpoint.from_verified_pods(known.verified)
     practice = habit(work, proved)
     selected = await work.gateway_pods(candidate)
     looking = asyncio.ensure_future(work.sightings(candidate, selected, since, practice))
@@ -214,8 +214,11 @@ async def probe(work: ReconcileScope, seen: Collection[PodObservation], judged: 
 def keep_verified(work: ReconcileScope, judged: Verdict) -> None:
     """Which pods need no new proof at the next look, and which have been silent since when."""
     known = work.known_observation()
-    kept = {"verified": checkpoint.verified(judged.verified), "silent": checkpoint.silent(judged.silent)}
-    work.learn(observation=checkpoint.forgiving(known.model_copy(update=kept), judged))
+    kept = {
+        "verified": checkpoint.to_verified_pods(judged.verified),
+        "silent": checkpoint.to_silent_pods(judged.silent),
+    }
+    work.learn(observation=checkpoint.forgive_crash(known.model_copy(update=kept), judged))
 
 
 async def decide(work: ReconcileScope, candidate: Candidate, judged: Verdict) -> None:
@@ -256,14 +259,14 @@ async def nudge(work: ReconcileScope, candidate: Candidate, judged: Verdict) -> 
     """
     known = work.known_observation()
     if judged.state is State.LOADED and known.nudge is not None and known.nudge.tries:
-        work.learn(observation=known.model_copy(update={"nudge": refetch.rested(known.nudge)}))
+        work.learn(observation=known.model_copy(update={"nudge": refetch.reset_tries(known.nudge)}))
     if is_about_to_go_back(work, candidate) or not refetch.is_due(
         judged, known.nudge, work.world.now(), timestamps.parse_time(known.since)
     ):
         return
     if not await can_be_fetched(work, candidate):
         return
-    await work.note(known.model_copy(update={"nudge": refetch.next_one(known.nudge, work.world.now())}))
+    await work.note(known.model_copy(update={"nudge": refetch.make_next(known.nudge, work.world.now())}))
     stuck = [row.pod for row in judged.pods if row.reason in refetch.HEALED_BY_A_PUSH | refetch.LEFT_BEHIND]
     await work.raise_loggers(stuck)
     observed = await work.observe()
@@ -274,7 +277,7 @@ def rest_nudges(work: ReconcileScope) -> None:
     """Whoever asks for another try does not wait for the next turn of a back-off."""
     known = work.release.status.observation
     if known is not None and known.nudge is not None:
-        work.learn(observation=known.model_copy(update={"nudge": refetch.rested(known.nudge)}))
+        work.learn(observation=known.model_copy(update={"nudge": refetch.reset_tries(known.nudge)}))
 
 
 async def can_be_fetched(work: ReconcileScope, candidate: Candidate) -> bool:

@@ -153,12 +153,12 @@ def check_compatibility(
     """The condition Compatible: True, or Unknown with a warning; raises `Refused` when a gateway cannot load it."""
     provider, allowed = work.release.spec.gateway.provider, work.world.settings.allow_native_code
     module, hosts = found.artifact.module, work.provider.hosts(before)
-    answer = compat.strictest(module, hosts, provider, allow_native=allowed)
+    answer = compat.judge_strictest(module, hosts, provider, allow_native=allowed)
     if answer.state is compat.CompatibilityState.INCOMPATIBLE:
         raise Refused(answer.reason, answer.message, answer.remedy)
     meshes = {sighting.istio_version for sighting in before if sighting.istio_version}
     challenge.judge(found.artifact.reference.registry, found.challenges, meshes)
-    odd = compat.warnings(module, hosts, provider, allow_native=allowed)
+    odd = compat.find_warnings(module, hosts, provider, allow_native=allowed)
     work.learn(findings=(*work.report.findings, compatible.found(answer, odd, untold)))
 
 

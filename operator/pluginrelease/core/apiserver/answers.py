@@ -108,24 +108,24 @@ class Case:
 def read(asked: Asked, answer: ServerAnswer) -> JSON:
     """The object in an answer of a success. Raises `Transient` for what no API server says."""
     if answer.media_type == "text/html":
-        raise _foreign(asked, answer)
+        raise _report_proxy(asked, answer)
     try:
         found = json.loads(answer.body)
     except (ValueError, RecursionError):
-        raise unreadable(asked, "is no JSON, or broke off") from None
+        raise report_unreadable(asked, "is no JSON, or broke off") from None
     if not isinstance(found, dict) or not isinstance(found.get("kind"), str):
-        raise _foreign(asked, answer)
+        raise _report_proxy(asked, answer)
     return found
 
 
-def text(asked: Asked, answer: ServerAnswer) -> str:
+def read_text(asked: Asked, answer: ServerAnswer) -> str:
     """The text in an answer of a success. Raises `Transient` where a page for people came instead."""
     if answer.media_type == "text/html":
-        raise _foreign(asked, answer)
+        raise _report_proxy(asked, answer)
     return answer.body.decode(errors="replace")
 
 
-def event(asked: Asked, line: bytes) -> JSON:
+def read_event(asked: Asked, line: bytes) -> JSON:
     """One event of a watch. Raises `Transient` for a line that is none."""
     try:
         found = json.loads(line)
@@ -134,14 +134,14 @@ def event(asked: Asked, line: bytes) -> JSON:
             return event
     except (ValueError, RecursionError, KeyError, TypeError):
         pass
-    raise unreadable(asked, "has a line that is no event, or broke off")
+    raise report_unreadable(asked, "has a line that is no event, or broke off")
 
 
-def failure(asked: Asked, answer: ServerAnswer, now: datetime) -> ReleaseError | NotFound:
+def read_failure(asked: Asked, answer: ServerAnswer, now: datetime) -> ReleaseError | NotFound:
     """What an answer that is no success means, and whose turn it is; ``now`` for a Retry-After that is a date."""
-    status = _status(answer.body)
+    status = _read_status(answer.body)
     if status is None:
-        return _no_status(asked, answer, now)
+        return _read_without_status(asked, answer, now)
     case = Case(asked, answer, status, now)
     for rule in _RULES:
         if (error := rule(case)) is not None:
@@ -149,7 +149,7 @@ def failure(asked: Asked, answer: ServerAnswer, now: datetime) -> ReleaseError |
     return _by_code(case)
 
 
-def unreadable(asked: Asked, what: str) -> Transient:
+def report_unreadable(asked: Asked, what: str) -> Transient:
     """An answer of which not all came, or none that can be read."""
     return Transient(
         "AnswerUnreadable",
@@ -158,7 +158,7 @@ def unreadable(asked: Asked, what: str) -> Transient:
     )
 
 
-def refused_stream(code: int) -> str:
+def explain_refused_stream(code: int) -> str:
     """Why a port-forward was not opened, for people: of such an answer only the code is known."""
     reasons = {
         401: "the API server does not know this login",
@@ -172,7 +172,7 @@ def refused_stream(code: int) -> str:
 # ------------------------------------------------------------------------------------------------------- what is read
 
 
-def _status(body: bytes) -> MetaStatus | None:
+def _read_status(body: bytes) -> MetaStatus | None:
     """None for what is no metav1.Status."""
     try:
         found = json.loads(body)
@@ -191,13 +191,13 @@ def _status(body: bytes) -> MetaStatus | None:
         kind=str(details.get("kind") or ""),
         name=str(details.get("name") or ""),
         causes=frozenset(str(cause.get("reason") or "") for cause in causes),
-        fields=tuple(_held(cause) for cause in causes if cause.get("reason") == "FieldManagerConflict"),
+        fields=tuple(_describe_conflict(cause) for cause in causes if cause.get("reason") == "FieldManagerConflict"),
         invalid=frozenset(str(cause.get("field") or "") for cause in causes),
         retry_after=float(min(seconds, 10**6)) if isinstance(seconds, int) and seconds > 0 else None,
     )
 
 
-def _held(cause: JSON) -> str:
+def _describe_conflict(cause: JSON) -> str:
     """``.spec.url by "kubectl-edit"``, of a conflict of an apply."""
     manager = str(cause.get("message") or "").removeprefix("conflict with ")
     return shorten(f"{cause.get('field') or 'a field'} by {manager or 'another'}")
@@ -211,7 +211,7 @@ def shorten(message: str) -> str:
     return f"{flat[: MAX_MESSAGE // 2]} … {flat[-(MAX_MESSAGE // 2 - 3) :]}"
 
 
-def _no_status(asked: Asked, answer: ServerAnswer, now: datetime) -> ReleaseError | NotFound:
+def _read_without_status(asked: Asked, answer: ServerAnswer, now: datetime) -> ReleaseError | NotFound:
     """An answer without a Status: of an API server only for a path that it has not; else something stands between."""
     text = answer.body.decode(errors="replace").strip()
     if answer.code == 404 and answer.media_type != "text/html" and text.startswith(_NO_SUCH_PATH):
@@ -221,8 +221,8 @@ def _no_status(asked: Asked, answer: ServerAnswer, now: datetime) -> ReleaseErro
     if answer.code == 429:
         return _busy(Case(asked, answer, MetaStatus("no reason given"), now))
     if answer.media_type == "application/json" and not _is_json(answer.body):
-        return unreadable(asked, f"({answer.code}) is no JSON, or broke off")
-    return _foreign(asked, answer, Case(asked, answer, MetaStatus(""), now).pause)
+        return report_unreadable(asked, f"({answer.code}) is no JSON, or broke off")
+    return _report_proxy(asked, answer, Case(asked, answer, MetaStatus(""), now).pause)
 
 
 def _is_json(body: bytes) -> bool:
@@ -233,9 +233,9 @@ def _is_json(body: bytes) -> bool:
     return True
 
 
-def _foreign(asked: Asked, answer: ServerAnswer, pause: float | None = None) -> Transient:
+def _report_proxy(asked: Asked, answer: ServerAnswer, pause: float | None = None) -> Transient:
     """A proxy's page, or a redirect to one."""
-    said = _told(answer.body[:4096].decode(errors="replace"))
+    said = _summarize_page(answer.body[:4096].decode(errors="replace"))
     return Transient(
         "NotTheAPIServer",
         f"what answered {asked} is not an API server: {answer.code}, {answer.media_type or 'of no type'}{said}",
@@ -244,7 +244,7 @@ def _foreign(asked: Asked, answer: ServerAnswer, pause: float | None = None) -> 
     )
 
 
-def _told(page: str) -> str:
+def _summarize_page(page: str) -> str:
     """What a page is called, or how a short text begins."""
     title = _TITLE.search(page)
     text = title.group(1) if title else re.sub(r"<[^>]*>", " ", page)

@@ -26,8 +26,8 @@ def without_empties(manifest: JSON) -> JSON:
     return {key: value for key, value in kept.items() if value not in ({}, [])}
 
 
-def emptied(wanted: Any, answered: Any) -> bool:
+def has_nulled_maps(wanted: Any, answered: Any) -> bool:
     """Whether an empty map or list of what was applied came back as null, which the same apply once more mends."""
     if isinstance(wanted, dict) and isinstance(answered, dict):
-        return any(emptied(value, answered.get(key, value)) for key, value in wanted.items())
+        return any(has_nulled_maps(value, answered.get(key, value)) for key, value in wanted.items())
     return answered is None and wanted in ({}, [])

@@ -25,7 +25,8 @@ def read(found: JSON) -> api.Release:
         own = found["metadata"]
         raise Refused(
             "ReleaseUnreadable",
-            f"PluginRelease {own['namespace']}/{own['name']} is not one that this version knows: {first_fault(error)}",
+            f"PluginRelease {own['namespace']}/{own['name']} is not one that this version knows: "
+            f"{find_first_fault(error)}",
             "Run the operator, with its CRD, in the version that wrote it, or make a new PluginRelease",
         ) from error
 
@@ -42,41 +43,43 @@ def sort_out(listed: Iterable[JSON]) -> tuple[list[api.Release], list[Refused]]:
     return releases, unreadable
 
 
-def first_fault(error: ValidationError) -> str:
+def find_first_fault(error: ValidationError) -> str:
     """Where an object is wrong, and how, in one line."""
     fault = error.errors(include_url=False)[0]
     return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"[:500]
 
 
-def gateway_namespace(found: JSON) -> str | None:
+def read_gateway_namespace(found: JSON) -> str | None:
     """Where a release's gateways are; None where it does not say."""
-    namespace = part(found, "spec", "gateway", "namespace")
+    namespace = read_path(found, "spec", "gateway", "namespace")
     return namespace if isinstance(namespace, str) else None
 
 
-def part(found: Any, *path: str) -> Any:
+def read_path(found: Any, *path: str) -> Any:
     """What is at a path; None where there is nothing."""
     for name in path:
         found = found.get(name) if hasattr(found, "get") else None
     return found
 
 
-def told(found: JSON, refused: Refused, now: datetime) -> JSON:
+def describe_status(found: JSON, refused: Refused, now: datetime) -> JSON:
     """The status of a release that cannot be read: what it has, and that a person must act. What it says of its
     gateways is kept, as whoever can read it again goes on from that."""
     generation = found["metadata"].get("generation", 0)
-    before = part(found, "status", "conditions") or []
+    before = read_path(found, "status", "conditions") or []
     ours = (ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED)
     conditions = [
-        condition(kind, status, refused, generation, since(before, kind, status) or timestamps.metav1_time(now))
+        make_condition(
+            kind, status, refused, generation, find_since(before, kind, status) or timestamps.metav1_time(now)
+        )
         for kind, status in ((ConditionType.READY, "False"), (ConditionType.STALLED, "True"))
     ]
     others = [condition for condition in before if condition["type"] not in ours]
-    known = part(found, "status") or {}
+    known = read_path(found, "status") or {}
     return {**known, "observedGeneration": generation, "phase": "Refused", "conditions": [*conditions, *others]}
 
 
-def since(conditions: list[JSON], kind: ConditionType, status: str) -> str | None:
+def find_since(conditions: list[JSON], kind: ConditionType, status: str) -> str | None:
     """Since when a condition has this status; None where it has another."""
     return next(
         (
@@ -88,7 +91,7 @@ def since(conditions: list[JSON], kind: ConditionType, status: str) -> str | Non
     )
 
 
-def condition(kind: ConditionType, status: str, refused: Refused, generation: int, changed: str) -> JSON:
+def make_condition(kind: ConditionType, status: str, refused: Refused, generation: int, changed: str) -> JSON:
     """One condition that says why."""
     return {
         "type": kind.value,

@@ -241,7 +241,7 @@ def is_index(media_type: str) -> bool:
     return media_type in (OCI_INDEX, DOCKER_INDEX)
 
 
-def child(raw: bytes) -> Descriptor:
+def find_child(raw: bytes) -> Descriptor:
     """The manifest in an index that a gateway takes: the first for linux/amd64 or without a platform, on every
     machine, as the agent asks for no other. Raises `Refused`: ``MalformedManifest``, ``NoUsablePlatform``.
     """
@@ -251,7 +251,7 @@ def child(raw: bytes) -> Descriptor:
         if not isinstance(platform, dict):
             platform = {"os": "linux", "architecture": "amd64"}
         if platform.get("os") == "linux" and platform.get("architecture") == "amd64":
-            return descriptor(entry)
+            return read_descriptor(entry)
     raise Refused(
         "NoUsablePlatform",
         f"Of {counted(len(entries), 'manifest')} in the image index none is for linux/amd64, which gateways take",
@@ -259,17 +259,17 @@ def child(raw: bytes) -> Descriptor:
     )
 
 
-def children(raw: bytes) -> tuple[Descriptor, ...]:
+def list_children(raw: bytes) -> tuple[Descriptor, ...]:
     """Every manifest in an index. Raises `Refused` (``MalformedManifest``)."""
-    return tuple(descriptor(entry) for entry in _list(_object(raw), "manifests", MAX_CHILDREN))
+    return tuple(read_descriptor(entry) for entry in _list(_object(raw), "manifests", MAX_CHILDREN))
 
 
-def layers(raw: bytes) -> tuple[Descriptor, ...]:
+def list_layers(raw: bytes) -> tuple[Descriptor, ...]:
     """Every layer of an image, whatever it is. Raises `Refused` (``MalformedManifest``)."""
-    return tuple(descriptor(entry) for entry in _list(_object(raw), "layers", MAX_LAYERS))
+    return tuple(read_descriptor(entry) for entry in _list(_object(raw), "layers", MAX_LAYERS))
 
 
-def layer(raw: bytes) -> tuple[Layout, Descriptor]:
+def find_layer(raw: bytes) -> tuple[Layout, Descriptor]:
     """The layout of an image manifest and the layer to fetch, by the agent's rules.
 
     A Docker manifest needs a Docker layer last; any other an OCI tar+gzip layer last, or else exactly two layers of
@@ -280,16 +280,16 @@ def layer(raw: bytes) -> tuple[Layout, Descriptor]:
     types = [str(entry.get("mediaType", "")) for entry in layers]
     docker = manifest.get("mediaType") == DOCKER_MANIFEST
     if types and docker and types[-1] == DOCKER_LAYER:
-        return Layout.DOCKER_COMPAT, descriptor(layers[-1])
+        return Layout.DOCKER_COMPAT, read_descriptor(layers[-1])
     if types and not docker and types[-1] == OCI_LAYER:
-        return Layout.OCI_COMPAT, descriptor(layers[-1])
+        return Layout.OCI_COMPAT, read_descriptor(layers[-1])
     if not docker and len(types) == 2 and WASM_LAYER in types:
-        return Layout.OCI_ARTIFACT, descriptor(layers[types.index(WASM_LAYER)])
+        return Layout.OCI_ARTIFACT, read_descriptor(layers[types.index(WASM_LAYER)])
     raise _unreadable(types, docker)
 
 
 def _unreadable(types: list[str], docker: bool) -> Refused:
-    named = ", ".join(shown(name) or "of no type" for name in types[:5]) or "none"
+    named = ", ".join(sanitize(name) or "of no type" for name in types[:5]) or "none"
     more = f" and {len(types) - 5} more" if len(types) > 5 else ""
     kind = "Docker image" if docker else "OCI image"
     accepted = (
@@ -304,7 +304,7 @@ def _unreadable(types: list[str], docker: bool) -> Refused:
     )
 
 
-def shown(text: str, most: int = 100) -> str:
+def sanitize(text: str, most: int = 100) -> str:
     """A stranger's text as it may stand in a message: short, and with ``?`` for what is not for reading."""
     return "".join(letter if letter.isprintable() else "?" for letter in text[:most])
 
@@ -334,7 +334,7 @@ def _list(manifest: dict[str, Any], key: str, most: int) -> list[dict[str, Any]]
     return entries
 
 
-def descriptor(entry: dict[str, Any]) -> Descriptor:
+def read_descriptor(entry: dict[str, Any]) -> Descriptor:
     """One entry of a manifest. Raises `Refused` (``MalformedManifest``)."""
     digest, size = entry.get("digest"), entry.get("size")
     if not isinstance(digest, str) or not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
@@ -360,16 +360,16 @@ def unpack(read: Callable[[int], bytes], most: int = MAX_WASM_BYTES) -> Iterator
     Raises `Refused`: ``NoPluginWasm``, ``MalformedLayer``, ``ArtifactTooLarge``.
     """
     try:
-        yield from _content(_find(archive.members(archive.ArchiveStream(archive.gunzip(read), most))), most)
+        yield from _read_content(_find(archive.members(archive.ArchiveStream(archive.gunzip(read), most))), most)
     except archive.Malformed as malformed:
         raise Refused(
             "MalformedLayer", f"The image's layer is not a whole tar+gzip archive: {malformed}", _PUSH
         ) from malformed
     except archive.TooLarge as too:
-        raise too_large("What the image's layer unpacks to", most) from too
+        raise refuse_too_large("What the image's layer unpacks to", most) from too
 
 
-def too_large(what: str, most: int) -> Refused:
+def refuse_too_large(what: str, most: int) -> Refused:
     """The error for anything beyond the cap that gateways have, too."""
     return Refused(
         "ArtifactTooLarge",
@@ -384,7 +384,7 @@ def _find(members: Iterator[archive.Member]) -> archive.Member:
         for member in members:
             if posixpath.basename(member.name) == PLUGIN_FILE:
                 return member
-            seen.append(shown(member.name))
+            seen.append(sanitize(member.name))
             del seen[5:]
     except archive.TooManyMembers as many:
         raise Refused(
@@ -398,11 +398,11 @@ def _find(members: Iterator[archive.Member]) -> archive.Member:
     )
 
 
-def _content(member: archive.Member, most: int) -> Iterator[bytes]:
+def _read_content(member: archive.Member, most: int) -> Iterator[bytes]:
     if not member.regular:
-        raise Refused("NoPluginWasm", f"{shown(member.name)} is in the archive, but is not a regular file", _PUSH)
+        raise Refused("NoPluginWasm", f"{sanitize(member.name)} is in the archive, but is not a regular file", _PUSH)
     if member.size > most:
-        raise too_large(PLUGIN_FILE, most)
+        raise refuse_too_large(PLUGIN_FILE, most)
     while piece := member.read(archive.PIECE_BYTES):
         yield piece
 
@@ -441,8 +441,8 @@ def pack(wasm: bytes) -> PackedImage:
         {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
-            "config": _described(OCI_CONFIG, config),
-            "layers": [_described(OCI_LAYER, packed)],
+            "config": _describe_blob(OCI_CONFIG, config),
+            "layers": [_describe_blob(OCI_LAYER, packed)],
         }
     )
     return PackedImage(packed, config, manifest)
@@ -470,5 +470,5 @@ def _json(value: dict[str, Any]) -> bytes:
     return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
 
 
-def _described(media_type: str, blob: bytes) -> dict[str, Any]:
+def _describe_blob(media_type: str, blob: bytes) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": str(Digest.of(blob)), "size": len(blob)}

@@ -1,6 +1,6 @@
 """The module in an image that no gateway can read: for packing it anew.
 
-A gateway knows three layouts and nothing else (`core.artifact.image_manifests.layer`). Published images have others:
+A gateway knows three layouts and nothing else (`image_manifests.find_layer`). Published images have others:
 the module as a single layer (higress-group/higress#4528), under another media type (engineerd/wasm-to-oci#45,
 ``application/wasm``), behind more layers (higress-group/higress#4014), in an archive that is not packed, or under
 another file name.
@@ -25,9 +25,9 @@ _REMEDY = f"Take the module out by hand, and push it: `pluginrelease push {PLUGI
 def child(raw: bytes) -> Descriptor:
     """The manifest in an index to look into: the one that a gateway takes, else the first. A module has no platform."""
     try:
-        return image_manifests.child(raw)
+        return image_manifests.find_child(raw)
     except Refused as refused:
-        if refused.reason != "NoUsablePlatform" or not (entries := image_manifests.children(raw)):
+        if refused.reason != "NoUsablePlatform" or not (entries := image_manifests.list_children(raw)):
             raise
         return entries[0]
 
@@ -38,7 +38,7 @@ def take(raw: bytes, read: Callable[[Descriptor], bytes], most: int = image_mani
     ``raw`` is the image's manifest, ``read`` gives a layer's bytes, checked; ``most`` caps what a layer unpacks to.
     Raises `Refused`: ``NoModule``, ``SeveralModules``, ``ArtifactTooLarge``, ``MalformedManifest``.
     """
-    layers = image_manifests.layers(raw)
+    layers = image_manifests.list_layers(raw)
     others: dict[Digest, str] = {}
     other = b""
     for layer in reversed(layers):
@@ -47,7 +47,7 @@ def take(raw: bytes, read: Callable[[Descriptor], bytes], most: int = image_mani
                 return content
             others[Digest.of(content)], other = name, content
     if not others:
-        kinds = ", ".join(image_manifests.shown(layer.media_type) or "no type" for layer in layers[:5]) or "no layer"
+        kinds = ", ".join(image_manifests.sanitize(layer.media_type) or "no type" for layer in layers[:5]) or "no layer"
         raise Refused("NoModule", f"There is no WebAssembly module in any layer of the image ({kinds})", _REMEDY)
     if len(others) > 1:
         names = ", ".join(list(others.values())[:MAX_MODULES])
@@ -67,7 +67,7 @@ def _modules(layer: Descriptor, blob: bytes, most: int) -> Iterator[tuple[str, b
         else:
             yield from _files(archive.members(stream))
     except archive.TooLarge as too:
-        raise image_manifests.too_large("What the image's layer unpacks to", most) from too
+        raise image_manifests.refuse_too_large("What the image's layer unpacks to", most) from too
     except archive.ArchiveError:
         return  # something else than an archive: an image's configuration, a README
 
@@ -80,4 +80,4 @@ def _files(members: Iterator[archive.Member]) -> Iterator[tuple[str, bytes]]:
         if not member.regular or (head := member.read(len(wasm.MAGIC))) != wasm.MAGIC:
             continue
         found += 1
-        yield image_manifests.shown(posixpath.basename(member.name)), head + member.read(member.size)
+        yield image_manifests.sanitize(posixpath.basename(member.name)), head + member.read(member.size)

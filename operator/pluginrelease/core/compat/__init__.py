@@ -21,7 +21,7 @@ from pluginrelease.core.compat.hosts import (
     envoy,
     higress,
 )
-from pluginrelease.core.compat.judging import MAX_FLAWS, compare, judge, strictest, warnings
+from pluginrelease.core.compat.judging import MAX_FLAWS, compare, find_warnings, judge, judge_strictest
 
 __all__ = [
     "ACCEPTED_ABIS",
@@ -39,8 +39,8 @@ __all__ = [
     "Warned",
     "compare",
     "envoy",
+    "find_warnings",
     "higress",
     "judge",
-    "strictest",
-    "warnings",
+    "judge_strictest",
 ]

@@ -50,13 +50,13 @@ def incompatible(reason: str, message: str, remedy: str, missing: tuple[str, ...
     return Compatibility(CompatibilityState.INCOMPATIBLE, reason, message, remedy, missing)
 
 
-def enough(names: Iterable[str]) -> str:
+def abridge(names: Iterable[str]) -> str:
     """The first few of many, so that a condition stays readable."""
     every = list(names)
-    return ", ".join(map(shown, every[:8])) + (f" and {len(every) - 8} more" if len(every) > 8 else "")
+    return ", ".join(map(sanitize, every[:8])) + (f" and {len(every) - 8} more" if len(every) > 8 else "")
 
 
-def shown(name: str) -> str:
+def sanitize(name: str) -> str:
     """A name out of a stranger's module, as it may stand in a condition or on a terminal."""
     clean = name[:SHOWN_NAME]
     if not clean.isprintable():
@@ -64,7 +64,7 @@ def shown(name: str) -> str:
     return clean if len(name) <= SHOWN_NAME else clean[:-1] + "…"
 
 
-def type_text(found: FunctionType | None) -> str:
+def format_type(found: FunctionType | None) -> str:
     """A function's type; a module may give it a thousand parameters."""
     text = str(found)
     return text if len(text) <= SHOWN_NAME else text[: SHOWN_NAME - 1] + "…"

@@ -64,16 +64,16 @@ def read(text: str) -> Meant:
 def _istio(version: str, release: tuple[int, int]) -> Meant:
     envoy = ISTIO_ENVOY.get(release)
     if envoy is None:
-        return Meant("istio", version, (), _untold("Istio", version, list(ISTIO_ENVOY)), version)
+        return Meant("istio", version, (), _explain_unknown("Istio", version, list(ISTIO_ENVOY)), version)
     return Meant("istio", version, (Envoy(f"{envoy[0]}.{envoy[1]} (Istio {version})", envoy),), agent=version)
 
 
 def _higress(version: str, release: tuple[int, int], patch: int | None) -> Meant:
     if release not in HIGRESS:
-        return Meant("higress", version, (), _untold("Higress", version, list(HIGRESS)))
+        return Meant("higress", version, (), _explain_unknown("Higress", version, list(HIGRESS)))
     return Meant("higress", version, (Higress(version, (*release, patch or 0), exact=patch is not None),))
 
 
-def _untold(name: str, version: str, known: list[tuple[int, int]]) -> str:
+def _explain_unknown(name: str, version: str, known: list[tuple[int, int]]) -> str:
     first, last = (".".join(map(str, minor)) for minor in (known[0], known[-1]))
     return f"which functions {name} {version} has is not known here: {first} to {last} are"

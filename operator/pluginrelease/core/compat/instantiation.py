@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from pluginrelease.core.compat.answers import Compatibility, Warned, enough, incompatible, shown
+from pluginrelease.core.compat.answers import Compatibility, Warned, abridge, incompatible, sanitize
 from pluginrelease.core.compat.functions import CALLBACKS, HEADERS_01, HEADERS_02
 from pluginrelease.core.compat.gateway import TargetGateway
 from pluginrelease.core.compat.hosts import Envoy, Higress, Host
@@ -43,14 +43,14 @@ def flaws(module: Module, gateway: TargetGateway) -> Iterator[Compatibility]:
     yield from _entry_flaws(module)
     yield from _memory_flaws(module)
     yield from _table_flaws(module)
-    yield from (_misplaced(segment) for segment in module.misplaced[:1])
+    yield from (_report_misplaced(segment) for segment in module.misplaced[:1])
     yield from _feature_flaws(module, gateway)
     yield from (_beyond(what) for what in module.beyond)
     if module.native and gateway.runs_native and not gateway.allow_native:
         yield incompatible(
             "NativeCode",
-            f"The custom section {shown(module.native)} has native code, which Higress would run in the gateway's own "
-            "process in place of the module: nothing here can look into it, and no sandbox holds it",
+            f"The custom section {sanitize(module.native)} has native code, which Higress would run in the gateway's "
+            "own process in place of the module: nothing here can look into it, and no sandbox holds it",
             "Build the plugin without it, or have the operator allow it (--allow-native-code).",
         )
 
@@ -76,11 +76,11 @@ def _start_flaws(module: Module) -> Iterator[Compatibility]:
     if start is None:
         return
     if certain := harmful(start.certain):
-        message = f"The module's start section calls {enough(certain)}. {_DIES}"
+        message = f"The module's start section calls {abridge(certain)}. {_DIES}"
         yield incompatible("StartCallsHost", message, _START_REMEDY)
     elif possible := harmful(start.possible if start.whole else module.imports):
         may = "may call" if start.whole else "is too long to be read, and may call"
-        message = f"The module's start section {may} {enough(possible)}. If it does: {_DIES}"
+        message = f"The module's start section {may} {abridge(possible)}. If it does: {_DIES}"
         yield incompatible("StartCallsHost", message, _START_REMEDY)
     elif start.traps:
         yield incompatible(
@@ -101,7 +101,7 @@ def _entry_flaws(module: Module) -> Iterator[Compatibility]:
     if denied:
         yield incompatible(
             "RestrictedCallback",
-            f"Uncaught Error: restricted_callback: the module calls {enough(denied)} in its _initialize, main or "
+            f"Uncaught Error: restricted_callback: the module calls {abridge(denied)} in its _initialize, main or "
             "_start, where Envoy does not allow it",
             "Call it in proxy_on_vm_start or proxy_on_configure.",
         )
@@ -110,12 +110,12 @@ def _entry_flaws(module: Module) -> Iterator[Compatibility]:
 def _border_flaws(module: Module) -> Iterator[Compatibility]:
     """V8 ends the process where a type is none of the few that its C API has."""
     every: list[Import | Export] = [*module.imports, *module.exports]
-    odd = [f"{_name(item)} ({what})" for item in every if (what := _unfit(item))]
+    odd = [f"{_name(item)} ({what})" for item in every if (what := _explain_unfit(item))]
     if odd:
         yield incompatible(
             "UnsupportedBorderType",
             f"# Fatal error, unreachable code: V8 ends the gateway's process, as it knows no such type of an import or "
-            f"an export: {enough(odd)}",
+            f"an export: {abridge(odd)}",
             "Keep such types within the module; build C++ with -fno-exceptions.",
         )
 
@@ -124,7 +124,7 @@ def _name(item: Import | Export) -> str:
     return str(item) if isinstance(item, Import) else item.name
 
 
-def _unfit(item: Import | Export) -> str:
+def _explain_unfit(item: Import | Export) -> str:
     """What of an import or an export V8 does not know; an empty string where it knows all."""
     if item.kind is ExternKind.TAG:
         return "a tag"
@@ -144,7 +144,7 @@ def _no_memory(module: Module, gateway: TargetGateway) -> Iterator[Compatibility
     remedy = "Build the plugin with a Proxy-Wasm SDK, or export its memory."
     if calls := [str(imported_item) for imported_item in module.imports if imported_item.kind is ExternKind.FUNCTION]:
         message = (
-            f"Caught Segmentation fault: the module exports no memory, and Envoy dies when it calls {enough(calls)}, "
+            f"Caught Segmentation fault: the module exports no memory, and Envoy dies when it calls {abridge(calls)}, "
             "at load or at a request"
         )
         yield incompatible("NoMemory", message, remedy)
@@ -194,7 +194,7 @@ def _table_flaws(module: Module) -> Iterator[Compatibility]:
         yield incompatible("UnsupportedTable", message, _SMALLER)
 
 
-def _misplaced(segment: OutOfBounds) -> Compatibility:
+def _report_misplaced(segment: OutOfBounds) -> Compatibility:
     place = f"a memory of {segment.size} bytes" if segment.kind == "data" else f"a table of {segment.size} entries"
     return incompatible(
         "SegmentOutOfBounds",
@@ -211,7 +211,7 @@ def _feature_flaws(module: Module, gateway: TargetGateway) -> Iterator[Compatibi
     old = [host for host in gateway.hosts if _old_v8(host)]
     lacking = [*none_has, *(sorted(module.features - NO_V8) if old else ())]
     if lacking:
-        whose = ", ".join(map(_named, old)) if old and not none_has else "any Envoy"
+        whose = ", ".join(map(_name_functions, old)) if old and not none_has else "any Envoy"
         yield incompatible(
             "UnsupportedFeature",
             f"Failed to load Wasm bytecode: the module needs {', '.join(lacking)}, which the V8 of {whose} lacks",
@@ -219,7 +219,7 @@ def _feature_flaws(module: Module, gateway: TargetGateway) -> Iterator[Compatibi
         )
 
 
-def _named(host: Host) -> str:
+def _name_functions(host: Host) -> str:
     return f"{'Higress' if isinstance(host, Higress) else 'Envoy'} {host}"
 
 
@@ -227,7 +227,7 @@ def _old_v8(host: Host) -> bool:
     return isinstance(host, Envoy) and host.release is not None and host.release <= OLD_V8
 
 
-def _perhaps_old_v8(host: Host) -> bool:
+def _check_old_v8(host: Host) -> bool:
     if isinstance(host, Higress):
         return host.release is not None and host.release < HIGRESS_NEW_V8
     return host.release is not None and OLD_V8 < host.release < NEW_V8
@@ -242,7 +242,7 @@ def warnings(module: Module, gateway: TargetGateway) -> Iterator[Warned]:
     yield from _start_warnings(module)
     yield from _export_warnings(module)
     yield from _cost_warnings(module)
-    doubtful = [_named(host) for host in gateway.hosts if _perhaps_old_v8(host)]
+    doubtful = [_name_functions(host) for host in gateway.hosts if _check_old_v8(host)]
     if doubtful and (needed := sorted(module.features - NO_V8)):
         yield Warned(
             "UnsupportedFeature",
@@ -257,7 +257,7 @@ def warnings(module: Module, gateway: TargetGateway) -> Iterator[Warned]:
         )
     if module.native and (gateway.allow_native or not gateway.runs_native):
         fate = "is run by Higress in its place" if gateway.runs_native else "only Higress would run; Istio ignores it"
-        yield Warned("NativeCode", f"the custom section {shown(module.native)} has native code, which {fate}")
+        yield Warned("NativeCode", f"the custom section {sanitize(module.native)} has native code, which {fate}")
 
 
 def _start_warnings(module: Module) -> Iterator[Warned]:
@@ -275,7 +275,7 @@ def _export_warnings(module: Module) -> Iterator[Warned]:
         export.name for export in module.exports if export.kind is not ExternKind.FUNCTION and export.name in _CALLED
     ]
     if ignored:
-        yield Warned("IgnoredExport", f"Envoy never calls {enough(ignored)}, as it is exported and no function")
+        yield Warned("IgnoredExport", f"Envoy never calls {abridge(ignored)}, as it is exported and no function")
     if not exports_memory(module) and not any(
         imported_item.kind is ExternKind.FUNCTION for imported_item in module.imports
     ):

@@ -10,10 +10,10 @@ from pluginrelease.core.compat.answers import (
     Compatibility,
     CompatibilityState,
     Warned,
-    enough,
+    abridge,
+    format_type,
     incompatible,
-    shown,
-    type_text,
+    sanitize,
 )
 from pluginrelease.core.compat.functions import (
     BY_ABI,
@@ -38,15 +38,17 @@ def judge(module: Module, versions: Iterable[str], provider: str = "Istio") -> C
     The strictest version counts. What no Envoy takes is Incompatible even if no version is known (no pod yet, or a
     text that is no version); the rest is then Unknown. ``provider`` names the gateway in messages.
     """
-    return strictest(module, map(envoy, versions), provider)
+    return judge_strictest(module, map(envoy, versions), provider)
 
 
-def strictest(module: Module, hosts: Iterable[Host], provider: str, *, allow_native: bool = False) -> Compatibility:
+def judge_strictest(
+    module: Module, hosts: Iterable[Host], provider: str, *, allow_native: bool = False
+) -> Compatibility:
     """As `judge`, with the gateways as their provider knows them; one that is there twice counts once."""
     return compare(module, sorted(set(hosts), key=str), provider, allow_native=allow_native)[0]
 
 
-def warnings(
+def find_warnings(
     module: Module, hosts: Iterable[Host], provider: str = "Istio", *, allow_native: bool = False
 ) -> tuple[Warned, ...]:
     """What is odd of a module and does not keep it from being loaded; the arguments are those of `compare`."""
@@ -61,20 +63,20 @@ def compare(
     There is always one answer at least. ``allow_native``: who owns the gateways allows native code in modules.
     """
     gateway = TargetGateway(tuple(hosts), provider, allow_native)
-    if too_old := _too_old(module, gateway):
+    if too_old := _check_too_old(module, gateway):
         return (too_old,)
     abi = next((version for version in module.abis if version in gateway.abis), "")
     if not abi:
-        besides = itertools.chain(_shape_flaws(module, gateway), _missing_besides(module, gateway))
-        return (_unknown_abi(module, gateway), *itertools.islice(besides, MAX_FLAWS - 1))
-    flaws = tuple(itertools.islice(_flaws(module, abi, gateway), MAX_FLAWS))
+        besides = itertools.chain(_shape_flaws(module, gateway), _find_missing_besides(module, gateway))
+        return (_report_unknown_abi(module, gateway), *itertools.islice(besides, MAX_FLAWS - 1))
+    flaws = tuple(itertools.islice(_find_flaws(module, abi, gateway), MAX_FLAWS))
     imports = _judge_imports(module, abi, gateway)
     if not flaws:
         return (imports,)
     return (*flaws, imports) if imports.state is CompatibilityState.INCOMPATIBLE else flaws
 
 
-def _too_old(module: Module, gateway: TargetGateway) -> Compatibility | None:
+def _check_too_old(module: Module, gateway: TargetGateway) -> Compatibility | None:
     """What plain Go builds runs on no older Higress, whatever else may be wrong."""
     older = [host for host in gateway.hosts if isinstance(host, Higress) and host.runs_go() is False]
     if module.toolchain != "Go" or not older:
@@ -88,8 +90,8 @@ def _too_old(module: Module, gateway: TargetGateway) -> Compatibility | None:
     )
 
 
-def _unknown_abi(module: Module, gateway: TargetGateway) -> Compatibility:
-    announced = enough(abi.replace("_", ".") for abi in module.abis)
+def _report_unknown_abi(module: Module, gateway: TargetGateway) -> Compatibility:
+    announced = abridge(abi.replace("_", ".") for abi in module.abis)
     found = f"the module announces {announced}" if announced else "the module announces none"
     accepted = [abi.replace("_", ".") for abi in gateway.abis]
     return Compatibility(
@@ -101,7 +103,7 @@ def _unknown_abi(module: Module, gateway: TargetGateway) -> Compatibility:
     )
 
 
-def _missing_besides(module: Module, gateway: TargetGateway) -> Iterator[Compatibility]:
+def _find_missing_besides(module: Module, gateway: TargetGateway) -> Iterator[Compatibility]:
     """What would be missing if Higress's ABI were announced as 0_2_1, whose functions it has."""
     if HIGRESS_ABI in module.abis:
         imports = _judge_imports(module, "0_2_1", gateway)
@@ -119,7 +121,7 @@ def _remedy_for_abi(module: Module) -> str:
     return "Build the plugin with a Proxy-Wasm SDK for one of these (the export proxy_abi_version_0_2_1)." + own
 
 
-def _flaws(module: Module, abi: str, gateway: TargetGateway) -> Iterator[Compatibility]:
+def _find_flaws(module: Module, abi: str, gateway: TargetGateway) -> Iterator[Compatibility]:
     """What no version of these gateways would load."""
     yield from _shape_flaws(module, gateway)
     yield from _import_flaws(module, abi, gateway)
@@ -164,15 +166,15 @@ def _import_flaws(module: Module, abi: str, gateway: TargetGateway) -> Iterator[
         if wanted.kind is ExternKind.GLOBAL:
             yield incompatible(
                 "MissingHostFunction",
-                f"Failed to load Wasm module due to a missing import: {shown(str(wanted))} (a {wanted.kind})",
+                f"Failed to load Wasm module due to a missing import: {sanitize(str(wanted))} (a {wanted.kind})",
                 "Build the plugin with a Proxy-Wasm SDK; a gateway offers functions only.",
-                (shown(str(wanted)),),
+                (sanitize(str(wanted)),),
             )
         elif known is not None and known.type is not None and wanted.type != known.type:
             yield incompatible(
                 "ImportTypeMismatch",
-                f"Failed to load Wasm module due to an import type mismatch: {wanted}, want: {type_text(wanted.type)}, "
-                f"but host exports: {known.type}",
+                f"Failed to load Wasm module due to an import type mismatch: {wanted}, want: {format_type(wanted.type)}"
+                f", but host exports: {known.type}",
                 "Build the plugin with an SDK for the ABI version that it announces.",
             )
 
@@ -196,7 +198,7 @@ def _wrong_exports(module: Module, wanted: dict[str, HostFunction]) -> Iterator[
             yield incompatible(
                 "ExportTypeMismatch",
                 f"Bad function signature for: {export.name}, want: {known.type}, "
-                f"but the module exports: {type_text(export.type)}",
+                f"but the module exports: {format_type(export.type)}",
                 "Build the plugin with an SDK for the ABI version that it announces.",
             )
 
@@ -206,10 +208,14 @@ def _judge_imports(module: Module, abi: str, gateway: TargetGateway) -> Compatib
     answers = [(wanted, gateway.lacks(gateway.find(wanted, abi))) for wanted in functions]
     surely = [wanted for wanted, answer in answers if answer is True]
     if surely:
-        return _missing(surely, abi, gateway)
-    perhaps = tuple(dict.fromkeys(shown(str(wanted)) for wanted, answer in answers if answer is None))
-    if perhaps or not gateway.hosts or any(host.release is None or _untold_go(module, host) for host in gateway.hosts):
-        return _untold(perhaps, gateway)
+        return _report_missing(surely, abi, gateway)
+    perhaps = tuple(dict.fromkeys(sanitize(str(wanted)) for wanted, answer in answers if answer is None))
+    if (
+        perhaps
+        or not gateway.hosts
+        or any(host.release is None or _is_go_unknown(module, host) for host in gateway.hosts)
+    ):
+        return _report_unknown(perhaps, gateway)
     return Compatibility(
         CompatibilityState.COMPATIBLE,
         "Compatible",
@@ -217,15 +223,15 @@ def _judge_imports(module: Module, abi: str, gateway: TargetGateway) -> Compatib
     )
 
 
-def _untold_go(module: Module, host: Host) -> bool:
+def _is_go_unknown(module: Module, host: Host) -> bool:
     """Whether it cannot be told if a Higress takes what plain Go builds."""
     return module.toolchain == "Go" and isinstance(host, Higress) and host.runs_go() is None
 
 
-def _missing(wanted: list[Import], abi: str, gateway: TargetGateway) -> Compatibility:
-    names = tuple(dict.fromkeys(shown(str(function)) for function in wanted))
+def _report_missing(wanted: list[Import], abi: str, gateway: TargetGateway) -> Compatibility:
+    names = tuple(dict.fromkeys(sanitize(str(function)) for function in wanted))
     since = [known.since if (known := gateway.find(function, abi)) else None for function in wanted]
-    message = f"Failed to load Wasm module due to a missing import: {enough(names)}: not in {gateway.name}"
+    message = f"Failed to load Wasm module due to a missing import: {abridge(names)}: not in {gateway.name}"
     if None in since:
         return incompatible("MissingHostFunction", message, _remedy_for_unknown(wanted, abi), names)
     needed = "Higress 2.1.4"
@@ -256,16 +262,16 @@ def _remedy_for_unknown(wanted: list[Import], abi: str) -> str:
         if other != abi and function.module == "env" and function.name in table
     ]
     if elsewhere:
-        return f"Build the plugin with an SDK for one ABI version: {enough(elsewhere)}."
+        return f"Build the plugin with an SDK for one ABI version: {abridge(elsewhere)}."
     return f"No Envoy up to {NEWEST_ENVOY[0]}.{NEWEST_ENVOY[1]} has them: build the plugin with a Proxy-Wasm SDK."
 
 
-def _untold(perhaps: tuple[str, ...], gateway: TargetGateway) -> Compatibility:
+def _report_unknown(perhaps: tuple[str, ...], gateway: TargetGateway) -> Compatibility:
     if not gateway.hosts:
         why = f"no pod of the {gateway.provider} gateway has told its Envoy version yet"
     else:
         why = f"it cannot be told for {gateway.name}"
-    named = f": {enough(perhaps)} may be missing" if perhaps else ""
+    named = f": {abridge(perhaps)} may be missing" if perhaps else ""
     return Compatibility(
         CompatibilityState.UNKNOWN,
         "GatewayVersionUnknown",

@@ -54,21 +54,23 @@ def begin(
     same = known if known is not None and known.load == load else None
     unproved = same is not None and same.revision == carried != stable
     awaited = same if unproved else None
-    baselines = [noted(baseline) for baseline in map(observations.make_baseline, before) if baseline is not None]
+    baselines = [
+        to_pod_baseline(baseline) for baseline in map(observations.make_baseline, before) if baseline is not None
+    ]
     return api.Observation(
         revision=revision,
         load=load,
         since=awaited.since if awaited else timestamps.metav1_micro_time(now),
         baselines=awaited.baselines if awaited else baselines[: api.MAX_OBSERVED_PODS],
         raised_loggers=known.raised_loggers if known else [],
-        verified=proved(known, load),
-        before=ran_before(known, load),
+        verified=list_proved(known, load),
+        before=find_earlier_proof(known, load),
         failed_before=sorted(failed_before),
         nudge=known.nudge if known is not None and known.revision == revision else None,
     )
 
 
-def proved(known: api.Observation | None, load: str) -> list[api.VerifiedPod]:
+def list_proved(known: api.Observation | None, load: str) -> list[api.VerifiedPod]:
     """The pods that were seen running this very load."""
     if known is None:
         return []
@@ -77,14 +79,14 @@ def proved(known: api.Observation | None, load: str) -> list[api.VerifiedPod]:
     return known.before.verified if known.before and known.before.load == load else []
 
 
-def ran_before(known: api.Observation | None, load: str) -> api.Proof | None:
+def find_earlier_proof(known: api.Observation | None, load: str) -> api.Proof | None:
     """What was proved of another load; of several in a row the last one that was seen running anywhere."""
     if known is None or known.load == load or not known.verified:
         return known.before if known else None
     return api.Proof(load=known.load, verified=known.verified)
 
 
-def verified(pods: Iterable[Incarnation]) -> list[api.VerifiedPod]:
+def to_verified_pods(pods: Iterable[Incarnation]) -> list[api.VerifiedPod]:
     """As status keeps them, in an order of their own."""
     ordered = sorted(pods, key=lambda incarnation: (incarnation.uid, incarnation.started_at))
     kept = [
@@ -94,23 +96,23 @@ def verified(pods: Iterable[Incarnation]) -> list[api.VerifiedPod]:
     return kept[: api.MAX_OBSERVED_PODS]
 
 
-def incarnations(kept: Iterable[api.VerifiedPod]) -> list[Incarnation]:
+def from_verified_pods(kept: Iterable[api.VerifiedPod]) -> list[Incarnation]:
     """As status gives them back."""
     return [Incarnation(pod.uid, timestamps.parse_time(pod.started_at)) for pod in kept]
 
 
-def silences(kept: Iterable[api.SilentPod]) -> list[Silence]:
+def from_silent_pods(kept: Iterable[api.SilentPod]) -> list[Silence]:
     """As status gives them back."""
     return [Silence(pod.uid, timestamps.parse_time(pod.since)) for pod in kept]
 
 
-def silent(pods: Iterable[Silence]) -> list[api.SilentPod]:
+def to_silent_pods(pods: Iterable[Silence]) -> list[api.SilentPod]:
     """As status keeps them."""
     ordered = sorted(pods, key=lambda silence: silence.uid)[: api.MAX_OBSERVED_PODS]
     return [api.SilentPod(uid=silence.uid, since=timestamps.metav1_micro_time(silence.since)) for silence in ordered]
 
 
-def forgiving(known: api.Observation, judged: Verdict) -> api.Observation:
+def forgive_crash(known: api.Observation, judged: Verdict) -> api.Observation:
     """A crash that a neighbour is to blame for is over once the pod is well again; the next one is news."""
     over = {
         row.pod.uid: row.pod.container.restarts
@@ -124,7 +126,7 @@ def forgiving(known: api.Observation, judged: Verdict) -> api.Observation:
     return known.model_copy(update={"baselines": kept}) if over else known
 
 
-def noted(baseline: Baseline) -> api.PodBaseline:
+def to_pod_baseline(baseline: Baseline) -> api.PodBaseline:
     """A baseline as status keeps it."""
     run = baseline.incarnation
     counters = {name: getattr(baseline, name) for name in COUNTERS}
@@ -134,7 +136,7 @@ def noted(baseline: Baseline) -> api.PodBaseline:
     )
 
 
-def remembered(kept: api.PodBaseline) -> Baseline:
+def from_pod_baseline(kept: api.PodBaseline) -> Baseline:
     """A baseline as status gives it back."""
     counters = {name: getattr(kept, name) for name in COUNTERS}
     others = timestamps.parse_time(kept.others_updated) if kept.others_updated else None

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from pluginrelease.core.gateway.logs import record, shorten
+from pluginrelease.core.gateway.logs import read_record, shorten
 
 MAX_WORDS = 4
 BACK_OFF = "CrashLoopBackOff"
@@ -85,7 +85,7 @@ def read(status: Mapping[str, Any], name: str) -> Container:
     if own is None:
         return Container()
     state, last = own.get("state", {}), own.get("lastState", {})
-    ended = _termination(state, is_state=True) or _termination(last)
+    ended = _read_termination(state, is_state=True) or _read_termination(last)
     started = state.get("running", {}).get("startedAt")
     return Container(
         restarts=own.get("restartCount", 0),
@@ -93,11 +93,11 @@ def read(status: Mapping[str, Any], name: str) -> Container:
         waiting=state.get("waiting", {}).get("reason", ""),
         started_at=datetime.fromisoformat(started) if started else None,
         terminated=ended,
-        together=ended is not None and _together(ended, status.get("containerStatuses", []), name),
+        together=ended is not None and _is_same_time(ended, status.get("containerStatuses", []), name),
     )
 
 
-def _termination(state: Mapping[str, Any], *, is_state: bool = False) -> Termination | None:
+def _read_termination(state: Mapping[str, Any], *, is_state: bool = False) -> Termination | None:
     ended = state.get("terminated")
     if not ended or not ended.get("finishedAt"):
         return None
@@ -105,18 +105,21 @@ def _termination(state: Mapping[str, Any], *, is_state: bool = False) -> Termina
     return Termination(at, ended.get("reason", ""), ended.get("exitCode", 0), is_state)
 
 
-def _together(ended: Termination, listed: Iterable[Mapping[str, Any]], name: str) -> bool:
+def _is_same_time(ended: Termination, listed: Iterable[Mapping[str, Any]], name: str) -> bool:
     others = [status for status in listed if status["name"] != name]
-    ends = [_termination(status.get("state", {})) or _termination(status.get("lastState", {})) for status in others]
+    ends = [
+        _read_termination(status.get("state", {})) or _read_termination(status.get("lastState", {}))
+        for status in others
+    ]
     return bool(others) and all(end is not None and abs(end.at - ended.at) <= TOGETHER for end in ends)
 
 
-def last_words(ended: Termination, log: str) -> LastWords:
+def read_last_words(ended: Termination, log: str) -> LastWords:
     """Why the container ended, by its status first, then by its last lines.
 
     Only lines in the gateway's own format count, as a client can put any text into an access log.
     """
-    said = [words for line in log.splitlines() if (words := _words(line))]
+    said = [words for line in log.splitlines() if (words := _read_line(line))]
     lines = tuple(shorten(line) for line in said[-MAX_WORDS:])
     if ended.reason == OUT_OF_MEMORY or any(map(_MEMORY.match, said)):
         return LastWords(Cause.OUT_OF_MEMORY, lines)
@@ -126,10 +129,10 @@ def last_words(ended: Termination, log: str) -> LastWords:
     return LastWords(Cause.FATAL if fatal or ended.exit_code in _FATAL_CODES else Cause.UNCLEAR, lines)
 
 
-def _words(line: str) -> str:
+def _read_line(line: str) -> str:
     """What the line says of the end; "" for one that says nothing of it."""
     if _V8.match(line):
         return line
-    said = record(line)
+    said = read_record(line)
     known = (_EXITED, _CAUGHT, _MEMORY, _ASKED)
     return said.message if said.level and any(pattern.match(said.message) for pattern in known) else ""

@@ -14,10 +14,10 @@ from datetime import datetime, timedelta
 from pluginrelease.core import placeholders
 from pluginrelease.core.gateway import shapes, statistics
 from pluginrelease.core.gateway.extensions import Extensions
-from pluginrelease.core.gateway.higress_logs import unstarted
+from pluginrelease.core.gateway.higress_logs import find_start_failure
 from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation
 from pluginrelease.core.gateway.listeners import ListenerError, Listeners
-from pluginrelease.core.gateway.logs import moment, read_log
+from pluginrelease.core.gateway.logs import parse_time, read_log
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
 
 # how far back Envoy's word on a configuration that it had before is looked for
@@ -143,7 +143,7 @@ def observe_pod(
         stats=statistics.read_stats(stats, wanted),
         log=read_log(lines, wanted, log_from, truncated=documents.log_truncated, secrets=secrets),
         unknown=tuple(unknown),
-        unstarted=unstarted(lines, wanted, secrets),
+        unstarted=find_start_failure(lines, wanted, secrets),
     )
 
 
@@ -157,5 +157,5 @@ def _read_start(text: str, unknown: list[str]) -> datetime | None:
         shapes.read_document(text, unknown, "/config_dump?mask=last_updated"), "configs", unknown
     ):
         if str(section.get("@type", "")).endswith("BootstrapConfigDump"):
-            return moment(section.get("last_updated"))
+            return parse_time(section.get("last_updated"))
     return None

@@ -11,7 +11,7 @@ from typing import Any
 from pluginrelease.core import placeholders
 from pluginrelease.core.gateway import shapes
 from pluginrelease.core.gateway.identity import DesiredPlugin
-from pluginrelease.core.gateway.logs import moment
+from pluginrelease.core.gateway.logs import parse_time
 from pluginrelease.core.gateway.observations import ExtensionConfig, FilterKind
 
 _WASM = ("envoy.extensions.filters.http.wasm.v3.Wasm", "envoy.extensions.filters.network.wasm.v3.Wasm")
@@ -66,7 +66,7 @@ def _read_entry(item: Mapping[str, Any], unknown: list[str]) -> ExtensionConfig:
     name, type_url = shapes.as_text(extension.get("name")) or "", shapes.as_text(typed.get("@type")) or ""
     if not name or not type_url:
         unknown.append("an extension configuration without a name or a type")
-    updated = moment(item.get("last_updated"))
+    updated = parse_time(item.get("last_updated"))
     kind = _read_kind(type_url, typed)
     if kind is not FilterKind.WASM:
         return ExtensionConfig(name, kind, type_url, last_updated=updated)

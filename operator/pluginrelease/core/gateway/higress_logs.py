@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from pluginrelease.core import placeholders
-from pluginrelease.core.gateway.logs import records, shorten
+from pluginrelease.core.gateway.logs import read_records, shorten
 
 if TYPE_CHECKING:
     from pluginrelease.core.gateway.identity import DesiredPlugin
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 _WORKER = re.compile(r"wasm worker initialization failed: plugin='([^']*)'(.*)", re.DOTALL)
 
 
-def unstarted(lines: Iterable[str], wanted: DesiredPlugin, secrets: Collection[str] = ()) -> str:
+def find_start_failure(lines: Iterable[str], wanted: DesiredPlugin, secrets: Collection[str] = ()) -> str:
     """Why our plugin did not come up in a worker, in the gateway's newest words without ``secrets``; "" for none.
 
     Whether one still lacks it is said by the gauge ``worker_uninitialized``, and not by the log.
     """
     newest = ""
-    for record in records(lines):
+    for record in read_records(lines):
         match = _WORKER.match(record.message)
         if match and wanted.plugin_name_matches(match.group(1)):
             newest = shorten(placeholders.hide(record.message, secrets))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pluginrelease.core.gateway.logs import moment
+from pluginrelease.core.gateway.logs import parse_time
 
 if TYPE_CHECKING:
     from pluginrelease.core.gateway.identity import DesiredPlugin
@@ -90,11 +90,11 @@ class DynamicListener:
 
     def asks_for(self, wanted: DesiredPlugin) -> bool:
         """Whether requests through it meet the plugin."""
-        return any(_among(wanted, chain.filters) for chain in self.chains)
+        return any(_is_among(wanted, chain.filters) for chain in self.chains)
 
     def warms_with(self, wanted: DesiredPlugin) -> bool:
         """Whether an update of it that asks for the plugin does not serve yet."""
-        return self.warming and _among(wanted, self.awaits)
+        return self.warming and _is_among(wanted, self.awaits)
 
 
 @dataclass(frozen=True)
@@ -129,17 +129,17 @@ class Listeners:
     def errors(self) -> tuple[ListenerError, ...]:
         """What was refused. Envoy lists a refusal twice, once without time: that takes the time of the other."""
         found = [listener.error for listener in self.items if listener.error]
-        return tuple(_dated(error, found) for error in found)
+        return tuple(_with_time(error, found) for error in found)
 
 
-def _dated(error: ListenerError, errors: list[ListenerError]) -> ListenerError:
+def _with_time(error: ListenerError, errors: list[ListenerError]) -> ListenerError:
     if error.attempted:
         return error
     times = [other.attempted for other in errors if other.details == error.details and other.attempted]
     return ListenerError(error.listener, error.details, max(times)) if times else error
 
 
-def _among(wanted: DesiredPlugin, names: frozenset[str]) -> bool:
+def _is_among(wanted: DesiredPlugin, names: frozenset[str]) -> bool:
     return any(map(wanted.ecds_name_matches, names))
 
 
@@ -176,7 +176,7 @@ class _Draft:
 
     def _error(self, name: str) -> ListenerError:
         details = str(self.facts.get("details") or "refused without details")
-        return ListenerError(name, details, moment(self.facts.get("attempted")))
+        return ListenerError(name, details, parse_time(self.facts.get("attempted")))
 
 
 class ListenerReader:

@@ -162,7 +162,7 @@ def read_log(
 ) -> LogFindings:
     """Events about the wanted plugin at or after ``since``, oldest first, quoted without ``secrets``."""
     reader = _Reader(wanted, secrets)
-    for record in records(lines):
+    for record in read_records(lines):
         if not record.level:
             continue  # neither Envoy nor the agent wrote it
         if since is None or record.at is None or record.at >= since:
@@ -170,7 +170,7 @@ def read_log(
     return LogFindings(tuple(reader.events), truncated, reader.crashed(), reader.left_out())
 
 
-def records(lines: Iterable[str]) -> Iterator[Record]:
+def read_records(lines: Iterable[str]) -> Iterator[Record]:
     """The messages of known formats, each with the lines that continue it.
 
     What else is in the stream (access logs, what a plugin or a library printed) is nobody's word: a client can put
@@ -178,15 +178,15 @@ def records(lines: Iterable[str]) -> Iterator[Record]:
     """
     held: list[str] = []
     for line in lines:
-        if _begins(line):
-            yield from _joined(held)
+        if _begins_message(line):
+            yield from _join_lines(held)
             held = [line]
         elif held and len(held) <= MAX_CONTINUED:
             held.append(line)
-    yield from _joined(held)
+    yield from _join_lines(held)
 
 
-def _joined(held: Sequence[str]) -> Iterator[Record]:
+def _join_lines(held: Sequence[str]) -> Iterator[Record]:
     """One message of Envoy's ends with its thread, of anybody else with what does not look like a part of a list."""
     if not held:
         return
@@ -195,7 +195,7 @@ def _joined(held: Sequence[str]) -> Iterator[Record]:
         more = [] if held[0].startswith("{") else [*takewhile(_CONTINUES.match, held[1:])]
     else:
         more = [line for line in held[1 : ends + 1] if not _ACCESS.match(line)]
-    yield record("\n".join((held[0], *more))[:MAX_MESSAGE])
+    yield read_record("\n".join((held[0], *more))[:MAX_MESSAGE])
 
 
 def _is_envoys(line: str) -> bool:
@@ -203,7 +203,7 @@ def _is_envoys(line: str) -> bool:
     return match is not None and (match.group(3) or "").startswith("envoy ")
 
 
-def record(text: str) -> Record:
+def read_record(text: str) -> Record:
     """One message; a line of no known format keeps its text and has no time."""
     if text.startswith("{"):
         return _from_json(text)
@@ -211,14 +211,14 @@ def record(text: str) -> Record:
         return _from_fields(match)
     if match := _ENVOY_DEFAULT.match(text):
         day, clock, thread, level, _, message = match.groups()
-        return Record(moment(f"{day}T{clock}Z"), level, thread, message)
+        return Record(parse_time(f"{day}T{clock}Z"), level, thread, message)
     return Record(None, "", "", text)
 
 
-def last_time(text: str) -> datetime | None:
+def find_last_time(text: str) -> datetime | None:
     """The time of the last message that has one: where to read on."""
     for line in reversed(text.splitlines()):
-        if _begins(line) and (at := record(line).at):
+        if _begins_message(line) and (at := read_record(line).at):
             return at
     return None
 
@@ -226,12 +226,12 @@ def last_time(text: str) -> datetime | None:
 def reaches_back(text: str, since: datetime) -> bool:
     """Whether the first message that has a time is from before."""
     for line in text.splitlines():
-        if _begins(line) and (at := record(line).at):
+        if _begins_message(line) and (at := read_record(line).at):
             return at < since
     return False
 
 
-def _begins(line: str) -> bool:
+def _begins_message(line: str) -> bool:
     """Whether it is a message's first line. An access log as JSON has no level, and a client's quotes are escaped."""
     if line.startswith("{"):
         return '"level"' in line
@@ -242,7 +242,7 @@ def _from_fields(match: re.Match[str]) -> Record:
     at, level, _, rest = match.groups()
     thread = _THREAD.search(rest)
     message = _CALLER.sub("", rest[: thread.start()] if thread else rest)
-    return Record(moment(at), level, thread.group(1) if thread else "", message.strip())
+    return Record(parse_time(at), level, thread.group(1) if thread else "", message.strip())
 
 
 def _from_json(text: str) -> Record:
@@ -251,11 +251,11 @@ def _from_json(text: str) -> Record:
     except (ValueError, RecursionError):  # a plugin may log what a client sent
         return Record(None, "", "", text)
     message = str(fields.get("msg", fields.get("message", "")))
-    at = moment(str(fields.get("time", fields.get("timestamp", ""))))
+    at = parse_time(str(fields.get("time", fields.get("timestamp", ""))))
     return Record(at, str(fields.get("level", "")), str(fields.get("thread", "")), message.strip())
 
 
-def moment(value: object) -> datetime | None:
+def parse_time(value: object) -> datetime | None:
     """RFC 3339 with any number of decimals; None for what is none, or has no time zone."""
     try:
         at = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", str(value)))
@@ -309,7 +309,7 @@ class _Reader:
     def left_out(self) -> tuple[Missing, ...]:
         """Threads that may lack our plugin; not those that failed together with a neighbour that was named."""
         theirs = self.neighbours_missing
-        ours = (thread for thread in self.missing.values() if not any(_together(at, thread.at) for at in theirs))
+        ours = (thread for thread in self.missing.values() if not any(_is_same_time(at, thread.at) for at in theirs))
         return tuple(replace(thread, line=self._told(thread.line)) for thread in ours)
 
     def _told(self, message: str) -> str:
@@ -329,7 +329,7 @@ class _Reader:
             self._complete(complete.group(1))
         elif failed := _FAILED.match(message):
             self._echo(record, failed.group(1))
-        elif names := _named(message):
+        elif names := _find_named(message):
             kind = LogKind.LISTENER_REJECTED if _LISTENER.search(message) else LogKind.REJECTED
             self.blamed.add(record.thread)
             self._settle(record, kind, any(self.wanted.plugin_name_matches(name) for name in names))
@@ -398,7 +398,7 @@ class _Reader:
         A trap directly before it came with loading the plugin, and is no crash of one that was loaded.
         """
         claimed = self.unclaimed.pop(record.thread, None)
-        if claimed and claimed in self.crashes and _soon(self.crashes[claimed].at, record.at):
+        if claimed and claimed in self.crashes and _is_soon_after(self.crashes[claimed].at, record.at):
             del self.crashes[claimed]
         causes = self.causes.pop(record.thread, ())
         index = self.open.pop(record.thread, None)
@@ -426,15 +426,15 @@ class _Reader:
         self.https = ("", "")
 
 
-def _soon(earlier: datetime | None, later: datetime | None) -> bool:
+def _is_soon_after(earlier: datetime | None, later: datetime | None) -> bool:
     return earlier is None or later is None or later - earlier <= AT_ONCE
 
 
-def _together(first: datetime | None, second: datetime | None) -> bool:
+def _is_same_time(first: datetime | None, second: datetime | None) -> bool:
     return first is not None and second is not None and abs(second - first) <= AT_ONCE
 
 
-def _named(message: str) -> list[str]:
+def _find_named(message: str) -> list[str]:
     """Whom a refusal names; of its further lines only those of Envoy's list of listeners count."""
     first, *rest = message.split("\n")
     if failed := _PLUGIN_FAILED.match(first):

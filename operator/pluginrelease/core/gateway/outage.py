@@ -75,7 +75,7 @@ class Life:
         return self.sighting.last_words or LastWords()
 
 
-def ends(life: Life) -> int:
+def count_ends(life: Life) -> int:
     """How often the container ended since the write, where that can be the plugin's doing: never of a pod that was ill
     before it, nor when the agent was asked to end, the image is another one, or the node or the sandbox was new."""
     pod = life.sighting.pod
@@ -89,19 +89,19 @@ def ends(life: Life) -> int:
     return pod.container.ends if came_later or life.settled else 0
 
 
-def crashed(life: Life, fallen: int) -> Outage | None:
+def find_crash(life: Life, fallen: int) -> Outage | None:
     """The container ended, and not because somebody asked it to; ``fallen``: how many pods' containers did.
 
     A signal that only a fault sends, too much memory, and a second end are no accident. One kill without another word
     may be one. What has run everywhere counts as crashed while the gateway is down, and for a minute after.
     """
-    times, ended = ends(life), life.sighting.pod.container.terminated
+    times, ended = count_ends(life), life.sighting.pod.container.terminated
     if not times or ended is None or not _is_no_accident(life, times, fallen):
         return None
     often = f"{times} times" if times > 1 else "once"
     since = "" if life.settled else f" {often} since the plugin was written"
     said = f" It says: {' / '.join(life.words.lines)}." if life.words.lines else ""
-    message = f"The gateway's container ended{since}: {_cause(life.words, ended)}.{said}"
+    message = f"The gateway's container ended{since}: {_describe_cause(life.words, ended)}.{said}"
     return Outage(CRASHED, message, ended.at, life.words.lines)
 
 
@@ -120,7 +120,7 @@ def _has_recovered(life: Life) -> bool:
     return up_since is not None and life.sighting.at - up_since >= RECOVERED
 
 
-def _cause(words: LastWords, ended: Termination) -> str:
+def _describe_cause(words: LastWords, ended: Termination) -> str:
     match words.cause:
         case Cause.OUT_OF_MEMORY:
             return "it needed more memory than it may have (OOMKilled)"
@@ -130,7 +130,7 @@ def _cause(words: LastWords, ended: Termination) -> str:
             return f"its status says {ended.reason or 'no reason'}, exit code {ended.exit_code}"
 
 
-def unresponsive(life: Life, load_timeout: timedelta) -> Outage | None:
+def find_hang(life: Life, load_timeout: timedelta) -> Outage | None:
     """Envoy's main thread hangs: it serves what it has, takes no configuration, and Kubernetes still calls it ready.
 
     It is also silent while it compiles a plugin, so it has the time to load one.
@@ -148,7 +148,9 @@ def unresponsive(life: Life, load_timeout: timedelta) -> Outage | None:
     return Outage(UNRESPONSIVE, message, life.silent_since)
 
 
-def to_blame_first(outage: Outage, uid: str, write_at: datetime, neighbours: Collection[Neighbour]) -> Neighbour | None:
+def find_blamed_first(
+    outage: Outage, uid: str, write_at: datetime, neighbours: Collection[Neighbour]
+) -> Neighbour | None:
     """The release that wrote to the pod after ours, and before the outage; None: ours is to blame.
 
     A neighbour whose write is being undone is still to blame for what happens until that has reached the pod.

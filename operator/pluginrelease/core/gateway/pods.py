@@ -15,27 +15,27 @@ JSON = dict[str, Any]
 
 def select(found: Iterable[JSON], container: str) -> list[PodRef]:
     """The pods that run a gateway: with its container, not finished, not going; by namespace and name."""
-    chosen = [reference(pod, container) for pod in found if is_gateway(pod, container)]
+    chosen = [read_pod(pod, container) for pod in found if is_gateway(pod, container)]
     return sorted(chosen, key=lambda pod: (pod.namespace, pod.name))
 
 
 def is_gateway(pod: JSON, container: str) -> bool:
     """Whether the pod has the gateway's container (Istio 1.28 and newer may run it as a native sidecar) and lives."""
     lives = pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
-    return lives and "deletionTimestamp" not in pod["metadata"] and container_of(pod, container) is not None
+    return lives and "deletionTimestamp" not in pod["metadata"] and find_container(pod, container) is not None
 
 
-def container_of(pod: JSON, name: str) -> JSON | None:
+def find_container(pod: JSON, name: str) -> JSON | None:
     """The container of this name; of two the first that is no init container."""
     spec = pod["spec"]
     containers = [*spec.get("containers", []), *spec.get("initContainers", [])]
     return next((container for container in containers if container["name"] == name), None)
 
 
-def reference(pod: JSON, container: str) -> PodRef:
+def read_pod(pod: JSON, container: str) -> PodRef:
     """Name, uid, readiness and since when it is so, and of the gateway's container the image, what it trusts, and how
     it fares."""
-    gateway = container_of(pod, container) or {}
+    gateway = find_container(pod, container) or {}
     conditions = pod.get("status", {}).get("conditions", [])
     ready: JSON = next((condition for condition in conditions if condition["type"] == "Ready"), {})
     metadata = pod["metadata"]
@@ -47,11 +47,11 @@ def reference(pod: JSON, container: str) -> PodRef:
         deleting="deletionTimestamp" in metadata,
         image=gateway.get("image", ""),
         trust=transport.read(gateway),
-        turned_at=_moment(ready.get("lastTransitionTime") or metadata.get("creationTimestamp")),
-        created_at=_moment(metadata.get("creationTimestamp")),
+        turned_at=_read_time(ready.get("lastTransitionTime") or metadata.get("creationTimestamp")),
+        created_at=_read_time(metadata.get("creationTimestamp")),
         container=containers.read(pod.get("status", {}), container),
     )
 
 
-def _moment(text: str | None) -> datetime | None:
+def _read_time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None

@@ -33,22 +33,24 @@ def is_due(verdict: Verdict, last: api.Nudge | None, now: datetime, since: datet
     waited = since is not None and now >= since + PATIENCE
     needed = HEALED_BY_A_PUSH | LEFT_BEHIND if waited else HEALED_BY_A_PUSH
     stuck = any(row.reason in needed for row in verdict.pods)
-    return stuck and (last is None or is_ahead(last, now) or now >= timestamps.parse_time(last.at) + pause(last.tries))
+    return stuck and (
+        last is None or is_ahead(last, now) or now >= timestamps.parse_time(last.at) + compute_pause(last.tries)
+    )
 
 
-def pause(tries: int) -> timedelta:
+def compute_pause(tries: int) -> timedelta:
     """How long to wait after so many pushes in a row."""
     return min(FIRST_PAUSE * 2.0 ** min(tries, 10), LONGEST_PAUSE) if tries else timedelta()
 
 
-def next_one(last: api.Nudge | None, now: datetime) -> api.Nudge:
+def make_next(last: api.Nudge | None, now: datetime) -> api.Nudge:
     """The push after this one."""
     return api.Nudge(
         count=last.count + 1 if last else 1, tries=last.tries + 1 if last else 1, at=timestamps.metav1_micro_time(now)
     )
 
 
-def rested(last: api.Nudge) -> api.Nudge:
+def reset_tries(last: api.Nudge) -> api.Nudge:
     """Everything runs: the next trouble is answered at once."""
     return last.model_copy(update={"tries": 0})
 

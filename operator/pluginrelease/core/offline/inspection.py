@@ -102,7 +102,7 @@ def judge(found: Inspected, meant: Meant | None, errors: tuple[ReleaseError, ...
         return failed(found, meant, *errors)
     hosts, provider = (meant.hosts, meant.provider) if meant else ((), "Istio")
     allowed = meant is not None and meant.allow_native
-    odd = compat.warnings(found.module, hosts, provider, allow_native=allowed)
+    odd = compat.find_warnings(found.module, hosts, provider, allow_native=allowed)
     answers = compat.compare(found.module, hosts, provider, allow_native=allowed)
     warnings = tuple(Reason(warning.reason, warning.message) for warning in odd)
     return replace(_answered(found, meant, answers, errors), warnings=warnings)

@@ -152,7 +152,7 @@ def _described(raw: bytes, key: str) -> Iterator[tuple[JSON, Descriptor]]:
     """The entries of a manifest that are descriptors, however many; others are passed over."""
     for entry in _objects(_parsed(raw, "manifest"), key):
         try:
-            described = image_manifests.descriptor(entry)
+            described = image_manifests.read_descriptor(entry)
         except Refused:
             continue
         yield entry, described
@@ -161,7 +161,7 @@ def _described(raw: bytes, key: str) -> Iterator[tuple[JSON, Descriptor]]:
 def bundle_in(raw: bytes) -> Descriptor:
     """The bundle's blob in a manifest that refers to an image; raises `Rejected`."""
     try:
-        found = [layer for layer in image_manifests.layers(raw) if layer.media_type in BUNDLES]
+        found = [layer for layer in image_manifests.list_layers(raw) if layer.media_type in BUNDLES]
     except Refused as refused:
         raise invalid(f"its manifest cannot be read: {refused.message}") from None
     if len(found) != 1:
@@ -228,7 +228,7 @@ def about(signed: Signed, lineage: Sequence[Digest]) -> Digest:
     for digest in lineage:
         if str(digest) in signed.digests:
             return digest
-    named = ", ".join(sorted(image_manifests.shown(digest, 80) for digest in signed.digests)[:TOLD]) or "no image"
+    named = ", ".join(sorted(image_manifests.sanitize(digest, 80) for digest in signed.digests)[:TOLD]) or "no image"
     raise invalid(f"it is about {named}")
 
 
@@ -242,9 +242,9 @@ def check_identity(issuer: str, subject: str, wanted: Iterable[api.OIDCIdentity]
     """
     for identity in wanted:
         if matches(identity.issuer, issuer) and matches(identity.subject, subject):
-            return f"{image_manifests.shown(subject, 512)} ({image_manifests.shown(issuer, 256)})"
+            return f"{image_manifests.sanitize(subject, 512)} ({image_manifests.sanitize(issuer, 256)})"
     raise untrusted(
-        f"it is by {image_manifests.shown(subject, 200)}, whom {image_manifests.shown(issuer, 200)} vouches for"
+        f"it is by {image_manifests.sanitize(subject, 200)}, whom {image_manifests.sanitize(issuer, 200)} vouches for"
     )
 
 

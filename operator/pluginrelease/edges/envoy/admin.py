@@ -63,7 +63,7 @@ async def retry_once(ask: Callable[[], Awaitable[T]]) -> T:
 def describe_error(error: Exception) -> str:
     """A sentence without the API server's address."""
     if isinstance(error, aiohttp.WSServerHandshakeError):
-        return answers.refused_stream(error.status)
+        return answers.explain_refused_stream(error.status)
     if isinstance(error, ReleaseError):
         return error.message
     if isinstance(error, TimeoutError):

@@ -126,8 +126,8 @@ async def _read_last_words(
                 limit_bytes=settings.last_limit_bytes,
             )
     except (TimeoutError, ReleaseError):
-        return containers.last_words(ended, "")
-    words = containers.last_words(ended, log)
+        return containers.read_last_words(ended, "")
+    words = containers.read_last_words(ended, log)
     if habit.memory:
         habit.memory.keep_end(pod, words)
     return words
@@ -225,7 +225,7 @@ async def _read_log(channels: Channels, pod: PodRef, since: datetime, settings: 
         pages.append(page)
         if len(page.encode()) < settings.log_limit_bytes:
             return "\n".join(pages), False
-        reached = logs.last_time(page)
+        reached = logs.find_last_time(page)
         if reached is None or reached <= start:
             break
         start = reached

@@ -169,7 +169,7 @@ def _said(error: Exception) -> str:
     """Why there was no answer, without the API server's address and without what was sent or answered."""
     match error:
         case aiohttp.WSServerHandshakeError():
-            return answers.refused_stream(error.status)
+            return answers.explain_refused_stream(error.status)
         case ssl.SSLError():
             # one that Python made itself has no reason
             reason = getattr(error, "reason", None) or "unknown reason"

@@ -131,7 +131,7 @@ class Cluster:
         query = {"fieldManager": api.FIELD_MANAGER, **({"force": "true"} if force else {})}
         wanted = applied.without_empties(body)
         answer = await self._json("PATCH", path, query=query, body=wanted, content_type=APPLY)
-        if applied.emptied(wanted, answer):
+        if applied.has_nulled_maps(wanted, answer):
             answer = await self._json("PATCH", path, query=query, body=wanted, content_type=APPLY)
         return answer
 
@@ -226,7 +226,7 @@ class Cluster:
             ) as answer:
                 await raise_for_answer(asked, answer)
                 async for line in answer.content:
-                    event = answers.event(asked, line)
+                    event = answers.read_event(asked, line)
                     if event["type"] == "ERROR":
                         return
                     if event["type"] != "BOOKMARK":
@@ -234,7 +234,7 @@ class Cluster:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise as_unavailable(error) from error
         except ValueError:  # aiohttp's, of a line that does not end
-            raise answers.unreadable(asked, "has a line that does not end") from None
+            raise answers.report_unreadable(asked, "has a line that does not end") from None
 
     async def _version_of(self, resource: Resource, namespace: str | None, labels: Mapping[str, str]) -> str:
         page = await self._json("GET", resource.path(namespace), query={"limit": "1", **selector_query(labels)})
@@ -276,14 +276,14 @@ class Cluster:
             answer = await self._answer(asked, query=query)
         except NotFound as error:
             raise Transient("LogNotFound", error.message) from error
-        return answers.text(asked, answer)
+        return answers.read_text(asked, answer)
 
     async def log_begins(self, namespace: str, pod: str, container: str) -> datetime | None:
         """When the first line of the container's log was written; None for an empty one."""
         query = {"container": container, "timestamps": "true", "limitBytes": str(TIMESTAMP_BYTES)}
         asked = Asked("GET", PODS.path(namespace, pod, "log"))
         answer = await self._answer(asked, query=query)
-        return logs.moment(answers.text(asked, answer).partition(" ")[0])
+        return logs.parse_time(answers.read_text(asked, answer).partition(" ")[0])
 
     # ------------------------------------------------------------------------------------------- requests
 
@@ -355,7 +355,7 @@ async def raise_for_answer(asked: Asked, answer: aiohttp.ClientResponse) -> None
     if 200 <= answer.status < 300:
         return
     body = await read_at_most(answer, FAILURE_LIMIT)
-    raise answers.failure(asked, as_server_answer(answer, body), datetime.now(UTC))
+    raise answers.read_failure(asked, as_server_answer(answer, body), datetime.now(UTC))
 
 
 def explain_not_found(manifest: JSON, error: NotFound) -> Waiting:

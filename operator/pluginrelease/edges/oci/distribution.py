@@ -85,7 +85,7 @@ class Repository(Registry):  # type: ignore[misc]
             lineage = (digest, *lineage)
             if not image_manifests.is_index(media_type):
                 return lineage, raw
-            question = str(image_manifests.child(raw).digest)
+            question = str(image_manifests.find_child(raw).digest)
         raise Refused(
             "UnreadableLayout",
             f"{reference} is an index of indexes, nested more than {MAX_INDEX_DEPTH} deep",
@@ -161,7 +161,7 @@ class Repository(Registry):  # type: ignore[misc]
     def layer(self, layer: Descriptor, store: Blobs) -> Iterator[BinaryIO]:
         """A layer as a file: the one that the store has, or else fetched, and then the store has it."""
         if layer.size > self.access.max_bytes:
-            raise image_manifests.too_large("The image's layer", self.access.max_bytes)
+            raise image_manifests.refuse_too_large("The image's layer", self.access.max_bytes)
         kept = store.find(self.reference, layer.digest)
         if kept is not None:
             with kept:

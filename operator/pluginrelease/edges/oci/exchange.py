@@ -121,7 +121,7 @@ class Exchange:
         for piece in self.pieces(response):
             content += piece
             if len(content) > most:
-                raise image_manifests.too_large(what, most)
+                raise image_manifests.refuse_too_large(what, most)
         return bytes(content)
 
     def pieces(self, response: requests.Response) -> Iterator[bytes]:

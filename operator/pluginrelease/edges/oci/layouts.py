@@ -30,7 +30,7 @@ class LayoutImage:
 
     def module(self) -> tuple[Layout, bytes]:
         """The layout and the module's bytes, by a gateway's rules. Raises what `image_manifests` refuses."""
-        layout, layer = image_manifests.layer(self.manifest)
+        layout, layer = image_manifests.find_layer(self.manifest)
         blob = self.layer(layer)
         return layout, image_manifests.extract(blob, self.max_bytes) if layout.archived else blob
 
@@ -41,7 +41,7 @@ class LayoutImage:
     def layer(self, layer: Descriptor) -> bytes:
         """A layer's bytes, checked."""
         if layer.size > self.max_bytes:
-            raise image_manifests.too_large("The image's layer", self.max_bytes)
+            raise image_manifests.refuse_too_large("The image's layer", self.max_bytes)
         return _blob(self.folder, layer, layer.size)
 
 
@@ -56,7 +56,7 @@ def open_layout(folder: Path, tag: str = "", *, anything: bool = False) -> Layou
     Raises `Refused`: ``InvalidLayout``, ``DigestMismatch``, ``ManifestNotInLayout``, and what `image_manifests`
     refuses.
     """
-    choose = salvage.child if anything else image_manifests.child
+    choose = salvage.child if anything else image_manifests.find_child
     raw = _read(folder / INDEX, image_manifests.MAX_MANIFEST_BYTES)
     entry = _choose(folder, raw, tag)
     for _ in range(MAX_DEPTH + 1):
@@ -68,7 +68,7 @@ def open_layout(folder: Path, tag: str = "", *, anything: bool = False) -> Layou
 
 
 def _choose(folder: Path, raw: bytes, tag: str) -> Descriptor:
-    entries = image_manifests.children(raw)
+    entries = image_manifests.list_children(raw)
     tags = _tags(raw)
     found = [entry for entry, name in zip(entries, tags, strict=True) if not tag or name == tag]
     if len(found) == 1:

@@ -135,7 +135,7 @@ def push(reference: Reference, file: Path, access: Access) -> Digest:
     Raises as `resolve`, and `OSError` if the file cannot be read.
     """
     if file.stat().st_size > access.max_bytes:
-        raise image_manifests.too_large(file.name, access.max_bytes)
+        raise image_manifests.refuse_too_large(file.name, access.max_bytes)
     image = image_manifests.pack(file.read_bytes())
     if reference.digest and reference.digest != image.digest:
         raise Refused(
@@ -212,7 +212,7 @@ def _fetched(reference: Reference, access: Access, blobs: Blobs | None) -> Itera
         store = blobs or Blobs(Path(held.enter_context(_scratch())), 2 * access.max_bytes + SCRATCH_BYTES)
         with opened(reference, access) as registry:
             lineage, raw = registry.image(reference)
-            layout, layer = image_manifests.layer(raw)
+            layout, layer = image_manifests.find_layer(raw)
             file = held.enter_context(registry.layer(layer, store))
         wasm_digest, size = layer.digest, layer.size
         if layout.archived:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from pluginrelease import api
-from pluginrelease.core.artifact.image_manifests import Digest, Reference, shown
+from pluginrelease.core.artifact.image_manifests import Digest, Reference, sanitize
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.signing import signature
 from pluginrelease.core.signing.signature import Rejected, SignatureCandidate, Signed, Verified, invalid, untrusted
@@ -315,7 +315,7 @@ def certified(raw: bytes, root: bytes, where: str) -> tuple[bytes, str, str]:
         kind, payload = verifier(root, where).verify_dsse(Bundle.from_json(raw), seen)
         return signature.pae(kind, payload), seen.issuer(), seen.subject()
     except VerificationError as error:
-        raise invalid(f"it does not stand: {shown(str(error), 200)}") from None
+        raise invalid(f"it does not stand: {sanitize(str(error), 200)}") from None
     except (Rejected, Refused):
         raise
     except Exception as error:  # a stranger's bundle: whatever it makes the library raise, it does not count

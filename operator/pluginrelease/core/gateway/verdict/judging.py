@@ -69,7 +69,7 @@ def judge(
         message = f"No gateway pod is there to load the plugin{by}. It is judged when one comes. {hint}"
         return Verdict(State.PENDING, "NoGatewayPods", message.rstrip())
     lives = [_gather_life(sighting, write_at, baselines, silent, settled=settled) for sighting in seen]
-    fallen = sum(outage.ends(life) > 0 for life in lives)
+    fallen = sum(outage.count_ends(life) > 0 for life in lives)
     before = {baseline.incarnation: baseline for baseline in baselines}
     known = frozenset(verified)
     rows = []
@@ -115,8 +115,8 @@ def has_crashed(sightings: Collection[PodObservation], write_at: datetime, basel
         for sighting in sightings
         if not sighting.pod.deleting
     ]
-    fallen = sum(outage.ends(life) > 0 for life in lives)
-    return any(outage.crashed(life, fallen) for life in lives)
+    fallen = sum(outage.count_ends(life) > 0 for life in lives)
+    return any(outage.find_crash(life, fallen) for life in lives)
 
 
 def _keep_proofs(case: Case, row: PodVerdict, run: Incarnation | None) -> set[Incarnation]:
@@ -193,10 +193,10 @@ def _check_outage(
     """The gateway crashed, or hangs, since the write. Of two releases that wrote to it the later one is blamed."""
     uid = case.sighting.pod.uid
     answered = case.life.well is not None or any(known.uid == uid for known in case.known)
-    down = outage.crashed(case.life, fallen) or (outage.unresponsive(case.life, load_timeout) if answered else None)
+    down = outage.find_crash(case.life, fallen) or (outage.find_hang(case.life, load_timeout) if answered else None)
     if down is None:
         return None
-    theirs = outage.to_blame_first(down, uid, case.write_at, neighbours)
+    theirs = outage.find_blamed_first(down, uid, case.write_at, neighbours)
     if theirs is None:
         return case.row(State.UNHEALTHY, down.reason, down.message, *down.lines)
     hint = f"PluginRelease {theirs.name} wrote to this gateway later, so this one is not blamed for it yet."
