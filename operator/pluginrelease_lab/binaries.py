@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.wording import counted
+from pluginrelease.core.wording import count_noun
 from pluginrelease.edges.toolchain import golang
 from pluginrelease_lab import recipes
 from pluginrelease_lab.downloads import Downloads
@@ -216,7 +216,7 @@ class Stock:
                 environ=golang.environment(self.cache, self.environ),
                 deadline=BUILD_DEADLINE,
                 tick=lambda seconds, packages: self.report(
-                    f"{title} … {seconds:.0f} s, {counted(packages, 'package')}"
+                    f"{title} … {seconds:.0f} s, {count_noun(packages, 'package')}"
                 ),
             )
         except TimeoutError as late:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from pluginrelease.core.wording import counted
+from pluginrelease.core.wording import count_noun
 from pluginrelease_lab import demo_higress, demo_istio, host
 from pluginrelease_lab.stage import Stage
 
@@ -47,7 +47,7 @@ def run(
         raise
     if not keep:
         running.close()
-    outcome = "all of it happened" if not stage.failures else f"{counted(len(stage.failures), 'thing')} did not hold"
+    outcome = "all of it happened" if not stage.failures else f"{count_noun(len(stage.failures), 'thing')} did not hold"
     report(f"\n{outcome}, in {time.monotonic() - started:.0f} s")
     if keep:
         report(how_to_talk(running, DEMOS[mesh]))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from pluginrelease.core.mesh import istio
-from pluginrelease.core.wording import counted
+from pluginrelease.core.wording import count_noun
 from pluginrelease_lab.stage import Stage, condition
 
 EXAMPLE = "header-authorization"
@@ -64,7 +64,7 @@ def refuse_unknown_abi(stage: Stage) -> None:
     stage.show(name)
     stage.report("  " + condition(stage.release(name), "Ready").get("message", ""))
     count = list(writes_of_wasm_plugins(stage)).count(name)
-    stage.report(f"  audit log of the API server: {counted(count, 'request')} to write a WasmPlugin for it")
+    stage.report(f"  audit log of the API server: {count_noun(count, 'request')} to write a WasmPlugin for it")
     stage.expect(count == 0, f"no WasmPlugin was written for {name}")
 
 

@@ -13,9 +13,9 @@ JSON = dict[str, Any]
 
 GATEWAY = "istio-ingress"
 WROTE = "2026-01-01T00:00:00Z"
-NEW = revision.identity(release().spec, DIGEST)
+NEW = revision.compute_identity(release().spec, DIGEST)
 OLD_SPEC: JSON = {"spec__plugin": {"config": {"old": True}}}
-OLD = revision.identity(release(**OLD_SPEC).spec, DIGEST)
+OLD = revision.compute_identity(release(**OLD_SPEC).spec, DIGEST)
 
 
 def rolling_out(**changes: Any) -> JSON:

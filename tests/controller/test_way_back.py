@@ -21,7 +21,7 @@ JSON = dict[str, Any]
 
 BUSY = Transient("APIServerUnavailable", "the API server answered 429", retry_after=1.0)
 FORBIDDEN = Waiting("Forbidden", "the API server does not allow this")
-STABLE = revision.identity(release().spec, DIGEST)
+STABLE = revision.compute_identity(release().spec, DIGEST)
 FAILED = "ffffffffff"
 GATEWAY = "istio-ingress"
 
@@ -178,7 +178,7 @@ async def test_a_release_that_does_not_fit_its_schema_takes_its_plugin_along() -
     body = manifest()
     plugin = carrier(failed("PluginRejected"))
     stranger = {**plugin, "metadata": {**plugin["metadata"], "name": "other", "labels": {api.UID_LABEL: "other"}}}
-    copy = target.pull_secret(api.Release.model_validate(body), "e30=")
+    copy = target.render_pull_secret(api.Release.model_validate(body), "e30=")
     body["spec"]["plugin"] = {"phase": "A_PHASE_OF_TOMORROW"}
     cluster = ScriptedAPI(plugin, stranger, copy)
     assert await cleanup.clean_up(world(cluster), body) == ()
@@ -224,7 +224,7 @@ async def test_a_detour_that_cannot_be_taken_ends(reason: str, fault: BaseExcept
     """Other bytes that cannot be written are passed over, and what is put back stays on its way."""
     body = failed("PluginRefusedByWorkers")
     older = manifest(spec__plugin={"config": {"older": True}})
-    via = revision.identity(api.Release.model_validate(older).spec, DIGEST)
+    via = revision.compute_identity(api.Release.model_validate(older).spec, DIGEST)
     body["status"]["rollout"]["detour"] = {"via": via if fault else VIA, "triedOthers": True}
     cluster = ScriptedAPI(body, carrier(body, STABLE), kept(body), kept(older), POD)
     ending = await reconcile(world(cluster, ScriptedRegistry(fault)), api.Release.model_validate(body), attempt=0)

@@ -25,7 +25,7 @@ def extract(tar: bytes) -> bytes:
 
 def take(tar: bytes) -> bytes:
     layer = {"mediaType": "any/thing", "digest": str(Digest.of(tar)), "size": len(tar)}
-    return salvage.take(json.dumps({"layers": [layer]}).encode(), lambda _: tar, MIB)
+    return salvage.find_module(json.dumps({"layers": [layer]}).encode(), lambda _: tar, MIB)
 
 
 USERS = pytest.mark.parametrize("read", [extract, take], ids=["extract", "salvage"])

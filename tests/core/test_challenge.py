@@ -39,13 +39,13 @@ from pluginrelease.core.registry import challenge
 )
 def test_the_guard(realm: str, objection: str) -> None:
     """A realm passes if it is an http(s) URL of a host that is not written as a private address."""
-    assert challenge.objection(realm) == objection
+    assert challenge.find_objection(realm) == objection
 
 
 def test_basic_with_a_word_for_a_realm_is_refused() -> None:
     """The most usual challenge of a private registry makes a guarded gateway answer 403 to everyone: refused before."""
     with pytest.raises(Refused) as refused:
-        challenge.judge("registry.example.com", ['Basic realm="Registry"'], {"1.31.0"})
+        challenge.check_gateways("registry.example.com", ['Basic realm="Registry"'], {"1.31.0"})
     assert refused.value.reason == "RegistryChallengeRefused"
     assert 'rejected unsafe bearer realm: realm scheme "" not allowed' in refused.value.message
     assert "https://registry.example.com/" in refused.value.remedy
@@ -70,10 +70,10 @@ def test_basic_with_a_word_for_a_realm_is_refused() -> None:
 def test_who_is_guarded(values: list[str], versions: list[str], passes: bool) -> None:
     """Every challenge of every header counts, for the newest Istio among the pods; an unknown one is guarded."""
     if passes:
-        challenge.judge("registry.example.com", values, versions)
+        challenge.check_gateways("registry.example.com", values, versions)
         return
     with pytest.raises(Refused):
-        challenge.judge("registry.example.com", values, versions)
+        challenge.check_gateways("registry.example.com", values, versions)
 
 
 def test_reading() -> None:
@@ -91,13 +91,13 @@ def test_any_challenge(values: list[str]) -> None:
     """Whatever a registry answers is read or refused, never another exception."""
     challenge.read(values)
     with suppress(Refused):
-        challenge.judge("r.example.com", values)
+        challenge.check_gateways("r.example.com", values)
 
 
 @given(st.text(max_size=60))
 def test_any_realm(realm: str) -> None:
     """Any realm is judged."""
-    assert isinstance(challenge.objection(realm), str)
+    assert isinstance(challenge.find_objection(realm), str)
 
 
 @pytest.mark.parametrize(

@@ -446,7 +446,7 @@ def test_the_condition(
     answer: Compatibility, odd: tuple[compat.Warned, ...], untold: str, status: str, reason: str, message: str
 ) -> None:
     """What is odd of a module that loads leaves the condition True and is its reason; what is not known comes first."""
-    found = compatible.found(answer, odd, untold)
+    found = compatible.describe_compatible(answer, odd, untold)
     assert (found.status, found.reason, found.message) == (status, reason, message)
 
 

@@ -53,14 +53,14 @@ def said(username: Any = "me", secret: Any = SECRET) -> bytes:
 )
 def test_which_helper(config: dict[str, Any], ref: str, named: Helper | None, reason: str) -> None:
     """As docker does: credHelpers before credsStore, by the registry's name."""
-    assert credential_helpers.named(config, image_manifests.parse(ref)) == named, reason
+    assert credential_helpers.find_helper(config, image_manifests.parse(ref)) == named, reason
 
 
 @pytest.mark.parametrize("name", ["../../tmp/x", "a b", "-x", "x" * 200, "a;b", 7])
 def test_a_name_of_no_program(name: object) -> None:
     """Nothing is run whose name is not a plain one."""
     with pytest.raises(Refused) as raised:
-        credential_helpers.named({"credsStore": name}, image_manifests.parse("ghcr.io/a:1"))
+        credential_helpers.find_helper({"credsStore": name}, image_manifests.parse("ghcr.io/a:1"))
     assert raised.value.reason == "InvalidDockerConfig"
 
 
@@ -77,7 +77,7 @@ def test_a_name_of_no_program(name: object) -> None:
 )
 def test_an_answer(code: int, out: bytes, words: bytes, found: Credentials | None, reason: str) -> None:
     """Credentials, an identity token, or none: that is no error, as many images are public."""
-    assert credential_helpers.answer(HELPER, code, out, words) == found, reason
+    assert credential_helpers.read_answer(HELPER, code, out, words) == found, reason
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_an_answer(code: int, out: bytes, words: bytes, found: Credentials | Non
 def test_a_failure(code: int, out: bytes, words: bytes, said_why: str) -> None:
     """It names the helper and what it said, and nothing that may be a secret."""
     with pytest.raises(Refused) as raised:
-        credential_helpers.answer(HELPER, code, out, words)
+        credential_helpers.read_answer(HELPER, code, out, words)
     error = raised.value
     assert error.reason == "CredentialHelperFailed"
     assert "docker-credential-desktop" in error.message
@@ -110,4 +110,4 @@ def test_a_failure(code: int, out: bytes, words: bytes, said_why: str) -> None:
 def test_whatever_it_says(code: int, out: bytes, words: bytes) -> None:
     """Any answer is credentials, none, or a failure."""
     with suppress(Refused):
-        credential_helpers.answer(HELPER, code, out, words)
+        credential_helpers.read_answer(HELPER, code, out, words)

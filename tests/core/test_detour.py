@@ -115,7 +115,7 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.reason)
 def test_what_heals_a_gateway_that_does_not_take_what_is_put_back(case: Case) -> None:
     """Other bytes first, then a new start one by one while another gateway is ready, then off for the drain."""
-    turn = detour.next_turn(case.decided, case.verdict, case.history, NOW)
+    turn = detour.decide_turn(case.decided, case.verdict, case.history, NOW)
     assert (turn.step if turn else None) == case.step
     assert (turn.pod.name if turn and turn.pod else None) == case.pod
 
@@ -148,22 +148,22 @@ def test_gateways_that_hang_of_what_was_removed_are_started_again(
     decided: api.RolloutStatus, pods: list[PodRef], pod: str | None, why: str
 ) -> None:
     """One after the other while another one is ready, as they take the removal in no other way."""
-    turn = detour.next_hung(decided, pods, ["uid-1", "uid-2"], NOW)
+    turn = detour.find_next_hung(decided, pods, ["uid-1", "uid-2"], NOW)
     assert (turn.pod.name if turn and turn.pod else None) == pod, why
 
 
 def test_what_a_step_leaves_for_the_next_look() -> None:
     """Each way is taken once, and is in the release's status."""
-    other = detour.next_turn(rollback(), seen(refused(1)), OTHERS, NOW)
+    other = detour.decide_turn(rollback(), seen(refused(1)), OTHERS, NOW)
     assert other is not None
     assert other.detour == VIA
-    done = detour.next_turn(rollback(VIA), seen(RUNS), OTHERS, NOW)
+    done = detour.decide_turn(rollback(VIA), seen(RUNS), OTHERS, NOW)
     assert done is not None
     assert done.detour == api.Detour(tried_others=True)
-    untold = detour.next_turn(rollback(VIA), seen(LOST, row(2, State.LOADED)), OTHERS, NOW)
+    untold = detour.decide_turn(rollback(VIA), seen(LOST, row(2, State.LOADED)), OTHERS, NOW)
     assert untold is not None
     assert untold.detour == api.Detour(tried_others=True), "a pod that never comes does not hold what is put back"
-    second = detour.next_turn(rollback(RESTARTED), seen(refused(2), RUNS), SAME_BYTES, NOW)
+    second = detour.decide_turn(rollback(RESTARTED), seen(refused(2), RUNS), SAME_BYTES, NOW)
     assert second is not None
     assert second.detour == api.Detour(restarted=["uid-1", "uid-2"], restarted_at=ago(0))
 
@@ -171,9 +171,9 @@ def test_what_a_step_leaves_for_the_next_look() -> None:
 def test_off_is_for_longer_than_old_listeners_drain() -> None:
     """After that the revision is put back once more, and the time is kept in the status."""
     begun = rollback(api.Detour(off_since=ago(45), was_off=True))
-    assert detour.is_off(detour.after_off(begun, NOW))
-    assert detour.pause(begun, NOW) == pytest.approx(15.1)
-    over = detour.after_off(rollback(api.Detour(off_since=ago(61), was_off=True)), NOW)
+    assert detour.is_off(detour.end_off(begun, NOW))
+    assert detour.compute_pause(begun, NOW) == pytest.approx(15.1)
+    over = detour.end_off(rollback(api.Detour(off_since=ago(61), was_off=True)), NOW)
     assert not detour.is_off(over)
     assert over.detour == api.Detour(was_off=True)
 
@@ -181,14 +181,14 @@ def test_off_is_for_longer_than_old_listeners_drain() -> None:
 def test_a_detour_ends() -> None:
     """With what is put back seen running, or with nothing left to try."""
     assert detour.is_under_way(rollback(RESTARTED))
-    assert detour.pause(rollback(RESTARTED), NOW) == detour.PAUSE
+    assert detour.compute_pause(rollback(RESTARTED), NOW) == detour.PAUSE
     for ended in (
         rollback(),
         rollback(replace_given_up(RESTARTED)),
         rollback(RESTARTED).model_copy(update={"put_back_at": ago(0)}),
     ):
         assert not detour.is_under_way(ended)
-        assert detour.pause(ended, NOW) is None
+        assert detour.compute_pause(ended, NOW) is None
 
 
 def replace_given_up(known: api.Detour) -> api.Detour:
@@ -207,4 +207,4 @@ def replace_given_up(known: api.Detour) -> api.Detour:
 )
 def test_each_step_is_said(known: api.Detour | None, said: str) -> None:
     """In the release's status a reader finds what is done, and at the end what is left to do."""
-    assert said in detour.described(rollback(known))
+    assert said in detour.describe(rollback(known))

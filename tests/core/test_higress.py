@@ -67,7 +67,7 @@ def test_the_whole_object() -> None:
             },
             "annotations": {
                 "pluginrelease.io/release": "higress-system/auth",
-                "pluginrelease.io/revision": revision.identity(whole.spec, DIGEST),
+                "pluginrelease.io/revision": revision.compute_identity(whole.spec, DIGEST),
             },
             "ownerReferences": [whole.as_owner()],
         },
@@ -347,8 +347,8 @@ LOADS: list[tuple[str, JSON, bool]] = [
 def test_what_envoy_loads_anew(reason: str, changes: JSON, same: bool) -> None:
     """Each is another revision; rules and environment are loaded anew, the place in the order is not."""
     before, after = release().spec, release(**changes).spec
-    assert revision.identity(before, DIGEST) != revision.identity(after, DIGEST), reason
-    assert (revision.load(before, DIGEST) == revision.load(after, DIGEST)) is same, reason
+    assert revision.compute_identity(before, DIGEST) != revision.compute_identity(after, DIGEST), reason
+    assert (revision.compute_load(before, DIGEST) == revision.compute_load(after, DIGEST)) is same, reason
 
 
 def test_two_releases_of_one_plugin() -> None:
@@ -357,15 +357,15 @@ def test_two_releases_of_one_plugin() -> None:
     changes = {"metadata__uid": "another", "metadata__creationTimestamp": "2026-01-01T00:00:00Z"}
     twin = release(**changes, spec__plugin__matchRules=[SHOP])
     other = release(**changes, spec__plugin__matchRules=[{**SHOP, "ingress": ["demo/cart"]}])
-    assert [elder for elder, _ in conflict.older_duplicates(mine, [twin], MESH)] == [twin]
-    assert not list(conflict.older_duplicates(mine, [other], MESH))
+    assert [elder for elder, _ in conflict.find_older_duplicates(mine, [twin], MESH)] == [twin]
+    assert not list(conflict.find_older_duplicates(mine, [other], MESH))
 
 
 def test_gateways_of_two_meshes_are_apart() -> None:
     """A release for Istio's gateways is no rival of one for Higress's, not even in one namespace."""
     for_istio = {"provider": "Istio", "namespace": "higress-system", "selector": {"matchLabels": {"app": "gateway"}}}
     theirs = api.Release.model_validate(manifest(spec__gateway=for_istio))
-    assert conflict.common_ground(release().spec, theirs.spec, MESH) is None
+    assert conflict.find_shared_pods(release().spec, theirs.spec, MESH) is None
 
 
 def test_the_consoles_changes_are_no_drift() -> None:

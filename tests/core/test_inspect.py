@@ -278,7 +278,7 @@ def found(*blobs: bytes) -> bytes:
     def read(layer: Descriptor) -> bytes:
         return stored[layer.digest]
 
-    return salvage.take(json.dumps({"layers": layers}).encode(), read, 1 << 20)
+    return salvage.find_module(json.dumps({"layers": layers}).encode(), read, 1 << 20)
 
 
 README = b"# A plugin\n"

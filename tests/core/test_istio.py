@@ -36,7 +36,7 @@ def test_the_whole_wasmplugin() -> None:
             "labels": {"app.kubernetes.io/managed-by": "pluginrelease", "pluginrelease.io/uid": UID},
             "annotations": {
                 "pluginrelease.io/release": "istio-ingress/auth",
-                "pluginrelease.io/revision": revision.identity(whole.spec, DIGEST),
+                "pluginrelease.io/revision": revision.compute_identity(whole.spec, DIGEST),
             },
             "ownerReferences": [
                 {
@@ -92,12 +92,12 @@ def test_a_tag_never_reaches_a_gateway() -> None:
 
 def test_at_home_the_object_has_the_releases_name() -> None:
     """`kubectl get wasmplugin auth` finds what the PluginRelease auth wrote."""
-    assert target.object_name(release()) == "auth"
+    assert target.name_object(release()) == "auth"
 
 
 def test_abroad_the_name_tells_where_it_comes_from() -> None:
     """In another namespace the name begins with the release's namespace and name."""
-    assert re.fullmatch(r"team-a-auth-[0-9a-f]{10}", target.object_name(abroad()))
+    assert re.fullmatch(r"team-a-auth-[0-9a-f]{10}", target.name_object(abroad()))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_abroad_the_name_tells_where_it_comes_from() -> None:
 def test_two_releases_never_share_a_name(one: tuple[str, str], other: tuple[str, str], reason: str) -> None:
     """Releases of different namespaces write different objects, however their names are put together."""
     names = {
-        target.object_name(release(metadata__namespace=space, metadata__name=name)) for space, name in (one, other)
+        target.name_object(release(metadata__namespace=space, metadata__name=name)) for space, name in (one, other)
     }
     assert len(names) == 2, reason
 
@@ -125,7 +125,7 @@ def test_two_releases_never_share_a_name(one: tuple[str, str], other: tuple[str,
 def test_the_longest_names_still_fit(cut_at: str) -> None:
     """The object and the copied secret of the longest release have names that the API server takes."""
     longest = release(metadata__namespace="n" * 63, metadata__name=("m" * 171 + cut_at * 2 + "m" * 60)[:200])
-    names = (target.object_name(longest), target.copied_secret_name(longest))
+    names = (target.name_object(longest), target.copied_secret_name(longest))
     assert all(len(name) <= 253 and KUBERNETES_NAME.fullmatch(name) for name in names)
     assert f"{cut_at}-" not in names[0][60:]
 
@@ -147,10 +147,10 @@ def test_what_is_to_stay_has_no_owner() -> None:
 def test_the_copied_secret_is_the_releases() -> None:
     """The copy has the type that gateways need, its own name, and says whose it is."""
     there = abroad(spec__artifact__image__pullSecretRef={"name": "keys"})
-    copy = target.pull_secret(there, "e30=")
+    copy = target.render_pull_secret(there, "e30=")
     assert copy["type"] == "kubernetes.io/dockerconfigjson"
     assert copy["data"] == {".dockerconfigjson": "e30="}
-    assert copy["metadata"]["name"] == target.pull_secret_name(there) == f"{target.object_name(there)}-pull"
+    assert copy["metadata"]["name"] == target.pull_secret_name(there) == f"{target.name_object(there)}-pull"
     assert copy["metadata"]["namespace"] == "istio-ingress"
     assert copy["metadata"]["labels"][api.UID_LABEL] == UID
     assert copy["metadata"]["annotations"] == {api.RELEASE_ANNOTATION: "team-a/auth"}
@@ -180,7 +180,9 @@ def test_at_home_the_secret_is_named_and_not_copied() -> None:
 )
 def test_what_gateways_notice_is_a_new_revision(changes: dict[str, Any], reason: str) -> None:
     """A change that reaches the gateways is rolled out and looked at anew."""
-    assert revision.identity(release(**changes).spec, DIGEST) != revision.identity(release().spec, DIGEST), reason
+    assert revision.compute_identity(release(**changes).spec, DIGEST) != revision.compute_identity(
+        release().spec, DIGEST
+    ), reason
 
 
 @pytest.mark.parametrize(
@@ -197,20 +199,24 @@ def test_what_gateways_notice_is_a_new_revision(changes: dict[str, Any], reason:
 )
 def test_what_gateways_do_not_notice_is_none(changes: dict[str, Any], reason: str) -> None:
     """A change that no gateway can see does not start a rollout."""
-    assert revision.identity(release(**changes).spec, DIGEST) == revision.identity(release().spec, DIGEST), reason
+    assert revision.compute_identity(release(**changes).spec, DIGEST) == revision.compute_identity(
+        release().spec, DIGEST
+    ), reason
 
 
 def test_other_bytes_are_another_revision() -> None:
     """The same spec with another digest is another revision."""
-    assert revision.identity(release().spec, "sha256:" + "00" * 32) != revision.identity(release().spec, DIGEST)
+    assert revision.compute_identity(release().spec, "sha256:" + "00" * 32) != revision.compute_identity(
+        release().spec, DIGEST
+    )
 
 
 def test_a_revision_is_the_same_tomorrow() -> None:
     """Neither the order of keys nor the operator's restart changes it; a new value here would roll out everything."""
     forth = release(spec__plugin__config={"a": 1, "b": {"c": 2, "d": 3}})
     back = release(spec__plugin__config={"b": {"d": 3, "c": 2}, "a": 1})
-    assert revision.identity(forth.spec, DIGEST) == revision.identity(back.spec, DIGEST)
-    assert revision.identity(release().spec, DIGEST) == "147aaefd98"
+    assert revision.compute_identity(forth.spec, DIGEST) == revision.compute_identity(back.spec, DIGEST)
+    assert revision.compute_identity(release().spec, DIGEST) == "147aaefd98"
 
 
 @pytest.mark.parametrize(
@@ -230,7 +236,9 @@ def test_a_revision_is_the_same_tomorrow() -> None:
 )
 def test_what_envoy_loads_anew(changes: dict[str, Any], same: bool, reason: str) -> None:
     """A change that gives Envoy nothing new to load keeps what was proved of its pods; every other asks again."""
-    assert (revision.load(release(**changes).spec, DIGEST) == revision.load(release().spec, DIGEST)) is same, reason
+    assert (
+        revision.compute_load(release(**changes).spec, DIGEST) == revision.compute_load(release().spec, DIGEST)
+    ) is same, reason
 
 
 def test_istios_root_namespace_reaches_every_namespace() -> None:

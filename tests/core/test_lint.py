@@ -20,7 +20,7 @@ from tests.edges.test_crd import MORE_REFUSED, REF, RULES, Rule, release
 
 
 def said(document: dict[str, Any]) -> str:
-    faults = manifest.judge(document, cel.matches, cel.holds)
+    faults = manifest.find_faults(document, cel.matches, cel.holds)
     return "\n".join(f"{fault.place}: {fault.message}" for fault in faults)
 
 

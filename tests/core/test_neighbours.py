@@ -39,13 +39,15 @@ def other(**status: Any) -> dict[str, Any]:
 )
 def test_who_may_be_to_blame(found: dict[str, Any], counts: bool, why: str) -> None:
     """Another release whose write has not been seen to run everywhere."""
-    assert bool([*neighbours.others(releases.release(), [found])]) == counts, why
+    assert bool([*neighbours.find_neighbours(releases.release(), [found])]) == counts, why
 
 
 def test_what_is_known_of_a_neighbour() -> None:
     """Since when it is there, whether that is being undone, and which pods it has."""
-    [one] = neighbours.others(releases.release(), [other(observation=WROTE, rollout={**ROLLOUT, "failure": FAILURE})])
-    found = neighbours.neighbour(one, ["uid-1"])
+    [one] = neighbours.find_neighbours(
+        releases.release(), [other(observation=WROTE, rollout={**ROLLOUT, "failure": FAILURE})]
+    )
+    found = neighbours.make_neighbour(one, ["uid-1"])
     assert (found.name, found.uids) == ("istio-ingress/other", {"uid-1"})
     assert found.since == datetime(2026, 11, 20, 12, 0, 0, 500000, tzinfo=UTC)
     assert found.failed_at == datetime(2026, 11, 20, 12, 0, 3, tzinfo=UTC)

@@ -68,7 +68,7 @@ def test_a_change_of_metadata_alone_is_not_sent(provider: str) -> None:
 def test_a_nudge_is_no_revision_and_nothing_to_load(provider: str, nudge: int) -> None:
     """The revision stays, the image is pulled no more often, and no gateway is asked for a new proof."""
     release, plain, nudged = RELEASES[provider], rendered(provider, 0), rendered(provider, nudge)
-    assert nudged["metadata"]["annotations"][api.REVISION_ANNOTATION] == revision.identity(
+    assert nudged["metadata"]["annotations"][api.REVISION_ANNOTATION] == revision.compute_identity(
         release.spec, ARTIFACT.digest
     )
     assert api.NUDGE_ANNOTATION not in plain["metadata"]["annotations"]

@@ -81,15 +81,15 @@ COMPARED = [
 @pytest.mark.parametrize("case", COMPARED, ids=lambda case: case.reason)
 def test_a_placeholder_stands_for_any_text_but_itself(case: Compared) -> None:
     """All around it must be the same, and what stands in its place is known, so that it can be hidden."""
-    assert placeholders.same(case.wanted, case.given, replaced=True) is (case.values is not None)
-    found = set(placeholders.values(case.wanted, case.given))
+    assert placeholders.is_same(case.wanted, case.given, replaced=True) is (case.values is not None)
+    found = set(placeholders.read_values(case.wanted, case.given))
     assert case.values is None or case.values <= found
 
 
 def test_what_is_not_replaced_is_compared_as_text() -> None:
     """To Istio a placeholder is a text like any other."""
-    assert placeholders.same({"a": TOKEN}, {"a": TOKEN})
-    assert not placeholders.same({"a": TOKEN}, {"a": "s3cret"})
+    assert placeholders.is_same({"a": TOKEN}, {"a": TOKEN})
+    assert not placeholders.is_same({"a": TOKEN}, {"a": "s3cret"})
     wanted = DesiredPlugin("ns", "n", "0" * 64, {"a": TOKEN}, "FAIL_CLOSE", {"E": SHORT, "H": None})
     assert wanted.is_given({"a": TOKEN}, {"E": SHORT, "H": None})
     assert replace(wanted, replaces=True).is_given({"a": "x"}, {"E": "y", "H": None})
@@ -100,9 +100,9 @@ def test_many_placeholders_cost_no_more_than_their_text() -> None:
     """A release cannot keep the operator busy with them."""
     wanted, given = TOKEN * 2000 + "!", "a" * 200_000
     began = time.process_time()
-    assert not placeholders.same({"a": wanted}, {"a": given}, replaced=True)
+    assert not placeholders.is_same({"a": wanted}, {"a": given}, replaced=True)
     for hostile in ("${" * 200_000, "${a." * 100_000, "${a.b." * 100_000, "${secret." * 50_000):
-        placeholders.unsupported(hostile)
+        placeholders.find_unsupported(hostile)
     assert time.process_time() - began < 5
 
 

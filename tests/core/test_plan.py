@@ -120,7 +120,7 @@ def test_mended_metadata_is_no_news_to_gateways(field: str, reason: str) -> None
 def test_a_rotated_password_is_written() -> None:
     """The copy of the pull secret follows its original."""
     there = abroad(spec__artifact__image__pullSecretRef={"name": "keys"})
-    old, new = (target.pull_secret(there, content) for content in ("b2xk", "bmV3"))
+    old, new = (target.render_pull_secret(there, content) for content in ("b2xk", "bmV3"))
     [write] = plan.draft(there, [(new, stored(old))]).writes
     assert write.why == "data..dockerconfigjson differs"
 
@@ -158,10 +158,10 @@ def test_an_object_without_any_labels_is_of_nobody() -> None:
     for empty in (None, {}):
         bare["metadata"]["labels"] = empty
         with pytest.raises(Refused):
-            plan.claim(release(), bare)
+            plan.check_owner(release(), bare)
     del bare["metadata"]["labels"]
     with pytest.raises(Refused):
-        plan.claim(release(), bare)
+        plan.check_owner(release(), bare)
 
 
 def test_an_object_of_nobody_is_taken_over_when_asked() -> None:
@@ -176,7 +176,7 @@ def test_an_object_of_nobody_is_taken_over_when_asked() -> None:
 def test_adopting_is_spelled_true(word: str) -> None:
     """Any other value of the annotation takes nothing over."""
     with pytest.raises(Refused):
-        plan.claim(release(metadata__annotations={api.ADOPT_ANNOTATION: word}), owned_by(None))
+        plan.check_owner(release(metadata__annotations={api.ADOPT_ANNOTATION: word}), owned_by(None))
 
 
 def test_another_releases_object_is_never_taken() -> None:
@@ -193,7 +193,7 @@ def test_another_releases_object_is_never_taken() -> None:
 def test_another_release_without_a_name_is_told_by_its_uid() -> None:
     """When the annotation was taken off, the message still says who it is."""
     with pytest.raises(Refused, match=THEIRS):
-        plan.claim(release(), owned_by(THEIRS))
+        plan.check_owner(release(), owned_by(THEIRS))
 
 
 def test_clean_up_knows_its_own() -> None:
@@ -248,9 +248,9 @@ def test_a_namespace_that_says_nothing_lets_in_nobody(metadata: JSON) -> None:
 def test_when_we_wrote_it() -> None:
     """An operator that died after its write finds in the object since when gateways may have it."""
     found = stored()
-    assert plan.written_at(None) is None
-    assert plan.written_at(found) is None
+    assert plan.read_write_time(None) is None
+    assert plan.read_write_time(found) is None
     ours = {"manager": api.FIELD_MANAGER, "operation": "Apply", "time": "2026-01-01T12:00:00Z"}
     theirs = {"manager": "kubectl", "operation": "Update", "time": "2026-01-01T13:00:00Z"}
     found["metadata"]["managedFields"] = [ours, theirs]
-    assert plan.written_at(found) == datetime(2026, 1, 1, 12, tzinfo=UTC)
+    assert plan.read_write_time(found) == datetime(2026, 1, 1, 12, tzinfo=UTC)

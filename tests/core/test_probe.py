@@ -54,7 +54,7 @@ def test_a_probe_goes_to_a_listener_of_the_gateway(
     fields: dict[str, Any], listeners: list[Listener], port: int
 ) -> None:
     """The port is the one that is named, else the one listener of the scheme that has the plugin."""
-    assert probe.target(asking(**fields), listeners) == port
+    assert probe.find_port(asking(**fields), listeners) == port
 
 
 @pytest.mark.parametrize("port", [15000, 15001, 15006, 15008, 15020, 15021, 15053, 15090, 15099])
@@ -63,16 +63,16 @@ def test_istios_own_ports_are_never_asked(port: int, listed: bool) -> None:
     """Admin, agent, health and metrics are refused, also where a listener is said to be on them."""
     there = Listener(port, tls=False, plain=True, has_plugin=True)
     with pytest.raises(Refused) as refused:
-        probe.target(asking(port=port), [HTTP, *([there] if listed else [])])
+        probe.find_port(asking(port=port), [HTTP, *([there] if listed else [])])
     assert refused.value.reason == "ProbePortRefused"
 
 
 def test_istios_own_ports_are_never_picked() -> None:
     """A listener on one of Istio's own ports is no candidate for a probe that names none."""
     own = Listener(15021, tls=False, plain=True, has_plugin=True)
-    assert probe.target(asking(), [own, HTTP]) == 8080
+    assert probe.find_port(asking(), [own, HTTP]) == 8080
     with pytest.raises(Refused, match="no listener of scheme HTTP"):
-        probe.target(asking(), [own], written=False)
+        probe.find_port(asking(), [own], written=False)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_probe_without_a_port_of_its_own_is_refused(
 ) -> None:
     """What cannot be asked is said, with the ports that could be."""
     with pytest.raises(Refused) as refused:
-        probe.target(asking(**fields), listeners)
+        probe.find_port(asking(**fields), listeners)
     assert refused.value.reason == reason
     assert text in refused.value.message
 
@@ -100,20 +100,20 @@ def test_a_probe_without_a_port_of_its_own_is_refused(
 def test_before_the_first_write_the_only_listener_will_get_the_plugin() -> None:
     """No listener has the plugin yet: the only one of the scheme is asked, of several none."""
     https = Listener(8443, tls=True, plain=False, has_plugin=False)
-    assert probe.target(asking(), [BARE, https], written=False) == 8081
-    assert probe.target(asking(), [BARE, HTTP], written=False) == 8080
+    assert probe.find_port(asking(), [BARE, https], written=False) == 8081
+    assert probe.find_port(asking(), [BARE, HTTP], written=False) == 8080
     with pytest.raises(Refused):
-        probe.target(asking(), [BARE, https])
+        probe.find_port(asking(), [BARE, https])
     two = [BARE, Listener(8082, tls=False, plain=True, has_plugin=False)]
     with pytest.raises(Refused) as refused:
-        probe.target(asking(), two, written=False)
+        probe.find_port(asking(), two, written=False)
     assert refused.value.reason == "ProbePortAmbiguous"
 
 
 @pytest.mark.parametrize(("workers", "times"), [(None, 3), (0, 3), (1, 3), (2, 6), (8, 24), (32, 96), (128, 96)])
 def test_each_worker_is_asked_three_times(workers: int | None, times: int) -> None:
     """Three connections for each worker thread, at least 3 and at most 96."""
-    assert probe.repetitions(workers) == times
+    assert probe.count_connections(workers) == times
 
 
 SECRET = "s3cret"
@@ -146,7 +146,7 @@ def test_an_answer_is_as_expected_or_one_thing_is_wrong(
     expect: dict[str, Any], answer: ProbeResponse, wrong: str | None
 ) -> None:
     """Status, then headers by exact value, then the first 64 KiB of the body; upper and lower case of names is one."""
-    found = probe.judge(answer, asking(expect=expect).expect)
+    found = probe.find_mismatch(answer, asking(expect=expect).expect)
     assert (found is None) == (wrong is None)
     assert (found or "").startswith(wrong or "")
 
@@ -205,9 +205,9 @@ def silent(pod: PodRef, name: str = "first") -> PodProbe:
 def portless(pod: PodRef, name: str = "first") -> PodProbe:
     asked = asking(name=name, port=15000)
     try:
-        probe.target(asked, [])
+        probe.find_port(asked, [])
     except Refused as refused:
-        return probe.refuse(pod, asked, refused)
+        return probe.report_no_port(pod, asked, refused)
     raise AssertionError("not refused")
 
 
@@ -227,9 +227,9 @@ def test_a_release_names_the_worst_pod_and_probe() -> None:
 
 def test_only_answers_tell_new_from_old() -> None:
     """A probe tells new from old only when each pod answered it wrongly: silence and a missing port tell nothing."""
-    assert probe.refuted_everywhere([wrong(POD), wrong(OTHER), wrong(POD, "second")]) == ("first", "second")
-    assert probe.refuted_everywhere([wrong(POD), passed(OTHER)]) == ()
-    assert probe.refuted_everywhere([wrong(POD), silent(OTHER)]) == ()
-    assert probe.refuted_everywhere([portless(POD)]) == ()
+    assert probe.find_refuted([wrong(POD), wrong(OTHER), wrong(POD, "second")]) == ("first", "second")
+    assert probe.find_refuted([wrong(POD), passed(OTHER)]) == ()
+    assert probe.find_refuted([wrong(POD), silent(OTHER)]) == ()
+    assert probe.find_refuted([portless(POD)]) == ()
     some = probe.count(POD, asking(), [ProbeResponse(200), ProbeResponse(403)])
-    assert probe.refuted_everywhere([some]) == ()
+    assert probe.find_refuted([some]) == ()

@@ -58,7 +58,7 @@ def test_a_password_of_several_lines(password: str, form: str) -> None:
         "password": {"username": "_json_key", "password": password},
     }[form]
     raw = config(**{"registry.example.com": entry})
-    for read in (raw, credentials.as_agent(raw, PLUGIN)):
+    for read in (raw, credentials.render_for_agent(raw, PLUGIN)):
         found = credentials.find(read, PLUGIN)
         assert found is not None
         assert base64.b64decode(found.basic).decode() == f"_json_key:{password}"
@@ -146,7 +146,7 @@ def test_the_agents_choice(
     auths: dict[str, Any], reference: image_manifests.Reference, user: str | None, reason: str
 ) -> None:
     """The operator pulls with what gateways will show: another entry would prove nothing."""
-    found = credentials.find(credentials.as_agent(config(**auths), reference), reference)
+    found = credentials.find(credentials.render_for_agent(config(**auths), reference), reference)
     assert (found.username if found else None) == user, reason
 
 
@@ -171,7 +171,7 @@ def test_the_agents_choice(
 def test_what_the_agent_cannot_use(raw: bytes, reference: image_manifests.Reference, words: str, server: str) -> None:
     """It is refused with the server's name as gateways look for it, although docker itself would take it."""
     with pytest.raises(Refused) as refused:
-        credentials.as_agent(raw, reference)
+        credentials.render_for_agent(raw, reference)
     assert refused.value.reason == "InvalidPullSecret"
     assert words in refused.value.message
     assert f"--docker-server={server}" in refused.value.remedy
@@ -181,7 +181,9 @@ def test_what_the_agent_cannot_use(raw: bytes, reference: image_manifests.Refere
 def test_a_helper_of_another_registry() -> None:
     """What a helper has for another registry keeps nobody from this one's."""
     raw = json.dumps({"auths": {HOST: ME}, "credHelpers": {"other.example.com": "gcr"}}).encode()
-    assert credentials.find(credentials.as_agent(raw, PLUGIN), PLUGIN) == credentials.Credentials("me", "secret")
+    assert credentials.find(credentials.render_for_agent(raw, PLUGIN), PLUGIN) == credentials.Credentials(
+        "me", "secret"
+    )
 
 
 def test_no_secret_in_a_repr() -> None:

@@ -31,11 +31,11 @@ WHOLE: dict[str, Any] = {
 
 
 def identity(**changes: Any) -> str:
-    return revision.identity(release(**changes).spec, DIGEST)
+    return revision.compute_identity(release(**changes).spec, DIGEST)
 
 
 def load(**changes: Any) -> str:
-    return revision.load(release(**changes).spec, DIGEST)
+    return revision.compute_load(release(**changes).spec, DIGEST)
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_an_operator_of_before_knows_its_revisions() -> None:
 def test_another_digest_is_another_revision() -> None:
     """A tag that was pushed again is seen by what it means now."""
     again = "sha256:" + "0" * 64
-    assert revision.identity(release().spec, again) != identity()
-    assert revision.load(release().spec, again) != load()
+    assert revision.compute_identity(release().spec, again) != identity()
+    assert revision.compute_load(release().spec, again) != load()
 
 
 @given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5) | st.none(), max_size=5))
@@ -121,7 +121,7 @@ def test_a_revision_belongs_to_its_release() -> None:
     asked = abroad(**WHOLE)
     kept = revision.manifest(asked, ARTIFACT, 3)
     own = kept["metadata"]
-    assert own["name"] == f"auth-{revision.identity(asked.spec, DIGEST)}"
+    assert own["name"] == f"auth-{revision.compute_identity(asked.spec, DIGEST)}"
     assert own["namespace"] == "team-a"
     assert own["labels"][api.UID_LABEL] == UID
     assert [(owner["uid"], owner["controller"]) for owner in own["ownerReferences"]] == [(UID, True)]
@@ -133,7 +133,7 @@ def test_what_is_kept_is_what_runs_again(changes: dict[str, Any]) -> None:
     """A release whose spec has moved on renders the kept revision whole: artifact, plugin, gateway, secret."""
     then = abroad(**changes)
     recorded = revision.read(stored(then))
-    assert (recorded.revision, recorded.number) == (revision.identity(then.spec, DIGEST), 3)
+    assert (recorded.revision, recorded.number) == (revision.compute_identity(then.spec, DIGEST), 3)
     now = abroad(
         spec__artifact__image__ref="registry.example.com/plugins/auth:9",
         spec__artifact__wasmSha256="ab" * 32,
@@ -218,5 +218,5 @@ def test_old_revisions_go(limit: int, needed: set[str | None], gone: str, reason
     found = [
         {"metadata": {"name": revision.name(asked, name)}, "revision": number} for number, name in enumerate("abcd", 1)
     ]
-    went = [one["metadata"]["name"][-1] for one in revision.superfluous(asked, found, needed)]
+    went = [one["metadata"]["name"][-1] for one in revision.find_superfluous(asked, found, needed)]
     assert "".join(went) == gone, reason

@@ -68,19 +68,19 @@ APART: list[tuple[str, api.Release, api.Release]] = [
 @pytest.mark.parametrize(("reason", "mine", "other"), ALIKE, ids=[row[0] for row in ALIKE])
 def test_the_elder_of_two_alike_is_found(reason: str, mine: api.Release, other: api.Release) -> None:
     """One repository's plugin, run in one way, for pods that may be the same: the older release has them."""
-    assert [elder for elder, _ in conflict.older_duplicates(mine, [mine, other], MESH)] == [other], reason
-    assert not list(conflict.older_duplicates(other, [mine, other], MESH)), "the older one goes on"
+    assert [elder for elder, _ in conflict.find_older_duplicates(mine, [mine, other], MESH)] == [other], reason
+    assert not list(conflict.find_older_duplicates(other, [mine, other], MESH)), "the older one goes on"
 
 
 @pytest.mark.parametrize(("reason", "mine", "other"), APART, ids=[row[0] for row in APART])
 def test_who_is_no_rival(reason: str, mine: api.Release, other: api.Release) -> None:
     """What cannot put a plugin on a pod twice refuses nobody."""
-    assert not list(conflict.older_duplicates(mine, [mine, other], MESH)), reason
+    assert not list(conflict.find_older_duplicates(mine, [mine, other], MESH)), reason
 
 
 def test_the_younger_one_is_told_whose_plugin_it_is() -> None:
     """The refusal names the other release and what to do, and is looked at again soon."""
-    refused = conflict.refused(old(metadata__namespace="team-a"))
+    refused = conflict.refuse_duplicate(old(metadata__namespace="team-a"))
     assert refused.reason == "DuplicatePlugin"
     assert "team-a/auth-too" in refused.message
     assert "different selectors" in refused.remedy
@@ -100,7 +100,7 @@ def test_where_the_pods_of_both_would_be(mine: str, other: str, namespace: str |
     """Before anybody is refused, such pods are looked for: in the narrower namespace, with the labels of both."""
     one = young(**{NAMESPACE: mine, LABELS: {"app": "gw"}})
     two = old(**{NAMESPACE: other, LABELS: {"tier": "edge"}})
-    found = conflict.common_ground(one.spec, two.spec, MESH)
+    found = conflict.find_shared_pods(one.spec, two.spec, MESH)
     assert found == target.Pods(namespace, {"app": "gw", "tier": "edge"}, "istio-proxy"), reason
 
 
@@ -117,9 +117,9 @@ def test_of_two_at_most_one_gives_way(first: dict[str, Any], second: dict[str, A
     """Two releases never refuse each other, and whether they are alike does not depend on who asks."""
     mine = young(**first)
     other = old(**second, metadata__creationTimestamp=YOUNGER if same_age else OLDER)
-    refused = [bool(list(conflict.older_duplicates(one, [mine, other], MESH))) for one in (mine, other)]
+    refused = [bool(list(conflict.find_older_duplicates(one, [mine, other], MESH))) for one in (mine, other)]
     alike, and_back = (
-        conflict.same_plugin(one.spec, two.spec) and conflict.common_ground(one.spec, two.spec, MESH) is not None
+        conflict.same_plugin(one.spec, two.spec) and conflict.find_shared_pods(one.spec, two.spec, MESH) is not None
         for one, two in ((mine, other), (other, mine))
     )
     assert alike == and_back

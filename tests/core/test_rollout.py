@@ -182,7 +182,7 @@ def test_what_was_taken_over_stays_so() -> None:
 )
 def test_the_revision_stands_before_the_colon(wish: str | None, revision: str | None, reason: str) -> None:
     """What follows a colon only makes the value another one."""
-    assert decisions.revision_of(wish) == revision, reason
+    assert decisions.parse_rollback_to(wish) == revision, reason
 
 
 # ---------------------------------------------------------------------------------------------- what is to run
@@ -208,7 +208,7 @@ VIA = rolling(failure=failure(), puts_back=OLD, detour=api.Detour(via=NEXT))
 )
 def test_what_the_gateways_are_to_run(known: api.RolloutStatus, wanted: Intent, reason: str) -> None:
     """The spec's revision, one that was asked for, or after a failure what ran before."""
-    assert decisions.intent(known) == wanted, reason
+    assert decisions.decide_intent(known) == wanted, reason
 
 
 # --------------------------------------------------------------------------------------------------- after a look

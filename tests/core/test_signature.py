@@ -150,9 +150,9 @@ def test_whatever_a_stranger_writes(whole: Any, said: Any) -> None:
         lambda: signature.read_bundle(envelope),
         lambda: signature.read_bundle(about),
         lambda: signature.read_simple(SignatureCandidate(signature="bWFkZQ=="), raw),
-        lambda: signature.simple(raw),
-        lambda: signature.referring(raw),
-        lambda: signature.bundle_in(raw),
+        lambda: signature.list_simple(raw),
+        lambda: signature.list_referring(raw),
+        lambda: signature.find_bundle(raw),
     ):
         with contextlib.suppress(Rejected):
             read()
@@ -160,10 +160,10 @@ def test_whatever_a_stranger_writes(whole: Any, said: Any) -> None:
 
 def test_what_a_signature_is_about() -> None:
     """It names the image's digest or that of an index that leads to it; a digest in another place is not looked at."""
-    assert signature.about(Signed(b"", (), frozenset({str(INDEX)})), (IMAGE, INDEX)) == INDEX
+    assert signature.find_signed_digest(Signed(b"", (), frozenset({str(INDEX)})), (IMAGE, INDEX)) == INDEX
     for named in (frozenset({str(INDEX)}), frozenset({IMAGE.hex}), frozenset[str]()):
         with pytest.raises(Rejected, match="it is about"):
-            signature.about(Signed(b"", (), named), (IMAGE,))
+            signature.find_signed_digest(Signed(b"", (), named), (IMAGE,))
 
 
 def descriptor(number: int, **more: Any) -> dict[str, Any]:
@@ -176,14 +176,14 @@ def test_likely_referrers_come_first_and_the_newest_of_them() -> None:
     entries = [descriptor(n, artifactType=BUNDLE) for n in range(300)]
     entries += [descriptor(500, artifactType=BUNDLE, annotations=other), descriptor(501, artifactType="text/x")]
     entries += [{"digest": "nonsense"}, descriptor(502)]
-    found = [one.manifest for one in signature.referring(wire({"manifests": entries}))]
+    found = [one.manifest for one in signature.list_referring(wire({"manifests": entries}))]
     numbers = [int(one.digest.hex, 16) for one in found if one is not None]
     assert numbers == [502, *range(299, -1, -1), 500]
 
 
 def test_lists_that_cannot_be_read() -> None:
     """Such a list is told, as there could have been a signature in it; an empty one is only empty."""
-    for read in (signature.simple, signature.referring):
+    for read in (signature.list_simple, signature.list_referring):
         assert read(b"{}") == ()
         with pytest.raises(Rejected, match="not JSON"):
             read(b"<html>")
@@ -218,9 +218,9 @@ def test_an_identity_fits_as_a_whole(issuer: str, subject: str, fits: bool) -> N
     ("rejected", "reason", "why"),
     [
         ([], "NotSigned", "nothing is there"),
-        ([signature.invalid("it is broken")], "SignatureInvalid", "what is there is broken"),
+        ([signature.reject_invalid("it is broken")], "SignatureInvalid", "what is there is broken"),
         (
-            [signature.invalid("it is broken"), signature.untrusted("it is by another key")],
+            [signature.reject_invalid("it is broken"), signature.reject_untrusted("it is by another key")],
             "UntrustedSigner",
             "a whole signature by a stranger is what a person must know of first",
         ),
@@ -235,7 +235,7 @@ def test_what_no_signature_amounts_to(rejected: list[Rejected], reason: str, why
 
 def test_many_rejections_make_a_short_message() -> None:
     """Thirty-two strangers do not fill a status."""
-    rejected = [signature.invalid(f"it is about sha256:{number:064x}") for number in range(32)]
+    rejected = [signature.reject_invalid(f"it is about sha256:{number:064x}") for number in range(32)]
     assert len(signature.conclude(rejected, (IMAGE,), "the key team.pub").sentence()) < 1024
 
 
@@ -246,7 +246,7 @@ def verified(asked: dict[str, Any], **fields: Any) -> api.Release:
     """A release of this policy whose artifact was verified by it, and all of whose steps held."""
     one = release(spec__artifact__verify=asked)
     assert one.spec.artifact.verify is not None
-    known = {"signer": "key team.pub", "policy": signature.policy(one.spec.artifact.verify)} | fields
+    known = {"signer": "key team.pub", "policy": signature.compute_policy(one.spec.artifact.verify)} | fields
     steps = [
         api.Condition(type=kind, status="True", reason="Fine", last_transition_time="2026-01-01T00:00:00Z")
         for kind in STEPS
@@ -267,7 +267,7 @@ def test_the_same_policy_needs_no_second_look() -> None:
 def test_another_key_secret_is_another_policy() -> None:
     """Names are what a policy is told by."""
     first, second = (api.Verification.model_validate({"secretRef": {"name": name}}) for name in ("keys", "other"))
-    assert signature.policy(first) != signature.policy(second)
+    assert signature.compute_policy(first) != signature.compute_policy(second)
 
 
 def test_whose_signature_it_is_makes_no_other_revision() -> None:

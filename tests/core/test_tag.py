@@ -59,7 +59,7 @@ def test_what_is_news() -> None:
     assert tags.is_news(known, OTHER)
     assert not tags.is_news(known, DIGEST)
     failure = api.RolloutFailure(
-        revision=revision.identity(known.spec, OTHER),
+        revision=revision.compute_identity(known.spec, OTHER),
         reason="PluginRejected",
         message="no",
         at=timestamps.metav1_time(NOW),
@@ -160,7 +160,7 @@ VERSIONS = some.builds(
 def test_which_of_two_versions_is_higher(one: str, other: str) -> None:
     """The order is that of the library, which the ranges go by."""
     expected = nodesemver.compare(one, other, loose=False)
-    mine, theirs = tags.precedence(one), tags.precedence(other)
+    mine, theirs = tags.sort_key(one), tags.sort_key(other)
     assert (mine > theirs) - (mine < theirs) == expected
 
 
@@ -183,11 +183,11 @@ def test_a_hostile_range_is_refused_at_once(hostile: str) -> None:
 
 def test_what_a_registry_lists() -> None:
     """A list, or null for none; what could not be a tag is left out, and what is no list is an error."""
-    assert tags.read(b'{"name":"a","tags":["1.0","a/../b",7,"v2"]}').tags == ("1.0", "v2")
-    assert tags.read(b'{"tags":null}').tags == ()
+    assert tags.read_page(b'{"name":"a","tags":["1.0","a/../b",7,"v2"]}').tags == ("1.0", "v2")
+    assert tags.read_page(b'{"tags":null}').tags == ()
     for wrong in (b"", b"[]", b"{}", b'{"tags":"1.0"}', b"[" * 100_000):
         with pytest.raises(ValueError):  # noqa: PT011  the edge tells it in its own words
-            tags.read(wrong)
+            tags.read_page(wrong)
 
 
 def ranged(wanted: str | None, **known: object) -> tuple[api.ImageSource, api.ArtifactStatus]:
@@ -219,9 +219,9 @@ def test_an_artifact_is_about_what_is_named_now(
 def test_a_higher_tag_of_the_same_image() -> None:
     """It is told, and is no news; while what failed stands in the status, its own tag stays."""
     _, known = ranged("1.x")
-    same = tags.answered(known, "r.example.com/auth:1.2.4", known.digest, "2026-01-01T12:00:00Z")
+    same = tags.update_artifact(known, "r.example.com/auth:1.2.4", known.digest, "2026-01-01T12:00:00Z")
     assert (same.ref, same.asked_at) == ("r.example.com/auth:1.2.4", "2026-01-01T12:00:00Z")
-    assert tags.answered(known, "r.example.com/auth:1.2.4", OTHER, "2026-01-01T12:00:00Z").ref == known.ref
+    assert tags.update_artifact(known, "r.example.com/auth:1.2.4", OTHER, "2026-01-01T12:00:00Z").ref == known.ref
 
 
 # --- lists that go on, or break off ---
@@ -253,7 +253,7 @@ FULL = tuple(f"1.{number}.0" for number in range(10))
 )
 def test_how_a_list_goes_on(listed: tuple[str, ...], count: int, link: str | None, then: object, reason: str) -> None:
     """By the registry's Link; without one after a full page by the last tag; no further once nothing new comes."""
-    assert tags.further(tags.Page(listed, count, 0, link), {"0.0.1"}, 10) == then, reason
+    assert tags.find_next_page(tags.Page(listed, count, 0, link), {"0.0.1"}, 10) == then, reason
 
 
 @pytest.mark.parametrize(
@@ -302,5 +302,5 @@ def test_nothing_within_the_range_of_a_list_that_may_be_cut() -> None:
 def test_what_was_seen_before(known: str, ref: str, seen: str | None) -> None:
     """Only a tag of the same repository counts, whatever range picked it."""
     image = api.ImageSource.model_validate({"ref": ref, "semver": "1.x"})
-    assert tags.seen(ARTIFACT.model_copy(update={"ref": known}), image) == seen
-    assert tags.seen(None, image) is None
+    assert tags.find_settled_tag(ARTIFACT.model_copy(update={"ref": known}), image) == seen
+    assert tags.find_settled_tag(None, image) is None

@@ -93,11 +93,13 @@ def test_what_a_pod_tells(container: dict[str, Any], expected: RegistryTrust, re
 )
 def test_an_authority_of_ones_own(known: RegistryTrust, doubt: str, reason: str) -> None:
     """What a pod may have is told as a doubt that names the pod, and what it surely has is none."""
-    said = transport.judge(PLUGIN, Transport.UNTRUSTED, [("edge/one", RegistryTrust(("*",))), ("edge/two", known)])
+    said = transport.check_trust(
+        PLUGIN, Transport.UNTRUSTED, [("edge/one", RegistryTrust(("*",))), ("edge/two", known)]
+    )
     assert doubt in said, reason
     assert bool(said) is bool(doubt)
     assert not doubt or "pod edge/two" in said
-    assert transport.judge(PLUGIN, Transport.TRUSTED, [("edge/one", STOCK)]) == "", "anybody trusts it"
+    assert transport.check_trust(PLUGIN, Transport.TRUSTED, [("edge/one", STOCK)]) == "", "anybody trusts it"
 
 
 @pytest.mark.parametrize("skips", [(), ("registry.corp.test",), (" registry.corp.test:5000",), ("corp.test:5000",)])
@@ -105,7 +107,7 @@ def test_a_gateway_that_surely_does_not_trust_it(skips: tuple[str, ...]) -> None
     """One pod with Istio's own image and nothing besides is enough: refused in its words, with what to set where."""
     pods_ = [("edge/one", RegistryTrust(("*",))), ("edge/two", RegistryTrust(skips, stock=True))]
     with pytest.raises(Refused) as refused:
-        transport.judge(PLUGIN, Transport.UNTRUSTED, pods_)
+        transport.check_trust(PLUGIN, Transport.UNTRUSTED, pods_)
     assert refused.value.reason == "RegistryNotAcceptedByGateway"
     assert "pod edge/two" in refused.value.message
     assert "x509: certificate signed by unknown authority" in refused.value.message
@@ -114,16 +116,16 @@ def test_a_gateway_that_surely_does_not_trust_it(skips: tuple[str, ...]) -> None
 
 def test_no_pod_yet() -> None:
     """Without a pod it cannot be told, and the first one is not left without its plugin."""
-    assert "no gateway pod tells" in transport.judge(PLUGIN, Transport.UNTRUSTED, [])
+    assert "no gateway pod tells" in transport.check_trust(PLUGIN, Transport.UNTRUSTED, [])
 
 
 def test_plain_http() -> None:
     """Agents go on by http when they are told so, whatever the pods say; else they stop, and it is refused."""
-    assert transport.judge(PLUGIN, Transport.PLAIN, [("edge/one", STOCK)]) == ""
+    assert transport.check_trust(PLUGIN, Transport.PLAIN, [("edge/one", STOCK)]) == ""
     with pytest.raises(Refused, match="server gave HTTP response to HTTPS client") as refused:
-        transport.judge(PLUGIN, Transport.MUTE, [("edge/one", RegistryTrust(("*",)))])
+        transport.check_trust(PLUGIN, Transport.MUTE, [("edge/one", RegistryTrust(("*",)))])
     assert refused.value.reason == "RegistryNotAcceptedByGateway"
-    assert "goes by a proxy" in transport.judge(PLUGIN, Transport.HIDDEN, [])
+    assert "goes by a proxy" in transport.check_trust(PLUGIN, Transport.HIDDEN, [])
 
 
 @pytest.mark.parametrize(

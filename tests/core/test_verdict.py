@@ -754,7 +754,7 @@ def test_a_control_plane_that_is_stuck_is_no_failure() -> None:
     assert (found.state, found.reason) == (State.UNKNOWN, "ControlPlaneStuck")
     assert [(one.state, one.reason) for one in found.pods] == [(State.UNKNOWN, "ControlPlaneStuck")]
     assert "a/1, b/2, c/3 and 1 more" in found.message
-    assert decisions.failing(found, overdue=True) is None
+    assert decisions.find_failure(found, overdue=True) is None
 
 
 # ------------------------------------------------------------------------------------------------------ configuration
@@ -775,7 +775,7 @@ def test_a_control_plane_that_is_stuck_is_no_failure() -> None:
 )
 def test_configurations_are_compared_as_istio_carries_them(one: Any, other: Any, equal: bool) -> None:
     """Istio keeps numbers as doubles; everything else must be the same."""
-    assert placeholders.same(one, other) is equal
+    assert placeholders.is_same(one, other) is equal
 
 
 def test_no_configuration_is_an_empty_one() -> None:

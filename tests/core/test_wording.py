@@ -19,7 +19,7 @@ from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.registry import transport
 from pluginrelease.core.registry.transport import RegistryTrust, Transport
 from pluginrelease.core.signing import signature
-from pluginrelease.core.wording import counted
+from pluginrelease.core.wording import count_noun
 from pluginrelease.edges.signing import signatures
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -51,10 +51,10 @@ MESSAGES: dict[str, Callable[[], str]] = {
     "manifests": lambda: refused(
         lambda: image_manifests.find_child(manifest(manifests=[descriptor(platform={"os": "windows"})]))
     ),
-    "pods": lambda: transport.judge(
+    "pods": lambda: transport.check_trust(
         image_manifests.parse("r.test/p:1"), Transport.UNTRUSTED, [("a", RegistryTrust()), ("b", RegistryTrust())]
     ),
-    "signatures": lambda: signature.conclude([signature.invalid("x")], [Digest.of(b"")], "somebody").sentence(),
+    "signatures": lambda: signature.conclude([signature.reject_invalid("x")], [Digest.of(b"")], "somebody").sentence(),
     "identities": lambda: signatures.Identities(tuple(SIGNERS), b"", "here").wanted(),
     "findings": lambda: "\n".join(lint.lines([lint.Linted("f", releases=1, skipped=1, findings=[flaw()])])),
 }
@@ -84,7 +84,7 @@ def test_one_of_them(what: str) -> None:
 )
 def test_counted(number: int, words: tuple[str, ...], text: str) -> None:
     """A number and its noun."""
-    assert counted(number, *words) == text
+    assert count_noun(number, *words) == text
 
 
 def texts() -> Iterator[tuple[str, str]]:

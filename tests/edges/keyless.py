@@ -117,7 +117,7 @@ class Sigstore:
         """A bundle. ``at``: when the log says that it was made; ``logged_as``: another payload that is logged."""
         key, payload = new_key(), json.dumps(statement).encode()
         certificate = self._certificate(key, subject, issuer)
-        made_so = made(key, signature.pae(signature.PAYLOAD_TYPE, payload))
+        made_so = made(key, signature.encode_pae(signature.PAYLOAD_TYPE, payload))
         entry = self._entry(logged_as or payload, made_so, certificate, at)
         return {
             "mediaType": signature.BUNDLE,

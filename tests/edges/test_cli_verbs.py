@@ -301,7 +301,7 @@ def released(shop: Shop) -> Shop:
     found = shop.release
     shop.create(istio.wasm_plugin(found, ARTIFACT))
     shop.create(revision.manifest(found, ARTIFACT, 1))
-    wanted = revision.identity(found.spec, ARTIFACT.digest)
+    wanted = revision.compute_identity(found.spec, ARTIFACT.digest)
     shop.tell(READY, targetRevision=wanted, artifact=ARTIFACT.wire(), history=[entry(wanted, 1, "Stable")])
     return shop
 
@@ -333,7 +333,7 @@ def test_diff_between_revisions(released: Shop) -> None:
     released.change(config={"deny": ["a"]})
     found = released.release
     released.create(revision.manifest(found, ARTIFACT, 2))
-    second = revision.identity(found.spec, ARTIFACT.digest)
+    second = revision.compute_identity(found.spec, ARTIFACT.digest)
     released.tell(READY, history=[entry(second, 2, "Stable"), entry(first, 1, "Superseded")])
     ended = released.run("diff", "auth", "--from", first, "--to", second[:6], "-o", "json")
     assert ended.code == 1

@@ -228,7 +228,9 @@ def test_the_operator_runs_no_helper(content: dict[str, Any], helper: Callable[[
     """A pull secret that was made of a desk's config.json says what is wrong with it, and starts no program."""
     notes = helper(prints(KNOWN))
     with pytest.raises(Refused) as raised:
-        credentials.as_agent(json.dumps(content).encode(), image_manifests.parse("registry.example.com/team/plugin:1"))
+        credentials.render_for_agent(
+            json.dumps(content).encode(), image_manifests.parse("registry.example.com/team/plugin:1")
+        )
     assert raised.value.reason == "InvalidPullSecret"
     assert "helper" in raised.value.message
     assert "test" in raised.value.message

@@ -269,7 +269,7 @@ def test_challenge(plain: Real, private: Real) -> None:
     assert registry.challenge(plain.reference("any:1"), OPEN) == ()
     values = registry.challenge(private.reference("any:1"), as_tester(private.host))
     assert values == (f'Basic realm="{REALM}"',)
-    challenge.judge(private.host, values, {"1.31.0"})
+    challenge.check_gateways(private.host, values, {"1.31.0"})
 
 
 def test_many_at_once(plain: Real, file: Path) -> None:

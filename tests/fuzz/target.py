@@ -45,7 +45,7 @@ def one(data: bytes) -> None:
         elif what == b"\2":
             manifest(rest)
         elif what == b"\3":
-            assert len(salvage.take(MANIFEST, lambda layer: rest, MOST)) <= MOST
+            assert len(salvage.find_module(MANIFEST, lambda layer: rest, MOST)) <= MOST
         else:
             module(rest)
     except Refused as refused:
@@ -73,7 +73,7 @@ def manifest(data: bytes) -> None:
         image_manifests.find_child,
         image_manifests.list_children,
         image_manifests.list_layers,
-        salvage.child,
+        salvage.find_child,
     ):
         try:
             read(data)

@@ -179,7 +179,7 @@ def private(lab: Lab) -> Access:
 
 def written_as(release: JSON) -> str:
     """The name of its WasmPlugin."""
-    return target.object_name(api.Release.model_validate(release))
+    return target.name_object(api.Release.model_validate(release))
 
 
 def test_killed_with_the_pull_secret_copied(world: World, abroad: JSON, tmp_path: Path) -> None:

@@ -33,14 +33,14 @@ def look(
         if only_registry:
             return ask(found, meant, access)
         if (path := Path(target)).is_file():
-            return inspection.judge(read(found, module_in(path, access.max_bytes)), meant)
+            return inspection.inspect(read(found, module_in(path, access.max_bytes)), meant)
         if (folder := folder_and_tag(target)) is not None:
             return look_into(found, folder, meant, access)
         if path.exists() or target.endswith(".wasm") or target.startswith((".", "/")):
             raise no_target(target)
         return ask(found, meant, access)
     except ReleaseError as error:
-        return inspection.failed(found, meant, for_a_terminal(error))
+        return inspection.report_failed(found, meant, for_a_terminal(error))
 
 
 def read(found: Inspected, content: bytes) -> Inspected:
@@ -80,9 +80,9 @@ def look_into(found: Inspected, place: tuple[Path, str], meant: Meant | None, ac
     found = replace(found, digest=str(image.digest))
     try:
         layout, content = image.module()
-        return inspection.judge(read(replace(found, layout=str(layout)), content), meant)
+        return inspection.inspect(read(replace(found, layout=str(layout)), content), meant)
     except ReleaseError as error:
-        return inspection.failed(found, meant, error)
+        return inspection.report_failed(found, meant, error)
 
 
 def ask(found: Inspected, meant: Meant | None, access: Access) -> Inspection:
@@ -93,13 +93,13 @@ def ask(found: Inspected, meant: Meant | None, access: Access) -> Inspection:
     try:
         fetched = registry.fetch(reference.pinned(digest), access)
     except ReleaseError as error:
-        return inspection.failed(found, meant, for_a_terminal(error))
+        return inspection.report_failed(found, meant, for_a_terminal(error))
     found = replace(found, layout=str(fetched.layout), sha256=fetched.wasm_sha256, module=fetched.module)
-    return inspection.judge(found, meant, objections(reference, meant, access))
+    return inspection.inspect(found, meant, objections(reference, meant, access))
 
 
 def highest(repository: str, semver: str, access: Access) -> Inspected:
-    """The target that a range of versions picks; raises as `tag.pick`."""
+    """The target that a range of versions picks; raises as `tags.pick`."""
     place = image_manifests.parse_repository(repository)
     if place.question:
         raise Refused(
@@ -108,7 +108,7 @@ def highest(repository: str, semver: str, access: Access) -> Inspected:
     listed = registry.list_tags(place, access)
     picked = tags.pick(place.name, semver, listed.tags, whole=listed.whole)
     if not listed.whole:
-        click.echo(f"TagListIncomplete: {tags.doubt(place.name, picked)}", err=True)
+        click.echo(f"TagListIncomplete: {tags.describe_doubt(place.name, picked)}", err=True)
     return Inspected(f"{repository}:{picked}")
 
 
@@ -117,7 +117,7 @@ def objections(reference: image_manifests.Reference, meant: Meant | None, access
     if meant is None or not meant.agent:
         return ()
     try:
-        challenge.judge(reference.registry, registry.challenge(reference, access), {meant.agent})
+        challenge.check_gateways(reference.registry, registry.challenge(reference, access), {meant.agent})
     except Refused as refused:
         return (refused,)
     return ()

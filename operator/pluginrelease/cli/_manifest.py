@@ -89,8 +89,8 @@ def render(release: api.Release, digest: str | None = None) -> Rendered:
     if found is None:
         raise Refused(
             "DigestUnknown",
-            f"{tags.wanted(release.spec.artifact.image)} was not resolved to a digest, and only the digest is written "
-            "to a gateway",
+            f"{tags.describe_wanted(release.spec.artifact.image)} was not resolved to a digest, and only the digest is "
+            "written to a gateway",
             "Give it with --digest sha256:…, or a reference that has it",
         )
     return written(release, found)
@@ -102,7 +102,7 @@ def render_unresolved(release: api.Release) -> Rendered:
     if found is not None:
         return written(release, found)
     image = release.spec.artifact.image
-    note = f"{tags.wanted(image)} was not resolved to a digest yet: it stands in place of what will be written"
+    note = f"{tags.describe_wanted(image)} was not resolved to a digest yet: it stands in place of what will be written"
     rendered = written(release, described(image.ref, image.ref, UNRESOLVED))
     rendered.manifest["metadata"]["annotations"][api.REVISION_ANNOTATION] = UNRESOLVED
     return Rendered(rendered.manifest, (note, *rendered.notes))
@@ -161,7 +161,7 @@ def comparable(observed: JSON, wanted: JSON) -> JSON:
     own = {owner["uid"] for owner in ours.get("ownerReferences", [])}
     owners = [owner for owner in metadata.get("ownerReferences") or [] if owner["uid"] in own]
     head = {"apiVersion": observed.get("apiVersion", wanted["apiVersion"]), "kind": wanted["kind"]}
-    spec = target.rested(observed["spec"])
+    spec = target.without_nudge(observed["spec"])
     return {**head, "metadata": {**kept, **({"ownerReferences": owners} if owners else {})}, "spec": spec}
 
 

@@ -100,14 +100,14 @@ def artifact(release: api.Release) -> Iterator[Node]:
     """The reference, and what it was resolved to."""
     found, image = release.status.artifact, release.spec.artifact.image
     if found is None:
-        yield Node(f"artifact {tags.wanted(image)}", "not resolved yet")
+        yield Node(f"artifact {tags.describe_wanted(image)}", "not resolved yet")
         return
     facts = [found.layout, f"ABI {found.abi}" if found.abi else "", found.toolchain or "", f"{found.size} bytes"]
     facts.append(f"signed by {found.signer}" if found.signer else "")
     told = f"{found.digest}: {', '.join(fact for fact in facts if fact)}"
     yield Node(f"artifact {found.ref}", told)
     if not tags.is_about(found, image):
-        yield Node(f"artifact {tags.wanted(image)}", "wanted by the spec, and not resolved yet")
+        yield Node(f"artifact {tags.describe_wanted(image)}", "wanted by the spec, and not resolved yet")
 
 
 def rollout(status: api.Status, now: datetime) -> Iterator[Node]:

@@ -106,7 +106,7 @@ async def kept(cluster: Cluster, release: api.Release, named: str) -> Side:
 
 async def live(cluster: Cluster, release: api.Release, other: JSON) -> Side:
     """The WasmPlugin in the cluster, without what is not the release's."""
-    where = (release.spec.gateway.namespace, target.object_name(release))
+    where = (release.spec.gateway.namespace, target.name_object(release))
     found = await cluster.get(resources.resource_for(providers.of(release.spec.gateway).TARGET), *where)
     title = f"live {'/'.join(where)}"
     if found is None:

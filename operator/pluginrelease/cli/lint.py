@@ -25,7 +25,7 @@ from pluginrelease.core.errors import Refused
 from pluginrelease.core.mesh import providers
 from pluginrelease.core.offline import manifest
 from pluginrelease.core.offline.inspection import Usability
-from pluginrelease.core.wording import counted
+from pluginrelease.core.wording import count_noun
 from pluginrelease.edges import cel
 from pluginrelease.edges.oci.access import Access
 
@@ -138,8 +138,8 @@ def lines(seen: list[Linted]) -> Iterator[str]:
         yield from (line(linted.file, found, "warning: ") for found in linted.warnings)
     releases, skipped = sum(linted.releases for linted in seen), sum(linted.skipped for linted in seen)
     wrong, odd = sum(len(linted.findings) for linted in seen), sum(len(linted.warnings) for linted in seen)
-    counts = [counted(releases, "PluginRelease"), f"{counted(skipped, 'other object')} left out"]
-    counts += [counted(wrong, "finding"), *([counted(odd, "warning")] if odd else [])]
+    counts = [count_noun(releases, "PluginRelease"), f"{count_noun(skipped, 'other object')} left out"]
+    counts += [count_noun(wrong, "finding"), *([count_noun(odd, "warning")] if odd else [])]
     yield ", ".join(counts)
 
 
@@ -184,7 +184,7 @@ def text_of(file: Path) -> str:
 
 def judge(document: Document, result: Linted) -> None:
     """What the API server would say."""
-    faults = (*document.faults, *manifest.judge(document.value, cel.matches, cel.holds))
+    faults = (*document.faults, *manifest.find_faults(document.value, cel.matches, cel.holds))
     told = [Flaw(document.line(fault.path), title(document), fault.place, INVALID, fault.message) for fault in faults]
     told += () if told else refused_later(document)
     if told:

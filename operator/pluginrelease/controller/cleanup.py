@@ -58,7 +58,7 @@ class Departure:
             resources.resource_for(providers.of(release.spec.gateway).TARGET),
             release.spec.gateway.namespace,
         )
-        carrier = (kind, namespace, target.object_name(release))
+        carrier = (kind, namespace, target.name_object(release))
         return cls(metadata["uid"], orphans, carrier, (namespace, target.copied_secret_name(release)))
 
     def copies(self, carriers: Iterable[JSON]) -> list[tuple[str, str]]:
@@ -66,7 +66,7 @@ class Departure:
         if self.secret is not None:
             return [self.secret]
         own = [observed["metadata"] for observed in carriers]
-        return [(metadata["namespace"], target.copy_beside(metadata["name"])) for metadata in own]
+        return [(metadata["namespace"], target.name_copy(metadata["name"])) for metadata in own]
 
 
 async def clean_up(world: Context, body: JSON) -> tuple[Event, ...]:

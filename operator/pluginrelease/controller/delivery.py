@@ -45,7 +45,7 @@ async def ensure(work: ReconcileScope, intent: Intent) -> Candidate:
     if candidate is not None:
         return candidate
     if observed is not None:
-        plan.claim(work.release, observed)
+        plan.check_owner(work.release, observed)
     match intent:
         case Intent(Goal.OLD, str(kept)):
             recorded = await revisions.recall(work.world.cluster, work.release, kept)
@@ -88,7 +88,7 @@ async def follow_tag(work: ReconcileScope, under_way: decisions.RolloutStart) ->
     if tags.is_news(work.release, digest):
         log.info("the tag has moved", ref=ref, was=known.digest, now=digest)
         return decisions.begin_anew(work.release, under_way, now)
-    known = tags.answered(known, ref, digest, timestamps.metav1_time(now))
+    known = tags.update_artifact(known, ref, digest, timestamps.metav1_time(now))
     preflight.mark_artifact_ready(work, known)
     work.learn(artifact=known)
     return under_way
@@ -164,7 +164,7 @@ async def put_back_or_pass_over(work: ReconcileScope, kept: str) -> Candidate:
     except ReleaseError as error:
         reasons = {error.reason, getattr(error.__cause__, "reason", "")}
         decided = work.known_rollout()
-        passed = detour.passed_over(decided, reasons)
+        passed = detour.skip_unfetchable(decided, reasons)
         if passed == decided or passed.puts_back is None:
             raise
         log.warning("a revision of other bytes is passed over", revision=kept, reason=error.reason)
@@ -180,16 +180,16 @@ async def roll_back(work: ReconcileScope, kept: str) -> Candidate:
     if candidate is not None:
         return candidate
     if observed is not None:
-        plan.claim(work.release, observed)
+        plan.check_owner(work.release, observed)
     candidate = await recall_revision(work, kept)
     work.aim(intent, candidate)
     drafted = plan.draft(work.release, [(work.rendered(candidate), observed)])
     shown = await check_nothing_is_lost(work, candidate) if drafted.reaches_gateways else LastLook()
-    since = work.world.now() if drafted.writes else plan.written_at(observed) or work.world.now()
+    since = work.world.now() if drafted.writes else plan.read_write_time(observed) or work.world.now()
     applied = await work.apply_all(drafted.writes)
     record_target(work, applied or observed or work.rendered(candidate))
     mark_applied(work, candidate)
-    await observe_fallback(work, candidate, shown, plan.carried(observed), since)
+    await observe_fallback(work, candidate, shown, plan.read_revision(observed), since)
     return candidate
 
 
@@ -268,7 +268,7 @@ async def correct_drift(work: ReconcileScope, stable: str) -> Candidate:
     observed = await work.observe()
     if not plan.draft(work.release, [(work.rendered(candidate), observed)]).converged:
         before = await preflight.look_before(work, candidate)
-        if plan.carried(observed) not in (None, stable) and not decisions.has_stand_in(before):
+        if plan.read_revision(observed) not in (None, stable) and not decisions.has_stand_in(before):
             await check_fetchable(work, candidate)
         await write(work, candidate, observed, before)
     await keep_secret_in_step(work, candidate)
@@ -324,7 +324,7 @@ async def write(
     await work.apply_all(await pull_secrets.writes(work.world.cluster, candidate.release))
     drafted = plan.draft(work.release, [(work.rendered(candidate), observed)])
     report_drift(work, candidate, observed, drafted)
-    await begin_observation(work, candidate, before, plan.carried(observed), writing=drafted.reaches_gateways)
+    await begin_observation(work, candidate, before, plan.read_revision(observed), writing=drafted.reaches_gateways)
     applied = await work.apply_all(drafted.writes)
     record_target(work, applied or observed or work.rendered(candidate))
 
@@ -333,7 +333,7 @@ def report_drift(work: ReconcileScope, candidate: Candidate, observed: JSON | No
     """Another hand changed or deleted what this revision had written."""
     known, target = work.release.status.observation, work.release.status.target
     was_written = known is not None and known.revision == candidate.revision and target is not None
-    if was_written and drafted.reaches_gateways and plan.carried(observed) in (None, candidate.revision):
+    if was_written and drafted.reaches_gateways and plan.read_revision(observed) in (None, candidate.revision):
         [write] = drafted.writes
         message = f"{work.target_name()} was put right: {write.why}"
         work.learn(events=(*work.report.events, Event("Warning", "DriftCorrected", message)))
@@ -371,7 +371,7 @@ async def probes_refuted_before(work: ReconcileScope, before: Collection[PodObse
     reached = preflight.reachable(before)
     if not work.release.spec.checks.probes or not reached:
         return ()
-    return probe.refuted_everywhere(await work.ask_probes(reached, written=False))
+    return probe.find_refuted(await work.ask_probes(reached, written=False))
 
 
 async def uninstall(work: ReconcileScope) -> None:

@@ -32,13 +32,13 @@ async def take(work: ReconcileScope, candidate: Candidate, judged: Verdict) -> N
     known = work.known_rollout()
     if known.failure is None or known.failure.revision == candidate.revision:
         return  # nothing has been put back yet
-    turn = detour.next_turn(known, judged, work.release.status.history, work.world.now())
+    turn = detour.decide_turn(known, judged, work.release.status.history, work.world.now())
     if turn is None:
         return
     decided = known.model_copy(update={"detour": turn.detour})
     work.learn(rollout=decided)
     if known.detour is None or turn.step in (Step.OTHER_BYTES, Step.TAKE_OFF, Step.STUCK):
-        event = Event("Warning", "RollbackRefusedByEnvoy", detour.described(decided)[:1024])
+        event = Event("Warning", "RollbackRefusedByEnvoy", detour.describe(decided)[:1024])
         work.learn(events=(*work.report.events, event))
     if turn.step is not Step.WAIT:
         log.info("gateways do not take what is put back", step=str(turn.step), pod=turn.pod.name if turn.pod else None)
@@ -57,13 +57,13 @@ async def restart(work: ReconcileScope, pod: PodRef) -> None:
 async def end_hung(work: ReconcileScope) -> None:
     """Start gateways again that hang of a plugin that was removed: they take its removal in no other way."""
     known = work.known_rollout()
-    if not detour.hung_before(known):
+    if not detour.failed_by_hang(known):
         return
     where = work.provider.pods(work.release.spec.gateway, work.world.mesh)
-    suspects = detour.may_hang(known, await listed(work, where))
+    suspects = detour.list_possibly_hung(known, await listed(work, where))
     if not suspects:
         return
-    nothing = DesiredPlugin(work.release.spec.gateway.namespace, target.object_name(work.release), "", {}, "")
+    nothing = DesiredPlugin(work.release.spec.gateway.namespace, target.name_object(work.release), "", {}, "")
     seen = await observing.observe(
         work.world.cluster,
         suspects,
@@ -73,7 +73,7 @@ async def end_hung(work: ReconcileScope) -> None:
         settings=replace(work.world.reach, container=where.container),
     )
     silent = [one.pod.uid for one in seen if one.silent is not None]
-    turn = detour.next_hung(known, await listed(work, where), silent, work.world.now())
+    turn = detour.find_next_hung(known, await listed(work, where), silent, work.world.now())
     if turn is not None and turn.pod is not None:
         work.learn(rollout=known.model_copy(update={"detour": turn.detour}))
         log.info("a gateway hangs of what was removed, and is started again", pod=turn.pod.name)
@@ -88,7 +88,7 @@ async def listed(work: ReconcileScope, where: target.Pods) -> list[PodRef]:
 
 async def stay_off(work: ReconcileScope) -> bool:
     """Keep the plugin off while old listeners drain; False when that time is over, or was never asked for."""
-    decided = detour.after_off(work.known_rollout(), work.world.now())
+    decided = detour.end_off(work.known_rollout(), work.world.now())
     work.learn(rollout=decided)
     if not detour.is_off(decided):
         return False
@@ -97,5 +97,5 @@ async def stay_off(work: ReconcileScope) -> bool:
     if observed is not None and plan.is_ours(work.release, observed):
         await work.world.gates.write(work.release.metadata.uid, lambda: work.world.cluster.delete(observed))
         log.info("deleted until old listeners have drained", name=observed["metadata"]["name"])
-    work.find(ConditionType.APPLIED, "False", "RollbackRefusedByEnvoy", detour.described(decided))
+    work.find(ConditionType.APPLIED, "False", "RollbackRefusedByEnvoy", detour.describe(decided))
     return True

@@ -22,7 +22,7 @@ from pluginrelease.core.gateway.outage import Neighbour
 from pluginrelease.core.gateway.verdict import judging
 from pluginrelease.core.gateway.verdict.values import State, Verdict
 from pluginrelease.core.rollout import decisions, plan, probe_verdict
-from pluginrelease.core.rollout.probe import refuted_everywhere
+from pluginrelease.core.rollout.probe import find_refuted
 from pluginrelease.edges.envoy.dump_cache import ReadOptions
 from pluginrelease.edges.kubernetes import resources
 
@@ -193,7 +193,7 @@ async def probe(work: ReconcileScope, seen: Collection[PodObservation], judged: 
     about = {row.pod.uid for row in judged.pods if probe_verdict.is_asked(row)}
     reached = [sighting for sighting in seen if sighting.pod.uid in about and sighting.unreachable is None]
     answers = await work.ask_probes(reached)
-    work.last_look = LastLook(tuple(seen), frozenset(refuted_everywhere(answers)))
+    work.last_look = LastLook(tuple(seen), frozenset(find_refuted(answers)))
     weighed = probe_verdict.weigh(
         judged,
         answers,

@@ -92,7 +92,7 @@ async def verify(work: ReconcileScope, candidate: Candidate, image: Artifact) ->
     work.step = ConditionType.VERIFIED
     trust = await verification_keys.trust(work.world.cluster, work.release, policy, work.world.settings.trusted_root)
     verified = await work.world.shelf.verify(image, await work.access(candidate.release), trust)
-    signed = {"signer": verified.signer, "policy": signature.policy(policy)}
+    signed = {"signer": verified.signer, "policy": signature.compute_policy(policy)}
     candidate = replace(candidate, artifact=candidate.artifact.model_copy(update=signed))
     work.aim(work.intent(), candidate)
     about = "" if verified.digest == image.digest else f", as part of {verified.digest}"
@@ -144,7 +144,7 @@ async def find_doubts(
     surely does not."""
     door = await work.world.shelf.door(found.reference, await work.access(effective))
     pods = [(f"{one.pod.namespace}/{one.pod.name}", one.pod.trust) for one in before]
-    return transport.judge(found.reference, door, pods)
+    return transport.check_trust(found.reference, door, pods)
 
 
 def check_compatibility(
@@ -157,16 +157,16 @@ def check_compatibility(
     if answer.state is compat.CompatibilityState.INCOMPATIBLE:
         raise Refused(answer.reason, answer.message, answer.remedy)
     meshes = {sighting.istio_version for sighting in before if sighting.istio_version}
-    challenge.judge(found.artifact.reference.registry, found.challenges, meshes)
+    challenge.check_gateways(found.artifact.reference.registry, found.challenges, meshes)
     odd = compat.find_warnings(module, hosts, provider, allow_native=allowed)
-    work.learn(findings=(*work.report.findings, compatible.found(answer, odd, untold)))
+    work.learn(findings=(*work.report.findings, compatible.describe_compatible(answer, odd, untold)))
 
 
 def check_probe_ports(work: ReconcileScope, before: Collection[PodObservation]) -> None:
     """Raises `Refused` when a probe could not be sent to some gateway: it would only fail after the write."""
     for sighting in reachable(before):
         for asked in work.release.spec.checks.probes:
-            probe.target(asked, sighting.listeners, written=False)
+            probe.find_port(asked, sighting.listeners, written=False)
 
 
 def reachable(before: Collection[PodObservation]) -> list[PodObservation]:
@@ -215,7 +215,7 @@ async def check_rivals(work: ReconcileScope) -> None:
     others, unreadable = stored.sort_out(listed)
     for refused in unreadable:
         log.warning("not looked at as a rival", reason=refused.reason, message=refused.message)
-    for elder, where in conflict.older_duplicates(work.release, others, work.world.mesh):
+    for elder, where in conflict.find_older_duplicates(work.release, others, work.world.mesh):
         shared = await work.world.cluster.list(PODS, where.namespace, where.labels)
         if pods.select(shared, where.container):
-            raise conflict.refused(elder)
+            raise conflict.refuse_duplicate(elder)

@@ -1,4 +1,4 @@
-"""One pass over one release: look at the world, decide in `core`, act, and end in `status.settle`.
+"""One pass over one release: look at the world, decide in `core`, act, and end in `settlement.settle`.
 
 A pass starts from what is in the API server and nothing else. What must survive the operator's death is noted in the
 status before the act that needs it, so a pass that was cut short anywhere is simply run again.
@@ -191,7 +191,7 @@ async def go_forward(work: ReconcileScope, begun: decisions.RolloutStart) -> Non
     work.learn(rollout=work.start.rollout)
     if work.start.anew:
         observe.rest_nudges(work)
-    intent = decisions.intent(work.start.rollout)
+    intent = decisions.decide_intent(work.start.rollout)
     try:
         candidate = await delivery.ensure(work, intent)
     except ReleaseError:
@@ -241,7 +241,7 @@ async def maintain_stable(work: ReconcileScope) -> None:
 async def mind_wanted(work: ReconcileScope, revision: str) -> None:
     """The wanted revision, refused after it was noted: if it is written as well, it fails by what the gateways show."""
     observed = await work.observe()
-    if observed is not None and plan.carried(observed) == revision and plan.is_ours(work.release, observed):
+    if observed is not None and plan.read_revision(observed) == revision and plan.is_ours(work.release, observed):
         await observe.watch(work, await delivery.recall_revision(work, revision))
 
 
@@ -249,12 +249,12 @@ async def remove_superseded(work: ReconcileScope, revision: str) -> None:
     """A first revision, whose successor came before it was seen to run and is itself refused: when the gateways cannot
     run it, it is taken off as it would have been."""
     observed = await work.observe()
-    if observed is None or plan.carried(observed) != revision or not plan.is_ours(work.release, observed):
+    if observed is None or plan.read_revision(observed) != revision or not plan.is_ours(work.release, observed):
         return
     candidate = await delivery.recall_revision(work, revision)
     work.learn(running=candidate.revision)
     judged = await observe.observe_quietly(work, candidate)
-    nothing_before = decisions.fallback(work.release, work.known_rollout()) == ""
+    nothing_before = decisions.find_fallback(work.release, work.known_rollout()) == ""
     if judged.state is State.UNHEALTHY and nothing_before:
         await delivery.uninstall(work)
         text = f"Revision {revision}, which was written first, failed: {judged.message}"

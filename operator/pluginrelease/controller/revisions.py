@@ -59,6 +59,6 @@ async def keep(cluster: Cluster, release: api.Release, artifact: api.ArtifactSta
 async def prune(cluster: Cluster, release: api.Release, needed: Collection[str | None]) -> None:
     """Deletes the oldest of the revisions that nothing needs, beyond ``spec.revisionHistoryLimit``."""
     found = await list_kept(cluster, release)
-    for old in revision.superfluous(release, found, needed):
+    for old in revision.find_superfluous(release, found, needed):
         await cluster.delete(old)
         log.info("revision no longer kept", revision=old["metadata"]["name"])

@@ -24,7 +24,7 @@ from pluginrelease.core.gateway.outage import Neighbour
 from pluginrelease.core.mesh import providers, target
 from pluginrelease.core.mesh.providers import Provider
 from pluginrelease.core.registry import tags
-from pluginrelease.core.rollout import decisions, neighbours, plan
+from pluginrelease.core.rollout import conflict, decisions, neighbours, plan
 from pluginrelease.core.rollout.decisions import Goal, Intent
 from pluginrelease.core.rollout.probe import PodProbe
 from pluginrelease.core.status import conditions, settlement
@@ -52,11 +52,11 @@ class Candidate:
 
     @property
     def revision(self) -> str:
-        return revision.identity(self.release.spec, self.artifact.digest)
+        return revision.compute_identity(self.release.spec, self.artifact.digest)
 
     @property
     def load(self) -> str:
-        return revision.load(self.release.spec, self.artifact.digest)
+        return revision.compute_load(self.release.spec, self.artifact.digest)
 
     @property
     def provider(self) -> Provider:
@@ -71,11 +71,11 @@ class Candidate:
         spec = self.release.spec
         return DesiredPlugin(
             namespace=spec.gateway.namespace,
-            name=target.object_name(self.release),
+            name=target.name_object(self.release),
             digest_hex=self.artifact.digest.removeprefix("sha256:"),
             config=self.provider.configuration(spec.plugin),
             fail_strategy=str(spec.plugin.fail_strategy),
-            env=target.environment(spec.plugin),
+            env=target.read_environment(spec.plugin),
             image=self.artifact.image,
             replaces=self.provider.REPLACES,
         )
@@ -114,7 +114,7 @@ class ReconcileScope:
 
     async def observe(self) -> JSON | None:
         """The object that carries the plugin, as it is now."""
-        gateway, name = self.release.spec.gateway, target.object_name(self.release)
+        gateway, name = self.release.spec.gateway, target.name_object(self.release)
         return await self.world.cluster.get(resources.resource_for(self.provider.TARGET), gateway.namespace, name)
 
     async def access(self, effective: api.Release) -> Access:
@@ -136,12 +136,12 @@ class ReconcileScope:
             return image.ref
         repository = image_manifests.parse_repository(image.ref)
         listed = await self.world.shelf.list_tags(repository, access)
-        seen = tags.seen(self.release.status.artifact, image)
+        seen = tags.find_settled_tag(self.release.status.artifact, image)
         picked = tags.pick(repository.name, image.semver, listed.tags, whole=listed.whole, seen=seen)
         if not listed.whole and picked != seen:
-            doubt = Event("Warning", "TagListIncomplete", tags.doubt(repository.name, picked)[:1024])
+            doubt = Event("Warning", "TagListIncomplete", tags.describe_doubt(repository.name, picked)[:1024])
             self.learn(events=(*self.report.events, doubt))
-        return tags.named(image, picked)
+        return tags.with_tag(image, picked)
 
     async def ask_registry(self, candidate: Candidate, deadline_seconds: float) -> None:
         """Returns when the registry gives the candidate's image out now; raises what `registry.resolve` does."""
@@ -202,13 +202,13 @@ class ReconcileScope:
     async def neighbours(self, candidate: Candidate) -> list[Neighbour]:
         """The other releases that have written to some of the candidate's gateway pods."""
         listed = await self.world.cluster.list(RELEASES, None, {})
-        others = neighbours.others(self.release, listed)
-        shared = [(one, neighbours.common_ground(candidate.release.spec, one.spec, self.world.mesh)) for one in others]
+        others = neighbours.find_neighbours(self.release, listed)
+        shared = [(one, conflict.find_shared_pods(candidate.release.spec, one.spec, self.world.mesh)) for one in others]
         found = []
         for other, where in shared:
             if where is not None:
                 theirs = await self.world.cluster.list(PODS, where.namespace, where.labels)
-                found.append(neighbours.neighbour(other, (pod["metadata"]["uid"] for pod in theirs)))
+                found.append(neighbours.make_neighbour(other, (pod["metadata"]["uid"] for pod in theirs)))
         return found
 
     async def gateway_pods(self, candidate: Candidate) -> list[PodRef]:
@@ -277,11 +277,11 @@ class ReconcileScope:
     def target_name(self) -> str:
         """The object that is written, for people."""
         namespace = self.release.spec.gateway.namespace
-        return f"{self.provider.TARGET.name} {namespace}/{target.object_name(self.release)}"
+        return f"{self.provider.TARGET.name} {namespace}/{target.name_object(self.release)}"
 
     def intent(self) -> Intent:
         """What the gateways are to run."""
-        return decisions.intent(self.known_rollout())
+        return decisions.decide_intent(self.known_rollout())
 
     def known_rollout(self) -> api.RolloutStatus:
         """The rollout of this pass."""

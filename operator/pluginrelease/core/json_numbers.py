@@ -17,7 +17,7 @@ LARGEST = 2**53 - 1
 
 def check_exact(config: Any, path: str = "plugin.config") -> None:
     """Raises `Refused` (NumberNotExact) for the first number that a plugin may be given otherwise."""
-    for place, number in inexact(config, path):
+    for place, number in find_inexact(config, path):
         raise Refused(
             "NumberNotExact",
             f"{place} is {number}: whole numbers beyond {LARGEST} (2^53 - 1) are rounded on their way to the plugin, "
@@ -26,13 +26,13 @@ def check_exact(config: Any, path: str = "plugin.config") -> None:
         )
 
 
-def inexact(value: Any, path: str) -> Iterator[tuple[str, int]]:
+def find_inexact(value: Any, path: str) -> Iterator[tuple[str, int]]:
     """The whole numbers below ``path`` that a double does not tell from their neighbours, with their own paths."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from inexact(item, f"{path}.{key}")
+            yield from find_inexact(item, f"{path}.{key}")
     elif isinstance(value, list):
         for place, item in enumerate(value):
-            yield from inexact(item, f"{path}[{place}]")
+            yield from find_inexact(item, f"{path}[{place}]")
     elif isinstance(value, int) and abs(value) > LARGEST:
         yield path, value

@@ -43,7 +43,7 @@ class Placeholder:
         return Refused("InvalidPlaceholder", f"{self.path} has {self.text}, {what}", remedy)
 
 
-def read(value: Any, path: str) -> Iterator[Placeholder]:
+def find(value: Any, path: str) -> Iterator[Placeholder]:
     """Those in a JSON value; raises `Refused` (InvalidPlaceholder) for one that the controller would not understand."""
     for where, text in _texts(value, path):
         matches = list(_OURS.finditer(text))
@@ -58,7 +58,7 @@ def read(value: Any, path: str) -> Iterator[Placeholder]:
         )
 
 
-def unsupported(text: str) -> str | None:
+def find_unsupported(text: str) -> str | None:
     """A placeholder of another type than secret in an object's JSON: beside it Higress replaces none at all."""
     ended = f"{text}}}"  # as JSON is: without it each of many beginnings would be read to the end
     others = (match.group(0) for match in _ANY.finditer(ended) if match.group(1) != "secret")
@@ -83,7 +83,7 @@ def check_value(placeholder: Placeholder, value: bytes) -> None:
 # ------------------------------------------------------------------------------------------------------- comparing
 
 
-def same(wanted: Any, given: Any, *, replaced: bool = False) -> bool:
+def is_same(wanted: Any, given: Any, *, replaced: bool = False) -> bool:
     """Whether two JSON values are equal; 1 and 1.0 are, since Istio carries numbers as doubles; 1 and true are not.
 
     ``replaced``: a placeholder in ``wanted`` stands for any text but itself.
@@ -92,13 +92,13 @@ def same(wanted: Any, given: Any, *, replaced: bool = False) -> bool:
         return _same_fields(wanted, given, replaced=replaced)
     if isinstance(wanted, list | tuple) and isinstance(given, list | tuple):
         pairs = zip(wanted, given, strict=False)
-        return len(wanted) == len(given) and all(same(value, other, replaced=replaced) for value, other in pairs)
+        return len(wanted) == len(given) and all(is_same(value, other, replaced=replaced) for value, other in pairs)
     if isinstance(wanted, str) and isinstance(given, str) and replaced:
-        return _values(wanted, given) is not None
-    return type(plain(wanted)) is type(plain(given)) and plain(wanted) == plain(given)
+        return _match_values(wanted, given) is not None
+    return type(as_double(wanted)) is type(as_double(given)) and as_double(wanted) == as_double(given)
 
 
-def plain(value: Any) -> Any:
+def as_double(value: Any) -> Any:
     """A number as the double that it becomes; all else as it is."""
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -106,43 +106,45 @@ def plain(value: Any) -> Any:
 def _same_fields(wanted: Mapping[str, Any], given: Mapping[str, Any], *, replaced: bool) -> bool:
     """Each of the one has its like among the other; keys may have placeholders, too."""
     if not replaced:
-        return wanted.keys() == given.keys() and all(same(value, given[key]) for key, value in wanted.items())
+        return wanted.keys() == given.keys() and all(is_same(value, given[key]) for key, value in wanted.items())
     left = dict(given)
-    for key, value in sorted(wanted.items(), key=lambda item: _breadth(item[0])):
+    for key, value in sorted(wanted.items(), key=lambda item: _sort_key(item[0])):
         candidates = left if MEANT in key else [key]
-        like = (candidate for candidate in candidates if candidate in left and _values(key, candidate) is not None)
-        found = next((candidate for candidate in like if same(value, left[candidate], replaced=True)), None)
+        like = (
+            candidate for candidate in candidates if candidate in left and _match_values(key, candidate) is not None
+        )
+        found = next((candidate for candidate in like if is_same(value, left[candidate], replaced=True)), None)
         if found is None:
             return False
         del left[found]
     return not left
 
 
-def _breadth(key: str) -> tuple[bool, int]:
+def _sort_key(key: str) -> tuple[bool, int]:
     """Sorts keys that only one other can be like before those with placeholders, and of these the longest text first:
     one that is nothing but a placeholder is like every key."""
     return MEANT in key, -len(_OURS.sub("", key))
 
 
-def values(wanted: Any, given: Any) -> Iterator[str]:
+def read_values(wanted: Any, given: Any) -> Iterator[str]:
     """What a gateway was given in the placeholders' places, wherever the two values are alike enough; the whole texts
     first, as several in one text are separated by what stands between them."""
     if isinstance(wanted, Mapping) and isinstance(given, Mapping):
         for key in wanted.keys() & given.keys():
-            yield from values(wanted[key], given[key])
+            yield from read_values(wanted[key], given[key])
         for key in (key for key in wanted if MEANT in key):
             for other in given.keys() - wanted.keys():
-                yield from values(key, other)
-                yield from values(wanted[key], given[other])
+                yield from read_values(key, other)
+                yield from read_values(wanted[key], given[other])
     elif isinstance(wanted, list | tuple) and isinstance(given, list | tuple):
         for value, other in zip(wanted, given, strict=False):
-            yield from values(value, other)
+            yield from read_values(value, other)
     elif isinstance(wanted, str) and isinstance(given, str):
-        found = _values(wanted, given)
+        found = _match_values(wanted, given)
         yield from (given, *found) if found else ()
 
 
-def _values(wanted: str, given: str) -> tuple[str, ...] | None:
+def _match_values(wanted: str, given: str) -> tuple[str, ...] | None:
     """What stands in the placeholders' places of a text; None where the text around them differs, or one is still
     there."""
     literals = _OURS.split(wanted)[:: _OURS.groups + 1]

@@ -37,13 +37,13 @@ class Recorded:
     spec: api.Spec
 
 
-def identity(spec: api.Spec, digest: str) -> str:
+def compute_identity(spec: api.Spec, digest: str) -> str:
     """Ten hex digits over what makes one rollout differ from another: artifact, plugin and gateway.
 
     The pull secret's name belongs to it, its content does not: a rotated password is no new revision.
     """
     secret, there = spec.artifact.image.pull_secret_ref, spec.artifact.image.gateway_pull_secret_ref
-    return digest_of(
+    return compute_digest(
         {
             "artifact": digest,
             "plugin": spec.plugin.wire(),
@@ -54,7 +54,7 @@ def identity(spec: api.Spec, digest: str) -> str:
     )
 
 
-def load(spec: api.Spec, digest: str) -> str:
+def compute_load(spec: api.Spec, digest: str) -> str:
     """Ten hex digits over the part of a revision that Envoy loads.
 
     Phase, priority and selector only move a loaded plugin within a listener or between pods: Envoy gets the same
@@ -63,10 +63,10 @@ def load(spec: api.Spec, digest: str) -> str:
     plugin = spec.plugin
     whole = plugin.wire()
     further = {key: whole[key] for key in ("configDisabled", "matchRules", "env") if key in whole}
-    return digest_of([digest, plugin.name, plugin.config, plugin.fail_strategy, *([further] if further else [])])
+    return compute_digest([digest, plugin.name, plugin.config, plugin.fail_strategy, *([further] if further else [])])
 
 
-def digest_of(value: Any) -> str:
+def compute_digest(value: Any) -> str:
     """Ten hex digits of a value's canonical JSON."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:10]
@@ -99,7 +99,7 @@ def manifest(release: api.Release, artifact: api.ArtifactStatus, number: int) ->
         "apiVersion": API_VERSION,
         "kind": KIND,
         "metadata": {
-            "name": name(release, identity(release.spec, artifact.digest)),
+            "name": name(release, compute_identity(release.spec, artifact.digest)),
             "namespace": own.namespace,
             "labels": {api.MANAGED_BY_LABEL: api.MANAGED_BY, api.UID_LABEL: own.uid},
             "annotations": {api.REF_ANNOTATION: artifact.ref},
@@ -124,7 +124,7 @@ def read(found: JSON) -> Recorded:
         ref = metadata["annotations"][api.REF_ANNOTATION]
         artifact = api.ArtifactStatus.model_validate({**found["data"]["artifact"], "ref": ref})
         spec = api.Spec.model_validate(found["data"]["spec"])
-        return Recorded(identity(spec, artifact.digest), int(found["revision"]), artifact, spec)
+        return Recorded(compute_identity(spec, artifact.digest), int(found["revision"]), artifact, spec)
     except (KeyError, TypeError, ValidationError) as error:
         raise Refused(
             "RevisionUnreadable",
@@ -147,7 +147,7 @@ def same_data(found: JSON, wanted: JSON) -> bool:
     return bool(found.get("data") == wanted["data"])
 
 
-def superfluous(release: api.Release, found: Collection[JSON], needed: Collection[str | None]) -> list[JSON]:
+def find_superfluous(release: api.Release, found: Collection[JSON], needed: Collection[str | None]) -> list[JSON]:
     """The ControllerRevisions that may go: of those that nothing needs the oldest, so that the limit of them stays."""
     kept = {name(release, revision) for revision in needed if revision is not None}
     old = [item for item in found if item["metadata"]["name"] not in kept]

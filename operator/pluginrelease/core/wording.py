@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 
-def counted(number: int, one: str, several: str = "") -> str:
+def count_noun(number: int, one: str, several: str = "") -> str:
     """A number with its noun: 1 layer, 2 layers. ``several`` is the plural where it is not ``one`` with an s."""
     return f"{number} {one if number == 1 else several or f'{one}s'}"

@@ -44,7 +44,7 @@ class Desk:
 
         Raises `Refused` for an entry that cannot be used, and for a helper that is missing or fails.
         """
-        helper = credential_helpers.named(self._content, reference)
+        helper = credential_helpers.find_helper(self._content, reference)
         if helper is not None:
             if helper not in self._known:
                 self._known[helper] = self._ask(helper)
@@ -54,10 +54,10 @@ class Desk:
 
     def why_none(self, reference: Reference) -> str:
         """Why there are none for a reference: half a sentence."""
-        helper = credential_helpers.named(self._content, reference)
+        helper = credential_helpers.find_helper(self._content, reference)
         if helper is not None:
             return f"{helper.program}, which {self._file} names, has none for {helper.server}"
-        listed = ", ".join(credentials.hosts(self._auths())) if self._content.get("auths") else ""
+        listed = ", ".join(credentials.list_hosts(self._auths())) if self._content.get("auths") else ""
         return f"{self._file} has no entry for it (it has {listed or 'nothing'})"
 
     def _own(self, reference: Reference) -> Credentials | None:
@@ -78,16 +78,16 @@ class Desk:
     def _ask(self, helper: Helper) -> Credentials | None:
         program = shutil.which(helper.program)
         if program is None:
-            raise credential_helpers.missing(helper, str(self._file))
+            raise credential_helpers.refuse_missing(helper, str(self._file))
         try:
             code, out, words = _run(program, helper.server, self._seconds)
         except TimeoutError:
-            raise credential_helpers.failed(helper, f"did not end within {self._seconds:g} s") from None
+            raise credential_helpers.refuse_failed(helper, f"did not end within {self._seconds:g} s") from None
         except OSError as error:
-            raise credential_helpers.failed(helper, f"cannot be run: {error.strerror}") from None
+            raise credential_helpers.refuse_failed(helper, f"cannot be run: {error.strerror}") from None
         if len(out) > MAX_ANSWER_BYTES:
-            raise credential_helpers.failed(helper, f"wrote more than {MAX_ANSWER_BYTES} bytes")
-        return credential_helpers.answer(helper, code, out, words)
+            raise credential_helpers.refuse_failed(helper, f"wrote more than {MAX_ANSWER_BYTES} bytes")
+        return credential_helpers.read_answer(helper, code, out, words)
 
 
 def _run(program: str, server: str, seconds: float) -> tuple[int, bytes, bytes]:

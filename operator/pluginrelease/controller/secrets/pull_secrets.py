@@ -26,7 +26,7 @@ async def content(cluster: Cluster, release: api.Release) -> bytes | None:
     if one is None:
         return None
     raw = one.value(await one.read(cluster, TYPES), KEY)
-    return credentials.as_agent(raw, image_manifests.parse_repository(release.spec.artifact.image.ref))
+    return credentials.render_for_agent(raw, image_manifests.parse_repository(release.spec.artifact.image.ref))
 
 
 def named(release: api.Release) -> Named | None:
@@ -64,7 +64,7 @@ async def writes(cluster: Cluster, release: api.Release) -> tuple[plan.Write, ..
     source = named(release)
     if source is None:
         return ()
-    manifest = target.pull_secret(release, (await source.read(cluster, TYPES))["data"][KEY])
+    manifest = target.render_pull_secret(release, (await source.read(cluster, TYPES))["data"][KEY])
     return plan.draft(release, [(manifest, await copied(cluster, release))]).writes
 
 

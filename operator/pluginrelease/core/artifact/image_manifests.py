@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 from pluginrelease.core.artifact import archive
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.wasm import Module
-from pluginrelease.core.wording import counted
+from pluginrelease.core.wording import count_noun
 
 MAX_WASM_BYTES = 256 * 1024 * 1024  # istio: ISTIO_WASM_MAX_BINARY_SIZE_BYTES' default
 MAX_MANIFEST_BYTES = 1024 * 1024  # far more than any has; as JSON it may take 40 times its size in memory
@@ -254,7 +254,7 @@ def find_child(raw: bytes) -> Descriptor:
             return read_descriptor(entry)
     raise Refused(
         "NoUsablePlatform",
-        f"Of {counted(len(entries), 'manifest')} in the image index none is for linux/amd64, which gateways take",
+        f"Of {count_noun(len(entries), 'manifest')} in the image index none is for linux/amd64, which gateways take",
         _PUSH,
     )
 
@@ -299,7 +299,7 @@ def _unreadable(types: list[str], docker: bool) -> Refused:
     )
     return Refused(
         "UnreadableLayout",
-        f"A gateway cannot read this {kind}: it has {counted(len(types), 'layer')} ({named}{more}), and {accepted}",
+        f"A gateway cannot read this {kind}: it has {count_noun(len(types), 'layer')} ({named}{more}), and {accepted}",
         f"{_PUSH} `pluginrelease copy REFERENCE NEW-REFERENCE` packs the module of this one so.",
     )
 

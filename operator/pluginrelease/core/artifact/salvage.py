@@ -22,7 +22,7 @@ _ZSTD = b"\x28\xb5\x2f\xfd"
 _REMEDY = f"Take the module out by hand, and push it: `pluginrelease push {PLUGIN_FILE} REFERENCE`."
 
 
-def child(raw: bytes) -> Descriptor:
+def find_child(raw: bytes) -> Descriptor:
     """The manifest in an index to look into: the one that a gateway takes, else the first. A module has no platform."""
     try:
         return image_manifests.find_child(raw)
@@ -32,7 +32,7 @@ def child(raw: bytes) -> Descriptor:
         return entries[0]
 
 
-def take(raw: bytes, read: Callable[[Descriptor], bytes], most: int = image_manifests.MAX_WASM_BYTES) -> bytes:
+def find_module(raw: bytes, read: Callable[[Descriptor], bytes], most: int = image_manifests.MAX_WASM_BYTES) -> bytes:
     """The module in an image: of the last layer that has a plugin.wasm, else the only module that there is.
 
     ``raw`` is the image's manifest, ``read`` gives a layer's bytes, checked; ``most`` caps what a layer unpacks to.

@@ -14,7 +14,7 @@ from pluginrelease.core.compat.functions import CALLBACKS, HEADERS_01, HEADERS_0
 from pluginrelease.core.compat.gateway import TargetGateway
 from pluginrelease.core.compat.hosts import Envoy, Higress, Host
 from pluginrelease.core.wasm import Export, ExternKind, Feature, Import, Limits, Module, OutOfBounds
-from pluginrelease.core.wording import counted
+from pluginrelease.core.wording import count_noun
 
 # They touch neither a context nor the module's memory, in any version (proxy-wasm-cpp-host, src/exports.cc).
 HARMLESS = frozenset({("env", "emscripten_notify_memory_growth"), ("env", "pthread_equal")})
@@ -169,14 +169,14 @@ def _memory_flaws(module: Module) -> Iterator[Compatibility]:
         yield incompatible("UnsupportedMemory", message, remedy)
     exported = {export.index for export in module.exports if export.kind is ExternKind.MEMORY}
     if len(exported) > 1:
-        found = counted(len(exported), "memory", "memories")
+        found = count_noun(len(exported), "memory", "memories")
         message = f"The module exports {found}, and Envoy reads and writes the last one, whichever the plugin means"
         yield incompatible("SeveralMemories", message, "Export the one that the plugin works with.")
 
 
 def _unfit_imports(imported: list[Limits]) -> Iterator[str]:
     if len(imported) > 1:
-        yield counted(len(imported), "memory", "memories")
+        yield count_noun(len(imported), "memory", "memories")
     if any(limits.shared for limits in imported):
         yield "a shared memory"
     if any(limits.wide for limits in imported):
@@ -186,7 +186,7 @@ def _unfit_imports(imported: list[Limits]) -> Iterator[str]:
 def _table_flaws(module: Module) -> Iterator[Compatibility]:
     imported = [imported_item for imported_item in module.imports if imported_item.kind is ExternKind.TABLE]
     if len(imported) > 1:
-        message = f"Failed to initialize Wasm code: the module imports {counted(len(imported), 'table')}"
+        message = f"Failed to initialize Wasm code: the module imports {count_noun(len(imported), 'table')}"
         yield incompatible("UnsupportedTable", message, "Build the plugin with tables of its own.")
     large = max((table.limits.minimum for table in module.tables), default=0)
     if large > MAX_ENTRIES:

@@ -42,7 +42,9 @@ class Extensions:
     def secrets(self, wanted: DesiredPlugin) -> frozenset[str]:
         """What the gateway was given in the place of placeholders: no message may have it."""
         given = ((entry.config, entry.env) for entry in self.ours if wanted.replaces)
-        return frozenset(secret for pair in given for secret in placeholders.values((wanted.config, wanted.env), pair))
+        return frozenset(
+            secret for pair in given for secret in placeholders.read_values((wanted.config, wanted.env), pair)
+        )
 
     def sharers(self) -> tuple[str, ...]:
         codes = {_code_identity(entry) for entry in self.ours if entry.path}

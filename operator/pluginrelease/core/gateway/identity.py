@@ -40,7 +40,7 @@ class DesiredPlugin:
 
     def is_given(self, config: Any, env: Mapping[str, str | None]) -> bool:
         """Whether a gateway that was given this was given what is wanted."""
-        return placeholders.same((dict(self.config or {}), self.env), (config, env), replaced=self.replaces)
+        return placeholders.is_same((dict(self.config or {}), self.env), (config, env), replaced=self.replaces)
 
     def ecds_name_matches(self, name: str) -> bool:
         """Whether an extension configuration is this WasmPlugin's, in any Istio version.

@@ -52,11 +52,11 @@ SHORT_PLACEHOLDERS_SINCE = (2, 2, 1)
 
 def pods(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Pods:
     """Every gateway pod of the installation: its controller has one selector for all plugins (pkg/cmd/server.go)."""
-    found = label(gateway, mesh)
+    found = find_label(gateway, mesh)
     return target.Pods(gateway.namespace, {found.key: found.value}, CONTAINER, HINT)
 
 
-def label(gateway: api.Gateway, mesh: target.MeshSettings) -> target.GatewayLabel:
+def find_label(gateway: api.Gateway, mesh: target.MeshSettings) -> target.GatewayLabel:
     """Return that of its gateways: the setting for this installation, for every one, or what the chart has."""
     given = {setting.namespace: setting for setting in mesh.higress_labels}
     usual = target.GatewayLabel(gateway.namespace, "higress", f"{gateway.namespace}-higress-gateway")
@@ -78,7 +78,7 @@ def unreached() -> target.Pods | None:
 def landmarks(gateway: api.Gateway, mesh: target.MeshSettings) -> target.InstallMarker | None:
     """A controller reads the WasmPlugins of its own namespace only, and says nothing of others. Where a
     setting names the very namespace, its owner knows that there is one."""
-    namespace, found = gateway.namespace, label(gateway, mesh)
+    namespace, found = gateway.namespace, find_label(gateway, mesh)
     if any(setting.namespace == namespace for setting in mesh.higress_labels):
         return None
     return target.InstallMarker(
@@ -99,7 +99,7 @@ def landmarks(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Install
 def check_controllers(gateway: api.Gateway, looked_for: target.GatewayLabel, seen: Iterable[JSON]) -> None:
     """Raises `Refused` where the controllers' own arguments say that they reach other gateways (GatewayLabelDiffers) or
     read another namespace (NotHigressNamespace)."""
-    said = [flags for pod in seen for flags in arguments(pod) if "gatewaySelectorValue" in flags]
+    said = [flags for pod in seen for flags in read_flags(pod) if "gatewaySelectorValue" in flags]
     labels = {f"{flags.get('gatewaySelectorKey', 'higress')}={flags['gatewaySelectorValue']}" for flags in said}
     if labels and str(looked_for) not in labels:
         theirs = min(labels)
@@ -121,7 +121,7 @@ def check_controllers(gateway: api.Gateway, looked_for: target.GatewayLabel, see
         )
 
 
-def arguments(pod: JSON) -> Iterator[dict[str, str]]:
+def read_flags(pod: JSON) -> Iterator[dict[str, str]]:
     """The flags of each container of a pod that is not being deleted, ``--name=value`` or ``--name value``."""
     if pod["metadata"].get("deletionTimestamp"):
         return
@@ -140,11 +140,11 @@ def hosts(seen: Iterable[PodObservation]) -> tuple[compat.Host, ...]:
 def configuration(plugin: api.Plugin) -> Mapping[str, Any] | None:
     """What Higress's controller makes of configuration and rules, and Envoy is given (convertIstioWasmPlugin)."""
     common = {} if plugin.config_disabled else dict(plugin.config or {})
-    rules = [converted(rule) for rule in plugin.match_rules or []]
+    rules = [convert_rule(rule) for rule in plugin.match_rules or []]
     return {**common, RULES: rules} if rules else common
 
 
-def converted(rule: api.MatchRule) -> JSON:
+def convert_rule(rule: api.MatchRule) -> JSON:
     """One rule as plugins read it: its configuration and its conditions in one object."""
     named = rule.wire()
     return {**(rule.config or {}), **{key: named[field] for field, key in CONDITIONS.items() if named.get(field)}}
@@ -159,7 +159,7 @@ def check(release: api.Release, hosts: tuple[compat.Host, ...]) -> None:
 
 def check_keys(plugin: api.Plugin) -> None:
     """Raises `Refused` (ReservedKey) for a configuration with a key that is the controller's own."""
-    for path, key in taken(plugin):
+    for path, key in find_reserved(plugin):
         raise Refused(
             "ReservedKey",
             f"{path} has the key {key}, which Higress's controller writes itself and would replace",
@@ -167,7 +167,7 @@ def check_keys(plugin: api.Plugin) -> None:
         )
 
 
-def taken(plugin: api.Plugin) -> Iterator[tuple[str, str]]:
+def find_reserved(plugin: api.Plugin) -> Iterator[tuple[str, str]]:
     """The reserved keys of the configurations, and where they are."""
     places = {"plugin.config": plugin.config or {}}
     places |= {
@@ -229,8 +229,8 @@ def is_before(host: compat.Higress, release: compat.HigressVersion) -> bool:
 def check_placeholders(release: api.Release, hosts: tuple[compat.Host, ...]) -> None:
     """Raises `Refused` (InvalidPlaceholder) for one that the controller would hand to the plugin as text, and for one
     that reads a Secret of a namespace that is not the release's business."""
-    found, text = find_placeholders(release), replaced_text(release.spec.plugin)
-    other = placeholders.unsupported(text) if found else None
+    found, text = find_placeholders(release), join_replaced_text(release.spec.plugin)
+    other = placeholders.find_unsupported(text) if found else None
     for placeholder in found:
         if other is not None:
             raise placeholder.refused(
@@ -272,13 +272,17 @@ def find_placeholders(release: api.Release) -> tuple[Placeholder, ...]:
     """Wherever they may stand: in configurations, in the conditions of rules, in the environment and the name."""
     plugin, namespace = release.spec.plugin, release.spec.gateway.namespace
     whole = {key: value for key, value in plugin.wire().items() if key in ("config", "matchRules", "env", "name")}
-    found = (placeholder for key, value in whole.items() for placeholder in placeholders.read(value, f"plugin.{key}"))
+    found = (placeholder for key, value in whole.items() for placeholder in placeholders.find(value, f"plugin.{key}"))
     return tuple(replace(placeholder, namespace=placeholder.namespace or namespace) for placeholder in found)
 
 
-def replaced_text(plugin: api.Plugin) -> str:
+def join_replaced_text(plugin: api.Plugin) -> str:
     """About the JSON that the controller looks for placeholders in, in its order."""
-    given = [json.dumps(configuration(plugin), sort_keys=True), plugin.name or "", json.dumps(target.vm_config(plugin))]
+    given = [
+        json.dumps(configuration(plugin), sort_keys=True),
+        plugin.name or "",
+        json.dumps(target.render_vm_config(plugin)),
+    ]
     return f"{{{','.join(given)}}}"
 
 
@@ -296,12 +300,12 @@ def unreadable(found: Iterable[JSON]) -> tuple[str, ...]:
 
 def wasm_plugin(release: api.Release, artifact: api.ArtifactStatus, nudge: int = 0) -> JSON:
     """The WasmPlugin, with the image pinned by the digest of its manifest, never by a tag; ``nudge`` as in
-    `target.carrier`.
+    `target.make_head`.
 
     ``pluginConfig`` is never written: it would make the controller ignore the configuration and all rules.
     """
     plugin = release.spec.plugin
-    carrier = target.carrier(release, artifact, TARGET, nudge)
+    carrier = target.make_head(release, artifact, TARGET, nudge)
     carrier["metadata"]["labels"].update(console_labels(release, artifact))
     optional = {
         "pluginName": plugin.name,
@@ -309,9 +313,9 @@ def wasm_plugin(release: api.Release, artifact: api.ArtifactStatus, nudge: int =
         "priority": plugin.priority,
         "defaultConfig": target.configuration(plugin),
         "defaultConfigDisable": plugin.config_disabled,
-        "matchRules": [written(rule) for rule in plugin.match_rules or []] or None,
+        "matchRules": [render_rule(rule) for rule in plugin.match_rules or []] or None,
         "imagePullSecret": target.pull_secret_name(release),
-        "vmConfig": target.vm_config(plugin),
+        "vmConfig": target.render_vm_config(plugin),
     }
     return {
         **carrier,
@@ -324,7 +328,7 @@ def wasm_plugin(release: api.Release, artifact: api.ArtifactStatus, nudge: int =
     }
 
 
-def written(rule: api.MatchRule) -> JSON:
+def render_rule(rule: api.MatchRule) -> JSON:
     """One rule in Higress's words; a rule that is switched off cannot come this far."""
     conditions = {key: value for key, value in rule.wire().items() if key in CONDITIONS}
     return {**conditions, "config": rule.config or {}, "configDisable": False}
@@ -335,7 +339,7 @@ def console_labels(release: api.Release, artifact: api.ArtifactStatus) -> dict[s
     (higress-console, KubernetesConstants.java)."""
     return {
         "higress.io/resource-definer": "higress",
-        "higress.io/wasm-plugin-name": label_value(target.object_name(release)),
+        "higress.io/wasm-plugin-name": label_value(target.name_object(release)),
         "higress.io/wasm-plugin-version": artifact.digest.removeprefix("sha256:")[:12],
         "higress.io/wasm-plugin-category": "custom",
         "higress.io/wasm-plugin-built-in": "false",
@@ -346,4 +350,4 @@ def label_value(name: str) -> str:
     """A name as a label takes it, which has a quarter of the room; a long one ends in its hash."""
     if len(name) <= LABEL_ROOM:
         return name
-    return f"{re.sub('[^a-z0-9]+$', '', name[: LABEL_ROOM - 11])}-{revisions.digest_of(name)}"
+    return f"{re.sub('[^a-z0-9]+$', '', name[: LABEL_ROOM - 11])}-{revisions.compute_digest(name)}"

@@ -83,7 +83,7 @@ def configuration(plugin: api.Plugin) -> Mapping[str, Any] | None:
 
 def wasm_plugin(release: api.Release, artifact: api.ArtifactStatus, nudge: int = 0) -> JSON:
     """The WasmPlugin, with the image pinned by the digest of its manifest, never by a tag; ``nudge`` as in
-    `target.carrier`."""
+    `target.make_head`."""
     plugin = release.spec.plugin
     optional = {
         "pluginName": plugin.name,
@@ -91,10 +91,10 @@ def wasm_plugin(release: api.Release, artifact: api.ArtifactStatus, nudge: int =
         "priority": plugin.priority,
         "pluginConfig": target.configuration(plugin),
         "imagePullSecret": target.pull_secret_name(release),
-        "vmConfig": target.vm_config(plugin),
+        "vmConfig": target.render_vm_config(plugin),
     }
     return {
-        **target.carrier(release, artifact, TARGET, nudge),
+        **target.make_head(release, artifact, TARGET, nudge),
         "spec": {
             "selector": selector(release.spec.gateway).wire(),
             "url": f"oci://{artifact.image}",

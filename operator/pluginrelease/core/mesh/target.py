@@ -113,13 +113,13 @@ class InstallMarker:
     check: Callable[[Iterable[JSON]], None]
 
 
-def object_name(release: api.Release) -> str:
+def name_object(release: api.Release) -> str:
     """The release's name; from another namespace ``<namespace>-<name>-<hash>``, so that two releases never meet."""
     own = release.metadata
     if own.namespace == release.spec.gateway.namespace:
         return own.name
     readable = f"{own.namespace}-{own.name}"[:NAME_ROOM].rstrip("-.")
-    return f"{readable}-{revisions.digest_of([own.namespace, own.name])}"
+    return f"{readable}-{revisions.compute_digest([own.namespace, own.name])}"
 
 
 def pull_secret_name(release: api.Release) -> str | None:
@@ -136,10 +136,10 @@ def pull_secret_name(release: api.Release) -> str | None:
 
 def copied_secret_name(release: api.Release) -> str:
     """Name of the copy in the gateway's namespace."""
-    return copy_beside(object_name(release))
+    return name_copy(name_object(release))
 
 
-def copy_beside(carrier: str) -> str:
+def name_copy(carrier: str) -> str:
     """Return the name of the pull secret's copy that belongs to the object of this name."""
     return f"{carrier}-pull"
 
@@ -149,7 +149,7 @@ def is_local(release: api.Release) -> bool:
     return release.metadata.namespace == release.spec.gateway.namespace
 
 
-def carrier(release: api.Release, artifact: api.ArtifactStatus, kind: ResourceKind, nudge: int = 0) -> JSON:
+def make_head(release: api.Release, artifact: api.ArtifactStatus, kind: ResourceKind, nudge: int = 0) -> JSON:
     """The head of the object that carries a revision, all but its spec.
 
     ``nudge`` counts how often its gateways were made to fetch again; the annotation is for people, `pull_policy` for
@@ -159,10 +159,10 @@ def carrier(release: api.Release, artifact: api.ArtifactStatus, kind: ResourceKi
         "apiVersion": kind.api_version,
         "kind": kind.name,
         "metadata": {
-            **metadata(release, object_name(release)),
+            **render_metadata(release, name_object(release)),
             "annotations": {
                 **provenance(release),
-                api.REVISION_ANNOTATION: revisions.identity(release.spec, artifact.digest),
+                api.REVISION_ANNOTATION: revisions.compute_identity(release.spec, artifact.digest),
                 **({api.NUDGE_ANNOTATION: str(nudge)} if nudge else {}),
             },
         },
@@ -179,7 +179,7 @@ def pull_policy(nudge: int) -> str:
     return PULL_POLICIES[nudge % len(PULL_POLICIES)]
 
 
-def rested(spec: Any) -> Any:
+def without_nudge(spec: Any) -> Any:
     """A spec as it is without a nudge; that of another kind of object stays as it is."""
     if not isinstance(spec, dict) or spec.get("imagePullPolicy") not in PULL_POLICIES:
         return spec
@@ -195,37 +195,37 @@ def configuration(plugin: api.Plugin) -> JSON | None:
     return plugin.config or None
 
 
-def vm_config(plugin: api.Plugin) -> JSON | None:
+def render_vm_config(plugin: api.Plugin) -> JSON | None:
     """The module's environment, as Istio and Higress both spell it; None for none."""
     if not plugin.env:
         return None
-    return {"env": [variable(entry) for entry in plugin.env]}
+    return {"env": [render_variable(entry) for entry in plugin.env]}
 
 
-def variable(entry: api.EnvironmentVariable) -> JSON:
+def render_variable(entry: api.EnvironmentVariable) -> JSON:
     """One variable: its value, or that it is the gateway's own."""
     if entry.value_from is not None:
         return {"name": entry.name, "valueFrom": entry.value_from}
     return {"name": entry.name, "valueFrom": "INLINE", "value": entry.value}
 
 
-def environment(plugin: api.Plugin) -> dict[str, str | None]:
+def read_environment(plugin: api.Plugin) -> dict[str, str | None]:
     """The same as a gateway's dump shows it; None for a value that is the gateway's own."""
     return {entry.name: None if entry.value_from else entry.value or "" for entry in plugin.env or []}
 
 
-def pull_secret(release: api.Release, dockerconfigjson: str) -> JSON:
+def render_pull_secret(release: api.Release, dockerconfigjson: str) -> JSON:
     """The copy of the pull secret for another namespace; ``dockerconfigjson`` is base64, as in the Secret's data."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "kubernetes.io/dockerconfigjson",
-        "metadata": {**metadata(release, copied_secret_name(release)), "annotations": provenance(release)},
+        "metadata": {**render_metadata(release, copied_secret_name(release)), "annotations": provenance(release)},
         "data": {".dockerconfigjson": dockerconfigjson},
     }
 
 
-def metadata(release: api.Release, name: str) -> JSON:
+def render_metadata(release: api.Release, name: str) -> JSON:
     """Name, namespace and whose it is; an owner reference only where the garbage collector honours it."""
     own = release.metadata
     owned = is_local(release) and release.spec.deletion_policy is api.DeletionPolicy.DELETE

@@ -96,19 +96,19 @@ def _wasm(module: Module, sha256: str | None) -> dict[str, Any]:
     }
 
 
-def judge(found: Inspected, meant: Meant | None, errors: tuple[ReleaseError, ...] = ()) -> Inspection:
+def inspect(found: Inspected, meant: Meant | None, errors: tuple[ReleaseError, ...] = ()) -> Inspection:
     """The answer for what was found. ``errors``: what else would keep the gateway from it, a registry's challenge."""
     if found.module is None:
-        return failed(found, meant, *errors)
+        return report_failed(found, meant, *errors)
     hosts, provider = (meant.hosts, meant.provider) if meant else ((), "Istio")
     allowed = meant is not None and meant.allow_native
     odd = compat.find_warnings(found.module, hosts, provider, allow_native=allowed)
     answers = compat.compare(found.module, hosts, provider, allow_native=allowed)
     warnings = tuple(Reason(warning.reason, warning.message) for warning in odd)
-    return replace(_answered(found, meant, answers, errors), warnings=warnings)
+    return replace(_conclude(found, meant, answers, errors), warnings=warnings)
 
 
-def _answered(
+def _conclude(
     found: Inspected, meant: Meant | None, answers: tuple[compat.Compatibility, ...], errors: tuple[ReleaseError, ...]
 ) -> Inspection:
     refusals = tuple(Reason(error.reason, error.sentence()) for error in errors)
@@ -123,11 +123,11 @@ def _answered(
         return Inspection(found, meant, Usability.USABLE)
     if meant is None:
         return Inspection(found, meant, Usability.USABLE, unsure=answers[0].missing)
-    told = Reason(answers[0].reason, _untold(answers[0], meant))
+    told = Reason(answers[0].reason, _describe_unknown(answers[0], meant))
     return Inspection(found, meant, Usability.NOT_LOOKED, (told,))
 
 
-def _untold(answer: compat.Compatibility, meant: Meant) -> str:
+def _describe_unknown(answer: compat.Compatibility, meant: Meant) -> str:
     """The operator's remedy speaks of pods; here there are none."""
     message = answer.message
     if meant.unknown:
@@ -135,7 +135,7 @@ def _untold(answer: compat.Compatibility, meant: Meant) -> str:
     return f"{message}. Name an exact version that is known (--for envoy@…), or let the operator ask the pods."
 
 
-def failed(found: Inspected, meant: Meant | None, *errors: ReleaseError) -> Inspection:
+def report_failed(found: Inspected, meant: Meant | None, *errors: ReleaseError) -> Inspection:
     """What could not be read: refused where the artifact is at fault, else not looked at."""
     about_artifact = all(isinstance(error, Refused) and error.reason in ARTIFACT_REASONS for error in errors)
     answer = Usability.REFUSED if errors and about_artifact else Usability.NOT_LOOKED

@@ -69,7 +69,7 @@ def _group(document: JSON) -> str:
     return group if slash else ""
 
 
-def judge(document: JSON, matches: Matches, holds: Holds) -> tuple[Fault, ...]:
+def find_faults(document: JSON, matches: Matches, holds: Holds) -> tuple[Fault, ...]:
     """All faults of one PluginRelease.
 
     ``matches(pattern, text)``: whether RE2 finds it. ``holds(rule)``: None, or what a CEL rule that is broken says.
@@ -81,28 +81,28 @@ def judge(document: JSON, matches: Matches, holds: Holds) -> tuple[Fault, ...]:
         told = f'Unsupported value: {document.get("kind")!r}: supported values: "{api.KIND}"'
         return (Fault(("kind",), told),)
     whole = object_schema()
-    found = list(schema.unknown(whole, document))
+    found = list(schema.find_unknown(whole, document))
     # A new object has no status, whatever its file says: the server takes it away.
-    wanted = schema.defaulted(whole, {key: value for key, value in document.items() if key != "status"})
+    wanted = schema.apply_defaults(whole, {key: value for key, value in document.items() if key != "status"})
     wanted.pop("status", None)
-    found += schema.faults(whole, wanted, matches)
+    found += schema.find_faults(whole, wanted, matches)
     if not any(fault.path[:1] == ("metadata",) for fault in found):
-        found += _metadata_faults(wanted.get("metadata") or {})
+        found += _find_metadata_faults(wanted.get("metadata") or {})
     if found:
         return tuple(found)
-    return tuple(_broken(whole, wanted, holds))
+    return tuple(_find_broken_rules(whole, wanted, holds))
 
 
-def _broken(whole: JSON, wanted: JSON, holds: Holds) -> Iterator[Fault]:
+def _find_broken_rules(whole: JSON, wanted: JSON, holds: Holds) -> Iterator[Fault]:
     metadata = wanted["metadata"]
     named = {**wanted, "metadata": {"name": f"{metadata.get('generateName', '')}xxxxx", **metadata}}
-    for rule in schema.rules(whole, named):
+    for rule in schema.find_rules(whole, named):
         said = holds(rule)
         if said is not None:
             yield Fault(rule.path, f"Invalid value: {said}")
 
 
-def _metadata_faults(metadata: JSON) -> Iterator[Fault]:
+def _find_metadata_faults(metadata: JSON) -> Iterator[Fault]:
     """What Kubernetes asks of any object's metadata (k8s.io/apimachinery, pkg/api/validation)."""
     name, namespace = metadata.get("name", ""), metadata.get("namespace", "")
     if not name and not metadata.get("generateName"):

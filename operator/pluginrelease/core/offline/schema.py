@@ -54,13 +54,13 @@ class Rule:
     message: str
 
 
-def unknown(schema: JSON, value: Any, path: Path = ()) -> Iterator[Fault]:
+def find_unknown(schema: JSON, value: Any, path: Path = ()) -> Iterator[Fault]:
     """Fields that the schema does not have; where it is open, all are welcome."""
     if schema.get(OPEN):
         return
     if isinstance(value, list) and "items" in schema:
         for number, item in enumerate(value):
-            yield from unknown(schema["items"], item, (*path, number))
+            yield from find_unknown(schema["items"], item, (*path, number))
     if not isinstance(value, dict) or schema.get("type") != "object":
         return
     for key, child in value.items():
@@ -69,13 +69,13 @@ def unknown(schema: JSON, value: Any, path: Path = ()) -> Iterator[Fault]:
         if below is None:
             yield Fault(fault.path, f'unknown field "{fault.place}"')
         else:
-            yield from unknown(below, child, fault.path)
+            yield from find_unknown(below, child, fault.path)
 
 
-def defaulted(schema: JSON, value: Any) -> Any:
+def apply_defaults(schema: JSON, value: Any) -> Any:
     """The value with the schema's defaults. In an object a null is as good as nothing."""
     if isinstance(value, list):
-        return [defaulted(schema.get("items", {}), item) for item in value]
+        return [apply_defaults(schema.get("items", {}), item) for item in value]
     if not isinstance(value, dict):
         return value
     properties: JSON = schema.get("properties", {})
@@ -84,10 +84,10 @@ def defaulted(schema: JSON, value: Any) -> Any:
         if "default" in below:
             kept.setdefault(key, copy.deepcopy(below["default"]))
     more: JSON = schema.get("additionalProperties", {})
-    return {key: defaulted(properties.get(key, more), child) for key, child in kept.items()}
+    return {key: apply_defaults(properties.get(key, more), child) for key, child in kept.items()}
 
 
-def faults(schema: JSON, value: Any, matches: Matches, path: Path = ()) -> Iterator[Fault]:
+def find_faults(schema: JSON, value: Any, matches: Matches, path: Path = ()) -> Iterator[Fault]:
     """What the schema's constraints refuse. ``matches(pattern, text)`` says whether RE2 finds the pattern."""
     if "type" not in schema:
         return
@@ -96,7 +96,7 @@ def faults(schema: JSON, value: Any, matches: Matches, path: Path = ()) -> Itera
         return
     if "enum" in schema and value not in schema["enum"]:
         listed = ", ".join(json.dumps(allowed) for allowed in schema["enum"])
-        yield Fault(path, f"Unsupported value: {_shown(value)}: supported values: {listed}")
+        yield Fault(path, f"Unsupported value: {_format_value(value)}: supported values: {listed}")
     if isinstance(value, str):
         yield from _text_faults(schema, value, matches, path)
     elif isinstance(value, (int, float)):
@@ -121,18 +121,18 @@ def _kind(value: Any) -> str:
     return next(kind for kind in ("boolean", "integer", "number", "string", "array", "object") if _is(kind, value))
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= SHOWN_VALUE else text[: SHOWN_VALUE - 1] + "…"
 
 
 def _text_faults(schema: JSON, value: str, matches: Matches, path: Path) -> Iterator[Fault]:
     if len(value) < schema.get("minLength", 0):
-        yield Fault(path, f"Invalid value: {_shown(value)}: should be at least {schema['minLength']} chars long")
+        yield Fault(path, f"Invalid value: {_format_value(value)}: should be at least {schema['minLength']} chars long")
     if len(value) > schema.get("maxLength", len(value)):
         yield Fault(path, f"Too long: may not be more than {schema['maxLength']} bytes")
     elif "pattern" in schema and not matches(schema["pattern"], value):
-        yield Fault(path, f"Invalid value: {_shown(value)}: should match '{schema['pattern']}'")
+        yield Fault(path, f"Invalid value: {_format_value(value)}: should match '{schema['pattern']}'")
 
 
 def _number_faults(schema: JSON, value: float, path: Path) -> Iterator[Fault]:
@@ -151,7 +151,7 @@ def _list_faults(schema: JSON, value: list[Any], matches: Matches, path: Path) -
     if len(value) < schema.get("minItems", 0):
         yield Fault(path, f"should have at least {schema['minItems']} items")
     for number, item in enumerate(value):
-        yield from faults(schema.get("items", {}), item, matches, (*path, number))
+        yield from find_faults(schema.get("items", {}), item, matches, (*path, number))
     seen: list[JSON] = []
     for number, item in enumerate(value):
         keys = schema.get("x-kubernetes-list-map-keys", [])
@@ -171,19 +171,19 @@ def _object_faults(schema: JSON, value: JSON, matches: Matches, path: Path) -> I
     properties: JSON = schema.get("properties", {})
     more: JSON = schema.get("additionalProperties", {})
     for key, child in value.items():
-        yield from faults(properties.get(key, more), child, matches, (*path, key))
+        yield from find_faults(properties.get(key, more), child, matches, (*path, key))
 
 
-def rules(schema: JSON, value: Any, path: Path = ()) -> Iterator[Rule]:
+def find_rules(schema: JSON, value: Any, path: Path = ()) -> Iterator[Rule]:
     """The CEL rules that stand on what is there. Those about a change (oldSelf) do not apply to a new object."""
     for rule in schema.get(CEL, []):
         if "oldSelf" not in rule["rule"]:
             yield Rule(path, value, rule["rule"], rule["message"])
     if isinstance(value, list):
         for number, item in enumerate(value):
-            yield from rules(schema.get("items", {}), item, (*path, number))
+            yield from find_rules(schema.get("items", {}), item, (*path, number))
     if isinstance(value, dict):
         properties: JSON = schema.get("properties", {})
         more: JSON = schema.get("additionalProperties", {})
         for key, child in value.items():
-            yield from rules(properties.get(key, more), child, (*path, key))
+            yield from find_rules(properties.get(key, more), child, (*path, key))

@@ -11,7 +11,7 @@ from pluginrelease.core.errors import Refused
 _HUB_HOSTS = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
 
 
-def plain(name: str) -> str:
+def strip_scheme(name: str) -> str:
     """``https://index.docker.io/v1/`` → ``docker.io``; ``http://host:5000/v2/`` → ``host:5000``."""
     name = re.sub(r"^https?://", "", name.strip())
     name = re.sub(r"/v[12]/?$", "", name).rstrip("/")
@@ -22,7 +22,7 @@ def plain(name: str) -> str:
 def covers(name: str, reference: Reference) -> bool:
     """Whether a name is that of the reference's registry, or of the beginning of its path: ``ghcr.io/team`` covers
     ``ghcr.io/team/plugin`` and not ``ghcr.io/teams``. An empty name covers nothing."""
-    prefix = plain(name)
+    prefix = strip_scheme(name)
     return bool(prefix) and (reference.name + "/").startswith(prefix + "/")
 
 

@@ -71,7 +71,7 @@ def read(values: Iterable[str]) -> tuple[Challenge, ...]:
     )
 
 
-def objection(realm: str) -> str:
+def find_objection(realm: str) -> str:
     """Why Istio's guard refuses a realm, in its words; an empty string if it does not."""
     try:
         url = urlsplit(realm)
@@ -86,18 +86,18 @@ def objection(realm: str) -> str:
         return "realm targets cloud metadata service"
     if host == "localhost":
         return "realm targets localhost"
-    if not_public(host):
+    if is_not_public(host):
         return "realm targets private/loopback/link-local IP"
     return ""
 
 
-def internal(host: str) -> bool:
+def is_internal(host: str) -> bool:
     """Whether a host is one that nobody's registry may send us to: this machine, its cloud's metadata, an address in a
     private network."""
-    return host in ("localhost", _METADATA) or not_public(host)
+    return host in ("localhost", _METADATA) or is_not_public(host)
 
 
-def not_public(host: str) -> bool:
+def is_not_public(host: str) -> bool:
     """Whether a host is written as a private, loopback or link-local address. Names are not looked up."""
     try:
         address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
@@ -108,7 +108,7 @@ def not_public(host: str) -> bool:
     return any(address in network for network in _NOT_PUBLIC if network.version == address.version)
 
 
-def guarded(version: str) -> bool:
+def has_guard(version: str) -> bool:
     """Whether an Istio of this version (``1.29.1``) has the guard; one that cannot be read counts as guarded."""
     match = re.match(r"v?(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", version)
     if match is None:
@@ -119,19 +119,19 @@ def guarded(version: str) -> bool:
     return release >= _GUARDED_SINCE
 
 
-def judge(registry: str, values: Iterable[str], versions: Iterable[str] = ()) -> None:
+def check_gateways(registry: str, values: Iterable[str], versions: Iterable[str] = ()) -> None:
     """Raise `Refused` (``RegistryChallengeRefused``) if a gateway would refuse the registry for its challenge.
 
     ``values`` are the WWW-Authenticate values of an unauthenticated ``GET /v2/`` (none if it answered 200),
     ``versions`` the Istio versions of the gateway's pods; the newest counts, and none known means guarded.
     """
     known = list(versions)
-    if known and not any(guarded(version) for version in known):
+    if known and not any(has_guard(version) for version in known):
         return
     for value in values:
         # The guard looks for this very text, whatever challenge it stands in.
         for realm in re.findall(r'realm="([^"]*)"', value[:4096]):
-            reason = objection(realm)
+            reason = find_objection(realm)
             if reason:
                 raise Refused(
                     "RegistryChallengeRefused",

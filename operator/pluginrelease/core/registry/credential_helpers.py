@@ -39,7 +39,7 @@ class Helper:
         return f"docker-credential-{self.name}"
 
 
-def named(config: JSON, reference: Reference) -> Helper | None:
+def find_helper(config: JSON, reference: Reference) -> Helper | None:
     """The helper that has the credentials for a registry, None where the file has them itself.
 
     Raises `Refused` (``InvalidDockerConfig``) for a name that is none of a program.
@@ -48,7 +48,7 @@ def named(config: JSON, reference: Reference) -> Helper | None:
     helpers = config.get("credHelpers")
     chosen = config.get("credsStore")
     if isinstance(helpers, dict):
-        mine = [value for key, value in helpers.items() if allowlist.plain(key) == reference.registry]
+        mine = [value for key, value in helpers.items() if allowlist.strip_scheme(key) == reference.registry]
         chosen = mine[0] if mine else chosen
     if not chosen:
         return None
@@ -61,7 +61,7 @@ def named(config: JSON, reference: Reference) -> Helper | None:
     return Helper(chosen, server)
 
 
-def answer(helper: Helper, code: int, out: bytes, words: bytes) -> Credentials | None:
+def read_answer(helper: Helper, code: int, out: bytes, words: bytes) -> Credentials | None:
     """What a helper that has ended says: credentials, or None where it has none.
 
     ``out`` is what it wrote as its result, ``words`` what it wrote for people. Raises `Refused`
@@ -70,14 +70,14 @@ def answer(helper: Helper, code: int, out: bytes, words: bytes) -> Credentials |
     if code != 0:
         if _NONE in (out + words).decode(errors="replace").lower():
             return None
-        raise failed(helper, f"ended with code {code}{_said(out, words)}")
+        raise refuse_failed(helper, f"ended with code {code}{_quote(out, words)}")
     try:
         found = json.loads(out)
         username, secret = found["Username"], found["Secret"]
     except (ValueError, RecursionError, KeyError, TypeError):
-        raise failed(helper, "wrote no JSON with Username and Secret") from None
+        raise refuse_failed(helper, "wrote no JSON with Username and Secret") from None
     if not is_text(username) or not is_text(secret):
-        raise failed(helper, "wrote a Username or a Secret that is no text")
+        raise refuse_failed(helper, "wrote a Username or a Secret that is no text")
     if not secret:
         return None
     if username == IDENTITY_TOKEN:
@@ -85,12 +85,12 @@ def answer(helper: Helper, code: int, out: bytes, words: bytes) -> Credentials |
     return Credentials(username, secret)
 
 
-def failed(helper: Helper, what: str) -> Refused:
+def refuse_failed(helper: Helper, what: str) -> Refused:
     """A helper that did not do what it is there for."""
     return Refused("CredentialHelperFailed", f"{helper.program}, asked for {helper.server}, {what}", _LOGIN)
 
 
-def missing(helper: Helper, config: str) -> Refused:
+def refuse_missing(helper: Helper, config: str) -> Refused:
     """A helper that is not there."""
     return Refused(
         "CredentialHelperMissing",
@@ -100,7 +100,7 @@ def missing(helper: Helper, config: str) -> Refused:
     )
 
 
-def _said(out: bytes, words: bytes) -> str:
+def _quote(out: bytes, words: bytes) -> str:
     """A helper's words, unless they look like a result."""
     text = words.strip() or out.strip()
     if not text or b"{" in text:

@@ -51,10 +51,10 @@ def find(raw: bytes, reference: Reference) -> Credentials | None:
     matching = [key for key in auths if allowlist.covers(key, reference)]
     if not matching:
         return None
-    return _credentials(max(matching, key=lambda key: len(allowlist.plain(key))), auths)
+    return _credentials(max(matching, key=lambda key: len(allowlist.strip_scheme(key))), auths)
 
 
-def as_agent(raw: bytes, reference: Reference) -> bytes:
+def render_for_agent(raw: bytes, reference: Reference) -> bytes:
     """A ``.dockerconfigjson`` with the one entry that Istio's agent uses for the registry, under the registry's name.
 
     The agent goes by the registry's host alone, and leaves the choice to chance where several entries have it; one
@@ -63,15 +63,15 @@ def as_agent(raw: bytes, reference: Reference) -> bytes:
     """
     auths, key = _auths(raw), _agent_key(reference)
     _check_helpers(raw, key)
-    read = {name: _as_agent(name, auths) for name in auths}
+    read = {name: _find_as_agent(name, auths) for name in auths}
     names = [key] if key in auths else [name for name in auths if _host(name) == key]
     if not names:
         if find(raw, reference) is not None:
-            _not_for_agents(key, f"it has {_listed(auths)}, and gateways look for {key}")
+            _not_for_agents(key, f"it has {_list_keys(auths)}, and gateways look for {key}")
         return raw
     if any(read[name] != read[names[0]] for name in names):
-        _not_for_agents(key, f"it has several entries for {key} ({_listed(names)}), and gateways take any of them")
-    return json.dumps({"auths": {allowlist.plain(key): auths[names[0]]}}).encode()
+        _not_for_agents(key, f"it has several entries for {key} ({_list_keys(names)}), and gateways take any of them")
+    return json.dumps({"auths": {allowlist.strip_scheme(key): auths[names[0]]}}).encode()
 
 
 def _agent_key(reference: Reference) -> str:
@@ -83,15 +83,17 @@ def _host(name: str) -> str:
     return re.sub(r"^[A-Za-z0-9+.-]+://", "", name).partition("/")[0]
 
 
-def _as_agent(name: str, auths: dict[str, Any]) -> Credentials | None:
+def _find_as_agent(name: str, auths: dict[str, Any]) -> Credentials | None:
     found = _credentials(name, auths)
     entry = auths[name]
     if entry.get("auth") and found is not None and not found.username:
-        _invalid(f'the "auth" of its entry for {allowlist.plain(name)[:100]} has no user, and gateways then read none')
+        _invalid(
+            f'the "auth" of its entry for {allowlist.strip_scheme(name)[:100]} has no user, and gateways then read none'
+        )
     if found is not None and found.username == "<token>" and not entry.get("identitytoken"):
         _invalid(
-            f"its entry for {allowlist.plain(name)[:100]} has an identity token as a password, and gateways want it"
-            " as identitytoken"
+            f"its entry for {allowlist.strip_scheme(name)[:100]} has an identity token as a password, and gateways "
+            "want it as identitytoken"
         )
     return found
 
@@ -104,7 +106,7 @@ def _check_helpers(raw: bytes, key: str) -> None:
         _not_for_agents(key, f"it names the credential helper {str(helper)[:60]!r}, which gateways do not have")
 
 
-def _listed(names: Iterable[str]) -> str:
+def _list_keys(names: Iterable[str]) -> str:
     shown = sorted(name[:100] for name in names)
     return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")
 
@@ -118,9 +120,9 @@ def _not_for_agents(key: str, what: str) -> NoReturn:
     )
 
 
-def hosts(raw: bytes) -> tuple[str, ...]:
+def list_hosts(raw: bytes) -> tuple[str, ...]:
     """The registries that the bytes have entries for, to be named in a message. Raises as `find` does."""
-    return tuple(sorted({allowlist.plain(key)[:100] for key in _auths(raw)}))
+    return tuple(sorted({allowlist.strip_scheme(key)[:100] for key in _auths(raw)}))
 
 
 def _invalid(what: str) -> NoReturn:
@@ -153,10 +155,10 @@ def _auths(raw: bytes) -> dict[str, Any]:
 def _credentials(key: str, auths: dict[str, Any]) -> Credentials | None:
     entry = auths[key]
     if not isinstance(entry, dict):
-        _invalid(f"its entry for {allowlist.plain(key)} is not an object")
+        _invalid(f"its entry for {allowlist.strip_scheme(key)} is not an object")
     text = {name: _line(entry, name, key) for name in ("username", "identitytoken", "registrytoken")}
     if not text["registrytoken"].isascii():
-        _invalid(f"the 'registrytoken' of its entry for {allowlist.plain(key)} is not ASCII, as a header is")
+        _invalid(f"the 'registrytoken' of its entry for {allowlist.strip_scheme(key)} is not ASCII, as a header is")
     text["password"] = _text(entry, "password", key)
     auth = _text(entry, "auth", key)
     if auth:
@@ -172,7 +174,7 @@ def _text(entry: dict[str, Any], name: str, key: str) -> str:
     """A password may have lines, as Google's JSON key has: Basic shows it in base64."""
     value = entry.get(name) or ""
     if not is_text(value):
-        _invalid(f"the {name!r} of its entry for {allowlist.plain(key)} is not text")
+        _invalid(f"the {name!r} of its entry for {allowlist.strip_scheme(key)} is not text")
     return value
 
 
@@ -185,7 +187,7 @@ def _line(entry: dict[str, Any], name: str, key: str) -> str:
     """What stands in a header as it is."""
     value = _text(entry, name, key)
     if re.search(r"[\r\n]", value):
-        _invalid(f"the {name!r} of its entry for {allowlist.plain(key)} is not a line of text")
+        _invalid(f"the {name!r} of its entry for {allowlist.strip_scheme(key)} is not a line of text")
     return value
 
 
@@ -194,8 +196,8 @@ def _decode(auth: str, key: str) -> tuple[str, str]:
     try:
         text = base64.b64decode(re.sub(r"[\r\n]", "", auth), validate=True).decode().rstrip("\0")
     except (binascii.Error, ValueError):
-        _invalid(f'the "auth" of its entry for {allowlist.plain(key)} is not base64 of user:password')
+        _invalid(f'the "auth" of its entry for {allowlist.strip_scheme(key)} is not base64 of user:password')
     user, colon, password = text.partition(":")
     if not colon or re.search(r"[\r\n]", user) or "\0" in text:
-        _invalid(f'the "auth" of its entry for {allowlist.plain(key)} is not base64 of user:password')
+        _invalid(f'the "auth" of its entry for {allowlist.strip_scheme(key)} is not base64 of user:password')
     return user, password

@@ -49,7 +49,7 @@ def pick(repository: str, wanted: str, tags: Iterable[str], *, whole: bool = Tru
     """
     span = _span(wanted)
     there = list(tags)
-    versions = sorted((tag for tag in there if _VERSION.fullmatch(tag)), key=precedence, reverse=True)
+    versions = sorted((tag for tag in there if _VERSION.fullmatch(tag)), key=sort_key, reverse=True)
     picked = next((tag for tag in versions if span.test(tag.removeprefix("v"))), None)
     if not whole and seen is not None and _VERSION.fullmatch(seen) and span.test(seen.removeprefix("v")):
         _check_no_downgrade(repository, wanted, picked, seen)
@@ -60,30 +60,30 @@ def pick(repository: str, wanted: str, tags: Iterable[str], *, whole: bool = Tru
 
 def _check_no_downgrade(repository: str, wanted: str, picked: str | None, seen: str) -> None:
     """A list that may be cut is no proof that a version is gone."""
-    if picked is not None and precedence(picked) >= precedence(seen):
+    if picked is not None and sort_key(picked) >= sort_key(seen):
         return
     instead = f"the highest version within {wanted!r} in it is {picked}" if picked else f"it has none within {wanted!r}"
     raise Refused(
         "TagListIncomplete",
-        f"{cut(repository)}: {instead}, and {seen} was there before",
+        f"{describe_cut(repository)}: {instead}, and {seen} was there before",
         f"{PAGING}, or name the tag in artifact.image.ref",
     )
 
 
-def cut(repository: str) -> str:
+def describe_cut(repository: str) -> str:
     """What is said of a list that may lack tags."""
     return f"The registry's list of the tags of {repository} may be cut, and no Link leads to the rest"
 
 
-def doubt(repository: str, picked: str) -> str:
+def describe_doubt(repository: str, picked: str) -> str:
     """What is said of a tag that was picked from such a list."""
-    return f"{cut(repository)}; {picked} is the highest version in it. {PAGING}"
+    return f"{describe_cut(repository)}; {picked} is the highest version in it. {PAGING}"
 
 
 PAGING = "Have the registry, or the proxy before it, page its lists as the OCI distribution spec says"
 
 
-def precedence(tag: str) -> tuple[Any, ...]:
+def sort_key(tag: str) -> tuple[Any, ...]:
     """Sorts tags that are versions from lowest to highest (semver.org, 11), and ``1.2.3`` above ``v1.2.3``."""
     found = _VERSION.fullmatch(tag)
     assert found is not None  # noqa: S101  only versions have one
@@ -112,7 +112,7 @@ def _no_match(repository: str, wanted: str, versions: list[str], found: Listed) 
     more = f" and {len(shown) - NAMED_TAGS} more" if len(shown) > NAMED_TAGS else ""
     kind = "its versions" if versions else "none of its tags is a version like 1.2.3"
     listed = f"; {kind}: {', '.join(shown[:NAMED_TAGS])}{more}" if shown else "; there are no tags at all"
-    doubt = "" if found.whole else f". {cut(repository)}"
+    doubt = "" if found.whole else f". {describe_cut(repository)}"
     return Waiting(
         "NoMatchingTag",
         f"No tag of {repository} is within artifact.image.semver {wanted!r}{listed}{doubt}",
@@ -131,7 +131,7 @@ class Page:
     link: str | None = None
 
 
-def read(raw: bytes, link: str | None = None) -> Page:
+def read_page(raw: bytes, link: str | None = None) -> Page:
     """A registry's answer (distribution-spec, "Listing Tags"); some say null where there are no tags.
 
     What is no tag is left out, as it could not be asked for. Raises ValueError for what is no such list.
@@ -163,7 +163,7 @@ class ListEnd(Enum):
     CUT = "Cut"
 
 
-def further(page: Page, known: Collection[str], most: int) -> NextPage | ListEnd:
+def find_next_page(page: Page, known: Collection[str], most: int) -> NextPage | ListEnd:
     """How a list goes on after a page; ``known`` are the tags of the pages before it, ``most`` was asked for.
 
     A page as long as that without a Link need not be the last one: some registries send none
@@ -181,7 +181,7 @@ def further(page: Page, known: Collection[str], most: int) -> NextPage | ListEnd
     return NextPage(f"n={most}&last={page.tags[-1]}", guessed=page.link is None)
 
 
-def too_many(repository: str) -> Refused:
+def refuse_too_many(repository: str) -> Refused:
     """The error for a repository with more tags than anybody lists."""
     return Refused(
         "TooManyTags",
@@ -193,12 +193,12 @@ def too_many(repository: str) -> Refused:
 # --- following ---
 
 
-def wanted(image: api.ImageSource) -> str:
+def describe_wanted(image: api.ImageSource) -> str:
     """What the spec names, for people."""
     return image.ref if image.semver is None else f"{image.ref} within {image.semver}"
 
 
-def named(image: api.ImageSource, picked: str) -> str:
+def with_tag(image: api.ImageSource, picked: str) -> str:
     """The reference of the tag that was picked."""
     return f"{image.ref}:{picked}"
 
@@ -210,7 +210,7 @@ def is_about(known: api.ArtifactStatus, image: api.ImageSource) -> bool:
     return known.semver == image.semver and known.ref.rpartition(":")[0] == image.ref
 
 
-def seen(known: api.ArtifactStatus | None, image: api.ImageSource) -> str | None:
+def find_settled_tag(known: api.ArtifactStatus | None, image: api.ImageSource) -> str | None:
     """The tag of this repository that the release was settled on before."""
     if known is None:
         return None
@@ -218,7 +218,7 @@ def seen(known: api.ArtifactStatus | None, image: api.ImageSource) -> str | None
     return picked if repository == image.ref else None
 
 
-def next_question(release: api.Release) -> datetime | None:
+def find_next_poll(release: api.Release) -> datetime | None:
     """When the registry is to be asked again what the release's reference names; None: not before the spec changes."""
     image, known = release.spec.artifact.image, release.status.artifact
     if image.interval is None or known is None or not is_about(known, image) or known.asked_at is None:
@@ -228,7 +228,7 @@ def next_question(release: api.Release) -> datetime | None:
 
 def is_due(release: api.Release, now: datetime) -> bool:
     """Whether it is to be asked now."""
-    due = next_question(release)
+    due = find_next_poll(release)
     return due is not None and now >= due
 
 
@@ -236,11 +236,11 @@ def is_news(release: api.Release, digest: str) -> bool:
     """Whether a digest that the tag names now is to be rolled out: it is another one, and not the one that failed."""
     known, rollout = release.status.artifact, release.status.rollout
     failure = rollout.failure if rollout else None
-    failed = failure is not None and failure.revision == revision.identity(release.spec, digest)
+    failed = failure is not None and failure.revision == revision.compute_identity(release.spec, digest)
     return known is not None and known.digest != digest and not failed
 
 
-def answered(known: api.ArtifactStatus, ref: str, digest: str, asked_at: str) -> api.ArtifactStatus:
+def update_artifact(known: api.ArtifactStatus, ref: str, digest: str, asked_at: str) -> api.ArtifactStatus:
     """What is known of the artifact after an answer that was no news: of one image the highest tag may be another."""
     same = {"ref": ref} if known.digest == digest else {}
     return known.model_copy(update={**same, "asked_at": asked_at})

@@ -19,7 +19,7 @@ from typing import Any
 
 from pluginrelease.core.artifact.image_manifests import Reference
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.wording import counted
+from pluginrelease.core.wording import count_noun
 
 JSON = dict[str, Any]
 
@@ -78,7 +78,7 @@ def read(container: JSON) -> RegistryTrust:
         skips=_skips(env.get(SKIPS), elsewhere),
         adds=(
             *(name for name in ROOTS if name in env or elsewhere),
-            *(f"a volume at {path}" for path in mounts if any(_meets(path, place) for place in ROOT_PLACES)),
+            *(f"a volume at {path}" for path in mounts if any(_sees_transport(path, place) for place in ROOT_PLACES)),
         ),
         stock=str(container.get("image", "")).partition("@")[0].rpartition(":")[0] in STOCK,
     )
@@ -92,7 +92,7 @@ def _skips(found: JSON | None, elsewhere: bool) -> tuple[str, ...] | None:
     return None if "valueFrom" in found or "$(" in value else tuple(value.split(","))
 
 
-def _meets(path: str, place: str) -> bool:
+def _sees_transport(path: str, place: str) -> bool:
     return place == path or place.startswith(f"{path}/") or path.startswith(f"{place}/")
 
 
@@ -108,31 +108,31 @@ def prefers_plain(reference: Reference) -> bool:
     return private or local
 
 
-def judge(reference: Reference, door: Transport, pods: Iterable[tuple[str, RegistryTrust]]) -> str:
+def check_trust(reference: Reference, door: Transport, pods: Iterable[tuple[str, RegistryTrust]]) -> str:
     """What cannot be told, as a sentence; empty: every pod accepts the registry. ``pods``: their names, their settings.
 
     Raises `Refused` (``RegistryNotAcceptedByGateway``) where a pod surely does not.
     """
     if door is Transport.MUTE:
-        raise _mute(reference)
+        raise _refuse_silent(reference)
     if door is Transport.HIDDEN:
         return f"Whether gateways reach the registry {reference.registry} is not known: the operator goes by a proxy"
     if door is not Transport.UNTRUSTED:
         return ""
-    judged = [(name, _doubt(reference, name, trust)) for name, trust in pods]
+    judged = [(name, _check_pod(reference, name, trust)) for name, trust in pods]
     doubts = [doubt for _, doubt in judged if doubt]
     if not judged:
         doubts = ["no gateway pod tells what it trusts"]
     if not doubts:
         return ""
-    more = f" (and {counted(len(doubts) - 1, 'more pod')})" if len(doubts) > 1 else ""
+    more = f" (and {count_noun(len(doubts) - 1, 'more pod')})" if len(doubts) > 1 else ""
     return (
         f"Whether gateways trust the authority of the registry {reference.registry} is not known: {doubts[0]}{more}. "
         "Those that do not cannot fetch the plugin"
     )
 
 
-def _doubt(reference: Reference, pod: str, trust: RegistryTrust) -> str:
+def _check_pod(reference: Reference, pod: str, trust: RegistryTrust) -> str:
     """Why it cannot be told of a pod; empty: it takes the registry. Raises as `judge`."""
     if trust.skips is not None and ({"*", reference.registry} & set(trust.skips)):
         return ""
@@ -152,7 +152,7 @@ def _doubt(reference: Reference, pod: str, trust: RegistryTrust) -> str:
     )
 
 
-def _mute(reference: Reference) -> Refused:
+def _refuse_silent(reference: Reference) -> Refused:
     return Refused(
         "RegistryNotAcceptedByGateway",
         f"Gateways would not go on to plain HTTP: they ask https://{reference.registry}/v2/ first, and go by http only "

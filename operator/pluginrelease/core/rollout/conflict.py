@@ -10,19 +10,19 @@ from pluginrelease.api import ConditionType
 from pluginrelease.core.artifact.image_manifests import parse_repository
 from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.mesh import providers, target
-from pluginrelease.core.placeholders import same
+from pluginrelease.core.placeholders import is_same
 from pluginrelease.core.rollout import decisions
 from pluginrelease.core.rollout.plan import RECHECK
 
 
-def older_duplicates(
+def find_older_duplicates(
     release: api.Release, others: Iterable[api.Release], mesh: target.MeshSettings
 ) -> Iterator[tuple[api.Release, target.Pods]]:
     """The releases of the same plugin that were there first, and where the pods are that would have both."""
     for other in others:
         first = other.metadata.deletion_timestamp is None and is_first(other, release)
         alike = first and same_plugin(release.spec, other.spec)
-        shared = common_ground(release.spec, other.spec, mesh) if alike else None
+        shared = find_shared_pods(release.spec, other.spec, mesh) if alike else None
         if shared is not None:
             yield other, shared
 
@@ -30,15 +30,15 @@ def older_duplicates(
 def is_first(other: api.Release, mine: api.Release) -> bool:
     """Whether the other one has the pods: it is on them and mine is not; or it is the older, of one age that of the
     lesser uid, and has not ended before it got there."""
-    if holds(other) != holds(mine):
-        return holds(other)
-    return age(other) < age(mine) and (holds(other) or not has_ended(other))
+    if has_written(other) != has_written(mine):
+        return has_written(other)
+    return sort_key(other) < sort_key(mine) and (has_written(other) or not has_ended(other))
 
 
-def holds(release: api.Release) -> bool:
+def has_written(release: api.Release) -> bool:
     """Whether it has written its object, and not taken it off again."""
     decided = release.status.rollout
-    taken_off = decided is not None and decisions.intent(decided).goal is decisions.Goal.TAKEN_OFF
+    taken_off = decided is not None and decisions.decide_intent(decided).goal is decisions.Goal.TAKEN_OFF
     return release.status.target is not None and not taken_off
 
 
@@ -48,7 +48,7 @@ def has_ended(release: api.Release) -> bool:
     return ConditionType.READY in conditions
 
 
-def refused(elder: api.Release) -> Refused:
+def refuse_duplicate(elder: api.Release) -> Refused:
     """What the younger one is told."""
     whose = f"{elder.metadata.namespace}/{elder.metadata.name}"
     return Refused(
@@ -59,7 +59,7 @@ def refused(elder: api.Release) -> Refused:
     )
 
 
-def age(release: api.Release) -> tuple[str, str]:
+def sort_key(release: api.Release) -> tuple[str, str]:
     """What the older one has less of."""
     return release.metadata.creation_timestamp, release.metadata.uid
 
@@ -67,7 +67,7 @@ def age(release: api.Release) -> tuple[str, str]:
 def same_plugin(first: api.Spec, second: api.Spec) -> bool:
     """Whether both run one repository's plugin, of whatever version, in the same way."""
     mine, theirs = ((repository(spec), spec.plugin.name, spec.plugin.phase) for spec in (first, second))
-    return mine == theirs and same(configuration(first), configuration(second))
+    return mine == theirs and is_same(configuration(first), configuration(second))
 
 
 def configuration(spec: api.Spec) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def repository(spec: api.Spec) -> str:
         return spec.artifact.image.ref
 
 
-def common_ground(first: api.Spec, second: api.Spec, mesh: target.MeshSettings) -> target.Pods | None:
+def find_shared_pods(first: api.Spec, second: api.Spec, mesh: target.MeshSettings) -> target.Pods | None:
     """Where the pods of both would be; None where no pod can be among both."""
     mine, theirs = (providers.of(spec.gateway).pods(spec.gateway, mesh) for spec in (first, second))
     return mine.shared_with(theirs)

@@ -63,7 +63,7 @@ def start(release: api.Release, now: datetime) -> RolloutStart:
         return RolloutStart(known, wish)
     begun = begin(release, known, now)
     if rolled_back:
-        begun = begun.model_copy(update={"rollback_to": revision_of(wish.rollback_to)})
+        begun = begun.model_copy(update={"rollback_to": parse_rollback_to(wish.rollback_to)})
     return RolloutStart(begun, wish, anew=retried)
 
 
@@ -81,12 +81,12 @@ def begin(release: api.Release, known: api.RolloutStatus | None, now: datetime) 
     )
 
 
-def revision_of(wish: str | None) -> str | None:
+def parse_rollback_to(wish: str | None) -> str | None:
     """The revision in the value of the rollback-to annotation: what stands before a colon."""
     return wish.partition(":")[0].strip() if wish else None
 
 
-def intent(rollout: api.RolloutStatus) -> Intent:
+def decide_intent(rollout: api.RolloutStatus) -> Intent:
     """What the gateways are to run."""
     if is_fallback(rollout):
         via = rollout.detour.via if rollout.detour else None
@@ -109,7 +109,7 @@ def advance(
     ``deadline`` is ``rollout.progressDeadline``. A revision that has run everywhere before is not rolled back: there
     is nothing better to go back to.
     """
-    rollout = in_its_time(release.status, rollout, verdict, now)
+    rollout = restart_deadline(release.status, rollout, verdict, now)
     if is_fallback(rollout):
         on_the_way = rollout.detour is not None and rollout.detour.via is not None
         runs_again = verdict.state is State.LOADED and rollout.put_back_at is None and not on_the_way
@@ -122,7 +122,7 @@ def advance(
         return rollout
     if rollout.failure is not None and not ends_hold(release, rollout, verdict):
         return rollout
-    failed = failing(verdict, overdue=now > awaited_since(release.status, rollout, revision) + deadline)
+    failed = find_failure(verdict, overdue=now > find_deadline_start(release.status, rollout, revision) + deadline)
     if failed is None:
         return rollout
     failure = api.RolloutFailure(
@@ -131,16 +131,18 @@ def advance(
         message=failed.message[: api.MESSAGE_MAX],
         at=timestamps.metav1_time(now),
     )
-    return rollout.model_copy(update={"failure": failure, "puts_back": fallback(release, rollout, failed.reason)})
+    return rollout.model_copy(update={"failure": failure, "puts_back": find_fallback(release, rollout, failed.reason)})
 
 
 def ends_hold(release: api.Release, rollout: api.RolloutStatus, verdict: Verdict) -> bool:
     """Whether gateways are down by now of what was held, and something can be put back."""
     is_down = verdict.state is State.UNHEALTHY and verdict.reason in outage.REASONS
-    return is_down and fallback(release, rollout, verdict.reason) is not None
+    return is_down and find_fallback(release, rollout, verdict.reason) is not None
 
 
-def in_its_time(status: api.Status, rollout: api.RolloutStatus, verdict: Verdict, now: datetime) -> api.RolloutStatus:
+def restart_deadline(
+    status: api.Status, rollout: api.RolloutStatus, verdict: Verdict, now: datetime
+) -> api.RolloutStatus:
     """A rollout that had nobody to load it begins with the first pod: that one comes with all its time before it."""
     alone = status.gateways is not None and status.gateways.desired == 0
     if not (alone and verdict.pods) or rollout.completed_at is not None or rollout.failure is not None:
@@ -148,7 +150,7 @@ def in_its_time(status: api.Status, rollout: api.RolloutStatus, verdict: Verdict
     return rollout.model_copy(update={"started_at": timestamps.metav1_time(now)})
 
 
-def awaited_since(status: api.Status, rollout: api.RolloutStatus, revision: str) -> datetime:
+def find_deadline_start(status: api.Status, rollout: api.RolloutStatus, revision: str) -> datetime:
     """From when gateways can be late: they are not to blame for an artifact that was long in coming."""
     started, known = timestamps.parse_time(rollout.started_at), status.observation
     return (
@@ -158,7 +160,7 @@ def awaited_since(status: api.Status, rollout: api.RolloutStatus, revision: str)
     )
 
 
-def fallback(release: api.Release, rollout: api.RolloutStatus, reason: str = "") -> str | None:
+def find_fallback(release: api.Release, rollout: api.RolloutStatus, reason: str = "") -> str | None:
     """The revision to put back after a failure; "" when nothing of ours ran before; None: all stays as it is.
 
     A WasmPlugin that was taken over from somebody is not taken off: it was there before the release was. Hold is for
@@ -201,7 +203,7 @@ def has_stand_in(seen: Collection[PodObservation]) -> bool:
     return any(entry.kind in STAND_INS for sighting in seen for entry in sighting.entries)
 
 
-def failing(verdict: Verdict, *, overdue: bool) -> Verdict | None:
+def find_failure(verdict: Verdict, *, overdue: bool) -> Verdict | None:
     """The verdict that ends a rollout: gateways that are still coming, and what cannot be told, are no failure."""
     if verdict.state is State.UNHEALTHY:
         return verdict

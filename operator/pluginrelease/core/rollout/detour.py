@@ -66,7 +66,7 @@ def is_under_way(decided: api.RolloutStatus) -> bool:
     return decided.detour is not None and not decided.detour.given_up and may_be_needed(decided)
 
 
-def next_turn(
+def decide_turn(
     decided: api.RolloutStatus, verdict: Verdict, history: Iterable[api.HistoryEntry], now: datetime
 ) -> Turn | None:
     """What to do after a look at what is put back; None where all goes its way."""
@@ -82,7 +82,7 @@ def next_turn(
     known = known.model_copy(update={"via": None})
     if not stuck:
         return Turn(Step.WAIT, known)
-    return _heal(known, verdict, stuck, of_other_bytes(decided, history), now)
+    return _heal(known, verdict, stuck, find_other_image(decided, history), now)
 
 
 def is_awaited(verdict: Verdict) -> bool:
@@ -119,26 +119,28 @@ def _restart(known: api.Detour, pod: PodRef, now: datetime) -> Turn:
     return Turn(Step.RESTART, known.model_copy(update=noted), pod)
 
 
-def may_hang(decided: api.RolloutStatus, pods: Iterable[PodRef]) -> list[PodRef]:
+def list_possibly_hung(decided: api.RolloutStatus, pods: Iterable[PodRef]) -> list[PodRef]:
     """The gateways that may still hang of what was removed: none has been started again since."""
     failure = decided.failure
-    if failure is None or not hung_before(decided):
+    if failure is None or not failed_by_hang(decided):
         return []
     return [pod for pod in pods if not _began_after(pod, failure.at)]
 
 
-def hung_before(decided: api.RolloutStatus) -> bool:
+def failed_by_hang(decided: api.RolloutStatus) -> bool:
     """Whether the failure was that gateways hang."""
     return decided.failure is not None and decided.failure.reason == outage.UNRESPONSIVE
 
 
-def next_hung(decided: api.RolloutStatus, pods: Iterable[PodRef], silent: Iterable[str], now: datetime) -> Turn | None:
+def find_next_hung(
+    decided: api.RolloutStatus, pods: Iterable[PodRef], silent: Iterable[str], now: datetime
+) -> Turn | None:
     """The next gateway to start again of those that hung when the plugin was taken off, by the pods' status alone.
 
     One that has been started again since is well, or is waited for.
     """
     known, there, quiet = decided.detour or api.Detour(), list(pods), set(silent)
-    hung = [pod for pod in may_hang(decided, there) if pod.uid in quiet]
+    hung = [pod for pod in list_possibly_hung(decided, there) if pod.uid in quiet]
     awaited = any(not pod.ready or pod in hung for pod in there if pod.uid in known.restarted)
     if not hung or awaited or sum(pod.ready for pod in there) < ENOUGH_READY:
         return None
@@ -155,7 +157,7 @@ def is_refused(row: PodVerdict) -> bool:
     return row.state is State.UNHEALTHY and row.reason in _REFUSED
 
 
-def of_other_bytes(decided: api.RolloutStatus, history: Iterable[api.HistoryEntry]) -> str | None:
+def find_other_image(decided: api.RolloutStatus, history: Iterable[api.HistoryEntry]) -> str | None:
     """The newest kept revision that ran everywhere, of another image than the one that is put back."""
     listed = list(history)
     digests = {entry.digest for entry in listed if entry.revision == decided.puts_back}
@@ -168,7 +170,7 @@ def is_off(decided: api.RolloutStatus) -> bool:
     return is_under_way(decided) and decided.detour is not None and decided.detour.off_since is not None
 
 
-def after_off(decided: api.RolloutStatus, now: datetime) -> api.RolloutStatus:
+def end_off(decided: api.RolloutStatus, now: datetime) -> api.RolloutStatus:
     """The rollout when that time is over; unchanged before."""
     known = decided.detour
     if known is None or known.off_since is None or now < timestamps.parse_time(known.off_since) + OFF:
@@ -176,7 +178,7 @@ def after_off(decided: api.RolloutStatus, now: datetime) -> api.RolloutStatus:
     return decided.model_copy(update={"detour": known.model_copy(update={"off_since": None})})
 
 
-def passed_over(decided: api.RolloutStatus, reasons: Collection[str]) -> api.RolloutStatus:
+def skip_unfetchable(decided: api.RolloutStatus, reasons: Collection[str]) -> api.RolloutStatus:
     """The rollout without the revision of other bytes, where errors with these reasons say that it is gone; else
     unchanged: a registry that does not answer now says nothing of it."""
     if decided.detour is None or decided.detour.via is None or _GONE.isdisjoint(reasons):
@@ -184,7 +186,7 @@ def passed_over(decided: api.RolloutStatus, reasons: Collection[str]) -> api.Rol
     return decided.model_copy(update={"detour": decided.detour.model_copy(update={"via": None})})
 
 
-def pause(decided: api.RolloutStatus, now: datetime) -> float | None:
+def compute_pause(decided: api.RolloutStatus, now: datetime) -> float | None:
     """Seconds until the next pass; None where there is no detour."""
     if not is_under_way(decided) or decided.detour is None:
         return None
@@ -192,7 +194,7 @@ def pause(decided: api.RolloutStatus, now: datetime) -> float | None:
     return max((timestamps.parse_time(off) + OFF - now).total_seconds(), 0.0) + 0.1 if off else PAUSE
 
 
-def described(decided: api.RolloutStatus) -> str:
+def describe(decided: api.RolloutStatus) -> str:
     """A sentence about where the detour is."""
     known = decided.detour or api.Detour()
     kept = decided.puts_back

@@ -37,14 +37,14 @@ def update(
     now: datetime,
 ) -> list[HistoryEntry]:
     """The history after a pass: ``limit`` old revisions, beside the newest and the stable one."""
-    entries = with_deployed(entries, deployed, now) if deployed else list(entries)
-    told = [became(entry, entries[0].revision, stable, failure) for entry in entries]
+    entries = add_deployed(entries, deployed, now) if deployed else list(entries)
+    told = [conclude(entry, entries[0].revision, stable, failure) for entry in entries]
     needed = {entry.revision for entry in told[:1]} | {stable}
     old = [entry.revision for entry in told if entry.revision not in needed][:limit]
     return [entry for entry in told if entry.revision in needed or entry.revision in old]
 
 
-def with_deployed(entries: Iterable[HistoryEntry], deployed: Deployed, now: datetime) -> list[HistoryEntry]:
+def add_deployed(entries: Iterable[HistoryEntry], deployed: Deployed, now: datetime) -> list[HistoryEntry]:
     """The deployed revision first; one that was deployed before keeps when that was."""
     before = {entry.revision: entry for entry in entries}
     known = before.pop(deployed.revision, None)
@@ -60,7 +60,7 @@ def with_deployed(entries: Iterable[HistoryEntry], deployed: Deployed, now: date
     return [newest, *before.values()]
 
 
-def became(entry: HistoryEntry, newest: str, stable: str | None, failure: api.RolloutFailure | None) -> HistoryEntry:
+def conclude(entry: HistoryEntry, newest: str, stable: str | None, failure: api.RolloutFailure | None) -> HistoryEntry:
     """What became of one revision."""
     if failure is not None and entry.revision == failure.revision:
         return entry.model_copy(update={"state": HistoryState.FAILED, "reason": failure.reason})

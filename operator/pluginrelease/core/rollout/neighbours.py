@@ -9,12 +9,9 @@ from pluginrelease import api
 from pluginrelease.core import timestamps
 from pluginrelease.core.apiserver import stored
 from pluginrelease.core.gateway.outage import Neighbour
-from pluginrelease.core.rollout.conflict import common_ground
-
-__all__ = ["common_ground", "neighbour", "others"]
 
 
-def others(release: api.Release, listed: Iterable[dict[str, Any]]) -> Iterator[api.Release]:
+def find_neighbours(release: api.Release, listed: Iterable[dict[str, Any]]) -> Iterator[api.Release]:
     """The releases that have written something that has not run everywhere since.
 
     One that cannot be read is its own trouble. One that is suspended is not looked at, and would be blamed in vain.
@@ -27,7 +24,7 @@ def others(release: api.Release, listed: Iterable[dict[str, Any]]) -> Iterator[a
             yield other
 
 
-def neighbour(other: api.Release, uids: Iterable[str]) -> Neighbour:
+def make_neighbour(other: api.Release, uids: Iterable[str]) -> Neighbour:
     """When it wrote last, and whether that is being undone; ``uids`` are the pods that it selects."""
     known, decided = other.status.observation, other.status.rollout
     assert known is not None  # noqa: S101  only those that have one are asked for

@@ -54,39 +54,39 @@ def draft(release: api.Release, wanted: Iterable[tuple[JSON, JSON | None]]) -> P
     Raises `Refused` (ObjectNotOurs) for an object of a wanted name that does not carry the release's uid, unless the
     release's annotation ``pluginrelease.io/adopt`` says "true" and nobody else's uid is on it.
     """
-    writes = (needed(release, manifest, observed) for manifest, observed in wanted)
+    writes = (find_write(release, manifest, observed) for manifest, observed in wanted)
     return Plan(tuple(write for write in writes if write is not None))
 
 
-def needed(release: api.Release, manifest: JSON, observed: JSON | None) -> Write | None:
+def find_write(release: api.Release, manifest: JSON, observed: JSON | None) -> Write | None:
     """The write that one object needs, if any."""
     if observed is None:
         return Write(manifest, uid=None, why="it does not exist yet")
-    claim(release, observed)
-    difference = first_difference(comparable(release, manifest), comparable(release, observed))
+    check_owner(release, observed)
+    difference = find_difference(strip_owners(release, manifest), strip_owners(release, observed))
     if difference is None:
         return None
-    reaches = first_difference(loadable(manifest), loadable(observed)) is not None
+    reaches = find_difference(strip_unseen(manifest), strip_unseen(observed)) is not None
     return Write(manifest, uid=observed["metadata"]["uid"], why=f"{difference} differs", reaches_gateways=reaches)
 
 
-def comparable(release: api.Release, thing: JSON) -> JSON:
+def strip_owners(release: api.Release, thing: JSON) -> JSON:
     """The object with the release's own owner reference or none: others may own it too, and that is theirs."""
     metadata = thing["metadata"]
     own = [owner for owner in metadata.get("ownerReferences") or [] if owner["uid"] == release.metadata.uid]
     return {**thing, "metadata": {**metadata, "ownerReferences": own}}
 
 
-def loadable(thing: JSON) -> JSON:
+def strip_unseen(thing: JSON) -> JSON:
     """What a gateway can notice: the spec or the data, and the revision, which also tells of fields taken away.
 
     A nudge is sent to gateways and gives them nothing new to load.
     """
     revision = (thing["metadata"].get("annotations") or {}).get(api.REVISION_ANNOTATION)
-    return {"revision": revision, "spec": target.rested(thing.get("spec")), "data": thing.get("data")}
+    return {"revision": revision, "spec": target.without_nudge(thing.get("spec")), "data": thing.get("data")}
 
 
-def claim(release: api.Release, observed: JSON) -> None:
+def check_owner(release: api.Release, observed: JSON) -> None:
     """Raises `Refused` when the object is not the release's."""
     if is_ours(release, observed):
         return
@@ -128,14 +128,14 @@ def check_allowed(release: api.Release, namespace: JSON) -> None:
     )
 
 
-def carried(observed: JSON | None) -> str | None:
+def read_revision(observed: JSON | None) -> str | None:
     """The revision that an object says it carries; None for no object, and for one that was never written by us."""
     annotations = (observed or {}).get("metadata", {}).get("annotations") or {}
     found: str | None = annotations.get(api.REVISION_ANNOTATION)
     return found
 
 
-def written_at(observed: JSON | None) -> datetime | None:
+def read_write_time(observed: JSON | None) -> datetime | None:
     """Return when we wrote the object last (`metadata.managedFields`), to the second before; None when we did not."""
     fields = (observed or {}).get("metadata", {}).get("managedFields") or []
     times = [field.get("time") for field in fields if field.get("manager") == api.FIELD_MANAGER]
@@ -153,7 +153,7 @@ def labels(observed: JSON) -> dict[str, str]:
     return found
 
 
-def first_difference(wanted: Any, observed: Any, path: str = "") -> str | None:
+def find_difference(wanted: Any, observed: Any, path: str = "") -> str | None:
     """Where the observed object is not what is wanted: a path such as ``spec.url``, or None.
 
     What others added beside our fields is theirs. A field that we no longer want shows in the revision's annotation,
@@ -164,7 +164,7 @@ def first_difference(wanted: Any, observed: Any, path: str = "") -> str | None:
             below = f"{path}.{key}" if path else key
             if key not in observed:
                 return below
-            found = first_difference(value, observed[key], below)
+            found = find_difference(value, observed[key], below)
             if found is not None:
                 return found
         return None

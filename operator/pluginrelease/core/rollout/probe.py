@@ -81,14 +81,14 @@ class ProbeSummary:
 # ------------------------------------------------------------------------------------------------ where and how often
 
 
-def target(probe: Probe, listeners: Sequence[Listener], *, written: bool = True) -> int:
+def find_port(probe: Probe, listeners: Sequence[Listener], *, written: bool = True) -> int:
     """The port in the pod that the probe goes to. Raises `Refused`.
 
     ``written`` False is the look before the first write: no listener has the plugin yet, and where there is only one
     of the probe's scheme, that one will get it.
     """
     if probe.port is not None:
-        return _named(probe, probe.port, listeners)
+        return _find_named_port(probe, probe.port, listeners)
     spoken = [
         listener for listener in listeners if _speaks(listener, probe.scheme) and listener.port not in RESERVED_PORTS
     ]
@@ -110,7 +110,7 @@ def target(probe: Probe, listeners: Sequence[Listener], *, written: bool = True)
     return ports[0]
 
 
-def _named(probe: Probe, port: int, listeners: Sequence[Listener]) -> int:
+def _find_named_port(probe: Probe, port: int, listeners: Sequence[Listener]) -> int:
     if port in RESERVED_PORTS:
         raise Refused(
             "ProbePortRefused",
@@ -126,7 +126,7 @@ def _named(probe: Probe, port: int, listeners: Sequence[Listener]) -> int:
     return port
 
 
-def repetitions(concurrency: int | None) -> int:
+def count_connections(concurrency: int | None) -> int:
     """Connections for each probe in each pod, by the number of Envoy's worker threads (None: not known).
 
     A dead worker answers one connection in so many: of three for each worker, one reaches it with a chance of 95 %.
@@ -149,7 +149,7 @@ def _list(ports: Sequence[int]) -> str:
 # ------------------------------------------------------------------------------------------------------------- judging
 
 
-def judge(answer: ProbeResponse, expect: ProbeExpectation) -> str | None:
+def find_mismatch(answer: ProbeResponse, expect: ProbeExpectation) -> str | None:
     """What is wrong with an answer, in a few words that repeat neither its headers' values nor its body; else None."""
     if answer.status != expect.status:
         return f"answered {answer.status}, expected {expect.status}"
@@ -175,25 +175,29 @@ def count(pod: PodRef, probe: Probe, outcomes: Sequence[ProbeResponse | Unanswer
     asked = len(outcomes)
     silent = [outcome.why for outcome in outcomes if isinstance(outcome, Unanswered)]
     wrong = [
-        found for outcome in outcomes if isinstance(outcome, ProbeResponse) and (found := judge(outcome, probe.expect))
+        found
+        for outcome in outcomes
+        if isinstance(outcome, ProbeResponse) and (found := find_mismatch(outcome, probe.expect))
     ]
     failed = len(wrong) + len(silent)
     if not outcomes:
         return PodProbe(pod, probe.name, "ProbeUnanswered", "not asked")
     if not failed:
         return PodProbe(pod, probe.name, "Probed", f"{asked} of {asked} connections answered as expected", asked)
-    parts = [f"{len(wrong)} of {asked} connections: {_most(wrong)}"] if wrong else []
-    parts += [f"{len(silent)} of {asked} connections without an answer: {_most(silent)}"] if silent else []
+    parts = [f"{len(wrong)} of {asked} connections: {_find_most_frequent(wrong)}"] if wrong else []
+    parts += (
+        [f"{len(silent)} of {asked} connections without an answer: {_find_most_frequent(silent)}"] if silent else []
+    )
     said = "; ".join(parts)
     return PodProbe(pod, probe.name, "ProbeFailed" if wrong else "ProbeUnanswered", said, asked, failed, len(silent))
 
 
-def refuse(pod: PodRef, probe: Probe, refused: Refused) -> PodProbe:
+def report_no_port(pod: PodRef, probe: Probe, refused: Refused) -> PodProbe:
     """A probe that has no port to go to in this pod."""
     return PodProbe(pod, probe.name, refused.reason, refused.sentence())
 
 
-def _most(texts: Sequence[str]) -> str:
+def _find_most_frequent(texts: Sequence[str]) -> str:
     """The most frequent; of equals the first."""
     return Counter(texts).most_common(1)[0][0]
 
@@ -216,7 +220,7 @@ def sum_up(results: Sequence[PodProbe]) -> ProbeSummary:
     return ProbeSummary(False, len(failing), first.reason, message)
 
 
-def refuted_everywhere(results: Sequence[PodProbe]) -> tuple[str, ...]:
+def find_refuted(results: Sequence[PodProbe]) -> tuple[str, ...]:
     """Names of the probes that each pod answered, and never as expected; taken before a write, these tell new from old.
 
     One that found no port, or no answer, tells nothing.

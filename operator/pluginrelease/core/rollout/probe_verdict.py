@@ -61,28 +61,28 @@ def weigh(
     failed = [answer for answer in answers if not answer.ok]
     if answers and not failed:
         passed = Finding(ConditionType.PROBED, "True", "Probed", probe.sum_up(answers).message)
-        return Weighed(proved(verdict, answers, seen, failed_before), passed, None)
-    since = begun(failing_since, now)
+        return Weighed(accept_proof(verdict, answers, seen, failed_before), passed, None)
+    since = find_failing_since(failing_since, now)
     summed = probe.sum_up(answers)
     message, reason = summed.message, summed.reason
     unanswered = reason == "ProbeUnanswered" and not settled
     if now - timestamps.parse_time(since) >= (max(patience, GRACE) if unanswered else GRACE):
         finding = Finding(ConditionType.PROBED, "False", reason, message)
-        return Weighed(refused(verdict, failed, reason, message), finding, since)
+        return Weighed(report_wrong(verdict, failed, reason, message), finding, since)
     finding = Finding(ConditionType.PROBED, "False", "AwaitingProbes", message)
     if settled and verdict.state is State.LOADED:
         return Weighed(verdict, finding, since)
     return Weighed(replace(verdict, state=State.PENDING, reason="AwaitingProbes", message=message), finding, since)
 
 
-def begun(failing_since: str | None, now: datetime) -> str:
+def find_failing_since(failing_since: str | None, now: datetime) -> str:
     """Since when probes fail; a time ahead of the clock is of before the clock was set back, and begins anew."""
     if failing_since is None or timestamps.parse_time(failing_since) > now:
         return timestamps.metav1_micro_time(now)
     return failing_since
 
 
-def proved(
+def accept_proof(
     verdict: Verdict, answers: Collection[PodProbe], seen: Collection[PodObservation], failed_before: Collection[str]
 ) -> Verdict:
     """What was only not yet proved is Loaded when a probe tells new from old."""
@@ -99,15 +99,15 @@ def proved(
     return Verdict(State.LOADED, "Loaded", f"All {len(rows)} gateway pods run the plugin.", rows, verified)
 
 
-def refused(verdict: Verdict, failed: Sequence[PodProbe], reason: str, message: str) -> Verdict:
+def report_wrong(verdict: Verdict, failed: Sequence[PodProbe], reason: str, message: str) -> Verdict:
     """The pods that answer wrongly, first; the others as they are."""
     wrong = {(answer.pod.namespace, answer.pod.name): answer for answer in failed}
-    rows = [judged(row, wrong.get((row.pod.namespace, row.pod.name))) for row in verdict.pods]
+    rows = [replace_row(row, wrong.get((row.pod.namespace, row.pod.name))) for row in verdict.pods]
     rows.sort(key=lambda row: row.state is not State.UNHEALTHY)
     return replace(verdict, state=State.UNHEALTHY, reason=reason, message=message, pods=tuple(rows))
 
 
-def judged(row: PodVerdict, answer: PodProbe | None) -> PodVerdict:
+def replace_row(row: PodVerdict, answer: PodProbe | None) -> PodVerdict:
     """One pod's row with the answer that was wrong."""
     if answer is None:
         return row

@@ -54,12 +54,12 @@ class Rejected(Exception):
         self.what = what
 
 
-def invalid(what: str) -> Rejected:
+def reject_invalid(what: str) -> Rejected:
     """It cannot be read, is about another image, or is broken."""
     return Rejected("SignatureInvalid", what)
 
 
-def untrusted(what: str) -> Rejected:
+def reject_untrusted(what: str) -> Rejected:
     """It is by nobody whom the policy names."""
     return Rejected("UntrustedSigner", what)
 
@@ -98,7 +98,7 @@ class Verified:
     digest: Digest
 
 
-def policy(verify: api.Verification) -> str:
+def compute_policy(verify: api.Verification) -> str:
     """Ten hex digits of what is asked for, so that another policy is seen to be another."""
     canonical = json.dumps(verify.wire(), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:10]
@@ -108,7 +108,7 @@ def is_done(spec: api.ArtifactSource, known: api.ArtifactStatus | None) -> bool:
     """Whether an artifact was verified by the policy that there is now, or none is asked for."""
     if spec.verify is None:
         return True
-    return known is not None and known.signer is not None and known.policy == policy(spec.verify)
+    return known is not None and known.signer is not None and known.policy == compute_policy(spec.verify)
 
 
 # --- where signatures are ---
@@ -124,33 +124,33 @@ def referrers_tag(digest: Digest) -> str:
     return f"sha256-{digest.hex}"
 
 
-def simple(raw: bytes) -> tuple[SignatureCandidate, ...]:
+def list_simple(raw: bytes) -> tuple[SignatureCandidate, ...]:
     """The candidates in a manifest of simple signatures, the newest first. Raises `Rejected`."""
     found = []
-    for entry, layer in _described(raw, "layers"):
-        notes = _object(entry.get("annotations"))
+    for entry, layer in _iterate_descriptors(raw, "layers"):
+        notes = _as_object(entry.get("annotations"))
         if layer.media_type == SIMPLE_SIGNING:
             found.append(SignatureCandidate(layer, None, str(notes.get(_SIGNATURE, "")), _CERTIFICATE in notes))
     return tuple(reversed(found))
 
 
-def referring(raw: bytes) -> tuple[SignatureCandidate, ...]:
+def list_referring(raw: bytes) -> tuple[SignatureCandidate, ...]:
     """The candidates in a list of referrers, the newest first. Raises `Rejected`.
 
     What the list says of an entry is good for nothing but looking at likely ones first, and at attestations last.
     """
     likely: list[SignatureCandidate] = []
     others: list[SignatureCandidate] = []
-    for entry, descriptor in _described(raw, "manifests"):
+    for entry, descriptor in _iterate_descriptors(raw, "manifests"):
         if entry.get("artifactType", BUNDLE) in BUNDLES:
-            kind = _object(entry.get("annotations")).get(_PREDICATE, PREDICATE_TYPE)
+            kind = _as_object(entry.get("annotations")).get(_PREDICATE, PREDICATE_TYPE)
             (likely if kind == PREDICATE_TYPE else others).append(SignatureCandidate(manifest=descriptor))
     return (*reversed(likely), *reversed(others))
 
 
-def _described(raw: bytes, key: str) -> Iterator[tuple[JSON, Descriptor]]:
+def _iterate_descriptors(raw: bytes, key: str) -> Iterator[tuple[JSON, Descriptor]]:
     """The entries of a manifest that are descriptors, however many; others are passed over."""
-    for entry in _objects(_parsed(raw, "manifest"), key):
+    for entry in _as_objects(_parse_json(raw, "manifest"), key):
         try:
             described = image_manifests.read_descriptor(entry)
         except Refused:
@@ -158,14 +158,14 @@ def _described(raw: bytes, key: str) -> Iterator[tuple[JSON, Descriptor]]:
         yield entry, described
 
 
-def bundle_in(raw: bytes) -> Descriptor:
+def find_bundle(raw: bytes) -> Descriptor:
     """The bundle's blob in a manifest that refers to an image; raises `Rejected`."""
     try:
         found = [layer for layer in image_manifests.list_layers(raw) if layer.media_type in BUNDLES]
     except Refused as refused:
-        raise invalid(f"its manifest cannot be read: {refused.message}") from None
+        raise reject_invalid(f"its manifest cannot be read: {refused.message}") from None
     if len(found) != 1:
-        raise invalid(f"its manifest has {len(found)} bundles and not one")
+        raise reject_invalid(f"its manifest has {len(found)} bundles and not one")
     return found[0]
 
 
@@ -174,62 +174,62 @@ def bundle_in(raw: bytes) -> Descriptor:
 
 def read_simple(candidate: SignatureCandidate, payload: bytes) -> Signed:
     """A payload of simple signing; raises `Rejected`."""
-    critical = _object(_parsed(payload, "payload").get("critical"))
+    critical = _as_object(_parse_json(payload, "payload").get("critical"))
     if critical.get("type") != _SIMPLE_TYPE:
-        raise invalid("its payload is not that of an image's signature")
-    named = _object(critical.get("image")).get("docker-manifest-digest")
+        raise reject_invalid("its payload is not that of an image's signature")
+    named = _as_object(critical.get("image")).get("docker-manifest-digest")
     digests = frozenset({named}) if isinstance(named, str) else frozenset()
-    return Signed(payload, (_decoded(candidate.signature, "signature"),), digests, candidate.certified)
+    return Signed(payload, (_decode_base64(candidate.signature, "signature"),), digests, candidate.certified)
 
 
 def read_bundle(raw: bytes) -> Signed | None:
     """The envelope of a bundle; None for one that attests something else about the image. Raises `Rejected`."""
-    bundle = _parsed(raw, "bundle")
+    bundle = _parse_json(raw, "bundle")
     if bundle.get("mediaType") not in BUNDLES:
-        raise invalid("it is a bundle of another version than 0.3")
+        raise reject_invalid("it is a bundle of another version than 0.3")
     if "dsseEnvelope" not in bundle:
-        raise invalid("its bundle has no envelope, so it names no image")
-    envelope = _object(bundle["dsseEnvelope"])
-    payload = _decoded(envelope.get("payload"), "payload")
+        raise reject_invalid("its bundle has no envelope, so it names no image")
+    envelope = _as_object(bundle["dsseEnvelope"])
+    payload = _decode_base64(envelope.get("payload"), "payload")
     if envelope.get("payloadType") != PAYLOAD_TYPE:
-        raise invalid("its payload is not an in-toto statement")
+        raise reject_invalid("its payload is not an in-toto statement")
     digests = read_statement(payload)
     if digests is None:
         return None
-    listed = _objects(envelope, "signatures")
+    listed = _as_objects(envelope, "signatures")
     if not 0 < len(listed) <= MAX_SIGNATURES:
-        raise invalid(f"its envelope has {len(listed)} signatures")
-    signatures = tuple(_decoded(entry.get("sig"), "signature") for entry in listed)
-    certified = "certificate" in _object(bundle.get("verificationMaterial"))
-    return Signed(pae(PAYLOAD_TYPE, payload), signatures, digests, certified)
+        raise reject_invalid(f"its envelope has {len(listed)} signatures")
+    signatures = tuple(_decode_base64(entry.get("sig"), "signature") for entry in listed)
+    certified = "certificate" in _as_object(bundle.get("verificationMaterial"))
+    return Signed(encode_pae(PAYLOAD_TYPE, payload), signatures, digests, certified)
 
 
 def read_statement(payload: bytes) -> frozenset[str] | None:
     """The digests that an in-toto statement is about, None if it is no signature's. Raises `Rejected`."""
-    statement = _parsed(payload, "statement")
+    statement = _parse_json(payload, "statement")
     if statement.get("predicateType") != PREDICATE_TYPE:
         return None
     if statement.get("_type") != _STATEMENT_TYPE:
-        raise invalid("its statement is not of in-toto's version 1")
-    subjects = _objects(statement, "subject")
+        raise reject_invalid("its statement is not of in-toto's version 1")
+    subjects = _as_objects(statement, "subject")
     if len(subjects) > MAX_SUBJECTS:
-        raise invalid(f"its statement has {len(subjects)} subjects")
-    named = (_object(subject.get("digest")).get("sha256") for subject in subjects)
+        raise reject_invalid(f"its statement has {len(subjects)} subjects")
+    named = (_as_object(subject.get("digest")).get("sha256") for subject in subjects)
     return frozenset(f"sha256:{digest}" for digest in named if isinstance(digest, str))
 
 
-def pae(payload_type: str, payload: bytes) -> bytes:
+def encode_pae(payload_type: str, payload: bytes) -> bytes:
     """What a DSSE envelope's signatures are over (secure-systems-lab/dsse, protocol.md)."""
     return b"DSSEv1 %d %s %d %s" % (len(payload_type), payload_type.encode(), len(payload), payload)
 
 
-def about(signed: Signed, lineage: Sequence[Digest]) -> Digest:
+def find_signed_digest(signed: Signed, lineage: Sequence[Digest]) -> Digest:
     """The digest of the image, or of an index that leads to it, that a signature names; raises `Rejected`."""
     for digest in lineage:
         if str(digest) in signed.digests:
             return digest
     named = ", ".join(sorted(image_manifests.sanitize(digest, 80) for digest in signed.digests)[:TOLD]) or "no image"
-    raise invalid(f"it is about {named}")
+    raise reject_invalid(f"it is about {named}")
 
 
 # --- who signed ---
@@ -243,7 +243,7 @@ def check_identity(issuer: str, subject: str, wanted: Iterable[api.OIDCIdentity]
     for identity in wanted:
         if matches(identity.issuer, issuer) and matches(identity.subject, subject):
             return f"{image_manifests.sanitize(subject, 512)} ({image_manifests.sanitize(issuer, 256)})"
-    raise untrusted(
+    raise reject_untrusted(
         f"it is by {image_manifests.sanitize(subject, 200)}, whom {image_manifests.sanitize(issuer, 200)} vouches for"
     )
 
@@ -274,27 +274,27 @@ def conclude(rejected: Collection[Rejected], lineage: Sequence[Digest], by: str)
 # --- JSON of strangers ---
 
 
-def _parsed(raw: bytes, what: str) -> JSON:
+def _parse_json(raw: bytes, what: str) -> JSON:
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError):
-        raise invalid(f"its {what} is not JSON") from None
+        raise reject_invalid(f"its {what} is not JSON") from None
     if not isinstance(value, dict):
-        raise invalid(f"its {what} is not a JSON object")
+        raise reject_invalid(f"its {what} is not a JSON object")
     return value
 
 
-def _object(value: Any) -> JSON:
+def _as_object(value: Any) -> JSON:
     return value if isinstance(value, dict) else {}
 
 
-def _objects(parent: Any, key: str) -> list[JSON]:
-    entries = _object(parent).get(key)
+def _as_objects(parent: Any, key: str) -> list[JSON]:
+    entries = _as_object(parent).get(key)
     return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
-def _decoded(text: Any, what: str) -> bytes:
+def _decode_base64(text: Any, what: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError, TypeError):
-        raise invalid(f"its {what} is not base64") from None
+        raise reject_invalid(f"its {what} is not base64") from None

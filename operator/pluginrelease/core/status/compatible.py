@@ -11,7 +11,7 @@ from pluginrelease.core.findings import Finding
 KIND = ConditionType.COMPATIBLE
 
 
-def found(answer: Compatibility, odd: Sequence[Warned] = (), untold: str = "") -> Finding:
+def describe_compatible(answer: Compatibility, odd: Sequence[Warned] = (), untold: str = "") -> Finding:
     """The condition, with the reason of the first doubt: what is not known of the gateways, whether they trust the
     registry (``untold``), or what is odd of the module."""
     words = [f"{answer.sentence().rstrip('.')}.", *map(str, odd)]

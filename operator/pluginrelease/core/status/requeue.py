@@ -43,7 +43,7 @@ LOGGER_LOOK = 5.0  # a gateway whose log level could not be put back is not left
 def until_tag_poll(release: api.Release, status: api.Status, now: datetime) -> float:
     """Seconds until a tag that is followed is to be asked for again."""
     try:
-        due = tags.next_question(release.model_copy(update={"status": status}))
+        due = tags.find_next_poll(release.model_copy(update={"status": status}))
     except Refused:
         return math.inf
     return max((due - now).total_seconds(), SOON) if due is not None else math.inf
@@ -63,7 +63,7 @@ def until_overdue(release: api.Release, report: Report, summary: Summary, now: d
 
 def until_next_step(report: Report, now: datetime) -> float:
     """Return the seconds until the next step of healing gateways that refuse what is put back."""
-    pause = detour.pause(report.rollout, now) if report.rollout is not None else None
+    pause = detour.compute_pause(report.rollout, now) if report.rollout is not None else None
     return math.inf if pause is None else pause
 
 

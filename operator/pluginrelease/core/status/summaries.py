@@ -64,11 +64,11 @@ def describe_fallback(report: Report, decided: api.RolloutStatus, failure: api.R
         text = "Nothing ran before, so the plugin is taken off the gateways"
         return "Removed" if done else "RollingBack", text, not done
     if detour.is_under_way(decided):
-        return "RollingBack", detour.described(decided), True
+        return "RollingBack", detour.describe(decided), True
     if report.running == failure.revision or report.verdict is None or report.verdict.state is State.PENDING:
         return "RollingBack", f"Revision {kept} is being put back", True
     if report.verdict.state is State.UNHEALTHY:
-        why = f"{detour.described(decided)}. " if decided.detour is not None else ""
+        why = f"{detour.describe(decided)}. " if decided.detour is not None else ""
         return "RollbackFailed", f"Revision {kept} was put back, and: {why}{report.verdict.message}", False
     return "RolledBack", f"Revision {kept} was put back: {report.verdict.message}", False
 

@@ -263,13 +263,13 @@ class _Sections:
         name = section.name()
         self.custom.append(name[:MAX_CUSTOM_NAME])
         if name == "producers" and not self.producers and section.end - section.at <= MAX_PRODUCERS_BYTES:
-            self.producers = toolchain.producers(section)
+            self.producers = toolchain.read_producers(section)
 
     def module(self, size: int) -> Module:
         """The whole, once nothing is missing."""
         self._check_whole()
         exports = tuple(Export(name, kind, *self._exported(kind, index), index) for name, kind, index in self.exports)
-        name, version = toolchain.toolchain(self.custom, self.producers, self.imports, exports)
+        name, version = toolchain.find_toolchain(self.custom, self.producers, self.imports, exports)
         scan = Scan()
         scan.read(self.bodies)
         return Module(

@@ -16,11 +16,11 @@ def rename_export(data: bytes, old: str, new: str) -> bytes:
         start, number, length = cursor.at, cursor.byte(), cursor.u32()
         section = cursor.part(length, "the export section")
         if number == EXPORTS:
-            payload = _renamed(section, old, new)
+            payload = _rename(section, old, new)
             return data[:start] + bytes([EXPORTS]) + _u32(len(payload)) + payload + data[cursor.at :]
 
 
-def _renamed(section: Cursor, old: str, new: str) -> bytes:
+def _rename(section: Cursor, old: str, new: str) -> bytes:
     """The payload of an export section with one name changed; kinds and indexes are taken over as they stand."""
     count = section.u32()
     payload = bytearray(_u32(count))

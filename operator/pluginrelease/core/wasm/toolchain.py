@@ -10,15 +10,15 @@ MAX_PRODUCERS = 100
 MAX_VERSION = 80
 
 
-def toolchain(
+def find_toolchain(
     custom: list[str], found: dict[str, dict[str, str]], imports: list[Import], exports: tuple[Export, ...]
 ) -> tuple[str, str]:
     """The toolchain's name and version; empty strings where nothing is told."""
-    name, version = _told(custom, found) or _guessed(imports, exports)
+    name, version = _read_declared(custom, found) or _guess(imports, exports)
     return name, version[:MAX_VERSION]
 
 
-def producers(section: Cursor) -> dict[str, dict[str, str]]:
+def read_producers(section: Cursor) -> dict[str, dict[str, str]]:
     """The producers section (WebAssembly/tool-conventions, ProducersSection.md): field → name → version.
 
     It is only a remark; one that cannot be read is no remark, not an error.
@@ -32,7 +32,7 @@ def producers(section: Cursor) -> dict[str, dict[str, str]]:
         return {}
 
 
-def _told(custom: list[str], producers: dict[str, dict[str, str]]) -> tuple[str, str] | None:
+def _read_declared(custom: list[str], producers: dict[str, dict[str, str]]) -> tuple[str, str] | None:
     """The toolchain's name and version, as far as the module tells; None where it does not."""
     language = producers.get("language", {})
     tools = producers.get("processed-by", {})
@@ -60,7 +60,7 @@ _EMSCRIPTEN = frozenset({"emscripten_stack_get_current", "_emscripten_stack_rest
 _ASSEMBLYSCRIPT = frozenset({"__pin", "__unpin", "__collect", "__rtti_base"})
 
 
-def _guessed(imports: list[Import], exports: tuple[Export, ...]) -> tuple[str, str]:
+def _guess(imports: list[Import], exports: tuple[Export, ...]) -> tuple[str, str]:
     """The toolchain by the runtime functions that it exports or asks for; empty strings where nothing is told."""
     names = {export.name for export in exports}
     wanted = {function.name: function.type for function in imports if function.module == "env"}

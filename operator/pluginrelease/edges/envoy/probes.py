@@ -56,7 +56,7 @@ async def ask(
     """Every probe in every pod of ``sightings``, pod by pod in the order given, under one deadline.
 
     ``settings.parallel`` pods at a time, `CONNECTIONS_PER_POD` connections to each. ``written`` is False before the
-    first write: see `probe.target`. The caller leaves out the pods that could not be seen.
+    first write: see `probe.find_port`. The caller leaves out the pods that could not be seen.
     """
     deadline = asyncio.get_running_loop().time() + deadline_seconds
     planned = [[_plan(seen, probe, written) for probe in probes] for seen in sightings]
@@ -69,10 +69,10 @@ async def ask(
 
 def _plan(seen: PodObservation, asked: api.Probe, written: bool) -> _Series | PodProbe:
     try:
-        port = probe.target(asked, seen.listeners, written=written)
+        port = probe.find_port(asked, seen.listeners, written=written)
     except Refused as refused:
-        return probe.refuse(seen.pod, asked, refused)
-    return _Series(seen.pod, asked, port, probe.repetitions(seen.concurrency))
+        return probe.report_no_port(seen.pod, asked, refused)
+    return _Series(seen.pod, asked, port, probe.count_connections(seen.concurrency))
 
 
 def _counted(series: _Series) -> PodProbe:

@@ -90,7 +90,7 @@ class Authorization:
         return "GET", str(url), None, headers
 
     def _check_realm(self, realm: str) -> None:
-        reason = "" if self._access.allow_private_realms else challenges.objection(realm)
+        reason = "" if self._access.allow_private_realms else challenges.find_objection(realm)
         if not reason and urlsplit(realm).scheme not in ("https", self._scheme):
             reason = "it would send credentials over plain http"
         if reason:
@@ -125,7 +125,7 @@ class Authorization:
         secret = self._access.dockerconfigjson
         if secret is None:
             return "none were given"
-        return f"the pull secret has no entry for it (it has {', '.join(credentials.hosts(secret)) or 'nothing'})"
+        return f"the pull secret has no entry for it (it has {', '.join(credentials.list_hosts(secret)) or 'nothing'})"
 
 
 def challenge_values(response: requests.Response) -> tuple[str, ...]:

@@ -116,14 +116,14 @@ class Repository(Registry):  # type: ignore[misc]
                     return tags.Listed(tuple(found), whole=False)
                 raise
             left -= page.size
-            further = tags.further(page, found, TAGS_AT_ONCE)
+            further = tags.find_next_page(page, found, TAGS_AT_ONCE)
             found |= {*page.tags}
             if len(found) > tags.MAX_TAGS:
                 break
             if not isinstance(further, tags.NextPage):
                 return tags.Listed(tuple(found), whole=further is tags.ListEnd.WHOLE)
             step = further
-        raise tags.too_many(self.reference.name)
+        raise tags.refuse_too_many(self.reference.name)
 
     def _tag_page(self, query: str, most: int) -> tags.Page:
         """One page, from this registry and this repository whatever the Link of the page before it named."""
@@ -134,9 +134,9 @@ class Repository(Registry):  # type: ignore[misc]
         for piece in self.exchange.pieces(response):
             content += piece
             if len(content) > most:
-                raise tags.too_many(self.reference.name)
+                raise tags.refuse_too_many(self.reference.name)
         try:
-            return tags.read(bytes(content), None if link is None else self._query_of(url, link))
+            return tags.read_page(bytes(content), None if link is None else self._query_of(url, link))
         except ValueError:
             raise Refused(
                 "RegistryRefused",

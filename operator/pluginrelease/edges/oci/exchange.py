@@ -69,7 +69,7 @@ class Exchange:
             raise self._sent_away(f"to a {target.scheme[:20]!r} address")
         if target.scheme == "http" and not self.access.insecure:
             raise self._sent_away("from https to plain http")
-        if challenges.internal(target.hostname) and not self.access.allow_private_realms:
+        if challenges.is_internal(target.hostname) and not self.access.allow_private_realms:
             raise self._sent_away("to a private, loopback or link-local address")
 
     def _sent_away(self, how: str) -> Refused:

@@ -35,8 +35,8 @@ class LayoutImage:
         return layout, image_manifests.extract(blob, self.max_bytes) if layout.archived else blob
 
     def salvage(self) -> bytes:
-        """The module in it, whatever its layout. Raises as `salvage.take`."""
-        return salvage.take(self.manifest, self.layer, self.max_bytes)
+        """The module in it, whatever its layout. Raises as `salvage.find_module`."""
+        return salvage.find_module(self.manifest, self.layer, self.max_bytes)
 
     def layer(self, layer: Descriptor) -> bytes:
         """A layer's bytes, checked."""
@@ -56,7 +56,7 @@ def open_layout(folder: Path, tag: str = "", *, anything: bool = False) -> Layou
     Raises `Refused`: ``InvalidLayout``, ``DigestMismatch``, ``ManifestNotInLayout``, and what `image_manifests`
     refuses.
     """
-    choose = salvage.child if anything else image_manifests.find_child
+    choose = salvage.find_child if anything else image_manifests.find_child
     raw = _read(folder / INDEX, image_manifests.MAX_MANIFEST_BYTES)
     entry = _choose(folder, raw, tag)
     for _ in range(MAX_DEPTH + 1):

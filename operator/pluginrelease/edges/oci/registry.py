@@ -119,18 +119,18 @@ def salvage(reference: Reference, access: Access) -> bytes:
         _, raw, media_type = registry.manifest(reference.question)
         for _ in range(MAX_INDEX_DEPTH):
             if image_manifests.is_index(media_type):
-                _, raw, media_type = registry.manifest(str(salvages.child(raw).digest))
+                _, raw, media_type = registry.manifest(str(salvages.find_child(raw).digest))
 
         def read(layer: Descriptor) -> bytes:
             with registry.layer(layer, store) as file:
                 file.seek(0)
                 return file.read()
 
-        return salvages.take(raw, read, access.max_bytes)
+        return salvages.find_module(raw, read, access.max_bytes)
 
 
 def push(reference: Reference, file: Path, access: Access) -> Digest:
-    """Push a module as an image that every gateway reads (`artifact.pack`) and give its manifest's digest.
+    """Push a module as an image that every gateway reads (`image_manifests.pack`) and give its manifest's digest.
 
     Raises as `resolve`, and `OSError` if the file cannot be read.
     """

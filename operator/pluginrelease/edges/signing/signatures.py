@@ -26,8 +26,15 @@ from pluginrelease import api
 from pluginrelease.core.artifact.image_manifests import Digest, Reference, sanitize
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.signing import signature
-from pluginrelease.core.signing.signature import Rejected, SignatureCandidate, Signed, Verified, invalid, untrusted
-from pluginrelease.core.wording import counted
+from pluginrelease.core.signing.signature import (
+    Rejected,
+    SignatureCandidate,
+    Signed,
+    Verified,
+    reject_invalid,
+    reject_untrusted,
+)
+from pluginrelease.core.wording import count_noun
 from pluginrelease.edges.oci import registry
 from pluginrelease.edges.oci.access import Access
 from pluginrelease.edges.oci.registry import Attachments
@@ -76,8 +83,8 @@ class Keys:
             return None
         name = next((name for name, key in self.keys if made_by(key, signed)), None)
         if name is None:
-            raise untrusted("it is by another key, or was changed after it was signed")
-        return Verified(f"key {name}", signature.about(signed, lineage))
+            raise reject_untrusted("it is by another key, or was changed after it was signed")
+        return Verified(f"key {name}", signature.find_signed_digest(signed, lineage))
 
 
 @dataclass(frozen=True)
@@ -91,24 +98,24 @@ class Identities:
     def wanted(self) -> str:
         """For people."""
         first = self.identities[0]
-        more = f" or {counted(len(self.identities) - 1, 'other')}" if len(self.identities) > 1 else ""
+        more = f" or {count_noun(len(self.identities) - 1, 'other')}" if len(self.identities) > 1 else ""
         return f"an identity like {first.subject} ({first.issuer}){more}"
 
     def check(self, raw: bytes, candidate: SignatureCandidate, lineage: Lineage) -> Verified | None:
         """Certificate, log entry and signature, and then who the certificate is about."""
         if candidate.manifest is None:
             kind = "keyless in the form of cosign 2, which is not read" if candidate.certified else "made with a key"
-            raise untrusted(f"it is {kind}; sign it with cosign 3")
+            raise reject_untrusted(f"it is {kind}; sign it with cosign 3")
         signed = signature.read_bundle(raw)
         if signed is None:
             return None
         if not signed.certified:
-            raise untrusted("it was made with a key")
+            raise reject_untrusted("it was made with a key")
         stood, issuer, subject = certified(raw, self.root, self.where)
         if stood != signed.message:
-            raise invalid("its bundle can be read in two ways")
+            raise reject_invalid("its bundle can be read in two ways")
         signer = signature.check_identity(issuer, subject, self.identities, matches)
-        return Verified(signer, signature.about(signed, lineage))
+        return Verified(signer, signature.find_signed_digest(signed, lineage))
 
 
 def verify(image: Reference, index: Digest | None, access: Access, trust: SignatureTrust) -> Verified:
@@ -123,7 +130,7 @@ def verify(image: Reference, index: Digest | None, access: Access, trust: Signat
         lineage = beside.lineage(image.digest, index)
         for number, candidate in enumerate(candidates(beside, lineage, rejected)):
             if number >= signature.MAX_CANDIDATES:
-                rejected.append(invalid(f"no more than {signature.MAX_CANDIDATES} are read of one image"))
+                rejected.append(reject_invalid(f"no more than {signature.MAX_CANDIDATES} are read of one image"))
                 break
             try:
                 verified = trust.check(content(beside, candidate), candidate, lineage)
@@ -142,8 +149,8 @@ def candidates(beside: Attachments, lineage: Lineage, rejected: list[Rejected]) 
     """
     for digest in lineage:
         for read, listed in (
-            (partial(beside.referrers, digest, signature.referrers_tag(digest)), signature.referring),
-            (partial(beside.manifest, signature.tag(digest)), signature.simple),
+            (partial(beside.referrers, digest, signature.referrers_tag(digest)), signature.list_referring),
+            (partial(beside.manifest, signature.tag(digest)), signature.list_simple),
         ):
             try:
                 raw = of_a_stranger(read)
@@ -160,15 +167,15 @@ def content(beside: Attachments, candidate: SignatureCandidate) -> bytes:
     if candidate.manifest is not None:
         manifest = of_a_stranger(partial(beside.manifest, str(candidate.manifest.digest)))
         if manifest is None:
-            raise invalid("its manifest is listed, and is not in the registry")
-        blob = signature.bundle_in(manifest)
+            raise reject_invalid("its manifest is listed, and is not in the registry")
+        blob = signature.find_bundle(manifest)
     if blob is None:
-        raise invalid("it has no content")
+        raise reject_invalid("it has no content")
     if blob.size > signature.MAX_BYTES:
-        raise invalid(f"it is {blob.size} bytes long, more than {signature.MAX_BYTES}")
+        raise reject_invalid(f"it is {blob.size} bytes long, more than {signature.MAX_BYTES}")
     raw = of_a_stranger(partial(beside.blob, blob, signature.MAX_BYTES))
     if raw is None:
-        raise invalid("its content is not in the registry")
+        raise reject_invalid("its content is not in the registry")
     return raw
 
 
@@ -178,7 +185,7 @@ def of_a_stranger(read: Callable[[], bytes | None]) -> bytes | None:
         return read()
     except Refused as refused:
         if refused.reason in OF_THE_BYTES:
-            raise invalid(refused.message) from None
+            raise reject_invalid(refused.message) from None
         raise
 
 
@@ -313,13 +320,13 @@ def certified(raw: bytes, root: bytes, where: str) -> tuple[bytes, str, str]:
     seen = _Certificate()
     try:
         kind, payload = verifier(root, where).verify_dsse(Bundle.from_json(raw), seen)
-        return signature.pae(kind, payload), seen.issuer(), seen.subject()
+        return signature.encode_pae(kind, payload), seen.issuer(), seen.subject()
     except VerificationError as error:
-        raise invalid(f"it does not stand: {sanitize(str(error), 200)}") from None
+        raise reject_invalid(f"it does not stand: {sanitize(str(error), 200)}") from None
     except (Rejected, Refused):
         raise
     except Exception as error:  # a stranger's bundle: whatever it makes the library raise, it does not count
-        raise invalid(f"its bundle cannot be read ({type(error).__name__})") from None
+        raise reject_invalid(f"its bundle cannot be read ({type(error).__name__})") from None
 
 
 class _Certificate:
@@ -347,7 +354,7 @@ class _Certificate:
             *names.get_values_for_type(x509.RFC822Name),
         ]
         if len(names) != 1 or len(found) != 1:
-            raise invalid("its certificate does not have one name, a URI or an e-mail address")
+            raise reject_invalid("its certificate does not have one name, a URI or an e-mail address")
         return found[0]
 
     def _extension(self, oid: x509.ObjectIdentifier) -> bytes:
