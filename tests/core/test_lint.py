@@ -20,7 +20,7 @@ from tests.edges.test_crd import MORE_REFUSED, REF, RULES, Rule, release
 
 
 def said(document: dict[str, Any]) -> str:
-    faults = manifest.find_faults(document, cel.matches, cel.holds)
+    faults = manifest.find_faults(document, cel.matches, cel.find_violation)
     return "\n".join(f"{fault.place}: {fault.message}" for fault in faults)
 
 
@@ -206,11 +206,11 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without CEL nothing is called well: code 2, and what to install."""
     monkeypatch.setitem(sys.modules, "cel_expr_python", None)
-    cel._compiled.cache_clear()
+    cel._compile.cache_clear()
     try:
         ended = lint(write(tmp_path, release()))
     finally:
-        cel._compiled.cache_clear()
+        cel._compile.cache_clear()
     assert ended.exit_code == 2
     assert "requirements/lint.txt" in ended.stdout
 

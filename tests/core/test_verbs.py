@@ -296,8 +296,8 @@ def live(**changes: Any) -> dict[str, Any]:
 def differs(observed: dict[str, Any] | None, wanted: api.Release) -> list[str]:
     """The changed lines of the diff, without its head."""
     rendered = _manifest.render_unresolved(wanted).manifest
-    before = None if observed is None else _manifest.comparable(observed, rendered)
-    text = _manifest.difference(before, rendered, named=("live", "spec"))
+    before = None if observed is None else _manifest.strip_metadata(observed, rendered)
+    text = _manifest.diff_objects(before, rendered, named=("live", "spec"))
     return [line for line in text.splitlines()[2:] if line[0] in "+-"]
 
 

@@ -94,12 +94,12 @@ def rolled_back(**changes: Any) -> api.Release:
 )
 def test_an_age_is_one_number_with_its_unit(passed: timedelta, shown: str) -> None:
     """Ages are read at a glance; a clock that is behind the server's makes none negative."""
-    assert _view.age((NOW - passed).isoformat(), NOW) == shown
+    assert _view.format_age((NOW - passed).isoformat(), NOW) == shown
 
 
 def test_what_never_was_has_no_age() -> None:
     """A missing time is a dash."""
-    assert _view.age(None, NOW) == "-"
+    assert _view.format_age(None, NOW) == "-"
 
 
 @pytest.mark.parametrize(

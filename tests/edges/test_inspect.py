@@ -138,7 +138,7 @@ def test_copy_of_an_index_without_the_platform(plain: Real) -> None:
 
 def registry_manifest(real: Real, repository: str, tag: str) -> bytes:
     """The bytes of a manifest as the registry has them."""
-    with distribution.opened(real.reference(f"{repository}:{tag}"), OPEN) as opened:
+    with distribution.open_repository(real.reference(f"{repository}:{tag}"), OPEN) as opened:
         return opened.manifest(tag)[1]
 
 

@@ -219,11 +219,11 @@ def test_a_bundle_of_the_public_instance() -> None:
     root it does not."""
     bundle = (PUBLISHED / "oci-attestation.sigstore.json").read_bytes()
     root = (PUBLISHED / "trusted_root_pgi.json").read_bytes()
-    stood, issuer, subject = signatures.certified(bundle, root, "root")
+    stood, issuer, subject = signatures.check_certificate(bundle, root, "root")
     assert b"https://cosign.sigstore.dev/attestation/v1" in stood
     assert (issuer, subject.partition("@")[2]) == ("https://github.com/login/oauth", "soyland.com")
     with pytest.raises(Rejected) as caught:
-        signatures.certified(bundle, Sigstore().trusted_root(), "root")
+        signatures.check_certificate(bundle, Sigstore().trusted_root(), "root")
     assert caught.value.reason == "SignatureInvalid"
 
 

@@ -266,8 +266,8 @@ def test_nothing_is_taken_from_the_home_folder(private: Real, tmp_path: Path, mo
 
 def test_challenge(plain: Real, private: Real) -> None:
     """What a registry asks of everyone is read without credentials, and the gateway's guard accepts this realm."""
-    assert registry.challenge(plain.reference("any:1"), OPEN) == ()
-    values = registry.challenge(private.reference("any:1"), as_tester(private.host))
+    assert registry.read_challenge(plain.reference("any:1"), OPEN) == ()
+    values = registry.read_challenge(private.reference("any:1"), as_tester(private.host))
     assert values == (f'Basic realm="{REALM}"',)
     challenge.check_gateways(private.host, values, {"1.31.0"})
 
@@ -565,7 +565,7 @@ def by_another_name(host: str) -> Reference:
 
 def test_a_registry_that_answers_tls_in_http(plain: Real) -> None:
     """What a real registry says to a client that begins with TLS: the agent goes on by http."""
-    assert registry.door(by_another_name(plain.host), OPEN) is Transport.PLAIN
+    assert registry.find_transport(by_another_name(plain.host), OPEN) is Transport.PLAIN
 
 
 def test_a_registry_that_is_dumb_to_tls() -> None:
@@ -582,12 +582,12 @@ def test_a_registry_that_is_dumb_to_tls() -> None:
         for said in (b"", b"HTT", b"<html>Bad request"):
             thread = threading.Thread(target=answer, args=(said,))
             thread.start()
-            assert registry.door(place, OPEN) is Transport.MUTE
+            assert registry.find_transport(place, OPEN) is Transport.MUTE
             thread.join()
         hung = time.monotonic()
-        assert registry.door(place, quick(1.0)) is Transport.MUTE, "one that says nothing"
+        assert registry.find_transport(place, quick(1.0)) is Transport.MUTE, "one that says nothing"
         assert time.monotonic() - hung < 5
-    assert registry.door(image_manifests.parse("[::ffff:7f00:1]/team/plugin:1"), OPEN) is Transport.MUTE
+    assert registry.find_transport(image_manifests.parse("[::ffff:7f00:1]/team/plugin:1"), OPEN) is Transport.MUTE
 
 
 def test_a_registry_behind_a_proxy(plain: Real, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -597,11 +597,11 @@ def test_a_registry_behind_a_proxy(plain: Real, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    assert registry.door(by_another_name(plain.host), OPEN) is Transport.HIDDEN
+    assert registry.find_transport(by_another_name(plain.host), OPEN) is Transport.HIDDEN
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    assert registry.door(image_manifests.parse("registry.example.com/a:1"), Access()) is Transport.HIDDEN
+    assert registry.find_transport(image_manifests.parse("registry.example.com/a:1"), Access()) is Transport.HIDDEN
     monkeypatch.setenv("no_proxy", "example.com")
-    assert registry.door(image_manifests.parse("registry.example.com/a:1"), Access()) is Transport.TRUSTED
+    assert registry.find_transport(image_manifests.parse("registry.example.com/a:1"), Access()) is Transport.TRUSTED
 
 
 def test_an_authority_that_only_the_operator_knows(
@@ -613,12 +613,12 @@ def test_an_authority_that_only_the_operator_knows(
     server = scripted(good, tls=SELF_SIGNED)
     own = SELF_SIGNED.read_bytes()
     for access in (Access(deadline_seconds=5, authorities=own), Access(deadline_seconds=5, registry_ca=own)):
-        assert registry.door(server.reference(), access) is Transport.UNTRUSTED
+        assert registry.find_transport(server.reference(), access) is Transport.UNTRUSTED
     for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(name, str(SELF_SIGNED))
             assert registry.pull(server.reference(), Access(deadline_seconds=5)).wasm == WASM
-            assert registry.door(server.reference(), Access(deadline_seconds=5)) is Transport.UNTRUSTED
+            assert registry.find_transport(server.reference(), Access(deadline_seconds=5)) is Transport.UNTRUSTED
 
 
 def test_whoever_trusts_what_everybody_does_asks_nothing(
@@ -628,7 +628,7 @@ def test_whoever_trusts_what_everybody_does_asks_nothing(
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     server = scripted(good, tls=SELF_SIGNED)
-    assert registry.door(server.reference(), Access(deadline_seconds=5)) is Transport.TRUSTED
+    assert registry.find_transport(server.reference(), Access(deadline_seconds=5)) is Transport.TRUSTED
     assert not server.seen
 
 

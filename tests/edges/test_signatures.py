@@ -409,12 +409,12 @@ def test_a_registry_that_misbehaves(
 )
 def test_the_kinds_of_keys(key: Any, sign: Callable[[Any, bytes], bytes]) -> None:
     """ECDSA, Ed25519 and RSA, with the digests that cosign uses; another message, or another key, is not theirs."""
-    public = signatures.public_key(pem(key), "cosign.pub")
+    public = signatures.read_public_key(pem(key), "cosign.pub")
     made_so = sign(key, b"message")
     assert signatures.is_valid(public, made_so, b"message")
     assert not signatures.is_valid(public, made_so, b"another message")
     assert not signatures.is_valid(public, b"", b"message")
-    stranger = signatures.public_key(pem(ec.generate_private_key(ec.SECP256R1())), "cosign.pub")
+    stranger = signatures.read_public_key(pem(ec.generate_private_key(ec.SECP256R1())), "cosign.pub")
     assert not signatures.is_valid(stranger, made_so, b"message")
 
 

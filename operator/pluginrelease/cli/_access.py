@@ -27,7 +27,7 @@ REMEDIES = {
 }
 
 
-def reached(command: Callable[..., None]) -> Callable[..., None]:
+def with_registry_options(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command the options of a registry, as one `Access`."""
 
     @click.option("--insecure", is_flag=True, help="Speak plain http with the registry.")
@@ -42,7 +42,7 @@ def reached(command: Callable[..., None]) -> Callable[..., None]:
     def with_access(insecure: bool, docker_config: Path | None, timeout: float, **rest: Any) -> None:
         access = Access(
             insecure=insecure,
-            desk=desk(docker_config, timeout),
+            desk=find_desk(docker_config, timeout),
             deadline_seconds=timeout,
             allow_private_realms=True,  # whoever names a registry may log in wherever it says
         )
@@ -51,7 +51,7 @@ def reached(command: Callable[..., None]) -> Callable[..., None]:
     return with_access
 
 
-def desk(named: Path | None, timeout: float) -> Desk | None:
+def find_desk(named: Path | None, timeout: float) -> Desk | None:
     """The file that was named, else docker's own, if it is there."""
     folder = os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker"
     file = named or Path(folder, "config.json")
@@ -66,7 +66,7 @@ def desk(named: Path | None, timeout: float) -> Desk | None:
     return Desk(file, content, timeout)
 
 
-def for_a_terminal(error: ReleaseError) -> ReleaseError:
+def explain_at_terminal(error: ReleaseError) -> ReleaseError:
     """The same error with the remedy for a person at a terminal."""
     error.remedy = REMEDIES.get(error.reason, error.remedy)
     return error

@@ -42,7 +42,7 @@ def choose(release: api.Release, named: str | None) -> api.HistoryEntry:
     now = running(release.status)
     good = [entry for entry in release.status.history if entry.state in GOOD and entry.revision != now]
     if not good:
-        raise Refused("RevisionNotFound", f"{title(release)} has no other revision that ran", known(release))
+        raise Refused("RevisionNotFound", f"{capitalize(release)} has no other revision that ran", list_known(release))
     return max(good, key=lambda entry: entry.number)
 
 
@@ -53,7 +53,7 @@ def pick(release: api.Release, named: str) -> api.HistoryEntry:
     if len(exact or found) == 1:
         return (exact or found)[0]
     problem = "is the beginning of several revisions" if found else "is no revision"
-    raise Refused("RevisionNotFound", f"{named!r} {problem} of {title(release)}", known(release))
+    raise Refused("RevisionNotFound", f"{named!r} {problem} of {capitalize(release)}", list_known(release))
 
 
 def refuse_second_step(release: api.Release) -> None:
@@ -65,16 +65,16 @@ def refuse_second_step(release: api.Release) -> None:
             "AlreadyPutBack",
             f"revision {rollout.failure.revision} failed, and the operator has put back {back}",
             f"To stay with it: pluginrelease rollback {own.name} -n {own.namespace} --to {back}; for an older one "
-            f"name that. {known(release)}",
+            f"name that. {list_known(release)}",
         )
 
 
-def title(release: api.Release) -> str:
+def capitalize(release: api.Release) -> str:
     """Namespace and name."""
     return f"{release.metadata.namespace}/{release.metadata.name}"
 
 
-def known(release: api.Release) -> str:
+def list_known(release: api.Release) -> str:
     """The revisions that there are, for an error's remedy."""
     entries = ", ".join(f"{entry.revision} ({entry.ref}, {entry.state})" for entry in release.status.history)
     return f"Its revisions: {entries}" if entries else "It has none"

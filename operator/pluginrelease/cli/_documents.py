@@ -67,14 +67,14 @@ def read(text: str) -> Iterator[Document]:
             document = Document(None)
             document.value = _Walk(loader, document).value(node, ())
             if document.value is not None:
-                yield from _listed(document)
+                yield from _unpack_list(document)
     except (RecursionError, ValueError, OverflowError) as error:
         raise yaml.YAMLError(f"it cannot be read: {type(error).__name__}: {str(error)[:100]}") from None
     finally:
         loader.dispose()
 
 
-def _listed(document: Document) -> Iterator[Document]:
+def _unpack_list(document: Document) -> Iterator[Document]:
     whole = document.value
     if not (isinstance(whole, dict) and whole.get("kind") == "List" and isinstance(whole.get("items"), list)):
         yield document
@@ -108,7 +108,7 @@ class _Walk:
     def scalar(self, node: yaml.Node) -> Any:
         """``<<`` is a word where it is no key."""
         value = "<<" if node.tag == _MERGE else self.loader.construct_object(node)
-        return _joined(value) if isinstance(value, str) else value
+        return _join_surrogates(value) if isinstance(value, str) else value
 
     def mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -137,6 +137,6 @@ class _Walk:
         return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _joined(text: str) -> str:
+def _join_surrogates(text: str) -> str:
     """A character beyond 16 bits that JSON spells in two halves, as one; PyYAML leaves them apart."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

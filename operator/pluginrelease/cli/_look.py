@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pluginrelease.cli._access import for_a_terminal
+from pluginrelease.cli._access import explain_at_terminal
 from pluginrelease.core import wasm
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.artifact.image_manifests import Digest
@@ -29,18 +29,18 @@ def look(
     found = Inspected(target)
     try:
         if semver is not None:
-            return ask(highest(target, semver, access), meant, access)
+            return ask(find_highest(target, semver, access), meant, access)
         if only_registry:
             return ask(found, meant, access)
         if (path := Path(target)).is_file():
-            return inspection.inspect(read(found, module_in(path, access.max_bytes)), meant)
-        if (folder := folder_and_tag(target)) is not None:
+            return inspection.inspect(read(found, find_module(path, access.max_bytes)), meant)
+        if (folder := split_folder_and_tag(target)) is not None:
             return look_into(found, folder, meant, access)
         if path.exists() or target.endswith(".wasm") or target.startswith((".", "/")):
-            raise no_target(target)
+            raise refuse_no_target(target)
         return ask(found, meant, access)
     except ReleaseError as error:
-        return inspection.report_failed(found, meant, for_a_terminal(error))
+        return inspection.report_failed(found, meant, explain_at_terminal(error))
 
 
 def read(found: Inspected, content: bytes) -> Inspected:
@@ -48,7 +48,7 @@ def read(found: Inspected, content: bytes) -> Inspected:
     return replace(found, sha256=Digest.of(content).hex, module=wasm.read(content))
 
 
-def module_in(file: Path, most: int) -> bytes:
+def find_module(file: Path, most: int) -> bytes:
     """A file's bytes; raises `Refused` for one that no gateway would read, or that cannot be read here."""
     try:
         if file.stat().st_size > most:
@@ -58,7 +58,7 @@ def module_in(file: Path, most: int) -> bytes:
         raise Refused("TargetNotFound", f"{file} cannot be read: {error.strerror}", "Name another file.") from None
 
 
-def folder_and_tag(target: str) -> tuple[Path, str] | None:
+def split_folder_and_tag(target: str) -> tuple[Path, str] | None:
     """``DIR`` or ``DIR:TAG``, if there is an OCI layout; None for anything else."""
     whole, (folder, _, tag) = Path(target), target.rpartition(":")
     if layouts.is_layout(whole):
@@ -66,7 +66,7 @@ def folder_and_tag(target: str) -> tuple[Path, str] | None:
     return (Path(folder), tag) if folder and layouts.is_layout(Path(folder)) else None
 
 
-def no_target(target: str) -> Refused:
+def refuse_no_target(target: str) -> Refused:
     return Refused(
         "TargetNotFound",
         f"{target!r} is no file, and no folder that is an OCI image layout",
@@ -93,12 +93,12 @@ def ask(found: Inspected, meant: Meant | None, access: Access) -> Inspection:
     try:
         fetched = registry.fetch(reference.pinned(digest), access)
     except ReleaseError as error:
-        return inspection.report_failed(found, meant, for_a_terminal(error))
+        return inspection.report_failed(found, meant, explain_at_terminal(error))
     found = replace(found, layout=str(fetched.layout), sha256=fetched.wasm_sha256, module=fetched.module)
-    return inspection.inspect(found, meant, objections(reference, meant, access))
+    return inspection.inspect(found, meant, find_objections(reference, meant, access))
 
 
-def highest(repository: str, semver: str, access: Access) -> Inspected:
+def find_highest(repository: str, semver: str, access: Access) -> Inspected:
     """The target that a range of versions picks; raises as `tags.pick`."""
     place = image_manifests.parse_repository(repository)
     if place.question:
@@ -112,12 +112,14 @@ def highest(repository: str, semver: str, access: Access) -> Inspected:
     return Inspected(f"{repository}:{picked}")
 
 
-def objections(reference: image_manifests.Reference, meant: Meant | None, access: Access) -> tuple[ReleaseError, ...]:
+def find_objections(
+    reference: image_manifests.Reference, meant: Meant | None, access: Access
+) -> tuple[ReleaseError, ...]:
     """What an agent of the Istio that is meant would say of the registry's challenge."""
     if meant is None or not meant.agent:
         return ()
     try:
-        challenge.check_gateways(reference.registry, registry.challenge(reference, access), {meant.agent})
+        challenge.check_gateways(reference.registry, registry.read_challenge(reference, access), {meant.agent})
     except Refused as refused:
         return (refused,)
     return ()

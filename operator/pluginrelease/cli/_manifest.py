@@ -45,7 +45,7 @@ def load(file: Path, name: str | None, namespace: str) -> api.Release:
     ``namespace`` is for one that names none. Raises `Refused` (InvalidManifest).
     """
     found = [
-        document for document in documents(file) if isinstance(document, dict) and document.get("kind") == api.KIND
+        document for document in read_documents(file) if isinstance(document, dict) and document.get("kind") == api.KIND
     ]
     chosen = [manifest for manifest in found if name is None or (manifest.get("metadata") or {}).get("name") == name]
     if len(chosen) != 1:
@@ -60,7 +60,7 @@ def load(file: Path, name: str | None, namespace: str) -> api.Release:
         raise Refused("InvalidManifest", text, FIELDS) from None
 
 
-def documents(file: Path) -> list[Any]:
+def read_documents(file: Path) -> list[Any]:
     """All YAML documents of a file."""
     try:
         with click.open_file(str(file), encoding="utf-8") as stream:
@@ -72,7 +72,7 @@ def documents(file: Path) -> list[Any]:
         raise Refused("InvalidManifest", f"{file} cannot be read: {error}", FIELDS) from None
 
 
-def identified(local: api.Release, live: api.Release | None) -> api.Release:
+def with_identity(local: api.Release, live: api.Release | None) -> api.Release:
     """A local manifest with the identity and the status of the release in the cluster, if there is one."""
     if live is None:
         return local
@@ -85,7 +85,7 @@ def identified(local: api.Release, live: api.Release | None) -> api.Release:
 
 def render(release: api.Release, digest: str | None = None) -> Rendered:
     """The WasmPlugin that the spec wants; raises `Refused` (DigestUnknown) where the digest is not known."""
-    found = resolved(release, digest)
+    found = find_artifact(release, digest)
     if found is None:
         raise Refused(
             "DigestUnknown",
@@ -93,22 +93,22 @@ def render(release: api.Release, digest: str | None = None) -> Rendered:
             "written to a gateway",
             "Give it with --digest sha256:…, or a reference that has it",
         )
-    return written(release, found)
+    return write_plugin(release, found)
 
 
 def render_unresolved(release: api.Release) -> Rendered:
     """The same; a reference that nobody has resolved stands as it is."""
-    found = resolved(release, None)
+    found = find_artifact(release, None)
     if found is not None:
-        return written(release, found)
+        return write_plugin(release, found)
     image = release.spec.artifact.image
     note = f"{tags.describe_wanted(image)} was not resolved to a digest yet: it stands in place of what will be written"
-    rendered = written(release, described(image.ref, image.ref, UNRESOLVED))
+    rendered = write_plugin(release, make_artifact(image.ref, image.ref, UNRESOLVED))
     rendered.manifest["metadata"]["annotations"][api.REVISION_ANNOTATION] = UNRESOLVED
     return Rendered(rendered.manifest, (note, *rendered.notes))
 
 
-def resolved(release: api.Release, digest: str | None) -> api.ArtifactStatus | None:
+def find_artifact(release: api.Release, digest: str | None) -> api.ArtifactStatus | None:
     """By the digest that was given, else by the status if it is about the same reference, else by the reference."""
     image, known = release.spec.artifact.image, release.status.artifact
     ref, place = (
@@ -116,23 +116,23 @@ def resolved(release: api.Release, digest: str | None) -> api.ArtifactStatus | N
         image_manifests.parse_repository(image.ref) if image.semver else image_manifests.parse(image.ref),
     )
     if digest is not None:
-        return pinned(place, image_manifests.Digest.parse(digest), ref)
+        return make_pinned(place, image_manifests.Digest.parse(digest), ref)
     if known is not None and tags.is_about(known, image):
         return known
-    return pinned(place, place.digest, ref) if place.digest else None
+    return make_pinned(place, place.digest, ref) if place.digest else None
 
 
-def pinned(place: image_manifests.Reference, digest: image_manifests.Digest, ref: str) -> api.ArtifactStatus:
+def make_pinned(place: image_manifests.Reference, digest: image_manifests.Digest, ref: str) -> api.ArtifactStatus:
     """An artifact of which nothing is known but its digest."""
-    return described(ref, str(place.pinned(digest)), str(digest))
+    return make_artifact(ref, str(place.pinned(digest)), str(digest))
 
 
-def described(ref: str, image: str, digest: str) -> api.ArtifactStatus:
+def make_artifact(ref: str, image: str, digest: str) -> api.ArtifactStatus:
     """As much of an artifact as a WasmPlugin needs."""
     return api.ArtifactStatus(ref=ref, image=image, digest=digest, wasm_sha256="", size=0, layout="")
 
 
-def written(release: api.Release, found: api.ArtifactStatus) -> Rendered:
+def write_plugin(release: api.Release, found: api.ArtifactStatus) -> Rendered:
     """The WasmPlugin, and which secret goes with it: its name, never its content."""
     image, theirs = release.spec.artifact.image, release.spec.gateway.namespace
     notes: tuple[str, ...] = ()
@@ -152,7 +152,7 @@ def as_yaml(manifest: JSON) -> str:
 # --------------------------------------------------------------------------------------------------- differences
 
 
-def comparable(observed: JSON, wanted: JSON) -> JSON:
+def strip_metadata(observed: JSON, wanted: JSON) -> JSON:
     """The object of the API server without what only the API server, or somebody else, puts into its metadata."""
     metadata, ours = observed["metadata"], wanted["metadata"]
     kept: JSON = {"name": metadata["name"], "namespace": metadata["namespace"]}
@@ -165,7 +165,7 @@ def comparable(observed: JSON, wanted: JSON) -> JSON:
     return {**head, "metadata": {**kept, **({"ownerReferences": owners} if owners else {})}, "spec": spec}
 
 
-def difference(before: JSON | None, after: JSON, *, named: tuple[str, str]) -> str:
+def diff_objects(before: JSON | None, after: JSON, *, named: tuple[str, str]) -> str:
     """A unified diff of two objects as YAML with sorted keys; empty when they are the same."""
     old, new = (
         [] if version is None else sorted_yaml(version).splitlines(keepends=True) for version in (before, after)

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pluginrelease import api
-from pluginrelease.cli._access import for_a_terminal
+from pluginrelease.cli._access import explain_at_terminal
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.offline.inspection import Usability
@@ -30,7 +30,7 @@ class Signers:
     root: Path | None = None
 
 
-def policy(artifact_source: Any) -> api.Verification | None:
+def read_policy(artifact_source: Any) -> api.Verification | None:
     """What ``spec.artifact`` asks for; None for nothing, and for what the schema refuses."""
     asked = artifact_source.get("verify") if isinstance(artifact_source, dict) else None
     try:
@@ -39,33 +39,33 @@ def policy(artifact_source: Any) -> api.Verification | None:
         return None
 
 
-def objection(
+def find_objection(
     target: str, asked: api.Verification, signers: Signers, access: Access
 ) -> tuple[Usability, ReleaseError] | None:
     """What speaks against the signatures of an image, None for nothing."""
     try:
-        trust = trusted(asked, signers)
+        trust = find_trusted(asked, signers)
         reference = image_manifests.parse(target)
         resolved = registry.resolve(reference, access)
         signatures.verify(reference.pinned(resolved.digest), resolved.index, access, trust)
     except ReleaseError as error:
         refused = error.reason in REFUSALS
-        return Usability.REFUSED if refused else Usability.NOT_LOOKED, for_a_terminal(error)
+        return Usability.REFUSED if refused else Usability.NOT_LOOKED, explain_at_terminal(error)
     return None
 
 
-def trusted(asked: api.Verification, signers: Signers) -> SignatureTrust:
+def find_trusted(asked: api.Verification, signers: Signers) -> SignatureTrust:
     """Whose signatures count; raises `Refused` (``SignatureNotChecked``) where nobody gave what that takes."""
     if asked.match_oidc_identity is None:
         if not signers.keys:
-            raise not_checked("keys", "--key cosign.pub, for each key that is in the Secret")
+            raise refuse_unchecked("keys", "--key cosign.pub, for each key that is in the Secret")
         return signatures.read_keys({str(file): read(file) for file in signers.keys}, "--key")
     if signers.root is None:
-        raise not_checked("a keyless signature", "--trusted-root trusted_root.json")
+        raise refuse_unchecked("a keyless signature", "--trusted-root trusted_root.json")
     return signatures.read_identities(asked.match_oidc_identity, read(signers.root), f"--trusted-root {signers.root}")
 
 
-def not_checked(what: str, how: str) -> Refused:
+def refuse_unchecked(what: str, how: str) -> Refused:
     """The manifest names Secrets, and they are in a cluster."""
     return Refused(
         "SignatureNotChecked",

@@ -89,7 +89,7 @@ class ClusterTarget:
             login.read_namespace(self.kubeconfig, self.context)
 
 
-def placed(command: Callable[..., None]) -> Callable[..., None]:
+def with_target_options(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command the options that say where, as one `ClusterTarget`."""
 
     @click.option("-n", "--namespace", help="The release's namespace.  [default: the context's]")
@@ -102,12 +102,14 @@ def placed(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--context", help="A context of the kubeconfig.  [default: its current one]")
     @functools.wraps(command)
     def with_place(namespace: str | None, kubeconfig: Path | None, context: str | None, **rest: Any) -> None:
-        with_errors(lambda: command(place=ClusterTarget(kubeconfig or own_kubeconfig(), context, namespace), **rest))
+        with_errors(
+            lambda: command(place=ClusterTarget(kubeconfig or find_own_kubeconfig(), context, namespace), **rest)
+        )
 
     return with_place
 
 
-def own_kubeconfig() -> Path | None:
+def find_own_kubeconfig() -> Path | None:
     """The user's own file, if there is one."""
     file = Path.home() / ".kube" / "config"
     return file if file.is_file() else None
@@ -121,7 +123,7 @@ timeout_option = click.option(
 )
 
 
-def seconds(text: str) -> float:
+def parse_seconds(text: str) -> float:
     """A duration of the command line; raises a usage error for what is none."""
     try:
         return duration.parse(text).total_seconds()
@@ -129,7 +131,7 @@ def seconds(text: str) -> float:
         raise click.BadParameter(refused.sentence()) from None
 
 
-def no_answer() -> ReleaseError:
+def report_no_answer() -> ReleaseError:
     """The API server let a verb wait."""
     text = f"the API server did not answer within {DEADLINE_SECONDS:g} s"
     return Transient("NotInTime", text, REMEDIES["APIServerUnavailable"])
@@ -140,7 +142,7 @@ def run(
     act: Callable[[Cluster], Awaitable[Result]],
     *,
     deadline: float = DEADLINE_SECONDS,
-    late: Callable[[], ReleaseError] = no_answer,
+    late: Callable[[], ReleaseError] = report_no_answer,
 ) -> Result:
     """What ``act`` returns, with a connection, within ``deadline`` seconds; after them raises what ``late`` says."""
 
@@ -174,11 +176,11 @@ async def observe(cluster: Cluster, namespace: str, name: str) -> JSON:
     found = await cluster.get(RELEASES, namespace, name)
     if found is None:
         there = [item["metadata"]["name"] for item in await cluster.list(RELEASES, namespace, {})]
-        raise not_there(namespace, name, there)
+        raise refuse_missing(namespace, name, there)
     return found
 
 
-def not_there(namespace: str, name: str, there: Collection[str] = ()) -> Refused:
+def refuse_missing(namespace: str, name: str, there: Collection[str] = ()) -> Refused:
     """No release of that name."""
     known = f"The namespace has {', '.join(sorted(there)[:10])}" if there else "Name another namespace with -n"
     return Refused("ReleaseNotFound", f"there is no PluginRelease {namespace}/{name}", known)

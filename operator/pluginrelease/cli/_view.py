@@ -31,15 +31,15 @@ class Node:
 
 def one_line(text: str) -> str:
     """The text without line breaks and without characters that are not for reading."""
-    return readable(" ".join(text.split()))
+    return make_readable(" ".join(text.split()))
 
 
-def readable(text: str) -> str:
+def make_readable(text: str) -> str:
     """The text with ``?`` for whatever is not for reading, as it is otherwise."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def age(since: str | None, now: datetime) -> str:
+def format_age(since: str | None, now: datetime) -> str:
     """How long ago, in the largest unit that fits; ``-`` for never."""
     if not since:
         return NOTHING
@@ -50,7 +50,7 @@ def age(since: str | None, now: datetime) -> str:
     return f"{passed}s"
 
 
-def short(digest: str) -> str:
+def shorten(digest: str) -> str:
     """The first twelve hex digits of a digest."""
     return digest.removeprefix("sha256:")[:12]
 
@@ -71,7 +71,7 @@ def tree(release: api.Release, now: datetime, width: int = 100) -> str:
         *gateways(status),
         *past(status, now),
     ]
-    return "\n".join([readable(head), *draw(branches, width)])
+    return "\n".join([make_readable(head), *draw(branches, width)])
 
 
 def freshness(release: api.Release) -> Iterator[Node]:
@@ -93,7 +93,9 @@ def readiness(status: api.Status, now: datetime) -> Iterator[Node]:
         return
     also = [kind for kind in ("Reconciling", "Stalled") if kind in found and found[kind].status == "True"]
     more = f", {' and '.join(also)}" if also else ""
-    yield Node(f"Ready: {ready.status}, {ready.reason}{more}, {age(ready.last_transition_time, now)}", ready.message)
+    yield Node(
+        f"Ready: {ready.status}, {ready.reason}{more}, {format_age(ready.last_transition_time, now)}", ready.message
+    )
 
 
 def artifact(release: api.Release) -> Iterator[Node]:
@@ -116,13 +118,13 @@ def rollout(status: api.Status, now: datetime) -> Iterator[Node]:
     if known is None:
         return
     revision = known.failure.revision if known.failure else status.target_revision
-    parts = [f"rollout of {revision or NOTHING}", f"began {age(known.started_at, now)} ago"]
+    parts = [f"rollout of {revision or NOTHING}", f"began {format_age(known.started_at, now)} ago"]
     if known.rollback_to:
         parts.append(f"asked for by rollback-to {known.rollback_to}")
     if known.completed_at:
-        parts.append(f"ran everywhere {age(known.completed_at, now)} ago")
+        parts.append(f"ran everywhere {format_age(known.completed_at, now)} ago")
     if known.failure:
-        parts.append(f"failed {age(known.failure.at, now)} ago: {known.failure.reason}")
+        parts.append(f"failed {format_age(known.failure.at, now)} ago: {known.failure.reason}")
     yield Node(", ".join(parts), fallback(known, now))
 
 
@@ -132,7 +134,7 @@ def fallback(known: api.RolloutStatus, now: datetime) -> str:
         return "it stays as it is" if known.failure else ""
     if known.puts_back == "":
         return "nothing ran before: the plugin is taken off"
-    done = f", runs everywhere since {age(known.put_back_at, now)}" if known.put_back_at else ""
+    done = f", runs everywhere since {format_age(known.put_back_at, now)}" if known.put_back_at else ""
     return f"puts back {known.puts_back}{done}"
 
 
@@ -179,7 +181,7 @@ def draw(nodes: Sequence[Node], width: int, indent: str = "") -> Iterator[str]:
     for node in nodes:
         last = node is nodes[-1]
         below = indent + ("   " if last else "│  ")
-        yield indent + ("└─ " if last else "├─ ") + readable(node.text)
+        yield indent + ("└─ " if last else "├─ ") + make_readable(node.text)
         stem = below + ("│    " if node.children else "  ")
         yield from textwrap.wrap(
             one_line(node.note),
@@ -214,7 +216,7 @@ def overview_row(release: api.Release, now: datetime) -> tuple[str, ...]:
         ready.reason if ready else NOTHING,
         status.gateways.summary if status.gateways else NOTHING,
         status.target_revision or NOTHING,
-        age(own.creation_timestamp, now),
+        format_age(own.creation_timestamp, now),
     )
 
 
@@ -236,9 +238,9 @@ def rows(status: api.Status, now: datetime) -> list[tuple[str, ...]]:
                 str(entry.state),
                 entry.reason or NOTHING,
                 entry.ref,
-                short(entry.digest),
-                age(entry.first_deployed, now),
-                age(entry.last_deployed, now),
+                shorten(entry.digest),
+                format_age(entry.first_deployed, now),
+                format_age(entry.last_deployed, now),
             )
             for entry in status.history
         ),
@@ -252,6 +254,6 @@ def marks(revision: str, status: api.Status) -> str:
 
 def table(lines: Sequence[Sequence[str]]) -> list[str]:
     """Columns as wide as their widest cell."""
-    clean = [[readable(cell) for cell in line] for line in lines]
+    clean = [[make_readable(cell) for cell in line] for line in lines]
     widths = [max(len(line[column]) for line in clean) for column in range(len(clean[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in clean]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pluginrelease import api
-from pluginrelease.cli._verb import ClusterTarget, Code, not_there, run, say
+from pluginrelease.cli._verb import ClusterTarget, Code, refuse_missing, run, say
 from pluginrelease.cli._view import one_line
 from pluginrelease.core.apiserver import stored
 from pluginrelease.core.errors import ReleaseError, Transient
@@ -100,7 +100,7 @@ async def until(cluster: Cluster, namespace: str, name: str, goal: WaitGoal, tel
                 async for found in changes:
                     connected = True
                     if found is None:
-                        raise not_there(namespace, name)
+                        raise refuse_missing(namespace, name)
                     release = stored.read(found)
                     outcome = judge(release, goal)
                     if outcome is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pluginrelease.cli._look import module_in
+from pluginrelease.cli._look import find_module
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.artifact.image_manifests import Digest
 from pluginrelease.core.compat import abi_rewrite
@@ -29,7 +29,7 @@ def adapt(file: Path, output: Path | None) -> None:
     """
     target = output or file.with_suffix(".adapted.wasm")
     try:
-        adapted = abi_rewrite.adapt(module_in(file, image_manifests.MAX_WASM_BYTES))
+        adapted = abi_rewrite.adapt(find_module(file, image_manifests.MAX_WASM_BYTES))
         write(target, adapted.content)
     except Refused as refused:
         raise click.ClickException(f"{refused.reason}: {refused.sentence()}") from refused

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from pluginrelease.cli._access import for_a_terminal, reached
-from pluginrelease.cli._look import folder_and_tag, module_in
+from pluginrelease.cli._access import explain_at_terminal, with_registry_options
+from pluginrelease.cli._look import find_module, split_folder_and_tag
 from pluginrelease.cli.push import warn
 from pluginrelease.core import wasm
 from pluginrelease.core.artifact import image_manifests
@@ -20,7 +20,7 @@ from pluginrelease.edges.oci.access import Access
 @click.command("copy")
 @click.argument("source")
 @click.argument("target", metavar="TARGET")
-@reached
+@with_registry_options
 def copy(source: str, target: str, access: Access) -> None:
     """Pack the module in SOURCE anew, as TARGET (registry/repository:tag), and print that by digest.
 
@@ -36,7 +36,7 @@ def copy(source: str, target: str, access: Access) -> None:
             file.write_bytes(content)
             digest = registry.push(place, file, access)
     except ReleaseError as error:
-        raise click.ClickException(f"{error.reason}: {for_a_terminal(error).sentence()}") from error
+        raise click.ClickException(f"{error.reason}: {explain_at_terminal(error).sentence()}") from error
     warn(module)
     click.echo(str(place.pinned(digest)))
 
@@ -44,7 +44,7 @@ def copy(source: str, target: str, access: Access) -> None:
 def module_of(source: str, access: Access) -> bytes:
     """The module in the source."""
     if (file := Path(source)).is_file():
-        return module_in(file, access.max_bytes)
-    if (place := folder_and_tag(source)) is not None:
+        return find_module(file, access.max_bytes)
+    if (place := split_folder_and_tag(source)) is not None:
         return layouts.open_layout(*place, anything=True).salvage()
     return registry.salvage(image_manifests.parse(source), access)

@@ -11,7 +11,7 @@ import click
 
 from pluginrelease import api
 from pluginrelease.cli import _action, _manifest
-from pluginrelease.cli._verb import ClusterTarget, fetch, output_option, placed, print_json, run, say
+from pluginrelease.cli._verb import ClusterTarget, fetch, output_option, print_json, run, say, with_target_options
 from pluginrelease.controller import revisions
 from pluginrelease.core import revision
 from pluginrelease.core.apiserver import stored
@@ -44,7 +44,7 @@ class Side:
     help="A manifest whose spec is compared, instead of the one in the cluster; - is stdin.",
 )
 @output_option
-@placed
+@with_target_options
 def command(
     place: ClusterTarget, name: str | None, older: str | None, newer: str | None, file: Path | None, output: str
 ) -> None:
@@ -59,8 +59,8 @@ def command(
         raise click.UsageError("give NAME, or -f FILE")
     namespace = local.metadata.namespace if local else place.namespace
     called = local.metadata.name if local else str(name)
-    before, after = run(place, lambda cluster: sides(cluster, namespace, called, local, older, newer))
-    text = _manifest.difference(before.manifest, after.manifest or {}, named=(before.name, after.name))
+    before, after = run(place, lambda cluster: load_sides(cluster, namespace, called, local, older, newer))
+    text = _manifest.diff_objects(before.manifest, after.manifest or {}, named=(before.name, after.name))
     for note in (*before.notes, *after.notes):
         say(f"# {note}")
     if output == "json":
@@ -70,31 +70,33 @@ def command(
     sys.exit(1 if text else 0)
 
 
-async def sides(
+async def load_sides(
     cluster: Cluster, namespace: str, name: str, local: api.Release | None, older: str | None, newer: str | None
 ) -> tuple[Side, Side]:
     """The two objects."""
-    release = await wanted_release(cluster, namespace, name, local)
-    after = await kept(cluster, release, newer) if newer else from_spec(release, local is not None)
-    before = await kept(cluster, release, older) if older else await live(cluster, release, after.manifest or {})
+    release = await load_wanted(cluster, namespace, name, local)
+    after = await load_kept(cluster, release, newer) if newer else render_spec(release, local is not None)
+    before = (
+        await load_kept(cluster, release, older) if older else await load_live(cluster, release, after.manifest or {})
+    )
     return before, after
 
 
-async def wanted_release(cluster: Cluster, namespace: str, name: str, local: api.Release | None) -> api.Release:
+async def load_wanted(cluster: Cluster, namespace: str, name: str, local: api.Release | None) -> api.Release:
     """The release of the cluster, with the spec of the local manifest if there is one."""
     if local is None:
         return await fetch(cluster, namespace, name)
     found = await cluster.get(RELEASES, namespace, name)
-    return _manifest.identified(local, stored.read(found) if found else None)
+    return _manifest.with_identity(local, stored.read(found) if found else None)
 
 
-def from_spec(release: api.Release, is_local: bool) -> Side:
+def render_spec(release: api.Release, is_local: bool) -> Side:
     """What the spec wants. How often gateways were made to fetch anew is no difference of the spec's."""
     rendered = _manifest.render_unresolved(release)
     return Side("file" if is_local else "spec", rendered.manifest, rendered.notes)
 
 
-async def kept(cluster: Cluster, release: api.Release, named: str) -> Side:
+async def load_kept(cluster: Cluster, release: api.Release, named: str) -> Side:
     """A revision of the history, by its ControllerRevision."""
     entry = _action.pick(release, named)
     recorded = await revisions.recall(cluster, release, entry.revision)
@@ -104,11 +106,11 @@ async def kept(cluster: Cluster, release: api.Release, named: str) -> Side:
     )
 
 
-async def live(cluster: Cluster, release: api.Release, other: JSON) -> Side:
+async def load_live(cluster: Cluster, release: api.Release, other: JSON) -> Side:
     """The WasmPlugin in the cluster, without what is not the release's."""
     where = (release.spec.gateway.namespace, target.name_object(release))
     found = await cluster.get(resources.resource_for(providers.of(release.spec.gateway).TARGET), *where)
     title = f"live {'/'.join(where)}"
     if found is None:
         return Side(title, None, (f"there is no WasmPlugin {'/'.join(where)}",))
-    return Side(title, _manifest.comparable(found, other))
+    return Side(title, _manifest.strip_metadata(found, other))

@@ -8,13 +8,13 @@ import click
 
 from pluginrelease import api
 from pluginrelease.cli import _view
-from pluginrelease.cli._verb import ClusterTarget, fetch, output_option, placed, print_json, run, say
+from pluginrelease.cli._verb import ClusterTarget, fetch, output_option, print_json, run, say, with_target_options
 
 
 @click.command("history", short_help="List a release's revisions.")
 @click.argument("name", metavar="NAME")
 @output_option
-@placed
+@with_target_options
 def command(place: ClusterTarget, name: str, output: str) -> None:
     """List the revisions of the PluginRelease NAME, newest first.
 

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import click
 import yaml
 
-from pluginrelease.cli._access import reached
+from pluginrelease.cli._access import with_registry_options
 from pluginrelease.cli._look import look
-from pluginrelease.cli._view import readable
+from pluginrelease.cli._view import make_readable
 from pluginrelease.core.compat import gateway_versions
 from pluginrelease.core.compat.gateway_versions import Meant
 from pluginrelease.core.errors import Refused
@@ -68,7 +68,7 @@ def for_option(command: Decorated) -> Decorated:
 @click.option("--semver", metavar="RANGE", help="TARGET is a repository: its highest tag within this range is meant.")
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
 @click.option("--functions", is_flag=True, help="In the table: every import and export with its type.")
-@reached
+@with_registry_options
 def inspect(target: str, meant: Meant | None, semver: str | None, output: str, functions: bool, access: Access) -> None:
     """Say what TARGET is and whether a gateway can load it.
 
@@ -82,7 +82,7 @@ def inspect(target: str, meant: Meant | None, semver: str | None, output: str, f
         click.echo(yaml.safe_dump(seen.as_json(), sort_keys=False, width=110, allow_unicode=True), nl=False)
     else:
         for label, text in rows(seen, functions):
-            click.echo(f"{label:<10}  {readable(text)}".rstrip())
+            click.echo(f"{label:<10}  {make_readable(text)}".rstrip())
     sys.exit(seen.answer)
 
 

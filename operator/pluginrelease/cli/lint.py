@@ -14,11 +14,11 @@ import yaml
 
 from pluginrelease import api
 from pluginrelease.cli import _documents, _signed
-from pluginrelease.cli._access import reached
+from pluginrelease.cli._access import with_registry_options
 from pluginrelease.cli._documents import Document
 from pluginrelease.cli._look import look
 from pluginrelease.cli._signed import Signers
-from pluginrelease.cli._view import readable
+from pluginrelease.cli._view import make_readable
 from pluginrelease.cli.inspect import for_option
 from pluginrelease.core.compat.gateway_versions import Meant
 from pluginrelease.core.errors import Refused
@@ -96,7 +96,7 @@ class Online:
     "--trusted-root", type=click.Path(path_type=Path, dir_okay=False), help="For artifact.verify without keys."
 )
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@reached
+@with_registry_options
 def lint(
     files: tuple[Path, ...],
     online: bool,
@@ -116,12 +116,12 @@ def lint(
     if (keys or trusted_root) and not online:
         raise click.UsageError("--key and --trusted-root are about images: give --online, too")
     looked = Online(access, meant, Signers(keys, trusted_root)) if online else None
-    seen = [linted(file, looked) for file in files]
+    seen = [lint_file(file, looked) for file in files]
     if output == "json":
         click.echo(json.dumps([linted.as_json() for linted in seen], indent=2, ensure_ascii=False))
     else:
         for line in lines(seen):
-            click.echo(readable(line))
+            click.echo(make_readable(line))
     answers = {linted.answer for linted in seen}
     sys.exit(
         next(
@@ -150,16 +150,16 @@ def line(file: str, found: Flaw, kind: str = "") -> str:
     return f"{file}:{found.line}: {where}{field}{kind}{found.message} ({found.reason})"
 
 
-def linted(file: Path, online: Online | None) -> Linted:
+def lint_file(file: Path, online: Online | None) -> Linted:
     """One file."""
     result = Linted(str(file))
     try:
-        for document in _documents.read(text_of(file)):
+        for document in _documents.read(read_text(file)):
             if not manifest.is_release(document.value):
                 result.skipped += 1
                 continue
             result.releases += 1
-            judge(document, result)
+            judge_document(document, result)
             if online is not None:
                 inspect(document, result, online)
     except (OSError, UnicodeDecodeError, Refused) as error:
@@ -173,7 +173,7 @@ def linted(file: Path, online: Online | None) -> Linted:
     return result
 
 
-def text_of(file: Path) -> str:
+def read_text(file: Path) -> str:
     """The content of a file; raises OSError, UnicodeDecodeError, or `Refused` for one that is too large."""
     with click.open_file(str(file), encoding="utf-8") as stream:
         text: str = stream.read(MAX_FILE_BYTES + 1)
@@ -182,16 +182,16 @@ def text_of(file: Path) -> str:
     return text
 
 
-def judge(document: Document, result: Linted) -> None:
+def judge_document(document: Document, result: Linted) -> None:
     """What the API server would say."""
-    faults = (*document.faults, *manifest.find_faults(document.value, cel.matches, cel.holds))
+    faults = (*document.faults, *manifest.find_faults(document.value, cel.matches, cel.find_violation))
     told = [Flaw(document.line(fault.path), title(document), fault.place, INVALID, fault.message) for fault in faults]
-    told += () if told else refused_later(document)
+    told += () if told else find_later_refusals(document)
     if told:
         result.add(Usability.REFUSED, *sorted(told, key=lambda finding: finding.line))
 
 
-def refused_later(document: Document) -> Iterator[Flaw]:
+def find_later_refusals(document: Document) -> Iterator[Flaw]:
     """What the operator refuses of a configuration that the API server takes, as far as no cluster is needed for it."""
     spec = document.value["spec"]
     own = {"name": "", "namespace": spec["gateway"]["namespace"], "uid": "", **document.value["metadata"]}
@@ -226,14 +226,14 @@ def inspect(document: Document, result: Linted, online: Online) -> None:
     result.warnings += (
         Flaw(number, where, ".".join(path), warning.reason, warning.message) for warning in answer.warnings
     )
-    asked = _signed.policy(document.value["spec"]["artifact"])
+    asked = _signed.read_policy(document.value["spec"]["artifact"])
     if asked is not None and answer.found.digest is not None:
         verify(document, result, answer.found.target, asked, replace(online, access=access))
 
 
 def verify(document: Document, result: Linted, target: str, asked: api.Verification, online: Online) -> None:
     """Whether an image that is there is signed as the manifest asks for."""
-    found = _signed.objection(target, asked, online.signers, online.access)
+    found = _signed.find_objection(target, asked, online.signers, online.access)
     if found is not None:
         answer, error = found
         path = ("spec", "artifact", "verify")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pluginrelease.cli._access import for_a_terminal, reached
+from pluginrelease.cli._access import explain_at_terminal, with_registry_options
 from pluginrelease.core import compat, wasm
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import ReleaseError
@@ -19,7 +19,7 @@ from pluginrelease.edges.oci.access import Access
 @click.argument("file", metavar="FILE.wasm", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("reference", metavar="REFERENCE")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@reached
+@with_registry_options
 def command(file: Path, reference: str, output: str, access: Access) -> None:
     """Push the module FILE.wasm to REFERENCE (registry/repository:tag) and print the reference by digest."""
     try:
@@ -27,7 +27,7 @@ def command(file: Path, reference: str, output: str, access: Access) -> None:
         module = _read(file, access.max_bytes)
         digest = registry.push(place, file, access)
     except ReleaseError as error:
-        raise click.ClickException(f"{error.reason}: {for_a_terminal(error).sentence()}") from error
+        raise click.ClickException(f"{error.reason}: {explain_at_terminal(error).sentence()}") from error
     warn(module)
     _print(place.pinned(digest), module, output)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pluginrelease.cli import _manifest
-from pluginrelease.cli._verb import ClusterTarget, fetch, placed, print_json, run, say
+from pluginrelease.cli._verb import ClusterTarget, fetch, print_json, run, say, with_target_options
 
 
 @click.command("render", short_help="Print the WasmPlugin that a release would write.")
@@ -21,7 +21,7 @@ from pluginrelease.cli._verb import ClusterTarget, fetch, placed, print_json, ru
 )
 @click.option("--digest", metavar="sha256:…", help="The digest of the image's manifest, where nobody has resolved it.")
 @click.option("-o", "--output", type=click.Choice(["text", "yaml", "json"]), default="text", show_default="yaml")
-@placed
+@with_target_options
 def command(place: ClusterTarget, name: str | None, file: Path | None, digest: str | None, output: str) -> None:
     """Print the WasmPlugin that the spec of the PluginRelease NAME, or of a file, wants.
 

@@ -13,12 +13,12 @@ from pluginrelease.cli._verb import (
     ClusterTarget,
     observe,
     output_option,
-    placed,
+    parse_seconds,
     print_json,
     run,
     say,
-    seconds,
     timeout_option,
+    with_target_options,
 )
 from pluginrelease.edges.kubernetes.client import Cluster
 
@@ -28,13 +28,13 @@ from pluginrelease.edges.kubernetes.client import Cluster
 @click.option("--wait", "and_wait", is_flag=True, help="Then wait until it is ready or has failed.")
 @timeout_option
 @output_option
-@placed
+@with_target_options
 def command(place: ClusterTarget, name: str, and_wait: bool, timeout: str, output: str) -> None:
     """Have the operator try what the spec of the PluginRelease NAME says once more, whatever became of it before.
 
     With --wait the exit codes are those of `wait`.
     """
-    namespace, patience, value = place.namespace, seconds(timeout), _action.token(datetime.now(UTC))
+    namespace, patience, value = place.namespace, parse_seconds(timeout), _action.token(datetime.now(UTC))
 
     async def ask(cluster: Cluster) -> None:
         await _action.annotate(cluster, await observe(cluster, namespace, name), api.RETRY_ANNOTATION, value)

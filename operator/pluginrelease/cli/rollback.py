@@ -13,12 +13,12 @@ from pluginrelease.cli._verb import (
     ClusterTarget,
     observe,
     output_option,
-    placed,
+    parse_seconds,
     print_json,
     run,
     say,
-    seconds,
     timeout_option,
+    with_target_options,
 )
 from pluginrelease.core.apiserver import stored
 from pluginrelease.edges.kubernetes.client import Cluster
@@ -30,13 +30,13 @@ from pluginrelease.edges.kubernetes.client import Cluster
 @click.option("--wait", "and_wait", is_flag=True, help="Then wait until it is ready or has failed.")
 @timeout_option
 @output_option
-@placed
+@with_target_options
 def command(place: ClusterTarget, name: str, to: str | None, and_wait: bool, timeout: str, output: str) -> None:
     """Have the operator run an earlier revision of the PluginRelease NAME, until the spec changes or `retry`.
 
     With --wait the exit codes are those of `wait`.
     """
-    namespace, patience = place.namespace, seconds(timeout)
+    namespace, patience = place.namespace, parse_seconds(timeout)
 
     async def ask(cluster: Cluster) -> tuple[api.HistoryEntry, str]:
         observed = await observe(cluster, namespace, name)

@@ -176,7 +176,7 @@ async def operate(settings: Settings) -> None:
         await memo.connect()
     except Refused as error:
         raise click.ClickException(error.sentence()) from error
-    async with healthz.serving(settings.liveness_port, {"/healthz": memo.beyond_help, "/readyz": memo.unready}):
+    async with healthz.serve(settings.liveness_port, {"/healthz": memo.beyond_help, "/readyz": memo.unready}):
         await kopf.operator(
             registry=handlers.registry,
             clusterwide=not settings.namespaces,

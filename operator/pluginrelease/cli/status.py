@@ -16,12 +16,12 @@ from pluginrelease.cli._verb import (
     DEADLINE_SECONDS,
     ClusterTarget,
     fetch,
-    not_there,
     output_option,
-    placed,
     print_json,
+    refuse_missing,
     run,
     say,
+    with_target_options,
 )
 from pluginrelease.core.apiserver import stored
 from pluginrelease.edges.kubernetes.client import Cluster
@@ -36,7 +36,7 @@ WATCH_SECONDS = 7 * 24 * 3600.0
 @click.option("-A", "--all-namespaces", is_flag=True, help="Every namespace's releases.")
 @click.option("-w", "--watch", is_flag=True, help="Show it anew at every change, until Ctrl-C.")
 @output_option
-@placed
+@with_target_options
 def command(place: ClusterTarget, name: str | None, all_namespaces: bool, watch: bool, output: str) -> None:
     """Show the PluginRelease NAME as a tree, or a table of all releases of the namespace."""
     if watch and name is None:
@@ -60,7 +60,7 @@ async def follow(cluster: Cluster, namespace: str, name: str, output: str) -> No
         async with aclosing(cluster.follow(RELEASES, namespace, name)) as changes:
             async for found in changes:
                 if found is None:
-                    raise not_there(namespace, name)
+                    raise refuse_missing(namespace, name)
                 if output == "text":
                     between()
                 show(stored.read(found), output)

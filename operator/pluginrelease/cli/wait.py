@@ -5,7 +5,14 @@ from __future__ import annotations
 import click
 
 from pluginrelease.cli import _wait
-from pluginrelease.cli._verb import ClusterTarget, output_option, placed, print_json, seconds, timeout_option
+from pluginrelease.cli._verb import (
+    ClusterTarget,
+    output_option,
+    parse_seconds,
+    print_json,
+    timeout_option,
+    with_target_options,
+)
 from pluginrelease.cli._view import one_line
 
 
@@ -21,13 +28,13 @@ from pluginrelease.cli._view import one_line
 )
 @timeout_option
 @output_option
-@placed
+@with_target_options
 def command(place: ClusterTarget, name: str, goal: str, timeout: str, output: str) -> None:
     """Wait until the PluginRelease NAME is Ready for its newest generation, retry and rollback.
 
     Exit code 0: ready, 1: failed, 3: neither in time, 4: there is no such release.
     """
-    outcome = _wait.wait(place, name, _wait.WaitGoal(goal), seconds(timeout))
+    outcome = _wait.wait(place, name, _wait.WaitGoal(goal), parse_seconds(timeout))
     show(outcome, place.namespace, name, output)
     _wait.leave(outcome)
 

@@ -124,7 +124,7 @@ class ArtifactCache:
     async def door(self, reference: Reference, access: Access) -> Transport:
         """What agents meet at the registry now; raises as `registry.resolve`."""
         async with self._turn(reference):
-            return await self._in_a_thread(lambda: registry.door(reference, access))
+            return await self._in_a_thread(lambda: registry.find_transport(reference, access))
 
     async def _fetched(self, reference: Reference, access: Access) -> PulledArtifact:
         key = (str(reference), access.fingerprint)
@@ -155,7 +155,7 @@ def pull(reference: Reference, access: Access, kept: Blobs | None = None) -> Pul
     end = time.monotonic() + access.deadline_seconds
     found = registry.fetch(reference, access, kept)
     left = max(end - time.monotonic(), 1.0)
-    return PulledArtifact(found, registry.challenge(reference, replace(access, deadline_seconds=left)))
+    return PulledArtifact(found, registry.read_challenge(reference, replace(access, deadline_seconds=left)))
 
 
 def remember(shelf: dict[Key, Value], key: Key, value: Value) -> None:

@@ -13,7 +13,7 @@ from pluginrelease.core.offline.schema import Rule
 
 
 @cache
-def _compiled(text: str, variables: tuple[str, ...]) -> Any:
+def _compile(text: str, variables: tuple[str, ...]) -> Any:
     """An expression over variables of any type, with Kubernetes' strings library."""
     try:
         from cel_expr_python import cel
@@ -31,13 +31,13 @@ def _compiled(text: str, variables: tuple[str, ...]) -> Any:
 def matches(pattern: str, text: str) -> bool:
     """Whether RE2 finds the pattern in the text, as a schema's ``pattern`` is meant."""
     return bool(
-        _compiled("text.matches(pattern)", ("text", "pattern")).eval(data={"text": text, "pattern": pattern}).value()
+        _compile("text.matches(pattern)", ("text", "pattern")).eval(data={"text": text, "pattern": pattern}).value()
     )
 
 
-def holds(rule: Rule) -> str | None:
+def find_violation(rule: Rule) -> str | None:
     """None where a rule holds, else what is said; a rule that fails on a value does not hold, as on the server."""
-    answer = _compiled(rule.text, ("self",)).eval(data={"self": rule.value})
+    answer = _compile(rule.text, ("self",)).eval(data={"self": rule.value})
     value = answer.value()
     if value is True:
         return None

@@ -13,7 +13,7 @@ Check = Callable[[], str | None]
 
 
 @asynccontextmanager
-async def serving(port: int, checks: Mapping[str, Check]) -> AsyncIterator[None]:
+async def serve(port: int, checks: Mapping[str, Check]) -> AsyncIterator[None]:
     """Answers ``GET`` of these paths meanwhile, on IPv4 and on IPv6, whichever the system has. Port 0: on none.
 
     Raises OSError when the port is taken.
@@ -22,17 +22,17 @@ async def serving(port: int, checks: Mapping[str, Check]) -> AsyncIterator[None]
         yield
         return
     application = web.Application()
-    application.add_routes([web.get(path, answering(check)) for path, check in checks.items()])
+    application.add_routes([web.get(path, make_handler(check)) for path, check in checks.items()])
     runner = web.AppRunner(application, handle_signals=False, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.SockSite(runner, listener(port)).start()
+        await web.SockSite(runner, open_socket(port)).start()
         yield
     finally:
         await runner.cleanup()
 
 
-def answering(check: Check) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def make_handler(check: Check) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """A handler that says what the check finds."""
 
     async def answer(_: web.Request) -> web.StreamResponse:
@@ -44,7 +44,7 @@ def answering(check: Check) -> Callable[[web.Request], Awaitable[web.StreamRespo
     return answer
 
 
-def listener(port: int) -> socket.socket:
+def open_socket(port: int) -> socket.socket:
     """A socket on every address of both families; on IPv4 alone where the system has no IPv6."""
     try:
         return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from pluginrelease import api
 from pluginrelease.controller.secrets.secret_field import Named
 from pluginrelease.edges.kubernetes.client import Cluster
-from pluginrelease.edges.oci.connections import registry_ca_unusable
+from pluginrelease.edges.oci.connections import refuse_registry_ca
 
 KEY = "ca.crt"
 MAX_BYTES = 1024 * 1024  # what an API server lets a ConfigMap have
@@ -42,7 +42,7 @@ def _read(file: Path) -> bytes:
         with file.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise registry_ca_unusable(str(error.strerror)) from None
+        raise refuse_registry_ca(str(error.strerror)) from None
     if len(content) > MAX_BYTES:
-        raise registry_ca_unusable(f"it is larger than {MAX_BYTES} bytes")
+        raise refuse_registry_ca(f"it is larger than {MAX_BYTES} bytes")
     return content

@@ -64,7 +64,7 @@ async def ask(
     async with asyncio.TaskGroup() as group:
         for _ in range(min(settings.parallel, len(planned))):
             group.create_task(_ask_pods(channels, pods, deadline))
-    return tuple(entry if isinstance(entry, PodProbe) else _counted(entry) for row in planned for entry in row)
+    return tuple(entry if isinstance(entry, PodProbe) else _count(entry) for row in planned for entry in row)
 
 
 def _plan(seen: PodObservation, asked: api.Probe, written: bool) -> _Series | PodProbe:
@@ -75,7 +75,7 @@ def _plan(seen: PodObservation, asked: api.Probe, written: bool) -> _Series | Po
     return _Series(seen.pod, asked, port, probe.count_connections(seen.concurrency))
 
 
-def _counted(series: _Series) -> PodProbe:
+def _count(series: _Series) -> PodProbe:
     return probe.count(series.pod, series.asked, series.outcomes)
 
 
@@ -99,14 +99,14 @@ async def _ask_once(channels: Channels, series: _Series, deadline: float) -> Pro
     if now >= deadline:
         return Unanswered("there was no time left to ask")
     try:
-        async with asyncio.timeout_at(min(deadline, now + ANSWER_SECONDS)), _connected(channels, series) as stream:
+        async with asyncio.timeout_at(min(deadline, now + ANSWER_SECONDS)), _connect(channels, series) as stream:
             return await _exchange(Http(stream), series.asked)
     except FAILED as error:
-        return Unanswered(_said(error))
+        return Unanswered(_describe_failure(error))
 
 
 @asynccontextmanager
-async def _connected(channels: Channels, series: _Series) -> AsyncIterator[TunnelStream]:
+async def _connect(channels: Channels, series: _Series) -> AsyncIterator[TunnelStream]:
     """A fresh connection into the pod, with TLS where the probe wants it."""
     pod = series.pod
     async with channels.portforward(pod.namespace, pod.name, series.port) as socket:
@@ -128,10 +128,10 @@ async def _exchange(http: Http, asked: api.Probe) -> ProbeResponse:
     while isinstance(event, h11.InformationalResponse) and event.status_code != 101:
         event = await http.event()
     if isinstance(event, h11.InformationalResponse):
-        return ProbeResponse(event.status_code, _readable(event))
+        return ProbeResponse(event.status_code, _decode_headers(event))
     if not isinstance(event, h11.Response):
         raise Broken("the connection ended before an answer")
-    return ProbeResponse(event.status_code, _readable(event), await _body(http))
+    return ProbeResponse(event.status_code, _decode_headers(event), await _body(http))
 
 
 def _headers(asked: api.Probe, length: int) -> list[tuple[bytes, bytes]]:
@@ -161,11 +161,11 @@ async def _body(http: Http) -> bytes:
     return bytes(body[: probe.BODY_LIMIT])
 
 
-def _readable(event: h11.Response | h11.InformationalResponse) -> tuple[tuple[str, str], ...]:
+def _decode_headers(event: h11.Response | h11.InformationalResponse) -> tuple[tuple[str, str], ...]:
     return tuple((name.decode("latin-1"), value.decode(errors="replace")) for name, value in event.headers)
 
 
-def _said(error: Exception) -> str:
+def _describe_failure(error: Exception) -> str:
     """Why there was no answer, without the API server's address and without what was sent or answered."""
     match error:
         case aiohttp.WSServerHandshakeError():

@@ -70,7 +70,7 @@ class Secured:
         """Raises ValueError for what cannot be a server name."""
         self._stream = stream
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = _context().wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
+        self._tls = _make_context().wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
 
     async def handshake(self) -> None:
         """Raises `ssl.SSLError`, and `Broken`."""
@@ -138,7 +138,7 @@ class Http:
         return event
 
 
-def _context() -> ssl.SSLContext:
+def _make_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

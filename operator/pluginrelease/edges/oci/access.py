@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.edges.desk import Desk
-from pluginrelease.edges.oci.connections import trusted
+from pluginrelease.edges.oci.connections import find_authorities
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Access:
     @property
     def trusts_more(self) -> bool:
         """Whether it trusts authorities that others may not know."""
-        return self.authorities is not None or self.registry_ca is not None or trusted() is not True
+        return self.authorities is not None or self.registry_ca is not None or find_authorities() is not True
 
     def as_others(self) -> Access:
         """The same with the usual authorities only."""

@@ -53,7 +53,7 @@ class Blobs:
 
     def prepare(self) -> None:
         """Makes the folder, for nobody but us; raises `Transient` when that cannot be."""
-        with _told():
+        with _translate_errors():
             self.place.mkdir(mode=0o700, parents=True, exist_ok=True)
             found = self.place.lstat()
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
@@ -62,7 +62,7 @@ class Blobs:
     def find(self, repository: Reference, digest: Digest) -> BinaryIO | None:
         """A blob, open for reading, every byte of it checked; None when it is not there. Whoever gets it closes it."""
         path = self.place / _name(repository, digest)
-        with _told():
+        with _translate_errors():
             try:
                 file = path.open("rb")
             except FileNotFoundError:
@@ -82,7 +82,7 @@ class Blobs:
     def receive(self) -> Iterator[Incoming]:
         """A new file to be written and read; it is gone at the end unless it was kept."""
         self.prepare()
-        with _told(), self._locked():
+        with _translate_errors(), self._locked():
             self._make_room(0)
             handle, name = tempfile.mkstemp(prefix=INCOMING, dir=self.place)
             file = os.fdopen(handle, "w+b")
@@ -96,7 +96,7 @@ class Blobs:
 
     def reserve(self, file: BinaryIO, size: int) -> None:
         """Gives a file that is being written this size, once there is room for it."""
-        with _told(), self._locked():
+        with _translate_errors(), self._locked():
             self._make_room(size - os.fstat(file.fileno()).st_size)
             os.ftruncate(file.fileno(), size)
 
@@ -110,7 +110,7 @@ class Blobs:
     def _make_room(self, wanted: int) -> None:
         used, kept = 0, []
         for path in self.place.iterdir():
-            if path.name.startswith(INCOMING) and _abandoned(path):
+            if path.name.startswith(INCOMING) and _remove_abandoned(path):
                 continue
             with suppress(FileNotFoundError):
                 found = path.lstat()
@@ -152,19 +152,19 @@ class Incoming:
             ahead = self.size + min(self.size, STEP_BYTES)  # as much again, so that others are not asked each time
             self._room = min(ahead, max(self.size, self._blobs.most_bytes))
             self._blobs.reserve(self._file, self._room)
-        with _told():
+        with _translate_errors():
             self._file.write(piece)
 
     def done(self) -> BinaryIO:
         """The file, at its beginning, to be read while this is open."""
-        with _told():
+        with _translate_errors():
             self._file.truncate(self.size)
             self._file.seek(0)
         return self._file
 
     def keep(self, repository: Reference) -> None:
         """The file, which is done, is a blob from now on."""
-        with _told():
+        with _translate_errors():
             os.replace(self.path, self.path.with_name(_name(repository, self.digest)))
 
 
@@ -179,7 +179,7 @@ def _digest(file: BinaryIO) -> Digest:
     return Digest(found.hexdigest())
 
 
-def _abandoned(path: Path) -> bool:
+def _remove_abandoned(path: Path) -> bool:
     """Takes a half-written file away when its writer is gone."""
     with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -189,7 +189,7 @@ def _abandoned(path: Path) -> bool:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     """What the file system refuses, as one of our errors."""
     try:
         yield

@@ -75,7 +75,7 @@ class Adapter(requests.adapters.HTTPAdapter):
         self._deadline = deadline
         # urllib3 adds the authorities that are trusted anyway (`trusted`) to those that are in the context
         more = authorities is not None or registry_ca is not None
-        self._tls: dict[str, Any] = {"ssl_context": context(authorities, registry_ca)} if more else {}
+        self._tls: dict[str, Any] = {"ssl_context": make_context(authorities, registry_ca)} if more else {}
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -104,14 +104,14 @@ class Adapter(requests.adapters.HTTPAdapter):
         return type("Pool", (pool,), {"ConnectionCls": Connection, "watched": True})
 
 
-def context(authorities: bytes | None, registry_ca: bytes | None) -> ssl.SSLContext:
+def make_context(authorities: bytes | None, registry_ca: bytes | None) -> ssl.SSLContext:
     """Trusts these PEM certificates, of a release and of the operator. Raises `Refused` (``InvalidCASecret``,
     ``InvalidRegistryCA``); what the bytes are is in no message."""
     context = urllib3.util.ssl_.create_urllib3_context()
     if registry_ca is not None:
-        _trust(context, registry_ca, registry_ca_unusable("it is not PEM certificates"))
+        _trust(context, registry_ca, refuse_registry_ca("it is not PEM certificates"))
     if authorities is not None:
-        _trust(context, authorities, _ca_secret_unusable())
+        _trust(context, authorities, _refuse_ca_secret())
     return context
 
 
@@ -122,7 +122,7 @@ def _trust(context: ssl.SSLContext, pem: bytes, unusable: Refused) -> None:
         raise unusable from None
 
 
-def _ca_secret_unusable() -> Refused:
+def _refuse_ca_secret() -> Refused:
     return Refused(
         "InvalidCASecret",
         "The certificates in artifact.image.caSecretRef cannot be used: ca.crt is not PEM certificates",
@@ -130,7 +130,7 @@ def _ca_secret_unusable() -> Refused:
     )
 
 
-def registry_ca_unusable(why: str) -> Refused:
+def refuse_registry_ca(why: str) -> Refused:
     """The file of authorities for all registries cannot be used."""
     return Refused(
         "InvalidRegistryCA",
@@ -140,7 +140,7 @@ def registry_ca_unusable(why: str) -> Refused:
     )
 
 
-def trusted() -> str | bool:
+def find_authorities() -> str | bool:
     """Where the trusted authorities are: requests reads this from the environment only together with ~/.netrc. True:
     the usual ones."""
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or True

@@ -33,7 +33,7 @@ from pluginrelease.edges.oci import failures
 from pluginrelease.edges.oci.access import Access
 from pluginrelease.edges.oci.authorization import Authorization, challenge_values
 from pluginrelease.edges.oci.blobs import Blobs, Incoming
-from pluginrelease.edges.oci.connections import Adapter, Deadline, trusted
+from pluginrelease.edges.oci.connections import Adapter, Deadline, find_authorities
 from pluginrelease.edges.oci.exchange import CONNECT_SECONDS, Exchange, action_of
 
 MAX_INDEX_DEPTH = 3
@@ -59,7 +59,7 @@ class Repository(Registry):  # type: ignore[misc]
     """oras's registry for one call."""
 
     def __init__(self, reference: Reference, access: Access, deadline: Deadline) -> None:
-        verify = True if access.usual_only else trusted()
+        verify = True if access.usual_only else find_authorities()
         super().__init__(hostname=reference.endpoint, insecure=access.insecure, tls_verify=verify)
         self.reference = reference
         self.container = OrasContainer(reference)
@@ -284,7 +284,7 @@ class Repository(Registry):  # type: ignore[misc]
 
 
 @contextmanager
-def opened(reference: Reference, access: Access) -> Iterator[Repository]:
+def open_repository(reference: Reference, access: Access) -> Iterator[Repository]:
     """A registry for one call; whatever its libraries raise leaves as one of our errors."""
     with Deadline(access.deadline_seconds) as deadline:
         registry = Repository(reference, access, deadline)

@@ -64,7 +64,7 @@ def open_layout(folder: Path, tag: str = "", *, anything: bool = False) -> Layou
         if not image_manifests.is_index(entry.media_type):
             return LayoutImage(folder, entry.digest, raw)
         entry = choose(raw)
-    raise _invalid(folder, f"its indexes are nested more than {MAX_DEPTH} deep")
+    raise _refuse_layout(folder, f"its indexes are nested more than {MAX_DEPTH} deep")
 
 
 def _choose(folder: Path, raw: bytes, tag: str) -> Descriptor:
@@ -103,11 +103,11 @@ def _read(file: Path, most: int) -> bytes:
         with file.open("rb") as source:
             content = source.read(most + 1)
     except OSError as error:
-        raise _invalid(file.parent, f"{file.name} cannot be read: {error.strerror}") from None
+        raise _refuse_layout(file.parent, f"{file.name} cannot be read: {error.strerror}") from None
     if len(content) > most:
-        raise _invalid(file.parent, f"{file.name} is larger than {most} bytes")
+        raise _refuse_layout(file.parent, f"{file.name} is larger than {most} bytes")
     return content
 
 
-def _invalid(folder: Path, what: str) -> Refused:
+def _refuse_layout(folder: Path, what: str) -> Refused:
     return Refused("InvalidLayout", f"{folder} is no OCI image layout: {what}", "Write it again, with skopeo or crane.")

@@ -24,7 +24,7 @@ from pluginrelease.core.registry import tags, transport
 from pluginrelease.core.registry.transport import Transport
 from pluginrelease.edges.oci.access import Access
 from pluginrelease.edges.oci.blobs import Blobs
-from pluginrelease.edges.oci.distribution import MAX_INDEX_DEPTH, Repository, opened
+from pluginrelease.edges.oci.distribution import MAX_INDEX_DEPTH, Repository, open_repository
 from pluginrelease.edges.oci.failures import mismatch
 
 SCRATCH_BYTES = 32 * 1024 * 1024  # what files that are being written take beyond their content
@@ -51,14 +51,14 @@ def resolve(reference: Reference, access: Access) -> Resolved:
 
     Raises `Refused`, `Waiting` (``ManifestNotFound``) or `Transient` (``RegistryUnavailable``).
     """
-    with opened(reference, access) as registry:
+    with open_repository(reference, access) as registry:
         lineage, _ = registry.image(reference)
         return Resolved(lineage[0], lineage[-1] if len(lineage) > 1 else None)
 
 
 def list_tags(repository: Reference, access: Access) -> tags.Listed:
     """The tags of a repository. Raises as `resolve`, and `Refused` (``TooManyTags``)."""
-    with opened(repository, access) as registry:
+    with open_repository(repository, access) as registry:
         return registry.list_tags()
 
 
@@ -68,31 +68,31 @@ def fetch(reference: Reference, access: Access, blobs: Blobs | None = None) -> A
     ``blobs`` keeps the layer for the next time, None for nothing. What is kept is used only after the registry gave
     the manifest with these credentials.
     """
-    with _fetched(reference, access, blobs) as (found, _):
+    with _fetch(reference, access, blobs) as (found, _):
         return found
 
 
 def pull(reference: Reference, access: Access, blobs: Blobs | None = None) -> Fetched:
     """As `fetch`, and read the module into memory."""
-    with _fetched(reference, access, blobs) as (found, file):
+    with _fetch(reference, access, blobs) as (found, file):
         file.seek(0)
         return Fetched(found, file.read())
 
 
-def challenge(reference: Reference, access: Access) -> tuple[str, ...]:
+def read_challenge(reference: Reference, access: Access) -> tuple[str, ...]:
     """The WWW-Authenticate values with which the registry answers ``GET /v2/`` without credentials; none if it lets
     everyone in. `pluginrelease.core.registry.challenge.judge` says what a gateway makes of them."""
-    with opened(reference, access) as registry:
+    with open_repository(reference, access) as registry:
         return registry.challenge()
 
 
-def door(reference: Reference, access: Access) -> Transport:
+def find_transport(reference: Reference, access: Access) -> Transport:
     """What a gateway's agent meets at a registry that the operator reached in this way
     (`pluginrelease.core.registry.transport`).
 
     No request is made where the operator reaches it as everybody does.
     """
-    with opened(reference, access) as registry:
+    with open_repository(reference, access) as registry:
         if registry.is_proxied():
             return Transport.HIDDEN
         if access.insecure:
@@ -100,7 +100,7 @@ def door(reference: Reference, access: Access) -> Transport:
     if not access.trusts_more:
         return Transport.TRUSTED
     try:
-        challenge(reference, access.as_others())
+        read_challenge(reference, access.as_others())
     except Refused as refused:
         if refused.reason == "RegistryTLS":
             return Transport.UNTRUSTED
@@ -114,8 +114,8 @@ def salvage(reference: Reference, access: Access) -> bytes:
     Raises as `resolve`, and `Refused` if there is none in it, or several.
     """
     with ExitStack() as held:
-        store = Blobs(Path(held.enter_context(_scratch())), MAX_INDEX_DEPTH * access.max_bytes + SCRATCH_BYTES)
-        registry = held.enter_context(opened(reference, access))
+        store = Blobs(Path(held.enter_context(_make_scratch())), MAX_INDEX_DEPTH * access.max_bytes + SCRATCH_BYTES)
+        registry = held.enter_context(open_repository(reference, access))
         _, raw, media_type = registry.manifest(reference.question)
         for _ in range(MAX_INDEX_DEPTH):
             if image_manifests.is_index(media_type):
@@ -143,7 +143,7 @@ def push(reference: Reference, file: Path, access: Access) -> Digest:
             f"{file.name} packs to {image.digest}, and the reference asks for {reference.digest}",
             "Push to a tag.",
         )
-    with opened(reference, access) as registry, tempfile.TemporaryDirectory(prefix="pluginrelease-") as folder:
+    with open_repository(reference, access) as registry, tempfile.TemporaryDirectory(prefix="pluginrelease-") as folder:
         for name, blob in (("layer", image.layer), ("config", image.config)):
             path = Path(folder, name)
             path.write_bytes(blob)
@@ -196,9 +196,9 @@ class Attachments:
 
 
 @contextmanager
-def attachments(reference: Reference, access: Access) -> Iterator[Attachments]:
+def open_attachments(reference: Reference, access: Access) -> Iterator[Attachments]:
     """What is stored beside an image; raises as `resolve`, and one deadline is for all that is read."""
-    with opened(reference, access) as registry:
+    with open_repository(reference, access) as registry:
         yield Attachments(registry)
 
 
@@ -206,34 +206,34 @@ def attachments(reference: Reference, access: Access) -> Iterator[Attachments]:
 
 
 @contextmanager
-def _fetched(reference: Reference, access: Access, blobs: Blobs | None) -> Iterator[tuple[Artifact, BinaryIO]]:
+def _fetch(reference: Reference, access: Access, blobs: Blobs | None) -> Iterator[tuple[Artifact, BinaryIO]]:
     """An artifact and the file of its module. Neither the layer nor the module is ever in memory as a whole."""
     with ExitStack() as held:
-        store = blobs or Blobs(Path(held.enter_context(_scratch())), 2 * access.max_bytes + SCRATCH_BYTES)
-        with opened(reference, access) as registry:
+        store = blobs or Blobs(Path(held.enter_context(_make_scratch())), 2 * access.max_bytes + SCRATCH_BYTES)
+        with open_repository(reference, access) as registry:
             lineage, raw = registry.image(reference)
             layout, layer = image_manifests.find_layer(raw)
             file = held.enter_context(registry.layer(layer, store))
         wasm_digest, size = layer.digest, layer.size
         if layout.archived:
-            file, wasm_digest, size = held.enter_context(_unpacked(file, access.max_bytes, store))
+            file, wasm_digest, size = held.enter_context(_unpack(file, access.max_bytes, store))
         index = lineage[-1] if len(lineage) > 1 else None
-        yield Artifact(reference, lineage[0], layout, wasm_digest.hex, size, _module(file, size), index), file
+        yield Artifact(reference, lineage[0], layout, wasm_digest.hex, size, _read_module(file, size), index), file
 
 
-def _scratch() -> tempfile.TemporaryDirectory[str]:
+def _make_scratch() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="pluginrelease-")
 
 
 @contextmanager
-def _unpacked(layer: BinaryIO, most: int, store: Blobs) -> Iterator[tuple[BinaryIO, Digest, int]]:
+def _unpack(layer: BinaryIO, most: int, store: Blobs) -> Iterator[tuple[BinaryIO, Digest, int]]:
     with store.receive() as incoming:
         for piece in image_manifests.unpack(layer.read, most):
             incoming.write(piece)
         yield incoming.done(), incoming.digest, incoming.size
 
 
-def _module(file: BinaryIO, size: int) -> wasm.Module:
+def _read_module(file: BinaryIO, size: int) -> wasm.Module:
     if not size:
         return wasm.read(b"")
     with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as mapped:

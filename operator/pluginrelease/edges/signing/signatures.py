@@ -81,7 +81,7 @@ class Keys:
         signed = signature.read_bundle(raw) if candidate.manifest else signature.read_simple(candidate, raw)
         if signed is None:
             return None
-        name = next((name for name, key in self.keys if made_by(key, signed)), None)
+        name = next((name for name, key in self.keys if is_made_by(key, signed)), None)
         if name is None:
             raise reject_untrusted("it is by another key, or was changed after it was signed")
         return Verified(f"key {name}", signature.find_signed_digest(signed, lineage))
@@ -111,7 +111,7 @@ class Identities:
             return None
         if not signed.certified:
             raise reject_untrusted("it was made with a key")
-        stood, issuer, subject = certified(raw, self.root, self.where)
+        stood, issuer, subject = check_certificate(raw, self.root, self.where)
         if stood != signed.message:
             raise reject_invalid("its bundle can be read in two ways")
         signer = signature.check_identity(issuer, subject, self.identities, matches)
@@ -126,14 +126,14 @@ def verify(image: Reference, index: Digest | None, access: Access, trust: Signat
     """
     assert image.digest is not None  # noqa: S101  a tag could be another image's by now
     rejected: list[Rejected] = []
-    with registry.attachments(image, access) as beside:
+    with registry.open_attachments(image, access) as beside:
         lineage = beside.lineage(image.digest, index)
-        for number, candidate in enumerate(candidates(beside, lineage, rejected)):
+        for number, candidate in enumerate(find_candidates(beside, lineage, rejected)):
             if number >= signature.MAX_CANDIDATES:
                 rejected.append(reject_invalid(f"no more than {signature.MAX_CANDIDATES} are read of one image"))
                 break
             try:
-                verified = trust.check(content(beside, candidate), candidate, lineage)
+                verified = trust.check(read_candidate(beside, candidate), candidate, lineage)
             except Rejected as why:
                 rejected.append(why)
             else:
@@ -142,7 +142,7 @@ def verify(image: Reference, index: Digest | None, access: Access, trust: Signat
     raise signature.conclude(rejected, lineage, trust.wanted())
 
 
-def candidates(beside: Attachments, lineage: Lineage, rejected: list[Rejected]) -> Iterator[SignatureCandidate]:
+def find_candidates(beside: Attachments, lineage: Lineage, rejected: list[Rejected]) -> Iterator[SignatureCandidate]:
     """All that may be a signature, of the manifest first; the registry is asked only as far as somebody reads on.
 
     A list that cannot be read goes to ``rejected``.
@@ -153,7 +153,7 @@ def candidates(beside: Attachments, lineage: Lineage, rejected: list[Rejected]) 
             (partial(beside.manifest, signature.tag(digest)), signature.list_simple),
         ):
             try:
-                raw = of_a_stranger(read)
+                raw = read_untrusted(read)
                 found = () if raw is None else listed(raw)
             except Rejected as why:
                 rejected.append(why)
@@ -161,11 +161,11 @@ def candidates(beside: Attachments, lineage: Lineage, rejected: list[Rejected]) 
                 yield from found
 
 
-def content(beside: Attachments, candidate: SignatureCandidate) -> bytes:
+def read_candidate(beside: Attachments, candidate: SignatureCandidate) -> bytes:
     """The bytes of a candidate; raises `Rejected` for those that are too many, or others than their digest says."""
     blob = candidate.content
     if candidate.manifest is not None:
-        manifest = of_a_stranger(partial(beside.manifest, str(candidate.manifest.digest)))
+        manifest = read_untrusted(partial(beside.manifest, str(candidate.manifest.digest)))
         if manifest is None:
             raise reject_invalid("its manifest is listed, and is not in the registry")
         blob = signature.find_bundle(manifest)
@@ -173,13 +173,13 @@ def content(beside: Attachments, candidate: SignatureCandidate) -> bytes:
         raise reject_invalid("it has no content")
     if blob.size > signature.MAX_BYTES:
         raise reject_invalid(f"it is {blob.size} bytes long, more than {signature.MAX_BYTES}")
-    raw = of_a_stranger(partial(beside.blob, blob, signature.MAX_BYTES))
+    raw = read_untrusted(partial(beside.blob, blob, signature.MAX_BYTES))
     if raw is None:
         raise reject_invalid("its content is not in the registry")
     return raw
 
 
-def of_a_stranger(read: Callable[[], bytes | None]) -> bytes | None:
+def read_untrusted(read: Callable[[], bytes | None]) -> bytes | None:
     """What was read; bytes that are wrong are only one candidate's fault, and no error of the registry."""
     try:
         return read()
@@ -195,24 +195,24 @@ def of_a_stranger(read: Callable[[], bytes | None]) -> bytes | None:
 def read_keys(pems: Mapping[str, bytes], where: str) -> Keys:
     """Public keys from PEM, by name. Raises `Refused` (``InvalidVerificationKey``); ``where`` is for its message."""
     if not 0 < len(pems) <= signature.MAX_KEYS:
-        raise wrong_key(f"{where} has {len(pems)} keys that end in .pub, and not 1 to {signature.MAX_KEYS}")
-    return Keys(tuple((name, public_key(pem, f"{name} in {where}")) for name, pem in sorted(pems.items())))
+        raise refuse_key(f"{where} has {len(pems)} keys that end in .pub, and not 1 to {signature.MAX_KEYS}")
+    return Keys(tuple((name, read_public_key(pem, f"{name} in {where}")) for name, pem in sorted(pems.items())))
 
 
-def public_key(pem: bytes, where: str) -> PublicKey:
+def read_public_key(pem: bytes, where: str) -> PublicKey:
     """One PEM public key: ECDSA, Ed25519, or RSA of at least 2048 bits. What the bytes are is in no message."""
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
-        raise wrong_key(f"{where} is not a public key in PEM") from None
+        raise refuse_key(f"{where} is not a public key in PEM") from None
     if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
-        raise wrong_key(f"{where} is an RSA key of {key.key_size} bits, less than {MIN_RSA_BITS}")
+        raise refuse_key(f"{where} is an RSA key of {key.key_size} bits, less than {MIN_RSA_BITS}")
     if not isinstance(key, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey):
-        raise wrong_key(f"{where} is neither an ECDSA, an Ed25519 nor an RSA key")
+        raise refuse_key(f"{where} is neither an ECDSA, an Ed25519 nor an RSA key")
     return key
 
 
-def wrong_key(what: str) -> Refused:
+def refuse_key(what: str) -> Refused:
     """Keys that nothing can be verified with."""
     return Refused(
         "InvalidVerificationKey",
@@ -222,7 +222,7 @@ def wrong_key(what: str) -> Refused:
     )
 
 
-def made_by(key: PublicKey, signed: Signed) -> bool:
+def is_made_by(key: PublicKey, signed: Signed) -> bool:
     """Whether one of the signatures is by this key."""
     return any(is_valid(key, made, signed.message) for made in signed.signatures)
 
@@ -257,14 +257,14 @@ def read_identities(wanted: Sequence[api.OIDCIdentity], root: bytes, where: str)
     for identity in wanted:
         for field_name, pattern in (("issuer", identity.issuer), ("subject", identity.subject)):
             check_pattern(f"artifact.verify.matchOIDCIdentity[].{field_name}", pattern)
-    verifier(root, where)
+    make_verifier(root, where)
     return Identities(tuple(wanted), root, where)
 
 
 def check_pattern(name: str, pattern: str) -> None:
     """Raises `Refused` (``InvalidIdentityPattern``) for what is no regular expression of RE2."""
     try:
-        compiled(pattern)
+        compile_pattern(pattern)
     except re2.error as error:
         raise Refused(
             "InvalidIdentityPattern",
@@ -274,7 +274,7 @@ def check_pattern(name: str, pattern: str) -> None:
 
 
 @lru_cache(maxsize=256)
-def compiled(pattern: str) -> Any:
+def compile_pattern(pattern: str) -> Any:
     """An expression of RE2: it takes time in proportion to the text, whatever the pattern."""
     options = re2.Options()
     options.log_errors = False
@@ -284,11 +284,11 @@ def compiled(pattern: str) -> Any:
 
 def matches(pattern: str, text: str) -> bool:
     """Whether a pattern matches the whole text."""
-    return compiled(pattern).fullmatch(text) is not None
+    return compile_pattern(pattern).fullmatch(text) is not None
 
 
 @lru_cache(maxsize=8)
-def verifier(root: bytes, where: str) -> Verifier:
+def make_verifier(root: bytes, where: str) -> Verifier:
     """sigstore-python with this trusted root. Raises `Refused` (``InvalidTrustedRoot``)."""
     from sigstore.models import TrustedRoot  # it brings a dozen packages, and few releases use it
     from sigstore.verify import Verifier
@@ -307,7 +307,7 @@ def verifier(root: bytes, where: str) -> Verifier:
         ) from None
 
 
-def certified(raw: bytes, root: bytes, where: str) -> tuple[bytes, str, str]:
+def check_certificate(raw: bytes, root: bytes, where: str) -> tuple[bytes, str, str]:
     """What a bundle's signature is over, and issuer and subject of the certificate that it was made with, after all of
     the bundle was verified: the certificate's chain and log entry, the transparency log's entry and its proof, the
     time, and the signature.
@@ -319,7 +319,7 @@ def certified(raw: bytes, root: bytes, where: str) -> tuple[bytes, str, str]:
 
     seen = _Certificate()
     try:
-        kind, payload = verifier(root, where).verify_dsse(Bundle.from_json(raw), seen)
+        kind, payload = make_verifier(root, where).verify_dsse(Bundle.from_json(raw), seen)
         return signature.encode_pae(kind, payload), seen.issuer(), seen.subject()
     except VerificationError as error:
         raise reject_invalid(f"it does not stand: {sanitize(str(error), 200)}") from None

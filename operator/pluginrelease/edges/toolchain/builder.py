@@ -65,7 +65,7 @@ def compile_go(
     with tempfile.TemporaryDirectory(prefix=".build-", dir=output.parent.absolute()) as workplace:
         module = Path(workplace) / "plugin.wasm"
         seconds = _compile(compiler, folder, module, settings, deadline, tick)
-        built = _measured(module, output, seconds, compiler.version)
+        built = _measure(module, output, seconds, compiler.version)
         module.chmod(0o644)
         module.replace(output)
     return built
@@ -124,7 +124,7 @@ def _compile(
     flags = ["-trimpath", "-buildvcs=false", "-buildmode=c-shared", "-o", str(module)]
     run = _go([compiler.path, "build", *flags, "."], folder, settings, deadline, tick)
     if run.code or not module.is_file():
-        lines = _telling(run.lines)
+        lines = _quote_output(run.lines)
         raise Refused("CompileFailed", "The plugin does not compile:\n" + "\n".join(lines), _remedy(lines))
     return run.seconds
 
@@ -144,7 +144,7 @@ def _go(
         ) from late
 
 
-def _measured(module: Path, output: Path, seconds: float, version: str) -> Built:
+def _measure(module: Path, output: Path, seconds: float, version: str) -> Built:
     size = module.stat().st_size
     if size > SIZE_LIMIT:
         raise Refused(
@@ -162,7 +162,7 @@ def _measured(module: Path, output: Path, seconds: float, version: str) -> Built
     return Built(output, hashlib.sha256(data).hexdigest(), size, seconds, version)
 
 
-def _telling(lines: Sequence[str]) -> list[str]:
+def _quote_output(lines: Sequence[str]) -> list[str]:
     return [line for line in lines if line and not line.startswith(("go: downloading", "# "))][-SHOWN_LINES:]
 
 
