@@ -297,7 +297,7 @@ def differs(observed: dict[str, Any] | None, wanted: api.Release) -> list[str]:
     """The changed lines of the diff, without its head."""
     rendered = _manifest.render_unresolved(wanted).manifest
     before = None if observed is None else _manifest.strip_metadata(observed, rendered)
-    text = _manifest.diff_objects(before, rendered, named=("live", "spec"))
+    text = _manifest.diff_objects(before, rendered, titles=("live", "spec"))
     return [line for line in text.splitlines()[2:] if line[0] in "+-"]
 
 

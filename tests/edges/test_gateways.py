@@ -355,7 +355,7 @@ async def look(scene: Scene, habit: ReadOptions) -> tuple[PodObservation, int]:
     """A look, and how many bytes the gateway sent for it."""
     before = scene.channels.relayed
     (seen,) = await observing.observe(
-        scene.channels, [POD], scene.wanted, since=scene.write_at, deadline_seconds=30, habit=habit
+        scene.channels, [POD], scene.wanted, since=scene.write_at, deadline_seconds=30, options=habit
     )
     return seen, scene.channels.relayed - before
 
@@ -363,7 +363,7 @@ async def look(scene: Scene, habit: ReadOptions) -> tuple[PodObservation, int]:
 async def test_listeners_are_sent_again_only_when_one_has_changed(stage: Stage) -> None:
     """Of many listeners a second look costs little and sees the same; a change, a refusal and a restart are seen."""
     scene = await stage()
-    habit = ReadOptions(memory=DumpCache())
+    habit = ReadOptions(cache=DumpCache())
     scene.gateway.listen("header", others=200)
     first, whole = await look(scene, habit)
     while len(first.listeners) < 201:
@@ -580,16 +580,16 @@ async def test_a_container_that_ended_is_asked_for_its_last_words_alone(
     channels = LastLogs("2026-11-20T12:00:05.0Z\terror\tEnvoy exited with error: signal: segmentation fault")
     pod, habit = (
         replace(POD, container=replace(DOWN, terminated=ended)),
-        ReadOptions(memory=DumpCache()),
+        ReadOptions(cache=DumpCache()),
     )
     wanted, since = DesiredPlugin("apps", "header", "", {}, "FAIL_CLOSE"), ended.at - timedelta(seconds=1)
     for _ in range(2):
-        (seen,) = await observing.observe(channels, [pod], wanted, since=since, deadline_seconds=5, habit=habit)
+        (seen,) = await observing.observe(channels, [pod], wanted, since=since, deadline_seconds=5, options=habit)
     assert seen.unreachable == "its container istio-proxy does not run: CrashLoopBackOff"
     assert seen.last_words is not None
     assert seen.last_words.cause is Cause.FATAL
     assert channels.asked == [previous], why
-    (glanced,) = await observing.observe_status(channels, [pod], since=since, habit=habit)
+    (glanced,) = await observing.observe_status(channels, [pod], since=since, options=habit)
     assert glanced.last_words == seen.last_words
 
 
@@ -657,7 +657,7 @@ async def test_a_quiet_gateway_has_a_whole_log(stage: Stage) -> None:
     seen = await scene.see()
     assert (seen.log.truncated, seen.log.events) == (False, ())
     scene.gateway.log.write_text("")
-    habit = ReadOptions(memory=DumpCache())
+    habit = ReadOptions(cache=DumpCache())
     scene.write_at = datetime.now(UTC)
     assert (await look(scene, habit))[0].log.truncated, "for all that is known it was rotated"
     scene.write_at = datetime.now(UTC)

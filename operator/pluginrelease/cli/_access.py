@@ -51,11 +51,11 @@ def with_registry_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_access
 
 
-def find_desk(named: Path | None, timeout: float) -> Desk | None:
+def find_desk(given: Path | None, timeout: float) -> Desk | None:
     """The file that was named, else docker's own, if it is there."""
     folder = os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker"
-    file = named or Path(folder, "config.json")
-    if named is None and not file.is_file():
+    file = given or Path(folder, "config.json")
+    if given is None and not file.is_file():
         return None
     try:
         content = json.loads(file.read_bytes())

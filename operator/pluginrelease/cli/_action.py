@@ -34,10 +34,10 @@ def running(status: api.Status) -> str | None:
     return status.target_revision
 
 
-def choose(release: api.Release, named: str | None) -> api.HistoryEntry:
+def choose(release: api.Release, revision: str | None) -> api.HistoryEntry:
     """The revision of the history to go back to; raises `Refused` with those that there are."""
-    if named is not None:
-        return pick(release, named)
+    if revision is not None:
+        return pick(release, revision)
     refuse_second_step(release)
     now = running(release.status)
     good = [entry for entry in release.status.history if entry.state in GOOD and entry.revision != now]
@@ -46,14 +46,14 @@ def choose(release: api.Release, named: str | None) -> api.HistoryEntry:
     return max(good, key=lambda entry: entry.number)
 
 
-def pick(release: api.Release, named: str) -> api.HistoryEntry:
+def pick(release: api.Release, revision: str) -> api.HistoryEntry:
     """The entry of this revision, or the only one that begins so."""
-    found = [entry for entry in release.status.history if named and entry.revision.startswith(named)]
-    exact = [entry for entry in found if entry.revision == named]
+    found = [entry for entry in release.status.history if revision and entry.revision.startswith(revision)]
+    exact = [entry for entry in found if entry.revision == revision]
     if len(exact or found) == 1:
         return (exact or found)[0]
     problem = "is the beginning of several revisions" if found else "is no revision"
-    raise Refused("RevisionNotFound", f"{named!r} {problem} of {capitalize(release)}", list_known(release))
+    raise Refused("RevisionNotFound", f"{revision!r} {problem} of {capitalize(release)}", list_known(release))
 
 
 def refuse_second_step(release: api.Release) -> None:

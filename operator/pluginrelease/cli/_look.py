@@ -74,9 +74,9 @@ def refuse_no_target(target: str) -> Refused:
     )
 
 
-def look_into(found: Inspected, place: tuple[Path, str], meant: Meant | None, access: Access) -> Inspection:
+def look_into(found: Inspected, folder_and_tag: tuple[Path, str], meant: Meant | None, access: Access) -> Inspection:
     """An image as a folder."""
-    image = layouts.open_layout(*place)
+    image = layouts.open_layout(*folder_and_tag)
     found = replace(found, digest=str(image.digest))
     try:
         layout, content = image.module()
@@ -100,15 +100,15 @@ def ask(found: Inspected, meant: Meant | None, access: Access) -> Inspection:
 
 def find_highest(repository: str, semver: str, access: Access) -> Inspected:
     """The target that a range of versions picks; raises as `tags.pick`."""
-    place = image_manifests.parse_repository(repository)
-    if place.question:
+    reference = image_manifests.parse_repository(repository)
+    if reference.question:
         raise Refused(
             "InvalidReference", f"{repository!r} names a tag or a digest, and the range picks one", "Leave it out."
         )
-    listed = registry.list_tags(place, access)
-    picked = tags.pick(place.name, semver, listed.tags, whole=listed.whole)
+    listed = registry.list_tags(reference, access)
+    picked = tags.pick(reference.name, semver, listed.tags, whole=listed.whole)
     if not listed.whole:
-        click.echo(f"TagListIncomplete: {tags.describe_doubt(place.name, picked)}", err=True)
+        click.echo(f"TagListIncomplete: {tags.describe_doubt(reference.name, picked)}", err=True)
     return Inspected(f"{repository}:{picked}")
 
 

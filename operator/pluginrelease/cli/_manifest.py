@@ -111,20 +111,20 @@ def render_unresolved(release: api.Release) -> Rendered:
 def find_artifact(release: api.Release, digest: str | None) -> api.ArtifactStatus | None:
     """By the digest that was given, else by the status if it is about the same reference, else by the reference."""
     image, known = release.spec.artifact.image, release.status.artifact
-    ref, place = (
+    ref, reference = (
         image.ref,
         image_manifests.parse_repository(image.ref) if image.semver else image_manifests.parse(image.ref),
     )
     if digest is not None:
-        return make_pinned(place, image_manifests.Digest.parse(digest), ref)
+        return make_pinned(reference, image_manifests.Digest.parse(digest), ref)
     if known is not None and tags.is_about(known, image):
         return known
-    return make_pinned(place, place.digest, ref) if place.digest else None
+    return make_pinned(reference, reference.digest, ref) if reference.digest else None
 
 
-def make_pinned(place: image_manifests.Reference, digest: image_manifests.Digest, ref: str) -> api.ArtifactStatus:
+def make_pinned(reference: image_manifests.Reference, digest: image_manifests.Digest, ref: str) -> api.ArtifactStatus:
     """An artifact of which nothing is known but its digest."""
-    return make_artifact(ref, str(place.pinned(digest)), str(digest))
+    return make_artifact(ref, str(reference.pinned(digest)), str(digest))
 
 
 def make_artifact(ref: str, image: str, digest: str) -> api.ArtifactStatus:
@@ -165,12 +165,12 @@ def strip_metadata(observed: JSON, wanted: JSON) -> JSON:
     return {**head, "metadata": {**kept, **({"ownerReferences": owners} if owners else {})}, "spec": spec}
 
 
-def diff_objects(before: JSON | None, after: JSON, *, named: tuple[str, str]) -> str:
+def diff_objects(before: JSON | None, after: JSON, *, titles: tuple[str, str]) -> str:
     """A unified diff of two objects as YAML with sorted keys; empty when they are the same."""
     old, new = (
         [] if version is None else sorted_yaml(version).splitlines(keepends=True) for version in (before, after)
     )
-    return "".join(difflib.unified_diff(old, new, *named))
+    return "".join(difflib.unified_diff(old, new, *titles))
 
 
 def sorted_yaml(manifest: JSON) -> str:

@@ -74,13 +74,13 @@ class ClusterTarget:
 
     kubeconfig: Path | None
     context: str | None
-    named: str | None
+    given_namespace: str | None
 
     @property
     def namespace(self) -> str:
         """As it was named; else that of the context, else ``default``."""
-        if self.named is not None:
-            return self.named
+        if self.given_namespace is not None:
+            return self.given_namespace
         return "default" if self.kubeconfig is None else login.read_namespace(self.kubeconfig, self.context)
 
     def check(self) -> None:
@@ -103,7 +103,7 @@ def with_target_options(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def with_place(namespace: str | None, kubeconfig: Path | None, context: str | None, **rest: Any) -> None:
         with_errors(
-            lambda: command(place=ClusterTarget(kubeconfig or find_own_kubeconfig(), context, namespace), **rest)
+            lambda: command(target=ClusterTarget(kubeconfig or find_own_kubeconfig(), context, namespace), **rest)
         )
 
     return with_place
@@ -138,7 +138,7 @@ def report_no_answer() -> ReleaseError:
 
 
 def run(
-    place: ClusterTarget,
+    target: ClusterTarget,
     act: Callable[[Cluster], Awaitable[Result]],
     *,
     deadline: float = DEADLINE_SECONDS,
@@ -146,10 +146,10 @@ def run(
 ) -> Result:
     """What ``act`` returns, with a connection, within ``deadline`` seconds; after them raises what ``late`` says."""
 
-    place.check()
+    target.check()
 
     async def connected() -> Result:
-        async with asyncio.timeout(deadline), await Cluster.connect(place.kubeconfig, place.context) as cluster:
+        async with asyncio.timeout(deadline), await Cluster.connect(target.kubeconfig, target.context) as cluster:
             return await act(cluster)
 
     try:

@@ -115,7 +115,7 @@ async def until(cluster: Cluster, namespace: str, name: str, goal: WaitGoal, tel
             await asyncio.sleep(RECONNECT_SECONDS)
 
 
-def wait(place: ClusterTarget, name: str, goal: WaitGoal, timeout: float) -> Outcome:
+def wait(target: ClusterTarget, name: str, goal: WaitGoal, timeout: float) -> Outcome:
     """The outcome within ``timeout`` seconds, else `Transient` (NotInTime); what is on the way is told on stderr."""
     last = ["nothing was seen of it"]
 
@@ -123,13 +123,13 @@ def wait(place: ClusterTarget, name: str, goal: WaitGoal, timeout: float) -> Out
         last.append(line)
         say(line)
 
-    namespace = place.namespace
+    namespace = target.namespace
 
     def late() -> ReleaseError:
         text = f"{namespace}/{name} is not {goal} after {timeout:g} s; last: {last[-1]}"
         return Transient("NotInTime", text, "Look with `pluginrelease status`, or give it more --timeout")
 
-    return run(place, lambda cluster: until(cluster, namespace, name, goal, tell), deadline=timeout, late=late)
+    return run(target, lambda cluster: until(cluster, namespace, name, goal, tell), deadline=timeout, late=late)
 
 
 def leave(outcome: Outcome) -> None:

@@ -28,23 +28,23 @@ def copy(source: str, target: str, access: Access) -> None:
     module's bytes stay as they are; what is no module is refused.
     """
     try:
-        place = image_manifests.parse(target)
+        reference = image_manifests.parse(target)
         content = module_of(source, access)
         module = wasm.read(content)
         with tempfile.TemporaryDirectory(prefix="pluginrelease-") as folder:
             file = Path(folder, image_manifests.PLUGIN_FILE)
             file.write_bytes(content)
-            digest = registry.push(place, file, access)
+            digest = registry.push(reference, file, access)
     except ReleaseError as error:
         raise click.ClickException(f"{error.reason}: {explain_at_terminal(error).sentence()}") from error
     warn(module)
-    click.echo(str(place.pinned(digest)))
+    click.echo(str(reference.pinned(digest)))
 
 
 def module_of(source: str, access: Access) -> bytes:
     """The module in the source."""
     if (file := Path(source)).is_file():
         return find_module(file, access.max_bytes)
-    if (place := split_folder_and_tag(source)) is not None:
-        return layouts.open_layout(*place, anything=True).salvage()
+    if (folder_and_tag := split_folder_and_tag(source)) is not None:
+        return layouts.open_layout(*folder_and_tag, anything=True).salvage()
     return registry.salvage(image_manifests.parse(source), access)

@@ -15,7 +15,8 @@ from pluginrelease.cli._verb import ClusterTarget, fetch, output_option, print_j
 from pluginrelease.controller import revisions
 from pluginrelease.core import revision
 from pluginrelease.core.apiserver import stored
-from pluginrelease.core.mesh import providers, target
+from pluginrelease.core.mesh import providers
+from pluginrelease.core.mesh import target as targets
 from pluginrelease.edges.kubernetes import resources
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.kubernetes.resources import RELEASES
@@ -46,7 +47,7 @@ class Side:
 @output_option
 @with_target_options
 def command(
-    place: ClusterTarget, name: str | None, older: str | None, newer: str | None, file: Path | None, output: str
+    target: ClusterTarget, name: str | None, older: str | None, newer: str | None, file: Path | None, output: str
 ) -> None:
     """Show how the WasmPlugin of the PluginRelease NAME differs from what its spec wants, or between two revisions.
 
@@ -54,13 +55,13 @@ def command(
     """
     if file is not None and newer is not None:
         raise click.UsageError("--to and -f both say what to compare with: give one")
-    local = _manifest.load(file, name, place.named or place.namespace) if file is not None else None
+    local = _manifest.load(file, name, target.given_namespace or target.namespace) if file is not None else None
     if local is None and name is None:
         raise click.UsageError("give NAME, or -f FILE")
-    namespace = local.metadata.namespace if local else place.namespace
+    namespace = local.metadata.namespace if local else target.namespace
     called = local.metadata.name if local else str(name)
-    before, after = run(place, lambda cluster: load_sides(cluster, namespace, called, local, older, newer))
-    text = _manifest.diff_objects(before.manifest, after.manifest or {}, named=(before.name, after.name))
+    before, after = run(target, lambda cluster: load_sides(cluster, namespace, called, local, older, newer))
+    text = _manifest.diff_objects(before.manifest, after.manifest or {}, titles=(before.name, after.name))
     for note in (*before.notes, *after.notes):
         say(f"# {note}")
     if output == "json":
@@ -96,9 +97,9 @@ def render_spec(release: api.Release, is_local: bool) -> Side:
     return Side("file" if is_local else "spec", rendered.manifest, rendered.notes)
 
 
-async def load_kept(cluster: Cluster, release: api.Release, named: str) -> Side:
+async def load_kept(cluster: Cluster, release: api.Release, wanted: str) -> Side:
     """A revision of the history, by its ControllerRevision."""
-    entry = _action.pick(release, named)
+    entry = _action.pick(release, wanted)
     recorded = await revisions.recall(cluster, release, entry.revision)
     effective = revision.effective(release, recorded)
     return Side(
@@ -108,7 +109,7 @@ async def load_kept(cluster: Cluster, release: api.Release, named: str) -> Side:
 
 async def load_live(cluster: Cluster, release: api.Release, other: JSON) -> Side:
     """The WasmPlugin in the cluster, without what is not the release's."""
-    where = (release.spec.gateway.namespace, target.name_object(release))
+    where = (release.spec.gateway.namespace, targets.name_object(release))
     found = await cluster.get(resources.resource_for(providers.of(release.spec.gateway).TARGET), *where)
     title = f"live {'/'.join(where)}"
     if found is None:

@@ -15,13 +15,13 @@ from pluginrelease.cli._verb import ClusterTarget, fetch, output_option, print_j
 @click.argument("name", metavar="NAME")
 @output_option
 @with_target_options
-def command(place: ClusterTarget, name: str, output: str) -> None:
+def command(target: ClusterTarget, name: str, output: str) -> None:
     """List the revisions of the PluginRelease NAME, newest first.
 
     * was last seen running in every gateway pod, > is the one that is wanted.
     """
-    namespace = place.namespace
-    status = run(place, lambda cluster: fetch(cluster, namespace, name)).status
+    namespace = target.namespace
+    status = run(target, lambda cluster: fetch(cluster, namespace, name)).status
     if output == "json":
         print_json(
             {"namespace": namespace, "name": name, "revisions": [facts(entry, status) for entry in status.history]}

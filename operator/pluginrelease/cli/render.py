@@ -22,18 +22,18 @@ from pluginrelease.cli._verb import ClusterTarget, fetch, print_json, run, say, 
 @click.option("--digest", metavar="sha256:…", help="The digest of the image's manifest, where nobody has resolved it.")
 @click.option("-o", "--output", type=click.Choice(["text", "yaml", "json"]), default="text", show_default="yaml")
 @with_target_options
-def command(place: ClusterTarget, name: str | None, file: Path | None, digest: str | None, output: str) -> None:
+def command(target: ClusterTarget, name: str | None, file: Path | None, digest: str | None, output: str) -> None:
     """Print the WasmPlugin that the spec of the PluginRelease NAME, or of a file, wants.
 
     Of a pull secret only the name is told. Nothing is fetched: a tag needs a status that knows it, or --digest.
     """
     if file is not None:
-        rendered = _manifest.render(_manifest.load(file, name, place.named or "default"), digest)
+        rendered = _manifest.render(_manifest.load(file, name, target.given_namespace or "default"), digest)
     elif name is None:
         raise click.UsageError("give NAME, or -f FILE")
     else:
-        namespace = place.namespace
-        rendered = _manifest.render(run(place, lambda cluster: fetch(cluster, namespace, name)), digest)
+        namespace = target.namespace
+        rendered = _manifest.render(run(target, lambda cluster: fetch(cluster, namespace, name)), digest)
     for note in rendered.notes:
         say(f"# {note}")
     if output == "json":

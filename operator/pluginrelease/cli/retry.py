@@ -29,20 +29,20 @@ from pluginrelease.edges.kubernetes.client import Cluster
 @timeout_option
 @output_option
 @with_target_options
-def command(place: ClusterTarget, name: str, and_wait: bool, timeout: str, output: str) -> None:
+def command(target: ClusterTarget, name: str, and_wait: bool, timeout: str, output: str) -> None:
     """Have the operator try what the spec of the PluginRelease NAME says once more, whatever became of it before.
 
     With --wait the exit codes are those of `wait`.
     """
-    namespace, patience, value = place.namespace, parse_seconds(timeout), _action.token(datetime.now(UTC))
+    namespace, patience, value = target.namespace, parse_seconds(timeout), _action.token(datetime.now(UTC))
 
     async def ask(cluster: Cluster) -> None:
         await _action.annotate(cluster, await observe(cluster, namespace, name), api.RETRY_ANNOTATION, value)
 
-    run(place, ask)
+    run(target, ask)
     say(f"{namespace}/{name} is tried again. Its spec is unchanged: nothing has to change in Git.")
     if and_wait:
-        outcome = _wait.wait(place, name, _wait.WaitGoal.READY, patience)
+        outcome = _wait.wait(target, name, _wait.WaitGoal.READY, patience)
         waiting.show(outcome, namespace, name, output)
         _wait.leave(outcome)
     elif output == "json":

@@ -31,12 +31,12 @@ from pluginrelease.edges.kubernetes.client import Cluster
 @timeout_option
 @output_option
 @with_target_options
-def command(place: ClusterTarget, name: str, to: str | None, and_wait: bool, timeout: str, output: str) -> None:
+def command(target: ClusterTarget, name: str, to: str | None, and_wait: bool, timeout: str, output: str) -> None:
     """Have the operator run an earlier revision of the PluginRelease NAME, until the spec changes or `retry`.
 
     With --wait the exit codes are those of `wait`.
     """
-    namespace, patience = place.namespace, parse_seconds(timeout)
+    namespace, patience = target.namespace, parse_seconds(timeout)
 
     async def ask(cluster: Cluster) -> tuple[api.HistoryEntry, str]:
         observed = await observe(cluster, namespace, name)
@@ -45,14 +45,14 @@ def command(place: ClusterTarget, name: str, to: str | None, and_wait: bool, tim
         await _action.annotate(cluster, observed, api.ROLLBACK_ANNOTATION, value)
         return entry, value
 
-    entry, value = run(place, ask)
+    entry, value = run(target, ask)
     say(
         f"{namespace}/{name} goes back to revision {entry.revision} ({entry.ref}). Its spec is unchanged, and the next "
         "change of it ends this. The operator never writes to Git: if the spec comes from there, put the old version "
         "there too."
     )
     if and_wait:
-        outcome = _wait.wait(place, name, _wait.WaitGoal.READY, patience)
+        outcome = _wait.wait(target, name, _wait.WaitGoal.READY, patience)
         waiting.show(outcome, namespace, name, output)
         _wait.leave(outcome)
     elif output == "json":

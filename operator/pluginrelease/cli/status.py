@@ -37,21 +37,21 @@ WATCH_SECONDS = 7 * 24 * 3600.0
 @click.option("-w", "--watch", is_flag=True, help="Show it anew at every change, until Ctrl-C.")
 @output_option
 @with_target_options
-def command(place: ClusterTarget, name: str | None, all_namespaces: bool, watch: bool, output: str) -> None:
+def command(target: ClusterTarget, name: str | None, all_namespaces: bool, watch: bool, output: str) -> None:
     """Show the PluginRelease NAME as a tree, or a table of all releases of the namespace."""
     if watch and name is None:
         raise click.UsageError("--watch needs NAME; for all of them: kubectl get prel --watch")
     if name is not None and all_namespaces:
         raise click.UsageError("NAME is in one namespace: leave --all-namespaces out, or NAME")
     if name is None:
-        show_all(place, None if all_namespaces else place.namespace, output)
+        show_all(target, None if all_namespaces else target.namespace, output)
         return
-    namespace = place.namespace
+    namespace = target.namespace
     if watch:
         with suppress(KeyboardInterrupt):
-            run(place, lambda cluster: follow(cluster, namespace, name, output), deadline=WATCH_SECONDS)
+            run(target, lambda cluster: follow(cluster, namespace, name, output), deadline=WATCH_SECONDS)
         return
-    show(run(place, lambda cluster: fetch(cluster, namespace, name), deadline=DEADLINE_SECONDS), output)
+    show(run(target, lambda cluster: fetch(cluster, namespace, name), deadline=DEADLINE_SECONDS), output)
 
 
 async def follow(cluster: Cluster, namespace: str, name: str, output: str) -> None:
@@ -82,9 +82,9 @@ def show(release: api.Release, output: str) -> None:
         click.echo(_view.tree(release, datetime.now(UTC), shutil.get_terminal_size((100, 24)).columns))
 
 
-def show_all(place: ClusterTarget, namespace: str | None, output: str) -> None:
+def show_all(target: ClusterTarget, namespace: str | None, output: str) -> None:
     """All releases on stdout."""
-    found = run(place, lambda cluster: cluster.list(RELEASES, namespace, {}))
+    found = run(target, lambda cluster: cluster.list(RELEASES, namespace, {}))
     releases, unreadable = stored.sort_out(found)
     if output == "json":
         print_json({"items": [facts(release) for release in releases]})

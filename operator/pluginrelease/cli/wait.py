@@ -29,13 +29,13 @@ from pluginrelease.cli._view import one_line
 @timeout_option
 @output_option
 @with_target_options
-def command(place: ClusterTarget, name: str, goal: str, timeout: str, output: str) -> None:
+def command(target: ClusterTarget, name: str, goal: str, timeout: str, output: str) -> None:
     """Wait until the PluginRelease NAME is Ready for its newest generation, retry and rollback.
 
     Exit code 0: ready, 1: failed, 3: neither in time, 4: there is no such release.
     """
-    outcome = _wait.wait(place, name, _wait.WaitGoal(goal), parse_seconds(timeout))
-    show(outcome, place.namespace, name, output)
+    outcome = _wait.wait(target, name, _wait.WaitGoal(goal), parse_seconds(timeout))
+    show(outcome, target.namespace, name, output)
     _wait.leave(outcome)
 
 

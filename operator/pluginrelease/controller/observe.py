@@ -180,7 +180,7 @@ def habit(work: ReconcileScope, proved: Collection[Incarnation]) -> ReadOptions:
     last = work.world.looks.get(uid)
     recent = min(last, now - timedelta(seconds=2 * work.world.settings.resync)) if last else None
     work.world.looks[uid] = now
-    return ReadOptions(verified=proved, recent=recent, memory=work.world.memory)
+    return ReadOptions(verified=proved, recent=recent, cache=work.world.memory)
 
 
 async def probe(work: ReconcileScope, seen: Collection[PodObservation], judged: Verdict) -> Verdict:

@@ -133,7 +133,7 @@ def describe_artifact(ref: str, semver: str | None, found: Artifact, asked_at: s
 async def look_before(work: ReconcileScope, candidate: Candidate) -> tuple[PodObservation, ...]:
     """Every gateway pod before the write: its Envoy's version and its counters."""
     work.step = ConditionType.COMPATIBLE
-    habit = ReadOptions(memory=work.world.memory)
+    habit = ReadOptions(cache=work.world.memory)
     return await work.sightings(candidate, await work.gateway_pods(candidate), work.world.now(), habit)
 
 

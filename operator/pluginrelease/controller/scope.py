@@ -189,7 +189,7 @@ class ReconcileScope:
             since=since,
             deadline_seconds=self.world.settings.look_deadline + PER_POD * len(selected),
             settings=replace(self.world.reach, container=candidate.pods(self.world.mesh).container),
-            habit=habit,
+            options=habit,
         )
 
     async def statuses(
@@ -197,7 +197,7 @@ class ReconcileScope:
     ) -> tuple[PodObservation, ...]:
         """What these pods' status alone shows of a container that ended since a time."""
         reach = replace(self.world.reach, container=candidate.pods(self.world.mesh).container)
-        return await observing.observe_status(self.world.cluster, selected, since=since, settings=reach, habit=habit)
+        return await observing.observe_status(self.world.cluster, selected, since=since, settings=reach, options=habit)
 
     async def neighbours(self, candidate: Candidate) -> list[Neighbour]:
         """The other releases that have written to some of the candidate's gateway pods."""

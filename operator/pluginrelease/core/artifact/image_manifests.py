@@ -289,7 +289,7 @@ def find_layer(raw: bytes) -> tuple[Layout, Descriptor]:
 
 
 def _unreadable(types: list[str], docker: bool) -> Refused:
-    named = ", ".join(sanitize(name) or "of no type" for name in types[:5]) or "none"
+    listed = ", ".join(sanitize(name) or "of no type" for name in types[:5]) or "none"
     more = f" and {len(types) - 5} more" if len(types) > 5 else ""
     kind = "Docker image" if docker else "OCI image"
     accepted = (
@@ -299,7 +299,7 @@ def _unreadable(types: list[str], docker: bool) -> Refused:
     )
     return Refused(
         "UnreadableLayout",
-        f"A gateway cannot read this {kind}: it has {count_noun(len(types), 'layer')} ({named}{more}), and {accepted}",
+        f"A gateway cannot read this {kind}: it has {count_noun(len(types), 'layer')} ({listed}{more}), and {accepted}",
         f"{_PUSH} `pluginrelease copy REFERENCE NEW-REFERENCE` packs the module of this one so.",
     )
 

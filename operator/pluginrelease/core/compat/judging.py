@@ -271,11 +271,11 @@ def _report_unknown(perhaps: tuple[str, ...], gateway: TargetGateway) -> Compati
         why = f"no pod of the {gateway.provider} gateway has told its Envoy version yet"
     else:
         why = f"it cannot be told for {gateway.name}"
-    named = f": {abridge(perhaps)} may be missing" if perhaps else ""
+    listed = f": {abridge(perhaps)} may be missing" if perhaps else ""
     return Compatibility(
         CompatibilityState.UNKNOWN,
         "GatewayVersionUnknown",
-        f"Whether the gateway has all functions that the module imports is not known, as {why}{named}",
+        f"Whether the gateway has all functions that the module imports is not known, as {why}{listed}",
         "The release goes on with this warning; see that a gateway pod runs and can be reached.",
         perhaps,
     )

@@ -65,10 +65,10 @@ class DesiredPlugin:
 
         The same digest may come from two repositories, and one of them fail.
         """
-        _, is_url, place = told.partition("://")
+        _, is_url, image = told.partition("://")
         if not is_url:
             return self.plugin_name_matches(told)
-        return self.digest_hex in told and (not self.image or place == self.image)
+        return self.digest_hex in told and (not self.image or image == self.image)
 
 
 @dataclass(frozen=True)

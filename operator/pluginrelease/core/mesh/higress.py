@@ -146,8 +146,8 @@ def configuration(plugin: api.Plugin) -> Mapping[str, Any] | None:
 
 def convert_rule(rule: api.MatchRule) -> JSON:
     """One rule as plugins read it: its configuration and its conditions in one object."""
-    named = rule.wire()
-    return {**(rule.config or {}), **{key: named[field] for field, key in CONDITIONS.items() if named.get(field)}}
+    fields = rule.wire()
+    return {**(rule.config or {}), **{key: fields[field] for field, key in CONDITIONS.items() if fields.get(field)}}
 
 
 def check(release: api.Release, hosts: tuple[compat.Host, ...]) -> None:
@@ -290,12 +290,12 @@ def unreadable(found: Iterable[JSON]) -> tuple[str, ...]:
     """The controller decodes the list of all namespaces as a whole: one priority beyond 32 bits, which the kind's
     schema takes, is an error of the list. From then on it reads no WasmPlugin, and after a restart it serves nothing.
     """
-    named = []
+    unreadable_plugins = []
     for plugin in found:
         own, priority = plugin["metadata"], (plugin.get("spec") or {}).get("priority")
         if priority is not None and priority not in PRIORITIES:
-            named.append(f"{own['namespace']}/{own['name']} (spec.priority {priority})")
-    return tuple(sorted(named))
+            unreadable_plugins.append(f"{own['namespace']}/{own['name']} (spec.priority {priority})")
+    return tuple(sorted(unreadable_plugins))
 
 
 def wasm_plugin(release: api.Release, artifact: api.ArtifactStatus, nudge: int = 0) -> JSON:

@@ -95,8 +95,8 @@ def find_faults(document: JSON, matches: Matches, holds: Holds) -> tuple[Fault, 
 
 def _find_broken_rules(whole: JSON, wanted: JSON, holds: Holds) -> Iterator[Fault]:
     metadata = wanted["metadata"]
-    named = {**wanted, "metadata": {"name": f"{metadata.get('generateName', '')}xxxxx", **metadata}}
-    for rule in schema.find_rules(whole, named):
+    with_name = {**wanted, "metadata": {"name": f"{metadata.get('generateName', '')}xxxxx", **metadata}}
+    for rule in schema.find_rules(whole, with_name):
         said = holds(rule)
         if said is not None:
             yield Fault(rule.path, f"Invalid value: {said}")

@@ -155,10 +155,10 @@ def _list_faults(schema: JSON, value: list[Any], matches: Matches, path: Path) -
     seen: list[JSON] = []
     for number, item in enumerate(value):
         keys = schema.get("x-kubernetes-list-map-keys", [])
-        named = {key: item[key] for key in keys if isinstance(item, dict) and key in item}
-        if named and named in seen:
-            yield Fault((*path, number), f"Duplicate value: {json.dumps(named, separators=(',', ':'))}")
-        seen.append(named)
+        key_fields = {key: item[key] for key in keys if isinstance(item, dict) and key in item}
+        if key_fields and key_fields in seen:
+            yield Fault((*path, number), f"Duplicate value: {json.dumps(key_fields, separators=(',', ':'))}")
+        seen.append(key_fields)
 
 
 def _object_faults(schema: JSON, value: JSON, matches: Matches, path: Path) -> Iterator[Fault]:

@@ -145,8 +145,8 @@ def _auths(raw: bytes) -> dict[str, Any]:
         _invalid("its .dockerconfigjson is not a JSON object")
     auths = content.get("auths")
     if auths is None and (content.get("credHelpers") or content.get("credsStore")):
-        named = str(content.get("credsStore") or content["credHelpers"])[:60]
-        _invalid(f"it names a credential helper ({named}) in place of credentials, which only docker on a desk runs")
+        helper = str(content.get("credsStore") or content["credHelpers"])[:60]
+        _invalid(f"it names a credential helper ({helper}) in place of credentials, which only docker on a desk runs")
     if not isinstance(auths, dict):
         _invalid('its .dockerconfigjson has no "auths"')
     return auths

@@ -177,8 +177,8 @@ def read_simple(candidate: SignatureCandidate, payload: bytes) -> Signed:
     critical = _as_object(_parse_json(payload, "payload").get("critical"))
     if critical.get("type") != _SIMPLE_TYPE:
         raise reject_invalid("its payload is not that of an image's signature")
-    named = _as_object(critical.get("image")).get("docker-manifest-digest")
-    digests = frozenset({named}) if isinstance(named, str) else frozenset()
+    digest = _as_object(critical.get("image")).get("docker-manifest-digest")
+    digests = frozenset({digest}) if isinstance(digest, str) else frozenset()
     return Signed(payload, (_decode_base64(candidate.signature, "signature"),), digests, candidate.certified)
 
 
@@ -214,8 +214,8 @@ def read_statement(payload: bytes) -> frozenset[str] | None:
     subjects = _as_objects(statement, "subject")
     if len(subjects) > MAX_SUBJECTS:
         raise reject_invalid(f"its statement has {len(subjects)} subjects")
-    named = (_as_object(subject.get("digest")).get("sha256") for subject in subjects)
-    return frozenset(f"sha256:{digest}" for digest in named if isinstance(digest, str))
+    digests = (_as_object(subject.get("digest")).get("sha256") for subject in subjects)
+    return frozenset(f"sha256:{digest}" for digest in digests if isinstance(digest, str))
 
 
 def encode_pae(payload_type: str, payload: bytes) -> bytes:
@@ -228,8 +228,8 @@ def find_signed_digest(signed: Signed, lineage: Sequence[Digest]) -> Digest:
     for digest in lineage:
         if str(digest) in signed.digests:
             return digest
-    named = ", ".join(sorted(image_manifests.sanitize(digest, 80) for digest in signed.digests)[:TOLD]) or "no image"
-    raise reject_invalid(f"it is about {named}")
+    images = ", ".join(sorted(image_manifests.sanitize(digest, 80) for digest in signed.digests)[:TOLD]) or "no image"
+    raise reject_invalid(f"it is about {images}")
 
 
 # --- who signed ---

@@ -81,7 +81,7 @@ class ReadOptions:
 
     verified: Collection[Incarnation] = ()
     recent: datetime | None = None
-    memory: DumpCache | None = None
+    cache: DumpCache | None = None
 
 
 READ_ALL = ReadOptions()

@@ -59,7 +59,7 @@ async def observe(
     since: datetime,
     deadline_seconds: float,
     settings: GatewayAccess = DEFAULT,
-    habit: ReadOptions = READ_ALL,
+    options: ReadOptions = READ_ALL,
 ) -> tuple[PodObservation, ...]:
     """Every pod, in the order given, under one deadline; ``since`` is where reading the logs begins.
 
@@ -69,11 +69,11 @@ async def observe(
     calls = {pod.uid: Call() for pod in pods}
 
     async def observe_pod(pod: PodRef) -> PodObservation:
-        ends[pod.uid] = words = await _read_last_words(channels, pod, since, settings, habit)
+        ends[pod.uid] = words = await _read_last_words(channels, pod, since, settings, options)
         if not pod.container.running:
             return _unreached(pod, _explain_not_running(pod, settings), words)
         read = await admin.retry_once(
-            lambda: read_documents(channels, pod, wanted, since, settings, habit, calls[pod.uid])
+            lambda: read_documents(channels, pod, wanted, since, settings, options, calls[pod.uid])
         )
         return replace(documents.observe_pod(pod, datetime.now(UTC), read, wanted, since), last_words=words)
 
@@ -89,10 +89,10 @@ async def observe_status(
     *,
     since: datetime,
     settings: GatewayAccess = DEFAULT,
-    habit: ReadOptions = READ_ALL,
+    options: ReadOptions = READ_ALL,
 ) -> tuple[PodObservation, ...]:
     """What the pods' status alone shows, with how a container ended that has; no gateway is asked."""
-    words = await asyncio.gather(*(_read_last_words(channels, pod, since, settings, habit) for pod in pods))
+    words = await asyncio.gather(*(_read_last_words(channels, pod, since, settings, options) for pod in pods))
     return tuple(_unreached(pod, "it was not asked", last) for pod, last in zip(pods, words, strict=True))
 
 
@@ -106,13 +106,13 @@ def _explain_not_running(pod: PodRef, settings: GatewayAccess) -> str:
 
 
 async def _read_last_words(
-    channels: Channels, pod: PodRef, since: datetime, settings: GatewayAccess, habit: ReadOptions
+    channels: Channels, pod: PodRef, since: datetime, settings: GatewayAccess, options: ReadOptions
 ) -> LastWords | None:
     """How the container ended, when that was after ``since``; what it said is asked for once, and is not waited for."""
     ended = pod.container.terminated
     if ended is None or ended.at < since - CLOCK_TOLERANCE:
         return None
-    known = habit.memory.recall_end(pod) if habit.memory else None
+    known = options.cache.recall_end(pod) if options.cache else None
     if known is not None:
         return known
     try:
@@ -128,8 +128,8 @@ async def _read_last_words(
     except (TimeoutError, ReleaseError):
         return containers.read_last_words(ended, "")
     words = containers.read_last_words(ended, log)
-    if habit.memory:
-        habit.memory.keep_end(pod, words)
+    if options.cache:
+        options.cache.keep_end(pod, words)
     return words
 
 
@@ -162,7 +162,7 @@ async def read_documents(
     wanted: DesiredPlugin,
     since: datetime,
     settings: GatewayAccess = DEFAULT,
-    habit: ReadOptions = READ_ALL,
+    options: ReadOptions = READ_ALL,
     call: Call | None = None,
 ) -> Documents:
     """What one pod answers, unjudged. Configuration before statistics before log: what refused the first then shows
@@ -170,21 +170,21 @@ async def read_documents(
     """
     async with admin.connect(channels, pod, settings) as gateway:
         start = await _read_start(gateway, call or Call())
-        known = habit.memory.recall(pod, start.text) if habit.memory else None
+        known = options.cache.recall(pod, start.text) if options.cache else None
         info = known.info if known else documents.trim_server_info((await gateway.get("/server_info")).text)
         ecds = await gateway.section("ecds_filters")
-        mark = await admin.hash_listeners(gateway) if habit.memory else b""
+        mark = await admin.hash_listeners(gateway) if options.cache else b""
         same = known if known and known.mark == mark != b"" else None
         listeners = same.listeners if same else await gateway.listeners()
         stats = await gateway.get(f"/stats?format=json&filter={quote(_filter_statistics(wanted), safe='')}")
-    if habit.memory and not listeners.unknown:
-        habit.memory.keep(pod, CachedDump(start.text, info, mark, listeners))
+    if options.cache and not listeners.unknown:
+        options.cache.keep(pod, CachedDump(start.text, info, mark, listeners))
     log_from = documents.find_log_start(ecds, wanted, since + start.skew)
-    if habit.recent and documents.identify_start(pod, start.text) in habit.verified:
-        log_from = max(log_from, habit.recent + start.skew)
+    if options.recent and documents.identify_start(pod, start.text) in options.verified:
+        log_from = max(log_from, options.recent + start.skew)
     log, truncated = await _read_log(channels, pod, log_from - LOOK_BACK, settings)
     if not truncated and not logs.reaches_back(log, log_from):
-        found = await _read_log_beginning(channels, pod, start, settings, habit)
+        found = await _read_log_beginning(channels, pod, start, settings, options)
         truncated = not log_rotation.is_whole(found, log_from, documents.read_start(start.text))
     return Documents(info, start.text, ecds, listeners, stats.text, log, truncated, start.skew, log_from)
 
@@ -202,12 +202,12 @@ async def _read_start(gateway: Admin, call: Call) -> AdminResponse:
 
 
 async def _read_log_beginning(
-    channels: Channels, pod: PodRef, start: AdminResponse, settings: GatewayAccess, habit: ReadOptions
+    channels: Channels, pod: PodRef, start: AdminResponse, settings: GatewayAccess, options: ReadOptions
 ) -> Beginning:
     """How the log begins, after it was read: a rotation between the two is taken for one before."""
     first = await channels.log_begins(pod.namespace, pod.name, settings.container)
     now = Beginning(first, datetime.now(UTC) + start.skew)
-    return habit.memory.learn(pod, start.text, now) if habit.memory else now
+    return options.cache.learn(pod, start.text, now) if options.cache else now
 
 
 def _filter_statistics(wanted: DesiredPlugin) -> str:

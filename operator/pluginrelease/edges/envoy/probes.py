@@ -137,14 +137,14 @@ async def _exchange(http: Http, asked: api.Probe) -> ProbeResponse:
 def _headers(asked: api.Probe, length: int) -> list[tuple[bytes, bytes]]:
     """What the probe names, and what every request needs; white space around a value is not part of it."""
     own = {name.encode(): value.strip().encode() for name, value in (asked.headers or {}).items()}
-    named = {name.lower() for name in own}
+    given_names = {name.lower() for name in own}
     usual = {b"User-Agent": AGENT.encode(), b"Accept": b"*/*"}
     needed = (
         {b"Content-Length": str(length).encode()} if length or asked.method.value in ("POST", "PUT", "PATCH") else {}
     )
     return [
         (b"Host", (asked.host or ANY_HOST).encode()),
-        *((name, value) for name, value in usual.items() if name.lower() not in named),
+        *((name, value) for name, value in usual.items() if name.lower() not in given_names),
         *own.items(),
         *needed.items(),
         (b"Connection", b"close"),

@@ -25,8 +25,8 @@ class Resource:
         """The URL path of the collection, of one object, or of its subresource."""
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         scope = f"/namespaces/{namespace}" if namespace else ""
-        named = quote(name, safe="") if name else None
-        return "/".join(part for part in (root + scope, self.plural, named, subresource) if part)
+        quoted_name = quote(name, safe="") if name else None
+        return "/".join(part for part in (root + scope, self.plural, quoted_name, subresource) if part)
 
 
 RELEASES = Resource(api.GROUP, api.VERSION, api.PLURAL)

@@ -47,21 +47,21 @@ class Blobs:
     most_bytes: int
 
     @property
-    def place(self) -> Path:
+    def location(self) -> Path:
         """Where the files are: below the folder, as one that is mounted may be somebody else's."""
         return self.folder / FOLDER
 
     def prepare(self) -> None:
         """Makes the folder, for nobody but us; raises `Transient` when that cannot be."""
         with _translate_errors():
-            self.place.mkdir(mode=0o700, parents=True, exist_ok=True)
-            found = self.place.lstat()
+            self.location.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = self.location.lstat()
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-                raise PermissionError(0, f"{self.place} belongs to somebody else")
+                raise PermissionError(0, f"{self.location} belongs to somebody else")
 
     def find(self, repository: Reference, digest: Digest) -> BinaryIO | None:
         """A blob, open for reading, every byte of it checked; None when it is not there. Whoever gets it closes it."""
-        path = self.place / _name(repository, digest)
+        path = self.location / _name(repository, digest)
         with _translate_errors():
             try:
                 file = path.open("rb")
@@ -84,7 +84,7 @@ class Blobs:
         self.prepare()
         with _translate_errors(), self._locked():
             self._make_room(0)
-            handle, name = tempfile.mkstemp(prefix=INCOMING, dir=self.place)
+            handle, name = tempfile.mkstemp(prefix=INCOMING, dir=self.location)
             file = os.fdopen(handle, "w+b")
             fcntl.flock(file, fcntl.LOCK_EX)
         with file:
@@ -103,13 +103,13 @@ class Blobs:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One at a time, threads and processes alike, and for moments only."""
-        with (self.place / LOCK).open("ab") as lock:
+        with (self.location / LOCK).open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def _make_room(self, wanted: int) -> None:
         used, kept = 0, []
-        for path in self.place.iterdir():
+        for path in self.location.iterdir():
             if path.name.startswith(INCOMING) and _remove_abandoned(path):
                 continue
             with suppress(FileNotFoundError):

@@ -223,15 +223,15 @@ class Repository(Registry):  # type: ignore[misc]
 
     def probe_plain_http(self) -> Transport:
         """Begins TLS with a registry that speaks plain HTTP, as an agent does first, and sees what it says to that."""
-        place = urlsplit(self.origin)
+        origin = urlsplit(self.origin)
         try:
-            connection = self._connect(str(place.hostname), place.port or 443)
+            connection = self._connect(str(origin.hostname), origin.port or 443)
         except OSError:
-            if place.port:
+            if origin.port:
                 raise
             return Transport.MUTE  # nobody at the port of https, where an agent knocks
         with connection, suppress(OSError):
-            connection.sendall(_client_hello(str(place.hostname)))
+            connection.sendall(_client_hello(str(origin.hostname)))
             return Transport.PLAIN if connection.recv(5, socket.MSG_WAITALL) == b"HTTP/" else Transport.MUTE
         return Transport.MUTE
 

@@ -31,7 +31,7 @@ ANSWERS_TO_CONFIGURATION = (LogKind.LOADED, LogKind.REFUSED_BY_WORKERS, LogKind.
 
 
 @dataclass(frozen=True)
-class Case:
+class PodCase:
     """All that is known when one pod is judged."""
 
     wanted: DesiredPlugin
@@ -57,7 +57,7 @@ class Case:
         return moment is None or moment - self.sighting.skew >= self.write_at - CLOCK_TOLERANCE
 
 
-def restarts_plugin(case: Case) -> bool:
+def restarts_plugin(case: PodCase) -> bool:
     return all(entry.fail == "FAIL_RELOAD" for entry in case.sighting.entries)
 
 
@@ -65,7 +65,7 @@ def count_needed_vms(seen: PodObservation) -> int:
     return (VMS_BESIDE_WORKERS + (seen.concurrency or 0)) * max(seen.code_files, 1)
 
 
-def started_after_write(case: Case) -> bool:
+def started_after_write(case: PodCase) -> bool:
     """Whether this Envoy started after the write, so that all it has ever loaded came with or after it."""
     started = case.sighting.started_at
     return started is not None and started - case.sighting.skew > case.write_at

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pluginrelease.core.gateway.logs import Crash, LogKind
 from pluginrelease.core.gateway.verdict import cases
-from pluginrelease.core.gateway.verdict.cases import CRASH_QUIET, VMS_BESIDE_WORKERS, Case
+from pluginrelease.core.gateway.verdict.cases import CRASH_QUIET, VMS_BESIDE_WORKERS, PodCase
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State
 
 STAYS_DOWN = "The gateway does not start it again: replace the pod, or change the release."
@@ -16,7 +16,7 @@ STAYS_DOWN = "The gateway does not start it again: replace the pod, or change th
 HIGRESS_AGAIN = "The gateway starts it again with the next requests; a minute without a crash is awaited."
 
 
-def check_crashes(case: Case) -> PodVerdict | None:
+def check_crashes(case: PodCase) -> PodVerdict | None:
     """The plugin has trapped since Envoy began to run it. A VM that trapped stays dead, and nothing but a line in the
     log tells: not the count of VMs, nor any other number that Envoy keeps.
     """
@@ -36,7 +36,7 @@ def check_crashes(case: Case) -> PodVerdict | None:
     return None
 
 
-def _check_counters(case: Case) -> PodVerdict | None:
+def _check_counters(case: PodCase) -> PodVerdict | None:
     """Higress counts by the plugin's name, and starts it again by itself with a next request: how many are down now, in
     how many workers it never came up, and how often it went down since the write. When it last did, the log tells.
     """
@@ -54,7 +54,7 @@ def _check_counters(case: Case) -> PodVerdict | None:
     return case.row(State.UNHEALTHY, "PluginCrashed", message, *(crash.line for crash in lately))
 
 
-def _report_unstarted(case: Case, workers: int) -> PodVerdict:
+def _report_unstarted(case: PodCase, workers: int) -> PodVerdict:
     """In some workers it never came up: with FAIL_OPEN they serve without it (``worker_fail_open_skip_total``)."""
     said = [case.sighting.unstarted] if case.sighting.unstarted else []
     quoted = f" It says: {said[0]}." if said else ""
@@ -65,12 +65,12 @@ def _report_unstarted(case: Case, workers: int) -> PodVerdict:
     return case.row(State.UNHEALTHY, "PluginCrashed", f"{message}.{quoted}", *said)
 
 
-def _is_recent(case: Case, crash: Crash) -> bool:
+def _is_recent(case: PodCase, crash: Crash) -> bool:
     """Whether no quiet minute has passed since."""
     return crash.at is None or case.sighting.at + case.sighting.skew - crash.at <= CRASH_QUIET
 
 
-def _concerns_current(case: Case, crash: Crash) -> bool:
+def _concerns_current(case: PodCase, crash: Crash) -> bool:
     """Whether it is about the configuration that Envoy runs now, and nothing has started the plugin again since."""
     loaded = case.sighting.log.newest(LogKind.LOADED)
     begun = [entry.last_updated for entry in case.sighting.entries] + ([loaded.at] if loaded else [])
@@ -81,7 +81,7 @@ def _concerns_current(case: Case, crash: Crash) -> bool:
     return not cases.restarts_plugin(case) or _is_recent(case, crash)
 
 
-def _is_ours(case: Case, crash: Crash) -> bool:
+def _is_ours(case: PodCase, crash: Crash) -> bool:
     """Plugins of the same code share their VMs, so a crash of one is a crash of all of them.
 
     A line that names nobody is ours only where no other code runs: as many VMs as our code needs, and no more.
@@ -94,7 +94,7 @@ def _is_ours(case: Case, crash: Crash) -> bool:
     return seen.stats.vm_active <= VMS_BESIDE_WORKERS + seen.concurrency
 
 
-def _report_crash(case: Case, threads: int, lines: Sequence[str], again: str = STAYS_DOWN) -> PodVerdict:
+def _report_crash(case: PodCase, threads: int, lines: Sequence[str], again: str = STAYS_DOWN) -> PodVerdict:
     workers = case.sighting.concurrency or threads
     where = f"in {min(threads, workers)} of {workers} workers"
     told = f" It says: {lines[-1]}." if lines else ""

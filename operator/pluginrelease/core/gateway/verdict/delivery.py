@@ -8,7 +8,7 @@ from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.logs import LogKind
 from pluginrelease.core.gateway.observations import STAND_INS, ExtensionConfig, FilterKind
 from pluginrelease.core.gateway.verdict import cases
-from pluginrelease.core.gateway.verdict.cases import Case
+from pluginrelease.core.gateway.verdict.cases import PodCase
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State
 
 # Istio's agent fetches again only when the control plane sends the plugin anew (pkg/wasm/convert.go)
@@ -29,7 +29,7 @@ NOT_REPLACED = (
 )
 
 
-def check_fetched(case: Case) -> PodVerdict | None:
+def check_fetched(case: PodCase) -> PodVerdict | None:
     """An RBAC filter in the plugin's place acts on every request, so it is told at once unless it is an old one."""
     standing = [entry for entry in case.sighting.entries if entry.kind in STAND_INS]
     if not standing:
@@ -48,7 +48,7 @@ def check_fetched(case: Case) -> PodVerdict | None:
     return case.row(State.UNHEALTHY, "FetchFailed", message, *cases.quote_lines(failed))
 
 
-def check_delivered(case: Case) -> PodVerdict | None:
+def check_delivered(case: PodCase) -> PodVerdict | None:
     """The wanted configuration is not what Envoy received last."""
     entries = case.sighting.entries
     stale = [entry for entry in entries if not _is_delivered(entry, case.wanted)]
@@ -68,7 +68,7 @@ def _is_delivered(entry: ExtensionConfig, wanted: DesiredPlugin) -> bool:
     return entry.digest_hex == wanted.digest_hex and wanted.is_given(entry.config, entry.env)
 
 
-def _explain_absence(case: Case) -> PodVerdict:
+def _explain_absence(case: PodCase) -> PodVerdict:
     if case.sighting.referenced is None:
         return _wait_for_listener(case)
     blocked = [error.details for error in case.sighting.other_listener_errors[:1]]
@@ -87,7 +87,7 @@ def _explain_absence(case: Case) -> PodVerdict:
     )
 
 
-def _explain_mismatch(case: Case, entry: ExtensionConfig) -> PodVerdict:
+def _explain_mismatch(case: PodCase, entry: ExtensionConfig) -> PodVerdict:
     if entry.digest_hex == case.wanted.digest_hex:
         if replace(case.wanted, replaces=False).is_given(entry.config, entry.env):
             return case.waiting(
@@ -110,7 +110,7 @@ def _explain_mismatch(case: Case, entry: ExtensionConfig) -> PodVerdict:
     )
 
 
-def check_attached(case: Case) -> PodVerdict | None:
+def check_attached(case: PodCase) -> PodVerdict | None:
     if case.sighting.warming:
         return case.waiting(
             "AwaitingListener",
@@ -130,7 +130,7 @@ def check_attached(case: Case) -> PodVerdict | None:
     return None
 
 
-def _wait_for_listener(case: Case) -> PodVerdict:
+def _wait_for_listener(case: PodCase) -> PodVerdict:
     return case.waiting(
         "NoHttpListener",
         "The gateway has no HTTP listener, so nothing asks for the plugin.",

@@ -16,7 +16,7 @@ from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation
 from pluginrelease.core.gateway.observations import Baseline, FilterKind, PodObservation, identify_run
 from pluginrelease.core.gateway.outage import Life, Neighbour, Silence
 from pluginrelease.core.gateway.verdict import cases, crash, delivery, proof, refusal, workers
-from pluginrelease.core.gateway.verdict.cases import Case
+from pluginrelease.core.gateway.verdict.cases import PodCase
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 
 MAX_NAMES = 3
@@ -77,7 +77,7 @@ def judge(
     for life in lives:
         sighting, run = life.sighting, identify_run(life.sighting)
         late = sighting.at > max(write_at, sighting.pod.turned_at or write_at) + load_timeout
-        case = Case(wanted, sighting, write_at, before.get(run) if run else None, known, run in known, late, life)
+        case = PodCase(wanted, sighting, write_at, before.get(run) if run else None, known, run in known, late, life)
         row = _check_outage(case, fallen, load_timeout, neighbours) or _judge_pod(case)
         rows.append(row)
         proved |= _keep_proofs(case, row, run)
@@ -119,7 +119,7 @@ def has_crashed(sightings: Collection[PodObservation], write_at: datetime, basel
     return any(outage.find_crash(life, fallen) for life in lives)
 
 
-def _keep_proofs(case: Case, row: PodVerdict, run: Incarnation | None) -> set[Incarnation]:
+def _keep_proofs(case: PodCase, row: PodVerdict, run: Incarnation | None) -> set[Incarnation]:
     """What holds at the next look. A plugin that the gateway starts again by itself need not be proved anew; one that
     stays down does, so that its pod's log is read from the write on until it is mended.
     """
@@ -172,7 +172,7 @@ def report_stuck(verdict: Verdict, unreadable: Sequence[str]) -> Verdict:
     return Verdict(State.UNKNOWN, "ControlPlaneStuck", message, rows, verdict.verified)
 
 
-def _judge_pod(case: Case) -> PodVerdict:
+def _judge_pod(case: PodCase) -> PodVerdict:
     """The first of these that has something to say."""
     return (
         _check_reached(case)
@@ -188,7 +188,7 @@ def _judge_pod(case: Case) -> PodVerdict:
 
 
 def _check_outage(
-    case: Case, fallen: int, load_timeout: timedelta, neighbours: Collection[Neighbour]
+    case: PodCase, fallen: int, load_timeout: timedelta, neighbours: Collection[Neighbour]
 ) -> PodVerdict | None:
     """The gateway crashed, or hangs, since the write. Of two releases that wrote to it the later one is blamed."""
     uid = case.sighting.pod.uid
@@ -203,7 +203,7 @@ def _check_outage(
     return case.row(State.UNKNOWN, down.reason, f"{down.message} {hint}", *down.lines)
 
 
-def _check_reached(case: Case) -> PodVerdict | None:
+def _check_reached(case: PodCase) -> PodVerdict | None:
     sighting = case.sighting
     if not sighting.pod.ready:
         detail = f" ({sighting.unreachable})" if sighting.unreachable else ""
@@ -217,7 +217,7 @@ def _check_reached(case: Case) -> PodVerdict | None:
     return None
 
 
-def _check_understood(case: Case) -> PodVerdict | None:
+def _check_understood(case: PodCase) -> PodVerdict | None:
     """What is not understood is not healthy."""
     strange = list(case.sighting.unknown)
     for entry in case.sighting.entries:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pluginrelease.core.gateway.logs import LogKind
 from pluginrelease.core.gateway.observations import PodObservation
 from pluginrelease.core.gateway.verdict import cases
-from pluginrelease.core.gateway.verdict.cases import ANSWERS_TO_CONFIGURATION, NAMED_STATS_SINCE, Case
+from pluginrelease.core.gateway.verdict.cases import ANSWERS_TO_CONFIGURATION, NAMED_STATS_SINCE, PodCase
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State
 
 VMS_MADE_BESIDE_WORKERS = 3
 
 
-def prove(case: Case) -> PodVerdict:
+def prove(case: PodCase) -> PodVerdict:
     signs = [sign for sign in _find_signs(case) if sign]
     if signs:
         notes = [f"an earlier update is still refused: {error.details}" for error in case.sighting.listener_errors]
@@ -30,7 +30,7 @@ def prove(case: Case) -> PodVerdict:
     )
 
 
-def _find_signs(case: Case) -> tuple[str | None, ...]:
+def _find_signs(case: PodCase) -> tuple[str | None, ...]:
     """The positive signs; those that rest on the log having no refusal need the whole log."""
     if not case.sighting.log.truncated:
         return (
@@ -48,7 +48,7 @@ def _find_signs(case: Case) -> tuple[str | None, ...]:
     )
 
 
-def _find_reload_counter(case: Case) -> str | None:
+def _find_reload_counter(case: PodCase) -> str | None:
     """A refused configuration raises config_reload too, so update_rejected and config_fail must stand still."""
     now, before = case.sighting.stats, case.baseline
     if before is None or now.config_reload is None or before.config_reload is None:
@@ -58,7 +58,7 @@ def _find_reload_counter(case: Case) -> str | None:
     return f"config_reload rose from {before.config_reload} to {now.config_reload}" if still and risen else None
 
 
-def _find_log_line(case: Case) -> str | None:
+def _find_log_line(case: PodCase) -> str | None:
     event = case.sighting.log.newest(*ANSWERS_TO_CONFIGURATION)
     if event is None or event.kind is not LogKind.LOADED or event.at is None or not event.everywhere:
         return None
@@ -68,7 +68,7 @@ def _find_log_line(case: Case) -> str | None:
     return f"Envoy logged: {event.line}"
 
 
-def _find_statistics(case: Case) -> str | None:
+def _find_statistics(case: PodCase) -> str | None:
     """Envoy makes a plugin's own statistics only when it has created it; before 1.33 the count of VMs must do."""
     stats = case.sighting.stats
     fresh = cases.started_after_write(case) or (case.baseline is not None and case.baseline.named is False)
@@ -85,7 +85,7 @@ def _find_statistics(case: Case) -> str | None:
     return None
 
 
-def _find_new_vms(case: Case) -> str | None:
+def _find_new_vms(case: PodCase) -> str | None:
     """New code in a running Envoy: a refused module costs one VM, a loaded one a VM for every worker and more."""
     now, before = case.sighting.stats, case.baseline
     if before is None or before.vm_created is None or now.vm_created is None or not _has_enough_vms(case.sighting):
@@ -99,7 +99,7 @@ def _find_new_vms(case: Case) -> str | None:
     return f"{made} VMs were made for the new code, and no other plugin changed" if enough else None
 
 
-def _recall_proof(case: Case) -> str | None:
+def _recall_proof(case: PodCase) -> str | None:
     return "it was seen running this revision before, and nothing has changed since" if case.verified else None
 
 

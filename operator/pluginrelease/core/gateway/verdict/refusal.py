@@ -6,11 +6,11 @@ from datetime import datetime
 
 from pluginrelease.core.gateway.logs import LogEvent, LogKind
 from pluginrelease.core.gateway.verdict import cases, workers
-from pluginrelease.core.gateway.verdict.cases import ANSWERS_TO_CONFIGURATION, NAMED_STATS_SINCE, Case
+from pluginrelease.core.gateway.verdict.cases import ANSWERS_TO_CONFIGURATION, NAMED_STATS_SINCE, PodCase
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State
 
 
-def check_accepted(case: Case) -> PodVerdict | None:
+def check_accepted(case: PodCase) -> PodVerdict | None:
     """Envoy has the wanted configuration and would not run it: what ran before goes on running."""
     received = max((entry.last_updated for entry in case.sighting.entries if entry.last_updated), default=None)
     event = case.sighting.log.newest(*ANSWERS_TO_CONFIGURATION)
@@ -25,7 +25,7 @@ def check_accepted(case: Case) -> PodVerdict | None:
 
 
 def _is_about_current(
-    case: Case, attempted: datetime | None, received: datetime | None, loaded: datetime | None
+    case: PodCase, attempted: datetime | None, received: datetime | None, loaded: datetime | None
 ) -> bool:
     """Whether a refused listener update is about the configuration that is there now.
 
@@ -39,7 +39,7 @@ def _is_about_current(
     return attempted > received if case.verified else attempted >= received
 
 
-def _explain_refusal(case: Case, event: LogEvent) -> PodVerdict:
+def _explain_refusal(case: PodCase, event: LogEvent) -> PodVerdict:
     if event.kind is LogKind.REFUSED_BY_WORKERS:
         return workers.report_refused(case, *cases.quote_lines(event))
     if event.kind is LogKind.LISTENER_REJECTED:
@@ -54,7 +54,7 @@ def _explain_refusal(case: Case, event: LogEvent) -> PodVerdict:
     return case.row(State.UNHEALTHY, "PluginRejected", message, *cases.quote_lines(event))
 
 
-def _runs_no_earlier_version(case: Case) -> bool:
+def _runs_no_earlier_version(case: PodCase) -> bool:
     """Whether this Envoy runs no earlier version of the plugin: its listener then has a gap in the filter's place."""
     before = case.baseline
     if cases.started_after_write(case) or before is None:

@@ -7,14 +7,14 @@ from datetime import timedelta
 
 from pluginrelease.core.gateway.logs import Missing
 from pluginrelease.core.gateway.verdict import cases
-from pluginrelease.core.gateway.verdict.cases import CRASH_QUIET, Case
+from pluginrelease.core.gateway.verdict.cases import CRASH_QUIET, PodCase
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State
 
 REFUSED_BY_WORKERS = "PluginRefusedByWorkers"
 SAME_UPDATE = timedelta(seconds=1)
 
 
-def check_workers(case: Case) -> PodVerdict | None:
+def check_workers(case: PodCase) -> PodVerdict | None:
     """Envoy took the configuration, and some thread has no VM that runs it: requests pass there without the plugin.
 
     Envoy tries a configuration in a VM of its own, then gives it to those that serve. What only these refuse shows in
@@ -31,7 +31,7 @@ def check_workers(case: Case) -> PodVerdict | None:
     return _report_doubt(case, lines) if doubtful and not case.verified else None
 
 
-def _report_doubt(case: Case, lines: Sequence[str]) -> PodVerdict:
+def _report_doubt(case: PodCase, lines: Sequence[str]) -> PodVerdict:
     return case.waiting(
         "AwaitingPositiveSign",
         f"Some plugin of this gateway runs on too few workers, and Envoy does not name it. It says: {lines[-1]}.",
@@ -40,7 +40,7 @@ def _report_doubt(case: Case, lines: Sequence[str]) -> PodVerdict:
     )
 
 
-def _report_too_few(case: Case) -> PodVerdict:
+def _report_too_few(case: PodCase) -> PodVerdict:
     seen = case.sighting
     message = f"Of the {cases.count_needed_vms(seen)} VMs that the plugin needs, {seen.stats.vm_active} run."
     then = (State.UNKNOWN, "NoPositiveSign") if cases.restarts_plugin(case) else (State.UNHEALTHY, REFUSED_BY_WORKERS)
@@ -49,7 +49,7 @@ def _report_too_few(case: Case) -> PodVerdict:
     )
 
 
-def _concerns_current(case: Case, thread: Missing) -> bool:
+def _concerns_current(case: PodCase, thread: Missing) -> bool:
     """Whether it is about the configuration that Envoy has; with FAIL_RELOAD Envoy tries again with a next request."""
     received = [entry.last_updated for entry in case.sighting.entries if entry.last_updated]
     if thread.at is None:
@@ -59,7 +59,7 @@ def _concerns_current(case: Case, thread: Missing) -> bool:
     return late and all(thread.at >= moment - SAME_UPDATE for moment in received)
 
 
-def report_refused(case: Case, *lines: str) -> PodVerdict:
+def report_refused(case: PodCase, *lines: str) -> PodVerdict:
     count = case.sighting.stats.vm_active
     counted = (
         f"; of the {cases.count_needed_vms(case.sighting)} VMs that it needs, {count} run" if _has_too_few(case) else ""
@@ -72,7 +72,7 @@ def report_refused(case: Case, *lines: str) -> PodVerdict:
     return case.row(State.UNHEALTHY, REFUSED_BY_WORKERS, message, *lines)
 
 
-def _has_too_few(case: Case) -> bool:
+def _has_too_few(case: PodCase) -> bool:
     """Whether VMs are counted, and there are fewer than the loaded codes need. Higress counts workers by the name."""
     seen = case.sighting
     if seen.stats.vm_active is None or seen.concurrency is None or seen.stats.unstarted is not None:
