@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,17 +21,11 @@ from pluginrelease.core.errors import Refused, Transient
 from pluginrelease.edges.oci import blobs
 from pluginrelease.edges.oci.blobs import Blobs
 from pluginrelease.edges.oci.distribution import Access
-from tests.edges.scripted import IMAGE, Answer, Request, Scripted, good, serving
+from tests.edges.scripted import IMAGE, Answer, Request, Scripted, good
 
 CHECKOUT = Path(__file__).parents[2]
 PLACE = image_manifests.parse("registry.example.com/team/plugin:1")
 OPEN = Access(insecure=True, deadline_seconds=20)
-
-
-@pytest.fixture
-def scripted() -> Iterator[Callable[..., Scripted]]:
-    with serving() as start:
-        yield start
 
 
 @pytest.fixture
