@@ -27,6 +27,7 @@ from pluginrelease.edges.toolchain import builder
 from pluginrelease_lab import Lab
 from pluginrelease_lab.host import GatewayPod
 from tests import wasm_modules
+from tests.harness import gateways
 from tests.incidents.book import GONE, Becomes, Half, Incident, Mode, Says, losses
 from tests.passes import evidence, spare
 from tests.passes.world import JSON, Operator, World, observed, ready
@@ -423,7 +424,7 @@ class Stage:
 
     def is_silent(self) -> bool:
         """Whether a gateway's admin port does not answer."""
-        return any(evidence.admin_is_silent(self.lab, pod) for pod in self.gateways())
+        return any(gateways.admin_is_silent(self.lab, pod) for pod in self.gateways())
 
     def await_back(self, reason: str, phase: str, plugin: str) -> None:
         """The release said so, and every gateway answers through this plugin; "-": through none."""

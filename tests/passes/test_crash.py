@@ -20,6 +20,7 @@ from pluginrelease.edges.oci import registry
 from pluginrelease.edges.oci.distribution import Access
 from pluginrelease_lab import Lab
 from tests import wasm_modules
+from tests.harness import gateways
 from tests.passes import evidence, interruption, spare
 from tests.passes.interrupter import Order
 from tests.passes.world import GATEWAY_NAMESPACE, JSON, Operator, World, unique
@@ -49,13 +50,13 @@ def killed_at(world: World, folder: Path, method: str, path: str, body: str = ""
 def gateways_at_error(world: World) -> World:
     """The gateways' filter logger has a level that is nobody's default."""
     for pod in world.gateways():
-        evidence.filter_level(world.lab, pod, LEVEL)
+        gateways.filter_level(world.lab, pod, LEVEL)
     return world
 
 
 def levels(world: World) -> set[str]:
     """Of the filter logger, in all gateways."""
-    return {evidence.filter_level(world.lab, pod) for pod in world.gateways()}
+    return {gateways.filter_level(world.lab, pod) for pod in world.gateways()}
 
 
 def writes(world: World, resource: str, name: str) -> int:

@@ -17,6 +17,7 @@ import pytest
 from pluginrelease import api
 from pluginrelease.core.errors import ReleaseError
 from tests import wasm_modules
+from tests.harness import gateways
 from tests.passes import evidence, spare
 from tests.passes.world import JSON, World, unique
 
@@ -56,7 +57,7 @@ def await_silence(world: World, namespace: str, name: str) -> None:
 
 def answers(world: World, pod: Any) -> bool:
     try:
-        evidence.filter_level(world.lab, pod)
+        gateways.filter_level(world.lab, pod)
     except (ReleaseError, TimeoutError):
         return False
     return True

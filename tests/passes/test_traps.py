@@ -5,20 +5,15 @@ The releases here may take ten minutes to load, so a verdict that comes within a
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pluginrelease.core.gateway.identity import DesiredPlugin
-from pluginrelease.core.gateway.observations import PodRef
-from pluginrelease.edges.envoy import admin
-from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease_lab import Lab
 from pluginrelease_lab.host import GatewayPod
 from tests import wasm_modules
+from tests.harness import gateways
 from tests.passes import evidence, spare
 from tests.passes.world import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, plugin, ready, unique
 
@@ -52,15 +47,9 @@ def answer(world: World, pod: GatewayPod) -> tuple[int, str | None, str]:
 def shown_as_current(lab: Lab, pod: GatewayPod, name: str) -> Any:
     """The plugin's configuration in the gateway's own configuration dump."""
 
-    async def dump() -> str:
-        async with await Cluster.connect(lab.kubeconfig) as cluster:
-            one = PodRef(pod.namespace, pod.name, uid="", ready=True)
-            wanted = DesiredPlugin(pod.namespace, name, "", None, "FAIL_CLOSE")
-            return (await admin.documents(cluster, one, wanted, datetime.now(UTC))).ecds
-
     [found] = [
         entry["ecds_filter"]["typed_config"]["config"]["configuration"]["value"]
-        for section in json.loads(asyncio.run(dump()))["configs"]
+        for section in json.loads(gateways.ask_admin(lab, pod, "/config_dump?mask=ecds_filters"))["configs"]
         for entry in section["ecds_filters"]
         if f"{pod.namespace}.{name}~" in entry["ecds_filter"]["name"]
     ]

@@ -26,14 +26,14 @@ import yaml
 from bench.figures import aligned
 from pluginrelease import api
 from pluginrelease.core.artifact import image_manifests
-from pluginrelease.core.gateway.observations import PodRef
-from pluginrelease.edges.envoy import admin
-from pluginrelease.edges.kubernetes.client import Cluster, Resource
 from pluginrelease.edges.oci import registry
 from pluginrelease.edges.oci.distribution import Access
 from pluginrelease_lab import Lab
+from pluginrelease_lab.host import GatewayPod
+from pluginrelease_lab.kubeapi import KubeApi
 from tests import wasm_modules
-from tests.passes import evidence, interruption, spare
+from tests.harness import gateways
+from tests.passes import interruption, spare
 from tests.passes.interrupter import Order
 from tests.passes.interruption import Relay
 from tests.passes.world import GATEWAY_NAMESPACE, JSON, Operator, World, is_ready, observed, ready
@@ -134,6 +134,18 @@ class Outcome:
                     yield [stage, kind, str(len(runs)), str(sum(not run.difference for run in runs))]
 
 
+@dataclass(frozen=True, order=True)
+class Kind:
+    """Objects of one plural name; ``root`` is the API server's path to their version."""
+
+    plural: str
+    root: str
+
+    @classmethod
+    def of(cls, plural: str, version: str) -> Kind:
+        return cls(plural, f"/apis/{version}" if "/" in version else f"/api/{version}")
+
+
 @dataclass
 class Scene:
     """A namespace with a pull secret, images to release, one gateway, and an operator behind a relay."""
@@ -169,33 +181,33 @@ class Scene:
         """All that is in both namespaces, the gateway's log level and its answer; without what time alone changes."""
         [pod] = self.world.gateways()
         answer = self.lab.request(pod.address, 8080, "/")
-        objects, level = asyncio.run(self.look(PodRef(pod.namespace, pod.name, uid="", ready=True)))
+        objects, level = asyncio.run(self.look(pod))
         gateway = {"filterLogger": level, "answers": [answer.status, answer.headers.get("x-plugin")]}
         return yaml.safe_dump({"gateway": gateway, "objects": objects}, sort_keys=True)
 
-    async def look(self, pod: PodRef) -> tuple[list[JSON], str]:
+    async def look(self, pod: GatewayPod) -> tuple[list[JSON], str]:
         """Every object, ours whole and of all others the names; and the level of the gateway's filter logger."""
-        async with await Cluster.connect(self.lab.kubeconfig) as cluster:
-            level = admin.read_logging(cluster, pod)
+        async with KubeApi.of(self.lab.kubeconfig) as api:
             places = [(kind, namespace) for kind in self.kinds for namespace in (NAMESPACE, GATEWAY_NAMESPACE)]
-            lists = asyncio.gather(*(cluster.list(kind, namespace, {}) for kind, namespace in places))
-            found = [
-                {"kind": kind.plural, "namespace": namespace, **(timeless(one) if is_ours(kind, one) else named(one))}
-                for (kind, namespace), listed in zip(places, await lists, strict=True)
-                for one in listed
-            ]
-            return found, await level
+            asked = (api.get(f"{kind.root}/namespaces/{namespace}/{kind.plural}") for kind, namespace in places)
+            lists = await asyncio.gather(*asked)
+            answer = await gateways.ask_pod(api, pod, "POST", "/logging")
+        found = [
+            {"kind": kind.plural, "namespace": namespace, **(timeless(item) if is_ours(kind, item) else named(item))}
+            for (kind, namespace), listed in zip(places, lists, strict=True)
+            for item in listed["items"]
+        ]
+        return found, gateways.level_of(answer)
 
     @functools.cached_property
-    def kinds(self) -> list[Resource]:
+    def kinds(self) -> list[Kind]:
         """Every kind of object that a namespace can have here."""
         printed = self.lab.kubectl("api-resources", "--namespaced", "--verbs=list", "--no-headers").splitlines()
         rows = [line.split() for line in printed]
-        versions = {(row[0], *reversed(row[-3].rpartition("/")[::2])) for row in rows if row[0] not in IGNORED}
-        return [Resource(group, version, plural) for plural, version, group in sorted(versions)]
+        return sorted(Kind.of(row[0], row[-3]) for row in rows if row[0] not in IGNORED)
 
 
-def is_ours(kind: Resource, one: JSON) -> bool:
+def is_ours(kind: Kind, one: JSON) -> bool:
     """Whether the operator wrote it, or writes to it."""
     return kind.plural == api.PLURAL or api.UID_LABEL in one["metadata"].get("labels", {})
 
@@ -275,7 +287,7 @@ def prepare(world: World, relay: Relay, folder: Path) -> Scene:
     leave = f"{api.ALLOWED_NAMESPACES_ANNOTATION}={NAMESPACE}"
     lab.kubectl("annotate", "namespace", GATEWAY_NAMESPACE, leave, "--overwrite")
     for pod in world.gateways():
-        evidence.filter_level(lab, pod, LEVEL)
+        gateways.filter_level(lab, pod, LEVEL)
     return Scene(world, relay, {version: push(lab, module, version, folder) for version, module in modules.items()})
 
 
@@ -417,7 +429,7 @@ class Series:
             "delete", "prel", NAME, "-n", NAMESPACE, "--ignore-not-found", "--timeout=60s", timeout=90
         )
         for pod in self.scene.world.gateways():
-            evidence.filter_level(self.scene.lab, pod, LEVEL)
+            gateways.filter_level(self.scene.lab, pod, LEVEL)
 
     def await_(self, done: Callable[[], bool], otherwise: str) -> None:
         deadline = time.monotonic() + SETTLE
