@@ -56,7 +56,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Stage:
+class LifeStage:
     """One change by a user, and what ends it."""
 
     name: str
@@ -218,10 +218,10 @@ def named(one: JSON) -> JSON:
 
 
 STAGES = (
-    Stage("release", lambda scene: scene.apply("v1"), lambda scene: is_ready(scene.release())),
-    Stage("update", lambda scene: scene.apply("v2"), lambda scene: is_ready(scene.release())),
-    Stage("rollback", lambda scene: scene.apply("bad"), lambda scene: rolled_back(scene.release())),
-    Stage("deletion", lambda scene: scene.delete(), lambda scene: not scene.release()),
+    LifeStage("release", lambda scene: scene.apply("v1"), lambda scene: is_ready(scene.release())),
+    LifeStage("update", lambda scene: scene.apply("v2"), lambda scene: is_ready(scene.release())),
+    LifeStage("rollback", lambda scene: scene.apply("bad"), lambda scene: rolled_back(scene.release())),
+    LifeStage("deletion", lambda scene: scene.delete(), lambda scene: not scene.release()),
 )
 
 
@@ -319,7 +319,7 @@ class Series:
             self.uninterrupted(stage)
         return outcome
 
-    def uninterrupted(self, stage: Stage) -> list[str]:
+    def uninterrupted(self, stage: LifeStage) -> list[str]:
         """One stage to its end, by an operator that has just started; the writes that it made."""
         scene, operator = self.scene, self.scene.world.operator
         pid = start(operator)
@@ -381,7 +381,7 @@ class Series:
         outcome.runs += runs
         return runs
 
-    def interrupted(self, stage: Stage, kill: Kill | None) -> Run | None:
+    def interrupted(self, stage: LifeStage, kill: Kill | None) -> Run | None:
         """One stage with a kill, another operator after it, and the end that it comes to."""
         scene, operator = self.scene, self.scene.world.operator
         pid = operator.process.pid if operator.process else start(operator)
@@ -394,7 +394,7 @@ class Series:
         difference = self.difference(self.ends[stage.name])
         return Run(stage.name, kill, killed, difference) if kill else None
 
-    def await_death(self, operator: Operator, kill: Kill, stage: Stage) -> bool:
+    def await_death(self, operator: Operator, kill: Kill, stage: LifeStage) -> bool:
         """Whether the operator died by the kill before the stage came to its end."""
         assert operator.process is not None
         if not kill.number:

@@ -27,7 +27,7 @@ _PORT = 8080
 
 
 @dataclass
-class Stage:
+class DemoSteps:
     """``report`` prints a line, ``failures`` are what did not hold."""
 
     lab: host.Lab
