@@ -14,7 +14,7 @@ from pluginrelease.controller.scope import ReconcileScope
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.edges.envoy import admin
 from tests.controller.scripted_api import ScriptedAPI, world
-from tests.releases import manifest, release
+from tests.harness.releases import manifest, release
 
 RUNNING = {
     "apiVersion": "v1",

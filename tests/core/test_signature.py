@@ -27,7 +27,7 @@ from pluginrelease.core.signing.signature import (
     Signed,
 )
 from pluginrelease.core.status import settlement
-from tests.releases import ARTIFACT, release
+from tests.harness.releases import ARTIFACT, release
 
 IMAGE, INDEX = Digest("ab" * 32), Digest("cd" * 32)
 KEYED = {"secretRef": {"name": "keys"}}

@@ -21,7 +21,7 @@ from pluginrelease.core.gateway.verdict import PodVerdict, State, Verdict
 from pluginrelease.core.rollout import history
 from pluginrelease.core.status import settlement
 from pluginrelease.core.status.settlement import Failure, Report
-from tests.releases import ARTIFACT, release
+from tests.harness.releases import ARTIFACT, release
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 999_999, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)

@@ -29,7 +29,7 @@ from tests.edges.scripted import (
     Scripted,
     good,
 )
-from tests.releases import ARTIFACT, release
+from tests.harness.releases import ARTIFACT, release
 
 
 def pages(tags: Callable[[int], str], link: str = "/v2/team/plugin/tags/list?last={}", count: int = 10**9) -> Script:

@@ -1,4 +1,4 @@
-"""What gateways say when they are asked directly: Envoy's admin interface, past all code of the operator.
+"""Gateways of a test's own, and what gateways say when they are asked directly, past all code of the operator.
 
 Tests that judge the operator take the truth from here. The way leads through the API server's port-forward, as the
 admin port listens on the pod's loopback alone.
@@ -12,13 +12,17 @@ import io
 import re
 import socket
 from collections.abc import AsyncIterator
-from typing import cast
+from typing import Any, cast
 
 import aiohttp
+import yaml
 
-from pluginrelease_lab import Lab
+from pluginrelease_lab import Lab, network
+from pluginrelease_lab.controlplane import MANIFESTS
 from pluginrelease_lab.host import GatewayPod
 from pluginrelease_lab.kubeapi import KubeApi
+from tests.harness import registries
+from tests.harness.cluster import World
 
 ADMIN_PORT = 15000
 SECONDS = 20.0
@@ -113,3 +117,30 @@ async def is_silent(stream: aiohttp.ClientWebSocketResponse, seconds: float) -> 
     except ConnectionError:
         return False
     return False
+
+
+# --- gateways of a test's own ---
+
+
+def deploy(world: World, namespace: str, replicas: int) -> None:
+    """Gateways like the lab's own in a namespace of their own, with ``istio: <namespace>`` as their label.
+
+    They may also pull from `registries.Registry`. Returns when all of them are ready.
+    """
+    for manifest in manifests(namespace, replicas):
+        world.apply(manifest)
+    world.lab.kubectl("rollout", "status", f"deployment/{namespace}", "-n", namespace, "--timeout=120s", timeout=150)
+
+
+def manifests(namespace: str, replicas: int, port: int = registries.PORT) -> list[dict[str, Any]]:
+    """A namespace with gateways like the lab's own, that may also pull from a registry at ``port``."""
+    text = (MANIFESTS / "gateways.yaml").read_text()
+    text = text.replace("istio-ingressgateway", namespace).replace("istio-ingress", namespace)
+    text = text.replace("istio: ingressgateway", f"istio: {namespace}").replace(
+        ":5001", f":5001,{network.ADDRESS}:{port}"
+    )
+    made = [manifest for manifest in yaml.safe_load_all(text) if manifest["kind"] not in ("Service", "ServiceEntry")]
+    for manifest in made:
+        if manifest["kind"] == "Deployment":
+            manifest["spec"]["replicas"] = replicas
+    return made

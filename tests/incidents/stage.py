@@ -27,11 +27,10 @@ from pluginrelease.edges.toolchain import builder
 from pluginrelease_lab import Lab
 from pluginrelease_lab.host import GatewayPod
 from tests import wasm_modules
-from tests.harness import gateways
+from tests.harness import evidence, gateways, registries
+from tests.harness.cluster import JSON, Operator, World, observed, ready
+from tests.harness.traffic import PORT, Answer, Traffic
 from tests.incidents.book import GONE, Becomes, Half, Incident, Mode, Says, losses
-from tests.passes import evidence, spare
-from tests.passes.world import JSON, Operator, World, observed, ready
-from tests.traffic import PORT, Answer, Traffic
 
 SECONDS = 150.0
 """The deadline of one run, from when its gateways are ready."""
@@ -164,7 +163,7 @@ class Stage:
 
     def prepare(self) -> None:
         """Asks for the gateways; returns at once."""
-        self.apply(*spare.gateway_manifests(self.namespace, self.incident.gateways, self.port))
+        self.apply(*gateways.manifests(self.namespace, self.incident.gateways, self.port))
 
     def play(self) -> Half:
         """The story from its beginning to its end, and what came of it. Raises nothing."""
@@ -283,7 +282,7 @@ class Stage:
 
     def secret(self, name: str, credentials: tuple[str, str], host: str = "", kind: str = "") -> None:
         """A pull secret for a registry, the lab's private one by default."""
-        made = spare.pull_secret(name, self.home, host or self.lab.private_registry, credentials)
+        made = registries.pull_secret(name, self.home, host or self.lab.private_registry, credentials)
         self.apply({**made, "type": kind or made["type"]})
 
     def built(self, name: str) -> bytes:
@@ -299,16 +298,16 @@ class Stage:
         path, where = self.folder / f"{self.namespace}-private.wasm", f"{self.namespace}/private:1.0"
         path.write_bytes(module)
         host = self.lab.private_registry_host
-        keys = spare.pull_secret("keys", "", host, self.lab.private_credentials)["stringData"][".dockerconfigjson"]
+        keys = registries.pull_secret("keys", "", host, self.lab.private_credentials)["stringData"][".dockerconfigjson"]
         access = Access(insecure=True, dockerconfigjson=keys.encode())
         registry.push(image_manifests.parse(f"{host}/{where}"), path, access)
         return f"{self.lab.private_registry}/{where}"
 
-    def registry(self, realm: str | None = None) -> spare.Registry:
+    def registry(self, realm: str | None = None) -> registries.Registry:
         """A registry that the incident may break; it ends with the run."""
         folder = self.folder / self.namespace
         folder.mkdir()
-        one = spare.Registry(self.lab, folder, realm, self.port)
+        one = registries.Registry(self.lab, folder, realm, self.port)
         one.start()
         self.closing.callback(one.stop)
         return one

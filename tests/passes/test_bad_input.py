@@ -21,8 +21,8 @@ from pluginrelease.edges.oci import registry
 from pluginrelease.edges.oci.distribution import Access
 from pluginrelease_lab import Lab
 from tests import odd_modules, wasm_modules
-from tests.passes import evidence
-from tests.passes.world import GATEWAY_NAMESPACE, Operator, World, conditions, is_ready, observed, ready, unique
+from tests.harness import evidence
+from tests.harness.cluster import GATEWAY_NAMESPACE, Operator, World, conditions, is_ready, observed, ready, unique
 
 JSON = dict[str, Any]
 

@@ -20,10 +20,9 @@ from pluginrelease.edges.oci import registry
 from pluginrelease.edges.oci.distribution import Access
 from pluginrelease_lab import Lab
 from tests import wasm_modules
-from tests.harness import gateways
-from tests.passes import evidence, interruption, spare
-from tests.passes.interrupter import Order
-from tests.passes.world import GATEWAY_NAMESPACE, JSON, Operator, World, unique
+from tests.harness import evidence, gateways, interruption, registries
+from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, Operator, World, unique
+from tests.harness.interrupter import Order
 
 LEVEL = "error"
 SECONDS = 60.0
@@ -157,7 +156,7 @@ def abroad(world: World, tmp_path: Path) -> Iterator[JSON]:
     """A release in a namespace of its own, with a pull secret: nothing that it writes has an owner reference."""
     name = unique("abroad")
     lab = world.lab
-    secret = spare.pull_secret("login", name, lab.private_registry, lab.private_credentials)
+    secret = registries.pull_secret("login", name, lab.private_registry, lab.private_credentials)
     world.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     world.apply(secret)
     allowed = f"{api.ALLOWED_NAMESPACES_ANNOTATION}={name}"
@@ -174,7 +173,7 @@ def abroad(world: World, tmp_path: Path) -> Iterator[JSON]:
 
 def private(lab: Lab) -> Access:
     """How to push to the lab's private registry from the host."""
-    secret = spare.pull_secret("", "", lab.private_registry_host, lab.private_credentials)
+    secret = registries.pull_secret("", "", lab.private_registry_host, lab.private_credentials)
     return Access(insecure=True, dockerconfigjson=secret["stringData"][".dockerconfigjson"].encode())
 
 

@@ -10,9 +10,8 @@ from typing import Any
 
 from pluginrelease import api
 from tests import wasm_modules
-from tests.harness import gateways
-from tests.passes import evidence
-from tests.passes.world import GATEWAY_NAMESPACE, Operator, World, conditions, is_ready, observed, ready, unique
+from tests.harness import evidence, gateways
+from tests.harness.cluster import GATEWAY_NAMESPACE, Operator, World, conditions, is_ready, observed, ready, unique
 
 JSON = dict[str, Any]
 Built = Callable[[str], Path]

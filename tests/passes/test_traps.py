@@ -13,9 +13,8 @@ from typing import Any
 from pluginrelease_lab import Lab
 from pluginrelease_lab.host import GatewayPod
 from tests import wasm_modules
-from tests.harness import gateways
-from tests.passes import evidence, spare
-from tests.passes.world import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, plugin, ready, unique
+from tests.harness import evidence, gateways, registries
+from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, plugin, ready, unique
 
 PATIENT = {"load": {"timeout": "10m"}}
 # the traps are looked at as they are: nothing is put back
@@ -196,7 +195,7 @@ def test_a_plugin_that_blocks_its_neighbours_and_is_mended(world: World, tmp_pat
 # ------------------------------------------------------------------------------------------- what cannot be fetched
 
 
-def test_a_gateway_that_cannot_fetch(world: World, registry: spare.Registry) -> None:
+def test_a_gateway_that_cannot_fetch(world: World, registry: registries.Registry) -> None:
     """A gateway that starts while the registry is in trouble is told by name, at once.
 
     While the registry hangs, the pod is not ready: the release says so, and stays Ready. With the registry down, the
@@ -204,7 +203,7 @@ def test_a_gateway_that_cannot_fetch(world: World, registry: spare.Registry) -> 
     change of the release makes the gateway fetch again.
     """
     name = unique("unfetched")
-    spare.gateways(world, name, replicas=1)
+    gateways.deploy(world, name, replicas=1)
     ref = registry.push(wasm_modules.answering(name), name)
 
     def release(strategy: str) -> None:
@@ -252,7 +251,7 @@ def test_a_gateway_that_cannot_fetch(world: World, registry: spare.Registry) -> 
     assert [answer(world, pod)[:2] for pod in (old, new)] == [(200, name), (200, name)]
 
 
-def test_a_registry_whose_challenge_gateways_refuse(world: World, registry: spare.Registry) -> None:
+def test_a_registry_whose_challenge_gateways_refuse(world: World, registry: registries.Registry) -> None:
     """Istio's agent refuses a private registry for a realm that is no public URL, though the password is right and
     everybody else gets in: that is told before any gateway answers 403 to everyone."""
     name = unique("realm")
@@ -260,7 +259,7 @@ def test_a_registry_whose_challenge_gateways_refuse(world: World, registry: spar
     registry.stop()
     registry.realm = "anything"
     registry.start()
-    world.apply(spare.pull_secret(name, GATEWAY_NAMESPACE, registry.host, world.lab.private_credentials))
+    world.apply(registries.pull_secret(name, GATEWAY_NAMESPACE, registry.host, world.lab.private_credentials))
     image = {"ref": ref, "insecure": True, "pullSecretRef": {"name": name}}
     world.apply(world.manifest(name, ref, artifact={"image": image}))
     release = world.await_reason(name, "RegistryChallengeRefused")

@@ -32,11 +32,10 @@ from pluginrelease_lab import Lab
 from pluginrelease_lab.host import GatewayPod
 from pluginrelease_lab.kubeapi import KubeApi
 from tests import wasm_modules
-from tests.harness import gateways
-from tests.passes import interruption, spare
-from tests.passes.interrupter import Order
-from tests.passes.interruption import Relay
-from tests.passes.world import GATEWAY_NAMESPACE, JSON, Operator, World, is_ready, observed, ready
+from tests.harness import gateways, interruption, registries
+from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, Operator, World, is_ready, observed, ready
+from tests.harness.interrupter import Order
+from tests.harness.interruption import Relay
 
 NAME = "plugin"
 NAMESPACE = "soak"
@@ -281,7 +280,7 @@ def prepare(world: World, relay: Relay, folder: Path) -> Scene:
         "v2": wasm_modules.answering("v2"),
         "bad": wasm_modules.answering("bad", refuses_configuration=True),
     }
-    secret = spare.pull_secret("login", NAMESPACE, lab.private_registry, lab.private_credentials)
+    secret = registries.pull_secret("login", NAMESPACE, lab.private_registry, lab.private_credentials)
     for manifest in ({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, secret):
         lab.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
     leave = f"{api.ALLOWED_NAMESPACES_ANNOTATION}={NAMESPACE}"
@@ -295,7 +294,7 @@ def push(lab: Lab, module: bytes, version: str, folder: Path) -> str:
     """To the registry with a password; the reference as gateways know it."""
     path = folder / f"{version}.wasm"
     path.write_bytes(module)
-    secret = spare.pull_secret("", "", lab.private_registry_host, lab.private_credentials)
+    secret = registries.pull_secret("", "", lab.private_registry_host, lab.private_credentials)
     access = Access(insecure=True, dockerconfigjson=secret["stringData"][".dockerconfigjson"].encode())
     registry.push(image_manifests.parse(f"{lab.private_registry_host}/soak/plugin:{version}"), path, access)
     return f"{lab.private_registry}/soak/plugin:{version}"

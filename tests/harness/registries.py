@@ -1,4 +1,4 @@
-"""What a test may break: a registry of its own in the lab's network, and gateways of its own that pull from it."""
+"""Registries that a test may break: real ones in the lab's network, and the secrets that open them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from typing import Any
 import yaml
 
 from pluginrelease_lab import Lab, binaries, network
-from pluginrelease_lab.controlplane import MANIFESTS
-from tests.passes.world import World
 
 PORT = 5002
 SECONDS = 60.0
@@ -119,30 +117,6 @@ def pull_secret(name: str, namespace: str, registry: str, credentials: tuple[str
         "metadata": {"name": name, "namespace": namespace},
         "stringData": {".dockerconfigjson": content},
     }
-
-
-def gateways(world: World, namespace: str, replicas: int) -> None:
-    """Gateways like the lab's own in a namespace of their own, with ``istio: <namespace>`` as their label.
-
-    They may also pull from the spare registry. Returns when all of them are ready.
-    """
-    for manifest in gateway_manifests(namespace, replicas):
-        world.apply(manifest)
-    world.lab.kubectl("rollout", "status", f"deployment/{namespace}", "-n", namespace, "--timeout=120s", timeout=150)
-
-
-def gateway_manifests(namespace: str, replicas: int, port: int = PORT) -> list[dict[str, Any]]:
-    """A namespace with gateways like the lab's own, that may also pull from a registry at ``port``."""
-    text = (MANIFESTS / "gateways.yaml").read_text()
-    text = text.replace("istio-ingressgateway", namespace).replace("istio-ingress", namespace)
-    text = text.replace("istio: ingressgateway", f"istio: {namespace}").replace(
-        ":5001", f":5001,{network.ADDRESS}:{port}"
-    )
-    made = [one for one in yaml.safe_load_all(text) if one["kind"] not in ("Service", "ServiceEntry")]
-    for manifest in made:
-        if manifest["kind"] == "Deployment":
-            manifest["spec"]["replicas"] = replicas
-    return made
 
 
 def free_port() -> int:
