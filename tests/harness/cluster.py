@@ -16,11 +16,9 @@ from typing import Any
 import yaml
 
 from pluginrelease import api
-from pluginrelease.core.artifact import image_manifests
-from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
 from pluginrelease_lab import Lab, operator
 from pluginrelease_lab.host import GatewayPod
+from tests.harness import registries
 
 JSON = dict[str, Any]
 
@@ -80,9 +78,7 @@ class World:
         path = module if isinstance(module, Path) else scratch / f"{unique(name)}.wasm"
         if isinstance(module, bytes):
             path.write_bytes(module)
-        where = f"tests/{unique(name)}:1.0"
-        registry.push(image_manifests.parse(f"{self.lab.registry_host}/{where}"), path, Access(insecure=True))
-        return f"{self.lab.registry}/{where}"
+        return registries.push(self.lab, path, f"tests/{unique(name)}:1.0")
 
     # ---------------------------------------------------------------------------------------- releases
 

@@ -18,6 +18,9 @@ from typing import Any
 
 import yaml
 
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.distribution import Access
 from pluginrelease_lab import Lab, binaries, network
 
 PORT = 5002
@@ -104,6 +107,21 @@ class Registry:
         output, _ = pushing.communicate(timeout=SECONDS)
         assert pushing.returncode == 0, output.decode()
         return reference
+
+
+def push(lab: Lab, module: Path, name: str) -> str:
+    """Pushes to the lab's open registry as ``name`` (repository:tag); returns the reference as gateways know it."""
+    registry.push(image_manifests.parse(f"{lab.registry_host}/{name}"), module, Access(insecure=True))
+    return f"{lab.registry}/{name}"
+
+
+def push_private(lab: Lab, module: Path, name: str) -> str:
+    """The same to the lab's registry that asks for a password."""
+    host = lab.private_registry_host
+    keys = pull_secret("", "", host, lab.private_credentials)["stringData"][".dockerconfigjson"]
+    access = Access(insecure=True, dockerconfigjson=keys.encode())
+    registry.push(image_manifests.parse(f"{host}/{name}"), module, access)
+    return f"{lab.private_registry}/{name}"
 
 
 def pull_secret(name: str, namespace: str, registry: str, credentials: tuple[str, str]) -> dict[str, Any]:

@@ -19,10 +19,7 @@ from typing import Any
 import yaml
 
 from pluginrelease import api
-from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.mesh import istio
-from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
 from pluginrelease.edges.toolchain import builder
 from pluginrelease_lab import Lab
 from pluginrelease_lab.host import GatewayPod
@@ -195,9 +192,7 @@ class Stage:
         self.repositories += 1
         path = self.folder / f"{self.namespace}-{self.repositories}.wasm"
         path.write_bytes(module)
-        where = f"{self.namespace}/{name or f'plugin-{self.repositories}:1.0'}"
-        registry.push(image_manifests.parse(f"{self.lab.registry_host}/{where}"), path, Access(insecure=True))
-        return f"{self.lab.registry}/{where}"
+        return registries.push(self.lab, path, f"{self.namespace}/{name or f'plugin-{self.repositories}:1.0'}")
 
     def run(self, plugin: Plugin, says: str = "v1") -> None:
         """The plugin runs in every gateway, and each answers ``x-plugin: says``; from then on requests are counted."""
@@ -295,13 +290,9 @@ class Stage:
 
     def push_private(self, module: bytes) -> str:
         """To the lab's registry that asks for a password."""
-        path, where = self.folder / f"{self.namespace}-private.wasm", f"{self.namespace}/private:1.0"
+        path = self.folder / f"{self.namespace}-private.wasm"
         path.write_bytes(module)
-        host = self.lab.private_registry_host
-        keys = registries.pull_secret("keys", "", host, self.lab.private_credentials)["stringData"][".dockerconfigjson"]
-        access = Access(insecure=True, dockerconfigjson=keys.encode())
-        registry.push(image_manifests.parse(f"{host}/{where}"), path, access)
-        return f"{self.lab.private_registry}/{where}"
+        return registries.push_private(self.lab, path, f"{self.namespace}/private:1.0")
 
     def registry(self, realm: str | None = None) -> registries.Registry:
         """A registry that the incident may break; it ends with the run."""

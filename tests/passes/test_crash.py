@@ -14,11 +14,7 @@ from pathlib import Path
 import pytest
 
 from pluginrelease import api
-from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.mesh import istio, target
-from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
-from pluginrelease_lab import Lab
 from tests import wasm_modules
 from tests.harness import evidence, gateways, interruption, registries
 from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, Operator, World, unique
@@ -163,18 +159,11 @@ def abroad(world: World, tmp_path: Path) -> Iterator[JSON]:
     lab.kubectl("annotate", "namespace", GATEWAY_NAMESPACE, allowed, "--overwrite")
     module = tmp_path / "module.wasm"
     module.write_bytes(wasm_modules.answering(name))
-    registry.push(image_manifests.parse(f"{lab.private_registry_host}/tests/{name}:1.0"), module, private(lab))
-    ref = f"{lab.private_registry}/tests/{name}:1.0"
+    ref = registries.push_private(lab, module, f"tests/{name}:1.0")
     image = {"ref": ref, "insecure": True, "pullSecretRef": {"name": "login"}}
     yield world.manifest(name, ref, namespace=name, artifact={"image": image})
     world.clean_up()
     lab.kubectl("annotate", "namespace", GATEWAY_NAMESPACE, f"{api.ALLOWED_NAMESPACES_ANNOTATION}-")
-
-
-def private(lab: Lab) -> Access:
-    """How to push to the lab's private registry from the host."""
-    secret = registries.pull_secret("", "", lab.private_registry_host, lab.private_credentials)
-    return Access(insecure=True, dockerconfigjson=secret["stringData"][".dockerconfigjson"].encode())
 
 
 def written_as(release: JSON) -> str:

@@ -25,9 +25,6 @@ import yaml
 
 from bench.figures import aligned
 from pluginrelease import api
-from pluginrelease.core.artifact import image_manifests
-from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.distribution import Access
 from pluginrelease_lab import Lab
 from pluginrelease_lab.host import GatewayPod
 from pluginrelease_lab.kubeapi import KubeApi
@@ -294,10 +291,7 @@ def push(lab: Lab, module: bytes, version: str, folder: Path) -> str:
     """To the registry with a password; the reference as gateways know it."""
     path = folder / f"{version}.wasm"
     path.write_bytes(module)
-    secret = registries.pull_secret("", "", lab.private_registry_host, lab.private_credentials)
-    access = Access(insecure=True, dockerconfigjson=secret["stringData"][".dockerconfigjson"].encode())
-    registry.push(image_manifests.parse(f"{lab.private_registry_host}/soak/plugin:{version}"), path, access)
-    return f"{lab.private_registry}/soak/plugin:{version}"
+    return registries.push_private(lab, path, f"soak/plugin:{version}")
 
 
 @dataclass
