@@ -21,7 +21,7 @@ from bench import relay
 from bench.apply_to_served import HEADER, NAME, NAMESPACE, SELECTOR, Bench, Manifest, Report, plugin_release
 from bench.figures import Figure
 from pluginrelease_lab import LabError, network
-from tests.traffic import Answer, Traffic
+from tests.harness.traffic import Answer, Traffic
 
 DOOR = 5009
 """A second port of the open registry, which lets the operator in and no gateway, as by a network policy."""

@@ -7,7 +7,7 @@ from typing import Any
 from pluginrelease import api
 from pluginrelease.core import revision
 from pluginrelease.core.mesh import istio
-from tests.releases import ARTIFACT, DIGEST, manifest, release
+from tests.harness.releases import ARTIFACT, DIGEST, manifest, release
 
 JSON = dict[str, Any]
 

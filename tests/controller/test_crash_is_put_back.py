@@ -17,7 +17,7 @@ from pluginrelease.core import revision
 from pluginrelease.core.errors import Refused, Waiting
 from tests.controller.rolling import NEW, OLD, crashed, old, rolling_out, written
 from tests.controller.scripted_api import HANG, ScriptedAPI, ScriptedRegistry, world
-from tests.releases import ARTIFACT
+from tests.harness.releases import ARTIFACT
 
 FORBIDDEN = Waiting("Forbidden", "the API server does not allow this")
 ABROAD: dict[str, Any] = {"metadata__namespace": "team-a"}

@@ -15,7 +15,7 @@ from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.edges.envoy import control
 from pluginrelease.edges.envoy.access import GatewayAccess
 from tests.controller.scripted_api import ScriptedAPI, world
-from tests.releases import manifest, release
+from tests.harness.releases import manifest, release
 
 RUNNING = {
     "apiVersion": "v1",

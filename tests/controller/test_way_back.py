@@ -15,7 +15,7 @@ from pluginrelease.core import duration, revision
 from pluginrelease.core.errors import Refused, Transient, Waiting
 from pluginrelease.core.mesh import istio, target
 from tests.controller.scripted_api import HANG, ScriptedAPI, ScriptedRegistry, world
-from tests.releases import ARTIFACT, DIGEST, UID, manifest, release
+from tests.harness.releases import ARTIFACT, DIGEST, UID, manifest, release
 
 JSON = dict[str, Any]
 

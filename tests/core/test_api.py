@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from pluginrelease import api
-from tests.releases import ARTIFACT, manifest, release
+from tests.harness.releases import ARTIFACT, manifest, release
 
 FULL = manifest(
     metadata__annotations={"pluginrelease.io/adopt": "true"},

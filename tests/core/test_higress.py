@@ -15,7 +15,7 @@ from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.core.mesh import higress, istio, providers, target
 from pluginrelease.core.rollout import conflict, plan
 from pluginrelease.core.wasm import Export, ExternKind, FunctionType, Module
-from tests.releases import ARTIFACT, DIGEST, IMAGE, UID, manifest
+from tests.harness.releases import ARTIFACT, DIGEST, IMAGE, UID, manifest
 
 JSON = dict[str, Any]
 GATEWAY: JSON = {"provider": "Higress", "namespace": "higress-system"}

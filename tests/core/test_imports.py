@@ -16,7 +16,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SOURCE = CHECKOUT / "operator" / "pluginrelease"
-LAB = CHECKOUT / "operator" / "pluginrelease_lab"
+LAB = CHECKOUT / "lab" / "pluginrelease_lab"
 CONTRACTS = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 
 # what core may take from Python: nothing of it acts, asks the time or waits

@@ -10,7 +10,7 @@ import pytest
 from pluginrelease import api
 from pluginrelease.core import revision
 from pluginrelease.core.mesh import istio, target
-from tests.releases import ARTIFACT, DIGEST, IMAGE, UID, abroad, release
+from tests.harness.releases import ARTIFACT, DIGEST, IMAGE, UID, abroad, release
 
 KUBERNETES_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 

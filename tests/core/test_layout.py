@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SOURCE = CHECKOUT / "operator"
+SOURCES = (CHECKOUT / "operator" / "pluginrelease", CHECKOUT / "lab" / "pluginrelease_lab")
 REASONS = CHECKOUT / "docs" / "reasons.md"
 CAMEL_CASE = re.compile(r"([A-Z][a-z0-9]*|ABI|API|TLS|HTTP)+")
 
@@ -92,14 +92,14 @@ def later(call: ast.Call) -> Iterator[str]:
 def reasons() -> dict[str, str]:
     """Reason → one place that uses it."""
     found: dict[str, str] = {}
-    for file in sorted(SOURCE.rglob("pluginrelease*/**/*.py")):
+    for file in sorted(file for source in SOURCES for file in source.rglob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         for name, call in calls(tree):
-            place = f"{file.relative_to(SOURCE)}:{call.lineno}"
+            place = f"{file.relative_to(CHECKOUT)}:{call.lineno}"
             said = texts(call.args[POSITIONS[name]], constants(tree))
             assert said is not None, f"{place}: the reason of {name} is neither a text nor passed on"
             found |= dict.fromkeys((*said, *later(call)), place)
-        found |= dict.fromkeys(of_secrets(tree), str(file.relative_to(SOURCE)))
+        found |= dict.fromkeys(of_secrets(tree), str(file.relative_to(CHECKOUT)))
     return found
 
 
@@ -157,6 +157,6 @@ def test_pythons_own_operator_is_found_in_the_checkout(flag: list[str]) -> None:
 def test_no_module_hides_one_of_pythons_own() -> None:
     """No top-level module or folder in the source roots is called like a module of the standard library, but the one
     that is guarded above."""
-    roots = (CHECKOUT, CHECKOUT / "operator")
+    roots = (CHECKOUT, *(source.parent for source in SOURCES))
     names = {entry.stem for root in roots for entry in root.iterdir() if entry.suffix in ("", ".py")}
     assert names & set(sys.stdlib_module_names) <= {"operator"}

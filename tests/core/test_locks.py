@@ -24,6 +24,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
 EXTRAS, GROUPS = PROJECT["project"]["optional-dependencies"], PROJECT["dependency-groups"]
 OPERATOR = PROJECT["project"]["dependencies"]
+LAB_PROJECT = tomllib.loads((CHECKOUT / "lab" / "pyproject.toml").read_text())["project"]
+LAB = [text for text in LAB_PROJECT["dependencies"] if Requirement(text).name != PROJECT["project"]["name"]]
 PIN = re.compile(
     r"^([A-Za-z0-9][^\s;\\]*(?: *;[^\\\n]+)?) *\\\n((?:[ ]+--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.MULTILINE
 )
@@ -40,9 +42,9 @@ class Lock:
 LOCKS = {
     "operator.txt": Lock(OPERATOR),
     "build.txt": Lock(PROJECT["build-system"]["requires"]),
-    "lab.txt": Lock(EXTRAS["lab"], "operator.txt"),
+    "lab.txt": Lock(LAB, "operator.txt"),
     "lint.txt": Lock(EXTRAS["lint"], "operator.txt"),
-    "dev.txt": Lock([*OPERATOR, *EXTRAS["lab"], *EXTRAS["lint"], *GROUPS["dev"]]),
+    "dev.txt": Lock([*OPERATOR, *LAB, *EXTRAS["lint"], *GROUPS["dev"]]),
     "fuzz.txt": Lock(GROUPS["fuzz"], "dev.txt"),
 }
 # What `make` does not install is not there to be read: a new version is looked up and written down here.
@@ -142,6 +144,14 @@ def test_every_lock_is_known() -> None:
     assert [package for package, variants in blocks.items() if len(variants) > 1] == []
 
 
+def test_the_extra_is_the_lab_of_the_same_version() -> None:
+    """No index has either: what asks for the other asks for just what this checkout has."""
+    version = PROJECT["project"]["version"]
+    assert LAB_PROJECT["version"] == version
+    assert EXTRAS["lab"] == [f"{LAB_PROJECT['name']}=={version}"]
+    assert f"{PROJECT['project']['name']}=={version}" in LAB_PROJECT["dependencies"]
+
+
 def test_a_gap_is_seen() -> None:
     """A lock that lacks what an extra of a pinned package asks for, or has too old a version of it, is not closed."""
     environment = ENVIRONMENTS[0]
@@ -157,7 +167,7 @@ def test_a_gap_is_seen() -> None:
 
 def commands() -> Iterator[tuple[str, list[str]]]:
     """Every ``pip install`` that the Makefile, the Dockerfile, a page or a message has, as the words after it."""
-    for pattern in ("Makefile", "Dockerfile", ".ci/*", "*.md", "docs/**/*.md", "operator/**/*.py"):
+    for pattern in ("Makefile", "Dockerfile", ".ci/*", "*.md", "docs/**/*.md", "operator/**/*.py", "lab/**/*.py"):
         for path in sorted(CHECKOUT.glob(pattern)):
             text = path.read_text().replace("\\\n", " ")
             for command in re.findall(r"\bpip install\b((?:(?!&&|`|\"|#|\n).)+)", text):
@@ -182,8 +192,9 @@ INSTALLS = [
 def test_nothing_is_resolved() -> None:
     """Whatever says how to install something takes it as it is, and each lock is installed somewhere."""
     assert [(path, words) for path, words in commands() if "--no-deps" not in words] == []
-    # what builds this package is a download, too
-    assert [(path, words) for path, words in commands() if "." in words and "--no-build-isolation" not in words] == []
+    # what builds these packages is a download, too
+    built = [(path, words) for path, words in commands() if {".", "./lab"} & set(words)]
+    assert [(path, words) for path, words in built if "--no-build-isolation" not in words] == []
     assert {name for _, words in commands() for name in locks_of(words)} == set(LOCKS)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pluginrelease.core.rollout import neighbours
-from tests import releases
+from tests.harness import releases
 
 SINCE = "2026-11-20T12:00:00.500000Z"
 WROTE: dict[str, Any] = {"revision": "a" * 10, "since": SINCE}

@@ -10,7 +10,7 @@ from pluginrelease import api
 from pluginrelease.core import revision
 from pluginrelease.core.mesh import providers
 from pluginrelease.core.rollout import plan
-from tests.releases import ARTIFACT, manifest
+from tests.harness.releases import ARTIFACT, manifest
 
 JSON = dict[str, Any]
 

@@ -15,7 +15,7 @@ from pluginrelease.core.errors import Refused
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.logs import LogEvent, LogFindings, LogKind
 from pluginrelease.core.mesh import higress, istio
-from tests.releases import manifest
+from tests.harness.releases import manifest
 
 JSON = dict[str, Any]
 TOKEN = "${secret.team-a/keys.token}"

@@ -12,7 +12,7 @@ from pluginrelease import api
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.mesh import istio, target
 from pluginrelease.core.rollout import plan
-from tests.releases import ARTIFACT, UID, abroad, release
+from tests.harness.releases import ARTIFACT, UID, abroad, release
 
 JSON = dict[str, Any]
 THEIRS = "6f1c2a0e-0002-4000-8000-000000000002"

@@ -13,7 +13,7 @@ from pluginrelease import api
 from pluginrelease.core import revision
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.mesh import istio
-from tests.releases import ARTIFACT, DIGEST, UID, abroad, release
+from tests.harness.releases import ARTIFACT, DIGEST, UID, abroad, release
 
 JSON = dict[str, Any]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pluginrelease import api
 from pluginrelease.core.mesh import target
 from pluginrelease.core.rollout import conflict
-from tests.releases import release
+from tests.harness.releases import release
 
 ROOT = "istio-system"
 MESH = target.MeshSettings(istio_root_namespace=ROOT)

@@ -16,7 +16,7 @@ from pluginrelease.core.gateway.observations import ExtensionConfig, FilterKind,
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 from pluginrelease.core.rollout import decisions
 from pluginrelease.core.rollout.decisions import Goal, Intent
-from tests.releases import release
+from tests.harness.releases import release
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DEADLINE = timedelta(minutes=10)

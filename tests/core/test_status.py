@@ -19,9 +19,10 @@ from pluginrelease.core.findings import Finding
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 from pluginrelease.core.rollout import history
-from pluginrelease.core.status import conditions, settlement
+from pluginrelease.core.status import settlement
+from pluginrelease.core.status.conditions import checks_still_valid
 from pluginrelease.core.status.report import Failure, Report
-from tests.releases import ARTIFACT, release
+from tests.harness.releases import ARTIFACT, release
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 999_999, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
@@ -76,7 +77,7 @@ def after(*reports: Report) -> api.Release:
     return found
 
 
-def by_type(found: api.Status) -> dict[str, api.Condition]:
+def conditions(found: api.Status) -> dict[str, api.Condition]:
     return {condition.type: condition for condition in found.conditions}
 
 
@@ -114,7 +115,7 @@ TABLE = [
 def test_every_state_has_one_reading(case: Case) -> None:
     """A state is shown by Ready, at most one of Reconciling and Stalled, and a phase; each says the same reason."""
     ending = settle(case.report)
-    found = by_type(ending.status)
+    found = conditions(ending.status)
     assert ending.status.phase == case.phase
     assert found["Ready"].status == case.ready
     assert {kind for kind in ("Reconciling", "Stalled") if kind in found} == ({case.also} - {None})
@@ -127,19 +128,19 @@ def test_every_ending_is_about_the_spec_that_was_read(case: Case) -> None:
     """observedGeneration is the spec's, also after a failure, in status and in what was found now."""
     ending = settle(case.report, release(metadata__generation=7))
     assert ending.status.observed_generation == 7
-    assert by_type(ending.status)["Ready"].observed_generation == 7
+    assert conditions(ending.status)["Ready"].observed_generation == 7
 
 
 def test_a_refusal_says_what_to_do() -> None:
     """The message of Ready and of the step is what was found, then the remedy."""
-    found = by_type(settle(REFUSED).status)
+    found = conditions(settle(REFUSED).status)
     assert found["Ready"].message == found["Compatible"].message == "no ABI that Envoy knows. Build it anew"
 
 
 def test_reconciling_and_stalled_go_when_they_are_over() -> None:
     """kstatus: an abnormal condition is there only while it is True."""
-    assert "Stalled" not in by_type(settle(LOADED, after(REFUSED)).status)
-    assert "Reconciling" not in by_type(settle(LOADED, after(PENDING)).status)
+    assert "Stalled" not in conditions(settle(LOADED, after(REFUSED)).status)
+    assert "Reconciling" not in conditions(settle(LOADED, after(PENDING)).status)
 
 
 # -------------------------------------------------------------------------------------------------- the steps
@@ -147,7 +148,7 @@ def test_reconciling_and_stalled_go_when_they_are_over() -> None:
 
 def test_the_steps_after_a_failure_are_not_claimed() -> None:
     """What was true of an earlier spec is not said of this one: later steps turn Unknown, NotReached."""
-    found = by_type(settle(REFUSED, after(LOADED)).status)
+    found = conditions(settle(REFUSED, after(LOADED)).status)
     assert (found["ArtifactReady"].status, found["Compatible"].status) == ("True", "False")
     assert {(found[kind].status, found[kind].reason) for kind in ("Applied", "Loaded")} == {("Unknown", "NotReached")}
 
@@ -158,13 +159,13 @@ def test_the_steps_after_a_failure_are_not_claimed() -> None:
 )
 def test_loaded_is_what_was_seen(report: Report, expected: str) -> None:
     """The condition Loaded is True only when every pod was seen running the plugin."""
-    assert by_type(settle(report).status)["Loaded"].status == expected
+    assert conditions(settle(report).status)["Loaded"].status == expected
 
 
 def test_a_short_pass_keeps_what_it_did_not_ask_again() -> None:
     """A settled release is only looked at: the conditions of its earlier steps stay."""
     look = Report(verdict=LOADED.verdict, target_revision="0123456789", running="0123456789")
-    found = by_type(settle(look, after(LOADED)).status)
+    found = conditions(settle(look, after(LOADED)).status)
     assert {found[kind].reason for kind in ("ArtifactReady", "Compatible", "Applied")} == {
         "ArtifactReady",
         "Compatible",
@@ -182,7 +183,7 @@ def test_a_transition_time_moves_with_the_status_alone() -> None:
     """Another reason or message is no transition; a turn of the status is one."""
     before = after(PENDING)
     waiting = replace(PENDING, verdict=replace(PENDING.verdict, reason="PodNotReady"))
-    same, turned = (by_type(settle(one, before, now=LATER).status)["Ready"] for one in (waiting, LOADED))
+    same, turned = (conditions(settle(one, before, now=LATER).status)["Ready"] for one in (waiting, LOADED))
     assert (same.reason, same.last_transition_time) == ("PodNotReady", "2026-01-01T12:00:00Z")
     assert turned.last_transition_time == "2026-01-01T12:01:00Z"
 
@@ -388,7 +389,7 @@ def stood(**changes: tuple[str, str]) -> api.Status:
 )
 def test_when_nothing_needs_a_second_thought(before: api.Status, stands: bool, reason: str) -> None:
     """Only a release whose every step held is looked at without being checked anew."""
-    assert conditions.checks_still_valid(release().model_copy(update={"status": before})) is stands, reason
+    assert checks_still_valid(release().model_copy(update={"status": before})) is stands, reason
 
 
 def test_a_release_without_pods_is_told() -> None:
@@ -476,7 +477,7 @@ AFTER_FAILURE = [
 def test_every_state_after_a_failure(known: api.RolloutStatus, case: Case) -> None:
     """Whatever is put back, Ready is False with the failure's reason, and the phase tells how far the way back is."""
     ending = settle(case.report, knowing(known))
-    found = by_type(ending.status)
+    found = conditions(ending.status)
     assert ending.status.phase == case.phase
     why = case.report.rollout.failure if case.report.rollout else None
     assert (found["Ready"].status, found["Ready"].reason) == (case.ready, why.reason if why else None)
@@ -490,7 +491,7 @@ def test_every_state_after_a_failure(known: api.RolloutStatus, case: Case) -> No
 def test_what_runs_in_place_of_the_failed_one_is_not_called_loaded() -> None:
     """The condition Loaded is about the wanted revision; the rows of the pods tell what they do run."""
     found = settle(running(LOADED, BACK), knowing(BACK)).status
-    loaded = by_type(found)["Loaded"]
+    loaded = conditions(found)["Loaded"]
     assert (loaded.status, loaded.reason) == ("False", "PluginRejected")
     assert loaded.message.startswith(f"Revision {OLD} is to run in place of {NEW}. ")
     assert found.gateways is not None
@@ -507,7 +508,7 @@ def test_a_plugin_that_was_taken_off_shows_no_gateways() -> None:
 def test_a_rollback_that_hangs_is_not_stalled_by_the_deadline() -> None:
     """progressDeadline is about a rollout: the way back from it goes on for as long as it takes."""
     long_ago = BACK.model_copy(update={"started_at": "2025-01-01T00:00:00Z"})
-    assert "Stalled" not in by_type(settle(running(PENDING, long_ago), knowing(long_ago)).status)
+    assert "Stalled" not in conditions(settle(running(PENDING, long_ago), knowing(long_ago)).status)
 
 
 def test_what_was_held_and_has_healed_is_ready() -> None:
@@ -542,7 +543,7 @@ LATE = TRYING.model_copy(update={"started_at": "2026-01-01T11:00:00Z"})
 )
 def test_a_rollout_that_takes_too_long_is_stalled_and_goes_on(report: Report, stalled: str | None, reason: str) -> None:
     """Reconciling and Stalled: who waits for it may stop, and Ready still says what it waits for."""
-    found = by_type(settle(report, knowing(None)).status)
+    found = conditions(settle(report, knowing(None)).status)
     assert (found["Stalled"].reason if "Stalled" in found else None) == stalled, reason
     if stalled == "ProgressDeadlineExceeded":
         assert found["Reconciling"].reason == found["Ready"].reason != stalled
@@ -561,7 +562,7 @@ def test_a_deadline_that_is_no_time_does_not_break_the_ending() -> None:
 def test_a_pod_that_comes_up_leaves_ready_alone() -> None:
     """What ran everywhere is Ready while one more pod starts; the counts tell, and it is looked at soon."""
     ending = settle(JOINED, after(LOADED))
-    assert by_type(ending.status)["Ready"].status == "True"
+    assert conditions(ending.status)["Ready"].status == "True"
     assert ending.status.gateways is not None
     assert ending.status.gateways.summary == "1/2"
     assert ending.look_again == 2.0
@@ -590,7 +591,7 @@ def test_an_old_revision_that_was_asked_for_is_ready_and_says_so() -> None:
     """rollback-to makes another revision than the spec's run: Ready says by whose wish."""
     asked = TRYING.model_copy(update={"rollback_to": OLD})
     found = settle(running(LOADED, asked), knowing(asked, stable_revision=NEW)).status
-    ready = by_type(found)["Ready"]
+    ready = conditions(found)["Ready"]
     assert ready.status == "True"
     assert f"Revision {OLD} was asked for by pluginrelease.io/rollback-to" in ready.message
     assert found.stable_revision == OLD
@@ -618,7 +619,7 @@ def test_probed_is_there_with_probes_alone(
     passed = passed.model_copy(
         update={"status": settle(replace(LOADED, findings=(*APPLIED, PROBED)), passed).status},
     )
-    found = by_type(settle(report, release(**parts).model_copy(update={"status": passed.status})).status)
+    found = conditions(settle(report, release(**parts).model_copy(update={"status": passed.status})).status)
     assert (found["Probed"].reason if "Probed" in found else None) == expected, reason
 
 

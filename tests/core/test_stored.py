@@ -18,7 +18,7 @@ from pluginrelease.controller.handlers import Memo
 from pluginrelease.core.apiserver import stored
 from pluginrelease.core.errors import Refused, Transient
 from pluginrelease.settings import Settings
-from tests.releases import JSON, manifest, release
+from tests.harness.releases import JSON, manifest, release
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 EARLIER = "2026-01-01T10:00:00Z"

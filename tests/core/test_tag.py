@@ -16,7 +16,7 @@ from pluginrelease import api
 from pluginrelease.core import revision, timestamps
 from pluginrelease.core.errors import Refused, Waiting
 from pluginrelease.core.registry import tags
-from tests.releases import ARTIFACT, DIGEST, release
+from tests.harness.releases import ARTIFACT, DIGEST, release
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 OTHER = "sha256:" + "cd" * 32

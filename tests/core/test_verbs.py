@@ -17,7 +17,7 @@ from pluginrelease.cli._wait import WaitGoal
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.mesh import istio
 from tests.core.test_views import NEW, OLD, ROLLED_BACK, condition, entry
-from tests.releases import ARTIFACT, DIGEST, IMAGE, manifest, release
+from tests.harness.releases import ARTIFACT, DIGEST, IMAGE, manifest, release
 
 OTHER = "sha256:" + "cd" * 32
 

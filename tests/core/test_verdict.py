@@ -4,83 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from pluginrelease.core import placeholders
-from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation
+from pluginrelease.core.gateway.identity import Incarnation
 from pluginrelease.core.gateway.listeners import ListenerError
-from pluginrelease.core.gateway.logs import Crash, LogEvent, LogFindings, LogKind, Missing
-from pluginrelease.core.gateway.observations import Baseline, ExtensionConfig, FilterKind, PodObservation, PodRef, Stats
+from pluginrelease.core.gateway.logs import LogEvent, LogFindings, LogKind
+from pluginrelease.core.gateway.observations import FilterKind, PodObservation, Stats
 from pluginrelease.core.gateway.verdict import judging
-from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
-from pluginrelease.core.rollout import decisions
-
-WRITE = datetime(2026, 11, 20, 12, tzinfo=UTC)
-NEW, OLD = "a" * 64, "b" * 64
-WANTED = DesiredPlugin("apps", "header", NEW, {"allow": True}, "FAIL_CLOSE")
-POD = PodRef("apps", "gateway-1", "uid-1", ready=True)
-STARTED = WRITE - timedelta(hours=1)
-RUN = Incarnation("uid-1", STARTED)
-
-
-def after(seconds: float) -> datetime:
-    return WRITE + timedelta(seconds=seconds)
-
-
-ENTRY = ExtensionConfig(
-    name="extensions.istio.io/wasmplugin/apps.header",
-    kind=FilterKind.WASM,
-    type_url="type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-    plugin_name="apps.header",
-    path=f"/var/lib/istio/data/x/{NEW}.wasm",
-    digest_hex=NEW,
-    config={"allow": True},
-    fail="FAIL_CLOSED",
-    last_updated=after(1),
-)
-BEFORE = Baseline(
-    RUN, config_reload=1, config_fail=0, update_rejected=0, vm_created=5, vm_reloads=0, named=True, digest_hex=OLD
-)
-# a running gateway with two workers that has received the wanted configuration and has not shown more
-QUIET = PodObservation(
+from pluginrelease.core.gateway.verdict.values import State
+from tests.core.gateway_signs import (
+    BEFORE,
+    COUNTED,
+    ENTRY,
+    FRESH,
+    GIVEN,
+    NEW,
+    OLD,
     POD,
-    after(5),
-    envoy_version="1.40.0",
-    concurrency=2,
-    started_at=STARTED,
-    entries=(ENTRY,),
-    code_files=1,
-    referenced=True,
-    stats=Stats(vm_created=5, vm_active=4, vm_reloads=0, named=True),
+    PROVED,
+    QUIET,
+    REFUSED_ONCE,
+    RUN,
+    STARTED,
+    WANTED,
+    after,
+    entry,
+    event,
+    judged,
 )
-COUNTED = replace(QUIET, stats=replace(QUIET.stats, config_reload=2, config_fail=0, update_rejected=0))
-CROWD = replace(QUIET, code_files=2, stats=replace(QUIET.stats, vm_active=8))
-
-
-def event(kind: LogKind, at: datetime | None = None, *causes: str, everywhere: bool = True) -> LogFindings:
-    return LogFindings((LogEvent(at or after(2), kind, f"line of {kind}", causes, everywhere),))
-
-
-def entry(**changes: Any) -> tuple[ExtensionConfig, ...]:
-    return (replace(ENTRY, **changes),)
-
-
-TIMEOUT = timedelta(seconds=60)
-GIVEN: Mapping[str, Any] = {"write_at": WRITE, "baselines": [BEFORE], "load_timeout": TIMEOUT}
-
-
-def judged(sighting: PodObservation, *, late: bool = False, **given: Any) -> PodVerdict:
-    at = WRITE + TIMEOUT + timedelta(seconds=1)
-    found = judging.judge(WANTED, [replace(sighting, at=at) if late else sighting], **{**GIVEN, **given})
-    return found.pods[0]
-
-
-# ------------------------------------------------------------------------------------------------------ positive signs
-
-FRESH = replace(QUIET, started_at=after(10), entries=entry(last_updated=after(11)))
 
 POSITIVE: Mapping[str, tuple[PodObservation, dict[str, Any]]] = {
     "the counter of reloads rose and no refusal was counted": (COUNTED, {}),
@@ -173,12 +128,7 @@ def test_what_is_no_sign(why: str) -> None:
     assert (late.state, late.reason) == (State.UNKNOWN, "NoPositiveSign"), why
 
 
-# -------------------------------------------------------------------------------------------------------------- trouble
-
-REFUSED_ONCE = event(LogKind.REJECTED, after(2), "Wasm VM failed Missing or unknown Proxy-Wasm ABI version")
 STAND_IN = {"kind": FilterKind.RBAC_DENY, "digest_hex": None, "config": None, "path": ""}
-PROVED: dict[str, Any] = {"verified": [RUN]}
-
 TROUBLE: list[tuple[str, PodObservation, State, str]] = [
     ("not ready yet", replace(COUNTED, pod=replace(POD, ready=False)), State.PENDING, "PodNotReady"),
     ("not read", replace(COUNTED, unreachable="no answer within 5 s"), State.PENDING, "PodUnreachable"),
@@ -324,282 +274,9 @@ def test_what_silence_means_when_the_time_is_up(sighting: PodObservation, state:
     assert (found.state, found.reason) == (state, reason)
 
 
-# ------------------------------------------------------------------------------------------------------------ workers
-
-LEFT_OUT = Missing(after(1.5), "16", "Wasm VM failed Failed to configure thread-local Wasm plugin")
-GONE = replace(COUNTED.stats, vm_active=1)
-BY_WORKERS = event(LogKind.REFUSED_BY_WORKERS, None, LEFT_OUT.line)
-
-
-def left_out(*found: Missing, truncated: bool = False) -> LogFindings:
-    """Envoy's word that it created the plugin, and lines of threads on which it failed."""
-    return replace(event(LogKind.LOADED), missing=found or (LEFT_OUT,), truncated=truncated)
-
-
-WORKERS: list[tuple[str, PodObservation, State, str]] = [
-    (
-        "the thread that says created has failed itself",
-        replace(COUNTED, log=BY_WORKERS),
-        State.UNHEALTHY,
-        "PluginRefusedByWorkers",
-    ),
-    (
-        "that is so among several codes as well, as the line names ours",
-        replace(CROWD, log=BY_WORKERS),
-        State.UNHEALTHY,
-        "PluginRefusedByWorkers",
-    ),
-    (
-        "config_reload rose and Envoy says created, but the VMs are gone",
-        replace(COUNTED, stats=GONE, log=left_out()),
-        State.UNHEALTHY,
-        "PluginRefusedByWorkers",
-    ),
-    (
-        "the count is hidden, and no other code runs there",
-        replace(COUNTED, stats=replace(GONE, vm_active=None), log=left_out()),
-        State.UNHEALTHY,
-        "PluginRefusedByWorkers",
-    ),
-    (
-        "too few VMs and no line yet: workers may be at it",
-        replace(COUNTED, stats=GONE),
-        State.PENDING,
-        "AwaitingPositiveSign",
-    ),
-    (
-        "too few VMs of several codes, and a line of one of them: nobody knows whose",
-        replace(CROWD, stats=replace(CROWD.stats, vm_active=5), log=left_out()),
-        State.PENDING,
-        "AwaitingPositiveSign",
-    ),
-    (
-        "a line, and more VMs than ours needs: an old listener drains, or other code runs there",
-        replace(QUIET, stats=replace(QUIET.stats, vm_active=8), log=left_out()),
-        State.PENDING,
-        "AwaitingPositiveSign",
-    ),
-    (
-        "several codes and all their VMs: the line was a neighbour's, which has recovered",
-        replace(CROWD, log=left_out()),
-        State.LOADED,
-        "Loaded",
-    ),
-    (
-        "several files, perhaps of the same bytes, and no line: fewer VMs are no fault",
-        replace(CROWD, stats=replace(CROWD.stats, vm_active=4), log=event(LogKind.LOADED)),
-        State.LOADED,
-        "Loaded",
-    ),
-    (
-        "a line from before this configuration came",
-        replace(COUNTED, log=left_out(replace(LEFT_OUT, at=after(-1)))),
-        State.LOADED,
-        "Loaded",
-    ),
-    (
-        "an old listener drains: more VMs, not fewer",
-        replace(COUNTED, stats=replace(COUNTED.stats, vm_active=8)),
-        State.LOADED,
-        "Loaded",
-    ),
-    (
-        "a cut log can hide a line, and the VMs are hidden",
-        replace(COUNTED, stats=replace(GONE, vm_active=None), log=LogFindings(truncated=True)),
-        State.PENDING,
-        "LogIncomplete",
-    ),
-    (
-        "other bytes were loaded after it",
-        replace(COUNTED, log=LogFindings((*BY_WORKERS.events, *event(LogKind.LOADED, after(3)).events))),
-        State.LOADED,
-        "Loaded",
-    ),
-]
-
-
-@pytest.mark.parametrize(("why", "sighting", "state", "reason"), WORKERS, ids=[row[0] for row in WORKERS])
-def test_a_plugin_that_runs_on_no_worker_is_not_loaded(
-    why: str, sighting: PodObservation, state: State, reason: str
-) -> None:
-    """Envoy logs and counts a plugin as created that its workers have refused, and requests pass without it."""
-    found = judged(sighting)
-    assert (found.state, found.reason) == (state, reason), why
-
-
-def test_a_worker_that_stays_without_a_vm_is_a_refusal() -> None:
-    """When the time is up and no other code runs there, it is this plugin that some worker lacks."""
-    late = judged(replace(COUNTED, stats=GONE), late=True)
-    assert (late.state, late.reason) == (State.UNHEALTHY, "PluginRefusedByWorkers")
-    assert "Of the 4 VMs that the plugin needs, 1 run." in late.message
-
-
-def test_what_was_proved_is_lost_with_its_vms() -> None:
-    """A gateway that ran this revision before does not when its workers have no VM, and does for all a neighbour's."""
-    assert judged(replace(COUNTED, stats=GONE, log=left_out()), **PROVED).reason == "PluginRefusedByWorkers"
-    neighbours = replace(CROWD, stats=replace(CROWD.stats, vm_active=5), log=left_out())
-    assert judged(neighbours, **PROVED).state is State.LOADED
-
-
-def test_a_refusal_says_what_serves() -> None:
-    """In a running Envoy the old code goes on; one that started with the bad code answers 500."""
-    running = judged(replace(COUNTED, log=REFUSED_ONCE))
-    assert "what ran before goes on running" in running.message
-    assert "Missing or unknown Proxy-Wasm ABI version" in running.message
-    fresh = judged(replace(FRESH, log=event(LogKind.REJECTED, after(12))))
-    assert "answers 500 to every request" in fresh.message
-
-
-# ------------------------------------------------------------------------------------------------------------ crashes
-
-
-def crashes(*found: Crash) -> LogFindings:
-    return LogFindings(crashes=found)
-
-
-OURS = "apps.header~istio-translated-wasmplugin"
-TRAPPED = Crash(after(3), "15", "Function: proxy_on_request_headers failed")
-PANICKED = replace(TRAPPED, plugin=OURS)
-SHARED = replace(QUIET, code_shared=True, code_names=(OURS, "apps.twin"))
-
-CRASHES: list[tuple[str, PodObservation, State, str]] = [
-    ("ours is the only code there", replace(QUIET, log=crashes(TRAPPED)), State.UNHEALTHY, "PluginCrashed"),
-    ("ours printed a panic", replace(CROWD, log=crashes(PANICKED)), State.UNHEALTHY, "PluginCrashed"),
-    (
-        "a twin of the same code printed it: they share the VM",
-        replace(SHARED, log=crashes(replace(TRAPPED, plugin="apps.twin"))),
-        State.UNHEALTHY,
-        "PluginCrashed",
-    ),
-    ("one of several, nobody knows which", replace(CROWD, log=crashes(TRAPPED)), State.UNKNOWN, "VMCrashed"),
-    (
-        "more VMs than our code needs: some other runs there that is not in the dump",
-        replace(QUIET, stats=replace(QUIET.stats, vm_active=8), log=crashes(TRAPPED)),
-        State.UNKNOWN,
-        "VMCrashed",
-    ),
-    (
-        "a neighbour printed a panic",
-        replace(CROWD, log=crashes(replace(TRAPPED, plugin="apps.neighbour"))),
-        State.LOADED,
-        "Loaded",
-    ),
-    (
-        "before this configuration came",
-        replace(QUIET, log=crashes(replace(TRAPPED, at=after(0)))),
-        State.LOADED,
-        "Loaded",
-    ),
-    (
-        "before Envoy's word that it runs this configuration",
-        replace(QUIET, log=LogFindings(event(LogKind.LOADED, after(4)).events, crashes=(TRAPPED,))),
-        State.LOADED,
-        "Loaded",
-    ),
-    (
-        "at a time that the log does not tell",
-        replace(QUIET, log=crashes(replace(TRAPPED, at=None))),
-        State.UNHEALTHY,
-        "PluginCrashed",
-    ),
-    (
-        "with FAIL_OPEN requests pass without it",
-        replace(QUIET, entries=entry(fail="FAIL_OPEN"), log=crashes(TRAPPED)),
-        State.UNHEALTHY,
-        "RunningUnprotected",
-    ),
-    (
-        "with FAIL_RELOAD, a moment ago",
-        replace(QUIET, entries=entry(fail="FAIL_RELOAD"), at=after(60), log=crashes(TRAPPED)),
-        State.UNHEALTHY,
-        "PluginCrashed",
-    ),
-    (
-        "with FAIL_RELOAD, and a minute without another has passed",
-        replace(QUIET, entries=entry(fail="FAIL_RELOAD"), at=after(64), log=crashes(TRAPPED)),
-        State.LOADED,
-        "Loaded",
-    ),
-    (
-        "Higress: a VM of ours is down",
-        replace(CROWD, stats=replace(CROWD.stats, crashed=1)),
-        State.UNHEALTHY,
-        "PluginCrashed",
-    ),
-    (
-        "Higress: it went down since the write and was started again, a moment ago",
-        replace(QUIET, stats=replace(QUIET.stats, crashed=0, crashes=5), log=crashes(TRAPPED)),
-        State.UNHEALTHY,
-        "PluginCrashed",
-    ),
-    (
-        "Higress: and a minute without another has passed",
-        replace(QUIET, stats=replace(QUIET.stats, crashed=0, crashes=5), at=after(64), log=crashes(TRAPPED)),
-        State.LOADED,
-        "Loaded",
-    ),
-    (
-        "Higress: it never came up in a worker",
-        replace(QUIET, stats=replace(QUIET.stats, crashed=0, unstarted=1), unstarted="wasm worker …"),
-        State.UNHEALTHY,
-        "PluginCrashed",
-    ),
-    (
-        "Higress: nor does it there, and requests pass without it",
-        replace(QUIET, stats=replace(QUIET.stats, crashed=0, unstarted=1), entries=entry(fail="FAIL_OPEN")),
-        State.UNHEALTHY,
-        "RunningUnprotected",
-    ),
-    (
-        "Higress: none of ours is down, whatever the log says",
-        replace(QUIET, stats=replace(QUIET.stats, crashed=0), log=crashes(TRAPPED)),
-        State.LOADED,
-        "Loaded",
-    ),
-]
-
-
-def test_crashes_of_before_the_write_are_not_counted() -> None:
-    """Higress's counter goes on when a plugin is changed: what it showed before the write was about the one before."""
-    seen = replace(QUIET, stats=replace(QUIET.stats, crashed=0, crashes=5), log=crashes(TRAPPED))
-    old = {**PROVED, "baselines": [replace(BEFORE, crashes=5)]}
-    assert judged(seen, **old).state is State.LOADED
-    worse = judged(replace(seen, stats=replace(seen.stats, crashes=7)), **old)
-    assert (worse.reason, "crashed 2 times" in worse.message) == ("PluginCrashed", True)
-
-
 def test_another_environment_has_not_arrived() -> None:
     """The wanted code and configuration in another environment is what was there before."""
     assert judged(replace(COUNTED, entries=entry(env={"LEVEL": "info"}))).reason == "AwaitingConfig"
-
-
-@pytest.mark.parametrize(("why", "sighting", "state", "reason"), CRASHES, ids=[row[0] for row in CRASHES])
-def test_a_plugin_that_crashed_is_not_loaded(why: str, sighting: PodObservation, state: State, reason: str) -> None:
-    """What was proved before does not excuse a crash since; a neighbour's crash, or an older one, is none of ours."""
-    found = judged(sighting, **PROVED)
-    assert (found.state, found.reason) == (state, reason), why
-
-
-def test_a_crash_says_how_much_fails() -> None:
-    """One dead worker of two is told as that, with the gateway's own line."""
-    one = judged(replace(QUIET, log=crashes(TRAPPED)), **PROVED)
-    assert "in 1 of 2 workers, which answer 503" in one.message
-    assert TRAPPED.line in one.message
-    both = judged(replace(QUIET, log=crashes(TRAPPED, replace(TRAPPED, thread="16"))), **PROVED)
-    assert "in 2 of 2 workers" in both.message
-    unprotected = judged(replace(QUIET, entries=entry(fail="FAIL_OPEN"), log=crashes(TRAPPED)), **PROVED)
-    assert "let every request pass without it" in unprotected.message
-
-
-@pytest.mark.parametrize(("fail", "kept"), [("FAIL_RELOAD", {RUN}), ("FAIL_CLOSED", set()), ("FAIL_OPEN", set())])
-def test_a_plugin_that_starts_again_needs_no_new_proof(fail: str, kept: set[Incarnation]) -> None:
-    """With FAIL_RELOAD a pod comes back by itself; otherwise its proof is gone until it is mended."""
-    sighting = replace(QUIET, entries=entry(fail=fail), log=crashes(TRAPPED))
-    assert judging.judge(WANTED, [sighting], **{**GIVEN, "verified": [RUN]}).verified == kept
-    assert judging.judge(WANTED, [sighting], **{**GIVEN, "verified": []}).verified == set()
-
-
-# ------------------------------------------------------------------------------------------------------------- clocks
 
 
 def test_a_gateways_clock_is_taken_into_account() -> None:
@@ -608,156 +285,6 @@ def test_a_gateways_clock_is_taken_into_account() -> None:
     early = replace(FRESH, started_at=after(10) + behind, entries=entry(last_updated=after(11) + behind))
     assert judged(early).state is State.PENDING
     assert judged(replace(early, skew=behind)).state is State.LOADED
-
-
-# --------------------------------------------------------------------------------------------------------- many pods
-
-
-def pod(number: int, **changes: Any) -> PodRef:
-    return replace(POD, name=f"gateway-{number}", uid=f"uid-{number}", **changes)
-
-
-def test_no_pods_is_never_loaded() -> None:
-    """Nothing seen is nothing proved, also when the only pod is on its way out."""
-    for sightings in ([], [replace(COUNTED, pod=pod(1, deleting=True))]):
-        found = judging.judge(WANTED, sightings, **GIVEN)
-        assert (found.state, found.reason, found.pods) == (State.PENDING, "NoGatewayPods", ())
-
-
-def test_the_worst_pod_speaks_for_all() -> None:
-    """Unhealthy before Unknown before Pending before Loaded; failures are the first rows."""
-    sightings = [
-        replace(COUNTED, pod=pod(1)),
-        replace(QUIET, pod=pod(2)),
-        replace(COUNTED, pod=pod(3), log=REFUSED_ONCE),
-        replace(COUNTED, pod=pod(4), unknown=("x",)),
-        replace(COUNTED, pod=pod(5, deleting=True)),
-    ]
-    baselines = [replace(BEFORE, incarnation=Incarnation(f"uid-{number}", STARTED)) for number in range(6)]
-    found = judging.judge(WANTED, sightings, **{**GIVEN, "baselines": baselines})
-    assert (found.state, found.reason) == (State.UNHEALTHY, "PluginRejected")
-    assert [row.pod.name for row in found.pods] == ["gateway-3", "gateway-4", "gateway-2", "gateway-1"]
-    assert found.message.startswith("1 of 4 gateway pods run the plugin; gateway-3: ")
-
-
-def fleet(*sightings: PodObservation, **given: Any) -> Verdict:
-    """Pods gateway-1, gateway-2 … of one release; those before the first change are Loaded by what was proved."""
-    numbered = [
-        replace(one, pod=replace(one.pod, name=f"gateway-{at}", uid=f"uid-{at}")) for at, one in enumerate(sightings, 1)
-    ]
-    known = [Incarnation(f"uid-{number}", STARTED) for number in (1, 2)]
-    return judging.judge(WANTED, numbered, **{**GIVEN, "verified": known, "settled": True, **given})
-
-
-COMING_UP: Mapping[str, PodObservation] = {
-    "it has just been made": replace(QUIET, pod=replace(POD, ready=False)),
-    "it does not answer yet": replace(QUIET, unreachable="no answer within 5 s"),
-    "it has received nothing yet": replace(QUIET, entries=()),
-    "its listener is warming": replace(QUIET, warming=("l",)),
-    "it has no listener yet": replace(QUIET, entries=(), referenced=None),
-    "it has not shown yet that it runs it": QUIET,
-}
-
-
-@pytest.mark.parametrize("why", COMING_UP)
-def test_a_pod_that_comes_up_takes_nothing_from_a_settled_release(why: str) -> None:
-    """A new pod beside those that run the stable revision is named and does not make it Pending, until it is late."""
-    turned = after(3600)
-    new = replace(COMING_UP[why], at=after(3610), pod=replace(COMING_UP[why].pod, turned_at=turned))
-    old = replace(QUIET, at=after(3610))
-    found = fleet(old, old, new)
-    message = "2 gateway pods run the plugin; 1 is coming up: gateway-3."
-    assert (found.state, found.reason, found.message) == (State.LOADED, "Loaded", message), why
-    assert found.pods[0].state is State.PENDING
-    assert fleet(old, old, new, settled=False).state is State.PENDING
-    late = fleet(old, old, replace(new, at=turned + TIMEOUT + timedelta(seconds=1)))
-    assert late.state in (State.UNKNOWN, State.UNHEALTHY), why
-
-
-def test_pods_that_come_up_alone_are_waited_for() -> None:
-    """Where no pod runs the plugin nothing is Loaded, however settled the release was."""
-    assert fleet(replace(QUIET, pod=replace(POD, ready=False)), verified=[]).state is State.PENDING
-
-
-def test_a_pod_that_comes_up_excuses_no_other() -> None:
-    """One that is worse than coming up speaks for all."""
-    found = fleet(QUIET, replace(QUIET, entries=()), replace(QUIET, log=REFUSED_ONCE))
-    assert (found.state, found.reason) == (State.UNHEALTHY, "PluginRejected")
-
-
-def test_many_pods_that_come_up_are_counted_and_some_named() -> None:
-    """A message stays short: three names, however many there are."""
-    coming = [replace(QUIET, pod=replace(POD, ready=False))] * 5
-    message = "1 gateway pod runs the plugin; 5 are coming up: gateway-2, gateway-3, gateway-4, …."
-    assert fleet(QUIET, *coming).message == message
-
-
-@pytest.mark.parametrize(
-    ("turned", "seen_at", "late", "why"),
-    [
-        (None, 59, False, "the time counts from the write"),
-        (None, 61, True, "and is over then"),
-        (-3600, 61, True, "a pod that is older than the write has no more time"),
-        (3600, 3659, False, "a pod that came later has its own time"),
-        (3600, 3661, True, "which ends too"),
-    ],
-)
-def test_each_pod_has_its_own_time(turned: float | None, seen_at: float, late: bool, why: str) -> None:
-    """A pod may take `checks.load.timeout` from the write on, or from when it last became ready or ceased to be."""
-    one = replace(POD, turned_at=None if turned is None else after(turned))
-    found = judged(replace(QUIET, pod=one, at=after(seen_at)))
-    assert found.reason == ("NoPositiveSign" if late else "AwaitingPositiveSign"), why
-
-
-def test_what_is_kept_for_the_next_look() -> None:
-    """Proved runs are kept, also of a pod that does not answer just now; not of one that fails or is gone."""
-    sightings = [
-        replace(COUNTED, pod=pod(1)),
-        replace(QUIET, pod=pod(2), unreachable="x", started_at=None),
-        replace(QUIET, pod=pod(3), log=REFUSED_ONCE),
-    ]
-    known = [Incarnation(f"uid-{number}", STARTED) for number in (2, 3, 4)]
-    found = judging.judge(WANTED, sightings, **GIVEN, verified=known)
-    assert found.verified == {Incarnation("uid-1", STARTED), Incarnation("uid-2", STARTED)}
-
-
-# -------------------------------------------------------------------------------------------- what is nobody's fault
-
-
-def row(reason: str, state: State = State.PENDING) -> PodVerdict:
-    return PodVerdict(POD, state, reason, "because")
-
-
-@pytest.mark.parametrize(
-    ("reasons", "nothing"),
-    [
-        (["AwaitingConfig"], True),
-        (["ConfigNotDelivered", "AwaitingConfig", "PodNotReady", "PodUnreachable"], True),
-        (["ConfigNotDelivered", "Loaded"], False),
-        (["AwaitingConfig", "PluginRejected"], False),
-        (["AwaitingConfig", "GatewayCrashed"], False),
-        (["ConfigNotDelivered", "GatewayUnresponsive"], False),
-        (["PodNotReady"], False),
-        ([], False),
-    ],
-)
-def test_nothing_has_arrived_anywhere(reasons: list[str], nothing: bool) -> None:
-    """Every gateway that can be asked still waits for it."""
-    found = Verdict(State.PENDING, "x", "", tuple(map(row, reasons)))
-    assert judging.nothing_arrived(found) is nothing
-
-
-def test_a_control_plane_that_is_stuck_is_no_failure() -> None:
-    """It is Unknown whether the gateways would run the revision, the objects are named, and nothing is put back."""
-    late = Verdict(State.UNHEALTHY, "ConfigNotDelivered", "", (row("ConfigNotDelivered", State.UNHEALTHY),))
-    found = judging.report_stuck(late, ["a/1", "b/2", "c/3", "d/4"])
-    assert (found.state, found.reason) == (State.UNKNOWN, "ControlPlaneStuck")
-    assert [(one.state, one.reason) for one in found.pods] == [(State.UNKNOWN, "ControlPlaneStuck")]
-    assert "a/1, b/2, c/3 and 1 more" in found.message
-    assert decisions.find_failure(found, overdue=True) is None
-
-
-# ------------------------------------------------------------------------------------------------------ configuration
 
 
 @pytest.mark.parametrize(

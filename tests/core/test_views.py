@@ -9,7 +9,7 @@ import pytest
 
 from pluginrelease import api
 from pluginrelease.cli import _view
-from tests.releases import ARTIFACT, DIGEST, release
+from tests.harness.releases import ARTIFACT, DIGEST, release
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 OLD, NEW = "0123456789", "abcdefabcd"

@@ -23,7 +23,7 @@ from pluginrelease.core.wording import count_noun
 from pluginrelease.edges.signing import signatures
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SOURCE = CHECKOUT / "operator"
+SOURCES = (CHECKOUT / "operator" / "pluginrelease", CHECKOUT / "lab" / "pluginrelease_lab")
 DIGEST = str(Digest.of(b""))
 SIGNERS = [api.OIDCIdentity(issuer="i", subject="s")] * 2
 SEVERAL = re.compile(r"\b1 (?:\w+ )?\w+s\b")
@@ -89,7 +89,7 @@ def test_counted(number: int, words: tuple[str, ...], text: str) -> None:
 
 def texts() -> Iterator[tuple[str, str]]:
     """Every text in the program, and every line of the documents."""
-    for path in sorted(SOURCE.rglob("pluginrelease*/**/*.py")):
+    for path in sorted(path for source in SOURCES for path in source.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield f"{path.name}:{node.lineno}", node.value
@@ -108,7 +108,7 @@ def test_no_word_is_there_twice() -> None:
 def test_counts_have_their_noun() -> None:
     """What puts the length of something before a plural either counts with `counted` or is never 1."""
     found = []
-    for path in sorted(SOURCE.rglob("pluginrelease*/**/*.py")):
+    for path in sorted(path for source in SOURCES for path in source.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             parts = node.values if isinstance(node, ast.JoinedStr) else []
             for value, after in itertools.pairwise(parts):

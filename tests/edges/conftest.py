@@ -1,9 +1,14 @@
-"""What several tests of the edges share: registries, an Envoy, and the CRD in the lab's API server."""
+"""What several tests of the edges share: registries, gateways, and the CRD in the lab's API server."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -12,7 +17,13 @@ from pluginrelease.cli import crd
 from pluginrelease_lab import operator
 from pluginrelease_lab.host import Lab
 from tests.edges import plain_envoy, real_registry
+from tests.edges.gateway_delivery import Delivery, StartDelivery, variant
+from tests.edges.puller import Order
+from tests.edges.puller_process import CHECKOUT, PullerProcess
+from tests.edges.real_envoy import Gateway, api_server
 from tests.edges.real_registry import Real
+from tests.edges.registry_access import WASM
+from tests.edges.scripted import Scripted, good, serving
 
 CRD_NAME = f"crd/{api.PLURAL}.{api.GROUP}"
 
@@ -32,11 +43,59 @@ def private(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
         yield real
 
 
+@pytest.fixture
+def scripted() -> Iterator[Callable[..., Scripted]]:
+    """Starts servers that answer by a script; ends them all."""
+    with serving() as start:
+        yield start
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A module to push."""
+    path = tmp_path / "any-name.wasm"
+    path.write_bytes(WASM)
+    return path
+
+
+@pytest.fixture(scope="module")
+def puller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PullerProcess]:
+    """The process, which has pulled once: what it needs for good is in memory."""
+    log = tmp_path_factory.mktemp("puller") / "log"
+    program = [sys.executable, "-m", "tests.edges.puller"]
+    with log.open("w") as out, serving() as start:
+        pipes: dict[str, IO[str] | int] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": out}
+        with subprocess.Popen(program, cwd=CHECKOUT, text=True, **pipes) as process:  # type: ignore[call-overload]
+            one = PullerProcess(process, log)
+            assert one(Order(str(start(good).reference()))).reason == ""
+            yield one
+            process.stdin.close()
+
+
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[plain_envoy.Gateway]:
     """One Envoy for all tests of a file; each has a listener of its own."""
     with plain_envoy.running(tmp_path_factory.mktemp("envoy")) as one:
         yield one
+
+
+@pytest.fixture
+async def start_delivery(tmp_path: Path) -> AsyncIterator[StartDelivery]:
+    """Makes a gateway that runs the first variant of the plugin, and of other plugins that are named."""
+    async with AsyncExitStack() as stack:
+
+        async def make(*others: str, show_subscriptions: bool = False, concurrency: int = 2) -> Delivery:
+            gateway = Gateway(tmp_path, show_subscriptions=show_subscriptions, concurrency=concurrency)
+            gateway.deliver("header", variant("first"))
+            for other in others:
+                gateway.deliver(other, variant(other))
+            gateway.listen("header", *others)
+            stack.push_async_callback(gateway.stop)
+            await gateway.start()
+            channels = await stack.enter_async_context(api_server(gateway=gateway))
+            return Delivery(gateway, channels)
+
+        yield make
 
 
 @pytest.fixture(scope="module")

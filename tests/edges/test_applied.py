@@ -14,7 +14,7 @@ from pluginrelease.api import crd
 from pluginrelease.core.mesh import istio
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease_lab.host import Lab
-from tests.releases import ARTIFACT, manifest, release
+from tests.harness.releases import ARTIFACT, manifest, release
 
 NAMESPACE = "emptied"
 NAME = "auth"

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,17 +21,11 @@ from pluginrelease.core.errors import Refused, Transient
 from pluginrelease.edges.oci import blobs
 from pluginrelease.edges.oci.access import Access
 from pluginrelease.edges.oci.blobs import Blobs
-from tests.edges.scripted import IMAGE, Answer, Request, Scripted, good, serving
+from tests.edges.scripted import IMAGE, Answer, Request, Scripted, good
 
 CHECKOUT = Path(__file__).parents[2]
 PLACE = image_manifests.parse("registry.example.com/team/plugin:1")
 OPEN = Access(insecure=True, deadline_seconds=20)
-
-
-@pytest.fixture
-def scripted() -> Iterator[Callable[..., Scripted]]:
-    with serving() as start:
-        yield start
 
 
 @pytest.fixture
@@ -58,7 +52,7 @@ def read(store: Blobs, digest: Digest, place: Reference = PLACE) -> bytes | None
 
 
 def files(store: Blobs) -> list[Path]:
-    return [path for path in store.location.iterdir() if path.name != blobs.LOCK]
+    return [path for path in store.place.iterdir() if path.name != blobs.LOCK]
 
 
 def obtain(shelf: ArtifactCache, reference: Reference, access: Access = OPEN) -> PulledArtifact:
@@ -255,7 +249,7 @@ def test_a_folder_of_somebody_else_is_not_used(tmp_path: Path) -> None:
     """A link to another place is refused, and the folder is open to nobody else."""
     own = Blobs(tmp_path / "own", 1024)
     own.prepare()
-    assert own.location.stat().st_mode & 0o077 == 0
+    assert own.place.stat().st_mode & 0o077 == 0
     (tmp_path / "led").mkdir()
     (tmp_path / "led" / blobs.FOLDER).symlink_to(tmp_path / "own")
     with pytest.raises(Transient) as told:

@@ -22,7 +22,7 @@ from pluginrelease.core import revision
 from pluginrelease.core.mesh import istio
 from pluginrelease_lab import operator
 from pluginrelease_lab.host import Lab
-from tests.releases import ARTIFACT, manifest
+from tests.harness.releases import ARTIFACT, manifest
 
 NAMESPACE = "cli-verbs"
 DEADLINE = 30.0

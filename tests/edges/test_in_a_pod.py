@@ -15,7 +15,7 @@ import pytest
 from pluginrelease import api
 from pluginrelease_lab import Lab, network, operator
 from tests.edges import in_a_pod
-from tests.releases import manifest
+from tests.harness.releases import manifest
 
 NAMESPACE = "in-a-pod"
 ACCOUNT = "operator"

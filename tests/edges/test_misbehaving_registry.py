@@ -9,251 +9,59 @@ import asyncio
 import base64
 import gzip
 import hashlib
-import io
 import json
-import subprocess
-import sys
 import tarfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, cast
 
 import pytest
 
-from pluginrelease import api
 from pluginrelease.controller.artifacts import ArtifactCache
-from pluginrelease.controller.context import Context
-from pluginrelease.controller.scope import ReconcileScope
 from pluginrelease.core.artifact import image_manifests
-from pluginrelease.core.artifact.archive import MAX_MEMBERS
 from pluginrelease.core.artifact.image_manifests import Digest
-from pluginrelease.core.errors import Refused, Transient
-from pluginrelease.core.registry import tags
-from pluginrelease.edges.kubernetes.client import Cluster
-from pluginrelease.edges.oci import registry
 from pluginrelease.edges.oci.access import Access
-from pluginrelease.settings import Settings
 from tests import wasm_modules as made
-from tests.edges.puller import Order, Outcome
+from tests.edges.puller import Order
+from tests.edges.puller_process import MIB, MORE_BYTES, MOST_SECONDS, PASSWORD, TOKEN, USER, PullerProcess, secret
+from tests.edges.registry_behaviours import (
+    MANIFEST,
+    UNAVAILABLE,
+    Row,
+    archive,
+    bomb,
+    closes_after_the_manifest,
+    deleted,
+    endless,
+    entry,
+    ever,
+    filler,
+    indexes,
+    many_children,
+    many_files,
+    realm,
+    records,
+    redirect,
+    sparse,
+    special,
+    zeros,
+)
 from tests.edges.scripted import (
     IMAGE,
     WASM,
     Answer,
     Request,
-    Script,
     Scripted,
     good,
     manifest_of,
     on_blobs,
     on_manifests,
-    serving,
     with_layer,
 )
-from tests.releases import ARTIFACT, release
 
-CHECKOUT = Path(__file__).parents[2]
-MIB = 1024 * 1024
-MORE_BYTES = 64 * MIB
-MOST_SECONDS = 60.0
-USER, PASSWORD, TOKEN = "planted-user", "planted-password", "planted-token"
-REALM = "https://registry.example.com/"
 METADATA = "http://169.254.169.254/latest/meta-data?signature=planted-signature"
-
-
-def secret(host: str, **entry: str) -> str:
-    auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-    return json.dumps({"auths": {host: entry or {"auth": auth}}})
-
-
-# --- the process that pulls ---
-
-
-@dataclass
-class PullerProcess:
-    process: subprocess.Popen[str]
-    log: Path
-
-    def __call__(self, order: Order) -> Outcome:
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(json.dumps(asdict(order)) + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        assert answer, self.log.read_text()
-        return Outcome(**json.loads(answer))
-
-
-@pytest.fixture(scope="module")
-def puller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PullerProcess]:
-    """The process, which has pulled once: what it needs for good is in memory."""
-    log = tmp_path_factory.mktemp("puller") / "log"
-    program = [sys.executable, "-m", "tests.edges.puller"]
-    with log.open("w") as out, serving() as start:
-        pipes: dict[str, IO[str] | int] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": out}
-        with subprocess.Popen(program, cwd=CHECKOUT, text=True, **pipes) as process:  # type: ignore[call-overload]
-            one = PullerProcess(process, log)
-            assert one(Order(str(start(good).reference()))).reason == ""
-            yield one
-            process.stdin.close()
-
-
-@pytest.fixture
-def scripted() -> Iterator[Callable[..., Scripted]]:
-    with serving() as start:
-        yield start
-
-
-# --- what a registry may do ---
-
-
-def archive(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz", format=tarfile.PAX_FORMAT) as tar:
-        for member, content in members:
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return out.getvalue()
-
-
-def entry(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
-    member.type, member.linkname = kind, target
-    return member
-
-
-def special(kind: bytes, target: str = "") -> Script:
-    """plugin.wasm is no file."""
-    return with_layer(archive((entry("plugin.wasm", kind, target), b"")))
-
-
-def records(size: int) -> Script:
-    """A file with a remark of so many bytes."""
-    member = entry("plugin.wasm")
-    member.pax_headers = {"comment": "x" * size}
-    return with_layer(archive((member, WASM)))
-
-
-def sparse() -> Script:
-    """A map of a sparse file that never ends: 21 pieces in each 512 bytes."""
-    member = entry("plugin.wasm", tarfile.GNUTYPE_SPARSE)
-    member.size = len(WASM)
-    head = bytearray(member.tobuf(tarfile.GNU_FORMAT))
-    head[482] = 1
-    head[148:156] = b"%06o\0 " % (sum(head[:148]) + 8 * 32 + sum(head[156:512]))
-    more = (b"%011o\0%011o\0" % (512, 1)) * 21 + b"\1" + bytes(7)
-    return with_layer(gzip.compress(bytes(head) + more * 200_000, 1))
-
-
-def zeros(size: int) -> bytes:
-    """gzip data of zeros."""
-    packer = zlib.compressobj(9, wbits=31)
-    return b"".join(packer.compress(bytes(MIB)) for _ in range(size // MIB)) + packer.flush()
-
-
-def bomb() -> Script:
-    """plugin.wasm of 1 GiB in a layer of 1 MiB."""
-    member = entry("plugin.wasm")
-    member.size = 1024 * MIB
-    head = gzip.compress(entry("padding").tobuf())
-    return with_layer(head + gzip.compress(member.tobuf()) + zeros(1024 * MIB))
-
-
-def filler() -> Script:
-    """Another file of 1 GiB stands before plugin.wasm."""
-    member = entry("big")
-    member.size = 1024 * MIB
-    return with_layer(gzip.compress(member.tobuf()) + zeros(1024 * MIB))
-
-
-def many_files() -> Script:
-    return with_layer(archive(*((entry(f"f{number}"), b"") for number in range(MAX_MEMBERS + 1))))
-
-
-def indexes(asked: Request) -> Answer:
-    """An index whose child is an index, and so on, each of them right."""
-    depth = int(asked.path.rpartition("-")[2]) if "depth-" in asked.path else 0
-    known = {str(Digest.of(nested(number))): number for number in range(6)}
-    depth = known.get(asked.path.rpartition("/")[2], depth)
-    return Answer(200, nested(depth), {"Content-Type": image_manifests.OCI_INDEX})
-
-
-def nested(depth: int) -> bytes:
-    if depth == 5:
-        return IMAGE.manifest
-    child = nested(depth + 1)
-    listed = {"mediaType": image_manifests.OCI_INDEX, "digest": str(Digest.of(child)), "size": len(child)}
-    return json.dumps({"schemaVersion": 2, "depth": depth, "manifests": [listed]}).encode()
-
-
-def many_children(asked: Request) -> Answer:
-    one = {"mediaType": image_manifests.OCI_MANIFEST, "digest": str(IMAGE.digest), "size": 1}
-    return Answer(200, json.dumps({"manifests": [one] * 1000}).encode(), {"Content-Type": image_manifests.OCI_INDEX})
-
-
-def deleted(part: str, after: int) -> Callable[[], Script]:
-    """What was there for so many requests is gone."""
-
-    def fresh() -> Script:
-        seen: list[str] = []
-
-        def script(asked: Request) -> Answer:
-            if part in asked.path:
-                seen.append(asked.path)
-                if len(seen) > after:
-                    return Answer(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN"}]}')
-            return good(asked)
-
-        return script
-
-    return fresh
-
-
-def locked(asked: Request) -> Answer:
-    """Lets nobody in without credentials."""
-    if "Authorization" not in asked.headers:
-        return Answer(401, b"", {"WWW-Authenticate": f'Basic realm="{REALM}"'})
-    return good(asked)
-
-
-def closes_after_the_manifest(asked: Request) -> Answer:
-    return (
-        Answer(401, b"", {"WWW-Authenticate": f'Basic realm="{REALM}"'}) if "/blobs/" in asked.path else locked(asked)
-    )
-
-
-def realm(address: str) -> Script:
-    return lambda _: Answer(401, b"", {"WWW-Authenticate": f'Bearer realm="{address}",service="x"'})
-
-
-def redirect(address: str) -> Script:
-    return lambda _: Answer(307, b"", {"Location": address})
-
-
-def ever(piece: bytes, count: int = 100_000) -> Iterator[bytes]:
-    for _ in range(count):
-        yield piece
-
-
-def endless(answer: Answer) -> Answer:
-    return replace(answer, length=-1, more=ever(b" " * 65536))
-
-
-UNAVAILABLE = ("RegistryUnavailable", "Transient")
-MANIFEST = {"Content-Type": image_manifests.OCI_MANIFEST}
-
-
-@dataclass(frozen=True)
-class Row:
-    """``reason`` empty: it is taken. ``kind`` says whether a person must act, or it is tried again."""
-
-    name: str
-    script: Script
-    reason: str
-    kind: str = "Refused"
-    deadline: float = 20.0
 
 
 def rows() -> Iterator[Row]:
@@ -347,185 +155,6 @@ def test_a_behaviour(row: Row, puller: PullerProcess, scripted: Callable[..., Sc
     assert len(server.seen) < 12
 
 
-# --- what it may do when it is asked for tags ---
-
-
-def pages(tags: Callable[[int], str], link: str = "/v2/team/plugin/tags/list?last={}", count: int = 10**9) -> Script:
-    """A list of tags of so many pages; by default it always goes on."""
-
-    def script(asked: Request) -> Answer:
-        last = asked.path.rpartition("last=")[2] if "last=" in asked.path else "0"
-        if not last.isdigit():
-            return Answer(200, list_of().encode())
-        number = int(last)
-        further = {"Link": f'<{link.format(number + 1)}>; rel="next"'} if number + 1 < count else {}
-        return Answer(200, tags(number).encode(), further)
-
-    return script
-
-
-def list_of(*tags: str) -> str:
-    return json.dumps({"name": "team/plugin", "tags": tags})
-
-
-def tag_rows() -> Iterator[Row]:
-    yield Row("the same page for ever", pages(lambda _: list_of("1.0.0"), "/v2/team/plugin/tags/list?n=1"), "")
-    yield Row("pages without end", pages(lambda page: list_of(f"1.{page}.0")), "TooManyTags")
-    for count, reason in ((20, ""), (21, "TooManyTags")):
-        thousands = pages(lambda page: list_of(*(f"1.{page}.{n}" for n in range(1000))), count=count)
-        yield Row(f"{count} thousand tags", thousands, reason)
-    yield Row("full pages", pages(lambda page: list_of(f"1.{page}.0") + " " * (MIB - 100)), "TooManyTags")
-    elsewhere = "http://localhost:1/v2/team/plugin/tags/list?last={}"
-    for address in (elsewhere, "https://registry.example.com/v2/", "file:///etc/passwd", "//10.0.0.1/v2/"):
-        yield Row(f"goes on at {address}", pages(lambda _: list_of("1.0.0"), address), "RegistryRedirectRefused")
-    yield Row("list without end", lambda _: endless(Answer(200, b'{"tags":["1.0.0"')), "TooManyTags")
-    yield Row("list of 100 MB", lambda _: Answer(200, b"", length=100 * MIB, more=ever(b" " * MIB, 100)), "TooManyTags")
-    yield Row("list byte by byte", lambda _: Answer(200, list_of("1.0.0").encode(), pace=0.2), *UNAVAILABLE, 1.5)
-    yield Row("list of things", lambda _: Answer(200, b'{"tags":[' + b"{}," * 300_000 + b"{}]}"), "")
-    yield Row("list of brackets", lambda _: Answer(200, b"[" * 500_000), "RegistryRefused")
-    yield Row("no list", lambda _: Answer(200, b'{"tags":{"1.0.0":1}}'), "RegistryRefused")
-    yield Row("a page of text", lambda _: Answer(200, b"<html>"), "RegistryRefused")
-    yield Row("no such question", lambda _: Answer(405), "RegistryRefused")
-    yield Row("nothing there", lambda _: Answer(404), "ManifestNotFound", "Waiting")
-    yield Row("503 for ever", lambda _: Answer(503), *UNAVAILABLE)
-
-
-@pytest.mark.parametrize("row", list(tag_rows()), ids=lambda row: row.name)
-def test_a_behaviour_when_asked_for_tags(row: Row, puller: PullerProcess, scripted: Callable[..., Scripted]) -> None:
-    """Whatever a registry lists: a reason of its own, within a minute, with at most 64 MiB more memory."""
-    server = scripted(row.script)
-    order = Order(f"{server.host}/team/plugin", secret(server.host), deadline=row.deadline, tags=True)
-    outcome = puller(order)
-    assert (outcome.reason, outcome.kind) == (row.reason, row.kind if row.reason else ""), outcome.text
-    assert outcome.seconds < MOST_SECONDS / 2
-    assert outcome.more <= MORE_BYTES
-    assert "planted" not in outcome.text
-
-
-THOUSANDS = sorted([*(f"1.{number}.0" for number in range(1200)), "9.0.0"])
-
-
-def listing(*, link: str | None = None, heeds_last: bool = True, fails: int = 0) -> Script:
-    """The first thousand of what is there after ``last``; ``link`` with what names the rest, None for no such header.
-
-    ``fails``: what it answers to a question with ``last``.
-    """
-
-    def script(asked: Request) -> Answer:
-        if "Authorization" not in asked.headers:
-            return Answer(401, b"", {"WWW-Authenticate": f'Basic realm="{REALM}"'})
-        last = asked.path.rpartition("last=")[2] if "last=" in asked.path else ""
-        if last and fails:
-            return Answer(fails)
-        rest = [one for one in THOUSANDS if one > last or not heeds_last]
-        further = {} if link is None or len(rest) <= 1000 else {"Link": f'<{link.format(rest[999])}>; rel="next"'}
-        return Answer(200, list_of(*rest[:1000]).encode(), further)
-
-    return script
-
-
-def listed(server: Scripted) -> tags.Listed:
-    access = Access(insecure=True, deadline_seconds=20, dockerconfigjson=secret(server.host).encode())
-    return registry.list_tags(image_manifests.parse_repository(f"{server.host}/team/plugin"), access)
-
-
-QUERY = "?n=1000&last={}"
-
-
-@pytest.mark.parametrize(
-    ("name", "link"),
-    [
-        ("no Link at all", None),
-        ("the right one", f"/v2/team/plugin/tags/list{QUERY}"),
-        ("a query alone", QUERY),
-        ("https, where http is spoken", f"https://HOST/v2/team/plugin/tags/list{QUERY}"),
-        ("another port", f"http://127.0.0.1:8081/v2/team/plugin/tags/list{QUERY}"),
-        ("the path behind the proxy", f"/repository/docker-hosted/v2/plugin/tags/list{QUERY}"),
-        ("a path without its beginning", f"/team/plugin/tags/list{QUERY}"),
-        ("the list of another repository", f"/v2/other/tags/list{QUERY}"),
-        ("no query", "/v2/team/plugin/tags/list"),
-    ],
-)
-def test_a_list_goes_on(name: str, link: str | None, scripted: Callable[..., Scripted]) -> None:
-    """Registries behind a proxy name the next page wrongly, or not at all: it is asked for here all the same."""
-    server = scripted(good)
-    server.script = listing(link=link.replace("HOST", server.host) if link else None)
-    found = listed(server)
-    assert (sorted(found.tags), found.whole) == (THOUSANDS, True)
-    assert {one.path.partition("?")[0] for one in server.seen} == {"/v2/team/plugin/tags/list"}
-    assert len(server.seen) == 3
-
-
-@pytest.mark.parametrize(
-    ("name", "script"),
-    [
-        ("it gives the first page again", listing(heeds_last=False)),
-        ("it refuses to go on", listing(fails=400)),
-        ("it has nothing there", listing(fails=404)),
-    ],
-)
-def test_a_list_that_is_cut(name: str, script: Script, scripted: Callable[..., Scripted]) -> None:
-    """What nobody gives out cannot be taken; that it may be missing is known, and a release does not go down for it."""
-    server = scripted(script)
-    found = listed(server)
-    assert (len(found.tags), found.whole) == (1000, False)
-    assert len(server.seen) == 3
-    with pytest.raises(Refused) as raised:
-        tags.pick("r/plugin", ">=1.0.0", found.tags, whole=found.whole, seen="9.0.0")
-    assert raised.value.reason == "TagListIncomplete"
-
-
-@pytest.mark.parametrize(
-    ("ran", "heeds_last", "picked", "events", "why"),
-    [
-        ("1.500.0", True, "9.0.0", [], "a list that was read to its end"),
-        (None, False, "1.1199.0", ["TagListIncomplete"], "a first one: taken, and said"),
-        ("1.500.0", False, "1.1199.0", ["TagListIncomplete"], "it goes up, and may miss the highest: said"),
-        ("1.1199.0", False, "1.1199.0", [], "nothing changes"),
-        ("9.0.0", False, "", [], "it would go down"),
-    ],
-)
-async def test_a_release_and_a_list_that_may_be_cut(
-    ran: str | None, heeds_last: bool, picked: str, events: list[str], why: str, scripted: Callable[..., Scripted]
-) -> None:
-    """When a repository crosses the length of a page, no release goes down to an older version without a word."""
-    server = scripted(listing(heeds_last=heeds_last))
-    ref = f"{server.host}/team/plugin"
-    asking = release(spec__artifact={"image": {"ref": ref, "semver": ">=1.0.0"}})
-    known = ARTIFACT.model_copy(update={"ref": f"{ref}:{ran}", "semver": ">=1.0.0"}) if ran else None
-    world = Context(cast("Cluster", None), Settings(), ArtifactCache())
-    work = ReconcileScope(world, asking.model_copy(update={"status": api.Status(artifact=known)}))
-    access = Access(insecure=True, deadline_seconds=20, dockerconfigjson=secret(server.host).encode())
-    if picked:
-        assert await work.named(asking.spec.artifact.image, access) == f"{ref}:{picked}", why
-    else:
-        with pytest.raises(Refused) as raised:
-            await work.named(asking.spec.artifact.image, access)
-        assert raised.value.reason == "TagListIncomplete", why
-    assert [event.reason for event in work.report.events] == events, why
-
-
-def test_a_list_that_cannot_be_asked_on_just_now(scripted: Callable[..., Scripted]) -> None:
-    """A registry that is out of order is tried again, and its list not called cut."""
-    with pytest.raises(Transient) as raised:
-        listed(scripted(listing(fails=503)))
-    assert raised.value.reason == "RegistryUnavailable"
-
-
-@pytest.mark.parametrize(
-    "address", ["http://localhost:{}/v2/team/plugin/tags/list?last=1", "//localhost:{}/v2/?last=1"]
-)
-def test_no_other_host_is_asked_for_tags(address: str, scripted: Callable[..., Scripted]) -> None:
-    """Whoever can write a Link gets neither a request nor the credentials; the remedy says what to do about it."""
-    other = scripted(good)
-    server = scripted(listing(link=address.format(other.host.partition(":")[2])))
-    with pytest.raises(Refused) as raised:
-        listed(server)
-    assert raised.value.reason == "RegistryRedirectRefused"
-    assert "Link" in raised.value.remedy
-    assert other.seen == []
-
-
 def test_by_digest(puller: PullerProcess, scripted: Callable[..., Scripted]) -> None:
     """Who asks by digest gets the bytes of that digest, or an error."""
     server = scripted(good)
@@ -602,9 +231,6 @@ def test_no_secret_is_anywhere(puller: PullerProcess, scripted: Callable[..., Sc
     for text in texts:
         assert b"planted" not in text
         assert encoded not in text
-
-
-# --- the others go on ---
 
 
 def test_one_that_hangs_holds_up_nobody_else(scripted: Callable[..., Scripted]) -> None:

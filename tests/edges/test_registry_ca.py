@@ -27,7 +27,7 @@ from pluginrelease.settings import Settings
 from tests.edges import real_registry
 from tests.edges.real_registry import Real
 from tests.edges.scripted import WASM
-from tests.releases import release
+from tests.harness.releases import release
 
 TLS = Path(__file__).parents[1] / "fixtures" / "tls"
 AUTHORITY, ANOTHER = TLS / "self-signed.pem", TLS / "lab-registry.pem"

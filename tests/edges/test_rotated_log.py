@@ -15,7 +15,7 @@ from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.edges.envoy import observing
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease_lab import Lab
-from tests.passes import spare
+from tests.harness import gateways
 
 NAMESPACE = "rotating"
 WANTED = DesiredPlugin(NAMESPACE, "absent", "a" * 64, {}, "FAIL_CLOSE")
@@ -24,7 +24,7 @@ WANTED = DesiredPlugin(NAMESPACE, "absent", "a" * 64, {}, "FAIL_CLOSE")
 @pytest.fixture
 def pod(lab: Lab) -> Iterator[PodRef]:
     """A gateway of its own, whose log may be taken away."""
-    for manifest in spare.gateway_manifests(NAMESPACE, 1):
+    for manifest in gateways.manifests(NAMESPACE, 1):
         lab.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
     lab.kubectl("rollout", "status", f"deployment/{NAMESPACE}", "-n", NAMESPACE, "--timeout=120s", timeout=150)
     [found] = json.loads(lab.kubectl("get", "pods", "-n", NAMESPACE, "-o", "json"))["items"]

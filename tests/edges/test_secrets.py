@@ -15,7 +15,7 @@ from pluginrelease.controller.secrets import ca_certificates, pull_secrets
 from pluginrelease.core.errors import Refused, ReleaseError, Waiting
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease_lab import Lab
-from tests.releases import release
+from tests.harness.releases import release
 
 NAMESPACE, THERE = "secrets-here", "secrets-there"
 AUTHORITY = (Path(__file__).parents[1] / "fixtures" / "tls" / "self-signed.pem").read_text()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from pluginrelease.edges.signing.signatures import Keys
 from tests import wasm_modules as made
 from tests.edges.real_cosign import Cosign, Form
 from tests.edges.real_registry import Real, refer
-from tests.edges.scripted import Answer, Request, Script, Scripted, serving
+from tests.edges.scripted import Answer, Request, Script, Scripted
 from tests.edges.test_crd import REF, release
 
 OPEN = Access(insecure=True, deadline_seconds=20)
@@ -39,12 +39,6 @@ TYPES = {"Accept": ", ".join(image_manifests.MANIFEST_TYPES)}
 @pytest.fixture(scope="module")
 def cosign(tmp_path_factory: pytest.TempPathFactory) -> Cosign:
     return Cosign(tmp_path_factory.mktemp("cosign"))
-
-
-@pytest.fixture
-def scripted() -> Iterator[Callable[..., Scripted]]:
-    with serving() as start:
-        yield start
 
 
 def pushed(plain: Real, tmp_path: Path, repository: str, wasm: bytes = made.plugin("0_2_1")) -> Artifact:

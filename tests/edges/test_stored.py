@@ -20,7 +20,7 @@ from pluginrelease.edges.kubernetes.resources import RELEASES
 from pluginrelease.settings import Settings
 from pluginrelease_lab.errors import LabError
 from pluginrelease_lab.host import Lab
-from tests import releases
+from tests.harness import releases
 from tests.lab.gateway_under_test import eventually
 
 NAMESPACE = "stored"

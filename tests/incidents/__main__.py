@@ -20,10 +20,10 @@ import click
 
 import pluginrelease_lab as labs
 from pluginrelease_lab import Lab, operator
+from tests.harness.cluster import Operator
 from tests.incidents import book, stage
 from tests.incidents.book import Half, Incident, Mode, Row
 from tests.incidents.stage import Pace, Stage
-from tests.passes.world import Operator
 
 RESYNC = "20s"
 FIRST_PORT = 5100

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.traffic import Answer
+from tests.harness.traffic import Answer
 
 if TYPE_CHECKING:
     from tests.incidents.stage import Stage

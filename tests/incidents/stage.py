@@ -19,18 +19,15 @@ from typing import Any
 import yaml
 
 from pluginrelease import api
-from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.mesh import istio
-from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.access import Access
 from pluginrelease.edges.toolchain import builder
 from pluginrelease_lab import Lab
 from pluginrelease_lab.host import GatewayPod
 from tests import wasm_modules
+from tests.harness import evidence, gateways, registries
+from tests.harness.cluster import JSON, Operator, World, observed, ready
+from tests.harness.traffic import PORT, Answer, Traffic
 from tests.incidents.book import GONE, Becomes, Half, Incident, Mode, Says, losses
-from tests.passes import evidence, spare
-from tests.passes.world import JSON, Operator, World, observed, ready
-from tests.traffic import PORT, Answer, Traffic
 
 SECONDS = 150.0
 """The deadline of one run, from when its gateways are ready."""
@@ -163,7 +160,7 @@ class Stage:
 
     def prepare(self) -> None:
         """Asks for the gateways; returns at once."""
-        self.apply(*spare.gateway_manifests(self.namespace, self.incident.gateways, self.port))
+        self.apply(*gateways.manifests(self.namespace, self.incident.gateways, self.port))
 
     def play(self) -> Half:
         """The story from its beginning to its end, and what came of it. Raises nothing."""
@@ -195,9 +192,7 @@ class Stage:
         self.repositories += 1
         path = self.folder / f"{self.namespace}-{self.repositories}.wasm"
         path.write_bytes(module)
-        where = f"{self.namespace}/{name or f'plugin-{self.repositories}:1.0'}"
-        registry.push(image_manifests.parse(f"{self.lab.registry_host}/{where}"), path, Access(insecure=True))
-        return f"{self.lab.registry}/{where}"
+        return registries.push(self.lab, path, f"{self.namespace}/{name or f'plugin-{self.repositories}:1.0'}")
 
     def run(self, plugin: Plugin, says: str = "v1") -> None:
         """The plugin runs in every gateway, and each answers ``x-plugin: says``; from then on requests are counted."""
@@ -282,7 +277,7 @@ class Stage:
 
     def secret(self, name: str, credentials: tuple[str, str], host: str = "", kind: str = "") -> None:
         """A pull secret for a registry, the lab's private one by default."""
-        made = spare.pull_secret(name, self.home, host or self.lab.private_registry, credentials)
+        made = registries.pull_secret(name, self.home, host or self.lab.private_registry, credentials)
         self.apply({**made, "type": kind or made["type"]})
 
     def built(self, name: str) -> bytes:
@@ -295,19 +290,15 @@ class Stage:
 
     def push_private(self, module: bytes) -> str:
         """To the lab's registry that asks for a password."""
-        path, where = self.folder / f"{self.namespace}-private.wasm", f"{self.namespace}/private:1.0"
+        path = self.folder / f"{self.namespace}-private.wasm"
         path.write_bytes(module)
-        host = self.lab.private_registry_host
-        keys = spare.pull_secret("keys", "", host, self.lab.private_credentials)["stringData"][".dockerconfigjson"]
-        access = Access(insecure=True, dockerconfigjson=keys.encode())
-        registry.push(image_manifests.parse(f"{host}/{where}"), path, access)
-        return f"{self.lab.private_registry}/{where}"
+        return registries.push_private(self.lab, path, f"{self.namespace}/private:1.0")
 
-    def registry(self, realm: str | None = None) -> spare.Registry:
+    def registry(self, realm: str | None = None) -> registries.Registry:
         """A registry that the incident may break; it ends with the run."""
         folder = self.folder / self.namespace
         folder.mkdir()
-        one = spare.Registry(self.lab, folder, realm, self.port)
+        one = registries.Registry(self.lab, folder, realm, self.port)
         one.start()
         self.closing.callback(one.stop)
         return one
@@ -423,7 +414,7 @@ class Stage:
 
     def is_silent(self) -> bool:
         """Whether a gateway's admin port does not answer."""
-        return any(evidence.admin_is_silent(self.lab, pod) for pod in self.gateways())
+        return any(gateways.admin_is_silent(self.lab, pod) for pod in self.gateways())
 
     def await_back(self, reason: str, phase: str, plugin: str) -> None:
         """The release said so, and every gateway answers through this plugin; "-": through none."""

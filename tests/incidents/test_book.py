@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.traffic import Answer
 from tests.incidents import book
 from tests.incidents.book import GONE, Becomes, Half, Incident, Says, Shows
-from tests.traffic import Answer
 
 REASONS = Path(__file__).resolve().parents[2] / "docs" / "reasons.md"
 SAYS = Says("PluginRejected", "RolledBack", Becomes.RESTORED)

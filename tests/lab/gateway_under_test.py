@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import ssl
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import aiohttp
-import yaml
-
 from pluginrelease_lab import Lab, binaries
 from pluginrelease_lab.host import GatewayPod
+from pluginrelease_lab.kubeapi import KubeApi
+from tests.harness import gateways
 
 NAMESPACE = "lab-tests"
 MANIFESTS = """
@@ -86,24 +83,15 @@ class Edge:
 
     async def forward(self, port: int, request: bytes) -> tuple[bytes, str]:
         """(what the pod's port answered, what the port-forward complained of); ends with the first piece of either."""
-        cluster = yaml.safe_load(self.lab.kubeconfig.read_text())
-        server = cluster["clusters"][0]["cluster"]
-        authority = base64.b64decode(server["certificate-authority-data"]).decode()
-        headers = {"Authorization": f"Bearer {cluster['users'][0]['user']['token']}"}
-        url = f"{server['server']}/api/v1/namespaces/{NAMESPACE}/pods/{self.pod().name}/portforward?ports={port}"
         async with (
             asyncio.timeout(20),
-            aiohttp.ClientSession(headers=headers) as session,
-            session.ws_connect(
-                url, ssl=ssl.create_default_context(cadata=authority), protocols=["v4.channel.k8s.io"]
-            ) as stream,
+            KubeApi.of(self.lab.kubeconfig) as api,
+            api.port_forward(NAMESPACE, self.pod().name, port) as stream,
         ):
-            for _ in range(2):
-                await stream.receive_bytes()  # the port number on each of the two channels
-            if request:
-                await stream.send_bytes(b"\0" + request)
-            piece = await stream.receive_bytes()
-            return (piece[1:], "") if piece[0] == 0 else (b"", piece[1:].decode())
+            try:
+                return await anext(gateways.exchange(stream, request)), ""
+            except ConnectionError as error:
+                return b"", str(error)
 
     def follow_logs(self, pod: GatewayPod) -> subprocess.Popen[str]:
         """`kubectl logs -f` from the last line on."""

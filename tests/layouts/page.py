@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from tests.layouts import book
 from tests.layouts.book import Outcome, Row
-from tests.layouts.cases import BUILT, BY_HAND
+from tests.layouts.by_hand import BY_HAND
+from tests.layouts.real_builds import BUILT
 
 HEADINGS = ("Image", "Made with", "`inspect` said", "It", "In the gateway's words", "")
 INTRODUCTION = """\

@@ -27,6 +27,7 @@ from tests.edges.real_registry import Real
 
 SECONDS = 120.0
 TAG = "1"
+WASM_CONFIG = "application/vnd.module.wasm.config.v1+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 TOOLS = {"buildah": "apt-get install buildah", "skopeo": "apt-get install skopeo"}
 """What the table needs beyond the lab, and the command that gets it."""

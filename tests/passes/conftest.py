@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pluginrelease_lab import Lab, operator
-from tests.passes import spare
-from tests.passes.world import Operator, World
+from tests.harness import registries
+from tests.harness.cluster import Operator, World
 
 
 @pytest.fixture(scope="session")
@@ -36,9 +36,9 @@ def world(lab: Lab, running_operator: Operator) -> Iterator[World]:
 
 
 @pytest.fixture
-def registry(lab: Lab, tmp_path: Path) -> Iterator[spare.Registry]:
+def registry(lab: Lab, tmp_path: Path) -> Iterator[registries.Registry]:
     """A registry that the test may stop, and that gateways of the test's own pull from."""
-    one = spare.Registry(lab, tmp_path)
+    one = registries.Registry(lab, tmp_path)
     one.start()
     yield one
     one.stop()

@@ -21,8 +21,8 @@ from pluginrelease.edges.oci import registry
 from pluginrelease.edges.oci.access import Access
 from pluginrelease_lab import Lab
 from tests import odd_modules, wasm_modules
-from tests.passes import evidence
-from tests.passes.world import GATEWAY_NAMESPACE, Operator, World, conditions, is_ready, observed, ready, unique
+from tests.harness import evidence, registries
+from tests.harness.cluster import GATEWAY_NAMESPACE, Operator, World, conditions, is_ready, observed, ready, unique
 
 JSON = dict[str, Any]
 
@@ -172,11 +172,9 @@ def references(world: World, scratch: Path) -> dict[str, str]:
 
 def push_private(lab: Lab, scratch: Path) -> str:
     """A good module in the registry that wants a password."""
-    module, where = scratch / "private.wasm", f"tests/{unique('private')}:1.0"
+    module = scratch / "private.wasm"
     module.write_bytes(wasm_modules.plugin())
-    access = Access(insecure=True, dockerconfigjson=docker_config(lab.private_registry_host, *lab.private_credentials))
-    registry.push(image_manifests.parse(f"{lab.private_registry_host}/{where}"), module, access)
-    return f"{lab.private_registry}/{where}"
+    return registries.push_private(lab, module, f"tests/{unique('private')}:1.0")
 
 
 def docker_config(host: str, user: str, password: str) -> bytes:

@@ -14,15 +14,11 @@ from pathlib import Path
 import pytest
 
 from pluginrelease import api
-from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.mesh import istio, target
-from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.access import Access
-from pluginrelease_lab import Lab
 from tests import wasm_modules
-from tests.passes import evidence, interruption, spare
-from tests.passes.interrupter import Order
-from tests.passes.world import GATEWAY_NAMESPACE, JSON, Operator, World, unique
+from tests.harness import evidence, gateways, interruption, registries
+from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, Operator, World, unique
+from tests.harness.interrupter import Order
 
 LEVEL = "error"
 SECONDS = 60.0
@@ -49,13 +45,13 @@ def killed_at(world: World, folder: Path, method: str, path: str, body: str = ""
 def gateways_at_error(world: World) -> World:
     """The gateways' filter logger has a level that is nobody's default."""
     for pod in world.gateways():
-        evidence.filter_level(world.lab, pod, LEVEL)
+        gateways.filter_level(world.lab, pod, LEVEL)
     return world
 
 
 def levels(world: World) -> set[str]:
     """Of the filter logger, in all gateways."""
-    return {evidence.filter_level(world.lab, pod) for pod in world.gateways()}
+    return {gateways.filter_level(world.lab, pod) for pod in world.gateways()}
 
 
 def writes(world: World, resource: str, name: str) -> int:
@@ -156,25 +152,18 @@ def abroad(world: World, tmp_path: Path) -> Iterator[JSON]:
     """A release in a namespace of its own, with a pull secret: nothing that it writes has an owner reference."""
     name = unique("abroad")
     lab = world.lab
-    secret = spare.pull_secret("login", name, lab.private_registry, lab.private_credentials)
+    secret = registries.pull_secret("login", name, lab.private_registry, lab.private_credentials)
     world.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     world.apply(secret)
     allowed = f"{api.ALLOWED_NAMESPACES_ANNOTATION}={name}"
     lab.kubectl("annotate", "namespace", GATEWAY_NAMESPACE, allowed, "--overwrite")
     module = tmp_path / "module.wasm"
     module.write_bytes(wasm_modules.answering(name))
-    registry.push(image_manifests.parse(f"{lab.private_registry_host}/tests/{name}:1.0"), module, private(lab))
-    ref = f"{lab.private_registry}/tests/{name}:1.0"
+    ref = registries.push_private(lab, module, f"tests/{name}:1.0")
     image = {"ref": ref, "insecure": True, "pullSecretRef": {"name": "login"}}
     yield world.manifest(name, ref, namespace=name, artifact={"image": image})
     world.clean_up()
     lab.kubectl("annotate", "namespace", GATEWAY_NAMESPACE, f"{api.ALLOWED_NAMESPACES_ANNOTATION}-")
-
-
-def private(lab: Lab) -> Access:
-    """How to push to the lab's private registry from the host."""
-    secret = spare.pull_secret("", "", lab.private_registry_host, lab.private_credentials)
-    return Access(insecure=True, dockerconfigjson=secret["stringData"][".dockerconfigjson"].encode())
 
 
 def written_as(release: JSON) -> str:

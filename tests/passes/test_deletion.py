@@ -17,8 +17,8 @@ import pytest
 from pluginrelease import api
 from pluginrelease.core.errors import ReleaseError
 from tests import wasm_modules
-from tests.passes import evidence, spare
-from tests.passes.world import JSON, World, unique
+from tests.harness import evidence, gateways
+from tests.harness.cluster import JSON, World, unique
 
 PLUGIN_GONE_WITHIN = 2.0
 RELEASE_GONE_WITHIN = 30.0
@@ -56,7 +56,7 @@ def await_silence(world: World, namespace: str, name: str) -> None:
 
 def answers(world: World, pod: Any) -> bool:
     try:
-        evidence.filter_level(world.lab, pod)
+        gateways.filter_level(world.lab, pod)
     except (ReleaseError, TimeoutError):
         return False
     return True
@@ -104,7 +104,7 @@ def test_a_deletion_ends_the_outage(
 ) -> None:
     """The WasmPlugin is gone within 2 s of the deletion, the release within 30 s, and the gateways serve again."""
     namespace, name = unique("ends"), unique("ends")
-    spare.gateways(world, namespace, 2)
+    gateways.deploy(world, namespace, 2)
     gateway = {"provider": "Istio", "namespace": namespace, "selector": {"matchLabels": {"istio": namespace}}}
     ref = world.push(module, tmp_path)
     world.apply(world.manifest(name, ref, namespace=namespace, gateway=gateway))

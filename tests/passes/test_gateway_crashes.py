@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tests import wasm_modules
-from tests.passes import evidence, spare
-from tests.passes.world import JSON, World, is_ready, observed, ready, unique
+from tests.harness import evidence, gateways
+from tests.harness.cluster import JSON, World, is_ready, observed, ready, unique
 
 SOON = timedelta(seconds=5)
 """From the first crash to the decision: about a second, and the times of both are whole ones on a busy machine."""
@@ -36,29 +36,29 @@ def has_ended(name: str) -> Any:
 def test_what_kills_gateways_goes_at_once_and_a_release_beside_it_stays(world: World, tmp_path: Path) -> None:
     """The plugin that was written last is taken off, in the gateway's own words, also where failures are to be held;
     the other one keeps its object untouched, and is Ready again when the gateways are back."""
-    gateways, good, bad = unique("downed"), unique("beside"), unique("deadly")
-    spare.gateways(world, gateways, replicas=2)
+    namespace, good, bad = unique("downed"), unique("beside"), unique("deadly")
+    gateways.deploy(world, namespace, replicas=2)
     ref = world.push(wasm_modules.answering(good), tmp_path)
-    world.apply(world.manifest(good, ref, **on(gateways)))
-    world.await_ready(good, namespace=gateways)
-    before = world.get("wasmplugin", gateways, good)
+    world.apply(world.manifest(good, ref, **on(namespace)))
+    world.await_ready(good, namespace=namespace)
+    before = world.get("wasmplugin", namespace, good)
 
     deadly = world.push(wasm_modules.aborts_at_configure(), tmp_path)
-    held = world.manifest(bad, deadly, **on(gateways), rollout={"onFailure": "Hold"})
+    held = world.manifest(bad, deadly, **on(namespace), rollout={"onFailure": "Hold"})
     release = world.apply(held)
-    gone = world.await_release(bad, has_ended("Removed"), namespace=gateways)
+    gone = world.await_release(bad, has_ended("Removed"), namespace=namespace)
     failure = gone["status"]["rollout"]["failure"]
     assert (ready(gone)["reason"], failure["reason"]) == ("GatewayCrashed", "GatewayCrashed")
     assert "Envoy exited with error: signal: aborted" in failure["message"]
-    assert datetime.fromisoformat(failure["at"]) - first_end(world, gateways) <= SOON
+    assert datetime.fromisoformat(failure["at"]) - first_end(world, namespace) <= SOON
     evidence.await_events(world.lab, release, {"GatewayCrashed", "Removed"})
-    assert world.get("wasmplugin", gateways, bad) is None
+    assert world.get("wasmplugin", namespace, bad) is None
 
-    after = world.await_release(good, is_ready, namespace=gateways)
+    after = world.await_release(good, is_ready, namespace=namespace)
     assert after["status"]["rollout"].get("failure") is None
-    assert version_of(world.get("wasmplugin", gateways, good)) == version_of(before)
-    world.lab.kubectl("rollout", "status", f"deployment/{gateways}", "-n", gateways, "--timeout=60s", timeout=90)
-    answers = [world.lab.request(pod.address, 8080).headers.get("x-plugin") for pod in world.gateways(gateways)]
+    assert version_of(world.get("wasmplugin", namespace, good)) == version_of(before)
+    world.lab.kubectl("rollout", "status", f"deployment/{namespace}", "-n", namespace, "--timeout=60s", timeout=90)
+    answers = [world.lab.request(pod.address, 8080).headers.get("x-plugin") for pod in world.gateways(namespace)]
     assert answers == [good, good]
 
 

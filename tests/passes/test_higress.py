@@ -17,8 +17,8 @@ from pluginrelease.core.compat import abi_rewrite
 from pluginrelease.core.mesh import higress, target
 from pluginrelease_lab import Lab, LabError, meshes, operator
 from tests import wasm_modules
-from tests.passes import spare
-from tests.passes.world import Operator, World, conditions, observed, ready, unique
+from tests.harness import registries
+from tests.harness.cluster import Operator, World, conditions, observed, ready, unique
 
 JSON = dict[str, Any]
 Built = Callable[[str], Path]
@@ -52,9 +52,9 @@ def world(higress_lab: Lab, higress_operator: Operator) -> Iterator[World]:
 
 
 @pytest.fixture
-def registry(higress_lab: Lab, tmp_path: Path) -> Iterator[spare.Registry]:
+def registry(higress_lab: Lab, tmp_path: Path) -> Iterator[registries.Registry]:
     """A registry that the test may stop."""
-    one = spare.Registry(higress_lab, tmp_path)
+    one = registries.Registry(higress_lab, tmp_path)
     one.start()
     yield one
     one.stop()
@@ -189,7 +189,7 @@ def test_another_namespace_is_nobodys(world: World, module: Path, tmp_path: Path
     assert world.get(KIND, namespace, name) is None
 
 
-def test_gateways_fetch_again_though_no_metadata_arrives(world: World, registry: spare.Registry) -> None:
+def test_gateways_fetch_again_though_no_metadata_arrives(world: World, registry: registries.Registry) -> None:
     """A pod that started while the registry was down is made to fetch again, by a change of the spec that is no other
     revision: no annotation of the WasmPlugin gets to Higress's istiod."""
     name = unique("nudged")

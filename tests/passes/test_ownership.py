@@ -17,8 +17,8 @@ from pluginrelease.edges.oci import registry
 from pluginrelease.edges.oci.access import Access
 from pluginrelease_lab import Lab
 from tests import wasm_modules
-from tests.passes import evidence
-from tests.passes.world import GATEWAY_NAMESPACE, Operator, World, conditions, is_ready, ready, unique
+from tests.harness import evidence
+from tests.harness.cluster import GATEWAY_NAMESPACE, Operator, World, conditions, is_ready, ready, unique
 
 JSON = dict[str, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests import wasm_modules
-from tests.passes.world import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, ready, unique
+from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, ready, unique
 
 
 def probes(value: str) -> JSON:

@@ -10,7 +10,7 @@ import pytest
 
 from pluginrelease_lab.errors import LabError
 from tests import wasm_modules
-from tests.passes.world import JSON, World, ready, unique
+from tests.harness.cluster import JSON, World, ready, unique
 
 SELECTOR = {"matchLabels": {"istio": "nowhere"}}
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from pluginrelease import api
 from tests import wasm_modules
-from tests.passes import evidence
-from tests.passes.world import GATEWAY_NAMESPACE, Operator, World, conditions, is_ready, observed, ready, unique
+from tests.harness import evidence, gateways
+from tests.harness.cluster import GATEWAY_NAMESPACE, Operator, World, conditions, is_ready, observed, ready, unique
 
 JSON = dict[str, Any]
 Built = Callable[[str], Path]
@@ -44,8 +44,8 @@ def test_from_applied_to_served_to_deleted(world: World, built: Built, tmp_path:
     """
     module, name = built("header-authorization"), unique("auth")
     first, second = world.gateways()
-    evidence.filter_level(world.lab, first, "error")
-    before = [evidence.filter_level(world.lab, pod) for pod in (first, second)]
+    gateways.filter_level(world.lab, first, "error")
+    before = [gateways.filter_level(world.lab, pod) for pod in (first, second)]
     assert [status for status, _, _ in world.answers()] == [200, 200]
 
     world.apply(world.manifest(name, world.push(module, tmp_path), plugin={"phase": "AUTHN"}))
@@ -59,7 +59,7 @@ def test_from_applied_to_served_to_deleted(world: World, built: Built, tmp_path:
     tells_what_runs(world, release, module)
     tells_it_everywhere(world, release)
     assert raised_once(world, name)
-    assert [evidence.filter_level(world.lab, pod) for pod in (first, second)] == before
+    assert [gateways.filter_level(world.lab, pod) for pod in (first, second)] == before
 
     world.delete("prel", GATEWAY_NAMESPACE, name)
     assert world.get("wasmplugin", GATEWAY_NAMESPACE, name) is None

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pluginrelease import api
 from tests import wasm_modules
-from tests.passes import evidence, spare
-from tests.passes.world import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, plugin, ready, unique
+from tests.harness import evidence, gateways, registries
+from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, plugin, ready, unique
 
 PATIENT = {"load": {"timeout": "10m"}}
 
@@ -186,11 +186,11 @@ def test_the_same_plugin_twice_on_one_gateway(world: World, tmp_path: Path) -> N
 # -------------------------------------------------------------------------------------------------- registries
 
 
-def test_gateways_fetch_again_when_the_registry_is_back(world: World, registry: spare.Registry) -> None:
+def test_gateways_fetch_again_when_the_registry_is_back(world: World, registry: registries.Registry) -> None:
     """A pod that started while the registry was down answers 403 to everyone and never fetches again by itself: once
     the registry is back it is made to, and the release is Ready again without anybody's doing."""
     name = unique("nudged")
-    spare.gateways(world, name, replicas=2)
+    gateways.deploy(world, name, replicas=2)
     ref = registry.push(wasm_modules.answering(name), name)
     gateway = {"provider": "Istio", "namespace": name, "selector": {"matchLabels": {"istio": name}}}
     world.apply(world.manifest(name, ref, namespace=name, gateway=gateway))
@@ -207,11 +207,11 @@ def test_gateways_fetch_again_when_the_registry_is_back(world: World, registry: 
     assert [world.lab.request(pod.address, 8080).status for pod in world.gateways(name)] == [200, 200]
 
 
-def test_what_cannot_be_fetched_is_not_put_back(world: World, registry: spare.Registry) -> None:
+def test_what_cannot_be_fetched_is_not_put_back(world: World, registry: registries.Registry) -> None:
     """When the stable image is gone from the registry, gateways that still run it are left alone: told to load it
     anew they would answer 403 to everyone."""
     name = unique("blocked")
-    spare.gateways(world, name, replicas=1)
+    gateways.deploy(world, name, replicas=1)
     good = registry.push(wasm_modules.answering(name), name)
     bad = registry.push(wasm_modules.traps_at_start(), f"{name}-bad")
     gateway = {"provider": "Istio", "namespace": name, "selector": {"matchLabels": {"istio": name}}}

@@ -12,7 +12,7 @@ from pluginrelease.edges.oci.access import Access
 from tests import wasm_modules
 from tests.edges.real_cosign import Cosign, Form
 from tests.edges.real_registry import Real
-from tests.passes.world import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, ready, unique
+from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, ready, unique
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from tests import wasm_modules
-from tests.passes import spare
-from tests.passes.world import World, is_ready, observed, unique
+from tests.harness import gateways
+from tests.harness.cluster import World, is_ready, observed, unique
 
 NAMESPACE = "strangers"
 
@@ -15,7 +15,7 @@ NAMESPACE = "strangers"
 def test_a_request_cannot_fail_a_release(world: World, tmp_path: Path) -> None:
     """With Istio's own access log on, a user agent stands in the gateway's log, and may say what Envoy says of a plugin
     that it refuses: the release stays Ready."""
-    spare.gateways(world, NAMESPACE, 1)
+    gateways.deploy(world, NAMESPACE, 1)
     name = unique("stranger")
     access = {"apiVersion": "telemetry.istio.io/v1", "kind": "Telemetry"}
     spec = {"accessLogging": [{"providers": [{"name": "envoy"}]}]}

@@ -8,7 +8,7 @@ from pluginrelease.core.artifact import image_manifests
 from pluginrelease.edges.oci import registry
 from pluginrelease.edges.oci.access import Access
 from tests import wasm_modules
-from tests.passes.world import JSON, World, conditions, is_ready, observed, ready, unique
+from tests.harness.cluster import JSON, World, conditions, is_ready, observed, ready, unique
 
 
 def test_a_tag_that_moves(world: World, tmp_path: Path) -> None:

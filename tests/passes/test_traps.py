@@ -5,22 +5,16 @@ The releases here may take ten minutes to load, so a verdict that comes within a
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pluginrelease.core.gateway.identity import DesiredPlugin
-from pluginrelease.core.gateway.observations import PodRef
-from pluginrelease.edges.envoy import observing
-from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease_lab import Lab
 from pluginrelease_lab.host import GatewayPod
 from tests import wasm_modules
-from tests.passes import evidence, spare
-from tests.passes.world import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, plugin, ready, unique
+from tests.harness import evidence, gateways, registries
+from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, plugin, ready, unique
 
 PATIENT = {"load": {"timeout": "10m"}}
 # the traps are looked at as they are: nothing is put back
@@ -52,15 +46,9 @@ def answer(world: World, pod: GatewayPod) -> tuple[int, str | None, str]:
 def shown_as_current(lab: Lab, pod: GatewayPod, name: str) -> Any:
     """The plugin's configuration in the gateway's own configuration dump."""
 
-    async def dump() -> str:
-        async with await Cluster.connect(lab.kubeconfig) as cluster:
-            one = PodRef(pod.namespace, pod.name, uid="", ready=True)
-            wanted = DesiredPlugin(pod.namespace, name, "", None, "FAIL_CLOSE")
-            return (await observing.read_documents(cluster, one, wanted, datetime.now(UTC))).ecds
-
     [found] = [
         entry["ecds_filter"]["typed_config"]["config"]["configuration"]["value"]
-        for section in json.loads(asyncio.run(dump()))["configs"]
+        for section in json.loads(gateways.ask_admin(lab, pod, "/config_dump?mask=ecds_filters"))["configs"]
         for entry in section["ecds_filters"]
         if f"{pod.namespace}.{name}~" in entry["ecds_filter"]["name"]
     ]
@@ -207,7 +195,7 @@ def test_a_plugin_that_blocks_its_neighbours_and_is_mended(world: World, tmp_pat
 # ------------------------------------------------------------------------------------------- what cannot be fetched
 
 
-def test_a_gateway_that_cannot_fetch(world: World, registry: spare.Registry) -> None:
+def test_a_gateway_that_cannot_fetch(world: World, registry: registries.Registry) -> None:
     """A gateway that starts while the registry is in trouble is told by name, at once.
 
     While the registry hangs, the pod is not ready: the release says so, and stays Ready. With the registry down, the
@@ -215,7 +203,7 @@ def test_a_gateway_that_cannot_fetch(world: World, registry: spare.Registry) -> 
     change of the release makes the gateway fetch again.
     """
     name = unique("unfetched")
-    spare.gateways(world, name, replicas=1)
+    gateways.deploy(world, name, replicas=1)
     ref = registry.push(wasm_modules.answering(name), name)
 
     def release(strategy: str) -> None:
@@ -263,7 +251,7 @@ def test_a_gateway_that_cannot_fetch(world: World, registry: spare.Registry) -> 
     assert [answer(world, pod)[:2] for pod in (old, new)] == [(200, name), (200, name)]
 
 
-def test_a_registry_whose_challenge_gateways_refuse(world: World, registry: spare.Registry) -> None:
+def test_a_registry_whose_challenge_gateways_refuse(world: World, registry: registries.Registry) -> None:
     """Istio's agent refuses a private registry for a realm that is no public URL, though the password is right and
     everybody else gets in: that is told before any gateway answers 403 to everyone."""
     name = unique("realm")
@@ -271,7 +259,7 @@ def test_a_registry_whose_challenge_gateways_refuse(world: World, registry: spar
     registry.stop()
     registry.realm = "anything"
     registry.start()
-    world.apply(spare.pull_secret(name, GATEWAY_NAMESPACE, registry.host, world.lab.private_credentials))
+    world.apply(registries.pull_secret(name, GATEWAY_NAMESPACE, registry.host, world.lab.private_credentials))
     image = {"ref": ref, "insecure": True, "pullSecretRef": {"name": name}}
     world.apply(world.manifest(name, ref, artifact={"image": image}))
     release = world.await_reason(name, "RegistryChallengeRefused")

@@ -13,22 +13,22 @@ import pytest
 
 from pluginrelease_lab.registries import REALM
 from tests import wasm_modules
-from tests.passes import spare
+from tests.harness import gateways, registries
+from tests.harness.cluster import World, conditions, ready, unique
 from tests.passes.test_ownership import restart
-from tests.passes.world import World, conditions, ready, unique
 
 JSON = dict[str, Any]
 NAMESPACE = "trusting"
 OWN_AUTHORITY = Path(__file__).parents[1] / "fixtures" / "tls" / "lab-registry.pem"  # for 10.244.0.1; worth nothing
 # the registry's address as no agent takes for local (google/go-containerregistry, pkg/name/registry.go)
-NOT_LOCAL = f"[::ffff:af4:1]:{spare.PORT}"
+NOT_LOCAL = f"[::ffff:af4:1]:{registries.PORT}"
 
 
 @pytest.fixture
 def stranger(world: World) -> str:
     """A gateway that was told nothing of any registry, in a namespace that no test before has left half deleted."""
     world.lab.kubectl("wait", "--for=delete", f"namespace/{NAMESPACE}", "--timeout=60s", timeout=90)
-    for manifest in spare.gateway_manifests(NAMESPACE, 1):
+    for manifest in gateways.manifests(NAMESPACE, 1):
         if manifest["kind"] == "Deployment":
             [container] = manifest["spec"]["template"]["spec"]["containers"]
             del container["env"]
@@ -78,7 +78,7 @@ def logged(world: World, words: str) -> str:
         time.sleep(0.5)
 
 
-def test_plain_http_needs_no_setting(world: World, registry: spare.Registry, stranger: str) -> None:
+def test_plain_http_needs_no_setting(world: World, registry: registries.Registry, stranger: str) -> None:
     """A registry without TLS that is no local one: a gateway without WASM_INSECURE_REGISTRIES asks by https, is told,
     and goes on by http; the operator had said that it would."""
     name = unique("plain")
@@ -92,7 +92,7 @@ def test_plain_http_needs_no_setting(world: World, registry: spare.Registry, str
 
 
 def test_a_private_registry_with_an_authority_of_its_own(
-    world: World, registry: spare.Registry, stranger: str, tmp_path: Path
+    world: World, registry: registries.Registry, stranger: str, tmp_path: Path
 ) -> None:
     """The operator trusts the release's caSecretRef. Gateways that were not told of the authority would not: that is
     refused before anything is written, in the words of a gateway that was made to try. Told of it, or not to check,
@@ -103,7 +103,7 @@ def test_a_private_registry_with_an_authority_of_its_own(
     registry.stop()
     registry.realm, registry.tls = REALM, OWN_AUTHORITY
     registry.start()
-    world.apply(spare.pull_secret("keys", stranger, registry.host, lab.private_credentials))
+    world.apply(registries.pull_secret("keys", stranger, registry.host, lab.private_credentials))
     authority = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "authority", "namespace": stranger}}
     world.apply({**authority, "type": "Opaque", "stringData": {"ca.crt": OWN_AUTHORITY.read_text()}})
     image = {"ref": ref, "pullSecretRef": {"name": "keys"}, "caSecretRef": {"name": "authority"}}

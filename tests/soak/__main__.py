@@ -14,7 +14,7 @@ import click
 
 import pluginrelease_lab as labs
 from pluginrelease_lab import Lab, operator
-from tests.passes.world import Operator
+from tests.harness.cluster import Operator
 from tests.soak import kills, load
 
 PARTS = ("load", "kills")

@@ -25,19 +25,14 @@ import yaml
 
 from bench.figures import aligned
 from pluginrelease import api
-from pluginrelease.core.artifact import image_manifests
-from pluginrelease.core.gateway.observations import PodRef
-from pluginrelease.edges.envoy import control
-from pluginrelease.edges.kubernetes.client import Cluster
-from pluginrelease.edges.kubernetes.resources import Resource
-from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.access import Access
 from pluginrelease_lab import Lab
+from pluginrelease_lab.host import GatewayPod
+from pluginrelease_lab.kubeapi import KubeApi
 from tests import wasm_modules
-from tests.passes import evidence, interruption, spare
-from tests.passes.interrupter import Order
-from tests.passes.interruption import Relay
-from tests.passes.world import GATEWAY_NAMESPACE, JSON, Operator, World, is_ready, observed, ready
+from tests.harness import gateways, interruption, registries
+from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, Operator, World, is_ready, observed, ready
+from tests.harness.interrupter import Order
+from tests.harness.interruption import Relay
 
 NAME = "plugin"
 NAMESPACE = "soak"
@@ -57,7 +52,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Stage:
+class LifeStage:
     """One change by a user, and what ends it."""
 
     name: str
@@ -135,6 +130,18 @@ class Outcome:
                     yield [stage, kind, str(len(runs)), str(sum(not run.difference for run in runs))]
 
 
+@dataclass(frozen=True, order=True)
+class Kind:
+    """Objects of one plural name; ``root`` is the API server's path to their version."""
+
+    plural: str
+    root: str
+
+    @classmethod
+    def of(cls, plural: str, version: str) -> Kind:
+        return cls(plural, f"/apis/{version}" if "/" in version else f"/api/{version}")
+
+
 @dataclass
 class Scene:
     """A namespace with a pull secret, images to release, one gateway, and an operator behind a relay."""
@@ -170,33 +177,33 @@ class Scene:
         """All that is in both namespaces, the gateway's log level and its answer; without what time alone changes."""
         [pod] = self.world.gateways()
         answer = self.lab.request(pod.address, 8080, "/")
-        objects, level = asyncio.run(self.look(PodRef(pod.namespace, pod.name, uid="", ready=True)))
+        objects, level = asyncio.run(self.look(pod))
         gateway = {"filterLogger": level, "answers": [answer.status, answer.headers.get("x-plugin")]}
         return yaml.safe_dump({"gateway": gateway, "objects": objects}, sort_keys=True)
 
-    async def look(self, pod: PodRef) -> tuple[list[JSON], str]:
+    async def look(self, pod: GatewayPod) -> tuple[list[JSON], str]:
         """Every object, ours whole and of all others the names; and the level of the gateway's filter logger."""
-        async with await Cluster.connect(self.lab.kubeconfig) as cluster:
-            level = control.read_logging(cluster, pod)
+        async with KubeApi.of(self.lab.kubeconfig) as api:
             places = [(kind, namespace) for kind in self.kinds for namespace in (NAMESPACE, GATEWAY_NAMESPACE)]
-            lists = asyncio.gather(*(cluster.list(kind, namespace, {}) for kind, namespace in places))
-            found = [
-                {"kind": kind.plural, "namespace": namespace, **(timeless(one) if is_ours(kind, one) else named(one))}
-                for (kind, namespace), listed in zip(places, await lists, strict=True)
-                for one in listed
-            ]
-            return found, await level
+            asked = (api.get(f"{kind.root}/namespaces/{namespace}/{kind.plural}") for kind, namespace in places)
+            lists = await asyncio.gather(*asked)
+            answer = await gateways.ask_pod(api, pod, "POST", "/logging")
+        found = [
+            {"kind": kind.plural, "namespace": namespace, **(timeless(item) if is_ours(kind, item) else named(item))}
+            for (kind, namespace), listed in zip(places, lists, strict=True)
+            for item in listed["items"]
+        ]
+        return found, gateways.level_of(answer)
 
     @functools.cached_property
-    def kinds(self) -> list[Resource]:
+    def kinds(self) -> list[Kind]:
         """Every kind of object that a namespace can have here."""
         printed = self.lab.kubectl("api-resources", "--namespaced", "--verbs=list", "--no-headers").splitlines()
         rows = [line.split() for line in printed]
-        versions = {(row[0], *reversed(row[-3].rpartition("/")[::2])) for row in rows if row[0] not in IGNORED}
-        return [Resource(group, version, plural) for plural, version, group in sorted(versions)]
+        return sorted(Kind.of(row[0], row[-3]) for row in rows if row[0] not in IGNORED)
 
 
-def is_ours(kind: Resource, one: JSON) -> bool:
+def is_ours(kind: Kind, one: JSON) -> bool:
     """Whether the operator wrote it, or writes to it."""
     return kind.plural == api.PLURAL or api.UID_LABEL in one["metadata"].get("labels", {})
 
@@ -207,10 +214,10 @@ def named(one: JSON) -> JSON:
 
 
 STAGES = (
-    Stage("release", lambda scene: scene.apply("v1"), lambda scene: is_ready(scene.release())),
-    Stage("update", lambda scene: scene.apply("v2"), lambda scene: is_ready(scene.release())),
-    Stage("rollback", lambda scene: scene.apply("bad"), lambda scene: rolled_back(scene.release())),
-    Stage("deletion", lambda scene: scene.delete(), lambda scene: not scene.release()),
+    LifeStage("release", lambda scene: scene.apply("v1"), lambda scene: is_ready(scene.release())),
+    LifeStage("update", lambda scene: scene.apply("v2"), lambda scene: is_ready(scene.release())),
+    LifeStage("rollback", lambda scene: scene.apply("bad"), lambda scene: rolled_back(scene.release())),
+    LifeStage("deletion", lambda scene: scene.delete(), lambda scene: not scene.release()),
 )
 
 
@@ -270,13 +277,13 @@ def prepare(world: World, relay: Relay, folder: Path) -> Scene:
         "v2": wasm_modules.answering("v2"),
         "bad": wasm_modules.answering("bad", refuses_configuration=True),
     }
-    secret = spare.pull_secret("login", NAMESPACE, lab.private_registry, lab.private_credentials)
+    secret = registries.pull_secret("login", NAMESPACE, lab.private_registry, lab.private_credentials)
     for manifest in ({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, secret):
         lab.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
     leave = f"{api.ALLOWED_NAMESPACES_ANNOTATION}={NAMESPACE}"
     lab.kubectl("annotate", "namespace", GATEWAY_NAMESPACE, leave, "--overwrite")
     for pod in world.gateways():
-        evidence.filter_level(lab, pod, LEVEL)
+        gateways.filter_level(lab, pod, LEVEL)
     return Scene(world, relay, {version: push(lab, module, version, folder) for version, module in modules.items()})
 
 
@@ -284,10 +291,7 @@ def push(lab: Lab, module: bytes, version: str, folder: Path) -> str:
     """To the registry with a password; the reference as gateways know it."""
     path = folder / f"{version}.wasm"
     path.write_bytes(module)
-    secret = spare.pull_secret("", "", lab.private_registry_host, lab.private_credentials)
-    access = Access(insecure=True, dockerconfigjson=secret["stringData"][".dockerconfigjson"].encode())
-    registry.push(image_manifests.parse(f"{lab.private_registry_host}/soak/plugin:{version}"), path, access)
-    return f"{lab.private_registry}/soak/plugin:{version}"
+    return registries.push_private(lab, path, f"soak/plugin:{version}")
 
 
 @dataclass
@@ -308,7 +312,7 @@ class Series:
             self.uninterrupted(stage)
         return outcome
 
-    def uninterrupted(self, stage: Stage) -> list[str]:
+    def uninterrupted(self, stage: LifeStage) -> list[str]:
         """One stage to its end, by an operator that has just started; the writes that it made."""
         scene, operator = self.scene, self.scene.world.operator
         pid = start(operator)
@@ -370,7 +374,7 @@ class Series:
         outcome.runs += runs
         return runs
 
-    def interrupted(self, stage: Stage, kill: Kill | None) -> Run | None:
+    def interrupted(self, stage: LifeStage, kill: Kill | None) -> Run | None:
         """One stage with a kill, another operator after it, and the end that it comes to."""
         scene, operator = self.scene, self.scene.world.operator
         pid = operator.process.pid if operator.process else start(operator)
@@ -383,7 +387,7 @@ class Series:
         difference = self.difference(self.ends[stage.name])
         return Run(stage.name, kill, killed, difference) if kill else None
 
-    def await_death(self, operator: Operator, kill: Kill, stage: Stage) -> bool:
+    def await_death(self, operator: Operator, kill: Kill, stage: LifeStage) -> bool:
         """Whether the operator died by the kill before the stage came to its end."""
         assert operator.process is not None
         if not kill.number:
@@ -418,7 +422,7 @@ class Series:
             "delete", "prel", NAME, "-n", NAMESPACE, "--ignore-not-found", "--timeout=60s", timeout=90
         )
         for pod in self.scene.world.gateways():
-            evidence.filter_level(self.scene.lab, pod, LEVEL)
+            gateways.filter_level(self.scene.lab, pod, LEVEL)
 
     def await_(self, done: Callable[[], bool], otherwise: str) -> None:
         deadline = time.monotonic() + SETTLE

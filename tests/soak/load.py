@@ -17,9 +17,9 @@ from pathlib import Path
 from bench.figures import aligned
 from pluginrelease import api
 from pluginrelease_lab import Lab
-from tests.passes.world import GATEWAY_NAMESPACE, JSON, Operator, World, is_ready, observed, ready
+from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, Operator, World, is_ready, observed, ready
+from tests.harness.traffic import Answer, Totals, Traffic
 from tests.soak import modules
-from tests.traffic import Answer, Totals, Traffic
 
 NAME = "guard"
 RATE = 320.0

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests import traffic
-from tests.traffic import Answer, Gateway, Load, Order
+from tests.harness import traffic
+from tests.harness.traffic import Answer, Gateway, Load, Order
 
 HEAD = b"HTTP/1.1 200 OK\r\nx-plugin: v1\r\n"
 DENIED = b"RBAC: access denied"

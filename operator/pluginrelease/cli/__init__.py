@@ -41,7 +41,8 @@ def without(name: str, missing: ModuleNotFoundError) -> click.Command:
     def say() -> None:
         raise click.ClickException(
             f"`{name}` needs {missing.name}, which comes with the lab. "
-            "In a checkout of pluginrelease: `pip install --require-hashes --no-deps -r requirements/lab.txt`."
+            "In a checkout of pluginrelease: `pip install --require-hashes --no-deps -r requirements/lab.txt "
+            "-r requirements/build.txt && pip install --no-deps --no-build-isolation ./lab`."
         )
 
     return click.Command(

@@ -5,9 +5,9 @@ the new port is never opened, and nobody thinks of the plugin.
 """
 
 from tests import wasm_modules
+from tests.harness import gateways
 from tests.incidents.book import Becomes, Incident, Says, Shows
 from tests.incidents.stage import Stage
-from tests.passes import spare
 
 PORT = 8081
 TRAP = "Function: proxy_on_vm_start failed"
@@ -29,7 +29,7 @@ def story(stage: Stage) -> None:
 
 def open_port(stage: Stage) -> None:
     """One more server in the Gateway."""
-    [gateway] = [one for one in spare.gateway_manifests(stage.namespace, 1) if one["kind"] == "Gateway"]
+    [gateway] = [one for one in gateways.manifests(stage.namespace, 1) if one["kind"] == "Gateway"]
     port = {"number": PORT, "name": "http-new", "protocol": "HTTP"}
     gateway["spec"]["servers"].append({"port": port, "hosts": ["*"]})
     stage.apply(gateway)

@@ -6,9 +6,9 @@ revision, and no gateway that runs loads anything anew.
 
 from pluginrelease_lab.registries import REALM
 from tests import wasm_modules
+from tests.harness.registries import ANY_USER
 from tests.incidents.book import Incident, Says, Shows
 from tests.incidents.stage import Plugin, Stage
-from tests.passes.spare import ANY_USER
 
 
 def story(stage: Stage) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pluginrelease.core.mesh import istio
 from pluginrelease.core.wording import count_noun
-from pluginrelease_lab.stage import Stage, condition
+from pluginrelease_lab.demo_steps import DemoSteps, condition
 
 EXAMPLE = "header-authorization"
 REFUSED_SECONDS = 60.0
@@ -24,53 +24,53 @@ UNKNOWN_ABI = bytes.fromhex(
 )
 
 
-def play(stage: Stage) -> None:
+def play(steps: DemoSteps) -> None:
     """All steps after the operator's start, in order."""
-    release_plugin(stage)
-    ask_the_gateways(stage)
-    refuse_unknown_abi(stage)
+    release_plugin(steps)
+    ask_the_gateways(steps)
+    refuse_unknown_abi(steps)
 
 
-def release_plugin(stage: Stage) -> None:
+def release_plugin(steps: DemoSteps) -> None:
     """Source → image → PluginRelease → Ready."""
-    stage.title(f"Build and push examples/{EXAMPLE}")
+    steps.title(f"Build and push examples/{EXAMPLE}")
     image = f"plugins/{EXAMPLE}:1.0"
-    stage.push(stage.build(EXAMPLE), image)
-    stage.title("kubectl apply the PluginRelease, and watch it")
-    stage.apply(EXAMPLE, EXAMPLE, image)
-    stage.expect_ready(EXAMPLE)
-    stage.show(EXAMPLE)
+    steps.push(steps.build(EXAMPLE), image)
+    steps.title("kubectl apply the PluginRelease, and watch it")
+    steps.apply(EXAMPLE, EXAMPLE, image)
+    steps.expect_ready(EXAMPLE)
+    steps.show(EXAMPLE)
 
 
-def ask_the_gateways(stage: Stage) -> None:
+def ask_the_gateways(steps: DemoSteps) -> None:
     """The guide's two requests, on every gateway pod."""
-    stage.title("The guide's requests, on every gateway")
+    steps.title("The guide's requests, on every gateway")
     for headers, status, text in (({}, 403, GUIDE_BODY), ({"allow": "true"}, 200, "")):
         asked = " ".join(f"-H '{name}: {value}'" for name, value in headers.items()) or "no header"
-        for pod, answer in stage.ask(headers):
+        for pod, answer in steps.ask(headers):
             said = f" {answer.body.decode().strip()!r}" if answer.status != 200 else ""
-            stage.report(f"  {pod.name}  {asked:18} → {answer.status}{said}")
-            stage.expect(answer.status == status and text in answer.body.decode(), f"{pod.name} answers {status}")
+            steps.report(f"  {pod.name}  {asked:18} → {answer.status}{said}")
+            steps.expect(answer.status == status and text in answer.body.decode(), f"{pod.name} answers {status}")
 
 
-def refuse_unknown_abi(stage: Stage) -> None:
+def refuse_unknown_abi(steps: DemoSteps) -> None:
     """Refused before any gateway saw it: no WasmPlugin was ever asked for."""
     name = "unknown-abi"
-    stage.title("A second release, whose module has an unknown ABI")
-    stage.push(UNKNOWN_ABI, f"plugins/{name}:1.0")
-    stage.apply(EXAMPLE, name, f"plugins/{name}:1.0")
-    refused = stage.watch(name, lambda it: condition(it, "Ready").get("reason") == "UnknownABI", REFUSED_SECONDS)
-    stage.expect(refused, f"{name} is refused with UnknownABI")
-    stage.show(name)
-    stage.report("  " + condition(stage.release(name), "Ready").get("message", ""))
-    count = list(writes_of_wasm_plugins(stage)).count(name)
-    stage.report(f"  audit log of the API server: {count_noun(count, 'request')} to write a WasmPlugin for it")
-    stage.expect(count == 0, f"no WasmPlugin was written for {name}")
+    steps.title("A second release, whose module has an unknown ABI")
+    steps.push(UNKNOWN_ABI, f"plugins/{name}:1.0")
+    steps.apply(EXAMPLE, name, f"plugins/{name}:1.0")
+    refused = steps.watch(name, lambda it: condition(it, "Ready").get("reason") == "UnknownABI", REFUSED_SECONDS)
+    steps.expect(refused, f"{name} is refused with UnknownABI")
+    steps.show(name)
+    steps.report("  " + condition(steps.release(name), "Ready").get("message", ""))
+    count = list(writes_of_wasm_plugins(steps)).count(name)
+    steps.report(f"  audit log of the API server: {count_noun(count, 'request')} to write a WasmPlugin for it")
+    steps.expect(count == 0, f"no WasmPlugin was written for {name}")
 
 
-def writes_of_wasm_plugins(stage: Stage) -> Iterator[str]:
+def writes_of_wasm_plugins(steps: DemoSteps) -> Iterator[str]:
     """Names of all WasmPlugins that anybody asked the API server to write."""
-    with stage.lab.audit_log.open() as lines:
+    with steps.lab.audit_log.open() as lines:
         for line in lines:
             event = json.loads(line)
             reference = event.get("objectRef", {})

@@ -1,12 +1,13 @@
-"""The few calls the lab makes to its own API server: write an object whole, patch, list and watch."""
+"""The few calls the lab makes to its own API server: write an object whole, patch, list, watch and forward a port."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,6 +25,7 @@ _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10)
 _WATCH_SECONDS = 300
 _LINE_LIMIT = 8 * 1024 * 1024
 _RETRY_EVERY = 0.1
+_PORT_FORWARD = "v4.channel.k8s.io"
 
 
 class ApiError(Exception):
@@ -35,16 +37,27 @@ class ApiError(Exception):
 
 
 class KubeApi:
-    """A client of one API server at ``address`` (https://…), authenticated by a bearer token."""
+    """A client of one API server at ``address`` (https://…), authenticated by a bearer token.
 
-    def __init__(self, address: str, token: str, ca_file: Path) -> None:
+    ``ca`` is the authority that the server's certificate is of, as PEM, where no ``ca_file`` has it.
+    """
+
+    def __init__(self, address: str, token: str, ca_file: Path | None = None, *, ca: str | None = None) -> None:
         self._address = address
-        context = ssl.create_default_context(cafile=str(ca_file))
+        context = ssl.create_default_context(cafile=ca_file, cadata=ca)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context),
             headers={"Authorization": f"Bearer {token}"},
             read_bufsize=_LINE_LIMIT,
         )
+
+    @classmethod
+    def of(cls, kubeconfig: Path) -> KubeApi:
+        """A client by a kubeconfig that `write_kubeconfig` wrote."""
+        content = yaml.safe_load(kubeconfig.read_text())
+        cluster, user = content["clusters"][0]["cluster"], content["users"][0]["user"]
+        ca = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        return cls(cluster["server"], user["token"], ca=ca)
 
     async def __aenter__(self) -> KubeApi:
         return self
@@ -110,6 +123,16 @@ class KubeApi:
                 event = _object(line)
                 yield str(event["type"]), event["object"]
 
+    @contextlib.asynccontextmanager
+    async def port_forward(self, namespace: str, pod: str, port: int) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """A stream to a pod's port: each message begins with its channel, 0 for data and 1 for an error's text.
+
+        The first message of each channel is the port's number.
+        """
+        url = f"{self._address}/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={port}"
+        async with self._session.ws_connect(url, protocols=[_PORT_FORWARD]) as stream:
+            yield stream
+
 
 def _object(text: str | bytes) -> Object:
     value = json.loads(text)
@@ -145,6 +168,16 @@ def read_manifests(text: str) -> list[Object]:
     """The objects of a YAML stream."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return [item for item in yaml.load_all(text, loader) if item]
+
+
+def read_documents(lines: Iterable[str]) -> Iterator[Object]:
+    """The JSON objects that ``kubectl get --watch -o json`` prints one after the other."""
+    text = ""
+    for line in lines:
+        text += line
+        if line.rstrip() == "}":
+            yield _object(text)
+            text = ""
 
 
 def write_kubeconfig(path: Path, *, server: str, ca: bytes, token: str, namespace: str = "default") -> Path:

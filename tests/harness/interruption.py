@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 
 from pluginrelease_lab import Lab, blueprint, network, operator
-from tests.passes import interrupter, spare
-from tests.passes.interrupter import Order
-from tests.passes.world import python
+from tests.harness import interrupter, registries
+from tests.harness.cluster import python
+from tests.harness.interrupter import Order
 
 SECONDS = 60.0
 
@@ -60,7 +60,7 @@ class Relay:
 @contextmanager
 def relay(lab: Lab, folder: Path) -> Iterator[Relay]:
     """The interrupter in the lab's network, with no order yet."""
-    port = spare.free_port()
+    port = registries.free_port()
     upstream = (network.ADDRESS, str(blueprint.API_PORT))
     argv = python(str(interrupter.__file__), str(port), *upstream)
     with lab.popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

@@ -1,4 +1,4 @@
-"""What a test may break: a registry of its own in the lab's network, and gateways of its own that pull from it."""
+"""Registries that a test may break: real ones in the lab's network, and the secrets that open them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from typing import Any
 
 import yaml
 
+from pluginrelease.core.artifact import image_manifests
+from pluginrelease.edges.oci import registry
+from pluginrelease.edges.oci.access import Access
 from pluginrelease_lab import Lab, binaries, network
-from pluginrelease_lab.controlplane import MANIFESTS
-from tests.passes.world import World
 
 PORT = 5002
 SECONDS = 60.0
@@ -108,6 +109,21 @@ class Registry:
         return reference
 
 
+def push(lab: Lab, module: Path, name: str) -> str:
+    """Pushes to the lab's open registry as ``name`` (repository:tag); returns the reference as gateways know it."""
+    registry.push(image_manifests.parse(f"{lab.registry_host}/{name}"), module, Access(insecure=True))
+    return f"{lab.registry}/{name}"
+
+
+def push_private(lab: Lab, module: Path, name: str) -> str:
+    """The same to the lab's registry that asks for a password."""
+    host = lab.private_registry_host
+    keys = pull_secret("", "", host, lab.private_credentials)["stringData"][".dockerconfigjson"]
+    access = Access(insecure=True, dockerconfigjson=keys.encode())
+    registry.push(image_manifests.parse(f"{host}/{name}"), module, access)
+    return f"{lab.private_registry}/{name}"
+
+
 def pull_secret(name: str, namespace: str, registry: str, credentials: tuple[str, str]) -> dict[str, Any]:
     """As ``kubectl create secret docker-registry`` makes it."""
     token = base64.b64encode(":".join(credentials).encode()).decode()
@@ -119,30 +135,6 @@ def pull_secret(name: str, namespace: str, registry: str, credentials: tuple[str
         "metadata": {"name": name, "namespace": namespace},
         "stringData": {".dockerconfigjson": content},
     }
-
-
-def gateways(world: World, namespace: str, replicas: int) -> None:
-    """Gateways like the lab's own in a namespace of their own, with ``istio: <namespace>`` as their label.
-
-    They may also pull from the spare registry. Returns when all of them are ready.
-    """
-    for manifest in gateway_manifests(namespace, replicas):
-        world.apply(manifest)
-    world.lab.kubectl("rollout", "status", f"deployment/{namespace}", "-n", namespace, "--timeout=120s", timeout=150)
-
-
-def gateway_manifests(namespace: str, replicas: int, port: int = PORT) -> list[dict[str, Any]]:
-    """A namespace with gateways like the lab's own, that may also pull from a registry at ``port``."""
-    text = (MANIFESTS / "gateways.yaml").read_text()
-    text = text.replace("istio-ingressgateway", namespace).replace("istio-ingress", namespace)
-    text = text.replace("istio: ingressgateway", f"istio: {namespace}").replace(
-        ":5001", f":5001,{network.ADDRESS}:{port}"
-    )
-    made = [one for one in yaml.safe_load_all(text) if one["kind"] not in ("Service", "ServiceEntry")]
-    for manifest in made:
-        if manifest["kind"] == "Deployment":
-            manifest["spec"]["replicas"] = replicas
-    return made
 
 
 def free_port() -> int:

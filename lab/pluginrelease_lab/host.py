@@ -11,7 +11,8 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from pluginrelease_lab.blueprint import PRIVATE_REGISTRY_PORT, PRIVATE_USER, REG
 from pluginrelease_lab.controlplane import GATEWAY_LABEL, GATEWAY_VALUE
 from pluginrelease_lab.errors import LabError
 from pluginrelease_lab.events import EventListener, Report
-from pluginrelease_lab.kubeapi import write_kubeconfig
+from pluginrelease_lab.kubeapi import read_documents, write_kubeconfig
 from pluginrelease_lab.processes import Argv
 
 UP_WITHIN = 300.0
@@ -262,6 +263,22 @@ class Lab:
         if done.returncode != 0:
             raise LabError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout
+
+    def watch(self, *arguments: str, seconds: float) -> Iterator[dict[str, Any]]:
+        """The objects of ``kubectl get … --watch``: as they are, and each change; ends after ``seconds``.
+
+        Select an object by ``--field-selector=metadata.name=…`` and never name it: of one object by its name, kubectl
+        drops the first event of the watch, and with it a change that came between its look and its watch.
+        """
+        argv: Argv = [binaries.provide("kubectl"), "--kubeconfig", self.kubeconfig, "get", *arguments]
+        with subprocess.Popen([*argv, "--watch", "-o", "json"], stdout=subprocess.PIPE, text=True) as process:
+            deadline = threading.Timer(seconds, process.kill)
+            deadline.start()
+            try:
+                yield from read_documents(process.stdout or ())
+            finally:
+                deadline.cancel()
+                process.kill()
 
     def gateway_pods(self, selector: str = "") -> list[GatewayPod]:
         """The pods that are real gateways, by namespace and name; ``selector`` narrows them by labels."""

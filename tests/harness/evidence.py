@@ -5,19 +5,12 @@ Asking the operator whether it wrote something proves nothing; these would have 
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
-from pluginrelease.core.gateway.identity import DesiredPlugin
-from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.core.mesh import istio
-from pluginrelease.edges.envoy import control, observing
-from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease_lab import Lab, operator
-from tests.passes.world import GatewayPod, watched
 
 JSON = dict[str, Any]
 
@@ -59,7 +52,7 @@ def fetched(lab: Lab, ref: str) -> list[str]:
 
 def until(lab: Lab, kind: str, namespace: str, name: str, done: Callable[[JSON], bool], seconds: float = 60.0) -> JSON:
     """The object as soon as it is as wanted."""
-    for found in watched(lab, [kind, "-n", namespace, f"--field-selector=metadata.name={name}"], seconds):
+    for found in lab.watch(kind, "-n", namespace, f"--field-selector=metadata.name={name}", seconds=seconds):
         if done(found):
             return found
     raise AssertionError(f"{kind} {namespace}/{name} did not become as wanted in {seconds:.0f} s")
@@ -70,34 +63,8 @@ def await_events(lab: Lab, release: JSON, reasons: set[str], seconds: float = 30
     seen: dict[str, JSON] = {}
     metadata = release["metadata"]
     selector = f"--field-selector=involvedObject.uid={metadata['uid']}"
-    for event in watched(lab, ["events", "-n", metadata["namespace"], selector], seconds):
+    for event in lab.watch("events", "-n", metadata["namespace"], selector, seconds=seconds):
         seen[event["reason"]] = event
         if reasons <= seen.keys():
             return seen
     raise AssertionError(f"events {sorted(seen)}, wanted {sorted(reasons)}")
-
-
-def filter_level(lab: Lab, pod: GatewayPod, level: str | None = None) -> str:
-    """The level of the gateway's filter logger, after setting it to ``level`` when one is given."""
-
-    async def ask() -> str:
-        async with await Cluster.connect(lab.kubeconfig) as cluster:
-            one = PodRef(pod.namespace, pod.name, uid="", ready=True)
-            if level is not None:
-                await control.set_logging(cluster, one, level)
-            return await control.read_logging(cluster, one)
-
-    return asyncio.run(ask())
-
-
-def admin_is_silent(lab: Lab, pod: GatewayPod, seconds: float = 3.0) -> bool:
-    """Whether the gateway's admin port takes a connection and does not answer."""
-
-    async def ask() -> bool:
-        async with await Cluster.connect(lab.kubeconfig) as cluster:
-            one = PodRef(pod.namespace, pod.name, uid="", ready=True)
-            wanted = DesiredPlugin(pod.namespace, "-", "", {}, "")
-            (seen,) = await observing.observe(cluster, [one], wanted, since=datetime.now(UTC), deadline_seconds=seconds)
-            return seen.silent is not None
-
-    return asyncio.run(ask())

@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,11 +16,9 @@ from typing import Any
 import yaml
 
 from pluginrelease import api
-from pluginrelease.core.artifact import image_manifests
-from pluginrelease.edges.oci import registry
-from pluginrelease.edges.oci.access import Access
-from pluginrelease_lab import Lab, binaries, operator
+from pluginrelease_lab import Lab, operator
 from pluginrelease_lab.host import GatewayPod
+from tests.harness import registries
 
 JSON = dict[str, Any]
 
@@ -81,9 +78,7 @@ class World:
         path = module if isinstance(module, Path) else scratch / f"{unique(name)}.wasm"
         if isinstance(module, bytes):
             path.write_bytes(module)
-        where = f"tests/{unique(name)}:1.0"
-        registry.push(image_manifests.parse(f"{self.lab.registry_host}/{where}"), path, Access(insecure=True))
-        return f"{self.lab.registry}/{where}"
+        return registries.push(self.lab, path, f"tests/{unique(name)}:1.0")
 
     # ---------------------------------------------------------------------------------------- releases
 
@@ -149,12 +144,8 @@ class World:
         )
 
     def watch(self, kind: str, name: str, namespace: str, seconds: float) -> Iterator[JSON]:
-        """The object at once and at each change.
-
-        By a selector: of one object by its name, kubectl drops the first event of the watch, and with it a change that
-        came between its look and its watch.
-        """
-        return watched(self.lab, [kind, "-n", namespace, f"--field-selector=metadata.name={name}"], seconds)
+        """The object at once and at each change."""
+        return self.lab.watch(kind, "-n", namespace, f"--field-selector=metadata.name={name}", seconds=seconds)
 
     def retry(self, name: str, namespace: str = GATEWAY_NAMESPACE) -> None:
         """Asks for another try, which is looked at now and not when the next look is due."""
@@ -191,29 +182,6 @@ class World:
         deadline = time.monotonic() + seconds
         while not all(wanted(*answer) for answer in self.answers()):
             assert time.monotonic() < deadline, f"the gateways answer {self.answers()}"
-
-
-def watched(lab: Lab, arguments: list[str], seconds: float) -> Iterator[JSON]:
-    """The objects of ``kubectl get … --watch``: as they are, and each change. Select one, and never name it."""
-    argv = [str(binaries.provide("kubectl")), "--kubeconfig", str(lab.kubeconfig), "get", *arguments]
-    with subprocess.Popen([*argv, "--watch", "-o", "json"], stdout=subprocess.PIPE, text=True) as process:
-        deadline = threading.Timer(seconds, process.kill)
-        deadline.start()
-        try:
-            yield from documents(process.stdout)  # type: ignore[arg-type]
-        finally:
-            deadline.cancel()
-            process.kill()
-
-
-def documents(lines: Iterator[str]) -> Iterator[JSON]:
-    """The JSON objects that kubectl prints one after the other."""
-    text = ""
-    for line in lines:
-        text += line
-        if line.rstrip() == "}":
-            yield json.loads(text)
-            text = ""
 
 
 def plugin(**fields: object) -> JSON:

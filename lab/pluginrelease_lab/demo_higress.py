@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 
 from pluginrelease.core.compat import abi_rewrite
+from pluginrelease_lab.demo_steps import DemoSteps
 from pluginrelease_lab.host import HTTPAnswer
-from pluginrelease_lab.stage import Stage
 
 EXAMPLE = "my-plugin"
 MOCKED, OTHER = "mock.example.com", "www.example.com"
@@ -15,63 +15,63 @@ MOCK = "hello world"
 TRY = f"-H 'Host: {MOCKED}'"
 
 
-def play(stage: Stage) -> None:
+def play(steps: DemoSteps) -> None:
     """All steps after the operator's start, in order."""
-    release_plugin(stage)
-    mock_everything(stage)
-    mock_one_domain(stage)
+    release_plugin(steps)
+    mock_everything(steps)
+    mock_one_domain(steps)
 
 
-def release_plugin(stage: Stage) -> None:
+def release_plugin(steps: DemoSteps) -> None:
     """Source → module for Higress → a copy that the lab's gateways load → image → PluginRelease → Ready."""
-    stage.title(f"Build examples/{EXAMPLE}, adapt it, and push it")
+    steps.title(f"Build examples/{EXAMPLE}, adapt it, and push it")
     image = f"plugins/{EXAMPLE}:1.0"
-    stage.push(adapted(stage, stage.build(EXAMPLE)), image)
-    stage.title("kubectl apply the PluginRelease, and watch it")
-    stage.apply(EXAMPLE, EXAMPLE, image, config={"mockEnable": False})
-    stage.expect_ready(EXAMPLE)
-    stage.show(EXAMPLE)
-    ask(stage, {MOCKED: marks, OTHER: marks})
+    steps.push(adapted(steps, steps.build(EXAMPLE)), image)
+    steps.title("kubectl apply the PluginRelease, and watch it")
+    steps.apply(EXAMPLE, EXAMPLE, image, config={"mockEnable": False})
+    steps.expect_ready(EXAMPLE)
+    steps.show(EXAMPLE)
+    ask(steps, {MOCKED: marks, OTHER: marks})
 
 
-def adapted(stage: Stage, module: bytes) -> bytes:
+def adapted(steps: DemoSteps, module: bytes) -> bytes:
     """What is pushed here in place of what Higress takes, said aloud."""
     copy = abi_rewrite.adapt(module)
-    stage.report(
+    steps.report(
         "  It announces Higress's own ABI, 0.2.100, and this lab's gateways are stock Envoys, which do not know it."
     )
-    stage.report(
+    steps.report(
         "  So a copy is pushed, as `pluginrelease adapt` makes it; for Higress one pushes what was built. On a copy:"
     )
     for difference in copy.differences:
-        stage.report(f"  - {difference}")
+        steps.report(f"  - {difference}")
     return copy.content
 
 
-def mock_everything(stage: Stage) -> None:
+def mock_everything(steps: DemoSteps) -> None:
     """By a change of the PluginRelease, and of nothing else."""
-    stage.title("Set mockEnable to true")
-    stage.change(EXAMPLE, config={"mockEnable": True})
-    stage.expect_ready(EXAMPLE)
-    ask(stage, {MOCKED: mocks, OTHER: mocks})
+    steps.title("Set mockEnable to true")
+    steps.change(EXAMPLE, config={"mockEnable": True})
+    steps.expect_ready(EXAMPLE)
+    ask(steps, {MOCKED: mocks, OTHER: mocks})
 
 
-def mock_one_domain(stage: Stage) -> None:
+def mock_one_domain(steps: DemoSteps) -> None:
     """One rule, beside a default that leaves the others alone."""
-    stage.title("Set it for one domain only")
+    steps.title("Set it for one domain only")
     rule = {"domain": [MOCKED], "config": {"mockEnable": True}}
-    stage.change(EXAMPLE, config={"mockEnable": False}, matchRules=[rule])
-    stage.expect_ready(EXAMPLE)
-    ask(stage, {MOCKED: mocks, OTHER: marks})
+    steps.change(EXAMPLE, config={"mockEnable": False}, matchRules=[rule])
+    steps.expect_ready(EXAMPLE)
+    ask(steps, {MOCKED: mocks, OTHER: marks})
 
 
-def ask(stage: Stage, wanted: dict[str, Callable[[HTTPAnswer], bool]]) -> None:
+def ask(steps: DemoSteps, wanted: dict[str, Callable[[HTTPAnswer], bool]]) -> None:
     """A request for each host to every gateway pod, and what must be true of the answers."""
     for named, holds in wanted.items():
-        for pod, answer in stage.ask({"Host": named}):
+        for pod, answer in steps.ask({"Host": named}):
             asked = f"-H 'Host: {named}'"
-            stage.report(f"  {pod.name}  {asked:27} → {answer.status} {told(answer)}")
-            stage.expect(holds(answer), f"{pod.name} {holds.__name__} a request for {named}")
+            steps.report(f"  {pod.name}  {asked:27} → {answer.status} {told(answer)}")
+            steps.expect(holds(answer), f"{pod.name} {holds.__name__} a request for {named}")
 
 
 def marks(answer: HTTPAnswer) -> bool:

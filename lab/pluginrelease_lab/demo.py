@@ -13,7 +13,7 @@ from typing import Protocol
 
 from pluginrelease.core.wording import count_noun
 from pluginrelease_lab import demo_higress, demo_istio, host
-from pluginrelease_lab.stage import Stage
+from pluginrelease_lab.demo_steps import DemoSteps
 
 
 class Demo(Protocol):
@@ -22,7 +22,7 @@ class Demo(Protocol):
     EXAMPLE: str
     TRY: str  # options of curl that show what the plugin does
 
-    def play(self, stage: Stage) -> None:
+    def play(self, steps: DemoSteps) -> None:
         """All steps after the operator's start, in order."""
         ...
 
@@ -37,21 +37,21 @@ def run(
     started = time.monotonic()
     name = name or ("demo" if mesh == "istio" else f"demo-{mesh}")
     running = host.up(name, gateways=gateways, mesh=mesh, report=report, detached=keep)
-    stage = Stage(running, report)
+    steps = DemoSteps(running, report)
     try:
-        stage.start_operator(stays=keep)
-        DEMOS[mesh].play(stage)
-        stage.check_permissions()
+        steps.start_operator(stays=keep)
+        DEMOS[mesh].play(steps)
+        steps.check_permissions()
     except BaseException:
         running.close()
         raise
     if not keep:
         running.close()
-    outcome = "all of it happened" if not stage.failures else f"{count_noun(len(stage.failures), 'thing')} did not hold"
+    outcome = "all of it happened" if not steps.failures else f"{count_noun(len(steps.failures), 'thing')} did not hold"
     report(f"\n{outcome}, in {time.monotonic() - started:.0f} s")
     if keep:
         report(how_to_talk(running, DEMOS[mesh]))
-    return stage.failures
+    return steps.failures
 
 
 def how_to_talk(lab: host.Lab, demo: Demo) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,8 +18,7 @@ from pluginrelease.core.artifact.image_manifests import Digest
 from pluginrelease.edges.oci import registry
 from pluginrelease.edges.oci.access import Access
 from pluginrelease.edges.toolchain import builder
-from pluginrelease_lab import binaries, host, operator
-from pluginrelease_lab.errors import LabError
+from pluginrelease_lab import host, operator
 from pluginrelease_lab.host import GatewayPod, HTTPAnswer
 
 JSON = dict[str, Any]
@@ -29,7 +27,7 @@ _PORT = 8080
 
 
 @dataclass
-class Stage:
+class DemoSteps:
     """``report`` prints a line, ``failures`` are what did not hold."""
 
     lab: host.Lab
@@ -96,23 +94,15 @@ class Stage:
 
     def watch(self, name: str, done: Callable[[JSON], bool], seconds: float = READY_SECONDS) -> bool:
         """Shows the status as it changes, until the release is as wanted."""
-        kubectl = [str(binaries.provide("kubectl")), "--kubeconfig", str(self.lab.kubeconfig)]
-        # by a selector: of one object by its name, kubectl drops the first event of the watch
         one = f"--field-selector=metadata.name={name}"
-        argv = [*kubectl, "get", api.SHORT_NAME, one, "-n", self.namespace, "--watch", "-o", "json"]
         started, shown = time.monotonic(), ""
-        argv.append(f"--request-timeout={seconds:.0f}s")
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-            try:
-                for release in documents(process):
-                    if (line := in_brief(release)) != shown:
-                        self.report(f"  {time.monotonic() - started:5.1f}s  {line}")
-                    shown = line
-                    if done(release):
-                        return True
-                return False
-            finally:
-                process.kill()
+        for release in self.lab.watch(api.SHORT_NAME, one, "-n", self.namespace, seconds=seconds):
+            if (line := in_brief(release)) != shown:
+                self.report(f"  {time.monotonic() - started:5.1f}s  {line}")
+            shown = line
+            if done(release):
+                return True
+        return False
 
     def expect_ready(self, name: str) -> None:
         """Ready, and for what is asked for now."""
@@ -145,19 +135,6 @@ class Stage:
         if not holds:
             self.failures.append(what)
             self.report(f"  DID NOT HOLD: {what}")
-
-
-def documents(process: subprocess.Popen[str]) -> Iterator[JSON]:
-    """The JSON objects that ``kubectl get --watch -o json`` prints one after the other."""
-    if process.stdout is None:
-        raise LabError("kubectl has no output")
-    decoder, text = json.JSONDecoder(), ""
-    for line in process.stdout:
-        text += line
-        if line.rstrip() == "}":
-            document, _ = decoder.raw_decode(text)
-            text = ""
-            yield document
 
 
 def in_brief(release: JSON) -> str:
