@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pluginrelease.core.gateway.documents import (
+    LOG_REACH,
     Documents,
     find_log_start,
     observe_pod,
@@ -162,7 +163,7 @@ def test_the_log_is_read_by_the_gateways_clock() -> None:
     [
         (timedelta(seconds=-1), True, timedelta(), "what came after the write is told after the write"),
         (timedelta(seconds=40), True, timedelta(seconds=40), "an old subscription was told of when it was made"),
-        (timedelta(hours=3), True, documents.LOG_REACH, "a log of hours is not read for it"),
+        (timedelta(hours=3), True, LOG_REACH, "a log of hours is not read for it"),
         (timedelta(seconds=40), False, timedelta(), "what was said of another configuration is no word on ours"),
     ],
 )
