@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import aiohttp
 import yaml
@@ -21,6 +21,7 @@ from aiohttp import ClientHandlerType
 from kubernetes.aio import config as kubeconfig
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
+from yarl import URL
 
 from pluginrelease import __version__, api
 from pluginrelease.core import revision
@@ -406,7 +407,7 @@ class Login:
 
     async def _authorize(self, request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
         """A middleware that adds the token; another server, where a redirect may lead, does not get it."""
-        if origin(str(request.url)) != origin(self.server):
+        if origin(request.url) != origin(URL(self.server)):
             return await handler(request)
         used = await self._write_token(request)
         answer = await handler(request)
@@ -430,10 +431,9 @@ class Login:
         return token
 
 
-def origin(url: str) -> tuple[str, str | None, int]:
-    """Which server a URL is of."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+def origin(url: URL) -> tuple[str, str | None, int | None]:
+    """Which server a URL is of, whichever way its address is written."""
+    return url.scheme, url.raw_host, url.port
 
 
 def bare(scheme_and_token: str | None) -> str | None:
