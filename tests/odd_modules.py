@@ -67,7 +67,7 @@ from tests.odd_drafts import (
     with_elements,
     with_tag,
 )
-from tests.odd_lives import filling, looping_when_done
+from tests.odd_lives import filling, looping_when_done, refusing_memory, streaming_to_nobody
 from tests.wasm_modules import configured_once, leb, name, section, vector
 
 
@@ -252,10 +252,13 @@ EXPORTS: list[Odd] = [
     Odd("initialize-may-set-tick", "an `_initialize` that would set a tick behind a branch that is not taken", LOADS, lambda: callback("_initialize", const(0) + b"\x04\x40" + const(0) + b"\x10\0\x1a\x0b", needs=[TICK])),
     Odd("native-code", "a custom section with native code for Higress's WAMR", LOADS, lambda: plugin() + section(0, name("wamr-aot") + b"native"), warnings=("NativeCode",), higress="NativeCode"),
     Odd("vm-start-false", "proxy_on_vm_start gives false", REFUSES, lambda: callback("proxy_on_vm_start", const(0), "ii", "i"), "Failed to start base Wasm"),
+    Odd("vm-start-traps", "proxy_on_vm_start traps", REFUSES, lambda: callback("proxy_on_vm_start", b"\0", "ii", "i"), "Failed to start base Wasm"),
     Odd("configure-false", "proxy_on_configure gives false", REFUSES, lambda: callback("proxy_on_configure", const(0), "ii", "i"), "Failed to configure base Wasm plugin"),
     Odd("configure-traps", "proxy_on_configure traps", REFUSES, lambda: callback("proxy_on_configure", b"\0", "ii", "i"), "Failed to configure base Wasm plugin"),
     Odd("context-create-traps", "proxy_on_context_create traps", FAILS, at_every_request(b"\0")),
+    Odd("allocator-traps", "the allocator traps while the plugin is configured", FAILS, refusing_memory, "Function: proxy_on_memory_allocate failed"),
     Odd("grpc-without-service", "proxy_grpc_call with an empty service, at configure", DIES, lambda: callback("proxy_on_configure", const(*[0] * 12) + b"\x10\0\x1a" + const(1), "ii", "i", [GRPC]), "Aborted"),
+    Odd("grpc-stream-without-service", "proxy_grpc_stream with an empty service, at configure", DIES, streaming_to_nobody, "Aborted"),
 ]  # fmt: skip
 LIVES: list[Odd] = [
     Odd("done-loops", "a `proxy_on_done` that never ends for the plugin itself", Does.HANGS_LATER, looping_when_done),

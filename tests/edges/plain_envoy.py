@@ -105,9 +105,9 @@ class Gateway:
         self.listeners = {}
 
     def statistic(self, name: str, patience: float = PATIENCE) -> int:
-        """One of Envoy's own numbers."""
+        """One of Envoy's own numbers; 0 for one that it has no longer."""
         text = requests.get(f"{self.admin}/stats", params={"filter": f"^{name}$"}, timeout=patience).text
-        return int(text.partition(": ")[2])
+        return int(text.partition(": ")[2] or 0)
 
     def _take(self, plugins: Mapping[str, Plugin]) -> None:
         before, said = self._updates(), len(self.log)

@@ -60,7 +60,7 @@ own Envoy, which is in no package registry: it is taken for stricter than stock 
 
 What only shows when the plugin runs for a while: memory that grows with the requests, ticks. A gateway whose limit is
 below what a module fills is killed without a line in Envoy's log; [signs.md](signs.md) has how that is told. And
-`proxy_grpc_call` with an empty service aborts by what the plugin is configured with: its code is fine.
+gRPC with an empty service aborts by what the plugin is configured with: its code is fine.
 """
 
 
