@@ -67,7 +67,8 @@ from tests.odd_drafts import (
     with_elements,
     with_tag,
 )
-from tests.wasm_modules import leb, name, section, vector
+from tests.odd_lives import filling, looping_when_done, refusing_memory, streaming_to_nobody
+from tests.wasm_modules import configured_once, leb, name, section, vector
 
 
 class Does(StrEnum):
@@ -79,13 +80,16 @@ class Does(StrEnum):
     DIES_LATER = "loads it, and dies at the first request"
     HANGS = "hangs"
     FAILS = "loads it, and answers 503 to every request"
+    HANGS_LATER = "loads it, and hangs when the plugin is taken off"
+    RUNS_NOWHERE = "takes a second configuration, and runs it on no worker: requests pass without the plugin"
     NO_RUNTIME = "has no runtime for plugins"
 
 
 @dataclass(frozen=True)
 class Odd:
     """One module. ``words`` are in Envoy's log where it refuses or dies; ``reason`` is what we refuse it with, and
-    ``warnings`` what we say of it besides. ``heavy``: it costs Envoy much memory or time, so it gets one of its own."""
+    ``warnings`` what we say of it besides. ``heavy``: it costs Envoy much memory or time, so it gets one of its own.
+    ``mebibytes`` are what the process takes at least while it validates a configuration with the module."""
 
     name: str
     what: str
@@ -96,6 +100,7 @@ class Odd:
     warnings: tuple[str, ...] = ()
     higress: str = ""  # the reason on Higress, where it is another one
     heavy: bool = False
+    mebibytes: int = 0
 
 
 INSTANCE, BYTECODE, INITIALIZE = (
@@ -185,7 +190,7 @@ MEMORIES: list[Odd] = [
     Odd("memory-i64", "a 64-bit memory of its own, exported", LOADS, lambda: plugin(memory=b"\4\1")),
     Odd("memories-inside", "a second memory, which is not exported", LOADS, lambda: plugin(lambda draft: draft.memories.append(ONE_PAGE))),
     Odd("table-i64", "a table with 64-bit indexes", LOADS, lambda: plugin(lambda draft: draft.tables.append(b"\x70\4\1"))),
-    Odd("table-large", "a table of 10,000,000 entries", LOADS, lambda: plugin(lambda draft: draft.tables.append(b"\x70\0" + leb(MAX_TABLE))), warnings=("LargeTable",), heavy=True),
+    Odd("table-large", "a table of 10,000,000 entries", LOADS, lambda: plugin(lambda draft: draft.tables.append(b"\x70\0" + leb(MAX_TABLE))), warnings=("LargeTable",), heavy=True, mebibytes=450),
     Odd("table-too-large", "a table of 10,000,001 entries", REFUSES, lambda: plugin(lambda draft: draft.tables.append(b"\x70\0" + leb(MAX_TABLE + 1))), BYTECODE, "UnsupportedTable"),
     Odd("data-out-of-bounds", "a data segment over the end of the memory", REFUSES, lambda: with_data(const(65534)), INSTANCE, "SegmentOutOfBounds"),
     Odd("data-at-minus-one", "an empty data segment at -1", REFUSES, lambda: with_data(const(-1), b""), INSTANCE, "SegmentOutOfBounds"),
@@ -232,6 +237,7 @@ LIMITS: list[Odd] = [
     Odd("name-twice", "two exports of one name", REFUSES, lambda: plugin(lambda draft: draft.gives("memory", 0, MEMORY)), BYTECODE, "MalformedModule"),
     Odd("name-section-damaged", "a damaged `name` section", REFUSES, lambda: plugin() + b"\0\x80\x80\1\4name", "Failed to parse corrupted Wasm module", "TruncatedModule"),
     Odd("function-500kB", "one function of 510 kB, full of branches", LOADS, lambda: branching(510_000), warnings=("HugeFunction",), heavy=True),
+    Odd("function-1600kB", "one function of 1.6 MB, full of branches", LOADS, lambda: branching(1_600_000), warnings=("HugeFunction",), heavy=True, mebibytes=250),
 ]  # fmt: skip
 EXPORTS: list[Odd] = [
     Odd("malloc-global", "`malloc` as a global, and no allocator", REFUSES, lambda: as_global("malloc", allocator=False), "Wasm module is missing malloc function", "MissingAllocator"),
@@ -246,12 +252,20 @@ EXPORTS: list[Odd] = [
     Odd("initialize-may-set-tick", "an `_initialize` that would set a tick behind a branch that is not taken", LOADS, lambda: callback("_initialize", const(0) + b"\x04\x40" + const(0) + b"\x10\0\x1a\x0b", needs=[TICK])),
     Odd("native-code", "a custom section with native code for Higress's WAMR", LOADS, lambda: plugin() + section(0, name("wamr-aot") + b"native"), warnings=("NativeCode",), higress="NativeCode"),
     Odd("vm-start-false", "proxy_on_vm_start gives false", REFUSES, lambda: callback("proxy_on_vm_start", const(0), "ii", "i"), "Failed to start base Wasm"),
+    Odd("vm-start-traps", "proxy_on_vm_start traps", REFUSES, lambda: callback("proxy_on_vm_start", b"\0", "ii", "i"), "Failed to start base Wasm"),
     Odd("configure-false", "proxy_on_configure gives false", REFUSES, lambda: callback("proxy_on_configure", const(0), "ii", "i"), "Failed to configure base Wasm plugin"),
     Odd("configure-traps", "proxy_on_configure traps", REFUSES, lambda: callback("proxy_on_configure", b"\0", "ii", "i"), "Failed to configure base Wasm plugin"),
     Odd("context-create-traps", "proxy_on_context_create traps", FAILS, at_every_request(b"\0")),
+    Odd("allocator-traps", "the allocator traps while the plugin is configured", FAILS, refusing_memory, "Function: proxy_on_memory_allocate failed"),
     Odd("grpc-without-service", "proxy_grpc_call with an empty service, at configure", DIES, lambda: callback("proxy_on_configure", const(*[0] * 12) + b"\x10\0\x1a" + const(1), "ii", "i", [GRPC]), "Aborted"),
+    Odd("grpc-stream-without-service", "proxy_grpc_stream with an empty service, at configure", DIES, streaming_to_nobody, "Aborted"),
 ]  # fmt: skip
-ALL: tuple[Odd, ...] = (*START, *BORDER, *MEMORIES, *LANGUAGE, *LIMITS, *EXPORTS)
+LIVES: list[Odd] = [
+    Odd("done-loops", "a `proxy_on_done` that never ends for the plugin itself", Does.HANGS_LATER, looping_when_done),
+    Odd("configured-twice", "one that takes a configuration once in a VM, and gets a second one", Does.RUNS_NOWHERE, lambda: configured_once("a"), "Failed to configure thread-local Wasm plugin"),
+    Odd("fills-400MiB", "an `_initialize` that fills 400 MiB, in each VM", LOADS, lambda: filling(400 << 20), heavy=True, mebibytes=800),
+]  # fmt: skip
+ALL: tuple[Odd, ...] = (*START, *BORDER, *MEMORIES, *LANGUAGE, *LIMITS, *EXPORTS, *LIVES)
 
 
 def named(name: str) -> bytes:

@@ -52,6 +52,25 @@ def test_basic_with_a_word_for_a_realm_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("registry", "realm"),
+    [
+        ("registry.example.com:5000", "https://registry.example.com/"),
+        ("[2001:4860::8]:5000", "https://[2001:4860::8]/"),
+        ("[2001:4860::8]", "https://[2001:4860::8]/"),
+        ("[fd00::1]:5000", "https://registry.example.com/"),  # the guard would refuse its own address
+        ("10.0.0.5:5000", "https://registry.example.com/"),
+        ("localhost:5000", "https://registry.example.com/"),
+    ],
+)
+def test_the_realm_that_is_proposed(registry: str, realm: str) -> None:
+    """The remedy names a realm that the guard takes: the registry's host without its port, if that is public."""
+    with pytest.raises(Refused) as refused:
+        challenge.check_gateways(registry, ['Basic realm="Registry"'], {"1.31.0"})
+    assert f"for example {realm} (" in refused.value.remedy
+    assert challenge.find_objection(realm) == ""
+
+
+@pytest.mark.parametrize(
     ("values", "versions", "passes"),
     [
         ([], ["1.31.0"], True),

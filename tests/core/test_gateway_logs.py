@@ -216,18 +216,20 @@ def test_the_agents_failed_fetch(url: str, ours: bool, why: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told", "why"),
+    ("registry", "url", "told", "why"),
     [
-        ("https://registry/v2/", True, "the registry of the image"),
-        ("https://other.example.com/v2/", False, "the failure of somebody else's"),
+        ("registry", "https://registry/v2/", True, "the registry of the image"),
+        ("registry", "https://other.example.com/v2/", False, "the failure of somebody else's"),
+        ("[fd00::1]:5000", "https://[fd00::1]:5000/v2/", True, "a registry by an IPv6 address"),
+        ("[fd00::1]:5000", "https://[fd00::2]:5000/v2/", False, "another IPv6 address"),
     ],
 )
-def test_higresss_agent_tells_the_cause_before(url: str, told: bool, why: str) -> None:
+def test_higresss_agent_tells_the_cause_before(registry: str, url: str, told: bool, why: str) -> None:
     """It tries plain http after any failure of https, and its error tells only how that ended: the cause is the line
     before. (Documented by its source, pkg/wasm/imagefetcher.go of its Istio; not proven here.)"""
     stamp = "2026-11-20T20:54:01.540001Z"
     cause = f"HTTPS request failed for URL {url}: x509: certificate signed by unknown authority"
-    fetch = f"cannot fetch Wasm module oci://registry/plugin@sha256:{'a' * 64}"
+    fetch = f"cannot fetch Wasm module oci://{registry}/plugin@sha256:{'a' * 64}"
     found = read(
         f"{stamp}\tinfo\twasm\t{cause}",
         f"{stamp}\tinfo\twasm\tFalling back to HTTP for URL: {url}",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,37 +20,46 @@ from tests.odd_modules import Does, Odd
 
 PATIENCE = 120.0  # seconds
 HANGING = 4.0  # seconds of the processor; all that a good one of these modules takes is a tenth of one
+COMPILING = 60.0  # the same for a heavy one
+PLUGINS = "x-plugin"  # the header of answers that met the plugin that is configured twice
 VMS = 3  # for each distinct module: the base, the main thread and one worker
+ACTIVE_VMS = "wasm.envoy.wasm.runtime.v8.active"
 NO_RUNTIME = "Failed to create Wasm VM using envoy.wasm.runtime.v8 runtime. Envoy was compiled without support for it"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What came of a module, and what Envoy's log said."""
+    """What came of a module, what Envoy's log said, and the most memory that it had, where that was looked at."""
 
     does: Does
     log: str
+    mebibytes: int = 0
+
+
+def is_as_told(odd: Odd, seen: Seen) -> bool:
+    """Whether Envoy did what the table says, in its words, and took the memory."""
+    return seen.does is odd.does and odd.words in seen.log and seen.mebibytes >= odd.mebibytes
 
 
 def load(program: Path, folder: Path, odd: Odd) -> Seen:
     """Load a module as Envoy does when it validates a configuration, and for one that dies or fails later serve it."""
     module = _written(folder, odd)
-    if odd.does in (Does.DIES_LATER, Does.FAILS):
-        return _served(program, folder, module)
+    if act := LIVES.get(odd.does):
+        return act(program, folder, module)
     config = folder / "validated.json"
     config.write_text(json.dumps({"static_resources": {"listeners": [_listener(odd.name, module)]}}))
     command = [program, "--mode", "validate", "-c", config, "--use-dynamic-base-id", "--concurrency", "1"]
     with (folder / "validated.log").open("wb") as log:
         process = subprocess.Popen([str(word) for word in command], cwd=folder, stderr=log, stdout=log)
-    code = _ended(process)
+    code, mebibytes = _ended(process, COMPILING if odd.heavy else HANGING)
     text = (folder / "validated.log").read_text(errors="replace")
     if code is None:
         return Seen(Does.HANGS, text)
     if code < 0:
         return Seen(Does.DIES, f"{text}\nended by {signal.Signals(-code).name}")
     if code == 0:
-        return Seen(Does.LOADS, text)
+        return Seen(Does.LOADS, text, mebibytes)
     return Seen(Does.NO_RUNTIME if NO_RUNTIME in text else Does.REFUSES, text)
 
 
@@ -64,16 +73,20 @@ def _listener(name: str, module: Path) -> dict[str, object]:
     return plain_envoy.listener(name, Plugin(module), Backends())
 
 
-def _ended(process: subprocess.Popen[bytes]) -> int | None:
-    """How it ended; None, and it is killed, when it has taken more of the processor than it has a reason to."""
-    until = time.monotonic() + PATIENCE
+def _ended(process: subprocess.Popen[bytes], most: float) -> tuple[int | None, int]:
+    """How it ended, and the MiB that it had at most. None, and it is killed, when it has taken more seconds of the
+    processor than it has a reason to."""
+    until, ending = time.monotonic() + PATIENCE, os.pidfd_open(process.pid)
     try:
-        while time.monotonic() < until and _processor_time(process.pid) < HANGING:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.wait(0.05)
+        while time.monotonic() < until and _processor_time(process.pid) < most:
+            if select.select([ending], [], [], 0.05)[0]:
+                _, status, used = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+                return process.returncode, used.ru_maxrss >> 10
         assert time.monotonic() < until, "neither ended nor busy"
-        return None
+        return None, 0
     finally:
+        os.close(ending)
         process.kill()
         process.wait(10)
 
@@ -96,6 +109,50 @@ def _served(program: Path, folder: Path, module: Path) -> Seen:
         return Seen(Does.LOADS if status == 200 else Does.FAILS, gateway.log)
 
 
+def _taken_off(program: Path, folder: Path, module: Path) -> Seen:
+    """One request to a gateway that has the module, and then the plugin is taken off it."""
+    with plain_envoy.running(folder, program=program) as gateway:
+        status = requests.get(gateway.serve("odd", module), timeout=PATIENCE).status_code
+        if status != 200:
+            return Seen(Does.FAILS, gateway.log)
+        return Seen(Does.HANGS_LATER if _hangs_without(gateway) else Does.LOADS, gateway.log)
+
+
+def _hangs_without(gateway: plain_envoy.Gateway) -> bool:
+    """Whether a gateway that its only plugin is taken off is silent and busy; it is killed then, as it would take no
+    signal to end. One that is neither has thrown the plugin's VMs away."""
+    assert gateway.process is not None
+    gateway.take_off_all()
+    until, before = time.monotonic() + PATIENCE, _processor_time(gateway.process.pid)
+    while time.monotonic() < until:
+        try:
+            if gateway.statistic(ACTIVE_VMS, patience=HANGING) == 0:
+                return False
+        except requests.ReadTimeout:
+            if _processor_time(gateway.process.pid) - before > HANGING:
+                gateway.process.kill()
+                return True
+    raise AssertionError("neither silent and busy nor without the plugin's VMs")
+
+
+def _configured_again(program: Path, folder: Path, module: Path) -> Seen:
+    """Two listeners with one module and two configurations: they have the same VM on each thread."""
+    with plain_envoy.running(folder, program=program) as gateway:
+        urls = [gateway.serve(name, module, name) for name in ("first", "second")]
+        answers = [requests.get(url, timeout=PATIENCE) for url in urls]
+        met = [PLUGINS in one.headers for one in answers if one.status_code == 200]
+        kinds = {(True, True): Does.LOADS, (True, False): Does.RUNS_NOWHERE}
+        return Seen(kinds.get(tuple(met), Does.FAILS), gateway.log)
+
+
+LIVES: dict[Does, Callable[[Path, Path, Path], Seen]] = {
+    Does.DIES_LATER: _served,
+    Does.FAILS: _served,
+    Does.HANGS_LATER: _taken_off,
+    Does.RUNS_NOWHERE: _configured_again,
+}
+
+
 def serve(program: Path, folder: Path, odds: Iterable[Odd]) -> tuple[dict[str, int], int, int]:
     """All modules that load in one Envoy: the status that each answers a request with, how many VMs are active, and how
     many there have to be."""
@@ -104,4 +161,4 @@ def serve(program: Path, folder: Path, odds: Iterable[Odd]) -> tuple[dict[str, i
         urls = gateway.serve_all(modules)
         found = {name: requests.get(url, timeout=PATIENCE).status_code for name, url in urls.items()}
         distinct = {module.read_bytes() for module in modules.values()}
-        return found, gateway.statistic("wasm.envoy.wasm.runtime.v8.active"), VMS * len(distinct)
+        return found, gateway.statistic(ACTIVE_VMS), VMS * len(distinct)

@@ -72,6 +72,7 @@ class Gateway:
         envoy = self.program or binaries.provide("envoy")
         program = [envoy, "-c", self.folder / "envoy.json", "--admin-address-path", address]
         options = ["--use-dynamic-base-id", "--concurrency", "1", "--component-log-level", "wasm:info"]
+        options += ["--drain-time-s", "1"]  # how long a listener that is taken off keeps its plugin
         with (self.folder / "envoy.log").open("wb") as log:
             self.process = subprocess.Popen([str(word) for word in [*program, *options]], cwd=self.folder, stderr=log)
         self._wait(lambda: address.exists() and address.read_text().strip())
@@ -98,10 +99,15 @@ class Gateway:
         self._take({name: Plugin(module) for name, module in modules.items()})
         return {name: self._wait(functools.partial(self._url, name)) for name in modules}
 
-    def statistic(self, name: str) -> int:
-        """One of Envoy's own numbers."""
-        text = requests.get(f"{self.admin}/stats", params={"filter": f"^{name}$"}, timeout=PATIENCE).text
-        return int(text.partition(": ")[2])
+    def take_off_all(self) -> None:
+        """Returns before Envoy has done it."""
+        self._write("listeners.json", {"resources": []})
+        self.listeners = {}
+
+    def statistic(self, name: str, patience: float = PATIENCE) -> int:
+        """One of Envoy's own numbers; 0 for one that it has no longer."""
+        text = requests.get(f"{self.admin}/stats", params={"filter": f"^{name}$"}, timeout=patience).text
+        return int(text.partition(": ")[2] or 0)
 
     def _take(self, plugins: Mapping[str, Plugin]) -> None:
         before, said = self._updates(), len(self.log)

@@ -41,19 +41,33 @@ def binary() -> Path:
     return Path(shutil.which("envoy") or "envoy")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+def free_port(address: str = "127.0.0.1") -> int:
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        probe.bind((address, 0))
         return int(probe.getsockname()[1])
 
 
 class Gateway:
-    """One Envoy and the files that it watches; ``plugins`` are WasmPlugin names in namespace ``apps``."""
+    """One Envoy and the files that it watches; ``plugins`` are WasmPlugin names in namespace ``apps``.
 
-    def __init__(self, folder: Path, *, concurrency: int = 2, show_subscriptions: bool = False) -> None:
+    ``address`` is the loopback address that its admin port and its listener are on; ``bound``, where that is another,
+    is what the listener is bound to.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        concurrency: int = 2,
+        show_subscriptions: bool = False,
+        address: str = "127.0.0.1",
+        bound: str = "",
+    ) -> None:
         self.folder = folder
         self.concurrency = concurrency
-        self.admin, self.port = free_port(), free_port()
+        self.bound = bound or address
+        self.address, self.host = address, f"[{address}]" if ":" in address else address
+        self.admin, self.port = free_port(address), free_port(address)
         self.stats = [*ISTIO_SHOWS, *(["extension_config_discovery"] if show_subscriptions else [])]
         self.revision = 0
         self.process: asyncio.subprocess.Process | None = None
@@ -134,13 +148,13 @@ class Gateway:
 
     async def answer(self, headers: Mapping[str, str] | None = None) -> int:
         """The status of one request to the gateway's listener, on a connection of its own."""
-        url = f"http://127.0.0.1:{self.port}/"
+        url = f"http://{self.host}:{self.port}/"
         async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as response:
             return response.status
 
     async def ask(self, target: str) -> str:
         """What the admin port answers."""
-        url = f"http://127.0.0.1:{self.admin}{target}"
+        url = f"http://{self.host}:{self.admin}{target}"
         async with aiohttp.ClientSession() as session, session.get(url) as response:
             return await response.text()
 
@@ -156,7 +170,7 @@ class Gateway:
         }
         return {
             "name": "0.0.0.0_8080",
-            "address": {"socket_address": {"address": "127.0.0.1", "port_value": self.port}},
+            "address": {"socket_address": {"address": self.bound, "port_value": self.port}},
             "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
         }
 
@@ -164,7 +178,7 @@ class Gateway:
         patterns = [{"prefix": prefix} for prefix in self.stats]
         return {
             "node": {"id": "gateway", "cluster": "gateway", "metadata": {"ISTIO_VERSION": "1.31.0"}},
-            "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": self.admin}}},
+            "admin": {"address": {"socket_address": {"address": self.address, "port_value": self.admin}}},
             "dynamic_resources": {"lds_config": {"path_config_source": {"path": str(self.folder / "lds.json")}}},
             "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": patterns}}},
         }
@@ -186,7 +200,7 @@ class Gateway:
 
     async def _live(self) -> bool:
         assert self.process is None or self.process.returncode is None, self.log.read_text()
-        address = f"http://127.0.0.1:{self.admin}/ready"
+        address = f"http://{self.host}:{self.admin}/ready"
         try:
             async with aiohttp.ClientSession() as session, session.get(address) as response:
                 return response.status == 200
@@ -218,7 +232,7 @@ class Channels:
     async def portforward(self, namespace: str, pod: str, port: int) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         self.broken -= 1
         reachable = pod in self.gateways and self.broken < 0
-        target = self.gateways[pod].admin if reachable else 1
+        target = (port if port == self.gateways[pod].port else self.gateways[pod].admin) if reachable else 1
         url = f"{self.address}/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={port}&to={target}"
         async with self.session.ws_connect(url, protocols=(PROTOCOL,)) as stream:
             assert stream.protocol == PROTOCOL
@@ -275,7 +289,7 @@ async def _forward(request: web.Request) -> web.WebSocketResponse:
     for channel in (b"\0", b"\1"):
         await stream.send_bytes(channel + port)
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(request.query["to"]))
+        reader, writer = await _connected(int(request.query["to"]))
     except OSError as error:
         await stream.send_bytes(b"\1" + f"error forwarding port: {error}".encode())
         return stream
@@ -286,6 +300,14 @@ async def _forward(request: web.Request) -> web.WebSocketResponse:
     answers.cancel()
     writer.close()
     return stream
+
+
+async def _connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """As containerd and CRI-O do: by the pod's loopback, on IPv4 and else on IPv6."""
+    try:
+        return await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return await asyncio.open_connection("::1", port)
 
 
 async def _relay(reader: asyncio.StreamReader, stream: web.WebSocketResponse, channels: Channels) -> None:

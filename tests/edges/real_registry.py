@@ -103,12 +103,14 @@ def refer(real: Real, image: Artifact, *bundles: bytes) -> None:
 
 
 @contextlib.contextmanager
-def running(folder: Path, tls: Path | None = None, **extra: Any) -> Iterator[Real]:
+def running(folder: Path, tls: Path | None = None, address: str = "127.0.0.1", **extra: Any) -> Iterator[Real]:
     """A registry whose state is in ``folder``; ``extra`` are sections of its configuration, ``tls`` a file with its
-    certificate and its key."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{free.getsockname()[1]}"
+    certificate and its key, ``address`` the only one that it listens on."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as free:
+        free.bind((address, 0))
+        port = free.getsockname()[1]
+    host = f"[{address}]:{port}" if family == socket.AF_INET6 else f"{address}:{port}"
     config = {
         "version": 0.1,
         "log": {"level": "warn"},
@@ -121,25 +123,25 @@ def running(folder: Path, tls: Path | None = None, **extra: Any) -> Iterator[Rea
     environ = os.environ | {"OTEL_TRACES_EXPORTER": "none"}
     with (folder / "log").open("wb") as log, subprocess.Popen(program, stdout=log, stderr=log, env=environ) as process:
         try:
-            _await_port(host, process)
+            _await_port(address, port, process)
             yield Real(host)
         finally:
             process.terminate()
 
 
 @contextlib.contextmanager
-def guarded(folder: Path, realm: str = REALM) -> Iterator[Real]:
+def guarded(folder: Path, realm: str = REALM, address: str = "127.0.0.1") -> Iterator[Real]:
     """A registry with the tester's password and the key, which says so with this realm."""
     (folder / "htpasswd").write_text(f"{USER}:{PASSWORD_HASH}\n{registries.KEY_USER}:{registries.KEY_HASH}\n")
-    with running(folder, auth={"htpasswd": {"realm": realm, "path": str(folder / "htpasswd")}}) as real:
+    password = {"htpasswd": {"realm": realm, "path": str(folder / "htpasswd")}}
+    with running(folder, address=address, auth=password) as real:
         yield real
 
 
-def _await_port(host: str, process: subprocess.Popen[bytes]) -> None:
-    name, port = host.split(":")
+def _await_port(address: str, port: int, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + 30
     while time.monotonic() < end and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection((name, int(port)), timeout=1):
+        with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=1):
             return
         time.sleep(0.02)
     pytest.fail("the registry did not start")

@@ -11,10 +11,11 @@ import pytest
 import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from yarl import URL
 
 from pluginrelease.core.apiserver.health import Facts, Watch
 from pluginrelease.edges.kubernetes.contact import Contact
-from pluginrelease.edges.kubernetes.login import Login, strip_scheme
+from pluginrelease.edges.kubernetes.login import Login, origin, strip_scheme
 
 WATCHED = "/apis/example.com/v1/things"
 NEEDED = Watch(WATCHED, is_kopfs=True, may_miss=False)
@@ -44,10 +45,10 @@ class Server:
         return stream
 
 
-async def served(server: Server) -> AsyncIterator[str]:
+async def served(server: Server, host: str = "127.0.0.1") -> AsyncIterator[str]:
     application = web.Application()
     application.add_routes([web.get("/{path:.*}", server.answer)])
-    async with TestServer(application, host="127.0.0.1") as running:
+    async with TestServer(application, host=host) as running:
         yield str(running.make_url("")).rstrip("/")
 
 
@@ -104,6 +105,15 @@ async def test_the_scheme_is_sent_once(server: Server, url: str, kubeconfig: Pat
         assert server.tokens == ["Bearer first"]
 
 
+async def test_an_ipv6_address_in_another_spelling(server: Server, tmp_path: Path) -> None:
+    """The token goes out however the kubeconfig writes the address, which is sent in its short form."""
+    async for url in served(server, "::1"):
+        write(tmp_path / "kubeconfig", url.replace("[::1]", "[0:0:0:0:0:0:0:1]"), "first")
+        login = await Login.read(tmp_path / "kubeconfig")
+        async with login.session(None) as session, session.get(f"{login.server}{WATCHED}"):
+            assert server.tokens == ["Bearer first"]
+
+
 async def test_a_token_that_is_refused_is_read_again(server: Server, url: str, kubeconfig: Path) -> None:
     """After a 401 the files are read again. The request goes out once more if they have another token, else not."""
     login = await Login.read(kubeconfig)
@@ -125,6 +135,23 @@ async def test_another_server_gets_no_token(server: Server, kubeconfig: Path, ur
         server.elsewhere = f"{there}/"
         async with (await Login.read(kubeconfig)).session(None) as session, session.get(f"{url}{WATCHED}"):
             assert (server.tokens, other.tokens) == (["Bearer first"], [None])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("https://[::1]:6443", "https://[0:0:0:0:0:0:0:1]:6443/api", True),
+        ("https://[fd00:0:0::1]:443", "https://[FD00::1]/api", True),
+        ("https://API.example.com", "https://api.example.com:443/api", True),
+        ("https://kübe.example", "https://xn--kbe-hoa.example/api", True),
+        ("https://[::1]:6443", "https://[::1]:6444/", False),
+        ("https://[::1]", "https://[::2]/", False),
+        ("https://[::1]", "http://[::1]:443/", False),
+    ],
+)
+def test_one_server_in_two_spellings(one: str, other: str, same: bool) -> None:
+    """Whether a request goes to the API server does not depend on how a kubeconfig writes the address."""
+    assert (origin(URL(one)) == origin(URL(other))) is same
 
 
 class Clock:

@@ -21,10 +21,11 @@ def program() -> Callable[[str], Path]:
 @pytest.mark.parametrize("odd", odd_modules.ALL, ids=lambda odd: odd.name)
 @pytest.mark.parametrize("version", envoys.MATRIX)
 def test_what_envoy_does(version: str, odd: Odd, program: Callable[[str], Path], tmp_path: Path) -> None:
-    """Every release does with the module what the table says, and has the table's words for it."""
+    """Every release does with the module what the table says, has the table's words for it, and takes the memory."""
     seen = odd_envoy.load(program(version), tmp_path, odd)
     assert seen.does is odd.does, seen.log
     assert odd.words in seen.log
+    assert seen.mebibytes >= odd.mebibytes
 
 
 @pytest.mark.parametrize("version", envoys.MATRIX)

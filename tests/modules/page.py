@@ -18,6 +18,8 @@ CELLS = {
     Does.DIES_LATER: "**dies** at a request",
     Does.HANGS: "**hangs**",
     Does.FAILS: "503",
+    Does.HANGS_LATER: "**hangs** when it is taken off",
+    Does.RUNS_NOWHERE: "**runs nowhere**",
     Does.NO_RUNTIME: "no V8",
 }
 CHAPTERS = {
@@ -27,6 +29,7 @@ CHAPTERS = {
     "Parts of the language": odd_modules.LANGUAGE,
     "Limits": odd_modules.LIMITS,
     "Exports, and what callbacks do": odd_modules.EXPORTS,
+    "What shows later": odd_modules.LIVES,
 }
 INTRODUCTION = """\
 # Odd modules, and what Envoy does with them
@@ -39,9 +42,11 @@ before that to `pluginrelease inspect`. `make modules` does it again, in two to 
 *dies*: the process ends by a signal. In a gateway that is every pod that has the plugin, as all get it within
 seconds; pilot-agent then ends with exit code 0. *refused*: Envoy does not take it; a gateway that runs an earlier
 version goes on with that one, and a new one answers 500. *hangs*: the main thread never comes back. *503*: it loads,
-and answers 503 to everyone. Where `inspect` says *warns*, the module is usable; the words are explained in
-[reasons.md](reasons.md). Where it says *usable* and Envoy does otherwise, it is what the code does, which nothing that
-can be read shows.
+and answers 503 to everyone. *runs nowhere*: Envoy accepts it and no worker runs it; requests pass without the plugin,
+`FAIL_CLOSE` or not. *MiB*: what the process had at least, with two VMs; a gateway has one more for each worker.
+
+Where `inspect` says *warns*, the module is usable; the words are explained in [reasons.md](reasons.md). Where it says
+*usable* and Envoy does otherwise, it is what the code does, which nothing that can be read shows.
 
 A start section that *may* call the gateway is refused, though some such modules load: it depends on the way that the
 code takes, and one way kills the gateway.
@@ -53,9 +58,9 @@ An Envoy built without V8 takes no module at all ("Envoy was compiled without su
 such a build. V8 before Envoy 1.36: what of the language it lacks is known by its version and was not tried. Higress's
 own Envoy, which is in no package registry: it is taken for stricter than stock Envoy where its code says so.
 
-What only shows when the plugin runs for a while, or is replaced: a loop in `proxy_on_done`, a second configuration in
-the same VM that fails, memory that grows. And `proxy_grpc_call` with an empty service: the last row aborts by what the
-plugin is configured with, and its code is fine.
+What only shows when the plugin runs for a while: memory that grows with the requests, ticks. A gateway whose limit is
+below what a module fills is killed without a line in Envoy's log; [signs.md](signs.md) has how that is told. And
+gRPC with an empty service aborts by what the plugin is configured with: its code is fine.
 """
 
 
@@ -69,9 +74,14 @@ def text(seen: Mapping[str, Mapping[str, Does]]) -> str:
 def table(odds: list[Odd], seen: Mapping[str, Mapping[str, Does]]) -> str:
     """The rows of one chapter."""
     headings = ["Module", *(f"Envoy {version}" for version in seen), "In its log", "`inspect` said"]
-    rows = [[odd.what, *(CELLS[of[odd.name]] for of in seen.values()), odd.words, said(odd)] for odd in odds]
+    rows = [[odd.what, *(cell(odd, of[odd.name]) for of in seen.values()), odd.words, said(odd)] for odd in odds]
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def cell(odd: Odd, does: Does) -> str:
+    """What one version did."""
+    return f"{CELLS[does]}, > {odd.mebibytes} MiB" if odd.mebibytes else CELLS[does]
 
 
 def said(odd: Odd) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import ipaddress
 import json
 import posixpath
 import re
@@ -174,9 +175,20 @@ def _split_registry(path: str) -> tuple[str, str]:
     return registry, repository
 
 
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _check_parts(text: str, registry: str, repository: str, tag: str | None) -> None:
     if not _HOST.fullmatch(registry):
-        _invalid(text, f"{registry!r} is not a host name with an optional port")
+        brackets = "; an IPv6 address stands in brackets: [fd00::1]:5000" if registry.count(":") > 1 else ""
+        _invalid(text, f"{registry!r} is not a host name with an optional port{brackets}")
+    if registry.startswith("[") and not _is_ipv6(registry[1:].partition("]")[0]):
+        _invalid(text, f"{registry!r} has no IPv6 address in its brackets")
     port = re.search(r":([0-9]+)$", registry)
     if port and not 0 < int(port.group(1)) < 65536:
         _invalid(text, f"{port.group(1)} is not a port")

@@ -15,11 +15,7 @@ from pluginrelease.core.gateway.logs import parse_time
 from pluginrelease.core.gateway.observations import ExtensionConfig, FilterKind
 
 _WASM = ("envoy.extensions.filters.http.wasm.v3.Wasm", "envoy.extensions.filters.network.wasm.v3.Wasm")
-
-
 _RBAC = ("envoy.extensions.filters.http.rbac.v3.RBAC", "envoy.extensions.filters.network.rbac.v3.RBAC")
-
-
 _CODE = re.compile(r"(?:^|/)([0-9a-f]{64})\.wasm$")
 
 

@@ -57,7 +57,7 @@ _LISTENER = re.compile(r"^lds: |envoy\.config\.listener\.v3\.Listener|adding/upd
 _MODULE = re.compile(r"cannot fetch Wasm module (\S+?):? ")
 _FETCH = re.compile(r"^(?:error in converting the wasm config to local: |convert the wasm config: )", re.IGNORECASE)
 # Higress's agent tries plain http after any failure, and then tells what came of that (its Istio, imagefetcher.go)
-_HTTPS_FAILED = re.compile(r"^HTTPS request failed for URL \S*?//([^/\s:]+)")
+_HTTPS_FAILED = re.compile(r"^HTTPS request failed for URL \S*?//(\[[^\]\s]+\]|[^/\s:]+)")
 _CAUSE = re.compile(
     r"^(?:Wasm VM failed |Failed to (?:load|parse) |Function: |Wasm module is |Bad function signature|wasm log)"
 )

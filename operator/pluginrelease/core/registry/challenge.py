@@ -137,7 +137,12 @@ def check_gateways(registry: str, values: Iterable[str], versions: Iterable[str]
                     "RegistryChallengeRefused",
                     f"The gateway would refuse the registry {registry}: rejected unsafe bearer realm: {reason} "
                     f"(it asks for credentials with realm={realm[:100]!r})",
-                    "Set the registry's realm to an https URL with a public host name, for example "
-                    f"https://{registry.partition(':')[0]}/ (in distribution's configuration: auth.htpasswd.realm or "
-                    "auth.token.realm).",
+                    f"Set the registry's realm to an https URL with a public host name, for example {_realm(registry)} "
+                    "(in distribution's configuration: auth.htpasswd.realm or auth.token.realm).",
                 )
+
+
+def _realm(registry: str) -> str:
+    """A realm that the guard takes: the registry's own host, where that is a public name."""
+    own = f"https://{re.sub(r':[0-9]+$', '', registry)}/"
+    return "https://registry.example.com/" if find_objection(own) else own

@@ -17,26 +17,12 @@ from pluginrelease.core.status.report import Report
 from pluginrelease.core.status.summaries import Summary
 
 BACKOFF_FIRST = 1.0
-
-
 BACKOFF_MAX = 60.0
-
-
 PENDING_FIRST = 0.3
-
-
 PENDING_MAX = 5.0
-
-
 UNHEALTHY_LOOK = 15.0  # and of what could not be told: both can heal by themselves
-
-
 SOON = 2.0  # a probe has begun to fail, or a gateway was just made to fetch anew
-
-
 JUST_AFTER = 0.1  # a deadline has to be over when it is looked at
-
-
 LOGGER_LOOK = 5.0  # a gateway whose log level could not be put back is not left waiting for the resync
 
 

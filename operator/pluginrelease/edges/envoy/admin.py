@@ -24,19 +24,11 @@ from pluginrelease.edges.envoy.tunnel import Broken, Forwarded, Http
 
 T = TypeVar("T")
 
-
 # a Date header has whole seconds, and the answer took its way: less than this is no difference between two clocks
 CLOCK_TOLERANCE = timedelta(seconds=2)
-
-
 LONGEST_VALUE = 16 * 1024 * 1024
-
-
 NO_JSON = "dynamic_listeners did not answer with a JSON object"
-
-
 LISTENERS = "/config_dump?resource=dynamic_listeners"
-
 
 # whatever happens to a listener changes one of these; a mask cannot name what is within a listener
 LISTENER_VERSIONS = (

@@ -26,34 +26,18 @@ from pluginrelease.edges.kubernetes.login import Login
 from pluginrelease.edges.kubernetes.resources import JSON, PODS, RELEASES, Resource
 
 REQUEST_SECONDS = 30.0
-
-
 CONNECT_SECONDS = 10.0
-
-
 WATCH_SECONDS = 300
-
 
 # etcd keeps objects of 1.5 MB at most; a list of 500 pods of 20 kB each is 10 MB
 ANSWER_LIMIT = 64 * 1024 * 1024
 
-
 # a refusal repeats what it refuses, which is 3 MiB at most
 FAILURE_LIMIT = 4 * 1024 * 1024
-
-
 PAGE = 500
-
-
 TIMESTAMP_BYTES = 64  # of a line, more than its time takes
-
-
 PORT_FORWARD_PROTOCOL = "v4.channel.k8s.io"
-
-
 APPLY = "application/apply-patch+yaml"
-
-
 MERGE = "application/merge-patch+json"
 
 

@@ -6,7 +6,6 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import aiohttp
 import yaml
@@ -14,6 +13,7 @@ from aiohttp import ClientHandlerType
 from kubernetes.aio import config as kubeconfig
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
+from yarl import URL
 
 from pluginrelease import __version__
 from pluginrelease.core.errors import Refused
@@ -59,7 +59,7 @@ class Login:
 
     async def _authorize(self, request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
         """A middleware that adds the token; another server, where a redirect may lead, does not get it."""
-        if origin(str(request.url)) != origin(self.server):
+        if origin(request.url) != origin(URL(self.server)):
             return await handler(request)
         used = await self._write_token(request)
         answer = await handler(request)
@@ -83,10 +83,9 @@ class Login:
         return token
 
 
-def origin(url: str) -> tuple[str, str | None, int]:
-    """Which server a URL is of."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+def origin(url: URL) -> tuple[str, str | None, int | None]:
+    """Return which server a URL is of, whichever way its address is written."""
+    return url.scheme, url.raw_host, url.port
 
 
 def strip_scheme(scheme_and_token: str | None) -> str | None:

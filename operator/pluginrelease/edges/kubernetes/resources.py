@@ -30,17 +30,9 @@ class Resource:
 
 
 RELEASES = Resource(api.GROUP, api.VERSION, api.PLURAL)
-
-
 PODS = Resource("", "v1", "pods")
-
-
 SECRETS = Resource("", "v1", "secrets")
-
-
 NAMESPACES = Resource("", "v1", "namespaces")
-
-
 CONTROLLER_REVISIONS = Resource("apps", "v1", revision.PLURAL)
 
 

@@ -14,17 +14,12 @@ from pluginrelease.core.gateway.verdict.values import PodVerdict, State
 # an HTTP Date has whole seconds, so a gateway's clock is known to about that
 CLOCK_TOLERANCE = timedelta(seconds=2)
 
-
 # Envoy keeps one VM per worker, one on the main thread and the base it clones them from; a new file costs a canary too
 VMS_BESIDE_WORKERS = 2
-
-
 NAMED_STATS_SINCE = (1, 33)
-
 
 # with FAIL_RELOAD Envoy makes a new VM at the first request after about a second: this long without another crash
 CRASH_QUIET = timedelta(seconds=60)
-
 
 # what Envoy logs about a configuration that it has tried
 ANSWERS_TO_CONFIGURATION = (LogKind.LOADED, LogKind.REFUSED_BY_WORKERS, LogKind.REJECTED, LogKind.LISTENER_REJECTED)

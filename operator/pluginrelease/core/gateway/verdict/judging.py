@@ -20,24 +20,13 @@ from pluginrelease.core.gateway.verdict.cases import PodCase
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 
 MAX_NAMES = 3
-
-
 WHY_NOT_READY = "whether it would run the plugin cannot be told. `kubectl describe pod` says what it lacks."
-
-
 _WORST_FIRST = (State.UNHEALTHY, State.UNKNOWN, State.PENDING, State.LOADED)
-
 
 # a pod that could not be read keeps what was proved about it before
 _NOT_ASKED = ("PodUnreachable", "PodNotReady")
-
-
 _NOT_SEEN = frozenset(_NOT_ASKED) | outage.REASONS
-
-
 _UNDELIVERED = ("AwaitingConfig", "ConfigNotDelivered")
-
-
 _CRASHED = ("PluginCrashed", "VMCrashed")
 
 
