@@ -46,7 +46,8 @@ def plugin_release(image: str) -> Manifest:
         "metadata": {"name": NAME, "namespace": NAMESPACE},
         "spec": {
             "artifact": {"image": {"ref": image, "insecure": True}},
-            "gateway": {"provider": "Istio", "namespace": NAMESPACE, "selector": {"matchLabels": LABELS}},
+            "provider": "Istio",
+            "gateways": [{"name": "public", "namespace": NAMESPACE, "selector": {"matchLabels": LABELS}}],
             "plugin": {"phase": "AUTHN", "failStrategy": "FAIL_CLOSE"},
         },
     }

@@ -1,4 +1,7 @@
-"""The main job on Istio's gateways: a guide's plugin is released and does its work, and a bad one is refused."""
+"""The main job on two of Istio's gateways by one release: a guide's plugin does its work, and bad ones do no harm.
+
+The gateways are in two namespaces. One bad plugin is rolled back on both, the other refused before either saw it.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,13 @@ from collections.abc import Iterator
 
 from pluginrelease.core.mesh import istio
 from pluginrelease.core.wording import count_noun
-from pluginrelease_lab.demo_steps import DemoSteps, condition
+from pluginrelease_lab.controlplane import MANIFESTS
+from pluginrelease_lab.demo_steps import JSON, DemoSteps, condition
 
 EXAMPLE = "header-authorization"
+MANIFEST = "two-gateways.yaml"
 REFUSED_SECONDS = 60.0
+ROLLED_BACK_SECONDS = 60.0
 GUIDE_BODY = "Forbidden by ASM Wasm Plugin"
 TRY = "-H 'allow: true'"
 
@@ -23,12 +29,38 @@ UNKNOWN_ABI = bytes.fromhex(
     "0a040102000b"  # with an empty body
 )
 
+# a module that is sound in every way, and refuses to be configured: only a gateway can find that out
+REFUSES_TO_CONFIGURE = bytes.fromhex(
+    "0061736d01000000"  # header
+    "010f0360000060017f017f60027f7f017f"  # three types: () -> (), (i32) -> i32, (i32 i32) -> i32
+    "030403000102"  # a function of each
+    "0503010001"  # a memory of one page
+    "075404"  # four exports
+    "17" + b"proxy_abi_version_0_2_0".hex() + "0000"
+    "18" + b"proxy_on_memory_allocate".hex() + "0001"
+    "12" + b"proxy_on_configure".hex() + "0002"
+    "06" + b"memory".hex() + "0200"
+    "0a0e0302000b040041000b040041000b"  # an empty body, and two that return 0: the configuration is not taken
+)
+
 
 def play(steps: DemoSteps) -> None:
     """All steps after the operator's start, in order."""
+    add_a_gateway(steps)
     release_plugin(steps)
     ask_the_gateways(steps)
+    roll_back_a_bad_version(steps)
+    ask_the_gateways(steps)
     refuse_unknown_abi(steps)
+
+
+def add_a_gateway(steps: DemoSteps) -> None:
+    """Apply a gateway in a namespace of its own, which consents to releases of the first one's."""
+    steps.title("A second gateway, in a namespace of its own")
+    applied = steps.lab.kubectl("apply", "-f", str(MANIFESTS / "internal-gateways.yaml"))
+    for line in applied.splitlines():
+        if line.startswith(("namespace/", "deployment")):
+            steps.report(f"  {line}")
 
 
 def release_plugin(steps: DemoSteps) -> None:
@@ -37,9 +69,35 @@ def release_plugin(steps: DemoSteps) -> None:
     image = f"plugins/{EXAMPLE}:1.0"
     steps.push(steps.build(EXAMPLE), image)
     steps.title("kubectl apply the PluginRelease, and watch it")
-    steps.apply(EXAMPLE, EXAMPLE, image)
+    steps.apply(EXAMPLE, EXAMPLE, image, manifest_file=MANIFEST)
     steps.expect_ready(EXAMPLE)
     steps.show(EXAMPLE)
+    expect_both(steps)
+
+
+def expect_both(steps: DemoSteps) -> None:
+    """Every pod of both gateways runs the plugin."""
+    summary = steps.release(EXAMPLE)["status"]["summary"]
+    steps.expect(summary["gateways"] == "2/2", "the plugin runs on both gateways")
+
+
+def roll_back_a_bad_version(steps: DemoSteps) -> None:
+    """Take what the gateways refuse back on both of them, by what each says itself."""
+    steps.title("Version 1.1, which refuses to be configured")
+    image = f"plugins/{EXAMPLE}:1.1"
+    steps.push(REFUSES_TO_CONFIGURE, image)
+    steps.patch(EXAMPLE, {"artifact": {"image": {"ref": steps.reference(image)}}})
+    steps.expect(steps.watch(EXAMPLE, is_rolled_back, ROLLED_BACK_SECONDS), f"{EXAMPLE} is rolled back")
+    steps.show(EXAMPLE)
+    steps.report("  " + condition(steps.release(EXAMPLE), "Ready").get("message", ""))
+    expect_both(steps)
+
+
+def is_rolled_back(release: JSON) -> bool:
+    """Whether what ran before runs again on every gateway, and the newest spec failed."""
+    status = release.get("status", {})
+    current = status.get("observedGeneration") == release["metadata"]["generation"]
+    return bool(current and status.get("phase") == "RolledBack")
 
 
 def ask_the_gateways(steps: DemoSteps) -> None:
@@ -49,21 +107,21 @@ def ask_the_gateways(steps: DemoSteps) -> None:
         asked = " ".join(f"-H '{name}: {value}'" for name, value in headers.items()) or "no header"
         for pod, answer in steps.ask(headers):
             said = f" {answer.body.decode().strip()!r}" if answer.status != 200 else ""
-            steps.report(f"  {pod.name}  {asked:18} → {answer.status}{said}")
+            steps.report(f"  {pod.namespace}/{pod.name}  {asked:18} → {answer.status}{said}")
             steps.expect(answer.status == status and text in answer.body.decode(), f"{pod.name} answers {status}")
 
 
 def refuse_unknown_abi(steps: DemoSteps) -> None:
-    """Refused before any gateway saw it: no WasmPlugin was ever asked for."""
+    """Refused before either gateway saw it: no WasmPlugin was ever asked for."""
     name = "unknown-abi"
     steps.title("A second release, whose module has an unknown ABI")
     steps.push(UNKNOWN_ABI, f"plugins/{name}:1.0")
-    steps.apply(EXAMPLE, name, f"plugins/{name}:1.0")
+    steps.apply(EXAMPLE, name, f"plugins/{name}:1.0", manifest_file=MANIFEST)
     refused = steps.watch(name, lambda it: condition(it, "Ready").get("reason") == "UnknownABI", REFUSED_SECONDS)
     steps.expect(refused, f"{name} is refused with UnknownABI")
     steps.show(name)
     steps.report("  " + condition(steps.release(name), "Ready").get("message", ""))
-    count = list(writes_of_wasm_plugins(steps)).count(name)
+    count = sum(name in written for written in writes_of_wasm_plugins(steps))
     steps.report(f"  audit log of the API server: {count_noun(count, 'request')} to write a WasmPlugin for it")
     steps.expect(count == 0, f"no WasmPlugin was written for {name}")
 

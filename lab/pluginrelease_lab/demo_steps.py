@@ -77,17 +77,27 @@ class DemoSteps:
 
     # --------------------------------------------------------------------------------------------- the release
 
-    def apply(self, example: str, name: str, image: str, **plugin: Any) -> None:
-        """The example's manifest, with the lab's registry, and with these fields of ``spec.plugin``."""
-        manifest = yaml.safe_load((shipped.folder("examples") / example / "pluginrelease.yaml").read_text())
+    def apply(
+        self, example: str, name: str, image: str, *, manifest_file: str = "pluginrelease.yaml", **plugin: Any
+    ) -> None:
+        """Apply the example's manifest, with the lab's registry, and with these fields of ``spec.plugin``."""
+        manifest = yaml.safe_load((shipped.folder("examples") / example / manifest_file).read_text())
         manifest["metadata"] = {"name": name, "namespace": self.namespace}
-        manifest["spec"]["artifact"] = {"image": {"ref": f"{self.lab.registry}/{image}", "insecure": True}}
+        manifest["spec"]["artifact"] = {"image": {"ref": self.reference(image), "insecure": True}}
         manifest["spec"]["plugin"] |= plugin
         self.report("  " + self.lab.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest)).strip())
 
+    def reference(self, image: str) -> str:
+        """Return an image's reference as gateways know it."""
+        return f"{self.lab.registry}/{image}"
+
     def change(self, name: str, **plugin: Any) -> None:
-        """Fields of ``spec.plugin``, as one would by hand."""
-        patch = json.dumps({"spec": {"plugin": plugin}})
+        """Change fields of ``spec.plugin``, as one would by hand."""
+        self.patch(name, {"plugin": plugin})
+
+    def patch(self, name: str, spec: JSON) -> None:
+        """Change fields of ``spec``, and show the command."""
+        patch = json.dumps({"spec": spec})
         self.report(f"  kubectl patch {api.SHORT_NAME} {name} --type merge -p '{patch}'")
         about = (api.SHORT_NAME, name, "-n", self.namespace)
         self.report("  " + self.lab.kubectl("patch", *about, "--type", "merge", "-p", patch).strip())
@@ -140,10 +150,11 @@ class DemoSteps:
 def in_brief(release: JSON) -> str:
     """Phase, how many gateways have it, whether it is ready, and why not."""
     status = release.get("status", {})
-    counted = status.get("gateways", {}).get("summary", "-")
+    counted = status.get("summary", {})
+    counts = counted.get("gateways", "-"), counted.get("pods", "-")
     ready = condition(release, "Ready")
     known = ready.get("status", "-"), ready.get("reason", "-")
-    return "{:<9} {:<5} {:<6} {}".format(status.get("phase", "-"), counted, *known)
+    return "{:<5} {:<5} {:<11} {:<8} {}".format(*counts, status.get("phase", "-"), *known)
 
 
 def is_ready(release: JSON) -> bool:

@@ -41,6 +41,6 @@ def test_both_ways_ask_for_the_same() -> None:
     """Selector, phase and fail strategy are equal: only the way differs."""
     ours = apply_to_served.plugin_release("r/p@sha256:1")["spec"]
     other = apply_to_served.wasm_plugin("r/p@sha256:1")["spec"]
-    assert ours["gateway"]["selector"] == other["selector"]
+    assert [entry["selector"] for entry in ours["gateways"]] == [other["selector"]]
     assert (ours["plugin"]["phase"], ours["plugin"]["failStrategy"]) == (other["phase"], other["failStrategy"])
     assert f"oci://{ours['artifact']['image']['ref']}" == other["url"]

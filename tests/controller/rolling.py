@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from pluginrelease import api
-from pluginrelease.core import revision
+from pluginrelease.core import revision, timestamps
+from pluginrelease.core.gateway.identity import Incarnation
 from pluginrelease.core.mesh import istio
+from pluginrelease.core.mesh.placement import placements
 from tests.harness.releases import ARTIFACT, DIGEST, manifest, release
 
 JSON = dict[str, Any]
 
-GATEWAY = "istio-ingress"
+GATEWAY, ENTRY = "istio-ingress", "public"
 WROTE = "2026-01-01T00:00:00Z"
 NEW = revision.compute_identity(release().spec, DIGEST)
 OLD_SPEC: JSON = {"spec__plugin": {"config": {"old": True}}}
@@ -22,15 +24,20 @@ def rolling_out(**changes: Any) -> JSON:
     """The release as the API server has it after the write."""
     steps = ("ArtifactReady", "Compatible", "Applied")
     about = {"reason": "Done", "message": "", "lastTransitionTime": WROTE, "observedGeneration": 1}
-    baseline = {"uid": "pod", "startedAt": "2025-12-31T00:00:00Z", "restarts": 0}
+    run = Incarnation.of("pod", timestamps.parse_time("2025-12-31T00:00:00Z"))
     times = {"firstDeployed": WROTE, "lastDeployed": WROTE}
-    observation = {"revision": NEW, "load": "", "since": WROTE, "baselines": [baseline]}
+    observation = {"name": ENTRY, "revision": NEW, "loadHash": "", "since": WROTE, "pods": [f"{run.pod}.{run.run} - 0"]}
+    body = manifest(**changes)
+    selector = body["spec"]["gateways"][0].get("selector")
+    stable = {"revision": OLD, **({"selector": selector} if selector else {})}
+    row = {"name": ENTRY, "state": "Pending", "reason": "Pending", "revision": NEW, "stable": stable}
     status = {
         "observedGeneration": 1,
         "artifact": ARTIFACT.model_dump(by_alias=True, exclude_none=True),
         "conditions": [{"type": step, "status": "True", **about} for step in steps],
-        "observation": observation,
-        "rollout": {"generation": 1, "startedAt": WROTE},
+        "gateways": [row],
+        "checkpoint": {"gateways": [observation]},
+        "rollout": {"specHash": revision.spec_hash(release().spec), "startedAt": WROTE},
         "stableRevision": OLD,
         "history": [{"revision": NEW, "number": 2, "state": "Deploying", "ref": "r", "digest": DIGEST, **times}],
     }
@@ -39,7 +46,8 @@ def rolling_out(**changes: Any) -> JSON:
 
 def written(body: JSON) -> JSON:
     """The WasmPlugin with the new revision."""
-    made = istio.wasm_plugin(api.Release.model_validate(body), ARTIFACT, 0)
+    [placement] = placements(api.Release.model_validate(body))
+    made = istio.wasm_plugin(placement, ARTIFACT, 0)
     made["metadata"]["uid"] = "object"
     return made
 
@@ -70,3 +78,10 @@ def crashed(name: str = "gateway", uid: str = "pod") -> JSON:
             "containerStatuses": [container],
         },
     }
+
+
+def failed(body: JSON, reason: str) -> JSON:
+    """The same after the decision to go back."""
+    failure = {"revision": NEW, "gateways": [ENTRY], "reason": reason, "message": "no", "at": "2026-01-01T00:00:05Z"}
+    body["status"]["rollout"] |= {"failure": failure}
+    return body

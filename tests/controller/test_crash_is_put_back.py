@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from pluginrelease import api
-from pluginrelease.controller import delivery, preflight
+from pluginrelease.controller import fallback, preflight
 from pluginrelease.controller import reconcile as passes
 from pluginrelease.controller.reconcile import reconcile
-from pluginrelease.controller.scope import Candidate, ReconcileScope
+from pluginrelease.controller.scope import EntryScope, ReconcileScope
 from pluginrelease.core import revision
 from pluginrelease.core.errors import Refused, Waiting
-from tests.controller.rolling import NEW, OLD, crashed, old, rolling_out, written
+from tests.controller.rolling import NEW, OLD, crashed, failed, old, rolling_out, written
 from tests.controller.scripted_api import HANG, ScriptedAPI, ScriptedRegistry, world
 from tests.harness.releases import ARTIFACT
 
@@ -61,12 +61,10 @@ async def test_the_old_revision_is_written(
 async def test_what_is_back_is_looked_at_though_its_secret_cannot_be_read() -> None:
     """A pull secret that is missing keeps nobody from seeing whether the gateways took what was put back."""
     body = rolling_out(**ABROAD)
-    failure = {"revision": NEW, "reason": "GatewayCrashed", "message": "no", "at": "2026-01-01T00:00:05Z"}
-    body["status"]["rollout"] |= {"failure": failure, "putsBack": OLD}
+    body = failed(body, "GatewayCrashed")
     cluster = ScriptedAPI(body, written(body), old(body), crashed(), faults={"GET secrets": FORBIDDEN})
     ending = await reconcile(world(cluster), api.Release.model_validate(body), attempt=0)
-    assert ending.status.gateways is not None
-    assert ending.status.gateways.desired == 1
+    assert [row.desired for row in ending.status.gateways] == [1]
 
 
 async def test_a_status_that_could_not_be_written_counts_for_a_changed_spec_too() -> None:
@@ -83,14 +81,13 @@ async def test_a_status_that_could_not_be_written_counts_for_a_changed_spec_too(
 async def test_a_gateway_that_crashes_meanwhile_ends_the_wait_for_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gateways that refused serve the old code; one that crashes has none to lose, and gets the old revision back."""
     body = rolling_out()
-    failure = {"revision": NEW, "reason": "PluginRejected", "message": "no", "at": "2026-01-01T00:00:05Z"}
-    body["status"]["rollout"] |= {"failure": failure, "putsBack": OLD}
+    body = failed(body, "PluginRejected")
     gone = ScriptedRegistry(Waiting("ManifestNotFound", "gone"))
     well = crashed("other", "other")
     well["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
     hangs = {"FORWARD pods": HANG}
     cluster = ScriptedAPI(body, written(body), old(body), crashed(), well, faults=hangs)
-    monkeypatch.setattr(delivery, "FETCHABLE_DEADLINE", 0.2)
+    monkeypatch.setattr(fallback, "FETCHABLE_DEADLINE", 0.2)
     with contextlib.suppress(TimeoutError):  # the look at what was put back waits for the other gateway
         async with asyncio.timeout(3):
             await reconcile(world(cluster, gone), api.Release.model_validate(body), attempt=0)
@@ -100,8 +97,8 @@ async def test_a_gateway_that_crashes_meanwhile_ends_the_wait_for_the_image(monk
 async def test_a_revision_that_is_refused_after_it_was_written_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """It was written while no gateway was there; the first one crashes of it, and shows that it never fitted."""
 
-    async def refuse(work: ReconcileScope, *_: object) -> None:
-        work.aim(work.intent(), Candidate(work.release, ARTIFACT))
+    async def refuse(work: ReconcileScope, entries: list[EntryScope], *_: object) -> None:
+        preflight.aim(entries, work.release, ARTIFACT)
         raise Refused("MissingImports", "the gateway lacks a function")
 
     monkeypatch.setattr(preflight, "check", refuse)

@@ -10,7 +10,9 @@ import pytest
 from pluginrelease import api
 from pluginrelease.controller import loggers
 from pluginrelease.controller.context import Context
-from pluginrelease.controller.scope import ReconcileScope
+from pluginrelease.controller.scope import EntryScope, ReconcileScope
+from pluginrelease.core.gateway import raised_loggers
+from pluginrelease.core.gateway.identity import pod_mark
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.edges.envoy import control
 from pluginrelease.edges.envoy.access import GatewayAccess
@@ -27,9 +29,10 @@ POD = PodRef("istio-ingress", "gateway", "pod", ready=True)
 
 def noting(level: str) -> dict[str, Any]:
     """Another release that has raised the pod's logger, which was at this level."""
-    raised = [{"namespace": POD.namespace, "pod": POD.name, "uid": POD.uid, "level": level}]
-    observation = {"revision": "r", "since": "2026-01-01T00:00:00Z", "raisedLoggers": raised}
-    return manifest(metadata__name="other", metadata__uid="other", status={"observation": observation})
+    raised = [{"namespace": POD.namespace, "level": level, "pods": [f"{POD.name} {pod_mark(POD.uid)}"]}]
+    observation = {"name": "public", "revision": "r", "since": "2026-01-01T00:00:00Z", "raisedLoggers": raised}
+    noted = {"checkpoint": {"gateways": [observation]}}
+    return manifest(metadata__name="other", metadata__uid="other", status=noted)
 
 
 class Gateway:
@@ -75,7 +78,7 @@ async def test_the_level_to_restore(
 async def test_a_level_that_this_release_raised_is_kept() -> None:
     """A pass that raises a logger again does not take its own raised level for the one to restore."""
     known = api.Release.model_validate(noting("info"))
-    assert loggers.noted_by(known) == {POD.uid: "info"}
+    assert loggers.noted_by(known) == {pod_mark(POD.uid): "info"}
 
 
 async def test_of_two_releases_that_are_done_at_once_one_restores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,12 +106,13 @@ async def test_of_two_releases_that_are_done_at_once_one_restores(monkeypatch: p
 
 async def test_no_logger_is_raised_that_is_not_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The status has room for so many; what stands in no note would stay at debug for ever."""
-    found = manifest(status={"observation": {"revision": "r", "since": "2026-01-01T00:00:00Z"}})
+    observation = {"name": "public", "revision": "r", "since": "2026-01-01T00:00:00Z"}
+    found = manifest(status={"checkpoint": {"gateways": [observation]}})
     pods = [PodRef(POD.namespace, f"gateway-{number}", f"pod-{number}", ready=True) for number in range(3)]
     raised = []
 
     async def set_logging(_: object, pod: PodRef, level: str, **__: object) -> None:
-        raised.append(pod.uid)
+        raised.append(pod.name)
 
     async def read_logging(*_: object, **__: object) -> str:
         return "warning"
@@ -118,11 +122,13 @@ async def test_no_logger_is_raised_that_is_not_noted(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(api, "MAX_OBSERVED_PODS", 2)
     work = working(world(ScriptedAPI(found)), found)
     await work.raise_loggers(pods)
-    assert raised == [one.uid for one in work.known_observation().raised_loggers] == ["pod-0", "pod-1"]
+    noted = raised_loggers.read(work.known_observation().raised_loggers)
+    assert raised == [one.pod for one in noted] == ["gateway-0", "gateway-1"]
 
 
-def working(there: Context, body: dict[str, Any]) -> ReconcileScope:
-    """A pass over this release."""
+def working(there: Context, body: dict[str, Any]) -> EntryScope:
+    """The only entry of this release, in a pass over it."""
     work = ReconcileScope(there, api.Release.model_validate(body))
-    work.learn(rollout=api.RolloutStatus(generation=1, started_at="2026-01-01T00:00:00Z"))
-    return work
+    work.learn(rollout=api.RolloutStatus(spec_hash="", started_at="2026-01-01T00:00:00Z"))
+    [entry] = work.all_entries()
+    return entry

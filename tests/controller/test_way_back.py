@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from pluginrelease import api
-from pluginrelease.controller import cleanup, delivery, loggers
+from pluginrelease.controller import cleanup, fallback, loggers
 from pluginrelease.controller.reconcile import reconcile
 from pluginrelease.core import duration, revision
 from pluginrelease.core.errors import Refused, Transient, Waiting
+from pluginrelease.core.gateway.identity import pod_mark
 from pluginrelease.core.mesh import istio, target
+from pluginrelease.core.mesh.placement import placements
+from pluginrelease.core.rollout import decisions
 from tests.controller.scripted_api import HANG, ScriptedAPI, ScriptedRegistry, world
 from tests.harness.releases import ARTIFACT, DIGEST, UID, manifest, release
 
@@ -36,17 +39,25 @@ POD: JSON = {
 
 def failed(reason: str, *, stable: str | None = STABLE, **changes: Any) -> JSON:
     """A release whose last look decided to go back, as the API server has it."""
-    failure = {"revision": FAILED, "reason": reason, "message": "no", "at": "2026-01-01T00:00:00Z"}
-    begun = {"generation": 1, "startedAt": "2026-01-01T00:00:00Z", "failure": failure, "putsBack": stable or ""}
-    raised = [{"namespace": GATEWAY, "pod": "gateway", "uid": "pod", "level": "warning"}]
-    observation = {"revision": FAILED, "since": "2026-01-01T00:00:00Z", "raisedLoggers": raised}
-    status = {"rollout": begun, "observation": observation, **({"stableRevision": stable} if stable else {})}
-    return manifest(status=status, **changes)
+    body = manifest(**changes)
+    spec = api.Release.model_validate(body).spec
+    [gateway] = spec.gateways
+    at = "2026-01-01T00:00:00Z"
+    failure = {"revision": FAILED, "gateways": [gateway.name], "reason": reason, "message": "no", "at": at}
+    begun = {"specHash": revision.spec_hash(spec), "startedAt": at, "failure": failure}
+    raised = [{"namespace": GATEWAY, "level": "warning", "pods": [f"gateway {pod_mark('pod')}"]}]
+    observation = {"name": gateway.name, "revision": FAILED, "since": at, "raisedLoggers": raised}
+    row: JSON = {"name": gateway.name, "state": "Unhealthy", "reason": reason, "revision": FAILED}
+    if stable is not None:
+        row["stable"] = {"revision": stable, "selector": gateway.selector.wire() if gateway.selector else None}
+    body["status"] = {"rollout": begun, "gateways": [row], "checkpoint": {"gateways": [observation]}}
+    return body
 
 
 def carrier(body: JSON, carried: str = FAILED) -> JSON:
     """The WasmPlugin with the failed revision."""
-    made = istio.wasm_plugin(api.Release.model_validate(body), ARTIFACT, 0)
+    [placement] = placements(api.Release.model_validate(body))
+    made = istio.wasm_plugin(placement, ARTIFACT, 0)
     made["metadata"]["uid"] = "object"
     made["metadata"]["annotations"][api.REVISION_ANNOTATION] = carried
     return made
@@ -111,7 +122,7 @@ async def test_gateways_that_refused_keep_the_code_they_have(
     reason: str, fault: BaseException | str | None, written: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They serve the old code from memory: it is put back only when its image can be fetched."""
-    monkeypatch.setattr(delivery, "FETCHABLE_DEADLINE", 0.2)
+    monkeypatch.setattr(fallback, "FETCHABLE_DEADLINE", 0.2)
     body = failed("PluginRejected")
     cluster = ScriptedAPI(body, carrier(body), kept(body), POD)
     ending = await reconcile(world(cluster, ScriptedRegistry(fault)), api.Release.model_validate(body), attempt=0)
@@ -144,7 +155,7 @@ DELETIONS: list[tuple[str, JSON, dict[str, BaseException | str], list[str]]] = [
     ("a pod that is not found in time", {}, {"GET pods": HANG}, ["LoggerNotRestored"]),
     (
         "a secret that may not be read",
-        {"spec__gateway__namespace": "apps"},
+        {"spec__gateways__0__namespace": "apps"},
         {"GET secrets": FORBIDDEN},
         ["LoggerNotRestored", "SecretNotDeleted"],
     ),
@@ -178,7 +189,7 @@ async def test_a_release_that_does_not_fit_its_schema_takes_its_plugin_along() -
     body = manifest()
     plugin = carrier(failed("PluginRejected"))
     stranger = {**plugin, "metadata": {**plugin["metadata"], "name": "other", "labels": {api.UID_LABEL: "other"}}}
-    copy = target.render_pull_secret(api.Release.model_validate(body), "e30=")
+    copy = target.render_pull_secret(placements(api.Release.model_validate(body))[0], "e30=")
     body["spec"]["plugin"] = {"phase": "A_PHASE_OF_TOMORROW"}
     cluster = ScriptedAPI(plugin, stranger, copy)
     assert await cleanup.clean_up(world(cluster), body) == ()
@@ -205,8 +216,9 @@ async def test_suspended_is_said_though_no_log_level_can_be_restored() -> None:
     ending = await reconcile(world(cluster), api.Release.model_validate(body), attempt=0)
     assert ending.status.phase == "Suspended"
     assert cluster.writes() == ["STATUS pluginreleases"]
-    assert ending.status.observation is not None
-    assert ending.status.observation.raised_loggers, "what is still raised is not forgotten"
+    known = ending.status.observation("public")
+    assert known is not None
+    assert known.raised_loggers, "what is still raised is not forgotten"
 
 
 # -------------------------------------------------------------------------------------------------------- a detour
@@ -225,11 +237,12 @@ async def test_a_detour_that_cannot_be_taken_ends(reason: str, fault: BaseExcept
     body = failed("PluginRefusedByWorkers")
     older = manifest(spec__plugin={"config": {"older": True}})
     via = revision.compute_identity(api.Release.model_validate(older).spec, DIGEST)
-    body["status"]["rollout"]["detour"] = {"via": via if fault else VIA, "triedOthers": True}
+    detour = {"via": via if fault else VIA, "triedOthers": True}
+    body["status"]["rollout"]["fallbacks"] = [{"name": "public", "detour": detour}]
     cluster = ScriptedAPI(body, carrier(body, STABLE), kept(body), kept(older), POD)
     ending = await reconcile(world(cluster, ScriptedRegistry(fault)), api.Release.model_validate(body), attempt=0)
     decided = ending.status.rollout
     assert decided is not None
-    assert decided.detour is not None
-    assert (decided.detour.via is None) is ends, reason
-    assert decided.detour.tried_others, reason
+    taken = decisions.detour_of(decided, "public")
+    assert (taken.via is None) is ends, reason
+    assert taken.tried_others, reason

@@ -17,7 +17,7 @@ NEW, OLD = "a" * 64, "b" * 64
 WANTED = DesiredPlugin("apps", "header", NEW, {"allow": True}, "FAIL_CLOSE")
 POD = PodRef("apps", "gateway-1", "uid-1", ready=True)
 STARTED = WRITE - timedelta(hours=1)
-RUN = Incarnation("uid-1", STARTED)
+RUN = Incarnation.of("uid-1", STARTED)
 
 
 def after(seconds: float) -> datetime:

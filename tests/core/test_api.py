@@ -11,7 +11,6 @@ from pluginrelease import api
 from tests.harness.releases import ARTIFACT, manifest, release
 
 FULL = manifest(
-    metadata__annotations={"pluginrelease.io/adopt": "true"},
     spec={
         "suspend": True,
         "deletionPolicy": "Orphan",
@@ -19,11 +18,17 @@ FULL = manifest(
             "image": {"ref": "localhost:5000/auth:1", "pullSecretRef": {"name": "keys"}, "insecure": True},
             "wasmSha256": "0" * 64,
         },
-        "gateway": {
-            "provider": "Istio",
-            "namespace": "istio-system",
-            "selector": {"matchLabels": {"istio": "ingressgateway"}},
-        },
+        "provider": "Istio",
+        "gateways": [
+            {
+                "name": "public",
+                "namespace": "istio-system",
+                "selector": {"matchLabels": {"istio": "ingressgateway"}},
+                "objectName": "auth",
+                "adopt": True,
+            },
+            {"name": "edge", "namespace": "edge", "selector": {"matchLabels": {"istio": "edge"}}},
+        ],
         "plugin": {
             "name": "root",
             "phase": "AUTHZ",
@@ -62,7 +67,7 @@ def test_a_spec_comes_back_as_it_was_written() -> None:
     ("field", "value"),
     [
         ("suspend", False),
-        ("deletion_policy", "Delete"),
+        ("deletion_policy", None),
         ("plugin.fail_strategy", "FAIL_CLOSE"),
         ("plugin.phase", None),
         ("plugin.priority", None),
@@ -78,8 +83,8 @@ def test_a_spec_comes_back_as_it_was_written() -> None:
     ],
 )
 def test_the_shortest_release_has_the_safe_defaults(field: str, value: Any) -> None:
-    """What is left out is: not suspended, taken off on deletion, closed on failure, TLS, two minutes to load, the last
-    good revision put back when a new one fails."""
+    """What is left out is: not suspended, put back on deletion as it was, closed on failure, TLS, two minutes to load,
+    the last good revision put back when a new one fails."""
     node: Any = release().spec
     for part in field.split("."):
         node = getattr(node, part)
@@ -106,23 +111,47 @@ def test_a_status_comes_back_as_it_was_written() -> None:
         observed_generation=3,
         phase="Ready",
         artifact=ARTIFACT,
-        observation=api.Observation(
-            revision="0123456789",
-            since="2026-01-01T00:00:00.000001Z",
-            baselines=[api.PodBaseline(uid="u", started_at="2026-01-01T00:00:00Z", config_reload=0)],
-            raised_loggers=[api.RaisedLogger(namespace="n", pod="p", uid="u", level="warning")],
-            verified=[api.VerifiedPod(uid="u", started_at="2026-01-01T00:00:00Z")],
-            before=api.Proof(load="l", verified=[api.VerifiedPod(uid="u", started_at="2026-01-01T00:00:00Z")]),
-            failed_before=["hello"],
-            probes_failing_since="2026-01-01T00:00:00Z",
-            nudge=api.Nudge(count=2, tries=1, at="2026-01-01T00:00:00Z"),
+        summary=api.GatewaysSummary(gateways="1/1", pods="1/1", desired=1, loaded=1, failed=0),
+        gateways=[
+            api.GatewayStatus(
+                name="public",
+                object=api.ObjectStatus(api_version="a/v1", kind="WasmPlugin", namespace="n", name="auth", uid="u"),
+                revision="0123456789",
+                stable=api.StableRevision(revision="r", selector=api.Selector(match_labels={"istio": "edge"})),
+                adopted="auth-adopted",
+                state=api.GatewayState.LOADED,
+                reason="Loaded",
+                desired=1,
+                loaded=1,
+            )
+        ],
+        pods=[api.PodStatus(gateway="public", name="p", namespace="n", state="Loaded", reason="Loaded")],
+        checkpoint=api.Checkpoint(
+            gateways=[
+                api.Observation(
+                    name="public",
+                    revision="0123456789",
+                    since="2026-01-01T00:00:00.000001Z",
+                    load_hash_before="l",
+                    pods=["0123456.abcd", "1234567.abcd LB 0,1", "0123456 Szq0ao"],
+                    shared=["0123abcd"],
+                    raised_loggers=[
+                        api.RaisedLoggers(namespace="n", level="warning", names_begin="p-", pods=["a 0123456"])
+                    ],
+                    probes_failed_before=["hello"],
+                    probes_failing_since="2026-01-01T00:00:00Z",
+                    refetch=api.Refetch(count=2, attempts=1, at="2026-01-01T00:00:00Z"),
+                )
+            ]
         ),
         rollout=api.RolloutStatus(
-            generation=3,
+            spec_hash="0123456789",
             started_at="2026-01-01T00:00:00Z",
             rollback_to="0000000000",
-            failure=api.RolloutFailure(revision="r", reason="PluginRejected", message="m", at="2026-01-01T00:00:00Z"),
-            puts_back="",
+            failure=api.RolloutFailure(
+                revision="r", gateways=["public"], reason="PluginRejected", message="m", at="2026-01-01T00:00:00Z"
+            ),
+            fallbacks=[api.GatewayFallback(name="public", detour=api.Detour(restarted=["0123456"]))],
         ),
         history=[
             api.HistoryEntry(
@@ -143,7 +172,8 @@ def test_a_status_comes_back_as_it_was_written() -> None:
 
 def test_what_is_unset_is_not_written() -> None:
     """A status without an artifact has no key for it: kubectl shows no nulls, and apply owns no empty fields."""
-    assert api.Status().wire() == {"observedGeneration": -1, "conditions": [], "history": []}
+    lists = ("conditions", "gateways", "pods", "history")
+    assert api.Status().wire() == {"observedGeneration": -1, **{name: [] for name in lists}}
 
 
 def test_nothing_changes_in_place() -> None:
@@ -161,8 +191,11 @@ def test_fields_of_a_newer_version_are_left_alone() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "reason"),
     [
-        ("spec__gateway__provider", "Linkerd", "only Istio is supported"),
-        ("spec__gateway__namespace", "Not_A_Name", "a namespace is a DNS label"),
+        ("spec__provider", "Linkerd", "Istio and Higress are supported"),
+        ("spec__gateways", [], "somewhere it has to run"),
+        ("spec__gateways", [{"name": "a.b", "namespace": "a"}], "an entry's name is part of an object's name"),
+        ("spec__gateways", [{"name": f"a{n}", "namespace": "a"} for n in range(65)], "64 entries at most"),
+        ("spec__gateways__0__namespace", "Not_A_Name", "a namespace is a DNS label"),
         ("spec__artifact__wasmSha256", "ABC", "64 lower-case hex digits"),
         ("spec__plugin__failStrategy", "FAIL_MAYBE", "one of three"),
         ("spec__plugin__priority", 2**31, "Istio's priority is an int32"),

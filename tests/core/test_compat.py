@@ -453,9 +453,8 @@ def test_the_condition(
 @pytest.mark.parametrize("allowed", [False, True])
 def test_the_owner_of_the_gateways_allows_native_code(allowed: bool) -> None:
     """The operator's own setting decides whether a module with native code is written to Higress; no field does."""
-    gateway = SimpleNamespace(provider="Higress")
     work: Any = SimpleNamespace(
-        release=SimpleNamespace(spec=SimpleNamespace(gateway=gateway)),
+        release=SimpleNamespace(spec=SimpleNamespace(provider="Higress")),
         world=SimpleNamespace(settings=Settings(allow_native_code=allowed)),
         provider=SimpleNamespace(hosts=lambda before: higress("2.2.0")),
         report=SimpleNamespace(findings=()),

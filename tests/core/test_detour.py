@@ -11,11 +11,12 @@ from pluginrelease import api
 from pluginrelease.api import HistoryState
 from pluginrelease.core import timestamps
 from pluginrelease.core.gateway.container import Container
+from pluginrelease.core.gateway.identity import pod_mark
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.core.gateway.outage import Silence
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 from pluginrelease.core.rollout import detour
-from pluginrelease.core.rollout.detour import Step
+from pluginrelease.core.rollout.detour import Step, WayBack
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 STABLE, NEW, OLDER = "stable0000", "new0000000", "older00000"
@@ -33,16 +34,23 @@ def row(number: int, state: State, reason: str = "", *, ready: bool = True) -> P
 def seen(*rows: PodVerdict, silent: tuple[str, ...] = ()) -> Verdict:
     order = (State.UNHEALTHY, State.UNKNOWN, State.PENDING, State.LOADED)
     worst = min(rows, key=lambda one: order.index(one.state))
-    return Verdict(worst.state, worst.reason, "", rows, silent=tuple(Silence(uid, NOW) for uid in silent))
+    return Verdict(worst.state, worst.reason, "", rows, silent=tuple(Silence(pod_mark(uid), NOW) for uid in silent))
 
 
 def refused(number: int) -> PodVerdict:
     return row(number, State.UNHEALTHY, "PluginRejected")
 
 
-def rollback(known: api.Detour | None = None, reason: str = "PluginRefusedByWorkers") -> api.RolloutStatus:
-    failure = api.RolloutFailure(revision=NEW, reason=reason, message="", at=ago(60))
-    return api.RolloutStatus(generation=2, started_at=ago(90), failure=failure, puts_back=STABLE, detour=known)
+def rollback(
+    known: api.Detour | None = None,
+    reason: str = "PluginRefusedByWorkers",
+    *,
+    puts_back: str | None = STABLE,
+    loaded_at: str | None = None,
+) -> WayBack:
+    """The way back of one entry after a failure."""
+    failure = api.RolloutFailure(revision=NEW, gateways=["public"], reason=reason, message="", at=ago(60))
+    return WayBack(failure, api.GatewayFallback(name="public", detour=known, loaded_at=loaded_at), puts_back)
 
 
 def entry(revision: str, digest: str, state: HistoryState = HistoryState.SUPERSEDED) -> api.HistoryEntry:
@@ -63,13 +71,13 @@ class Case:
     reason: str
     verdict: Verdict
     step: Step | None
-    decided: api.RolloutStatus = field(default_factory=rollback)
+    way: WayBack = field(default_factory=rollback)
     history: tuple[api.HistoryEntry, ...] = SAME_BYTES
     pod: str | None = None
 
 
-RESTARTED = api.Detour(restarted=["uid-1"], restarted_at=ago(5))
-LONG_AGO = api.Detour(restarted=["uid-1"], restarted_at=ago(600))
+RESTARTED = api.Detour(restarted=[pod_mark("uid-1")], restarted_at=ago(5))
+LONG_AGO = api.Detour(restarted=[pod_mark("uid-1")], restarted_at=ago(600))
 VIA = api.Detour(via=OLDER, tried_others=True)
 
 CASES = [
@@ -115,7 +123,7 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.reason)
 def test_what_heals_a_gateway_that_does_not_take_what_is_put_back(case: Case) -> None:
     """Other bytes first, then a new start one by one while another gateway is ready, then off for the drain."""
-    turn = detour.decide_turn(case.decided, case.verdict, case.history, NOW)
+    turn = detour.decide_turn(case.way, case.verdict, case.history, NOW)
     assert (turn.step if turn else None) == case.step
     assert (turn.pod.name if turn and turn.pod else None) == case.pod
 
@@ -126,12 +134,12 @@ def gateway(number: int, began: float | None = 600, *, ready: bool = True) -> Po
     return PodRef("apps", f"gateway-{number}", f"uid-{number}", ready=ready, container=Container(started_at=started))
 
 
-HUNG = rollback(reason="GatewayUnresponsive").model_copy(update={"puts_back": ""})
-FIRST_DONE = HUNG.model_copy(update={"detour": RESTARTED})
+HUNG = rollback(reason="GatewayUnresponsive", puts_back=None)
+FIRST_DONE = HUNG.with_detour(RESTARTED)
 
 
 @pytest.mark.parametrize(
-    ("decided", "pods", "pod", "why"),
+    ("way", "pods", "pod", "why"),
     [
         (HUNG, [gateway(1), gateway(2)], "gateway-1", "both hang: the first of them"),
         (HUNG, [gateway(1)], None, "it is the only one"),
@@ -141,14 +149,14 @@ FIRST_DONE = HUNG.model_copy(update={"detour": RESTARTED})
         (FIRST_DONE, [gateway(1), gateway(2)], None, "the first one has not ended yet"),
         (FIRST_DONE, [gateway(1, 3, ready=False), gateway(2)], None, "the first one is coming up"),
         (FIRST_DONE, [gateway(1, 3), gateway(2), gateway(3)], "gateway-2", "the first one is back"),
-        (rollback().model_copy(update={"puts_back": ""}), [gateway(1), gateway(2)], None, "it failed of another cause"),
+        (rollback(puts_back=None), [gateway(1), gateway(2)], None, "it failed of another cause"),
     ],
 )
 def test_gateways_that_hang_of_what_was_removed_are_started_again(
-    decided: api.RolloutStatus, pods: list[PodRef], pod: str | None, why: str
+    way: WayBack, pods: list[PodRef], pod: str | None, why: str
 ) -> None:
     """One after the other while another one is ready, as they take the removal in no other way."""
-    turn = detour.find_next_hung(decided, pods, ["uid-1", "uid-2"], NOW)
+    turn = detour.find_next_hung(way, pods, ["uid-1", "uid-2"], NOW)
     assert (turn.pod.name if turn and turn.pod else None) == pod, why
 
 
@@ -165,7 +173,7 @@ def test_what_a_step_leaves_for_the_next_look() -> None:
     assert untold.detour == api.Detour(tried_others=True), "a pod that never comes does not hold what is put back"
     second = detour.decide_turn(rollback(RESTARTED), seen(refused(2), RUNS), SAME_BYTES, NOW)
     assert second is not None
-    assert second.detour == api.Detour(restarted=["uid-1", "uid-2"], restarted_at=ago(0))
+    assert second.detour == api.Detour(restarted=[pod_mark("uid-1"), pod_mark("uid-2")], restarted_at=ago(0))
 
 
 def test_off_is_for_longer_than_old_listeners_drain() -> None:
@@ -175,7 +183,7 @@ def test_off_is_for_longer_than_old_listeners_drain() -> None:
     assert detour.compute_pause(begun, NOW) == pytest.approx(15.1)
     over = detour.end_off(rollback(api.Detour(off_since=ago(61), was_off=True)), NOW)
     assert not detour.is_off(over)
-    assert over.detour == api.Detour(was_off=True)
+    assert over.fallback.detour == api.Detour(was_off=True)
 
 
 def test_a_detour_ends() -> None:
@@ -185,7 +193,7 @@ def test_a_detour_ends() -> None:
     for ended in (
         rollback(),
         rollback(replace_given_up(RESTARTED)),
-        rollback(RESTARTED).model_copy(update={"put_back_at": ago(0)}),
+        rollback(RESTARTED, loaded_at=ago(0)),
     ):
         assert not detour.is_under_way(ended)
         assert detour.compute_pause(ended, NOW) is None

@@ -13,19 +13,25 @@ from pluginrelease.core.errors import Refused
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.core.mesh import higress, istio, providers, target
+from pluginrelease.core.mesh.placement import Placement
 from pluginrelease.core.rollout import conflict, plan
 from pluginrelease.core.wasm import Export, ExternKind, FunctionType, Module
-from tests.harness.releases import ARTIFACT, DIGEST, IMAGE, UID, manifest
+from tests.harness.releases import ARTIFACT, DIGEST, IMAGE, UID, manifest, placed
 
 JSON = dict[str, Any]
-GATEWAY: JSON = {"provider": "Higress", "namespace": "higress-system"}
+GATEWAY: JSON = {"name": "all", "namespace": "higress-system"}
 SHOP: JSON = {"ingress": ["demo/shop"], "config": {"mockEnable": True}}
 MESH = target.MeshSettings()
 
 
 def release(**changes: Any) -> api.Release:
     """A release in the namespace of Higress."""
-    own = {"metadata__namespace": "higress-system", "spec__gateway": GATEWAY, "spec__plugin__priority": 300}
+    own = {
+        "metadata__namespace": "higress-system",
+        "spec__provider": "Higress",
+        "spec__gateways": [GATEWAY],
+        "spec__plugin__priority": 300,
+    }
     return api.Release.model_validate(manifest(**{**own, **changes}))
 
 
@@ -33,9 +39,13 @@ def plugin(**fields: Any) -> api.Plugin:
     return api.Plugin.model_validate(fields)
 
 
-def configured(**fields: Any) -> api.Release:
-    """A release whose plugin says this."""
-    return release(**{f"spec__plugin__{name}": value for name, value in fields.items()})
+def entry(**fields: Any) -> Placement:
+    """The entry of a release whose plugin says this."""
+    return placed(release(**{f"spec__plugin__{name}": value for name, value in fields.items()}))
+
+
+def gateway() -> api.Gateway:
+    return release().spec.gateways[0]
 
 
 def test_the_whole_object() -> None:
@@ -49,24 +59,25 @@ def test_the_whole_object() -> None:
         spec__plugin__matchRules=[SHOP, {"domain": ["*.example.com"]}],
         spec__plugin__env=[{"name": "LEVEL", "value": "info"}, {"name": "HOSTNAME", "valueFrom": "HOST"}],
     )
-    written = higress.wasm_plugin(whole, ARTIFACT)
+    written = higress.wasm_plugin(placed(whole), ARTIFACT)
     assert written == {
         "apiVersion": "extensions.higress.io/v1alpha1",
         "kind": "WasmPlugin",
         "metadata": {
-            "name": "auth",
+            "name": "auth-all",
             "namespace": "higress-system",
             "labels": {
                 "app.kubernetes.io/managed-by": "pluginrelease",
                 "pluginrelease.io/uid": UID,
                 "higress.io/resource-definer": "higress",
-                "higress.io/wasm-plugin-name": "auth",
+                "higress.io/wasm-plugin-name": "auth-all",
                 "higress.io/wasm-plugin-version": DIGEST[7:19],
                 "higress.io/wasm-plugin-category": "custom",
                 "higress.io/wasm-plugin-built-in": "false",
             },
             "annotations": {
                 "pluginrelease.io/release": "higress-system/auth",
+                "pluginrelease.io/gateway": "all",
                 "pluginrelease.io/revision": revision.compute_identity(whole.spec, DIGEST),
             },
             "ownerReferences": [whole.as_owner()],
@@ -96,7 +107,7 @@ def test_the_whole_object() -> None:
 
 def test_nothing_is_written_that_higress_drops_or_is_misled_by() -> None:
     """No field that its kind lacks, and never pluginConfig, which would hide configuration and rules."""
-    written = higress.wasm_plugin(release(spec__plugin__config={"a": 1}, spec__plugin__matchRules=[SHOP]), ARTIFACT)
+    written = higress.wasm_plugin(entry(config={"a": 1}, matchRules=[SHOP]), ARTIFACT)
     assert not {"selector", "targetRefs", "match", "type", "pluginConfig"} & written["spec"].keys()
 
 
@@ -131,7 +142,7 @@ def test_istio_is_given_the_configuration_alone() -> None:
     """To Istio ``_rules_`` in a configuration is the plugin's own business."""
     config = {"a": 1, "_rules_": [{"_match_domain_": ["*"]}]}
     assert istio.configuration(plugin(config=config)) == config
-    istio.check(release(spec__plugin__config=config), ())
+    istio.check(placed(release(spec__plugin__config=config)), ())
 
 
 @pytest.mark.parametrize(
@@ -148,10 +159,10 @@ def test_istio_is_given_the_configuration_alone() -> None:
 def test_the_controllers_own_keys(fields: JSON, place: str) -> None:
     """A key that the controller would replace, or that is a condition to plugins, is refused by its place."""
     with pytest.raises(Refused) as refused:
-        higress.check(configured(**fields), ())
+        higress.check(entry(**fields), ())
     assert refused.value.reason == "ReservedKey"
     assert place in refused.value.message
-    higress.check(configured(config={"rules": {"_rules_": 1}}, matchRules=[SHOP]), ())
+    higress.check(entry(config={"rules": {"_rules_": 1}}, matchRules=[SHOP]), ())
 
 
 RULES: list[tuple[JSON, str, str, str | None]] = [
@@ -178,29 +189,29 @@ def test_rules_that_no_request_fulfils(rule: JSON, version: str, reason: str, re
     """Higress takes them without a word, and the plugin never acts: they are refused with the right form."""
     hosts = (compat.higress(f"gateway:{version}", None),)
     if remedy is None:
-        higress.check(configured(matchRules=[rule]), hosts)
+        higress.check(entry(matchRules=[rule]), hosts)
         return
     with pytest.raises(Refused) as refused:
-        higress.check(configured(matchRules=[rule]), hosts)
+        higress.check(entry(matchRules=[rule]), hosts)
     assert refused.value.reason == ("GatewayTooOld" if version == "2.0.3" else "RuleNeverMatches"), reason
     assert remedy in refused.value.remedy
 
 
 def test_where_the_gateways_are() -> None:
     """All gateway pods of the installation whose namespace it is, by the label that its controller selects by."""
-    found = providers.of(release().spec.gateway).pods(release().spec.gateway, MESH)
+    found = providers.of(release().spec).pods(gateway(), MESH)
     assert found == target.Pods("higress-system", {"higress": "higress-system-higress-gateway"}, "higress-gateway")
 
 
 def test_a_namespace_without_higress_is_told() -> None:
     """Nobody would read the object there: the refusal says where to look, and is looked at again."""
-    known = higress.landmarks(release(spec__gateway={**GATEWAY, "namespace": "team-a"}).spec.gateway, MESH)
+    known = higress.landmarks(api.Gateway(name="all", namespace="team-a"), MESH)
     assert known is not None
     assert {"app": "higress-controller"} in known.any_of
     assert known.missing.reason == "NotHigressNamespace"
     assert "namespace team-a" in known.missing.message
     assert known.missing.recheck == 30
-    assert istio.landmarks(release().spec.gateway, MESH) is None, "istiod reads every namespace"
+    assert istio.landmarks(gateway(), MESH) is None, "istiod reads every namespace"
 
 
 def test_gateways_that_it_deploys_for_a_gateway_each() -> None:
@@ -229,7 +240,7 @@ def given(*labels: str) -> target.MeshSettings:
 )
 def test_gateways_of_another_label(labels: tuple[str, ...], found: JSON, reason: str) -> None:
     """What the operator was given for an installation counts before the chart's own label; no release can say it."""
-    assert higress.pods(release().spec.gateway, given(*labels)).labels == found, reason
+    assert higress.pods(gateway(), given(*labels)).labels == found, reason
 
 
 @pytest.mark.parametrize("text", ["", "higress", "=edge", "higress=", "A:b=c", "a b=c", "a=b,c=d", "a:b:c=d"])
@@ -270,7 +281,7 @@ def test_what_a_controller_says_of_itself(
 ) -> None:
     """It gives plugins to the pods that its arguments name, of the namespace that it reads: where that is not what the
     operator looks at, nothing is written, and the remedy has the flag."""
-    known = higress.landmarks(release().spec.gateway, given(*labels))
+    known = higress.landmarks(gateway(), given(*labels))
     assert known is not None
     if reason is None:
         known.check(seen)
@@ -284,9 +295,8 @@ def test_what_a_controller_says_of_itself(
 
 def test_of_a_namespace_that_the_operator_was_told_nothing_is_looked_for() -> None:
     """An installation that the chart was made to call otherwise has neither of the usual pods."""
-    gateway = release().spec.gateway
-    assert higress.landmarks(gateway, given("higress-system:higress=edge")) is None
-    known = higress.landmarks(gateway, given("higress=edge"))
+    assert higress.landmarks(gateway(), given("higress-system:higress=edge")) is None
+    known = higress.landmarks(gateway(), given("higress=edge"))
     assert known is not None
     assert {"higress": "edge"} in known.any_of
 
@@ -326,7 +336,7 @@ def test_a_module_of_its_own_sdk(images: tuple[str, ...], state: compat.Compatib
 
 def test_from_another_namespace() -> None:
     """A release of another namespace has no owner reference there, and a name that meets no other's."""
-    written = higress.wasm_plugin(release(metadata__namespace="team-a", metadata__name="a" * 200), ARTIFACT)
+    written = higress.wasm_plugin(placed(release(metadata__namespace="team-a", metadata__name="a" * 200)), ARTIFACT)
     assert "ownerReferences" not in written["metadata"]
     assert written["metadata"]["namespace"] == "higress-system"
     label = written["metadata"]["labels"]["higress.io/wasm-plugin-name"]
@@ -357,23 +367,23 @@ def test_two_releases_of_one_plugin() -> None:
     changes = {"metadata__uid": "another", "metadata__creationTimestamp": "2026-01-01T00:00:00Z"}
     twin = release(**changes, spec__plugin__matchRules=[SHOP])
     other = release(**changes, spec__plugin__matchRules=[{**SHOP, "ingress": ["demo/cart"]}])
-    assert [elder for elder, _ in conflict.find_older_duplicates(mine, [twin], MESH)] == [twin]
-    assert not list(conflict.find_older_duplicates(mine, [other], MESH))
+    assert [elder for elder, _ in conflict.find_older_duplicates(placed(mine), [twin], MESH)] == [twin]
+    assert not list(conflict.find_older_duplicates(placed(mine), [other], MESH))
 
 
 def test_gateways_of_two_meshes_are_apart() -> None:
     """A release for Istio's gateways is no rival of one for Higress's, not even in one namespace."""
-    for_istio = {"provider": "Istio", "namespace": "higress-system", "selector": {"matchLabels": {"app": "gateway"}}}
-    theirs = api.Release.model_validate(manifest(spec__gateway=for_istio))
-    assert conflict.find_shared_pods(release().spec, theirs.spec, MESH) is None
+    for_istio = {"name": "edge", "namespace": "higress-system", "selector": {"matchLabels": {"app": "gateway"}}}
+    theirs = api.Release.model_validate(manifest(spec__gateways=[for_istio]))
+    assert conflict.find_shared_pods(placed(release()), theirs, MESH) == []
 
 
 def test_the_consoles_changes_are_no_drift() -> None:
     """What Higress's console adds to an object beside what is ours stays, and is no reason to write."""
     mine = release()
-    stored = higress.wasm_plugin(mine, ARTIFACT)
+    stored = higress.wasm_plugin(placed(mine), ARTIFACT)
     stored["metadata"]["labels"]["higress.io/biz-type"] = "x"
-    assert plan.draft(mine, [(higress.wasm_plugin(mine, ARTIFACT), stored)]).converged
+    assert plan.draft(placed(mine), [(higress.wasm_plugin(placed(mine), ARTIFACT), stored)]).converged
 
 
 @pytest.mark.parametrize(

@@ -63,20 +63,20 @@ STORIES: list[tuple[str, list[Pass], str]] = [
     ("another try, of the same number", [*B_FAILS, (B, "a", None)], "b2 Deploying, a1 Stable"),
     ("which runs this time", [*B_FAILS, (B, "a", None), (None, "b", None)], "b2 Stable, a1 Superseded"),
     ("what was held has healed", [*B_FAILS, (None, "b", None)], "b2 Stable, a1 Superseded"),
-    ("stuck, and overtaken", [*B_COMES, (C, "a", None)], "c3 Deploying, b2 Overtaken, a1 Stable"),
+    ("stuck, and overtaken", [*B_COMES, (C, "a", None)], "c3 Deploying, b2 Aborted, a1 Stable"),
     (
         "there and back again: one entry with a new number",
         [*A_RUNS, (B, "b", None), (A3, "a", None)],
         "a3 Stable, b2 Superseded",
     ),
-    ("back before the other ran", [*B_COMES, (A3, "a", None)], "a3 Stable, b2 Overtaken"),
+    ("back before the other ran", [*B_COMES, (A3, "a", None)], "a3 Stable, b2 Aborted"),
     ("back to the failed one, after all", [*B_FAILS, (A3, "a", None), (B4, "a", None)], "b4 Deploying, a3 Stable"),
 ]
 
 
 @pytest.mark.parametrize(("reason", "passes", "expected"), STORIES, ids=[story[0] for story in STORIES])
 def test_what_became_of_every_revision(reason: str, passes: list[Pass], expected: str) -> None:
-    """Newest first; one is Deploying, Stable, Superseded, Overtaken or Failed, and only one runs everywhere."""
+    """Newest first; one is Deploying, Stable, Superseded, Aborted or Failed, and only one runs everywhere."""
     entries: list[HistoryEntry] = []
     for new, stable, failed in passes:
         entries = update(entries, new, stable, failed)

@@ -10,7 +10,7 @@ import pytest
 from pluginrelease import api
 from pluginrelease.core import revision
 from pluginrelease.core.mesh import istio, target
-from tests.harness.releases import ARTIFACT, DIGEST, IMAGE, UID, abroad, release
+from tests.harness.releases import ARTIFACT, DIGEST, IMAGE, UID, abroad, placed, placement, release
 
 KUBERNETES_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
@@ -27,15 +27,16 @@ def test_the_whole_wasmplugin() -> None:
             "config": {"allow": ["a"]},
         },
     )
-    assert istio.wasm_plugin(whole, ARTIFACT) == {
+    assert istio.wasm_plugin(placed(whole), ARTIFACT) == {
         "apiVersion": "extensions.istio.io/v1alpha1",
         "kind": "WasmPlugin",
         "metadata": {
-            "name": "auth",
+            "name": "auth-public",
             "namespace": "istio-ingress",
             "labels": {"app.kubernetes.io/managed-by": "pluginrelease", "pluginrelease.io/uid": UID},
             "annotations": {
                 "pluginrelease.io/release": "istio-ingress/auth",
+                "pluginrelease.io/gateway": "public",
                 "pluginrelease.io/revision": revision.compute_identity(whole.spec, DIGEST),
             },
             "ownerReferences": [
@@ -65,7 +66,7 @@ def test_the_whole_wasmplugin() -> None:
 
 def test_what_is_not_said_is_not_written() -> None:
     """A release without options leaves Istio's own defaults alone, but always says what happens on failure."""
-    spec = istio.wasm_plugin(release(), ARTIFACT)["spec"]
+    spec = istio.wasm_plugin(placement(), ARTIFACT)["spec"]
     assert spec.keys() == {"selector", "url", "imagePullPolicy", "failStrategy"}
     assert spec["failStrategy"] == "FAIL_CLOSE"
 
@@ -73,61 +74,20 @@ def test_what_is_not_said_is_not_written() -> None:
 @pytest.mark.parametrize("priority", [0, -1])
 def test_a_priority_of_zero_is_a_priority(priority: int) -> None:
     """Zero and negative numbers are written: unset means another order to Istio."""
-    written = istio.wasm_plugin(release(spec__plugin__priority=priority), ARTIFACT)
+    written = istio.wasm_plugin(placement(spec__plugin__priority=priority), ARTIFACT)
     assert written["spec"]["priority"] == priority
 
 
 def test_an_empty_configuration_is_written_as_none() -> None:
     """To Envoy they are the same, and where there was one before, a server-side apply of `{}` is merged to null."""
-    assert "pluginConfig" not in istio.wasm_plugin(release(spec__plugin__config={}), ARTIFACT)["spec"]
+    assert "pluginConfig" not in istio.wasm_plugin(placement(spec__plugin__config={}), ARTIFACT)["spec"]
 
 
 def test_a_tag_never_reaches_a_gateway() -> None:
     """The URL names the repository and the digest; the tag that was asked for is not in the object."""
-    assert istio.wasm_plugin(release(), ARTIFACT)["spec"]["url"] == f"oci://registry.example.com/plugins/auth@{DIGEST}"
-
-
-# ------------------------------------------------------------------------------------------------------------- names
-
-
-def test_at_home_the_object_has_the_releases_name() -> None:
-    """`kubectl get wasmplugin auth` finds what the PluginRelease auth wrote."""
-    assert target.name_object(release()) == "auth"
-
-
-def test_abroad_the_name_tells_where_it_comes_from() -> None:
-    """In another namespace the name begins with the release's namespace and name."""
-    assert re.fullmatch(r"team-a-auth-[0-9a-f]{10}", target.name_object(abroad()))
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "reason"),
-    [
-        (("a", "b-c"), ("a-b", "c"), "the same words, parted elsewhere"),
-        (("a", "x" * 200), ("a", "x" * 199 + "y"), "they differ where the readable part is cut"),
-        (("team-a", "auth"), ("team-b", "auth"), "two teams with one idea"),
-        (
-            ("a-" * 31 + "a", "a-" * 99 + "a"),
-            ("a-" * 30 + "a", "a-" * 99 + "a"),
-            "one name, and the cut hides the rest",
-        ),
-    ],
-)
-def test_two_releases_never_share_a_name(one: tuple[str, str], other: tuple[str, str], reason: str) -> None:
-    """Releases of different namespaces write different objects, however their names are put together."""
-    names = {
-        target.name_object(release(metadata__namespace=space, metadata__name=name)) for space, name in (one, other)
-    }
-    assert len(names) == 2, reason
-
-
-@pytest.mark.parametrize("cut_at", ["-", "."])
-def test_the_longest_names_still_fit(cut_at: str) -> None:
-    """The object and the copied secret of the longest release have names that the API server takes."""
-    longest = release(metadata__namespace="n" * 63, metadata__name=("m" * 171 + cut_at * 2 + "m" * 60)[:200])
-    names = (target.name_object(longest), target.copied_secret_name(longest))
-    assert all(len(name) <= 253 and KUBERNETES_NAME.fullmatch(name) for name in names)
-    assert f"{cut_at}-" not in names[0][60:]
+    assert (
+        istio.wasm_plugin(placement(), ARTIFACT)["spec"]["url"] == f"oci://registry.example.com/plugins/auth@{DIGEST}"
+    )
 
 
 # --------------------------------------------------------------------------------------------------------- ownership
@@ -135,31 +95,31 @@ def test_the_longest_names_still_fit(cut_at: str) -> None:
 
 def test_an_owner_in_another_namespace_is_never_named() -> None:
     """The garbage collector would delete an object whose owner it looks for in the wrong namespace."""
-    assert "ownerReferences" not in istio.wasm_plugin(abroad(), ARTIFACT)["metadata"]
+    assert "ownerReferences" not in istio.wasm_plugin(placed(abroad()), ARTIFACT)["metadata"]
 
 
 def test_what_is_to_stay_has_no_owner() -> None:
     """With deletionPolicy Orphan the garbage collector must not take the plugin off the gateways."""
-    orphan = release(spec__deletionPolicy="Orphan")
+    orphan = placement(spec__deletionPolicy="Orphan")
     assert "ownerReferences" not in istio.wasm_plugin(orphan, ARTIFACT)["metadata"]
 
 
 def test_the_copied_secret_is_the_releases() -> None:
     """The copy has the type that gateways need, its own name, and says whose it is."""
-    there = abroad(spec__artifact__image__pullSecretRef={"name": "keys"})
+    there = placed(abroad(spec__artifact__image__pullSecretRef={"name": "keys"}))
     copy = target.render_pull_secret(there, "e30=")
     assert copy["type"] == "kubernetes.io/dockerconfigjson"
     assert copy["data"] == {".dockerconfigjson": "e30="}
     assert copy["metadata"]["name"] == target.pull_secret_name(there) == f"{target.name_object(there)}-pull"
     assert copy["metadata"]["namespace"] == "istio-ingress"
     assert copy["metadata"]["labels"][api.UID_LABEL] == UID
-    assert copy["metadata"]["annotations"] == {api.RELEASE_ANNOTATION: "team-a/auth"}
+    assert copy["metadata"]["annotations"] == {api.RELEASE_ANNOTATION: "team-a/auth", api.GATEWAY_ANNOTATION: "public"}
 
 
 def test_at_home_the_secret_is_named_and_not_copied() -> None:
     """In the gateway's own namespace the gateways read the very secret that the release names."""
-    assert target.pull_secret_name(release(spec__artifact__image__pullSecretRef={"name": "keys"})) == "keys"
-    assert target.pull_secret_name(release()) is None
+    assert target.pull_secret_name(placement(spec__artifact__image__pullSecretRef={"name": "keys"})) == "keys"
+    assert target.pull_secret_name(placement()) is None
 
 
 # ---------------------------------------------------------------------------------------------------------- revision
@@ -174,7 +134,6 @@ def test_at_home_the_secret_is_named_and_not_copied() -> None:
         ({"spec__plugin__priority": 0}, "a priority where there was none"),
         ({"spec__plugin__failStrategy": "FAIL_OPEN"}, "another way to fail"),
         ({"spec__plugin__name": "root"}, "another plugin of the module"),
-        ({"spec__gateway__selector__matchLabels": {"istio": "egressgateway"}}, "other gateways"),
         ({"spec__artifact__image__pullSecretRef": {"name": "keys"}}, "gateways pull with another secret"),
     ],
 )
@@ -188,6 +147,7 @@ def test_what_gateways_notice_is_a_new_revision(changes: dict[str, Any], reason:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
+        ({"spec__gateways__0__selector__matchLabels": {"istio": "egressgateway"}}, "where it runs is no part of it"),
         ({"spec__suspend": True}, "a pause changes nothing that runs"),
         ({"spec__deletionPolicy": "Orphan"}, "what happens later changes nothing that runs"),
         ({"spec__checks": {"load": {"timeout": "9m"}}}, "patience changes nothing that runs"),
@@ -216,7 +176,7 @@ def test_a_revision_is_the_same_tomorrow() -> None:
     forth = release(spec__plugin__config={"a": 1, "b": {"c": 2, "d": 3}})
     back = release(spec__plugin__config={"b": {"d": 3, "c": 2}, "a": 1})
     assert revision.compute_identity(forth.spec, DIGEST) == revision.compute_identity(back.spec, DIGEST)
-    assert revision.compute_identity(release().spec, DIGEST) == "147aaefd98"
+    assert revision.compute_identity(release().spec, DIGEST) == "ef3f3f5582"
 
 
 @pytest.mark.parametrize(
@@ -225,7 +185,7 @@ def test_a_revision_is_the_same_tomorrow() -> None:
         ({"spec__plugin__phase": "AUTHZ"}, True, "another phase moves the filter within the listener"),
         ({"spec__plugin__priority": 7}, True, "another priority does too"),
         (
-            {"spec__gateway__selector__matchLabels": {"app": "edge"}},
+            {"spec__gateways__0__selector__matchLabels": {"app": "edge"}},
             True,
             "another selector moves it between pods, and a pod that is new to it has no proof to keep",
         ),
@@ -243,6 +203,6 @@ def test_what_envoy_loads_anew(changes: dict[str, Any], same: bool, reason: str)
 
 def test_istios_root_namespace_reaches_every_namespace() -> None:
     """Gateways are looked for where the WasmPlugin reaches: its namespace, or from the root namespace everywhere."""
-    gateway = release().spec.gateway
+    gateway = release().spec.gateways[0]
     assert istio.pods(gateway, target.MeshSettings()).namespace == "istio-ingress"
     assert istio.pods(gateway, target.MeshSettings(istio_root_namespace="istio-ingress")).namespace is None

@@ -1,4 +1,4 @@
-"""lint: the API server's judgement without one. The table of tests/edges/test_crd.py, which a real server confirms
+"""lint: the API server's judgement without one. The table of tests/edges/crd_rules.py, which a real server confirms
 there, is judged here, and has to end with the same words."""
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from click.testing import CliRunner, Result
 
 from pluginrelease import api
 from pluginrelease.cli import main
-from pluginrelease.core.offline import manifest
+from pluginrelease.core.offline import manifest, schema
 from pluginrelease.edges import cel
-from tests.edges.test_crd import MORE_REFUSED, REF, RULES, Rule, release
+from tests.edges.crd_objects import Rule, release
+from tests.edges.crd_rules import MORE_REFUSED, REF, RULES
 
 
 def said(document: dict[str, Any]) -> str:
@@ -129,11 +130,85 @@ def test_a_finding_has_its_line(tmp_path: Path) -> None:
 def test_what_only_the_operator_refuses(tmp_path: Path, plugin: dict[str, Any], reason: str | None) -> None:
     """A configuration that the API server takes and the operator would refuse is a finding, in the same words."""
     whole = release("spec.plugin", {"priority": 1, **plugin})
-    whole["spec"]["gateway"] = {"provider": "Higress", "namespace": "higress-system"}
+    whole["spec"] |= {"provider": "Higress", "gateways": [{"name": "main", "namespace": "higress-system"}]}
     del whole["metadata"]["namespace"]
     told = lint(write(tmp_path, whole), "-o", "json")
     found = [one["reason"] for one in json.loads(told.stdout)[0]["findings"]]
     assert (found, told.exit_code) == (([reason], 1) if reason else ([], 0))
+
+
+def two_gateways(*changes: dict[str, Any]) -> dict[str, Any]:
+    """A release with an entry for each of these changes to one whole entry."""
+    entry = {"name": "public", "namespace": "istio-ingress", "selector": {"matchLabels": {"istio": "ingressgateway"}}}
+    whole = release()
+    whole["spec"] |= {"provider": "Istio", "gateways": [{**entry, **change} for change in changes]}
+    return whole
+
+
+OTHER_PODS = {"name": "internal", "selector": {"matchLabels": {"app": "edge"}}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        pytest.param(({}, OTHER_PODS), None, id="an object each"),
+        pytest.param(
+            ({}, {**OTHER_PODS, "objectName": "auth-public"}), "spec.gateways[1]", id="another's default name"
+        ),
+        pytest.param(({"objectName": "auth-internal"}, OTHER_PODS), "spec.gateways[1]", id="the other way round"),
+        pytest.param(({}, {**OTHER_PODS, "namespace": "edge", "objectName": "auth-public"}), None, id="elsewhere"),
+        pytest.param(({"objectName": "guard", "adopt": True}, OTHER_PODS), None, id="one is taken over"),
+    ],
+)
+def test_no_two_gateways_write_one_object(
+    tmp_path: Path, changes: tuple[dict[str, Any], ...], path: str | None
+) -> None:
+    """An object name can be the default name of another entry: the API server cannot see that, and lint does."""
+    whole = two_gateways(*changes)
+    whole["metadata"]["namespace"] = "istio-ingress"
+    told = lint(write(tmp_path, whole), "-o", "json")
+    findings = json.loads(told.stdout)[0]["findings"]
+    assert [(found["path"], found["reason"]) for found in findings] == ([(path, "InvalidManifest")] if path else [])
+
+
+def test_rules_see_names_that_are_words_of_cel(tmp_path: Path) -> None:
+    """`namespace` is a reserved word of CEL: a rule about it judges here as on the server, by its escaped name."""
+    told = lint(write(tmp_path, two_gateways({}, {"name": "internal"})), "-o", "json")
+    [finding] = json.loads(told.stdout)[0]["findings"]
+    assert finding["path"] == "spec.gateways"
+    assert "the same namespace and selector" in finding["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "escaped"),
+    [
+        ("namespace", "__namespace__"),
+        ("matchLabels", "matchLabels"),
+        ("a-b", "a__dash__b"),
+        ("a.b/c", "a__dot__b__slash__c"),
+        ("a__b", "a__underscores__b"),
+    ],
+)
+def test_names_are_escaped_as_on_the_server(name: str, escaped: str) -> None:
+    """Reserved words, and what no identifier has, are written as Kubernetes writes them."""
+    assert schema.escape_name(name) == escaped
+
+
+def test_what_all_gateways_refuse_is_told_once(tmp_path: Path) -> None:
+    """A configuration that no gateway would be given as it is written is one finding, however many there are."""
+    whole = two_gateways({}, OTHER_PODS)
+    whole["spec"]["plugin"] = {"config": {"a": 2**60}}
+    told = lint(write(tmp_path, whole), "-o", "json")
+    assert [found["reason"] for found in json.loads(told.stdout)[0]["findings"]] == ["NumberNotExact"]
+
+
+def test_each_gateway_is_judged_by_itself(tmp_path: Path) -> None:
+    """A rule that means nothing in one entry's namespace is a finding, also where that entry is not the first."""
+    whole = release("spec.plugin", {"priority": 1, "matchRules": [{"ingress": ["higress-two/shop"]}]})
+    gateways = [{"name": "one", "namespace": "higress-one"}, {"name": "two", "namespace": "higress-two"}]
+    whole["spec"] |= {"provider": "Higress", "gateways": gateways}
+    told = lint(write(tmp_path, whole), "-o", "json")
+    assert [found["reason"] for found in json.loads(told.stdout)[0]["findings"]] == ["RuleNeverMatches"]
 
 
 def test_lists_and_json(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from pluginrelease import api
 from pluginrelease.core import revision
 from pluginrelease.core.mesh import providers
+from pluginrelease.core.mesh.placement import placements
 from pluginrelease.core.rollout import plan
 from tests.harness.releases import ARTIFACT, manifest
 
@@ -17,14 +18,18 @@ JSON = dict[str, Any]
 RELEASES = {
     "Istio": api.Release.model_validate(manifest()),
     "Higress": api.Release.model_validate(
-        manifest(spec__gateway={"provider": "Higress", "namespace": "higress-system"}, spec__plugin__priority=3)
+        manifest(
+            spec__provider="Higress",
+            spec__gateways=[{"name": "public", "namespace": "higress-system"}],
+            spec__plugin__priority=3,
+        )
     ),
 }
 
 
 def rendered(provider: str, nudge: int) -> JSON:
-    release = RELEASES[provider]
-    return providers.of(release.spec.gateway).wasm_plugin(release, ARTIFACT, nudge)
+    [placement] = placements(RELEASES[provider])
+    return providers.of(placement.spec).wasm_plugin(placement, ARTIFACT, nudge)
 
 
 def istiod_sends(before: JSON, after: JSON) -> bool:
@@ -59,7 +64,7 @@ def test_every_nudge_is_sent_by_every_istiod(provider: str, nudge: int) -> None:
 def test_a_change_of_metadata_alone_is_not_sent(provider: str) -> None:
     """The reason why a nudge is no annotation: the rule above, held against what a nudge once was."""
     before = rendered(provider, 0)
-    annotated = {**before, "metadata": {**before["metadata"], "annotations": {api.NUDGE_ANNOTATION: "1"}}}
+    annotated = {**before, "metadata": {**before["metadata"], "annotations": {api.REFETCH_ANNOTATION: "1"}}}
     assert not istiod_sends(before, annotated)
 
 
@@ -71,14 +76,14 @@ def test_a_nudge_is_no_revision_and_nothing_to_load(provider: str, nudge: int) -
     assert nudged["metadata"]["annotations"][api.REVISION_ANNOTATION] == revision.compute_identity(
         release.spec, ARTIFACT.digest
     )
-    assert api.NUDGE_ANNOTATION not in plain["metadata"]["annotations"]
-    assert nudged["metadata"]["annotations"][api.NUDGE_ANNOTATION] == str(nudge)
+    assert api.REFETCH_ANNOTATION not in plain["metadata"]["annotations"]
+    assert nudged["metadata"]["annotations"][api.REFETCH_ANNOTATION] == str(nudge)
     assert nudged["spec"].pop("imagePullPolicy") in ("IfNotPresent", "UNSPECIFIED_POLICY")
     assert nudged["spec"] == {key: value for key, value in plain["spec"].items() if key != "imagePullPolicy"}
 
     stored = {**plain, "metadata": {**plain["metadata"], "uid": "o"}}
-    [write] = plan.draft(release, [(rendered(provider, nudge), stored)]).writes
-    assert "pluginrelease.io/nudge" in write.why
+    [write] = plan.draft(placements(release)[0], [(rendered(provider, nudge), stored)]).writes
+    assert "pluginrelease.io/refetch" in write.why
     assert not write.reaches_gateways
 
 
@@ -93,5 +98,5 @@ def test_another_hand_s_pull_policy_is_put_back(policy: str, reaches: bool, reas
     """Whatever stands there is written back; whether gateways load something because of it is another question."""
     stored = {**rendered("Istio", 0), "spec": {**rendered("Istio", 0)["spec"], "imagePullPolicy": policy}}
     stored["metadata"] = {**stored["metadata"], "uid": "o"}
-    [write] = plan.draft(RELEASES["Istio"], [(rendered("Istio", 0), stored)]).writes
+    [write] = plan.draft(placements(RELEASES["Istio"])[0], [(rendered("Istio", 0), stored)]).writes
     assert (write.why, write.reaches_gateways) == ("spec.imagePullPolicy differs", reaches), reason

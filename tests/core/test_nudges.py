@@ -25,8 +25,10 @@ def verdict(*reasons: str) -> Verdict:
     return Verdict(State.UNHEALTHY, reasons[0] if reasons else "NoGatewayPods", "because", tuple(rows))
 
 
-def last(seconds_ago: float, tries: int = 1) -> api.Nudge:
-    return api.Nudge(count=7, tries=tries, at=timestamps.metav1_micro_time(NOW - timedelta(seconds=seconds_ago)))
+def last(seconds_ago: float, attempts: int = 1) -> api.Refetch:
+    return api.Refetch(
+        count=7, attempts=attempts, at=timestamps.metav1_micro_time(NOW - timedelta(seconds=seconds_ago))
+    )
 
 
 STUCK = verdict("FetchFailed")
@@ -46,38 +48,38 @@ STUCK = verdict("FetchFailed")
         (verdict(), None, False, "nobody is there"),
         (STUCK, last(29), False, "the agent may still be at it"),
         (STUCK, last(30), True, "half a minute after the first"),
-        (STUCK, last(59, tries=2), False, "a minute after the second"),
-        (STUCK, last(60, tries=2), True, "not longer"),
-        (STUCK, last(599, tries=50), False, "ten minutes between the late ones"),
-        (STUCK, last(600, tries=50), True, "and never longer than that"),
-        (STUCK, last(1, tries=0), True, "everything ran meanwhile: this is a new trouble"),
-        (STUCK, last(-86400, tries=3), True, "a clock that was set back does not hold it up for a day"),
+        (STUCK, last(59, attempts=2), False, "a minute after the second"),
+        (STUCK, last(60, attempts=2), True, "not longer"),
+        (STUCK, last(599, attempts=50), False, "ten minutes between the late ones"),
+        (STUCK, last(600, attempts=50), True, "and never longer than that"),
+        (STUCK, last(1, attempts=0), True, "everything ran meanwhile: this is a new trouble"),
+        (STUCK, last(-86400, attempts=3), True, "a clock that was set back does not hold it up for a day"),
     ],
 )
-def test_when_a_push_is_due(judged: Verdict, before: api.Nudge | None, due: bool, reason: str) -> None:
+def test_when_a_push_is_due(judged: Verdict, before: api.Refetch | None, due: bool, reason: str) -> None:
     """Some gateway lacks what a push can bring, and the last push is long enough ago."""
     assert refetch.is_due(judged, before, NOW) is due, reason
 
 
 def test_pushes_become_rare() -> None:
     """Half a minute, then twice as long each time, up to ten minutes."""
-    waits = [refetch.compute_pause(tries).total_seconds() for tries in range(8)]
+    waits = [refetch.compute_pause(attempts).total_seconds() for attempts in range(8)]
     assert waits == [0, 30, 60, 120, 240, 480, 600, 600]
 
 
 @given(st.integers(0, 10**9))
-def test_a_pause_has_a_bound(tries: int) -> None:
+def test_a_pause_has_a_bound(attempts: int) -> None:
     """However often it was in vain, it is tried again within ten minutes."""
-    assert timedelta() <= refetch.compute_pause(tries) <= refetch.LONGEST_PAUSE
-    assert refetch.compute_pause(tries) <= refetch.compute_pause(tries + 1)
+    assert timedelta() <= refetch.compute_pause(attempts) <= refetch.LONGEST_PAUSE
+    assert refetch.compute_pause(attempts) <= refetch.compute_pause(attempts + 1)
 
 
 def test_every_push_has_a_number_of_its_own() -> None:
-    """The count only rises, as the WasmPlugin must change; what ran meanwhile makes the tries begin anew."""
+    """The count only rises, as the WasmPlugin must change; what ran meanwhile makes the attempts begin anew."""
     first = refetch.make_next(None, NOW)
     second = refetch.make_next(first, NOW)
-    third = refetch.make_next(refetch.reset_tries(second), NOW)
-    assert [(one.count, one.tries) for one in (first, second, third)] == [(1, 1), (2, 2), (3, 1)]
+    third = refetch.make_next(refetch.reset_attempts(second), NOW)
+    assert [(one.count, one.attempts) for one in (first, second, third)] == [(1, 1), (2, 2), (3, 1)]
     assert timestamps.parse_time(third.at) == NOW
 
 
@@ -87,11 +89,11 @@ def test_every_push_has_a_number_of_its_own() -> None:
         (last(0), True, "just pushed"),
         (last(34), True, "the agent gives a fetch 30 s"),
         (last(35), False, "then it has given up"),
-        (last(1, tries=0), False, "everything runs"),
+        (last(1, attempts=0), False, "everything runs"),
         (last(-86400), False, "a clock that was set back does not keep the gateways at debug for a day"),
     ],
 )
-def test_how_long_a_push_is_looked_at_closely(before: api.Nudge, fresh: bool, reason: str) -> None:
+def test_how_long_a_push_is_looked_at_closely(before: api.Refetch, fresh: bool, reason: str) -> None:
     """After a push the gateways are looked at often, for as long as they can be at work on it."""
     assert refetch.is_fresh(before, NOW) is fresh, reason
 

@@ -11,7 +11,7 @@ import pytest
 
 from pluginrelease.core.gateway import outage
 from pluginrelease.core.gateway.container import Cause, Container, LastWords, Termination
-from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation
+from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation, pod_mark
 from pluginrelease.core.gateway.observations import (
     Baseline,
     ExtensionConfig,
@@ -34,7 +34,7 @@ def after(seconds: float) -> datetime:
 
 
 POD = PodRef("apps", "gateway-1", "uid-1", ready=False, image="proxy:1", created_at=after(-3600))
-WELL = Baseline(Incarnation("uid-1", after(-3600)), 1, 0, 0, restarts=3, image=hash_image(POD))
+WELL = Baseline(Incarnation.of("uid-1", after(-3600)), 1, 0, 0, restarts=3, image=hash_image(POD))
 FAULT = LastWords(Cause.FATAL, ("Envoy exited with error: signal: segmentation fault",))
 KILLED = LastWords(Cause.UNCLEAR, ("Envoy exited with error: signal: killed",))
 ASKED = LastWords(Cause.ASKED, ("Agent has successfully terminated",))
@@ -115,7 +115,7 @@ def test_a_crash_speaks_before_a_refusal() -> None:
 
 def test_two_pods_are_no_accident() -> None:
     """Each was killed once, without another word, since the same write."""
-    baselines = [WELL, replace(WELL, incarnation=Incarnation("uid-2", after(-3600)))]
+    baselines = [WELL, replace(WELL, incarnation=Incarnation.of("uid-2", after(-3600)))]
     both = judged(seen(pod(), KILLED), seen(pod(number=2), KILLED), baselines=baselines)
     assert [row.reason for row in both.pods] == ["GatewayCrashed", "GatewayCrashed"]
     one = judged(seen(pod(), KILLED), seen(pod(3, number=2), None), baselines=baselines)
@@ -147,15 +147,20 @@ SILENT = replace(pod(3, container={"terminated": None}), ready=True)
 
 SILENCES: list[tuple[str, PodObservation, dict[str, Any], bool]] = [
     ("it may be compiling", seen(SILENT, at=30, silent=20), {}, False),
-    ("its time to load is over", seen(SILENT, at=65, silent=20), {"silent": [Silence("uid-1", after(4))]}, True),
+    (
+        "its time to load is over",
+        seen(SILENT, at=65, silent=20),
+        {"silent": [Silence(pod_mark("uid-1"), after(4))]},
+        True,
+    ),
     ("it was silent before the write: its time begins there", seen(SILENT, at=30, silent=90), {}, False),
     ("it is silent at this look only", seen(SILENT, at=600, silent=20), {}, False),
-    ("it answers again", seen(SILENT, at=65), {"silent": [Silence("uid-1", after(4))]}, False),
+    ("it answers again", seen(SILENT, at=65), {"silent": [Silence(pod_mark("uid-1"), after(4))]}, False),
     ("nobody knows that it ever answered", seen(SILENT, at=90, silent=80), {"baselines": []}, False),
     (
         "it ran this very revision",
         seen(SILENT, at=90, silent=80),
-        {"baselines": [], "verified": [Incarnation("uid-1", after(-3600))]},
+        {"baselines": [], "verified": [Incarnation.of("uid-1", after(-3600))]},
         True,
     ),
 ]
@@ -174,7 +179,7 @@ def test_a_gateway_that_answered_and_does_not_any_more(
 def test_since_when_a_pod_is_silent_is_kept_for_the_next_look() -> None:
     """From its first look on, and no longer than it is silent."""
     first = judged(seen(SILENT, at=25, silent=20))
-    assert first.silent == (Silence("uid-1", after(5)),)
+    assert first.silent == (Silence(pod_mark("uid-1"), after(5)),)
     assert judged(seen(SILENT, at=50, silent=20), silent=first.silent).silent == first.silent
     assert judged(seen(SILENT, at=50), silent=first.silent).silent == ()
 

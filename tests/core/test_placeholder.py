@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pluginrelease import api
 from pluginrelease.core import compat, placeholders
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.logs import LogEvent, LogFindings, LogKind
 from pluginrelease.core.mesh import higress, istio
-from tests.harness.releases import manifest
+from pluginrelease.core.mesh.placement import Placement
+from tests.harness.releases import placement
 
 JSON = dict[str, Any]
 TOKEN = "${secret.team-a/keys.token}"
@@ -24,13 +24,12 @@ SHORT = "${secret.keys.token}"
 NEWEST = compat.higress("gateway:2.2.4", None)
 
 
-def release(namespace: str = "higress-system", **plugin: Any) -> api.Release:
-    return api.Release.model_validate(
-        manifest(
-            metadata__namespace=namespace,
-            spec__gateway={"provider": "Higress", "namespace": "higress-system"},
-            spec__plugin={"priority": 1, **plugin},
-        )
+def entry(namespace: str = "higress-system", **plugin: Any) -> Placement:
+    return placement(
+        metadata__namespace=namespace,
+        spec__provider="Higress",
+        spec__gateways=[{"name": "all", "namespace": "higress-system"}],
+        spec__plugin={"priority": 1, **plugin},
     )
 
 
@@ -174,10 +173,10 @@ WRITTEN = [
 def test_what_higress_would_leave_as_text(case: Written) -> None:
     """It is refused before anything is written, with the field and the placeholder."""
     if case.words is None:
-        higress.check(release(**case.plugin), case.hosts)
+        higress.check(entry(**case.plugin), case.hosts)
         return
     with pytest.raises(Refused) as refused:
-        higress.check(release(**case.plugin), case.hosts)
+        higress.check(entry(**case.plugin), case.hosts)
     assert refused.value.reason == "InvalidPlaceholder"
     assert case.words in refused.value.message
 
@@ -193,7 +192,7 @@ def test_what_higress_would_leave_as_text(case: Written) -> None:
 )
 def test_whose_secrets_a_release_may_name(namespace: str, text: str, allowed: bool, reason: str) -> None:
     """Higress's controller reads every namespace; a release of another namespace may have it read its own only."""
-    one = release(namespace, config={"a": text})
+    one = entry(namespace, config={"a": text})
     if allowed:
         higress.check(one, (NEWEST,))
         return
@@ -204,7 +203,7 @@ def test_whose_secrets_a_release_may_name(namespace: str, text: str, allowed: bo
 
 def test_which_secrets_are_looked_for() -> None:
     """One without a namespace is of Higress's; Istio replaces nothing, so nothing is looked for."""
-    one = release(config={"a": SHORT, "b": [TOKEN]}, env=[{"name": "A", "value": "${secret.x/y.z.crt}"}])
+    one = entry(config={"a": SHORT, "b": [TOKEN]}, env=[{"name": "A", "value": "${secret.x/y.z.crt}"}])
     found = [(it.path, it.namespace, it.name, it.key) for it in higress.find_placeholders(one)]
     assert found == [
         ("plugin.config.a", "higress-system", "keys", "token"),
@@ -230,7 +229,7 @@ def test_which_secrets_are_looked_for() -> None:
 )
 def test_what_a_value_may_be(value: bytes, good: bool, reason: str) -> None:
     """Only what stands for itself in a text of JSON; a refusal never has the value."""
-    [one] = higress.find_placeholders(release(config={"a": TOKEN}))
+    [one] = higress.find_placeholders(entry(config={"a": TOKEN}))
     if good:
         placeholders.check_value(one, value)
         return

@@ -9,6 +9,7 @@ import pytest
 
 from pluginrelease.core.gateway import pods
 from pluginrelease.core.gateway.observations import PodRef
+from pluginrelease.core.mesh import target
 
 JSON = dict[str, Any]
 STARTED = {"type": "Initialized", "status": "True"}
@@ -94,3 +95,10 @@ def test_the_order_is_always_the_same() -> None:
     """Rows do not jump between two looks."""
     names = ["b", "c", "a"]
     assert [found.name for found in pods.select(map(pod, names), "istio-proxy")] == ["a", "b", "c"]
+
+
+def test_where_pods_are_can_be_a_key() -> None:
+    """Watches are kept by where pods are: the same place is the same key, and other labels are another one."""
+    here, also_here = (target.Pods("edge", {"app": "gateway"}, "istio-proxy", hint) for hint in ("", "start one"))
+    other = target.Pods("edge", {"app": "other"}, "istio-proxy")
+    assert list({here: 1, also_here: 2, other: 3}.values()) == [2, 3]

@@ -19,7 +19,7 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 A = PodRef("apps", "a", "uid-a", ready=True)
 B = PodRef("apps", "b", "uid-b", ready=True)
 SEEN = [PodObservation(pod, NOW, started_at=NOW - timedelta(hours=1)) for pod in (A, B)]
-RUNS = frozenset(Incarnation(pod.uid, NOW - timedelta(hours=1)) for pod in (A, B))
+RUNS = frozenset(Incarnation.of(pod.uid, NOW - timedelta(hours=1)) for pod in (A, B))
 
 
 def row(pod: PodRef, state: State, reason: str) -> PodVerdict:
@@ -35,7 +35,7 @@ REJECTED_B = row(B, State.UNHEALTHY, "PluginRejected")
 
 def verdict(state: State, *rows: PodVerdict) -> Verdict:
     reason = "Loaded" if state is State.LOADED else rows[0].reason if rows else "NoGatewayPods"
-    return Verdict(state, reason, "because", rows, frozenset({Incarnation("known", NOW)}))
+    return Verdict(state, reason, "because", rows, frozenset({Incarnation.of("known", NOW)}))
 
 
 LOADED = verdict(State.LOADED, RUNS_A, RUNS_B)
@@ -90,7 +90,7 @@ def silent(pod: PodRef, name: str = "login") -> PodProbe:
 def weigh(judged: Verdict, *answers: PodProbe, since: float | None = None, **given: Any) -> probe_verdict.Weighed:
     """``since``: seconds that probes have failed for, by status."""
     failing_since = None if since is None else timestamps.metav1_micro_time(NOW - timedelta(seconds=since))
-    fields: dict[str, Any] = {"seen": SEEN, "failed_before": [], "settled": False, "now": NOW}
+    fields: dict[str, Any] = {"seen": SEEN, "probes_failed_before": [], "settled": False, "now": NOW}
     return probe_verdict.weigh(judged, answers, failing_since=failing_since, **{**fields, **given})
 
 
@@ -105,7 +105,7 @@ def test_what_passes_is_said_and_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failed_before", "state", "reason"),
+    ("probes_failed_before", "state", "reason"),
     [
         (["login"], State.LOADED, "it failed everywhere before the write: only the new plugin can make it pass"),
         (["login", "gone"], State.LOADED, "one that tells is enough"),
@@ -113,9 +113,9 @@ def test_what_passes_is_said_and_changes_nothing() -> None:
         (["gone"], State.UNKNOWN, "a probe that is asked no more proves nothing"),
     ],
 )
-def test_a_probe_that_tells_new_from_old_is_a_proof(failed_before: list[str], state: State, reason: str) -> None:
+def test_a_probe_that_tells_new_from_old_is_a_proof(probes_failed_before: list[str], state: State, reason: str) -> None:
     """Where Envoy shows no sign, a probe may: it failed in every pod before the write, and passes in all of them."""
-    weighed = weigh(DOUBTED, passed(A), passed(B), failed_before=failed_before)
+    weighed = weigh(DOUBTED, passed(A), passed(B), probes_failed_before=probes_failed_before)
     assert weighed.verdict.state is state, reason
     if state is State.LOADED:
         assert {one.state for one in weighed.verdict.pods} == {State.LOADED}
@@ -127,12 +127,12 @@ def test_a_probe_that_tells_new_from_old_is_a_proof(failed_before: list[str], st
 
 def test_every_pod_must_give_the_proof() -> None:
     """One pod that still answers as before proves that it runs the old one."""
-    assert weigh(DOUBTED, passed(A), wrong(B), failed_before=["login"]).verdict.state is State.PENDING
+    assert weigh(DOUBTED, passed(A), wrong(B), probes_failed_before=["login"]).verdict.state is State.PENDING
 
 
 def test_nothing_asked_is_nothing_passed() -> None:
     """Where no gateway could be asked, Probed does not turn True, nor does a proof come of it."""
-    weighed = weigh(DOUBTED, failed_before=["login"])
+    weighed = weigh(DOUBTED, probes_failed_before=["login"])
     assert (weighed.finding.status, weighed.verdict.state) == ("False", State.PENDING)
     late = weigh(LOADED, since=60)
     assert (late.finding.reason, late.verdict.state) == ("ProbeUnanswered", State.UNHEALTHY)
@@ -170,7 +170,7 @@ def test_patience_has_an_end_whatever_the_clock_does() -> None:
     first = weigh(LOADED, wrong(A), since=-3600)
     assert first.failing_since is not None
     later = probe_verdict.weigh(
-        LOADED, [wrong(A)], seen=SEEN, failed_before=[], failing_since=first.failing_since, settled=False,
+        LOADED, [wrong(A)], seen=SEEN, probes_failed_before=[], failing_since=first.failing_since, settled=False,
         now=NOW + probe_verdict.GRACE,
     )  # fmt: skip
     assert later.verdict.state is State.UNHEALTHY

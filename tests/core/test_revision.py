@@ -13,10 +13,11 @@ from pluginrelease import api
 from pluginrelease.core import revision
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.mesh import istio
-from tests.harness.releases import ARTIFACT, DIGEST, UID, abroad, release
+from tests.harness.releases import ARTIFACT, DIGEST, UID, abroad, placed, release
 
 JSON = dict[str, Any]
 
+ENTRY: JSON = {"name": "edge", "namespace": "edge", "selector": {"matchLabels": {"app": "edge"}}}
 WHOLE: dict[str, Any] = {
     "spec__artifact__image__pullSecretRef": {"name": "keys"},
     "spec__artifact__image__insecure": True,
@@ -46,7 +47,10 @@ def load(**changes: Any) -> str:
         ({"spec__plugin__failStrategy": "FAIL_OPEN"}, True, True, "Envoy makes a new plugin for it"),
         ({"spec__plugin__phase": "AUTHN"}, True, False, "another place in the chain: Envoy loads nothing"),
         ({"spec__plugin__priority": 5}, True, False, "the same"),
-        ({"spec__gateway__selector__matchLabels": {"app": "gw"}}, True, False, "other pods"),
+        ({"spec__gateways__0__selector__matchLabels": {"app": "gw"}}, False, False, "where it runs is no part of it"),
+        ({"spec__gateways": [ENTRY]}, False, False, "an entry under another name"),
+        ({"spec__gateways": [ENTRY, {**ENTRY, "name": "more"}]}, False, False, "an entry more"),
+        ({"spec__artifact__image__caSecretRef": {"name": "k"}}, False, False, "how the operator trusts the registry"),
         ({"spec__artifact__image__pullSecretRef": {"name": "k"}}, True, False, "gateways pull with another secret"),
         ({"spec__artifact__image__gatewayPullSecretRef": {"name": "k"}}, True, False, "or with one of their own"),
         ({"spec__artifact__image__ref": "registry.example.com/plugins/auth:2"}, False, False, "a tag of the digest"),
@@ -65,7 +69,7 @@ def test_what_makes_another_revision(changes: dict[str, Any], another: bool, loa
 
 def test_an_operator_of_before_knows_its_revisions() -> None:
     """A field that is not used is no part of a revision: an update of the operator rolls out nothing."""
-    assert identity() == "147aaefd98"
+    assert identity() == "ef3f3f5582"
     secret = {"spec__artifact__image__pullSecretRef": {"name": "k"}}
     there = {"spec__artifact__image__gatewayPullSecretRef": {"name": "k"}}
     assert len({identity(), identity(**secret), identity(**there)}) == 3
@@ -130,7 +134,7 @@ def test_a_revision_belongs_to_its_release() -> None:
 
 @pytest.mark.parametrize("changes", [{}, WHOLE], ids=["the least", "everything"])
 def test_what_is_kept_is_what_runs_again(changes: dict[str, Any]) -> None:
-    """A release whose spec has moved on renders the kept revision whole: artifact, plugin, gateway, secret."""
+    """A release whose spec has moved on renders the kept revision whole: artifact, plugin, secret."""
     then = abroad(**changes)
     recorded = revision.read(stored(then))
     assert (recorded.revision, recorded.number) == (revision.compute_identity(then.spec, DIGEST), 3)
@@ -140,24 +144,22 @@ def test_what_is_kept_is_what_runs_again(changes: dict[str, Any]) -> None:
         spec__artifact__image__pullSecretRef={"name": "new-keys"},
         spec__plugin__config={"new": True},
         spec__plugin__priority=77,
-        spec__gateway__selector__matchLabels={"other": "pods"},
     )
     effective = revision.effective(now, recorded)
-    assert istio.wasm_plugin(effective, recorded.artifact) == istio.wasm_plugin(then, ARTIFACT)
+    assert istio.wasm_plugin(placed(effective), recorded.artifact) == istio.wasm_plugin(placed(then), ARTIFACT)
     assert effective.spec.artifact.image.ref == ARTIFACT.image, "by digest: the tag may be another's by now"
     assert effective.spec.artifact.wasm_sha256 is None, "the new spec's checksum is not the old module's"
     assert effective.spec.artifact.image.insecure is then.spec.artifact.image.insecure
 
 
 def test_how_a_rollback_is_checked_is_up_to_the_spec_of_now() -> None:
-    """Checks, rollout and limits are the spec's: they are no part of a revision."""
-    now = release(spec__rollout__onFailure="Hold", spec__checks__load__timeout="9m", spec__suspend=True)
-    effective = revision.effective(now, revision.read(stored(release())))
-    assert (effective.spec.rollout, effective.spec.checks, effective.spec.suspend) == (
-        now.spec.rollout,
-        now.spec.checks,
-        True,
+    """Checks, rollout, limits and gateways are the spec's: they are no part of a revision."""
+    now = release(
+        spec__gateways=[ENTRY], spec__rollout__onFailure="Hold", spec__checks__load__timeout="9m", spec__suspend=True
     )
+    effective = revision.effective(now, revision.read(stored(release())))
+    given_back = now.spec.model_copy(update={"artifact": effective.spec.artifact, "plugin": release().spec.plugin})
+    assert effective.spec == given_back
 
 
 def test_the_data_are_the_same_whatever_the_tag() -> None:
@@ -179,12 +181,40 @@ def without(*path: str) -> JSON:
     return found
 
 
+def of_schema(number: int) -> JSON:
+    found = stored(release())
+    return {**found, "data": {**found["data"], "schema": number}}
+
+
+THEIRS: JSON = {
+    "apiVersion": "extensions.istio.io/v1alpha1",
+    "kind": "WasmPlugin",
+    "metadata": {
+        "name": "auth-public",
+        "namespace": "istio-ingress",
+        "uid": "theirs",
+        "resourceVersion": "17",
+        "managedFields": [{"manager": "kubectl"}],
+        "labels": {"team": "edge"},
+        "annotations": {"note": "hello"},
+        "ownerReferences": [{"kind": "Deployment", "name": "x", "uid": "y"}],
+    },
+    "spec": {"url": "oci://registry.example.com/theirs:1", "selector": {"matchLabels": {"app": "edge"}}},
+    "status": {"observed": True},
+}
+
+
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
         (without("data"), "no data at all"),
         (without("data", "artifact"), "no artifact"),
-        (without("data", "spec", "gateway"), "half a spec"),
+        (without("data", "plugin"), "half a revision"),
+        (without("data", "source"), "not where it comes from"),
+        (without("data", "schema"), "of a version that did not number what it keeps"),
+        (of_schema(revision.SCHEMA + 1), "of a newer version, after a downgrade"),
+        (of_schema(revision.SCHEMA - 1), "of an older one"),
+        (revision.adopted_manifest(release(), THEIRS), "an object that was adopted"),
         (without("data", "artifact", "digest"), "half an artifact"),
         (without("metadata", "annotations"), "no annotations"),
         ({**stored(release()), "data": None}, "data of null"),
@@ -197,7 +227,7 @@ def test_what_is_not_ours_is_not_rolled_back_to(found: JSON, reason: str) -> Non
     with pytest.raises(Refused) as refused:
         revision.read(found)
     assert refused.value.reason == "RevisionUnreadable", reason
-    assert f"istio-ingress/auth-{identity()}" in refused.value.message
+    assert f"istio-ingress/{found['metadata']['name']}" in refused.value.message
     assert "history" in refused.value.remedy
 
 
@@ -220,3 +250,89 @@ def test_old_revisions_go(limit: int, needed: set[str | None], gone: str, reason
     ]
     went = [one["metadata"]["name"][-1] for one in revision.find_superfluous(asked, found, needed)]
     assert "".join(went) == gone, reason
+
+
+# ---------------------------------------------------------------------------------- before the registry is asked
+
+
+@pytest.mark.parametrize(
+    ("changes", "another", "reason"),
+    [
+        ({"spec__artifact__image__ref": "registry.example.com/plugins/auth:2"}, True, "another reference"),
+        ({"spec__artifact__image__semver": "1.x"}, True, "a range of versions"),
+        ({"spec__artifact__wasmSha256": "ab" * 32}, True, "other bytes are wanted"),
+        ({"spec__plugin__config": {"a": 1}}, True, "another configuration"),
+        ({"spec__plugin__phase": "AUTHN"}, True, "another place in the chain"),
+        ({"spec__artifact__image__pullSecretRef": {"name": "k"}}, True, "gateways pull with another secret"),
+        ({"spec__artifact__image__gatewayPullSecretRef": {"name": "k"}}, True, "or with one of their own"),
+        ({"spec__gateways": [ENTRY]}, False, "entries are where it goes"),
+        ({"spec__checks__probes": [{"name": "login"}]}, False, "a probe more brings no bad revision back"),
+        ({"spec__rollout__onFailure": "Hold"}, False, "how it is rolled out"),
+        ({"spec__suspend": True}, False, "a pause"),
+        ({"spec__deletionPolicy": "Orphan"}, False, "what happens later"),
+        ({"spec__revisionHistoryLimit": 1}, False, "what is kept"),
+        ({"spec__artifact__image__insecure": True}, False, "how the operator gets there"),
+        ({"spec__artifact__image__interval": "5m"}, False, "how often a tag is asked for"),
+        ({"metadata__annotations": {"a": "b"}}, False, "a note"),
+        ({"metadata__generation": 9}, False, "a generation"),
+    ],
+)
+def test_what_begins_another_rollout(changes: dict[str, Any], another: bool, reason: str) -> None:
+    """Only what makes another revision; no other change of the spec tries a failed one again."""
+    assert (revision.spec_hash(release(**changes).spec) != revision.spec_hash(release().spec)) is another, reason
+
+
+# ------------------------------------------------------------------------------------------------- what was adopted
+
+
+def test_an_adopted_object_is_kept_as_it_was() -> None:
+    """Its spec, labels and annotations; not what the API server says of it, nor who owned it."""
+    asked = abroad()
+    kept = revision.adopted_manifest(asked, THEIRS)
+    assert revision.read_adopted(kept) == {
+        "apiVersion": THEIRS["apiVersion"],
+        "kind": "WasmPlugin",
+        "metadata": {
+            "name": "auth-public",
+            "namespace": "istio-ingress",
+            "labels": {"team": "edge"},
+            "annotations": {"note": "hello"},
+        },
+        "spec": THEIRS["spec"],
+    }
+    own = kept["metadata"]
+    assert (own["namespace"], own["labels"][api.UID_LABEL], len(own["ownerReferences"])) == ("team-a", UID, 1)
+    assert not revision.is_identity(own["name"].removeprefix("auth-")), "nobody can roll back to it by its name"
+
+
+def test_another_object_is_kept_beside_it() -> None:
+    """The name follows the content: two entries that adopt keep two objects, and one that is kept again is the same."""
+    names = [
+        revision.adopted_manifest(release(), found)["metadata"]["name"]
+        for found in (THEIRS, THEIRS, {**THEIRS, "spec": {"url": "oci://other"}})
+    ]
+    assert names[0] == names[1] != names[2]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (None, "nothing"),
+        ({"schema": revision.SCHEMA}, "no object"),
+        ({"schema": revision.SCHEMA + 1, "object": {}}, "of a newer version"),
+        ({"schema": revision.SCHEMA, "object": "text"}, "no object either"),
+    ],
+)
+def test_what_is_no_adopted_object_is_not_written_back(data: Any, reason: str) -> None:
+    """It is refused by its name, on this release alone."""
+    with pytest.raises(Refused) as refused:
+        revision.read_adopted({**revision.adopted_manifest(release(), THEIRS), "data": data})
+    assert refused.value.reason == "RevisionUnreadable", reason
+
+
+def test_an_adopted_object_is_never_pruned() -> None:
+    """It is no revision, whatever the limit; and it takes no place of one."""
+    asked = release(spec__revisionHistoryLimit=0)
+    old, kept = stored(asked), revision.adopted_manifest(asked, THEIRS)
+    assert revision.find_superfluous(asked, [old, kept], {None}) == [old]
+    assert revision.find_superfluous(release(spec__revisionHistoryLimit=1), [old, kept], {None}) == []

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pluginrelease import api
+from pluginrelease.core import revision as revisions
 from pluginrelease.core import timestamps
 from pluginrelease.core.gateway.observations import ExtensionConfig, FilterKind, PodObservation, PodRef
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
@@ -27,13 +28,39 @@ def ago(**elapsed: float) -> str:
     return timestamps.metav1_time(NOW - timedelta(**elapsed))
 
 
-def failure(revision: str = NEW) -> api.RolloutFailure:
-    return api.RolloutFailure(revision=revision, reason="PluginRejected", message="no", at=ago(minutes=1))
+PUBLIC, INTERNAL = "public", "internal"
+SELECTOR = api.Selector(match_labels={"istio": "ingressgateway"})
+OTHER_SPEC: dict[str, Any] = {"spec__plugin": {"config": {"other": True}}}
 
 
-def rolling(**changes: Any) -> api.RolloutStatus:
-    """A rollout of generation 1 that began a moment ago."""
-    return api.RolloutStatus(**{"generation": 1, "started_at": ago(seconds=5), **changes})
+def failure(revision: str = NEW, *gateways: str, held: bool | None = None) -> api.RolloutFailure:
+    return api.RolloutFailure(
+        revision=revision,
+        gateways=list(gateways or (PUBLIC,)),
+        held=held,
+        reason="PluginRejected",
+        message="no",
+        at=ago(minutes=1),
+    )
+
+
+def rolling(spec: dict[str, Any] | None = None, **changes: Any) -> api.RolloutStatus:
+    """Return a rollout of what the release's spec wants, that began a moment ago."""
+    wanted = revisions.spec_hash(release(**(spec or {})).spec)
+    return api.RolloutStatus(**{"spec_hash": wanted, "started_at": ago(seconds=5), **changes})
+
+
+def entry(
+    name: str = PUBLIC,
+    stable: str | None = None,
+    *,
+    selector: api.Selector | None = SELECTOR,
+    adopted: str | None = None,
+    state: api.GatewayState = api.GatewayState.PENDING,
+) -> api.GatewayStatus:
+    """Return the row of an entry with what it falls back to."""
+    kept = api.StableRevision(revision=stable, selector=selector) if stable else None
+    return api.GatewayStatus(name=name, stable=kept, adopted=adopted, state=state, reason="Pending")
 
 
 def having(known: api.RolloutStatus | None = None, *, annotations: dict[str, str] | None = None, **given: Any) -> Any:
@@ -41,6 +68,13 @@ def having(known: api.RolloutStatus | None = None, *, annotations: dict[str, str
     parts = {path: given.pop(path) for path in list(given) if "__" in path}
     found = release(metadata__annotations=annotations or {}, **parts)
     return found.model_copy(update={"status": api.Status(rollout=known, **given)})
+
+
+def with_two(known: api.RolloutStatus | None, *rows: api.GatewayStatus, **given: Any) -> Any:
+    """A release of two entries, ``public`` and ``internal``, with these rows in its status."""
+    first = release().spec.gateways[0]
+    gateways = [entry.wire() for entry in (first, first.model_copy(update={"name": INTERNAL, "namespace": "apps"}))]
+    return having(known, spec__gateways=gateways, gateways=list(rows), **given)
 
 
 def verdict(state: State, reason: str = "", *, pods: int = 1) -> Verdict:
@@ -55,7 +89,7 @@ NO_PODS = verdict(State.PENDING, "NoGatewayPods", pods=0)
 
 # -------------------------------------------------------------------------------------------------- when one begins
 
-FAILED = rolling(failure=failure(), puts_back=OLD)
+FAILED = rolling(failure=failure())
 DONE = rolling(completed_at=ago(seconds=1))
 RETRY, BACK = api.RETRY_ANNOTATION, api.ROLLBACK_ANNOTATION
 
@@ -67,39 +101,40 @@ class Begin:
     reason: str
     known: api.RolloutStatus | None
     begins: bool
-    generation: int = 1
+    spec: dict[str, Any] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
     handled: api.Handled | None = None
+    echoed: api.Handled | None = None
     wants: str | None = None
-    anew: bool = False
+    retry: bool = False
 
+
+PROBE_ADDED: dict[str, Any] = {"spec__checks__probes": [{"name": "login"}], "metadata__generation": 2}
+ENTRY_ADDED: dict[str, Any] = {
+    "spec__gateways": [
+        *(gateway.wire() for gateway in release().spec.gateways),
+        {"name": "more", "namespace": "apps", "selector": {"matchLabels": {"app": "gw"}}},
+    ]
+}
+DID_RETRY, DID_BACK = api.Handled(retry="1"), api.Handled(rollback_to=OLD)
 
 BEGINS = [
     Begin("a new release", None, begins=True),
+    Begin("a new object with standing commands", None, True, annotations={RETRY: "1", BACK: OLD}),
     Begin("nothing has changed since it began", rolling(), begins=False),
     Begin("nothing has changed since it ended", DONE, begins=False),
-    Begin("what failed is not tried again by itself", FAILED, begins=False),
-    Begin("a new spec, after one that ran", DONE, begins=True, generation=2),
-    Begin("a new spec ends a failure: also a changed onFailure alone", FAILED, begins=True, generation=2),
-    Begin("a new spec takes the place of one that is stuck", rolling(), begins=True, generation=2),
-    Begin("a generation that went down: made anew from a backup", rolling(generation=7), begins=True),
-    Begin("somebody asks for another try", FAILED, begins=True, annotations={RETRY: "1"}, anew=True),
-    Begin(
-        "another try while the stable one is being put back",
-        rolling(failure=failure(), puts_back=OLD, put_back_at=None),
-        begins=True,
-        annotations={RETRY: "2"},
-        handled=api.Handled(retry="1"),
-        anew=True,
-    ),
-    Begin(
-        "a token is acted on once",
-        FAILED,
-        begins=False,
-        annotations={RETRY: "1"},
-        handled=api.Handled(retry="1"),
-    ),
-    Begin("a token that is taken away asks for nothing", FAILED, begins=False, handled=api.Handled(retry="1")),
+    Begin("what failed is not tried again unasked", FAILED, begins=False),
+    Begin("a new plugin, after one that ran", DONE, begins=True, spec=OTHER_SPEC),
+    Begin("another revision ends a failure", FAILED, begins=True, spec=OTHER_SPEC),
+    Begin("another revision takes the place of one that is stuck", rolling(), begins=True, spec=OTHER_SPEC),
+    Begin("a probe more is no other revision, and brings nothing bad back", FAILED, begins=False, spec=PROBE_ADDED),
+    Begin("an entry more is no other revision", FAILED, begins=False, spec=ENTRY_ADDED),
+    Begin("another onFailure is no other revision", FAILED, False, spec={"spec__rollout__onFailure": "Hold"}),
+    Begin("somebody asks for another try", FAILED, begins=True, annotations={RETRY: "1"}, retry=True),
+    Begin("another try while the stable one is put back", FAILED, True, {}, {RETRY: "2"}, DID_RETRY, retry=True),
+    Begin("a token is acted on once", FAILED, begins=False, annotations={RETRY: "1"}, handled=DID_RETRY),
+    Begin("a token that is taken away asks for nothing", FAILED, False, handled=DID_RETRY, echoed=DID_RETRY),
+    Begin("and stays known, so that Git may bring it again", FAILED, False, {}, {RETRY: "1"}, DID_RETRY),
     Begin("an old revision is asked for", DONE, begins=True, annotations={BACK: OLD}, wants=OLD),
     Begin("while a failure stands", FAILED, begins=True, annotations={BACK: OLD}, wants=OLD),
     Begin(
@@ -110,64 +145,97 @@ BEGINS = [
         handled=api.Handled(rollback_to=f"{OLD}:1"),
         wants=OLD,
     ),
+    Begin("it stays until the spec changes", rolling(rollback_to=OLD), False, {}, {BACK: OLD}, DID_BACK, wants=OLD),
     Begin(
-        "it stays until the spec changes",
+        "it stays when the annotation is taken away: Flux takes foreign fields",
         rolling(rollback_to=OLD),
         begins=False,
-        annotations={BACK: OLD},
-        handled=api.Handled(rollback_to=OLD),
+        handled=DID_BACK,
+        echoed=DID_BACK,
         wants=OLD,
     ),
     Begin(
-        "the spec's again when the annotation is taken away",
-        rolling(rollback_to=OLD),
-        begins=True,
-        handled=api.Handled(rollback_to=OLD),
-        wants=None,
+        "it stays when a probe is added", rolling(rollback_to=OLD), False, PROBE_ADDED, {BACK: OLD}, DID_BACK, wants=OLD
     ),
     Begin(
-        "a new spec runs, though the annotation stands in Git",
+        "another revision runs, though the annotation stands in Git",
         rolling(rollback_to=OLD),
         begins=True,
-        generation=2,
+        spec=OTHER_SPEC,
         annotations={BACK: OLD},
-        handled=api.Handled(rollback_to=OLD),
+        handled=DID_BACK,
     ),
     Begin(
         "another try is one of what the spec says",
         rolling(rollback_to=OLD),
         begins=True,
         annotations={BACK: OLD, RETRY: "1"},
-        handled=api.Handled(rollback_to=OLD),
-        anew=True,
+        handled=DID_BACK,
+        retry=True,
     ),
+    Begin("both at once: rollback-to comes first, so retry wins", DONE, True, {}, {BACK: OLD, RETRY: "1"}, retry=True),
     Begin("a revision that nobody knows is for the pass to refuse", DONE, True, annotations={BACK: "x"}, wants="x"),
 ]
 
 
 @pytest.mark.parametrize("case", BEGINS, ids=lambda case: case.reason)
-def test_a_rollout_begins_with_a_new_spec_or_a_new_wish(case: Begin) -> None:
-    """Each generation of the spec, each retry and each rollback-to is one rollout; anything else goes on with it."""
-    asked = having(
-        case.known,
-        metadata__generation=case.generation,
-        annotations=case.annotations,
-        handled=case.handled,
-    )
+def test_a_rollout_begins_with_another_revision_or_a_command(case: Begin) -> None:
+    """Another wanted revision, each retry and each rollback-to begin one; anything else goes on with the last."""
+    asked = having(case.known, annotations=case.annotations, handled=case.handled, **case.spec)
     begun = decisions.start(asked, NOW)
     assert (begun.rollout.started_at == timestamps.metav1_time(NOW)) is case.begins
-    assert (begun.rollout.rollback_to, begun.anew) == (case.wants, case.anew)
-    assert begun.handled == api.Handled(retry=case.annotations.get(RETRY), rollback_to=case.annotations.get(BACK))
+    assert (begun.rollout.rollback_to, begun.retry) == (case.wants, case.retry)
+    echoed = case.echoed or api.Handled(retry=case.annotations.get(RETRY), rollback_to=case.annotations.get(BACK))
+    assert begun.handled == echoed
     if case.begins:
-        assert (begun.rollout.generation, begun.rollout.failure) == (case.generation, None)
-        assert (begun.rollout.completed_at, begun.rollout.puts_back, begun.rollout.put_back_at) == (None, None, None)
+        assert begun.rollout.spec_hash == revisions.spec_hash(asked.spec)
+        assert (begun.rollout.failure, begun.rollout.completed_at, begun.rollout.fallbacks) == (None, None, [])
     else:
         assert begun.rollout == case.known
 
 
-def test_what_was_taken_over_stays_so() -> None:
-    """That the object was somebody else's is remembered through every later rollout."""
-    assert decisions.start(having(rolling(adopted=True), metadata__generation=9), NOW).rollout.adopted
+GONE = [
+    ("the entry that failed is gone, and the others run it", failure(NEW, "gone"), NEW, False),
+    ("the entry that failed is gone, and the others never ran it", failure(NEW, "gone"), OLD, True),
+    ("the entry that failed is there", failure(NEW, PUBLIC), NEW, True),
+]
+
+
+@pytest.mark.parametrize(("reason", "why", "stable", "stands"), GONE, ids=[row[0] for row in GONE])
+def test_a_failure_goes_with_its_entry(reason: str, why: api.RolloutFailure, stable: str, stands: bool) -> None:
+    """Who removes the only gateway that refuses a plugin has acted: nothing is asked of him beside that."""
+    known = rolling(failure=why)
+    asked = having(known, gateways=[entry(stable=stable)], target_revision=NEW)
+    assert (decisions.start(asked, NOW).rollout.failure is not None) is stands, reason
+
+
+MOVED = api.Selector(match_labels={"app": "edge"})
+LEFT_OUT = entry(INTERNAL, state=api.GatewayState.NOT_PLACED)
+OPENS = [
+    ("all entries run it", [entry(stable=NEW), entry(INTERNAL, NEW)], {}, False),
+    ("an entry is new", [entry(stable=NEW)], {}, True),
+    ("an entry has another selector", [entry(stable=NEW), entry(INTERNAL, NEW, selector=MOVED)], {}, True),
+    (
+        "an entry that was left out is still left out",
+        [entry(stable=NEW), entry(INTERNAL, state=api.GatewayState.NOT_PLACED)],
+        {},
+        False,
+    ),
+    ("a failure stands", [entry(stable=NEW)], {"failure": failure()}, False),
+]
+
+
+@pytest.mark.parametrize(("reason", "rows", "changes", "opens"), OPENS, ids=[row[0] for row in OPENS])
+def test_an_entry_that_comes_has_its_own_time(
+    reason: str, rows: list[api.GatewayStatus], changes: dict[str, Any], opens: bool
+) -> None:
+    """A rollout that was complete goes on when an entry is new or selects other pods, with its time begun again."""
+    known = rolling(started_at=ago(days=1), completed_at=ago(hours=1), **changes)
+    asked = with_two(known, *rows, target_revision=NEW)
+    found = decisions.start(asked, NOW).rollout
+    assert found == (
+        known.model_copy(update={"completed_at": None, "started_at": timestamps.metav1_time(NOW)}) if opens else known
+    ), reason
 
 
 @pytest.mark.parametrize(
@@ -188,27 +256,68 @@ def test_the_revision_stands_before_the_colon(wish: str | None, revision: str | 
 # ---------------------------------------------------------------------------------------------- what is to run
 
 
-VIA = rolling(failure=failure(), puts_back=OLD, detour=api.Detour(via=NEXT))
+VIA = rolling(failure=failure(), fallbacks=[api.GatewayFallback(name=PUBLIC, detour=api.Detour(via=NEXT))])
+ALONE = rolling(failure=failure(NEW, INTERNAL))
 
 
 @pytest.mark.parametrize(
-    ("known", "wanted", "reason"),
+    ("known", "row", "wanted", "reason"),
     [
-        (rolling(), Intent(Goal.SPEC), "what the spec says"),
-        (DONE, Intent(Goal.SPEC), "and once it runs"),
-        (rolling(rollback_to=OLD), Intent(Goal.OLD, OLD), "what was asked for"),
-        (rolling(failure=failure()), Intent(Goal.SPEC), "Hold: the failed one stays"),
-        (FAILED, Intent(Goal.PUT_BACK, OLD), "Rollback: the stable one"),
-        (rolling(failure=failure(), puts_back=""), Intent(Goal.TAKEN_OFF), "nothing ran before"),
-        (rolling(rollback_to=NEXT, failure=failure(NEXT), puts_back=OLD), Intent(Goal.PUT_BACK, OLD), "an old one too"),
-        (rolling(rollback_to=NEXT, failure=failure(NEXT)), Intent(Goal.OLD, NEXT), "an old one, held"),
-        (rolling(puts_back=OLD), Intent(Goal.SPEC), "only a failure puts back"),
-        (VIA, Intent(Goal.PUT_BACK, NEXT), "one of other bytes first, where gateways refuse the stable one"),
+        (rolling(), None, Intent(Goal.SPEC), "what the spec says"),
+        (DONE, entry(stable=NEW), Intent(Goal.SPEC), "and once it runs"),
+        (rolling(rollback_to=OLD), entry(stable=NEW), Intent(Goal.REVISION, OLD), "what was asked for"),
+        (rolling(failure=failure(held=True)), entry(stable=OLD), Intent(Goal.SPEC), "Hold: the failed one stays"),
+        (FAILED, entry(stable=OLD), Intent(Goal.ROLLBACK, OLD, SELECTOR), "Rollback: the stable one"),
+        (FAILED, entry(stable=OLD, selector=MOVED), Intent(Goal.ROLLBACK, OLD, MOVED), "with the selector it had"),
+        (FAILED, entry(stable=NEW, selector=MOVED), Intent(Goal.ROLLBACK, NEW, MOVED), "a selector that failed alone"),
+        (FAILED, entry(), Intent(Goal.NOTHING), "nothing ran before"),
+        (FAILED, None, Intent(Goal.NOTHING), "also before anything was noted"),
+        (FAILED, entry(adopted="kept"), Intent(Goal.ADOPTED, "kept"), "what was there before it was adopted"),
+        (
+            FAILED,
+            entry(stable=OLD, adopted="kept"),
+            Intent(Goal.ROLLBACK, OLD, SELECTOR),
+            "ours is nearer",
+        ),
+        (
+            rolling(rollback_to=NEXT, failure=failure(NEXT)),
+            entry(stable=OLD),
+            Intent(Goal.ROLLBACK, OLD, SELECTOR),
+            "one that was asked for fails like any other",
+        ),
+        (
+            rolling(rollback_to=NEXT, failure=failure(NEXT, held=True)),
+            entry(stable=OLD),
+            Intent(Goal.REVISION, NEXT),
+            "one that was asked for, held",
+        ),
+        (ALONE, entry(stable=NEW), Intent(Goal.STAY, NEW), "it runs here, and failed elsewhere"),
+        (VIA, entry(stable=OLD), Intent(Goal.ROLLBACK, NEXT, SELECTOR), "other bytes first, where Envoy refuses it"),
     ],
 )
-def test_what_the_gateways_are_to_run(known: api.RolloutStatus, wanted: Intent, reason: str) -> None:
-    """The spec's revision, one that was asked for, or after a failure what ran before."""
-    assert decisions.decide_intent(known) == wanted, reason
+def test_what_an_entry_is_to_run(
+    known: api.RolloutStatus, row: api.GatewayStatus | None, wanted: Intent, reason: str
+) -> None:
+    """The spec's revision, one that was asked for, or after a failure what this entry ran before."""
+    asked = having(known, gateways=[row] if row else [])
+    assert decisions.decide_intent(asked, known, asked.spec.gateways[0]) == wanted, reason
+
+
+LATECOMERS = [
+    ("the revision is proved by another entry: tried", entry(stable=NEW), failure(NEW, "gone"), Goal.SPEC),
+    ("it failed here already", entry(stable=NEW), failure(NEW, INTERNAL), Goal.NOTHING),
+    ("it runs nowhere: not tried unasked", entry(stable=OLD), failure(NEW, PUBLIC), Goal.NOTHING),
+]
+
+
+@pytest.mark.parametrize(("reason", "other", "why", "goal"), LATECOMERS, ids=[row[0] for row in LATECOMERS])
+def test_an_entry_that_comes_after_a_failure(
+    reason: str, other: api.GatewayStatus, why: api.RolloutFailure, goal: Goal
+) -> None:
+    """It gets the revision only where that is proved, and never where it failed."""
+    known = rolling(failure=why)
+    asked = with_two(known, other)
+    assert decisions.decide_intent(asked, known, asked.spec.gateways[1]).goal is goal, reason
 
 
 # --------------------------------------------------------------------------------------------------- after a look
@@ -216,82 +325,107 @@ def test_what_the_gateways_are_to_run(known: api.RolloutStatus, wanted: Intent, 
 
 @dataclass(frozen=True)
 class Turn:
-    """A look at NEW; ``failed``: the reason of the failure after it; ``puts_back``: what it puts back."""
+    """A look at NEW; ``failed``: the reason of the failure after it; ``goal``: what the entry is to run then."""
 
     reason: str
     verdict: Verdict
     failed: str | None
-    puts_back: str | None = None
+    goal: Goal = Goal.SPEC
     known: api.RolloutStatus = field(default_factory=rolling)
     stable: str | None = OLD
+    adopted: str | None = None
     on_failure: str = "Rollback"
     status: dict[str, Any] = field(default_factory=dict)
 
 
 LATE = rolling(started_at=ago(minutes=11))
-HELD = rolling(failure=failure())
-HELD_FOREIGN = rolling(failure=failure(), adopted=True)
-
+HELD = rolling(failure=failure(held=True))
 
 CRASHED, HANGING = (verdict(State.UNHEALTHY, reason) for reason in ("GatewayCrashed", "GatewayUnresponsive"))
 BLAMELESS = verdict(State.UNKNOWN, "GatewayCrashed")
 
 
 def written(revision: str = NEW, **elapsed: float) -> dict[str, Any]:
-    return {"observation": api.Observation(revision=revision, since=ago(**elapsed))}
+    return {
+        "checkpoint": api.Checkpoint(gateways=[api.Observation(name=PUBLIC, revision=revision, since=ago(**elapsed))])
+    }
 
 
-def gateways(desired: int) -> dict[str, Any]:
-    return {"gateways": api.GatewaysStatus(desired=desired, loaded=0, failed=0, summary=f"0/{desired}")}
+def counted(desired: int) -> dict[str, Any]:
+    counts = {"gateways": "0/1", "pods": f"0/{desired}", "desired": desired, "loaded": 0, "failed": 0}
+    return {"summary": api.GatewaysSummary(**counts)}
 
 
 TURNS = [
-    Turn("a gateway refused it: the stable one comes back", REJECTED, "PluginRejected", OLD),
-    Turn("a first release is taken off", REJECTED, "PluginRejected", "", stable=None),
-    Turn("what was somebody's before is left there", REJECTED, "PluginRejected", None, rolling(adopted=True), None),
-    Turn("what was somebody's has a stable one by now", REJECTED, "PluginRejected", OLD, rolling(adopted=True)),
-    Turn("Hold: it stays", REJECTED, "PluginRejected", None, on_failure="Hold"),
-    Turn("Hold: also a first release", REJECTED, "PluginRejected", None, stable=None, on_failure="Hold"),
-    Turn("Hold: not where gateways are down", CRASHED, "GatewayCrashed", OLD, on_failure="Hold"),
-    Turn("Hold: nor a first release", HANGING, "GatewayUnresponsive", "", stable=None, on_failure="Hold"),
-    Turn("gateways crashed: the stable one comes back", CRASHED, "GatewayCrashed", OLD),
+    Turn("a gateway refused it: the stable one comes back", REJECTED, "PluginRejected", Goal.ROLLBACK),
+    Turn("a first release is taken off", REJECTED, "PluginRejected", Goal.NOTHING, stable=None),
+    Turn("what was adopted is put back", REJECTED, "PluginRejected", Goal.ADOPTED, stable=None, adopted="kept"),
+    Turn("what was adopted has a stable one by now", REJECTED, "PluginRejected", Goal.ROLLBACK, adopted="kept"),
+    Turn("Hold: it stays", REJECTED, "PluginRejected", on_failure="Hold"),
+    Turn("Hold: also a first release", REJECTED, "PluginRejected", stable=None, on_failure="Hold"),
+    Turn("Hold: not where gateways are down", CRASHED, "GatewayCrashed", Goal.ROLLBACK, on_failure="Hold"),
+    Turn("Hold: nor a first release", HANGING, "GatewayUnresponsive", Goal.NOTHING, stable=None, on_failure="Hold"),
+    Turn("gateways crashed: the stable one comes back", CRASHED, "GatewayCrashed", Goal.ROLLBACK),
     Turn("a neighbour is to blame for a crash", BLAMELESS, None),
-    Turn("a crash after Ready puts nothing back", CRASHED, None, known=DONE),
+    Turn("a crash after Ready puts nothing back", CRASHED, None, known=DONE, stable=NEW),
     Turn("still coming", PENDING, None),
-    Turn("it cannot be told: that is no failure", UNKNOWN, None, known=LATE),
-    Turn("too late", PENDING, decisions.OVERDUE, OLD, known=LATE),
-    Turn("too late, first release", PENDING, decisions.OVERDUE, "", known=LATE, stable=None),
+    Turn("it cannot be known: that is no failure", UNKNOWN, None, known=LATE),
+    Turn("too late", PENDING, decisions.OVERDUE, Goal.ROLLBACK, known=LATE),
+    Turn("too late, first release", PENDING, decisions.OVERDUE, Goal.NOTHING, known=LATE, stable=None),
     Turn("nobody is there, for however long", NO_PODS, None, known=LATE, stable=None),
-    Turn("the first pod comes with all its time", PENDING, None, known=LATE, stable=None, status=gateways(0)),
-    Turn("one more pod has none of its own", PENDING, decisions.OVERDUE, "", LATE, None, status=gateways(1)),
-    Turn("the first pod refuses it", REJECTED, "PluginRejected", OLD, known=LATE, status=gateways(0)),
+    Turn("the first pod comes with all its time", PENDING, None, known=LATE, stable=None, status=counted(0)),
+    Turn("one more pod has none of its own", PENDING, decisions.OVERDUE, Goal.NOTHING, LATE, None, status=counted(1)),
+    Turn("the first pod refuses it", REJECTED, "PluginRejected", Goal.ROLLBACK, known=LATE, status=counted(0)),
     Turn("the artifact was long in coming", PENDING, None, known=LATE, status=written(seconds=1)),
-    Turn("and so are the gateways", PENDING, decisions.OVERDUE, OLD, known=LATE, status=written(minutes=11)),
-    Turn("when another one was written is nothing to it", PENDING, decisions.OVERDUE, OLD, LATE, status=written(OLD)),
+    Turn("and so are the gateways", PENDING, decisions.OVERDUE, Goal.ROLLBACK, LATE, status=written(minutes=11)),
+    Turn(
+        "when another was written is nothing to it",
+        PENDING,
+        decisions.OVERDUE,
+        Goal.ROLLBACK,
+        LATE,
+        status=written(OLD),
+    ),
     Turn("a clock set back: not late yet", PENDING, None, known=rolling(started_at=ago(hours=-1))),
     Turn("it ran everywhere before: there is nothing better", REJECTED, None, stable=NEW),
     Turn("it ran everywhere before, and is late", PENDING, None, known=LATE, stable=NEW),
-    Turn("trouble after Ready is told, and nothing is put back", REJECTED, None, known=DONE),
-    Turn("late is no word for what is done", PENDING, None, known=rolling(started_at=ago(days=9), completed_at=ago())),
-    Turn("held, and then a gateway crashes", CRASHED, "GatewayCrashed", OLD, HELD, on_failure="Hold"),
-    Turn("held, and then one hangs of a first one", HANGING, "GatewayUnresponsive", "", HELD, None, on_failure="Hold"),
-    Turn("held for want of anything of ours", CRASHED, "PluginRejected", None, HELD_FOREIGN, None),
-    Turn("held, and a neighbour is to blame for a crash", BLAMELESS, "PluginRejected", None, HELD, on_failure="Hold"),
+    Turn("late is no word for what is done", PENDING, None, known=DONE, stable=NEW),
+    Turn("held, and then a gateway crashes", CRASHED, "GatewayCrashed", Goal.ROLLBACK, HELD, on_failure="Hold"),
+    Turn(
+        "held, then one hangs of a first one",
+        HANGING,
+        "GatewayUnresponsive",
+        Goal.NOTHING,
+        HELD,
+        None,
+        on_failure="Hold",
+    ),
+    Turn("held, and a neighbour is to blame for a crash", BLAMELESS, "PluginRejected", known=HELD, on_failure="Hold"),
     Turn("held, and another trouble", verdict(State.UNHEALTHY, "FetchFailed"), "PluginRejected", known=HELD),
 ]
 
 
+def asked_of(case: Turn) -> api.Release:
+    row = entry(stable=case.stable, adopted=case.adopted)
+    found: api.Release = having(case.known, gateways=[row], spec__rollout={"onFailure": case.on_failure}, **case.status)
+    return found
+
+
+def look(asked: api.Release, known: api.RolloutStatus, judged: Verdict, revision: str = NEW) -> api.RolloutStatus:
+    """The rollout after a look at the only entry."""
+    return decisions.advance(asked, known, revision, {PUBLIC: judged}, NOW, DEADLINE)
+
+
 def turned(case: Turn) -> api.RolloutStatus:
-    asked = having(case.known, stable_revision=case.stable, spec__rollout={"onFailure": case.on_failure}, **case.status)
-    return decisions.advance(asked, case.known, NEW, case.verdict, NOW, DEADLINE)
+    return look(asked_of(case), case.known, case.verdict)
 
 
 @pytest.mark.parametrize("case", TURNS, ids=lambda case: case.reason)
 def test_when_a_rollout_fails_and_what_comes_back(case: Turn) -> None:
     """It fails by what a gateway says, or by its deadline; never by doubt, for want of pods, or after Ready."""
-    found = turned(case)
+    found, asked = turned(case), asked_of(case)
     assert (found.failure.reason if found.failure else None) == case.failed
-    assert found.puts_back == case.puts_back
+    assert decisions.decide_intent(asked, found, asked.spec.gateways[0]).goal is case.goal
     assert found.completed_at == case.known.completed_at
 
 
@@ -300,13 +434,17 @@ def test_a_failure_says_which_revision_and_why() -> None:
     wordy = Verdict(State.UNHEALTHY, "PluginRejected", "x" * 10_000, REJECTED.pods)
     failed = turned(Turn("", wordy, "PluginRejected")).failure
     assert failed == api.RolloutFailure(
-        revision=NEW, reason="PluginRejected", message="x" * api.MESSAGE_MAX, at=timestamps.metav1_time(NOW)
+        revision=NEW,
+        gateways=[PUBLIC],
+        reason="PluginRejected",
+        message="x" * api.MESSAGE_MAX,
+        at=timestamps.metav1_time(NOW),
     )
 
 
-def test_the_time_of_who_was_alone_begins_anew() -> None:
-    """Also what is told of it: a release that waited a day for its first pod is not overdue when that starts."""
-    begun = turned(Turn("", PENDING, None, known=LATE, stable=None, status=gateways(0)))
+def test_the_time_of_who_was_alone_begins_again() -> None:
+    """A release that waited a day for its first pod is not overdue when that starts."""
+    begun = turned(Turn("", PENDING, None, known=LATE, stable=None, status=counted(0)))
     assert not decisions.is_overdue(begun, NEWER, DEADLINE)
     assert decisions.is_overdue(LATE, NEWER, DEADLINE)
 
@@ -318,93 +456,178 @@ def test_what_runs_everywhere_is_done() -> None:
     """The first look that sees it everywhere ends the rollout; a later one does not move that time."""
     done = turned(Turn("", LOADED, None))
     assert (done.completed_at, done.failure) == (timestamps.metav1_time(NOW), None)
-    assert decisions.advance(having(done), done, NEW, LOADED, NEWER, DEADLINE) == done
+    asked = having(done, gateways=[entry(stable=NEW)])
+    assert decisions.advance(asked, done, NEW, {PUBLIC: LOADED}, NEWER, DEADLINE) == done
+
+
+def test_another_try_of_what_is_stable_is_done_when_it_is_seen() -> None:
+    """A retry of the stable revision completes with the look that sees it, and not by its being stable alone."""
+    asked = having(rolling(), gateways=[entry(stable=NEW)])
+    assert look(asked, rolling(), REJECTED).completed_at is None
+    assert look(asked, rolling(), LOADED).completed_at == timestamps.metav1_time(NOW)
 
 
 def test_what_runs_on_the_way_is_not_yet_what_is_put_back() -> None:
     """A revision of other bytes that heals the gateways ends nothing; the stable one after it does."""
-    assert decisions.advance(having(VIA, stable_revision=OLD), VIA, NEXT, LOADED, NOW, DEADLINE).put_back_at is None
-    after = VIA.model_copy(update={"detour": api.Detour(tried_others=True)})
-    ended = decisions.advance(having(after, stable_revision=OLD), after, OLD, LOADED, NOW, DEADLINE)
-    assert ended.put_back_at == timestamps.metav1_time(NOW)
+    assert decisions.advance_fallback(VIA, PUBLIC, LOADED, NOW) == VIA
+    tried = api.GatewayFallback(name=PUBLIC, detour=api.Detour(tried_others=True))
+    ended = decisions.advance_fallback(VIA.model_copy(update={"fallbacks": [tried]}), PUBLIC, LOADED, NOW)
+    assert decisions.fallback_of(ended, PUBLIC).loaded_at == timestamps.metav1_time(NOW)
 
 
 def test_what_was_held_may_heal() -> None:
     """With Hold the failed revision stays; once it runs everywhere the failure is over."""
     healed = turned(Turn("", LOADED, None, known=HELD, on_failure="Hold"))
-    assert (healed.failure, healed.puts_back, healed.completed_at) == (None, None, timestamps.metav1_time(NOW))
+    assert (healed.failure, healed.completed_at) == (None, timestamps.metav1_time(NOW))
 
 
-@pytest.mark.parametrize("judged", [LOADED, PENDING, REJECTED, UNKNOWN, NO_PODS], ids=lambda it: it.reason)
+@pytest.mark.parametrize("judged", [LOADED, PENDING, REJECTED, UNKNOWN, NO_PODS], ids=lambda judged: judged.reason)
 def test_what_is_put_back_does_not_undo_the_failure(judged: Verdict) -> None:
     """The stable revision that runs again, or does not, makes no new failure; that it runs is noted once."""
-    known = FAILED.model_copy(update={"started_at": ago(days=1)})
-    asked = having(known, stable_revision=OLD, **gateways(0))
-    found = decisions.advance(asked, known, OLD, judged, NOW, DEADLINE)
+    found = decisions.advance_fallback(FAILED, PUBLIC, judged, NOW)
     back = timestamps.metav1_time(NOW) if judged is LOADED else None
-    assert found == known.model_copy(update={"put_back_at": back})
-    assert decisions.advance(asked, found, OLD, LOADED, NEWER, DEADLINE).put_back_at == (
-        back or timestamps.metav1_time(NEWER)
-    )
+    assert (found.failure, decisions.fallback_of(found, PUBLIC).loaded_at) == (FAILED.failure, back)
+    later = decisions.advance_fallback(found, PUBLIC, LOADED, NEWER)
+    assert decisions.fallback_of(later, PUBLIC).loaded_at == (back or timestamps.metav1_time(NEWER))
 
 
 def test_a_new_failure_takes_the_place_of_an_older_one() -> None:
     """A failed revision is followed by a spec that fails too: each time the stable one comes back, never the failed."""
-    after_one = having(FAILED, stable_revision=OLD, metadata__generation=2)
+    after_one = having(FAILED, gateways=[entry(stable=OLD)], **OTHER_SPEC)
     second = decisions.start(after_one, NOW).rollout
-    failed = decisions.advance(after_one, second, NEXT, REJECTED, NOW, DEADLINE)
+    failed = look(after_one, second, REJECTED, NEXT)
     assert failed.failure is not None
-    assert (failed.failure.revision, failed.puts_back, failed.generation) == (NEXT, OLD, 2)
+    assert failed.failure.revision == NEXT
+    assert decisions.decide_intent(after_one, failed, after_one.spec.gateways[0]).revision == OLD
 
 
 def test_there_and_back_again_rolls_nothing_back() -> None:
-    """A → B → A before B ran anywhere: A is the stable one, and a gateway's trouble with it is only told."""
-    again = decisions.start(having(rolling(), metadata__generation=3, stable_revision=OLD), NOW).rollout
-    asked = having(again, stable_revision=OLD)
-    assert decisions.advance(asked, again, OLD, REJECTED, NOW, DEADLINE) == again
-    assert decisions.advance(asked, again, OLD, LOADED, NOW, DEADLINE).completed_at
+    """A → B → A before B ran anywhere: A is the stable one, and a gateway's trouble with it is only reported."""
+    asked = having(rolling(OTHER_SPEC), gateways=[entry(stable=OLD)])
+    again = decisions.start(asked, NOW).rollout
+    assert look(asked, again, REJECTED, OLD) == again
+    assert look(asked, again, LOADED, OLD).completed_at
+
+
+# ------------------------------------------------------------------------------------------------- several entries
+
+
+@dataclass(frozen=True)
+class Both:
+    """A look at NEW on two entries; ``back``: the entries that go back after it."""
+
+    reason: str
+    verdicts: dict[str, Verdict]
+    back: list[str] | None
+    stable: tuple[str | None, str | None] = (OLD, OLD)
+    known: api.RolloutStatus = field(default_factory=rolling)
+    completes: bool = False
+
+
+SECOND = rolling(failure=failure(NEW, INTERNAL))
+BOTHS = [
+    Both("both run it: done", {PUBLIC: LOADED, INTERNAL: LOADED}, None, completes=True),
+    Both("one is still coming: not done", {PUBLIC: LOADED, INTERNAL: PENDING}, None),
+    Both("one cannot be known: not done, and no failure", {PUBLIC: LOADED, INTERNAL: UNKNOWN}, None),
+    Both("one refuses it: both go back", {PUBLIC: LOADED, INTERNAL: REJECTED}, [INTERNAL, PUBLIC]),
+    Both("one refuses it, the other is still coming", {PUBLIC: PENDING, INTERNAL: REJECTED}, [INTERNAL, PUBLIC]),
+    Both("one was left out: done without it", {PUBLIC: LOADED}, None, completes=True),
+    Both("one was left out, and the other refuses it", {PUBLIC: REJECTED}, [PUBLIC]),
+    Both("a new entry refuses it: the other stays", {PUBLIC: LOADED, INTERNAL: REJECTED}, [INTERNAL], (NEW, None)),
+    Both("a new entry runs it: done", {PUBLIC: LOADED, INTERNAL: LOADED}, None, (NEW, None), completes=True),
+    Both(
+        "a new entry runs it while the other has trouble",
+        {PUBLIC: REJECTED, INTERNAL: LOADED},
+        None,
+        (NEW, None),
+        completes=True,
+    ),
+    Both(
+        "a new entry and a new revision: both go back",
+        {PUBLIC: LOADED, INTERNAL: REJECTED},
+        [INTERNAL, PUBLIC],
+        (OLD, None),
+    ),
+    Both("it failed on one, and the other runs it", {PUBLIC: LOADED}, [INTERNAL], (NEW, None), SECOND),
+    Both(
+        "it failed on one, and now on another that came", {PUBLIC: REJECTED}, [INTERNAL, PUBLIC], (None, None), SECOND
+    ),
+]
+
+
+@pytest.mark.parametrize("case", BOTHS, ids=lambda case: case.reason)
+def test_one_rollout_over_two_entries(case: Both) -> None:
+    """A failure on one entry takes back every entry that got the revision, and no entry on which it is stable."""
+    rows = [entry(PUBLIC, case.stable[0]), entry(INTERNAL, case.stable[1])]
+    found = decisions.advance(with_two(case.known, *rows), case.known, NEW, case.verdicts, NOW, DEADLINE)
+    assert (found.failure.gateways if found.failure else None) == case.back
+    assert (found.completed_at is not None) is case.completes
+
+
+def test_gateways_that_are_down_are_the_reason_before_any_other() -> None:
+    """Of two entries that fail at once the crash is the failure, as Hold does not hold that."""
+    found = decisions.advance(
+        with_two(rolling(), entry(stable=OLD), entry(INTERNAL, OLD)),
+        rolling(),
+        NEW,
+        {PUBLIC: REJECTED, INTERNAL: CRASHED},
+        NOW,
+        DEADLINE,
+    )
+    assert found.failure is not None
+    assert (found.failure.reason, found.failure.message.partition(":")[0]) == ("GatewayCrashed", "gateway internal")
+
+
+STABLES = [
+    ("all run it", rolling(completed_at=ago(seconds=1)), LOADED, True),
+    ("others are still awaited", rolling(), LOADED, False),
+    ("tried alone after it failed elsewhere", rolling(failure=failure(NEW, INTERNAL)), LOADED, True),
+    ("on its way back", rolling(failure=failure(NEW, PUBLIC)), LOADED, False),
+    ("not seen running", rolling(completed_at=ago(seconds=1)), UNKNOWN, False),
+]
+
+
+@pytest.mark.parametrize(("reason", "known", "judged", "expected"), STABLES, ids=[row[0] for row in STABLES])
+def test_what_becomes_stable(reason: str, known: api.RolloutStatus, judged: Verdict, expected: bool) -> None:
+    """An entry falls back to what ran on all entries together, or on it alone; not to what others may still refuse."""
+    assert decisions.becomes_stable(known, PUBLIC, judged) is expected, reason
 
 
 # -------------------------------------------------------------------------------------------------- at all times
 
-TIMES = st.integers(-(10**6), 10**6).map(lambda seconds: timestamps.metav1_time(NOW + timedelta(seconds=seconds)))
+MOMENTS = st.integers(-(10**6), 10**6).map(lambda seconds: timestamps.metav1_time(NOW + timedelta(seconds=seconds)))
 REVISIONS = st.sampled_from([OLD, NEW, NEXT])
-FAILURES = REVISIONS.map(failure)
+NAMES = st.sets(st.sampled_from([PUBLIC, INTERNAL]), min_size=1).map(sorted)
+FAILURES = st.builds(lambda revision, names: failure(revision, *names), REVISIONS, NAMES)
 ROLLOUTS = st.fixed_dictionaries(
-    {
-        "started_at": TIMES,
-        "completed_at": st.none() | TIMES,
-        "failure": st.none() | FAILURES,
-        "puts_back": st.none() | st.just("") | REVISIONS,
-        "put_back_at": st.none() | TIMES,
-        "adopted": st.sampled_from([None, True]),
-    }
+    {"started_at": MOMENTS, "completed_at": st.none() | MOMENTS, "failure": st.none() | FAILURES}
 ).map(lambda fields: rolling(**fields))
-VERDICTS = st.sampled_from([LOADED, PENDING, UNKNOWN, REJECTED, NO_PODS])
-STATUSES = st.fixed_dictionaries(
-    {"stable_revision": st.none() | REVISIONS},
-    optional={"gateways": st.sampled_from([gateways(0)["gateways"], gateways(2)["gateways"]])},
-)
+VERDICTS = st.sampled_from([LOADED, PENDING, UNKNOWN, REJECTED, NO_PODS, CRASHED])
+SEEN = st.dictionaries(st.sampled_from([PUBLIC, INTERNAL]), VERDICTS)
+ROWS = st.tuples(st.none() | REVISIONS, st.none() | REVISIONS)
 
 
-@given(ROLLOUTS, REVISIONS, VERDICTS, STATUSES, st.sampled_from(["Rollback", "Hold"]))
+@given(ROLLOUTS, REVISIONS, SEEN, ROWS, st.sampled_from(["Rollback", "Hold"]))
 def test_no_look_makes_more_of_a_rollout_than_it_is(
-    known: api.RolloutStatus, revision: str, judged: Verdict, status: dict[str, Any], on_failure: str
+    known: api.RolloutStatus,
+    revision: str,
+    verdicts: dict[str, Verdict],
+    stable: tuple[str | None, str | None],
+    on_failure: str,
 ) -> None:
-    """Whatever is seen: what is done stays done and fails no more, a failure is not exchanged for another, a revision
-    is never put back for itself, and to look twice at the same is to look once."""
-    asked = having(known, spec__rollout={"onFailure": on_failure}, **status)
-    found = decisions.advance(asked, known, revision, judged, NOW, DEADLINE)
-    if known.completed_at is not None:
-        assert found.completed_at == known.completed_at
-        assert found.failure in (known.failure, None)
-    if known.failure is not None:
-        assert found.failure in (known.failure, None)
-    elif found.failure is not None:
-        assert found.puts_back != found.failure.revision == revision != asked.status.stable_revision
-        assert found.puts_back is None or on_failure == "Rollback"
-    assert found.generation == known.generation
-    assert decisions.advance(asked, found, revision, judged, NOW, DEADLINE) == found
+    """Whatever is seen: an entry on which the revision is stable does not go back because of a look, nothing goes back
+    without a failure, and to look twice at the same is to look once."""
+    rows = [entry(PUBLIC, stable[0]), entry(INTERNAL, stable[1])]
+    asked = with_two(known, *rows, spec__rollout={"onFailure": on_failure})
+    found = decisions.advance(asked, known, revision, verdicts, NOW, DEADLINE)
+    earlier = set(known.failure.gateways) if known.failure else set()
+    for gateway in asked.spec.gateways:
+        if decisions.is_stable(asked, gateway, revision) and found.failure is not None:
+            assert gateway.name not in found.failure.gateways or gateway.name in earlier
+    if found.failure != known.failure and found.failure is not None:
+        assert found.failure.revision == revision
+        assert set(found.failure.gateways) <= verdicts.keys() | earlier
+    assert decisions.advance(asked, found, revision, verdicts, NOW, DEADLINE) == found
 
 
 # ---------------------------------------------------------------------------------------------- the time that is left
@@ -414,7 +637,7 @@ TIMES = [
     ("at its very end", rolling(started_at=ago(minutes=10)), timedelta()),
     ("over", rolling(started_at=ago(minutes=11)), None),
     ("completed", rolling(completed_at=ago(seconds=1)), None),
-    ("failed", rolling(failure=failure(), puts_back=OLD), None),
+    ("failed", rolling(failure=failure()), None),
 ]
 
 
@@ -445,23 +668,24 @@ LOSSES = [
 @pytest.mark.parametrize(("reason", "why", "seen", "expected"), LOSSES, ids=[row[0] for row in LOSSES])
 def test_whether_code_could_be_lost(reason: str, why: str, seen: list[PodObservation], expected: bool) -> None:
     """The registry is asked before a rollback only where gateways have something to lose by it."""
-    failed = api.RolloutFailure(revision=NEW, reason=why, message="no", at=ago(minutes=1))
+    failed = failure().model_copy(update={"reason": why})
     assert decisions.may_lose_code(failed, seen) is expected, reason
 
 
-TURNS: list[tuple[str, api.RolloutStatus | None, api.RolloutStatus | None, bool]] = [
+BACKS: list[tuple[str, api.RolloutStatus | None, api.RolloutStatus | None, bool]] = [
     ("no rollout", None, None, False),
     ("one under way", None, rolling(), False),
-    ("it failed now", rolling(), rolling(failure=failure(), puts_back=OLD), True),
-    ("it failed now, and nothing ran before", rolling(), rolling(failure=failure(), puts_back=""), True),
-    ("it failed now, and is held", rolling(), rolling(failure=failure()), False),
+    ("it failed now", rolling(), FAILED, True),
+    ("it failed now, and is held", rolling(), HELD, False),
+    ("it was held, and is put back now", HELD, FAILED, True),
     ("it had failed before", FAILED, FAILED, False),
+    ("it had failed on one entry, and now on another", SECOND, rolling(failure=failure(NEW, INTERNAL, PUBLIC)), True),
 ]
 
 
-@pytest.mark.parametrize(("reason", "before", "after", "expected"), TURNS, ids=[row[0] for row in TURNS])
-def test_when_it_goes_back(
+@pytest.mark.parametrize(("reason", "before", "after", "expected"), BACKS, ids=[row[0] for row in BACKS])
+def test_when_it_turns_back(
     reason: str, before: api.RolloutStatus | None, after: api.RolloutStatus | None, expected: bool
 ) -> None:
     """The pass that decides to go back is followed at once by the one that does so."""
-    assert decisions.goes_back(before, after) is expected, reason
+    assert decisions.has_turned_back(before, after) is expected, reason

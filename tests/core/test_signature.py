@@ -26,7 +26,8 @@ from pluginrelease.core.signing.signature import (
     SignatureCandidate,
     Signed,
 )
-from pluginrelease.core.status import conditions, report, settlement
+from pluginrelease.core.status import conditions, settlement
+from pluginrelease.core.status.report import Failure, Report
 from tests.harness.releases import ARTIFACT, release
 
 IMAGE, INDEX = Digest("ab" * 32), Digest("cd" * 32)
@@ -248,7 +249,7 @@ def verified(asked: dict[str, Any], **fields: Any) -> api.Release:
     known = {"signer": "key team.pub", "policy": signature.compute_policy(one.spec.artifact.verify)} | fields
     steps = [
         api.Condition(type=kind, status="True", reason="Fine", last_transition_time="2026-01-01T00:00:00Z")
-        for kind in report.STEPS
+        for kind in conditions.STEPS
     ]
     told = api.Status(conditions=steps, artifact=ARTIFACT.model_copy(update=known))
     return one.model_copy(update={"status": told})
@@ -288,9 +289,8 @@ def test_an_image_that_is_not_there_is_not_called_unsigned(
 ) -> None:
     """Where the image could not be had, nothing is said of its signature; and nothing at all where nobody asked."""
     one = release(spec__artifact__verify=policy) if policy else release()
-    failure = report.Failure(api.ConditionType.ARTIFACT_READY, Waiting("ManifestNotFound", "there is none"))
-    ending = settlement.settle(
-        one, report.Report(failure=failure), now=datetime(2026, 1, 1, tzinfo=UTC), attempt=0, resync=300.0
-    )
+    failure = Failure(api.ConditionType.ARTIFACT_READY, Waiting("ManifestNotFound", "there is none"))
+    report = Report(failure=failure)
+    ending = settlement.settle(one, report, now=datetime(2026, 1, 1, tzinfo=UTC), attempt=0, resync=300.0)
     found = {condition.type: (condition.status, condition.reason) for condition in ending.status.conditions}
     assert found.get("Verified") == told

@@ -15,10 +15,12 @@ from pluginrelease.cli import main
 from pluginrelease.cli import status as status_command
 from pluginrelease.controller import handlers, loggers, preflight
 from pluginrelease.controller.handlers import Memo
+from pluginrelease.controller.scope import Candidate
 from pluginrelease.core.apiserver import stored
 from pluginrelease.core.errors import Refused, Transient
+from pluginrelease.core.mesh.placement import Placement
 from pluginrelease.settings import Settings
-from tests.harness.releases import JSON, manifest, release
+from tests.harness.releases import ARTIFACT, JSON, manifest, release
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 EARLIER = "2026-01-01T10:00:00Z"
@@ -27,15 +29,15 @@ OBSERVED = {"revision": "aaaaaaaaaa", "since": EARLIER}
 
 def from_the_future(**changes: Any) -> JSON:
     """A release of a newer version, as it is read after a downgrade: one value that is not known, all else whole."""
-    foreign = {"metadata__uid": "future", "metadata__name": "future", "spec__gateway__provider": "Ambient"}
+    foreign = {"metadata__uid": "future", "metadata__name": "future", "spec__provider": "Ambient"}
     return manifest(**{**foreign, "metadata__finalizers": [api.FINALIZER], **changes})
 
 
 UNREADABLE = {
     "an enum value of the spec": from_the_future(),
-    "a field that became another": from_the_future(spec__gateway__provider="Istio", spec__gateway__selector="a=b"),
+    "a field that became another": from_the_future(spec__provider="Istio", spec__gateways__0__selector="a=b"),
     "no gateway": from_the_future(spec__gateway=None),
-    "a state in its history": from_the_future(spec__gateway__provider="Istio", status__history=[{"state": "Aborted"}]),
+    "a state in its history": from_the_future(spec__provider="Istio", status__history=[{"state": "Aborted"}]),
     "an observation of another shape": from_the_future(status__observation={"raisedLoggers": [{"pod": "p"}, "text"]}),
     "no observation": from_the_future(status__observation=None),
 }
@@ -78,16 +80,19 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def test_no_rollout_is_held_up(found: JSON) -> None:
     """A release that cannot be read is no rival, and its log levels are nobody's."""
     cluster = Listing(found, manifest())
-    work = SimpleNamespace(world=world(cluster), release=release())
-    await preflight.check_rivals(cast(Any, work))
+    mine = release()
+    entry = SimpleNamespace(world=world(cluster), release=mine)
+    candidate = Candidate(Placement(mine, mine.spec.gateways[0]), ARTIFACT)
+    await preflight.check_rivals(cast(Any, entry), candidate)
     assert await loggers.noted_by_others(cast(Any, cluster), "mine") == {}
 
 
 async def test_what_can_be_read_of_it_counts() -> None:
     """A log level that it noted in a known way is put back by it and not by another."""
-    note = {"namespace": "istio-ingress", "pod": "p", "uid": "u", "level": "info"}
-    cluster = Listing(from_the_future(status__observation={**OBSERVED, "raisedLoggers": [{"pod": "q"}, note]}))
-    assert await loggers.noted_by_others(cast(Any, cluster), "mine") == {"u": "info"}
+    note = {"namespace": "istio-ingress", "level": "info", "pods": ["p 0123456"]}
+    noted = {**OBSERVED, "raisedLoggers": [{"pod": "q"}, note]}
+    cluster = Listing(from_the_future(status__checkpoint={"gateways": [noted]}))
+    assert await loggers.noted_by_others(cast(Any, cluster), "mine") == {"0123456": "info"}
 
 
 @CASES

@@ -16,6 +16,7 @@ from pluginrelease.cli import _action, _manifest, _wait, main
 from pluginrelease.cli._wait import WaitGoal
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.mesh import istio
+from pluginrelease.core.mesh.placement import Placement, placements
 from tests.core.test_views import NEW, OLD, ROLLED_BACK, condition, entry
 from tests.harness.releases import ARTIFACT, DIGEST, IMAGE, manifest, release
 
@@ -43,6 +44,10 @@ STALLED = condition("Stalled", "True", "PluginRejected")
 MOVING = condition("Reconciling", "True", "AwaitingConfig")
 RETRIED = {"pluginrelease.io/retry": "t2"}
 ASKED = {**RETRIED, "pluginrelease.io/rollback-to": f"{OLD}:t1"}
+
+
+INSTEAD = condition("Ready", "False", "RollbackTo")
+STALLED_INSTEAD = condition("Stalled", "True", "RollbackTo")
 
 
 @pytest.mark.parametrize(
@@ -75,6 +80,7 @@ ASKED = {**RETRIED, "pluginrelease.io/rollback-to": f"{OLD}:t1"}
             id="both acted on",
         ),
         pytest.param(waiting(READY, status__handled={"retry": "t1"}), 0, 0, id="an action long ago"),
+        pytest.param(waiting(INSTEAD, STALLED_INSTEAD), 1, 1, id="something else runs than the spec wants"),
     ],
 )
 def test_waiting_ends_with_the_answer_to_what_is_asked_now(
@@ -83,6 +89,31 @@ def test_waiting_ends_with_the_answer_to_what_is_asked_now(
     """0 ready, 1 failed, None goes on; a status about an older spec, retry or rollback answers nothing."""
     outcomes = [_wait.judge(found, goal) for goal in (WaitGoal.READY, WaitGoal.SETTLED)]
     assert [None if outcome is None else int(outcome.code) for outcome in outcomes] == [ready, settled]
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "word"),
+    [
+        pytest.param(waiting(INSTEAD, STALLED_INSTEAD), 0, "rolled-back", id="it runs everywhere"),
+        pytest.param(waiting(INSTEAD, MOVING), None, None, id="on its way"),
+        pytest.param(waiting(FAILED, STALLED), 1, "failed", id="it failed"),
+        pytest.param(waiting(READY), 0, "ready", id="the spec's runs: the command has ended"),
+        pytest.param(waiting(INSTEAD, STALLED_INSTEAD, metadata__generation=3), None, None, id="of an older spec"),
+    ],
+)
+def test_waiting_for_a_rollback_ends_when_what_was_asked_for_runs(
+    found: api.Release, code: int | None, word: str | None
+) -> None:
+    """Ready is False while something else runs than the spec wants: for who asked for it that is success."""
+    outcome = _wait.judge(found, WaitGoal.ROLLED_BACK)
+    assert (None if outcome is None else int(outcome.code), outcome and outcome.word) == (code, word)
+
+
+def test_progress_counts_gateways_and_pods() -> None:
+    """Whoever waits sees how far each has come."""
+    summary = {"gateways": "1/2", "pods": "3/5", "desired": 5, "loaded": 3, "failed": 0}
+    found = waiting(FAILED, MOVING, status__summary=summary, status__phase="Loading")
+    assert _wait.progress(found).startswith("Loading gateways 1/2, pods 3/5 loaded: PluginRejected")
 
 
 def test_progress_is_one_short_line() -> None:
@@ -100,6 +131,20 @@ def past(*entries: dict[str, Any], **status: Any) -> api.Release:
     return release(status={"history": list(entries), **status})
 
 
+def two_put_back() -> list[dict[str, Any]]:
+    """Gateways with a stable revision each: an entry keeps its own."""
+    public, internal = ROLLED_BACK["gateways"]
+    return [public, {**internal, "stable": {"revision": "9" * 10}}]
+
+
+def rows(*revisions: str | None) -> list[dict[str, Any]]:
+    """What each gateway is to run now."""
+    return [
+        {"name": f"g{number}", "state": "Loaded", "reason": "Loaded", "revision": revision}
+        for number, revision in enumerate(revisions)
+    ]
+
+
 THIRD, SECOND, FIRST = entry("3" * 10, 3, "Stable"), entry("2" * 10, 2, "Failed"), entry("1" * 10, 1, "Superseded")
 
 
@@ -113,8 +158,20 @@ THIRD, SECOND, FIRST = entry("3" * 10, 3, "Stable"), entry("2" * 10, 2, "Failed"
         (past(THIRD, SECOND, FIRST, targetRevision="3" * 10), "22", "2" * 10),
         (past(entry("22", 2, "Stable"), entry("2" * 10, 1, "Superseded")), "22", "22"),
         (release(status=ROLLED_BACK), OLD, OLD),
+        (past(THIRD, SECOND, FIRST, targetRevision="2" * 10, gateways=rows("3" * 10, None)), None, "1" * 10),
+        (past(THIRD, SECOND, FIRST, targetRevision="3" * 10, gateways=rows(None, None)), None, "3" * 10),
     ],
-    ids=["the one before", "failed and held", "rolled back already", "named", "its beginning", "exact wins", "stay"],
+    ids=[
+        "the one before",
+        "failed and held",
+        "rolled back already",
+        "named",
+        "its beginning",
+        "exact wins",
+        "stay",
+        "what some gateway runs is no other",
+        "what no gateway runs is one",
+    ],
 )
 def test_a_rollback_goes_to_what_ran(found: api.Release, named: str | None, chosen: str) -> None:
     """Unnamed it is the newest that ran and does not run now; a failed one only by name."""
@@ -139,6 +196,12 @@ def test_a_rollback_goes_to_what_ran(found: api.Release, named: str | None, chos
             None,
             "AlreadyPutBack",
             f"pluginrelease rollback auth -n istio-ingress --to {OLD}",
+        ),
+        (
+            release(status={**ROLLED_BACK, "gateways": two_put_back()}),
+            None,
+            "AlreadyPutBack",
+            f"has put back {OLD} and {'9' * 10}",
         ),
     ],
 )
@@ -189,8 +252,8 @@ def test_a_tag_needs_a_digest() -> None:
     assert refused.exit_code == 5
     assert refused.stdout == ""
     assert refused.stderr.startswith("Error: DigestUnknown: registry.example.com/plugins/auth:1.2 was not resolved")
-    given = invoke("render", "-f", "-", "--digest", DIGEST, "-o", "json", stdin=local())
-    assert json.loads(given.stdout)["spec"]["url"] == f"oci://{IMAGE}"
+    given = invoke("render", "-f", "-", "--digest", DIGEST, stdin=local())
+    assert yaml.safe_load(given.stdout)["spec"]["url"] == f"oci://{IMAGE}"
 
 
 def test_a_range_needs_a_digest() -> None:
@@ -198,20 +261,19 @@ def test_a_range_needs_a_digest() -> None:
     ranged = {"spec__artifact__image": {"ref": "registry.example.com/plugins/auth", "semver": "1.x"}}
     refused = invoke("render", "-f", "-", stdin=local(**ranged))
     assert "registry.example.com/plugins/auth within 1.x was not resolved" in refused.stderr
-    given = invoke("render", "-f", "-", "--digest", DIGEST, "-o", "json", stdin=local(**ranged))
-    assert json.loads(given.stdout)["spec"]["url"] == f"oci://{IMAGE}"
+    given = invoke("render", "-f", "-", "--digest", DIGEST, stdin=local(**ranged))
+    assert yaml.safe_load(given.stdout)["spec"]["url"] == f"oci://{IMAGE}"
     known = release(**ranged, status__artifact={**ARTIFACT.wire(), "semver": "1.x"})
-    assert _manifest.render(known).manifest["spec"]["url"] == f"oci://{IMAGE}"
+    assert [one.manifest["spec"]["url"] for one in _manifest.render(known)] == [f"oci://{IMAGE}"]
 
 
 def test_each_provider_has_its_own_object() -> None:
     """A release for Higress is rendered as Higress's WasmPlugin; without a selector one for Istio is refused."""
-    gateway = {"provider": "Higress", "namespace": "higress-system"}
-    given = invoke("render", "-f", "-", "--digest", DIGEST, "-o", "json", stdin=local(spec__gateway=gateway))
-    assert json.loads(given.stdout)["apiVersion"] == "extensions.higress.io/v1alpha1"
-    refused = invoke(
-        "render", "-f", "-", "--digest", DIGEST, stdin=local(spec__gateway={**gateway, "provider": "Istio"})
-    )
+    gateways = [{"name": "main", "namespace": "higress-system"}]
+    text = local(spec__provider="Higress", spec__gateways=gateways)
+    given = invoke("render", "-f", "-", "--digest", DIGEST, stdin=text)
+    assert yaml.safe_load(given.stdout)["apiVersion"] == "extensions.higress.io/v1alpha1"
+    refused = invoke("render", "-f", "-", "--digest", DIGEST, stdin=local(spec__gateways=gateways))
     assert (refused.exit_code, refused.stdout) == (5, "")
     assert refused.stderr.startswith("Error: SelectorMissing")
 
@@ -219,7 +281,39 @@ def test_each_provider_has_its_own_object() -> None:
 def test_what_is_rendered_is_what_the_operator_writes() -> None:
     """Of a release in the cluster the very object of the operator is rendered, revision and owner included."""
     found = release(status__artifact=ARTIFACT.wire())
-    assert _manifest.render(found).manifest == istio.wasm_plugin(found, ARTIFACT)
+    [entry] = placements(found)
+    assert [one.manifest for one in _manifest.render(found)] == [istio.wasm_plugin(entry, ARTIFACT)]
+
+
+TWO = [
+    {"name": "public", "namespace": "istio-ingress", "selector": {"matchLabels": {"istio": "ingressgateway"}}},
+    {"name": "internal", "namespace": "edge", "selector": {"matchLabels": {"app": "edge"}}, "objectName": "guard"},
+]
+
+
+def test_each_gateway_has_an_object_of_its_own() -> None:
+    """`render` prints one WasmPlugin for each entry: as YAML documents, as a List, or the one that is named."""
+    text = local(spec__gateways=TWO)
+    command = ("render", "-f", "-", "--digest", DIGEST)
+    documents = list(yaml.safe_load_all(invoke(*command, stdin=text).stdout))
+    places = [(one["metadata"]["namespace"], one["metadata"]["name"]) for one in documents]
+    assert places == [("istio-ingress", "auth-public"), ("edge", "guard")]
+    assert [one["spec"]["selector"]["matchLabels"] for one in documents] == [
+        {"istio": "ingressgateway"},
+        {"app": "edge"},
+    ]
+    listed = json.loads(invoke(*command, "-o", "json", stdin=text).stdout)
+    assert (listed["kind"], listed["items"]) == ("List", documents)
+    named = invoke(*command, "--gateway", "internal", "-o", "json", stdin=text)
+    assert json.loads(named.stdout) == documents[1]
+
+
+def test_an_unknown_gateway_is_told_with_those_that_there_are() -> None:
+    """A typo in --gateway prints nothing, and ends with the code of what is not there."""
+    refused = invoke("render", "-f", "-", "--digest", DIGEST, "--gateway", "publik", stdin=local(spec__gateways=TWO))
+    assert (refused.exit_code, refused.stdout) == (4, "")
+    assert refused.stderr.startswith("Error: GatewayNotFound: ")
+    assert "Its gateways: public, internal" in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -237,7 +331,8 @@ def test_what_is_rendered_is_what_the_operator_writes() -> None:
 )
 def test_the_digest_is_that_of_the_reference(changes: dict[str, Any], digest: str | None, image: str) -> None:
     """A status helps only while it is about the same reference."""
-    assert _manifest.render(release(**changes), digest).manifest["spec"]["url"] == f"oci://{image}"
+    [rendered] = _manifest.render(release(**changes), digest)
+    assert rendered.manifest["spec"]["url"] == f"oci://{image}"
 
 
 def test_of_a_secret_only_the_name_is_told() -> None:
@@ -258,7 +353,7 @@ def test_of_a_secret_only_the_name_is_told() -> None:
         ("kind: Deployment\n", "has 0 PluginReleases"),
         (local() + "---\n" + local(), "has 2 PluginReleases"),
         ("a: [\n", "cannot be read"),
-        (local(spec__gateway__provider="Linkerd"), "spec.gateway.provider"),
+        (local(spec__provider="Linkerd"), "spec.provider"),
         (local(spec=None), "spec: "),
         ("kind: PluginRelease\n", "metadata.name: Field required"),
         ("[1, 2]\n", "has 0 PluginReleases"),
@@ -286,16 +381,23 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def live(**changes: Any) -> dict[str, Any]:
     """The WasmPlugin of a release, as the API server gives it, with others' marks on it."""
-    found = istio.wasm_plugin(release(status__artifact=ARTIFACT.wire(), **changes), ARTIFACT, nudge=3)
+    [entry] = placements(release(status__artifact=ARTIFACT.wire(), **changes))
+    found = istio.wasm_plugin(entry, ARTIFACT, nudge=3)
     metadata = found["metadata"] | {"resourceVersion": "7", "uid": "u", "managedFields": [{"manager": "x"}]}
     metadata["labels"] = metadata["labels"] | {"argocd.argoproj.io/instance": "shop"}
     metadata["ownerReferences"] = [*metadata["ownerReferences"], {"uid": "somebody", "kind": "Other"}]
     return {**found, "metadata": metadata}
 
 
+def only(found: api.Release) -> Placement:
+    """The one entry of a release."""
+    [entry] = placements(found)
+    return entry
+
+
 def differs(observed: dict[str, Any] | None, wanted: api.Release) -> list[str]:
     """The changed lines of the diff, without its head."""
-    rendered = _manifest.render_unresolved(wanted).manifest
+    rendered = _manifest.render_unresolved(only(wanted)).manifest
     before = None if observed is None else _manifest.strip_metadata(observed, rendered)
     text = _manifest.diff_objects(before, rendered, titles=("live", "spec"))
     return [line for line in text.splitlines()[2:] if line[0] in "+-"]
@@ -321,7 +423,7 @@ def test_a_reference_that_nobody_resolved_is_shown_as_it_is() -> None:
     shown = differs(live(), wanted)
     assert "+  url: oci://registry.example.com/plugins/auth:9" in shown
     assert "+    pluginrelease.io/revision: unresolved" in shown
-    assert "was not resolved" in _manifest.render_unresolved(wanted).notes[0]
+    assert "was not resolved" in _manifest.render_unresolved(only(wanted)).notes[0]
 
 
 def test_without_an_object_all_of_it_is_new() -> None:

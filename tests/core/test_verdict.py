@@ -70,7 +70,7 @@ NOT_POSITIVE: Mapping[str, tuple[PodObservation, dict[str, Any]]] = {
     "the baseline is lost": (COUNTED, {"baselines": []}),
     "the baseline is of another run of Envoy": (
         COUNTED,
-        {"baselines": [replace(BEFORE, incarnation=Incarnation("uid-1", STARTED - timedelta(1)))]},
+        {"baselines": [replace(BEFORE, incarnation=Incarnation.of("uid-1", STARTED - timedelta(1)))]},
     ),
     "Envoy created what it had before this configuration": (
         replace(QUIET, log=event(LogKind.LOADED, after(0.5))),
@@ -114,7 +114,7 @@ NOT_POSITIVE: Mapping[str, tuple[PodObservation, dict[str, Any]]] = {
     ),
     "another run of this pod's Envoy was proved": (
         QUIET,
-        {"verified": [Incarnation("uid-1", STARTED - timedelta(1)), Incarnation("uid-2", STARTED)]},
+        {"verified": [Incarnation.of("uid-1", STARTED - timedelta(1)), Incarnation.of("uid-2", STARTED)]},
     ),
 }
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from pluginrelease import api
+from pluginrelease.core import timestamps
 from pluginrelease.core.gateway.identity import Incarnation
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.core.gateway.verdict import judging, values
@@ -51,7 +53,7 @@ def test_the_worst_pod_speaks_for_all() -> None:
         replace(COUNTED, pod=pod(4), unknown=("x",)),
         replace(COUNTED, pod=pod(5, deleting=True)),
     ]
-    baselines = [replace(BEFORE, incarnation=Incarnation(f"uid-{number}", STARTED)) for number in range(6)]
+    baselines = [replace(BEFORE, incarnation=Incarnation.of(f"uid-{number}", STARTED)) for number in range(6)]
     found = judging.judge(WANTED, sightings, **{**GIVEN, "baselines": baselines})
     assert (found.state, found.reason) == (State.UNHEALTHY, "PluginRejected")
     assert [row.pod.name for row in found.pods] == ["gateway-3", "gateway-4", "gateway-2", "gateway-1"]
@@ -63,7 +65,7 @@ def fleet(*sightings: PodObservation, **given: Any) -> values.Verdict:
     numbered = [
         replace(one, pod=replace(one.pod, name=f"gateway-{at}", uid=f"uid-{at}")) for at, one in enumerate(sightings, 1)
     ]
-    known = [Incarnation(f"uid-{number}", STARTED) for number in (1, 2)]
+    known = [Incarnation.of(f"uid-{number}", STARTED) for number in (1, 2)]
     return judging.judge(WANTED, numbered, **{**GIVEN, "verified": known, "settled": True, **given})
 
 
@@ -134,9 +136,9 @@ def test_what_is_kept_for_the_next_look() -> None:
         replace(QUIET, pod=pod(2), unreachable="x", started_at=None),
         replace(QUIET, pod=pod(3), log=REFUSED_ONCE),
     ]
-    known = [Incarnation(f"uid-{number}", STARTED) for number in (2, 3, 4)]
+    known = [Incarnation.of(f"uid-{number}", STARTED) for number in (2, 3, 4)]
     found = judging.judge(WANTED, sightings, **GIVEN, verified=known)
-    assert found.verified == {Incarnation("uid-1", STARTED), Incarnation("uid-2", STARTED)}
+    assert found.verified == {Incarnation.of("uid-1", STARTED), Incarnation.of("uid-2", STARTED)}
 
 
 # -------------------------------------------------------------------------------------------- what is nobody's fault
@@ -172,4 +174,7 @@ def test_a_control_plane_that_is_stuck_is_no_failure() -> None:
     assert (found.state, found.reason) == (State.UNKNOWN, "ControlPlaneStuck")
     assert [(one.state, one.reason) for one in found.pods] == [(State.UNKNOWN, "ControlPlaneStuck")]
     assert "a/1, b/2, c/3 and 1 more" in found.message
-    assert decisions.find_failure(found, overdue=True) is None
+    long_ago = datetime(2026, 1, 1, tzinfo=UTC)
+    begun = api.RolloutStatus(spec_hash="", started_at=timestamps.metav1_time(long_ago))
+    late_by = long_ago + timedelta(days=1)
+    assert decisions.find_failure(api.Status(), begun, "new", {"public": found}, late_by, timedelta()) is None

@@ -37,6 +37,10 @@ def entry(revision: str, number: int, state: str, reason: str | None = None) -> 
     }
 
 
+def carrier(name: str) -> dict[str, str]:
+    return {"apiVersion": "extensions.istio.io/v1alpha1", "kind": "WasmPlugin", "namespace": "edge", "name": name}
+
+
 ROLLED_BACK: dict[str, Any] = {
     "observedGeneration": 2,
     "phase": "RolledBack",
@@ -49,28 +53,62 @@ ROLLED_BACK: dict[str, Any] = {
         condition("Applied", "True", "Applied"),
         condition("Loaded", "False", "PluginRejected"),
     ],
-    "gateways": {
-        "desired": 3,
-        "loaded": 1,
-        "failed": 1,
-        "summary": "1/3",
-        "pods": [
-            {
-                "name": "a",
-                "namespace": "edge",
-                "state": "Unhealthy",
-                "reason": "PluginRejected",
-                "message": "\x1b[2Jbad",
-            },
-            {"name": "b", "namespace": "edge", "state": "Loaded", "reason": "Loaded", "revision": OLD, "message": "m"},
-        ],
-    },
+    "summary": {"gateways": "1/2", "pods": "2/4", "desired": 4, "loaded": 2, "failed": 1},
+    "gateways": [
+        {
+            "name": "public",
+            "object": carrier("auth-public"),
+            "revision": OLD,
+            "stable": {"revision": OLD},
+            "state": "Unhealthy",
+            "reason": "PluginRejected",
+            "message": "one pod refused it",
+            "desired": 3,
+            "loaded": 1,
+            "failed": 1,
+        },
+        {
+            "name": "internal",
+            "object": carrier("legacy"),
+            "adopted": "auth-adopted-1",
+            "state": "Loaded",
+            "reason": "Loaded",
+            "message": "all is well",
+            "desired": 1,
+            "loaded": 1,
+        },
+    ],
+    "pods": [
+        {
+            "gateway": "public",
+            "name": "a",
+            "namespace": "edge",
+            "state": "Unhealthy",
+            "reason": "PluginRejected",
+            "message": "\x1b[2Jbad",
+        },
+        {
+            "gateway": "public",
+            "name": "b",
+            "namespace": "edge",
+            "state": "Loaded",
+            "reason": "Loaded",
+            "revision": OLD,
+            "message": "m",
+        },
+        {"gateway": "internal", "name": "c", "namespace": "edge", "state": "Loaded", "reason": "Loaded"},
+    ],
     "rollout": {
-        "generation": 2,
+        "specHash": "1" * 10,
         "startedAt": ago(minutes=5),
-        "failure": {"revision": NEW, "reason": "PluginRejected", "message": "no", "at": ago(minutes=4)},
-        "putsBack": OLD,
-        "putBackAt": ago(seconds=100),
+        "failure": {
+            "revision": NEW,
+            "gateways": ["internal", "public"],
+            "reason": "PluginRejected",
+            "message": "no",
+            "at": ago(minutes=4),
+        },
+        "fallbacks": [{"name": "public", "loadedAt": ago(seconds=100)}],
     },
     "history": [entry(NEW, 2, "Failed", "PluginRejected"), entry(OLD, 1, "Stable")],
 }
@@ -111,27 +149,35 @@ def test_what_never_was_has_no_age() -> None:
         "├─ artifact registry.example.com/plugins/auth:1.2",
         f"│    {DIGEST}: OCICompat, ABI 0.2.1, Go 1.26.1, 2048 bytes",
         f"├─ rollout of {NEW}, began 5m ago, failed 4m ago: PluginRejected",
-        f"│    puts back {OLD}, runs everywhere since 1m",
+        "│    goes back: internal, public",
         "├─ conditions",
         "│  ├─ ✓ Applied: Applied",
         "│  └─ ✗ Loaded: PluginRejected",
-        "├─ gateways 1/3 loaded, 1 failed",
-        "│  ├─ ✗ edge/a Unhealthy: PluginRejected",
-        f"│  ├─ ✓ edge/b Loaded {OLD}",
-        "│  └─ and 1 more",
+        "├─ gateways 1/2, pods 2/4 loaded, 1 failed",
+        f"│  ├─ ✗ public 1/3 Unhealthy {OLD}: PluginRejected",
+        "│  │  │    one pod refused it",
+        f"│  │  ├─ WasmPlugin edge/auth-public, stable {OLD}",
+        f"│  │  ├─ puts back {OLD}, runs everywhere since 1m",
+        "│  │  ├─ ✗ edge/a Unhealthy: PluginRejected",
+        f"│  │  ├─ ✓ edge/b Loaded {OLD}",
+        "│  │  └─ and 1 more",
+        "│  └─ ✓ internal 1/1 Loaded",
+        "│     ├─ WasmPlugin edge/legacy, adopted, kept as auth-adopted-1",
+        "│     ├─ puts back the object as it was before it was adopted",
+        "│     └─ ✓ edge/c Loaded",
         "└─ history",
         f"   ├─  >  2       {NEW}  Failed  PluginRejected  r.example.com/auth:2  abababababab  2d     2h",
         f"   └─ *   1       {OLD}  Stable  -               r.example.com/auth:1  abababababab  1d     1h",
     ],
 )
 def test_a_tree_tells_all_that_the_status_does(line: str) -> None:
-    """Phase, Ready with its message, artifact, rollout with what is put back, steps, pods and history: a line each."""
+    """Phase, Ready, artifact, rollout, steps and history: a line each; and a tree for each gateway with its pods."""
     assert line in _view.tree(rolled_back(), NOW, width=160).splitlines()
 
 
 def test_what_went_well_needs_no_words() -> None:
-    """The message of a pod that runs the plugin is left out; those of the others are read more easily."""
-    assert "m" not in [line.strip("│ ") for line in _view.tree(rolled_back(), NOW).splitlines()]
+    """The message of a pod or a gateway that runs the plugin is left out; the others are read more easily."""
+    assert not {"m", "all is well"} & {line.strip("│ ") for line in _view.tree(rolled_back(), NOW).splitlines()}
 
 
 def test_nothing_steers_the_terminal() -> None:
@@ -171,23 +217,58 @@ def test_an_old_status_is_not_shown_as_the_present_one(changes: dict[str, Any], 
 
 
 @pytest.mark.parametrize(
-    ("puts_back", "said"),
-    [(None, "it stays as it is"), ("", "nothing ran before: the plugin is taken off"), (OLD, f"puts back {OLD}")],
+    ("held", "row", "said", "unsaid"),
+    [
+        pytest.param(True, {"stable": {"revision": OLD}}, "it stays as it is", "puts back", id="held"),
+        pytest.param(None, {}, "nothing ran before: the plugin is taken off", "puts back", id="nothing before"),
+        pytest.param(None, {"adopted": "a"}, "puts back the object as it was", "taken off", id="adopted"),
+        pytest.param(
+            None, {"stable": {"revision": OLD}, "adopted": "a"}, f"puts back {OLD}", "the object", id="stable"
+        ),
+    ],
 )
-def test_a_failure_says_what_runs_now(puts_back: str | None, said: str) -> None:
-    """After a failure somebody must know what the gateways run: the new one, none, or the one before."""
-    rollout = {**ROLLED_BACK["rollout"], "putsBack": puts_back, "putBackAt": None}
-    found = release(metadata__generation=2, status={**ROLLED_BACK, "rollout": rollout})
-    assert said in _view.tree(found, NOW, width=200)
+def test_a_failure_says_what_each_gateway_runs_now(
+    held: bool | None, row: dict[str, Any], said: str, unsaid: str
+) -> None:
+    """After a failure somebody must know what a gateway runs: the new one, none, the adopted, or the one before."""
+    rollout = {**ROLLED_BACK["rollout"], "failure": {**ROLLED_BACK["rollout"]["failure"], "held": held}}
+    entry = {"name": "public", "state": "Pending", "reason": "Pending", **row}
+    found = release(metadata__generation=2, status={**ROLLED_BACK, "rollout": rollout, "gateways": [entry]})
+    shown = _view.tree(found, NOW, width=200)
+    assert said in shown
+    assert unsaid not in shown
+
+
+def test_a_gateway_that_another_did_not_drag_along_says_nothing_of_a_way_back() -> None:
+    """Only the gateways that the failure names go back."""
+    failure = {**ROLLED_BACK["rollout"]["failure"], "gateways": ["internal"]}
+    found = rolled_back(status={**ROLLED_BACK, "rollout": {**ROLLED_BACK["rollout"], "failure": failure}})
+    assert f"puts back {OLD}" not in _view.tree(found, NOW, width=200)
+
+
+@pytest.mark.parametrize(("state", "mark"), [("NotPlaced", "✗"), ("Removing", "…"), ("Unknown", "?")])
+def test_a_gateway_without_a_plugin_is_marked(state: str, mark: str) -> None:
+    """What could not be placed, and what goes, are told from what loads."""
+    entry = {"name": "gone", "state": state, "reason": "NamespaceNotFound", "message": "no such namespace"}
+    lines = _view.tree(rolled_back(status={**ROLLED_BACK, "gateways": [entry]}), NOW, width=200).splitlines()
+    assert f"│  └─ {mark} gone 0/0 {state}: NamespaceNotFound" in lines
 
 
 def test_releases_stand_in_a_table() -> None:
     """One row a release; a star behind the phase says that the spec is newer than the status."""
     fresh = release(metadata__name="new", metadata__generation=1, metadata__creationTimestamp=ago(seconds=9))
     head, first, second = _view.overview([rolled_back(metadata__generation=3), fresh], NOW)
-    assert head.split() == ["NAMESPACE", "NAME", "PHASE", "READY", "REASON", "LOADED", "REVISION", "AGE"]
-    assert first.split() == ["istio-ingress", "auth", "RolledBack*", "False", "PluginRejected", "1/3", NEW, "-"]
-    assert second.split() == ["istio-ingress", "new", "New*", "-", "-", "-", "-", "9s"]
+    heads = ["NAMESPACE", "NAME", "GATEWAYS", "LOADED", "PHASE", "READY", "REASON", "REVISION", "AGE"]
+    assert head.split() == heads
+    assert first.split() == ["istio-ingress", "auth", "1/2", "2/4", "RolledBack*", "False", "PluginRejected", NEW, "-"]
+    assert second.split() == ["istio-ingress", "new", "-", "-", "New*", "-", "-", "-", "9s"]
+
+
+def test_what_a_new_object_says_of_itself_is_not_taken_for_seen() -> None:
+    """The API server gives a new object a Ready and counts for kubectl's columns: nobody has looked at it yet."""
+    fresh = release(metadata__name="new", status=dict(api.UNSEEN))
+    assert fresh.status == api.Status()
+    assert _view.overview([fresh], NOW)[1].split()[2:7] == ["-", "-", "New*", "-", "-"]
 
 
 def test_history_marks_what_ran_and_what_is_wanted() -> None:

@@ -126,7 +126,7 @@ def test_a_part_of_the_wasm_plugin_becomes_empty(
 ) -> None:
     """What a user empties in spec.plugin is empty in the WasmPlugin, where an empty table within a configuration stays
     one and is never null."""
-    where = {"spec__gateway__namespace": NAMESPACE, "metadata__namespace": NAMESPACE}
+    where = {"spec__gateways__0__namespace": NAMESPACE, "metadata__namespace": NAMESPACE}
     before, after = (istio.wasm_plugin(release(**where, **fields), ARTIFACT) for fields in (FULL, changes))
 
     async def write() -> Node:

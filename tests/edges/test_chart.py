@@ -152,7 +152,8 @@ def test_the_example_of_the_chart_is_a_release() -> None:
     """What a catalogue of charts shows as an example fits the API."""
     annotations = yaml.safe_load((CHART / "Chart.yaml").read_text())["annotations"]
     [example] = yaml.safe_load(annotations["artifacthub.io/crdsExamples"])
-    assert api.Spec.model_validate(example["spec"]).gateway.namespace == "istio-system"
+    [entry] = api.Spec.model_validate(example["spec"]).gateways
+    assert entry.namespace == "istio-system"
 
 
 def test_every_value_is_described_and_closed(schema: Node) -> None:

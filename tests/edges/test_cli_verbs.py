@@ -20,6 +20,7 @@ from pluginrelease import api
 from pluginrelease.cli import main
 from pluginrelease.core import revision
 from pluginrelease.core.mesh import istio
+from pluginrelease.core.mesh.placement import placements
 from pluginrelease_lab import operator
 from pluginrelease_lab.host import Lab
 from tests.harness.releases import ARTIFACT, manifest
@@ -101,7 +102,7 @@ def head() -> Node:
 
 def written() -> Node:
     """The release as its users write it: gateways in its own namespace."""
-    return {**head(), "spec": manifest(spec__gateway__namespace=NAMESPACE)["spec"]}
+    return {**head(), "spec": manifest(spec__gateways__0__namespace=NAMESPACE)["spec"]}
 
 
 def condition(kind: str, status: str, reason: str, message: str = "") -> Node:
@@ -223,7 +224,8 @@ def test_status_lists_releases(shop: Shop) -> None:
     """Without a name: a table of the namespace's releases, of all namespaces with -A; JSON has the whole status."""
     shop.tell(READY, phase="Ready")
     for everywhere in ((), ("-A",)):
-        assert f"{NAMESPACE}  auth  Ready" in shop.run("status", *everywhere).out
+        [row] = [line for line in shop.run("status", *everywhere).out.splitlines() if line.startswith(NAMESPACE)]
+        assert row.split()[:7] == [NAMESPACE, "auth", "-", "-", "Ready", "True", "Loaded"]
     [item] = shop.run("status", "-o", "json").json["items"]
     assert (item["name"], item["current"], item["status"]["phase"]) == ("auth", True, "Ready")
     shop.change(priority=1)
@@ -274,6 +276,24 @@ def test_rollback_and_wait(shop: Shop) -> None:
         assert rolling.wait(DEADLINE) == 1
 
 
+def test_rollback_and_wait_until_it_runs(shop: Shop) -> None:
+    """The release is Stalled while something else runs than the spec wants, and --wait ends with 0."""
+    shop.tell(READY, targetRevision="b" * 10, history=[entry("b" * 10, 2, "Stable"), entry("a" * 10, 1, "Superseded")])
+    with shop.running("rollback", "auth", "--wait", "-o", "json") as rolling:
+        line(rolling.stderr, "has not looked")
+        asked = shop.release.metadata.annotations[api.ROLLBACK_ANNOTATION]
+        shop.tell(
+            condition("Ready", "False", "RollbackTo", "revision a was asked for"),
+            condition("Stalled", "True", "RollbackTo"),
+            handled={"rollbackTo": asked},
+        )
+        assert rolling.wait(DEADLINE) == 0
+        assert rolling.stdout is not None
+        assert json.loads(rolling.stdout.read())["outcome"] == "rolled-back"
+    assert shop.run("wait", "auth").code == 1, "who waits for the spec has not got it"
+    assert shop.run("wait", "auth", "--for", "rolled-back").code == 0
+
+
 def test_rollback_to_nothing_known_changes_nothing(shop: Shop) -> None:
     """An unknown revision is refused with the list of those that there are."""
     shop.tell(READY, history=[entry("a" * 10, 1, "Stable")])
@@ -299,7 +319,8 @@ def test_history_is_a_table(shop: Shop) -> None:
 def released(shop: Shop) -> Shop:
     """The release with what the operator writes for it: WasmPlugin, ControllerRevision and status."""
     found = shop.release
-    shop.create(istio.wasm_plugin(found, ARTIFACT))
+    for entry_placement in placements(found):
+        shop.create(istio.wasm_plugin(entry_placement, ARTIFACT))
     shop.create(revision.manifest(found, ARTIFACT, 1))
     wanted = revision.compute_identity(found.spec, ARTIFACT.digest)
     shop.tell(READY, targetRevision=wanted, artifact=ARTIFACT.wire(), history=[entry(wanted, 1, "Stable")])
@@ -323,7 +344,7 @@ def test_diff_shows_a_change_of_the_spec(released: Shop) -> None:
     assert "+  phase: AUTHN" in ended.out
     assert "priority" not in ended.out
     patch = '{"spec":{"failStrategy":"FAIL_OPEN"}}'
-    released.lab.kubectl("patch", "wasmplugin", "auth", "-n", NAMESPACE, "--type=merge", "-p", patch)
+    released.lab.kubectl("patch", "wasmplugin", "auth-public", "-n", NAMESPACE, "--type=merge", "-p", patch)
     assert "-  failStrategy: FAIL_OPEN" in released.run("diff", "auth").out
 
 
@@ -337,8 +358,9 @@ def test_diff_between_revisions(released: Shop) -> None:
     released.tell(READY, history=[entry(second, 2, "Stable"), entry(first, 1, "Superseded")])
     ended = released.run("diff", "auth", "--from", first, "--to", second[:6], "-o", "json")
     assert ended.code == 1
-    assert ended.json["from"] == f"revision {first}"
-    assert "+  pluginConfig:\n+    deny:\n+    - a\n" in ended.json["diff"]
+    [gateway] = ended.json["gateways"]
+    assert (ended.json["different"], gateway["name"], gateway["from"]) == (True, "public", f"revision {first}")
+    assert "+  pluginConfig:\n+    deny:\n+    - a\n" in gateway["diff"]
     assert released.run("diff", "auth", "--from", first, "--to", first).code == 0
 
 
@@ -357,6 +379,77 @@ def test_diff_before_the_first_write(shop: Shop) -> None:
     assert "was not resolved to a digest yet" in ended.err
 
 
+INTERNAL = {"name": "internal", "namespace": NAMESPACE, "selector": {"matchLabels": {"app": "edge"}}}
+
+
+def with_gateways(*more: Node) -> Node:
+    """The release with more entries, as a file that is not applied yet."""
+    spec = written()["spec"]
+    return {**written(), "spec": {**spec, "gateways": [*spec["gateways"], *more]}}
+
+
+def test_diff_shows_an_entry_that_comes(released: Shop) -> None:
+    """A new entry is a new object; that of the others is no difference, and --gateway picks one."""
+    text = yaml.safe_dump(with_gateways(INTERNAL))
+    ended = released.run("diff", "-f", "-", "-o", "json", stdin=text)
+    assert ended.code == 1
+    assert [(one["name"], one["different"]) for one in ended.json["gateways"]] == [
+        ("public", False),
+        ("internal", True),
+    ]
+    assert "+  name: auth-internal\n" in ended.json["gateways"][1]["diff"]
+    assert released.run("diff", "-f", "-", "--gateway", "public", stdin=text).code == 0
+    unknown = released.run("diff", "auth", "--gateway", "internal")
+    assert unknown.code == 4
+    assert "GatewayNotFound" in unknown.err
+
+
+def row_of(name: str, **more: Any) -> Node:
+    """What the status says of an entry that was written."""
+    written_object = {
+        "apiVersion": istio.TARGET.api_version,
+        "kind": "WasmPlugin",
+        "namespace": NAMESPACE,
+        "name": name,
+    }
+    return {"name": "public", "state": "Loaded", "reason": "Loaded", "object": written_object, **more}
+
+
+@pytest.mark.parametrize(
+    ("adopted", "code"), [pytest.param(None, 1, id="it was made"), pytest.param("auth-adopted-1", 0, id="adopted")]
+)
+def test_diff_shows_an_entry_that_goes(released: Shop, adopted: str | None, code: int) -> None:
+    """The object of an entry that is gone from the spec goes, or stays when it was somebody else's before."""
+    released.tell(READY, gateways=[row_of("auth-public", **({"adopted": adopted} if adopted else {}))])
+    changed = written()
+    changed["spec"] = {**changed["spec"], "gateways": [INTERNAL]}
+    ended = released.run("diff", "-f", "-", "--gateway", "public", stdin=yaml.safe_dump(changed))
+    assert ended.code == code
+    assert ("-kind: WasmPlugin" in ended.out) is (code == 1)
+    assert ("stays" in ended.err) is (code == 0)
+
+
+def test_diff_says_what_is_taken_over(shop: Shop) -> None:
+    """An object that is somebody else's is told as such, and with adopt: true that it is taken over."""
+    theirs = {"apiVersion": istio.TARGET.api_version, "kind": "WasmPlugin"}
+    spec = {"url": "oci://registry.example.com/theirs:1", "selector": {"matchLabels": {"app": "edge"}}}
+    shop.create({**theirs, "metadata": {"name": "guard", "namespace": NAMESPACE}, "spec": spec})
+    entry_of = {**INTERNAL, "objectName": "guard"}
+    refused = shop.run("diff", "-f", "-", "--gateway", "internal", stdin=yaml.safe_dump(with_gateways(entry_of)))
+    assert (refused.code, "ObjectNotOurs" in refused.err) == (1, True)
+    taken = yaml.safe_dump(with_gateways({**entry_of, "adopt": True}))
+    ended = shop.run("diff", "-f", "-", "--gateway", "internal", stdin=taken)
+    assert (ended.code, "is taken over" in ended.err) == (1, True)
+
+
+def test_status_shows_a_new_release_without_blank_columns(shop: Shop) -> None:
+    """`kubectl get` of a release that nobody has looked at has a word in every column but the last ones."""
+    shown = shop.lab.kubectl("get", "prel", "auth", "-n", NAMESPACE)
+    head, row = (line.split() for line in shown.splitlines())
+    assert head == ["NAME", "GATEWAYS", "LOADED", "PHASE", "READY", "REASON", "REVISION", "AGE"]
+    assert row[:6] == ["auth", "-", "-", "New", "Unknown", "Pending"]
+
+
 def test_render_prints_what_is_in_the_cluster(released: Shop) -> None:
     """`render` of an unchanged release is what the API server takes without a change."""
     ended = released.run("render", "auth")
@@ -364,7 +457,7 @@ def test_render_prints_what_is_in_the_cluster(released: Shop) -> None:
     answer = released.lab.kubectl(
         "apply", "--server-side", "--dry-run=server", "-f", "-", "-o", "json", stdin=ended.out
     )
-    live = released.lab.kubectl("get", "wasmplugin", "auth", "-n", NAMESPACE, "-o", "json")
+    live = released.lab.kubectl("get", "wasmplugin", "auth-public", "-n", NAMESPACE, "-o", "json")
     assert json.loads(answer)["spec"] == json.loads(live)["spec"]
 
 

@@ -93,7 +93,8 @@ def a_release(image: dict[str, Any]) -> dict[str, Any]:
         "metadata": {"name": "desk", "namespace": "team"},
         "spec": {
             "artifact": {"image": image},
-            "gateway": {"provider": "Istio", "namespace": "team", "selector": {"matchLabels": {"a": "b"}}},
+            "provider": "Istio",
+            "gateways": [{"name": "public", "namespace": "team", "selector": {"matchLabels": {"a": "b"}}}],
             "plugin": {},
         },
     }

@@ -51,7 +51,7 @@ def secret(cluster: Lab) -> Iterator[Callable[..., None]]:
 def read(cluster: Lab, how: Read, field: str) -> bytes | None:
     """What a release of NAMESPACE for gateways in THERE gets from the Secret that this field names."""
     named = {f"spec__artifact__image__{field}": {"name": "one"}} if field else {}
-    asking = release(metadata__namespace=NAMESPACE, spec__gateway__namespace=THERE, **named)
+    asking = release(metadata__namespace=NAMESPACE, spec__gateways__0__namespace=THERE, **named)
 
     async def ask() -> bytes | None:
         async with await Cluster.connect(cluster.kubeconfig) as connected:

@@ -49,7 +49,7 @@ def newer() -> str:
     """The CRD as a newer version has it: one more provider, one more state in the history."""
     made = yaml.safe_load(crd.text())
     properties = made["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
-    properties["spec"]["properties"]["gateway"]["properties"]["provider"]["enum"].append("Ambient")
+    properties["spec"]["properties"]["provider"]["enum"].append("Ambient")
     properties["status"]["properties"]["history"]["items"]["properties"]["state"]["enum"].append("Aborted")
     return yaml.safe_dump(made)
 
@@ -65,7 +65,7 @@ def manifest(name: str, **changes: Any) -> Node:
 
 
 def is_taken(lab: Lab) -> bool:
-    newest = manifest("probe", spec__gateway__provider="Ambient")
+    newest = manifest("probe", spec__provider="Ambient")
     try:
         lab.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(newest))
     except LabError:
@@ -87,7 +87,7 @@ def server(cluster: Lab) -> Iterator[Lab]:
 @pytest.mark.parametrize(
     ("spec", "status"),
     [
-        ({"spec__gateway__provider": "Ambient"}, STATUS),
+        ({"spec__provider": "Ambient"}, STATUS),
         ({}, {**STATUS, "history": [{**ENTRY, "firstDeployed": TIME, "state": "Aborted"}]}),
     ],
     ids=["spec", "status"],

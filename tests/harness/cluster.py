@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import signal
@@ -24,6 +25,11 @@ JSON = dict[str, Any]
 
 GATEWAY_NAMESPACE = "istio-ingress"
 GATEWAY_LABELS = {"istio": "ingressgateway"}
+LAB_GATEWAY: dict[str, Any] = {
+    "provider": "Istio",
+    "namespace": GATEWAY_NAMESPACE,
+    "selector": {"matchLabels": GATEWAY_LABELS},
+}
 SETTLE_SECONDS = 120.0
 
 _numbers = itertools.count(1)
@@ -82,19 +88,20 @@ class World:
 
     # ---------------------------------------------------------------------------------------- releases
 
-    def manifest(self, name: str, ref: str, *, namespace: str = GATEWAY_NAMESPACE, **spec: Any) -> JSON:
-        """A PluginRelease for the lab's gateways; ``spec`` overrides whole fields of spec."""
+    def manifest(
+        self, name: str, ref: str, *, namespace: str = GATEWAY_NAMESPACE, gateway: JSON | None = None, **spec: Any
+    ) -> JSON:
+        """A PluginRelease for the lab's gateways, or for one other ``gateway``; ``spec`` overrides fields of spec.
+
+        In the gateways' own namespace the WasmPlugin is called like the release.
+        """
         return {
             "apiVersion": api.API_VERSION,
             "kind": api.KIND,
             "metadata": {"name": name, "namespace": namespace},
             "spec": {
                 "artifact": {"image": {"ref": ref, "insecure": True}},
-                "gateway": {
-                    "provider": "Istio",
-                    "namespace": GATEWAY_NAMESPACE,
-                    "selector": {"matchLabels": GATEWAY_LABELS},
-                },
+                **placed(name, namespace, gateway or LAB_GATEWAY),
                 "plugin": {"phase": "AUTHN"},
                 **spec,
             },
@@ -182,6 +189,13 @@ class World:
         deadline = time.monotonic() + seconds
         while not all(wanted(*answer) for answer in self.answers()):
             assert time.monotonic() < deadline, f"the gateways answer {self.answers()}"
+
+
+def placed(name: str, namespace: str, gateway: JSON) -> JSON:
+    """The fields of spec for one entry of gateways: ``provider`` and the entry's own fields in one mapping."""
+    fields = {key: value for key, value in copy.deepcopy(gateway).items() if key != "provider"}
+    named = {"objectName": name} if namespace == fields["namespace"] else {}
+    return {"provider": gateway["provider"], "gateways": [{"name": "public", **named, **fields}]}
 
 
 def plugin(**fields: object) -> JSON:

@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 from pluginrelease import api
+from pluginrelease.core.mesh.placement import Placement, placements
 
 JSON = dict[str, Any]
 
@@ -19,11 +20,14 @@ OBJECT: JSON = {
     "metadata": {"name": "auth", "namespace": "istio-ingress", "uid": UID, "generation": 1},
     "spec": {
         "artifact": {"image": {"ref": "registry.example.com/plugins/auth:1.2"}},
-        "gateway": {
-            "provider": "Istio",
-            "namespace": "istio-ingress",
-            "selector": {"matchLabels": {"istio": "ingressgateway"}},
-        },
+        "provider": "Istio",
+        "gateways": [
+            {
+                "name": "public",
+                "namespace": "istio-ingress",
+                "selector": {"matchLabels": {"istio": "ingressgateway"}},
+            }
+        ],
     },
 }
 
@@ -40,13 +44,16 @@ ARTIFACT = api.ArtifactStatus(
 
 
 def manifest(**changes: Any) -> JSON:
-    """OBJECT with fields set by their paths, ``__`` for the dot: ``spec__plugin__phase="AUTHN"``."""
+    """Return OBJECT with fields set by their paths, ``__`` for the dot: ``spec__plugin__phase="AUTHN"``.
+
+    A number is a place in a list: ``spec__gateways__0__namespace="istio-ingress"``.
+    """
     changed = copy.deepcopy(OBJECT)
     for path, value in changes.items():
         *parents, last = path.split("__")
-        node = changed
+        node: Any = changed
         for parent in parents:
-            node = node.setdefault(parent, {})
+            node = node[int(parent)] if parent.isdecimal() else node.setdefault(parent, {})
         node[last] = value
     return changed
 
@@ -54,6 +61,16 @@ def manifest(**changes: Any) -> JSON:
 def release(**changes: Any) -> api.Release:
     """The same as the model of it."""
     return api.Release.model_validate(manifest(**changes))
+
+
+def placed(asked: api.Release, place: int = 0) -> Placement:
+    """A release as one of its entries sees it, by default the first."""
+    return placements(asked)[place]
+
+
+def placement(**changes: Any) -> Placement:
+    """The first entry of a release with these changes."""
+    return placed(release(**changes))
 
 
 def abroad(**changes: Any) -> api.Release:

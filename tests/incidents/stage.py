@@ -85,7 +85,10 @@ def plugin_release(plugin: Plugin, name: str, namespace: str, gateway: str, labe
     secret = {"pullSecretRef": {"name": plugin.secret}} if plugin.secret else {}
     spec: JSON = {
         "artifact": {"image": {"ref": plugin.image, "insecure": True, **secret}},
-        "gateway": {"provider": "Istio", "namespace": gateway, "selector": {"matchLabels": labels}},
+        "provider": "Istio",
+        "gateways": [
+            {"name": "public", "namespace": gateway, "selector": {"matchLabels": labels}, "objectName": name},
+        ],
         "plugin": {**plugin.fields(), **({"config": plugin.config} if plugin.config is not None else {})},
     }
     if plugin.sha256:

@@ -210,7 +210,7 @@ def manifest(world: World, name: str, ref: str) -> JSON:
     if name in ("wrong-password", "no-secret", "wrong-secret"):
         made["spec"]["artifact"]["image"]["pullSecretRef"] = {"name": name}
     if name == "no-pods":
-        made["spec"]["gateway"]["selector"]["matchLabels"] = POD_LABEL
+        made["spec"]["gateways"][0]["selector"]["matchLabels"] = POD_LABEL
     return made
 
 
@@ -313,7 +313,7 @@ def push_at(bad: Badness, ref: str) -> None:
 
 def running_pods(release: JSON) -> list[str]:
     """The pods that were seen running the plugin."""
-    return [row["name"] for row in release["status"]["gateways"]["pods"] if row["state"] == "Loaded"]
+    return [row["name"] for row in release["status"]["pods"] if row["state"] == "Loaded"]
 
 
 def test_what_cannot_heal_is_not_pulled_again(bad: Badness) -> None:

@@ -77,7 +77,8 @@ def lose_node(world: World, namespace: str, name: str) -> None:
         }
     )
     raised[0]["uid"] = world.get("pod", namespace, "lost")["metadata"]["uid"]  # type: ignore[index]
-    status = {"observation": {"revision": "any", "since": "2026-01-01T00:00:00Z", "raisedLoggers": raised}}
+    observation = {"name": "public", "revision": "any", "since": "2026-01-01T00:00:00Z", "raisedLoggers": raised}
+    status = {"checkpoint": {"gateways": [observation]}}
     world.lab.kubectl(
         "patch",
         api.PLURAL,

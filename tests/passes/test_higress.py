@@ -136,8 +136,8 @@ def test_from_applied_to_rules_to_rolled_back_to_deleted(world: World, module: P
     world.apply(manifest(world, name, ref, config={"mockEnable": False}))
     first = world.await_ready(name, namespace=NAMESPACE)
     assert answers(world) == ["marked"]
-    assert first["status"]["target"]["apiVersion"] == "extensions.higress.io/v1alpha1"
-    assert first["status"]["gateways"]["summary"] == "1/1"
+    assert first["status"]["gateways"][0]["object"]["apiVersion"] == "extensions.higress.io/v1alpha1"
+    assert first["status"]["summary"]["pods"] == "1/1"
     written = plugin_of(world, name)["spec"]
     assert (written["defaultConfig"], "pluginConfig" in written) == ({"mockEnable": False}, False)
 
@@ -203,9 +203,9 @@ def test_gateways_fetch_again_though_no_metadata_arrives(world: World, registry:
 
     registry.start()
     healed = world.await_ready(name, namespace=NAMESPACE)
-    count = healed["status"]["observation"]["nudge"]["count"]
+    count = healed["status"]["checkpoint"]["gateways"][0]["refetch"]["count"]
     written = plugin_of(world, name)
-    assert written["metadata"]["annotations"][api.NUDGE_ANNOTATION] == str(count)
+    assert written["metadata"]["annotations"][api.REFETCH_ANNOTATION] == str(count)
     assert written["spec"]["imagePullPolicy"] == target.pull_policy(count)
     assert healed["status"]["stableRevision"] == before["status"]["stableRevision"]
     about = f"involvedObject.name={name}"

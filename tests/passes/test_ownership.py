@@ -216,7 +216,10 @@ def docker_config(logins: dict[str, tuple[str, str]]) -> bytes:
 
 
 def test_somebody_elses_object_is_left_alone(world: World, tmp_path: Path) -> None:
-    """A WasmPlugin of the wanted name that the release did not make stays as it is, until the release may adopt it."""
+    """A WasmPlugin of the wanted name that the release did not make stays as it is, until the entry may adopt it.
+
+    What was adopted stays when the release is deleted.
+    """
     name, ref = unique("theirs"), world.push(wasm_modules.plugin(), tmp_path)
     other = world.push(wasm_modules.plugin() + CUSTOM_SECTION, tmp_path)
     theirs = {
@@ -229,21 +232,54 @@ def test_somebody_elses_object_is_left_alone(world: World, tmp_path: Path) -> No
     world.apply(world.manifest(name, ref))
     refused = world.await_reason(name, "ObjectNotOurs")
     assert "Stalled" in conditions(refused)
-    assert f"{api.ADOPT_ANNOTATION}=true" in ready(refused)["message"]
+    assert "adopt: true" in ready(refused)["message"]
     assert world.get("wasmplugin", GATEWAY_NAMESPACE, name) == before
     assert (GATEWAY_NAMESPACE, name) not in evidence.written(world.lab)
 
-    world.lab.kubectl("annotate", "prel", name, "-n", GATEWAY_NAMESPACE, f"{api.ADOPT_ANNOTATION}=true")
+    adopting = world.manifest(name, ref)
+    adopting["spec"]["gateways"][0]["adopt"] = True
+    world.apply(adopting)
     release = world.await_ready(name)
     adopted = world.get("wasmplugin", GATEWAY_NAMESPACE, name)
     assert adopted is not None
     assert adopted["metadata"]["uid"] == before["metadata"]["uid"]
     assert adopted["metadata"]["labels"][api.UID_LABEL] == release["metadata"]["uid"]
     assert adopted["spec"]["url"].endswith(release["status"]["artifact"]["digest"])
+    world.delete("prel", GATEWAY_NAMESPACE, name)
+    left = world.get("wasmplugin", GATEWAY_NAMESPACE, name)
+    assert left is not None
+    assert api.UID_LABEL not in left["metadata"]["labels"]
+
+
+def test_an_adopted_object_is_put_back(world: World, tmp_path: Path) -> None:
+    """The first revision over an adopted object fails: the object says what it said before, and gateways serve it."""
+    name = unique("taken")
+    theirs = {
+        "apiVersion": "extensions.istio.io/v1alpha1",
+        "kind": "WasmPlugin",
+        "metadata": {"name": name, "namespace": GATEWAY_NAMESPACE, "labels": {"team": "edge"}},
+        "spec": {
+            "selector": {"matchLabels": {"istio": "ingressgateway"}},
+            "url": f"oci://{world.push(wasm_modules.answering(name), tmp_path)}",
+            "phase": "AUTHN",
+        },
+    }
+    before = world.apply(theirs)
+    world.await_answers(lambda status, headers, _: headers.get("x-plugin") == name)
+    bad = world.push(wasm_modules.answering(f"{name}-bad", refuses_configuration=True), tmp_path)
+    manifest = world.manifest(name, bad, plugin={"phase": "AUTHN", "config": {"fail": True}})
+    manifest["spec"]["gateways"][0]["adopt"] = True
+    world.apply(manifest)
+    world.await_release(name, lambda it: it.get("status", {}).get("phase") == "RolledBack")
+    found = world.get("wasmplugin", GATEWAY_NAMESPACE, name)
+    assert found is not None
+    assert found["spec"] == before["spec"]
+    assert found["metadata"]["labels"]["team"] == "edge"
+    world.await_answers(lambda status, headers, _: headers.get("x-plugin") == name)
 
 
 def test_another_releases_object_is_never_adopted(world: World, tmp_path: Path) -> None:
-    """The adopt annotation is for what is nobody's: an object with another release's uid is refused all the same."""
+    """`adopt: true` is for what is nobody's: an object with another release's uid is refused all the same."""
     name, ref = unique("twin"), world.push(wasm_modules.plugin(), tmp_path)
     theirs = {
         "apiVersion": "extensions.istio.io/v1alpha1",
@@ -257,7 +293,7 @@ def test_another_releases_object_is_never_adopted(world: World, tmp_path: Path) 
     }
     before = world.apply(theirs)
     manifest = world.manifest(name, ref)
-    manifest["metadata"]["annotations"] = {api.ADOPT_ANNOTATION: "true"}
+    manifest["spec"]["gateways"][0]["adopt"] = True
     world.apply(manifest)
     refused = world.await_reason(name, "ObjectNotOurs")
     assert "another PluginRelease" in ready(refused)["message"]
@@ -271,10 +307,11 @@ def test_the_root_namespace_reaches_all(world: World, tmp_path: Path) -> None:
     """A release in Istio's root namespace is Ready only when the selected pods of every namespace run it."""
     name, ref = unique("everywhere"), world.push(wasm_modules.plugin(), tmp_path)
     manifest = world.manifest(name, ref, namespace=ROOT_NAMESPACE)
-    manifest["spec"]["gateway"]["namespace"] = ROOT_NAMESPACE
+    [gateway] = manifest["spec"]["gateways"]
+    manifest["spec"]["gateways"] = [{**gateway, "namespace": ROOT_NAMESPACE}]
     world.apply(manifest)
     release = world.await_release(name, is_ready, namespace=ROOT_NAMESPACE)
-    rows = release["status"]["gateways"]["pods"]
+    rows = release["status"]["pods"]
     assert {(row["namespace"], row["name"]) for row in rows} == {
         (GATEWAY_NAMESPACE, it.name) for it in world.gateways()
     }

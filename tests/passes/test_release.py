@@ -78,8 +78,8 @@ def tells_what_runs(world: World, release: JSON, module: Path) -> None:
     assert artifact["size"] == module.stat().st_size
     assert (artifact["abi"], artifact["toolchain"].split()[0]) == ("0.2.0", "Go")
     assert status["targetRevision"] == status["stableRevision"] == revision_of(plugin)
-    rows = status["gateways"]["pods"]
-    assert status["gateways"]["summary"] == "2/2"
+    rows = status["pods"]
+    assert status["summary"]["pods"] == "2/2"
     assert {row["name"] for row in rows} == {pod.name for pod in world.gateways()}
     assert {(row["state"], row["revision"]) for row in rows} == {("Loaded", revision_of(plugin))}
 
@@ -105,7 +105,7 @@ def tells_it_everywhere(world: World, release: JSON) -> None:
 
 def raised_once(world: World, name: str) -> bool:
     """Whether the loggers' raise was noted before and is noted no more."""
-    return not world.release(name)["status"]["observation"].get("raisedLoggers")
+    return not world.release(name)["status"]["checkpoint"]["gateways"][0].get("raisedLoggers")
 
 
 # ------------------------------------------------------------------------------------------------- changes
@@ -249,12 +249,12 @@ def test_gateways_come_and_go(world: World, tmp_path: Path) -> None:
 
 def shows(release: JSON, summary: str) -> bool:
     """Whether the column Loaded shows this."""
-    return bool(release["status"].get("gateways", {}).get("summary") == summary)
+    return bool(release["status"].get("summary", {}).get("pods") == summary)
 
 
 def loaded(release: JSON) -> set[str]:
     """Names of the pods that are told as Loaded."""
-    return {row["name"] for row in release["status"]["gateways"]["pods"] if row["state"] == "Loaded"}
+    return {row["name"] for row in release["status"]["pods"] if row["state"] == "Loaded"}
 
 
 # ------------------------------------------------------------------------------------------------- a new operator

@@ -30,9 +30,10 @@ def carried(world: World, name: str) -> str:
     return str(found["metadata"]["annotations"][api.REVISION_ANNOTATION])
 
 
-def annotate(world: World, name: str, annotation: str, value: str) -> None:
-    """As a person asks for something."""
-    world.lab.kubectl("annotate", "prel", name, "-n", GATEWAY_NAMESPACE, f"{annotation}={value}", "--overwrite")
+def annotate(world: World, name: str, annotation: str, value: str | None = None) -> None:
+    """As a person asks for something; None: the annotation goes."""
+    change = f"{annotation}-" if value is None else f"{annotation}={value}"
+    world.lab.kubectl("annotate", "prel", name, "-n", GATEWAY_NAMESPACE, change, "--overwrite")
 
 
 def states(release: JSON) -> list[tuple[str, str]]:
@@ -65,7 +66,7 @@ def test_a_bad_update_is_put_back_in_full(world: World, tmp_path: Path) -> None:
     assert conditions(rolled_back)["Stalled"]["status"] == "True"
     assert rolled_back["status"]["stableRevision"] == stable == carried(world, name)
     assert states(rolled_back) == [(failed, "Failed"), (stable, "Stable")]
-    assert rolled_back["status"]["gateways"]["summary"] == "2/2"
+    assert rolled_back["status"]["summary"]["pods"] == "2/2"
     assert all(says(name)(*answer) for answer in world.answers())
     told = evidence.await_events(world.lab, rolled_back, {"PluginRejected", "RolledBack"})
     assert told["PluginRejected"]["type"] == "Warning"
@@ -118,8 +119,11 @@ def test_hold_leaves_everything_as_it_is(world: World, tmp_path: Path) -> None:
 
 
 def test_an_old_revision_on_demand(world: World, tmp_path: Path) -> None:
-    """`pluginrelease.io/rollback-to` runs a revision of the history in place of the spec's, until the spec changes; the
-    history keeps as many as it should."""
+    """`pluginrelease.io/rollback-to` runs a revision of the history in place of the spec's, until a retry.
+
+    Meanwhile the release is Stalled, also when the annotation goes or the spec changes otherwise. The history keeps as
+    many revisions as it should.
+    """
     name = unique("demand")
     refs = [world.push(wasm_modules.answering(f"{name}-{version}"), tmp_path) for version in range(3)]
     revisions = []
@@ -133,17 +137,23 @@ def test_an_old_revision_on_demand(world: World, tmp_path: Path) -> None:
     assert all(f"{name}-{one}" in kept for one in (second, third))
 
     annotate(world, name, api.ROLLBACK_ANNOTATION, f"{second}:please")
-    back = world.await_release(name, lambda it: is_ready(it) and it["status"]["stableRevision"] == second)
+    back = world.await_reason(name, "RollbackTo")
+    assert back["status"]["stableRevision"] == second
     assert back["status"]["handled"]["rollbackTo"] == f"{second}:please"
-    assert "in place of what the spec says" in ready(back)["message"]
+    assert conditions(back)["Stalled"]["reason"] == "RollbackTo"
     assert all(says(f"{name}-1")(*answer) for answer in world.answers())
+
+    annotate(world, name, api.ROLLBACK_ANNOTATION)
+    world.apply(world.manifest(name, refs[2], revisionHistoryLimit=1, checks=PATIENT))
+    world.await_reason(name, "RollbackTo")
+    assert carried(world, name) == second
 
     annotate(world, name, api.ROLLBACK_ANNOTATION, f"{first}:gone")
     lost = world.await_reason(name, "RevisionNotFound")
     assert "pluginrelease history" in ready(lost)["message"]
     assert carried(world, name) == second
 
-    world.apply(world.manifest(name, refs[2], revisionHistoryLimit=2))
+    world.retry(name)
     world.await_release(name, lambda it: is_ready(it) and it["status"]["stableRevision"] == third)
 
 
@@ -203,7 +213,7 @@ def test_gateways_fetch_again_when_the_registry_is_back(world: World, registry: 
 
     registry.start()
     healed = world.await_ready(name, namespace=name)
-    assert healed["status"]["observation"]["nudge"]["count"] == 1
+    assert healed["status"]["checkpoint"]["gateways"][0]["refetch"]["count"] == 1
     assert [world.lab.request(pod.address, 8080).status for pod in world.gateways(name)] == [200, 200]
 
 

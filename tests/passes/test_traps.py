@@ -24,7 +24,7 @@ REFUSE = {"fail": True}
 
 def rows(release: JSON) -> dict[str, JSON]:
     """What status says of each pod, by its name."""
-    return {row["name"]: row for row in release["status"]["gateways"]["pods"]}
+    return {row["name"]: row for row in release["status"]["pods"]}
 
 
 def shown(release: JSON, reason: str) -> bool:
@@ -65,7 +65,7 @@ def await_rejected_by_all(world: World, name: str) -> JSON:
         lambda it: (
             observed(it)
             and ready(it)["reason"] == "PluginRejected"
-            and it["status"]["gateways"]["failed"] == len(world.gateways())
+            and it["status"]["summary"]["failed"] == len(world.gateways())
         ),
     )
 
@@ -88,13 +88,13 @@ def test_old_code_that_goes_on_serving_is_not_ready(world: World, built: Callabl
     assert [shown_as_current(world.lab, pod, name) for pod in world.gateways()] == [REFUSE, REFUSE]
     assert release["status"]["phase"] == "Held"
     assert conditions(release)["Stalled"]["status"] == "True"
-    assert release["status"]["gateways"]["summary"] == "0/2"
-    assert release["status"]["gateways"]["failed"] == 2
+    assert release["status"]["summary"]["pods"] == "0/2"
+    assert release["status"]["summary"]["failed"] == 2
     assert "what ran before goes on running" in ready(release)["message"]
     assert "refuses-config: asked to fail" in ready(release)["message"]
 
     configured({"fail": False})
-    assert world.await_ready(name)["status"]["gateways"]["summary"] == "2/2"
+    assert world.await_ready(name)["status"]["summary"]["pods"] == "2/2"
 
 
 def test_a_module_that_only_a_gateway_can_refuse(world: World, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_module_that_only_a_gateway_can_refuse(world: World, tmp_path: Path) -
     release = await_rejected_by_all(world, name)
     assert all(says(name)(*one) for one in world.answers()), "the old code goes on serving"
     assert "proxy_on_vm_start failed" in ready(release)["message"]
-    assert release["status"]["gateways"]["failed"] == 2
+    assert release["status"]["summary"]["failed"] == 2
 
     world.apply(world.manifest(name, good, checks=PATIENT, rollout=HOLD))
     world.await_ready(name)
@@ -208,7 +208,12 @@ def test_a_gateway_that_cannot_fetch(world: World, registry: registries.Registry
 
     def release(strategy: str) -> None:
         gateway = {"provider": "Istio", "namespace": name, "selector": {"matchLabels": {"istio": name}}}
-        spec = {"gateway": gateway, "plugin": plugin(failStrategy=strategy), "checks": PATIENT, "rollout": HOLD}
+        spec: dict[str, Any] = {
+            "gateway": gateway,
+            "plugin": plugin(failStrategy=strategy),
+            "checks": PATIENT,
+            "rollout": HOLD,
+        }
         world.apply(world.manifest(name, ref, namespace=name, **spec))
 
     def scale(replicas: int) -> None:
@@ -219,10 +224,10 @@ def test_a_gateway_that_cannot_fetch(world: World, registry: registries.Registry
     [old] = world.gateways(name)
     with registry.hanging():
         scale(2)
-        waiting = world.await_release(name, lambda it: it["status"]["gateways"]["summary"] == "1/2", namespace=name)
+        waiting = world.await_release(name, lambda it: it["status"]["summary"]["pods"] == "1/2", namespace=name)
         assert is_ready(waiting), "a pod that comes up is no news about the plugin"
         assert "1 is coming up" in ready(waiting)["message"]
-    world.await_release(name, lambda it: is_ready(it) and it["status"]["gateways"]["summary"] == "2/2", namespace=name)
+    world.await_release(name, lambda it: is_ready(it) and it["status"]["summary"]["pods"] == "2/2", namespace=name)
 
     registry.stop()
     [unlucky] = [pod.name for pod in world.gateways(name) if pod != old]
@@ -231,7 +236,7 @@ def test_a_gateway_that_cannot_fetch(world: World, registry: registries.Registry
     [new] = [pod for pod in world.gateways(name) if pod.name != old.name]
     assert rows(failed)[old.name]["state"] == "Loaded"
     assert rows(failed)[new.name]["reason"] == "FetchFailed"
-    assert failed["status"]["gateways"]["summary"] == "1/2"
+    assert failed["status"]["summary"]["pods"] == "1/2"
     assert new.name in ready(failed)["message"]
     assert "answers 403 to every request" in ready(failed)["message"]
     assert "connection refused" in ready(failed)["message"]
@@ -247,7 +252,7 @@ def test_a_gateway_that_cannot_fetch(world: World, registry: registries.Registry
     registry.start()
     release("FAIL_CLOSE")
     healed = world.await_ready(name, namespace=name)
-    assert healed["status"]["gateways"]["summary"] == "2/2"
+    assert healed["status"]["summary"]["pods"] == "2/2"
     assert [answer(world, pod)[:2] for pod in (old, new)] == [(200, name), (200, name)]
 
 

@@ -130,7 +130,7 @@ def test_a_private_registry_with_an_authority_of_its_own(
     assert served_by(world) == name
 
     told(world, "SSL_CERT_FILE-", f"WASM_INSECURE_REGISTRIES={registry.host}")
-    world.await_release(name, lambda it: it["status"]["gateways"]["summary"] == "1/1", namespace=stranger)
+    world.await_release(name, lambda it: it["status"]["summary"]["pods"] == "1/1", namespace=stranger)
     assert served_by(world) == name
 
     assert len(registry.asked("pluginrelease", "GET", "/blobs/")) == 1, "fetched once, and seen in the log"

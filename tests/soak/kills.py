@@ -235,6 +235,11 @@ SPAN = re.compile(r"\b\d+(\.\d+)? (s|ms|min|seconds|minutes)\b")
 PROOF = re.compile(r"^(Runs the plugin): .*", re.DOTALL)
 
 
+def are_lines_of_pods(key: str, value: Any) -> bool:
+    """Whether these are hashes and counters of pods, or what they refer to, in a checkpoint."""
+    return key in ("pods", "shared") and all(isinstance(one, str) for one in value)
+
+
 def timeless(value: Any) -> Any:
     """The same without versions of objects, uids, times and spans, and without what depends on the gateway's past:
     its counters before the write, and which of several signs has proved that it runs the plugin.
@@ -242,7 +247,7 @@ def timeless(value: Any) -> Any:
     match value:
         case dict():
             kept = {key: one for key, one in value.items() if key not in CHANGES_BY_ITSELF}
-            return {key: len(one) if key == "baselines" else timeless(one) for key, one in kept.items()}
+            return {key: len(one) if are_lines_of_pods(key, one) else timeless(one) for key, one in kept.items()}
         case list():
             return sorted((timeless(one) for one in value), key=lambda one: json.dumps(one, sort_keys=True))
         case str():

@@ -38,7 +38,7 @@ class SecretReference(Model):
 class GatewaySecretReference(Model):
     """A Secret in the gateway's namespace."""
 
-    name: Name = Field(description="Name of the Secret, in spec.gateway.namespace.")
+    name: Name = Field(description="Name of the Secret, in the namespace of each entry of spec.gateways.")
 
 
 class ImageSource(Model):

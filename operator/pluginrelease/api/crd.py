@@ -15,18 +15,14 @@ from pluginrelease.api.rules import cel
 JSON = dict[str, Any]
 
 COLUMNS: tuple[JSON, ...] = (
+    {"name": "Gateways", "type": "string", "jsonPath": ".status.summary.gateways"},
+    {"name": "Loaded", "type": "string", "jsonPath": ".status.summary.pods"},
     {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
-    {"name": "Revision", "type": "string", "jsonPath": ".status.targetRevision"},
-    {"name": "Loaded", "type": "string", "jsonPath": ".status.gateways.summary"},
     {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
-    {
-        "name": "Reason",
-        "type": "string",
-        "jsonPath": '.status.conditions[?(@.type=="Ready")].reason',
-        "priority": 1,
-    },
+    {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].reason'},
+    # kubectl leaves a cell without a value blank, and this one has none until the reference is resolved: it comes last
+    {"name": "Revision", "type": "string", "jsonPath": ".status.targetRevision"},
     {"name": "Digest", "type": "string", "jsonPath": ".status.artifact.digest", "priority": 1},
-    {"name": "Gateway", "type": "string", "jsonPath": ".spec.gateway.namespace", "priority": 1},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
 )
 
@@ -69,7 +65,7 @@ def render() -> JSON:
 
 
 def object_schema() -> JSON:
-    """The schema of the whole object; a new object's status says observedGeneration -1 (Flux's rule)."""
+    """The schema of the whole object; a new object's status is `api.UNSEEN`."""
     return {
         "type": "object",
         "description": "A Wasm plugin, from an image to seen running in every selected gateway pod.",
@@ -80,7 +76,7 @@ def object_schema() -> JSON:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": structural(api.Spec),
-            "status": {**structural(api.Status), "default": {"observedGeneration": -1}},
+            "status": {**structural(api.Status), "default": api.UNSEEN},
         },
     }
 

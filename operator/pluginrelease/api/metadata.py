@@ -23,12 +23,14 @@ UID_LABEL = f"{GROUP}/uid"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "pluginrelease"
 RELEASE_ANNOTATION = f"{GROUP}/release"
-# on a PluginRelease: take over an object of the wanted name that is nobody's
-ADOPT_ANNOTATION = f"{GROUP}/adopt"
+# on what we write: the entry of spec.gateways that it is for
+GATEWAY_ANNOTATION = f"{GROUP}/gateway"
+# on what we write over an adopted object: "true", so that it is known also when the status was lost
+ADOPTED_ANNOTATION = f"{GROUP}/adopted"
 # on a WasmPlugin: the revision it carries
 REVISION_ANNOTATION = f"{GROUP}/revision"
 # on a WasmPlugin: how often its gateways were made to fetch again (`target.pull_policy` is what makes them)
-NUDGE_ANNOTATION = f"{GROUP}/nudge"
+REFETCH_ANNOTATION = f"{GROUP}/refetch"
 # on a PluginRelease, actions: each value is acted on once and then echoed in status.handled. `retry` takes any token;
 # `rollback-to` takes a revision of the history, with ":" and any token behind it to ask for the same one again.
 RETRY_ANNOTATION = f"{GROUP}/retry"
@@ -38,9 +40,16 @@ REF_ANNOTATION = f"{GROUP}/ref"
 # on a Namespace: which namespaces' releases may write here, a comma-separated list or "*"
 ALLOWED_NAMESPACES_ANNOTATION = f"{GROUP}/allowed-namespaces"
 
-MAX_POD_ROWS = 20
-MAX_OBSERVED_PODS = 1000
+MAX_GATEWAYS = 64
+MAX_POD_ROWS = 40
+# pods of one release; more of them are refused before the write
+MAX_PODS = 2000
+MAX_OBSERVED_PODS = 2000
+# lines of an entry's checkpoint: of each pod the run before the write, the one of now, and silence
+MAX_POD_NOTES = 4 * MAX_OBSERVED_PODS
 MESSAGE_MAX = 2048
+# of an entry's and a pod's row
+ENTRY_MESSAGE_MAX = 512
 
 
 class Model(BaseModel):

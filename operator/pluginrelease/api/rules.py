@@ -13,7 +13,6 @@ def cel(rule: str, message: str) -> JsonDict:
     return {"rule": rule, "message": message}
 
 
-def immutable(field: str) -> JsonDict:
+def immutable(field: str, remedy: str = "make a new PluginRelease and delete this one") -> JsonDict:
     """A field that keeps its first value; the rule stands on the field, as `namespace` is a reserved word of CEL."""
-    remedy = f"{field} cannot be changed: make a new PluginRelease and delete this one"
-    return {"x-kubernetes-validations": [cel("self == oldSelf", remedy)]}
+    return {"x-kubernetes-validations": [cel("self == oldSelf", f"{field} cannot be changed: {remedy}")]}

@@ -3,12 +3,43 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic.config import JsonDict
 
 from pluginrelease.api.conditions import Condition
-from pluginrelease.api.metadata import MAX_OBSERVED_PODS, MAX_POD_ROWS, MESSAGE_MAX, Model
+from pluginrelease.api.metadata import (
+    ENTRY_MESSAGE_MAX,
+    MAX_GATEWAYS,
+    MAX_OBSERVED_PODS,
+    MAX_POD_NOTES,
+    MAX_POD_ROWS,
+    MESSAGE_MAX,
+    Model,
+)
+from pluginrelease.api.spec import Selector
+from pluginrelease.api.values import PodNote, RaisedPod
+
+# What a new object says of itself until the operator has looked: no column is blank that others follow. kstatus goes by
+# observedGeneration, as with Flux. The condition is what Gateway API gives a new object: its time is the epoch.
+EPOCH = "1970-01-01T00:00:00Z"
+UNSEEN: dict[str, Any] = {
+    "observedGeneration": -1,
+    "phase": "New",
+    "summary": {"gateways": "-", "pods": "-", "desired": 0, "loaded": 0, "failed": 0},
+    "conditions": [
+        {
+            "type": "Ready",
+            "status": "Unknown",
+            "reason": "Pending",
+            "message": "No operator has looked at it yet: see that one runs and watches this namespace",
+            "lastTransitionTime": EPOCH,
+        }
+    ],
+}
+
+BY_NAME: JsonDict = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 
 
 class ArtifactStatus(Model):
@@ -39,138 +70,127 @@ class ArtifactStatus(Model):
     )
 
 
-class TargetStatus(Model):
-    """The object that was written to the gateway's namespace."""
+class ObjectStatus(Model):
+    """The object that was written for an entry of spec.gateways."""
 
     api_version: str = Field(description="Its API version.")
     kind: str = Field(description="WasmPlugin.")
-    namespace: str = Field(description="Its namespace: spec.gateway.namespace.")
-    name: str = Field(description="Its name, made from the release's.")
-    uid: str | None = Field(default=None, description="Which object of that name.")
+    namespace: str = Field(description="Its namespace: that of the entry.")
+    name: str = Field(description="Its name.")
+    uid: str | None = Field(default=None, description="UID of the object.")
+
+
+class StableRevision(Model):
+    """What an entry falls back to: the revision that was last seen running in all of its pods, and where."""
+
+    revision: str = Field(description="The revision, as in status.history.")
+    selector: Selector | None = Field(default=None, description="The selector with which it was seen running.")
+
+
+class GatewayState(StrEnum):
+    """How an entry of spec.gateways stands."""
+
+    LOADED = "Loaded"
+    PENDING = "Pending"
+    UNHEALTHY = "Unhealthy"
+    UNKNOWN = "Unknown"
+    NOT_PLACED = "NotPlaced"
+    REMOVING = "Removing"
+
+
+class GatewayStatus(Model):
+    """One entry of spec.gateways: its object, what runs, what is put back after a failure, and what was seen."""
+
+    name: str = Field(description="Name of the entry.")
+    object: ObjectStatus | None = Field(default=None, description="The object that was written for it.")
+    revision: str | None = Field(default=None, description="The revision that its gateway pods are to run now.")
+    stable: StableRevision | None = Field(
+        default=None,
+        description=(
+            "The revision that was last seen running in all its pods: after a failure it is put back. Unset: nothing "
+            "ran before, and after a failure the adopted object is put back, or the plugin is taken off."
+        ),
+    )
+    adopted: str | None = Field(
+        default=None,
+        description="Name of the ControllerRevision that keeps the object as it was before it was adopted.",
+    )
+    state: GatewayState = Field(
+        description=(
+            "Loaded, Pending, Unhealthy and Unknown are what the signs in its pods amount to. NotPlaced: nothing could "
+            "be written for it. Removing: the entry is gone from the spec, its object not yet."
+        )
+    )
+    reason: str = Field(description="Why, in one CamelCase word.")
+    message: Annotated[str, Field(max_length=ENTRY_MESSAGE_MAX)] = Field(
+        default="", description="What was seen, and what to do."
+    )
+    desired: int = Field(default=0, description="How many gateway pods it selects.")
+    loaded: int = Field(default=0, description="How many of them were seen running the revision.")
+    failed: int = Field(default=0, description="How many of them were seen refusing it.")
 
 
 class PodStatus(Model):
     """What was seen in one gateway pod."""
 
+    gateway: str | None = Field(default=None, description="The entry of spec.gateways that selects it.")
     name: str = Field(description="Name of the pod.")
     namespace: str = Field(description="Namespace of the pod.")
     state: Literal["Loaded", "Pending", "Unhealthy", "Unknown"] = Field(description="What the signs in it amount to.")
     revision: str | None = Field(default=None, description="The revision that was seen running in it.")
     reason: str = Field(description="Why, in one CamelCase word.")
-    message: Annotated[str, Field(max_length=MESSAGE_MAX)] = Field(
+    message: Annotated[str, Field(max_length=ENTRY_MESSAGE_MAX)] = Field(
         default="", description="What was seen, where it can in the gateway's own words."
     )
 
 
-class GatewaysStatus(Model):
-    """What was seen in the selected gateway pods: exact counts, and at most 20 rows, failures first."""
+class RaisedLoggers(Model):
+    """Log levels that the operator raised on pods, to be put back; noted before they are raised."""
 
-    desired: int = Field(description="How many gateway pods the selector finds.")
-    loaded: int = Field(description="How many of them were seen running the wanted revision.")
-    failed: int = Field(description="How many of them were seen refusing it.")
-    summary: str = Field(description="loaded/desired, for the column.")
-    pods: Annotated[list[PodStatus], Field(max_length=MAX_POD_ROWS)] = Field(
-        default_factory=list, description="At most 20 pods, failures first."
-    )
-
-
-class RaisedLogger(Model):
-    """A log level that the operator raised on a pod, to be put back; noted before it is raised."""
-
-    namespace: str = Field(description="Namespace of the pod.")
-    pod: str = Field(description="Name of the pod.")
-    uid: str = Field(description="Which pod of that name.")
+    namespace: str = Field(description="Namespace of the pods.")
     level: str = Field(description="The level of Envoy's filter logger before.")
-
-
-class PodBaseline(Model):
-    """A gateway's counters before the write, for one run of its Envoy; absent where the gateway hides them."""
-
-    uid: str = Field(description="Which pod.")
-    started_at: str = Field(description="When this run of its Envoy began.", json_schema_extra={"format": "date-time"})
-    config_reload: int | None = Field(default=None, description="Modules loaded anew by a change of configuration.")
-    config_fail: int | None = Field(default=None, description="Configurations that Envoy could not use.")
-    update_rejected: int | None = Field(
-        default=None, description="Updates of the plugin's configuration that Envoy refused."
-    )
-    vm_created: int | None = Field(default=None, description="Virtual machines started.")
-    vm_reloads: int | None = Field(default=None, description="Virtual machines started anew after a failure.")
-    named: bool | None = Field(default=None, description="Whether Envoy had statistics of the plugin's own name.")
-    digest_hex: Annotated[str, Field(max_length=64)] | None = Field(
-        default=None, description="The manifest's digest in the name of the file that the gateway had."
-    )
-    crashes: int | None = Field(
-        default=None, description="How often the plugin crashed, where that is counted (Higress)."
-    )
-    restarts: int | None = Field(
-        default=None, description="How often the container that runs Envoy was restarted, of a pod that was well."
-    )
-    image: Annotated[str, Field(max_length=8)] | None = Field(
-        default=None, description="Of that container's image: eight hex digits of its name's SHA-256."
-    )
-    others_updated: str | None = Field(
-        default=None,
-        description="When another plugin of this gateway was last updated.",
-        json_schema_extra={"format": "date-time"},
+    names_begin: str = Field(default="", description="What the names of these pods begin with.")
+    pods: Annotated[list[RaisedPod], Field(max_length=MAX_OBSERVED_PODS)] = Field(
+        description="The rest of each name, a blank, and the short hash of the pod's UID."
     )
 
 
-class SilentPod(Model):
-    """A pod whose admin port takes connections and does not answer."""
-
-    uid: str = Field(description="Which pod.")
-    since: str = Field(description="Since when.", json_schema_extra={"format": "date-time"})
-
-
-class VerifiedPod(Model):
-    """One run of one pod's Envoy, seen running the revision."""
-
-    uid: str = Field(description="Which pod.")
-    started_at: str = Field(description="When this run of its Envoy began.", json_schema_extra={"format": "date-time"})
-
-
-class Proof(Model):
-    """What was proved before this revision was written; it holds in gateways that never got to see the new one."""
-
-    load: str = Field(description="What the gateways had loaded.")
-    verified: Annotated[list[VerifiedPod], Field(max_length=MAX_OBSERVED_PODS)] = Field(
-        default_factory=list, description="Pods in which it was seen running."
-    )
-
-
-class Nudge(Model):
+class Refetch(Model):
     """How often gateways that could not fetch the plugin were made to try again."""
 
     count: int = Field(description="How often; the WasmPlugin carries the same number.")
-    tries: int = Field(description="How often since everything ran.")
+    attempts: int = Field(description="How often since everything ran.")
     at: str = Field(description="When last.", json_schema_extra={"format": "date-time"})
 
 
 class Observation(Model):
-    """What the look at the gateways started from: kept here so that a restarted operator goes on from it."""
+    """What the look at one entry's gateways started from: a restarted operator goes on from it."""
 
+    name: str = Field(default="", description="Name of the entry of spec.gateways.")
     revision: str = Field(description="The revision this observation is about.")
-    load: str = Field(
+    load_hash: str = Field(
         default="", description="What a gateway loads of it: artifact, plugin name, configuration and failStrategy."
     )
     since: str = Field(
         description="Taken before the write: log lines and Envoys older than it say nothing about this revision.",
         json_schema_extra={"format": "date-time"},
     )
-    baselines: Annotated[list[PodBaseline], Field(max_length=MAX_OBSERVED_PODS)] = Field(
-        default_factory=list, description="The gateways' counters before the write."
+    load_hash_before: str = Field(default="", description="What the gateways had loaded before, as loadHash.")
+    pods: Annotated[list[PodNote], Field(max_length=MAX_POD_NOTES)] = Field(
+        default_factory=list,
+        description=(
+            "One line for one run of a pod's Envoy, of short hashes of its UID and its start. L: seen running the "
+            "revision; B: seen running what ran before; then the gateway's counters before the write; S: silent since. "
+            "Hashes alone: it runs the revision, and nothing else has to be known. docs/architecture.md says more."
+        ),
     )
-    raised_loggers: Annotated[list[RaisedLogger], Field(max_length=MAX_OBSERVED_PODS)] = Field(
+    shared: Annotated[list[str], Field(max_length=MAX_POD_NOTES)] = Field(
+        default_factory=list, description="Images and digests that the lines of pods refer to by their number, from 0."
+    )
+    raised_loggers: Annotated[list[RaisedLoggers], Field(max_length=MAX_OBSERVED_PODS)] = Field(
         default_factory=list, description="Log levels to be put back."
     )
-    verified: Annotated[list[VerifiedPod], Field(max_length=MAX_OBSERVED_PODS)] = Field(
-        default_factory=list, description="Pods in which the revision was seen running."
-    )
-    silent: Annotated[list[SilentPod], Field(max_length=MAX_OBSERVED_PODS)] = Field(
-        default_factory=list, description="Pods whose admin port does not answer any more."
-    )
-    before: Proof | None = Field(default=None, description="What ran before, and in which pods it was seen running.")
-    failed_before: Annotated[list[str], Field(max_length=16)] = Field(
+    probes_failed_before: Annotated[list[str], Field(max_length=16)] = Field(
         default_factory=list,
         description="Probes that failed in every pod before the write: now they tell new from old.",
     )
@@ -179,13 +199,19 @@ class Observation(Model):
         description="Since when probes fail without a break.",
         json_schema_extra={"format": "date-time"},
     )
-    nudge: Nudge | None = Field(default=None, description="How often gateways were made to fetch anew.")
+    refetch: Refetch | None = Field(default=None, description="How often gateways were made to fetch again.")
 
 
 class RolloutFailure(Model):
     """Why a revision did not come to run everywhere."""
 
-    revision: str = Field(description="Which revision failed.")
+    revision: str = Field(description="The revision that failed.")
+    gateways: Annotated[list[str], Field(max_length=MAX_GATEWAYS)] = Field(
+        default_factory=list, description="The entries of spec.gateways that go back to what they ran before."
+    )
+    held: bool | None = Field(
+        default=None, description="true: nothing is put back, as rollout.onFailure is Hold and the gateways serve."
+    )
     reason: str = Field(description="Why, in one CamelCase word.")
     message: Annotated[str, Field(max_length=MESSAGE_MAX)] = Field(description="What the gateways said.")
     at: str = Field(description="When.", json_schema_extra={"format": "date-time"})
@@ -199,7 +225,8 @@ class Detour(Model):
     )
     tried_others: bool | None = Field(default=None, description="Whether one of other bytes has had its turn.")
     restarted: Annotated[list[str], Field(max_length=MAX_OBSERVED_PODS)] = Field(
-        default_factory=list, description="Pods whose Envoy was ended, so that it starts again with what is written."
+        default_factory=list,
+        description="Pods whose Envoy was ended, to start again with what is written: short hashes of their UIDs.",
     )
     restarted_at: str | None = Field(
         default=None, description="When the last of them was.", json_schema_extra={"format": "date-time"}
@@ -213,36 +240,50 @@ class Detour(Model):
     given_up: bool | None = Field(default=None, description="Whether nothing is left that could heal them.")
 
 
+class GatewayFallback(Model):
+    """How far one entry has come on the way back after a failure."""
+
+    name: str = Field(description="Name of the entry.")
+    loaded_at: str | None = Field(
+        default=None,
+        description="When all its gateway pods were first seen running again what was put back.",
+        json_schema_extra={"format": "date-time"},
+    )
+    detour: Detour | None = Field(default=None, description="How gateways are healed that refuse what is put back.")
+
+
 class RolloutStatus(Model):
     """The rollout under way, or the last one."""
 
-    generation: int = Field(
-        description="The generation of the spec that it is about.", json_schema_extra={"format": "int64"}
-    )
+    spec_hash: str = Field(description="Hash of what in the spec makes a revision: another one begins another rollout.")
     started_at: str = Field(description="When it began.", json_schema_extra={"format": "date-time"})
     completed_at: str | None = Field(
         default=None,
-        description="When every gateway pod was first seen running it.",
+        description="When every gateway pod of every placed entry was first seen running it.",
         json_schema_extra={"format": "date-time"},
     )
     rollback_to: str | None = Field(
         default=None, description="The old revision that was asked for, instead of the spec's."
     )
     failure: RolloutFailure | None = Field(
-        default=None, description="Why it failed; it is not tried again until the spec changes or somebody asks for it."
-    )
-    puts_back: str | None = Field(
-        default=None, description="The revision that is put back after the failure; empty: the plugin is taken off."
-    )
-    put_back_at: str | None = Field(
         default=None,
-        description="When every gateway pod was first seen running that again.",
-        json_schema_extra={"format": "date-time"},
+        description="Why it failed. It is not tried again until the wanted revision changes or somebody asks for it.",
     )
-    detour: Detour | None = Field(default=None, description="How gateways are healed that refuse what is put back.")
-    adopted: bool | None = Field(
-        default=None, description="Whether the object was somebody else's before; then it is never taken off."
+    fallbacks: Annotated[list[GatewayFallback], Field(max_length=MAX_GATEWAYS)] = Field(
+        default_factory=list,
+        description="How far each entry has come on the way back.",
+        json_schema_extra=BY_NAME,
     )
+
+
+class GatewaysSummary(Model):
+    """Counts over all entries of spec.gateways, for columns and scripts."""
+
+    gateways: str = Field(description="Entries with every pod loaded / all entries, such as 2/2.")
+    pods: str = Field(description="Pods seen running their revision / all selected pods, such as 5/5.")
+    desired: int = Field(description="How many gateway pods are selected.")
+    loaded: int = Field(description="How many of them were seen running their revision.")
+    failed: int = Field(description="How many of them were seen refusing it.")
 
 
 class Handled(Model):
@@ -258,7 +299,7 @@ class HistoryState(StrEnum):
     DEPLOYING = "Deploying"
     STABLE = "Stable"
     SUPERSEDED = "Superseded"
-    OVERTAKEN = "Overtaken"
+    ABORTED = "Aborted"
     FAILED = "Failed"
 
 
@@ -269,7 +310,7 @@ class HistoryEntry(Model):
     number: int = Field(description="Counts up with every rollout.", json_schema_extra={"format": "int64"})
     state: HistoryState = Field(
         description=(
-            "Deploying: under way; Stable: runs everywhere; Superseded: ran everywhere until another did; Overtaken: "
+            "Deploying: under way; Stable: runs everywhere; Superseded: ran everywhere until another did; Aborted: "
             "another came before it ran everywhere; Failed."
         )
     )
@@ -278,6 +319,14 @@ class HistoryEntry(Model):
     reason: str | None = Field(default=None, description="Why it failed, in one CamelCase word.")
     first_deployed: str = Field(description="When it was first written.", json_schema_extra={"format": "date-time"})
     last_deployed: str = Field(description="When it was last written.", json_schema_extra={"format": "date-time"})
+
+
+class Checkpoint(Model):
+    """The operator's own notes: what it would need to know if it were started again now."""
+
+    gateways: Annotated[list[Observation], Field(max_length=MAX_GATEWAYS)] = Field(
+        default_factory=list, description="One for each entry.", json_schema_extra=BY_NAME
+    )
 
 
 class Status(Model):
@@ -291,24 +340,29 @@ class Status(Model):
     phase: str | None = Field(
         default=None, description="One word for people; programs read the conditions, never this."
     )
+    summary: GatewaysSummary | None = Field(default=None, description="What was seen, counted over all entries.")
     conditions: Annotated[list[Condition], Field(max_length=16)] = Field(
         default_factory=list,
         description="The state of the release, one condition a type; Ready is always there after the first pass.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     target_revision: str | None = Field(
-        default=None, description="The revision that is wanted: artifact, plugin and gateway in one hash."
+        default=None, description="The revision that is wanted: artifact, plugin and pull secrets in one hash."
     )
     stable_revision: str | None = Field(
-        default=None, description="The revision that was last seen running in every selected gateway pod."
+        default=None, description="The revision that was last seen running in all pods of all placed entries."
     )
     artifact: ArtifactStatus | None = Field(
         default=None, description="The artifact that was resolved, fetched and checked last."
     )
-    target: TargetStatus | None = Field(
-        default=None, description="The object that was written to the gateway's namespace."
+    gateways: Annotated[list[GatewayStatus], Field(max_length=2 * MAX_GATEWAYS)] = Field(
+        default_factory=list,
+        description="One row for each entry of spec.gateways, and for each removed one whose object is still there.",
+        json_schema_extra=BY_NAME,
     )
-    gateways: GatewaysStatus | None = Field(default=None, description="What was seen in the selected gateway pods.")
+    pods: Annotated[list[PodStatus], Field(max_length=MAX_POD_ROWS)] = Field(
+        default_factory=list, description="At most 40 gateway pods of all entries, failures first."
+    )
     rollout: RolloutStatus | None = Field(default=None, description="The rollout under way, or the last one.")
     history: Annotated[list[HistoryEntry], Field(max_length=102)] = Field(
         default_factory=list, description="The revisions that were written to the gateways, newest first."
@@ -316,6 +370,24 @@ class Status(Model):
     handled: Handled | None = Field(
         default=None, description="The action annotations that were acted on, by their values."
     )
-    observation: Observation | None = Field(
-        default=None, description="What the look at the gateways started from; the operator's own notes."
-    )
+    checkpoint: Checkpoint | None = Field(default=None, description="The operator's own notes.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def leave_out_unseen(cls, found: Any) -> Any:
+        """Leave out what is there for the columns of a new object alone (`UNSEEN`): nobody has seen it."""
+        if not isinstance(found, dict):
+            return found
+        conditions = [one for one in found.get("conditions") or [] if one not in UNSEEN["conditions"]]
+        empty = {part for part in ("phase", "summary") if found.get(part) == UNSEEN[part]}
+        kept = {key: value for key, value in found.items() if key not in empty}
+        return {**kept, "conditions": conditions} if "conditions" in found else kept
+
+    def gateway(self, name: str) -> GatewayStatus | None:
+        """Return the row of the entry of this name, or None."""
+        return next((row for row in self.gateways if row.name == name), None)
+
+    def observation(self, name: str) -> Observation | None:
+        """Return the notes on the entry of this name, or None."""
+        noted = self.checkpoint.gateways if self.checkpoint else []
+        return next((observation for observation in noted if observation.name == name), None)

@@ -10,5 +10,15 @@ from pydantic import Field
 
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 NamespaceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+# what a DNS label takes, so that it can be part of an object's name
+EntryName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 Duration = Annotated[str, Field(max_length=32, pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$")]
 LabelValue = Annotated[str, Field(max_length=63)]
+
+# -------------------------------------------------------------------------------------------------- status.checkpoint
+
+_MARK = "[A-Za-z0-9_-]{7}"
+PodNote = Annotated[
+    str, Field(max_length=256, pattern=rf"^{_MARK}([.][A-Za-z0-9_-]{{4}}( (LB?|B|-)( [-,0-9a-z]+)?)?| S-?[0-9a-z]+)$")
+]
+RaisedPod = Annotated[str, Field(max_length=261, pattern=rf"^[^ ]* {_MARK}$")]

@@ -26,12 +26,14 @@ async def annotate(cluster: Cluster, observed: JSON, annotation: str, value: str
     await cluster.annotate(found, {annotation: value}, FIELD_MANAGER)
 
 
-def running(status: api.Status) -> str | None:
-    """The revision that the gateways are to run now; after a failure that is the one that was put back, if any."""
-    known = status.rollout
-    if known is not None and known.failure is not None and known.puts_back is not None:
-        return known.puts_back or None
-    return status.target_revision
+def running(status: api.Status) -> set[str]:
+    """Return the revisions that the gateways are to run now; after a failure these are the ones that were put back.
+
+    Before any gateway was looked at it is the one that is wanted.
+    """
+    if not status.gateways:
+        return {status.target_revision} if status.target_revision else set()
+    return {row.revision for row in status.gateways if row.revision}
 
 
 def choose(release: api.Release, revision: str | None) -> api.HistoryEntry:
@@ -40,7 +42,7 @@ def choose(release: api.Release, revision: str | None) -> api.HistoryEntry:
         return pick(release, revision)
     refuse_second_step(release)
     now = running(release.status)
-    good = [entry for entry in release.status.history if entry.state in GOOD and entry.revision != now]
+    good = [entry for entry in release.status.history if entry.state in GOOD and entry.revision not in now]
     if not good:
         raise Refused("RevisionNotFound", f"{capitalize(release)} has no other revision that ran", list_known(release))
     return max(good, key=lambda entry: entry.number)
@@ -58,15 +60,25 @@ def pick(release: api.Release, revision: str) -> api.HistoryEntry:
 
 def refuse_second_step(release: api.Release) -> None:
     """What was put back after a failure is not left for a still older one without being told to."""
-    rollout = release.status.rollout
-    if rollout is not None and rollout.failure is not None and rollout.puts_back:
-        own, back = release.metadata, rollout.puts_back
+    failure = release.status.rollout.failure if release.status.rollout is not None else None
+    back = put_back(release.status)
+    if failure is not None and back:
+        own = release.metadata
         raise Refused(
             "AlreadyPutBack",
-            f"revision {rollout.failure.revision} failed, and the operator has put back {back}",
-            f"To stay with it: pluginrelease rollback {own.name} -n {own.namespace} --to {back}; for an older one "
+            f"revision {failure.revision} failed, and the operator has put back {' and '.join(back)}",
+            f"To stay with it: pluginrelease rollback {own.name} -n {own.namespace} --to {back[0]}; for an older one "
             f"name that. {list_known(release)}",
         )
+
+
+def put_back(status: api.Status) -> list[str]:
+    """Return the revisions that entries go back to after a failure, each once, in the order of the entries."""
+    failure = status.rollout.failure if status.rollout is not None else None
+    if failure is None or failure.held:
+        return []
+    rows = (row for row in status.gateways if row.name in failure.gateways)
+    return list(dict.fromkeys(row.stable.revision for row in rows if row.stable is not None))
 
 
 def capitalize(release: api.Release) -> str:

@@ -16,6 +16,7 @@ from pluginrelease.core.apiserver import stored
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.mesh import providers, target
+from pluginrelease.core.mesh.placement import Placement, placements
 from pluginrelease.core.registry import tags
 
 JSON = dict[str, Any]
@@ -30,8 +31,9 @@ FIELDS = "Its fields: kubectl explain prel.spec --recursive"
 
 @dataclass(frozen=True)
 class Rendered:
-    """The WasmPlugin, and what must be said beside it."""
+    """The WasmPlugin of one entry of spec.gateways, and what must be said beside it."""
 
+    gateway: str
     manifest: JSON
     notes: tuple[str, ...] = ()
 
@@ -83,8 +85,21 @@ def with_identity(local: api.Release, live: api.Release | None) -> api.Release:
 # ---------------------------------------------------------------------------------------------------- rendering
 
 
-def render(release: api.Release, digest: str | None = None) -> Rendered:
-    """The WasmPlugin that the spec wants; raises `Refused` (DigestUnknown) where the digest is not known."""
+def choose_placements(release: api.Release, gateway: str | None = None) -> tuple[Placement, ...]:
+    """Return every entry of spec.gateways, or the one of this name; raises `Refused` (GatewayNotFound)."""
+    found = tuple(placement for placement in placements(release) if gateway in (None, placement.name))
+    if not found:
+        there = ", ".join(entry.name for entry in release.spec.gateways)
+        own = f"{release.metadata.namespace}/{release.metadata.name}"
+        raise Refused("GatewayNotFound", f"{own} has no gateway {gateway!r}", f"Its gateways: {there}")
+    return found
+
+
+def render(release: api.Release, digest: str | None = None, gateway: str | None = None) -> list[Rendered]:
+    """Return the WasmPlugins that the spec wants, one for each entry.
+
+    Raises `Refused` (DigestUnknown) where the digest is not known.
+    """
     found = find_artifact(release, digest)
     if found is None:
         raise Refused(
@@ -93,19 +108,19 @@ def render(release: api.Release, digest: str | None = None) -> Rendered:
             "written to a gateway",
             "Give it with --digest sha256:…, or a reference that has it",
         )
-    return write_plugin(release, found)
+    return [write_plugin(placement, found) for placement in choose_placements(release, gateway)]
 
 
-def render_unresolved(release: api.Release) -> Rendered:
-    """The same; a reference that nobody has resolved stands as it is."""
-    found = find_artifact(release, None)
+def render_unresolved(placement: Placement) -> Rendered:
+    """Return the same of one entry; a reference that nobody has resolved stands as it is."""
+    found = find_artifact(placement.release, None)
     if found is not None:
-        return write_plugin(release, found)
-    image = release.spec.artifact.image
+        return write_plugin(placement, found)
+    image = placement.spec.artifact.image
     note = f"{tags.describe_wanted(image)} was not resolved to a digest yet: it stands in place of what will be written"
-    rendered = write_plugin(release, make_artifact(image.ref, image.ref, UNRESOLVED))
+    rendered = write_plugin(placement, make_artifact(image.ref, image.ref, UNRESOLVED))
     rendered.manifest["metadata"]["annotations"][api.REVISION_ANNOTATION] = UNRESOLVED
-    return Rendered(rendered.manifest, (note, *rendered.notes))
+    return Rendered(rendered.gateway, rendered.manifest, (note, *rendered.notes))
 
 
 def find_artifact(release: api.Release, digest: str | None) -> api.ArtifactStatus | None:
@@ -132,16 +147,17 @@ def make_artifact(ref: str, image: str, digest: str) -> api.ArtifactStatus:
     return api.ArtifactStatus(ref=ref, image=image, digest=digest, wasm_sha256="", size=0, layout="")
 
 
-def write_plugin(release: api.Release, found: api.ArtifactStatus) -> Rendered:
-    """The WasmPlugin, and which secret goes with it: its name, never its content."""
-    image, theirs = release.spec.artifact.image, release.spec.gateway.namespace
+def write_plugin(placement: Placement, found: api.ArtifactStatus) -> Rendered:
+    """Return the WasmPlugin of one entry, and which secret goes with it: its name, never its content."""
+    image, theirs = placement.spec.artifact.image, placement.gateway.namespace
     notes: tuple[str, ...] = ()
     if image.gateway_pull_secret_ref is not None:
         notes = (f"the gateways pull with Secret {theirs}/{image.gateway_pull_secret_ref.name}, which must be there",)
-    elif image.pull_secret_ref is not None and not target.is_local(release):
-        copied, original = target.copied_secret_name(release), image.pull_secret_ref.name
-        notes = (f"the gateways pull with Secret {theirs}/{copied}, a copy of {release.metadata.namespace}/{original}",)
-    return Rendered(providers.of(release.spec.gateway).wasm_plugin(release, found), notes)
+    elif image.pull_secret_ref is not None and not placement.is_local:
+        copied, original = target.copied_secret_name(placement), image.pull_secret_ref.name
+        own = placement.metadata.namespace
+        notes = (f"the gateways pull with Secret {theirs}/{copied}, a copy of {own}/{original}",)
+    return Rendered(placement.name, providers.of(placement.spec).wasm_plugin(placement, found), notes)
 
 
 def as_yaml(manifest: JSON) -> str:
@@ -165,8 +181,11 @@ def strip_metadata(observed: JSON, wanted: JSON) -> JSON:
     return {**head, "metadata": {**kept, **({"ownerReferences": owners} if owners else {})}, "spec": spec}
 
 
-def diff_objects(before: JSON | None, after: JSON, *, titles: tuple[str, str]) -> str:
-    """A unified diff of two objects as YAML with sorted keys; empty when they are the same."""
+def diff_objects(before: JSON | None, after: JSON | None, *, titles: tuple[str, str]) -> str:
+    """Return a unified diff of two objects as YAML with sorted keys; empty when they are the same.
+
+    None is no object: all lines of the other one are added, or taken away.
+    """
     old, new = (
         [] if version is None else sorted_yaml(version).splitlines(keepends=True) for version in (before, after)
     )

@@ -53,6 +53,7 @@ CODES = {
     "ReleaseNotFound": Code.NOT_FOUND,
     "RevisionNotFound": Code.NOT_FOUND,
     "KindNotInstalled": Code.NOT_FOUND,
+    "GatewayNotFound": Code.NOT_FOUND,
     "NotInTime": Code.TIMEOUT,
     "InvalidManifest": Code.USAGE,
     "AlreadyPutBack": Code.USAGE,

@@ -15,7 +15,16 @@ from pluginrelease.core import timestamps
 from pluginrelease.core.registry import tags
 
 HISTORY_TAIL = 5
-MARKS = {"True": "✓", "False": "✗", "Unknown": "?", "Loaded": "✓", "Unhealthy": "✗", "Pending": "…"}
+MARKS = {
+    "True": "✓",
+    "False": "✗",
+    "Unknown": "?",
+    "Loaded": "✓",
+    "Unhealthy": "✗",
+    "Pending": "…",
+    "NotPlaced": "✗",
+    "Removing": "…",
+}
 SUMMARY = ("Ready", "Reconciling", "Stalled")
 NOTHING = "-"
 
@@ -68,7 +77,7 @@ def tree(release: api.Release, now: datetime, width: int = 100) -> str:
         *artifact(release),
         *rollout(status, now),
         *steps(status),
-        *gateways(status),
+        *gateways(status, now),
         *past(status, now),
     ]
     return "\n".join([make_readable(head), *draw(branches, width)])
@@ -125,17 +134,16 @@ def rollout(status: api.Status, now: datetime) -> Iterator[Node]:
         parts.append(f"ran everywhere {format_age(known.completed_at, now)} ago")
     if known.failure:
         parts.append(f"failed {format_age(known.failure.at, now)} ago: {known.failure.reason}")
-    yield Node(", ".join(parts), fallback(known, now))
+    yield Node(", ".join(parts), fallback(known))
 
 
-def fallback(known: api.RolloutStatus, now: datetime) -> str:
-    """What runs in place of a revision that failed."""
-    if known.failure is None or known.puts_back is None:
-        return "it stays as it is" if known.failure else ""
-    if known.puts_back == "":
-        return "nothing ran before: the plugin is taken off"
-    done = f", runs everywhere since {format_age(known.put_back_at, now)}" if known.put_back_at else ""
-    return f"puts back {known.puts_back}{done}"
+def fallback(known: api.RolloutStatus) -> str:
+    """Return which gateways go back to what they ran before a revision that failed."""
+    if known.failure is None:
+        return ""
+    if known.failure.held:
+        return "it stays as it is"
+    return f"goes back: {', '.join(known.failure.gateways)}" if known.failure.gateways else ""
 
 
 def steps(status: api.Status) -> Iterator[Node]:
@@ -150,19 +158,55 @@ def steps(status: api.Status) -> Iterator[Node]:
         )
 
 
-def gateways(status: api.Status) -> Iterator[Node]:
-    """Counts, and a row for each pod that the status names."""
-    seen = status.gateways
-    if seen is None:
+def gateways(status: api.Status, now: datetime) -> Iterator[Node]:
+    """Yield the counts, and below them a tree for each entry of spec.gateways."""
+    if not status.gateways:
         return
-    failed = f", {seen.failed} failed" if seen.failed else ""
-    rest = seen.desired - len(seen.pods)
+    seen = status.summary
+    failed = f", {seen.failed} failed" if seen and seen.failed else ""
+    counts = f" {seen.gateways}, pods {seen.pods} loaded{failed}" if seen else ""
+    yield Node(f"gateways{counts}", children=tuple(gateway(row, status, now) for row in status.gateways))
+
+
+def gateway(row: api.GatewayStatus, status: api.Status, now: datetime) -> Node:
+    """Return one entry with its object, what it goes back to, and a row for each pod that the status names."""
+    revision = f" {row.revision}" if row.revision else ""
+    reason = f": {row.reason}" if row.reason != row.state else ""
+    text = f"{MARKS.get(row.state, '?')} {row.name} {row.loaded}/{row.desired} {row.state}{revision}{reason}"
+    pods = [shown for shown in status.pods if shown.gateway == row.name]
+    rest = row.desired - len(pods)
     more = (Node(f"and {rest} more"),) if rest > 0 else ()
-    yield Node(f"gateways {seen.summary} loaded{failed}", children=(*(pod(row) for row in seen.pods), *more))
+    below = (*carrier(row), *way_back(row, status, now), *(pod(shown) for shown in pods), *more)
+    return Node(text, "" if row.state == "Loaded" else row.message, below)
+
+
+def carrier(row: api.GatewayStatus) -> Iterator[Node]:
+    """Yield the entry's object, whether it was adopted, and what is put back after a failure."""
+    if row.object is None:
+        return
+    facts = [f"{row.object.kind} {row.object.namespace}/{row.object.name}"]
+    facts += [f"stable {row.stable.revision}"] if row.stable else []
+    facts += [f"adopted, kept as {row.adopted}"] if row.adopted else []
+    yield Node(", ".join(facts))
+
+
+def way_back(row: api.GatewayStatus, status: api.Status, now: datetime) -> Iterator[Node]:
+    """Yield what an entry goes back to after a failure, and whether that was seen running."""
+    known = status.rollout
+    if known is None or known.failure is None or known.failure.held or row.name not in known.failure.gateways:
+        return
+    if row.stable is not None:
+        loaded = next((fallback.loaded_at for fallback in known.fallbacks if fallback.name == row.name), None)
+        done = f", runs everywhere since {format_age(loaded, now)}" if loaded else ""
+        yield Node(f"puts back {row.stable.revision}{done}")
+    elif row.adopted is not None:
+        yield Node("puts back the object as it was before it was adopted")
+    else:
+        yield Node("nothing ran before: the plugin is taken off")
 
 
 def pod(row: api.PodStatus) -> Node:
-    """One gateway pod; what went well needs no words."""
+    """Return one gateway pod; what went well needs no words."""
     revision = f" {row.revision}" if row.revision else ""
     reason = f": {row.reason}" if row.reason != row.state else ""
     note = "" if row.state == "Loaded" else row.message
@@ -199,7 +243,7 @@ def draw(nodes: Sequence[Node], width: int, indent: str = "") -> Iterator[str]:
 
 def overview(releases: Iterable[api.Release], now: datetime) -> list[str]:
     """A table of releases: where each stands, and why."""
-    head = ("NAMESPACE", "NAME", "PHASE", "READY", "REASON", "LOADED", "REVISION", "AGE")
+    head = ("NAMESPACE", "NAME", "GATEWAYS", "LOADED", "PHASE", "READY", "REASON", "REVISION", "AGE")
     return table([head, *(overview_row(release, now) for release in releases)])
 
 
@@ -211,10 +255,11 @@ def overview_row(release: api.Release, now: datetime) -> tuple[str, ...]:
     return (
         own.namespace,
         own.name,
+        status.summary.gateways if status.summary else NOTHING,
+        status.summary.pods if status.summary else NOTHING,
         f"{status.phase or 'New'}{stale}",
         ready.status if ready else NOTHING,
         ready.reason if ready else NOTHING,
-        status.gateways.summary if status.gateways else NOTHING,
         status.target_revision or NOTHING,
         format_age(own.creation_timestamp, now),
     )

@@ -14,6 +14,7 @@ from pluginrelease.cli._verb import ClusterTarget, Code, refuse_missing, run, sa
 from pluginrelease.cli._view import one_line
 from pluginrelease.core.apiserver import stored
 from pluginrelease.core.errors import ReleaseError, Transient
+from pluginrelease.core.status.summaries import ROLLED_BACK_BY_COMMAND
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.kubernetes.resources import RELEASES
 
@@ -22,10 +23,14 @@ SHOWN_MESSAGE = 200
 
 
 class WaitGoal(StrEnum):
-    """READY: runs everywhere, or never will by itself. SETTLED: the operator does nothing more by itself."""
+    """READY: runs everywhere, or never will by itself. SETTLED: the operator does nothing more by itself.
+
+    ROLLED_BACK: a revision that somebody asked for runs everywhere in place of the spec's, or never will.
+    """
 
     READY = "ready"
     SETTLED = "settled"
+    ROLLED_BACK = "rolled-back"
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,10 @@ class Outcome:
 
     @property
     def word(self) -> str:
-        """For scripts that read JSON."""
-        return self.code.name.lower() if self.code is not Code.OK else "ready"
+        """Return the outcome for scripts that read JSON."""
+        if self.code is Code.OK:
+            return str(WaitGoal.ROLLED_BACK if self.reason == ROLLED_BACK_BY_COMMAND else WaitGoal.READY)
+        return self.code.name.lower()
 
 
 def judge(release: api.Release, goal: WaitGoal) -> Outcome | None:
@@ -52,9 +59,10 @@ def judge(release: api.Release, goal: WaitGoal) -> Outcome | None:
         return None
     moves = is_true(release, api.ConditionType.RECONCILING)
     stalled = is_true(release, api.ConditionType.STALLED)
-    if ready.status == "True":
+    runs = goal is WaitGoal.ROLLED_BACK and stalled and ready.reason == ROLLED_BACK_BY_COMMAND
+    if ready.status == "True" or runs:
         return Outcome(Code.OK, ready.reason, ready.message)
-    if (stalled and goal is WaitGoal.READY) or (goal is WaitGoal.SETTLED and not moves):
+    if (stalled and goal is not WaitGoal.SETTLED) or (goal is WaitGoal.SETTLED and not moves):
         return Outcome(Code.FAILED, ready.reason, ready.message)
     return None
 
@@ -84,8 +92,8 @@ def progress(release: api.Release) -> str:
     """One line that tells how far a release is."""
     if not is_answered(release):
         return "the operator has not looked at what is asked for now"
-    ready, seen = condition(release, api.ConditionType.READY), release.status.gateways
-    count = f" {seen.summary} loaded" if seen else ""
+    ready, seen = condition(release, api.ConditionType.READY), release.status.summary
+    count = f" gateways {seen.gateways}, pods {seen.pods} loaded" if seen else ""
     why = f": {ready.reason}: {ready.message}" if ready else ""
     line = one_line(f"{release.status.phase or 'New'}{count}{why}")
     return line if len(line) <= SHOWN_MESSAGE else line[: SHOWN_MESSAGE - 1] + "…"

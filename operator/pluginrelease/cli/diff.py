@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from pluginrelease.cli._verb import ClusterTarget, fetch, output_option, print_j
 from pluginrelease.controller import revisions
 from pluginrelease.core import revision
 from pluginrelease.core.apiserver import stored
+from pluginrelease.core.errors import Refused
 from pluginrelease.core.mesh import providers
-from pluginrelease.core.mesh import target as targets
+from pluginrelease.core.mesh.placement import Placement
+from pluginrelease.core.revision import Recorded
+from pluginrelease.core.rollout import placements, plan
 from pluginrelease.edges.kubernetes import resources
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.kubernetes.resources import RELEASES
@@ -33,7 +37,27 @@ class Side:
     notes: tuple[str, ...] = ()
 
 
-@click.command("diff", short_help="Show what differs between two states of a release's WasmPlugin.")
+@dataclass(frozen=True)
+class Pair:
+    """What is compared for one entry of spec.gateways."""
+
+    gateway: str
+    before: Side
+    after: Side
+
+    @property
+    def text(self) -> str:
+        """The unified diff; empty where nothing differs."""
+        names = (self.before.name, self.after.name)
+        return _manifest.diff_objects(self.before.manifest, self.after.manifest, titles=names)
+
+    def as_json(self) -> JSON:
+        """Return it for programs."""
+        text, names = self.text, {"from": self.before.name, "to": self.after.name}
+        return {"name": self.gateway, "different": bool(text), **names, "diff": text}
+
+
+@click.command("diff", short_help="Show what differs between two states of a release's WasmPlugins.")
 @click.argument("name", metavar="[NAME]", required=False)
 @click.option("--from", "older", metavar="REVISION", help="A kept revision.  [default: what is in the cluster]")
 @click.option("--to", "newer", metavar="REVISION", help="A kept revision.  [default: what the spec wants]")
@@ -44,14 +68,21 @@ class Side:
     type=click.Path(path_type=Path),
     help="A manifest whose spec is compared, instead of the one in the cluster; - is stdin.",
 )
+@click.option("--gateway", metavar="NAME", help="Only the object of this entry of spec.gateways.")
 @output_option
 @with_target_options
 def command(
-    target: ClusterTarget, name: str | None, older: str | None, newer: str | None, file: Path | None, output: str
+    target: ClusterTarget,
+    name: str | None,
+    older: str | None,
+    newer: str | None,
+    file: Path | None,
+    gateway: str | None,
+    output: str,
 ) -> None:
-    """Show how the WasmPlugin of the PluginRelease NAME differs from what its spec wants, or between two revisions.
+    """Show how the WasmPlugins of the PluginRelease NAME differ from what its spec wants, or between two revisions.
 
-    Exit code 0: no difference, 1: differences, more: an error.
+    One object for each of its gateways. Exit code 0: no difference, 1: differences, more: an error.
     """
     if file is not None and newer is not None:
         raise click.UsageError("--to and -f both say what to compare with: give one")
@@ -60,58 +91,126 @@ def command(
         raise click.UsageError("give NAME, or -f FILE")
     namespace = local.metadata.namespace if local else target.namespace
     called = local.metadata.name if local else str(name)
-    before, after = run(target, lambda cluster: load_sides(cluster, namespace, called, local, older, newer))
-    text = _manifest.diff_objects(before.manifest, after.manifest or {}, titles=(before.name, after.name))
-    for note in (*before.notes, *after.notes):
+
+    async def compare(cluster: Cluster) -> list[Pair]:
+        release = await load_wanted(cluster, namespace, called, local)
+        return await load_pairs(cluster, release, older, newer, gateway, "file" if local else "spec")
+
+    found = run(target, compare)
+    sys.exit(show(found, output))
+
+
+def show(found: list[Pair], output: str) -> int:
+    """Print the differences; return the exit code."""
+    different = any(pair.text for pair in found)
+    for note in dict.fromkeys(note for pair in found for side in (pair.before, pair.after) for note in side.notes):
         say(f"# {note}")
     if output == "json":
-        print_json({"different": bool(text), "from": before.name, "to": after.name, "diff": text})
+        print_json({"different": different, "gateways": [pair.as_json() for pair in found]})
     else:
-        click.echo(text, nl=False)
-    sys.exit(1 if text else 0)
-
-
-async def load_sides(
-    cluster: Cluster, namespace: str, name: str, local: api.Release | None, older: str | None, newer: str | None
-) -> tuple[Side, Side]:
-    """The two objects."""
-    release = await load_wanted(cluster, namespace, name, local)
-    after = await load_kept(cluster, release, newer) if newer else render_spec(release, local is not None)
-    before = (
-        await load_kept(cluster, release, older) if older else await load_live(cluster, release, after.manifest or {})
-    )
-    return before, after
+        click.echo("".join(pair.text for pair in found), nl=False)
+    return 1 if different else 0
 
 
 async def load_wanted(cluster: Cluster, namespace: str, name: str, local: api.Release | None) -> api.Release:
-    """The release of the cluster, with the spec of the local manifest if there is one."""
+    """Return the release of the cluster, with the spec of the local manifest if there is one."""
     if local is None:
-        return await fetch(cluster, namespace, name)
+        return placements.carry_over(await fetch(cluster, namespace, name))
     found = await cluster.get(RELEASES, namespace, name)
-    return _manifest.with_identity(local, stored.read(found) if found else None)
+    return placements.carry_over(_manifest.with_identity(local, stored.read(found) if found else None))
 
 
-def render_spec(release: api.Release, is_local: bool) -> Side:
-    """What the spec wants. How often gateways were made to fetch anew is no difference of the spec's."""
-    rendered = _manifest.render_unresolved(release)
-    return Side("file" if is_local else "spec", rendered.manifest, rendered.notes)
+async def load_pairs(
+    cluster: Cluster, release: api.Release, older: str | None, newer: str | None, gateway: str | None, source: str
+) -> list[Pair]:
+    """Return what is compared: a pair for each entry, and for each one that the spec does not name any more.
+
+    ``source`` is what the wanted spec is called.
+    """
+    removed = [] if older or newer else placements.removed_rows(release)
+    if gateway is not None and gateway in {row.name for row in removed}:
+        return await load_removals(cluster, release, [row for row in removed if row.name == gateway], source)
+    entries = _manifest.choose_placements(release, gateway)
+    kept = [await load_kept(cluster, release, wanted) if wanted else None for wanted in (older, newer)]
+    found = []
+    for entry in entries:
+        after = render_revision(entry, kept[1]) if kept[1] else render_spec(entry, source)
+        before = render_revision(entry, kept[0]) if kept[0] else await load_live(cluster, entry, after.manifest or {})
+        found.append(Pair(entry.name, before, after))
+    return found if gateway else [*found, *await load_removals(cluster, release, removed, source)]
 
 
-async def load_kept(cluster: Cluster, release: api.Release, wanted: str) -> Side:
-    """A revision of the history, by its ControllerRevision."""
-    entry = _action.pick(release, wanted)
-    recorded = await revisions.recall(cluster, release, entry.revision)
-    effective = revision.effective(release, recorded)
+def render_spec(placement: Placement, source: str) -> Side:
+    """Return what the spec wants. How often gateways were made to fetch again is no difference of the spec's."""
+    rendered = _manifest.render_unresolved(placement)
+    return Side(source, rendered.manifest, rendered.notes)
+
+
+async def load_kept(cluster: Cluster, release: api.Release, wanted: str) -> Recorded:
+    """Return a revision of the history, by its ControllerRevision."""
+    return await revisions.recall(cluster, release, _action.pick(release, wanted).revision)
+
+
+def render_revision(placement: Placement, recorded: Recorded) -> Side:
+    """Return what the entry's object was, or would be, with a kept revision."""
+    effective = Placement(revision.effective(placement.release, recorded), placement.gateway)
+    manifest = providers.of(effective.spec).wasm_plugin(effective, recorded.artifact)
+    return Side(f"revision {recorded.revision}", manifest)
+
+
+async def load_live(cluster: Cluster, placement: Placement, other: JSON) -> Side:
+    """Return the entry's WasmPlugin in the cluster, without what is not the release's."""
+    where = placements.object_place(placement)
+    found = await load_carrier(cluster, placement.release, *where)
+    if found is None:
+        return make_absent(where)
     return Side(
-        f"revision {entry.revision}", providers.of(effective.spec.gateway).wasm_plugin(effective, recorded.artifact)
+        f"live {'/'.join(where)}", _manifest.strip_metadata(found, other), tuple(describe_claim(placement, found))
     )
 
 
-async def load_live(cluster: Cluster, release: api.Release, other: JSON) -> Side:
-    """The WasmPlugin in the cluster, without what is not the release's."""
-    where = (release.spec.gateway.namespace, targets.name_object(release))
-    found = await cluster.get(resources.resource_for(providers.of(release.spec.gateway).TARGET), *where)
-    title = f"live {'/'.join(where)}"
-    if found is None:
-        return Side(title, None, (f"there is no WasmPlugin {'/'.join(where)}",))
-    return Side(title, _manifest.strip_metadata(found, other))
+def describe_claim(placement: Placement, found: JSON) -> Iterable[str]:
+    """Yield what is to be known of an object that is not the release's yet."""
+    if plan.is_ours(placement.release, found):
+        return
+    try:
+        plan.check_owner(placement, found)
+    except Refused as refused:
+        yield f"{refused.reason}: {refused.sentence()}"
+    else:
+        where = "/".join(placements.object_place(placement))
+        yield f"{where} is taken over by gateway {placement.name} (adopt: true), and kept as it is now"
+
+
+async def load_removals(
+    cluster: Cluster, release: api.Release, rows: Iterable[api.GatewayStatus], source: str
+) -> list[Pair]:
+    """Return what becomes of the objects of entries that the spec does not name any more."""
+    return [await load_removal(cluster, release, row, row.object, source) for row in rows if row.object is not None]
+
+
+async def load_removal(
+    cluster: Cluster, release: api.Release, row: api.GatewayStatus, known: api.ObjectStatus, source: str
+) -> Pair:
+    """Return one such pair: the object goes, or stays as ``deletionPolicy`` says."""
+    where = placements.identity(known)
+    observed = await load_carrier(cluster, release, *where)
+    if observed is None:
+        return Pair(row.name, make_absent(where), Side(source, None))
+    shown: JSON = {key: observed[key] for key in ("apiVersion", "kind", "spec") if key in observed}
+    name = f"live {'/'.join(where)}"
+    manifest: JSON = {**shown, "metadata": {"name": where[1], "namespace": where[0]}}
+    if placements.outlives(release, row):
+        note = f"{'/'.join(where)} stays: gateway {row.name} is gone from the spec, and its object is left there"
+        return Pair(row.name, Side(name, manifest), Side(source, manifest, (note,)))
+    return Pair(row.name, Side(name, manifest), Side(source, None))
+
+
+async def load_carrier(cluster: Cluster, release: api.Release, namespace: str, name: str) -> JSON | None:
+    """Return a WasmPlugin of the release's provider as it is in the cluster; None: it is not there."""
+    return await cluster.get(resources.resource_for(providers.of(release.spec).TARGET), namespace, name)
+
+
+def make_absent(where: tuple[str, str]) -> Side:
+    """Return the side of an object that is not there."""
+    return Side(f"live {'/'.join(where)}", None, (f"there is no WasmPlugin {'/'.join(where)}",))

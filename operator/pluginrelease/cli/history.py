@@ -18,7 +18,7 @@ from pluginrelease.cli._verb import ClusterTarget, fetch, output_option, print_j
 def command(target: ClusterTarget, name: str, output: str) -> None:
     """List the revisions of the PluginRelease NAME, newest first.
 
-    * was last seen running in every gateway pod, > is the one that is wanted.
+    * was last seen running in every gateway pod of every gateway, > is the one that is wanted.
     """
     namespace = target.namespace
     status = run(target, lambda cluster: fetch(cluster, namespace, name)).status

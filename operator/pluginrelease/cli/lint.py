@@ -23,8 +23,10 @@ from pluginrelease.cli.inspect import for_option
 from pluginrelease.core.compat.gateway_versions import Meant
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.mesh import providers
+from pluginrelease.core.mesh.placement import Placement, placements
 from pluginrelease.core.offline import manifest
 from pluginrelease.core.offline.inspection import Usability
+from pluginrelease.core.rollout import placements as carried
 from pluginrelease.core.wording import count_noun
 from pluginrelease.edges import cel
 from pluginrelease.edges.oci.access import Access
@@ -193,12 +195,33 @@ def judge_document(document: Document, result: Linted) -> None:
 
 def find_later_refusals(document: Document) -> Iterator[Flaw]:
     """What the operator refuses of a configuration that the API server takes, as far as no cluster is needed for it."""
-    spec = document.value["spec"]
-    own = {"name": "", "namespace": spec["gateway"]["namespace"], "uid": "", **document.value["metadata"]}
-    try:
-        providers.check(api.Release.model_validate({**document.value, "metadata": own, "status": {}}))
-    except Refused as error:
-        yield Flaw(document.line(("spec", "plugin")), title(document), "spec.plugin", error.reason, error.sentence())
+    entries, told = document.value["spec"]["gateways"], set[str]()
+    for number, entry in enumerate(entries):
+        own = {"name": "", "namespace": entry["namespace"], "uid": "", **document.value["metadata"]}
+        release = api.Release.model_validate({**document.value, "metadata": own, "status": {}})
+        placement = placements(release)[number]
+        yield from find_shared_object(document, placement, number)
+        try:
+            providers.check(placement)
+        except Refused as error:
+            if error.sentence() not in told:
+                line = document.line(("spec", "plugin"))
+                yield Flaw(line, title(document), "spec.plugin", error.reason, error.sentence())
+            told.add(error.sentence())
+
+
+def find_shared_object(document: Document, placement: Placement, number: int) -> Iterator[Flaw]:
+    """Yield a flaw where an earlier entry has the very object of this one: a default name can be another's own."""
+    namespace, name = carried.object_place(placement)
+    for other in placements(placement.release)[:number]:
+        if carried.object_place(other) == (namespace, name):
+            path = ("spec", "gateways", number)
+            text = (
+                f"Invalid value: entries {other.name} and {placement.name} would both write {namespace}/{name}: give "
+                "each an objectName of its own"
+            )
+            yield Flaw(document.line(path), title(document), f"spec.gateways[{number}]", INVALID, text)
+            return
 
 
 def title(document: Document) -> str:

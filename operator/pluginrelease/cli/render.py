@@ -1,4 +1,4 @@
-"""``pluginrelease render``: the WasmPlugin that a release would write."""
+"""``pluginrelease render``: the WasmPlugins that a release would write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pluginrelease.cli import _manifest
 from pluginrelease.cli._verb import ClusterTarget, fetch, print_json, run, say, with_target_options
 
 
-@click.command("render", short_help="Print the WasmPlugin that a release would write.")
+@click.command("render", short_help="Print the WasmPlugins that a release would write.")
 @click.argument("name", metavar="[NAME]", required=False)
 @click.option(
     "-f",
@@ -20,23 +20,31 @@ from pluginrelease.cli._verb import ClusterTarget, fetch, print_json, run, say, 
     help="A manifest of it, instead of the one in the cluster; - is stdin. No cluster is needed then.",
 )
 @click.option("--digest", metavar="sha256:…", help="The digest of the image's manifest, where nobody has resolved it.")
+@click.option("--gateway", metavar="NAME", help="Only the object of this entry of spec.gateways.")
 @click.option("-o", "--output", type=click.Choice(["text", "yaml", "json"]), default="text", show_default="yaml")
 @with_target_options
-def command(target: ClusterTarget, name: str | None, file: Path | None, digest: str | None, output: str) -> None:
-    """Print the WasmPlugin that the spec of the PluginRelease NAME, or of a file, wants.
+def command(
+    target: ClusterTarget, name: str | None, file: Path | None, digest: str | None, gateway: str | None, output: str
+) -> None:
+    """Print the WasmPlugins that the spec of the PluginRelease NAME, or of a file, wants: one for each of its gateways.
 
     Of a pull secret only the name is told. Nothing is fetched: a tag needs a status that knows it, or --digest.
+    As JSON several objects are a List; with --gateway it is the object alone.
     """
     if file is not None:
-        rendered = _manifest.render(_manifest.load(file, name, target.given_namespace or "default"), digest)
+        release = _manifest.load(file, name, target.given_namespace or "default")
     elif name is None:
         raise click.UsageError("give NAME, or -f FILE")
     else:
         namespace = target.namespace
-        rendered = _manifest.render(run(target, lambda cluster: fetch(cluster, namespace, name)), digest)
-    for note in rendered.notes:
+        release = run(target, lambda cluster: fetch(cluster, namespace, name))
+    rendered = _manifest.render(release, digest, gateway)
+    for note in dict.fromkeys(note for carrier in rendered for note in carrier.notes):
         say(f"# {note}")
-    if output == "json":
-        print_json(rendered.manifest)
+    manifests = [carrier.manifest for carrier in rendered]
+    if output != "json":
+        click.echo("---\n".join(map(_manifest.as_yaml, manifests)), nl=False)
+    elif gateway is not None:
+        print_json(manifests[0])
     else:
-        click.echo(_manifest.as_yaml(rendered.manifest), nl=False)
+        print_json({"apiVersion": "v1", "kind": "List", "items": manifests})

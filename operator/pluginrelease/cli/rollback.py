@@ -32,9 +32,10 @@ from pluginrelease.edges.kubernetes.client import Cluster
 @output_option
 @with_target_options
 def command(target: ClusterTarget, name: str, to: str | None, and_wait: bool, timeout: str, output: str) -> None:
-    """Have the operator run an earlier revision of the PluginRelease NAME, until the spec changes or `retry`.
+    """Have the operator run an earlier revision of the PluginRelease NAME.
 
-    With --wait the exit codes are those of `wait`.
+    It runs until the spec wants another revision, `retry`, or another rollback. Meanwhile the release is not Ready.
+    With --wait the exit codes are those of `wait --for rolled-back`: 0 when that revision runs everywhere.
     """
     namespace, patience = target.namespace, parse_seconds(timeout)
 
@@ -47,12 +48,12 @@ def command(target: ClusterTarget, name: str, to: str | None, and_wait: bool, ti
 
     entry, value = run(target, ask)
     say(
-        f"{namespace}/{name} goes back to revision {entry.revision} ({entry.ref}). Its spec is unchanged, and the next "
-        "change of it ends this. The operator never writes to Git: if the spec comes from there, put the old version "
-        "there too."
+        f"{namespace}/{name} goes back to revision {entry.revision} ({entry.ref}). Its spec is unchanged: this ends "
+        f"when the spec wants another revision, or with `pluginrelease retry {name} -n {namespace}`. The operator "
+        "never writes to Git: if the spec comes from there, put the old version there too."
     )
     if and_wait:
-        outcome = _wait.wait(target, name, _wait.WaitGoal.READY, patience)
+        outcome = _wait.wait(target, name, _wait.WaitGoal.ROLLED_BACK, patience)
         waiting.show(outcome, namespace, name, output)
         _wait.leave(outcome)
     elif output == "json":

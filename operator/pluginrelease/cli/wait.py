@@ -24,7 +24,8 @@ from pluginrelease.cli._view import one_line
     type=click.Choice([str(goal) for goal in _wait.WaitGoal]),
     default="ready",
     show_default=True,
-    help="ready: until it runs everywhere, or is Stalled. settled: until the operator does nothing more by itself.",
+    help="ready: until it runs everywhere, or is Stalled. settled: until the operator does nothing more by itself. "
+    "rolled-back: until the revision that `rollback` asked for runs everywhere.",
 )
 @timeout_option
 @output_option

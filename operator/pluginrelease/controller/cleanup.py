@@ -7,7 +7,7 @@ levels do not: a gateway that crashes or hangs takes no log level, and a user mu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,16 @@ import structlog
 from pluginrelease import api
 from pluginrelease.controller import loggers
 from pluginrelease.controller.context import Context
+from pluginrelease.core.apiserver import stored
 from pluginrelease.core.apiserver.answers import NotFound
 from pluginrelease.core.errors import ReleaseError
+from pluginrelease.core.gateway.raised_loggers import RaisedLogger
 from pluginrelease.core.mesh import providers, target
+from pluginrelease.core.mesh.placement import placements as placed
+from pluginrelease.core.rollout import placements
 from pluginrelease.core.status.report import Event
 from pluginrelease.edges.kubernetes import resources
-from pluginrelease.edges.kubernetes.resources import RELEASES, SECRETS, Resource
+from pluginrelease.edges.kubernetes.resources import Resource
 
 JSON = dict[str, Any]
 
@@ -36,65 +40,80 @@ AFTERMATH_PAUSE = 1.0
 class Departure:
     """What must be known of a release that goes, read from the object as it is: it may not fit its schema.
 
-    ``carrier`` is where its plugin's object is: kind, namespace, name. None where the object does not say it; what it
-    wrote is then found by its uid label.
+    ``objects`` are where its plugins' objects are: kind, namespace, name. What it wrote beside them is found by its
+    uid label.
     """
 
     uid: str
-    orphans: bool
-    carrier: tuple[Resource, str, str] | None
-    secret: tuple[str, str] | None
+    policy: str | None
+    objects: tuple[tuple[Resource, str, str], ...]
 
     @classmethod
     def read(cls, body: JSON) -> Departure:
         """Read it from the PluginRelease as the API server has it. Never raises."""
-        metadata, spec = body["metadata"], body.get("spec") or {}
-        orphans = spec.get("deletionPolicy") == api.DeletionPolicy.ORPHAN
+        metadata, policy = body["metadata"], stored.read_path(body, "spec", "deletionPolicy")
         try:
             release = api.Release.model_validate(body)
         except ValueError:
-            return cls(metadata["uid"], orphans, None, None)
-        kind, namespace = (
-            resources.resource_for(providers.of(release.spec.gateway).TARGET),
-            release.spec.gateway.namespace,
-        )
-        carrier = (kind, namespace, target.name_object(release))
-        return cls(metadata["uid"], orphans, carrier, (namespace, target.copied_secret_name(release)))
+            return cls(metadata["uid"], policy, ())
+        kind = resources.resource_for(providers.of(release.spec).TARGET)
+        places = [placements.object_place(placement) for placement in placed(release)]
+        places += [placements.identity(row.object) for row in release.status.gateways if row.object is not None]
+        return cls(metadata["uid"], policy, tuple((kind, *place) for place in dict.fromkeys(places)))
 
-    def copies(self, carriers: Iterable[JSON]) -> list[tuple[str, str]]:
-        """Return namespace and name of each copy of the pull secret that there may be; Secrets are never listed."""
-        if self.secret is not None:
-            return [self.secret]
-        own = [observed["metadata"] for observed in carriers]
-        return [(metadata["namespace"], target.name_copy(metadata["name"])) for metadata in own]
+    def leaves(self, observed: JSON) -> bool:
+        """Whether an object outlives the release; unset, the policy leaves what was adopted."""
+        adopted = (observed["metadata"].get("annotations") or {}).get(api.ADOPTED_ANNOTATION) == "true"
+        return self.policy == api.DeletionPolicy.ORPHAN or (self.policy is None and adopted)
 
 
 async def clean_up(world: Context, body: JSON) -> tuple[Event, ...]:
     """Take the plugin off the gateways, or leave it, as ``deletionPolicy`` says; return what a user should know.
 
-    Only what carries the release's uid is touched. Can be run again from any point. Raises `ReleaseError` while the
-    plugin's object could not be deleted or let go; nothing else holds up the release.
+    Only what carries the release's uid is touched. Can be run again from any point. Raises `ReleaseError` while an
+    object could not be deleted or let go; nothing else holds up the release, and no object holds up another.
     """
     departure = Departure.read(body)
     await world.gates.close(departure.uid)
-    carriers = await find_carriers(world, departure)
-    for observed in carriers:
-        await let_go(world, departure, observed)
-    copies = departure.copies(carriers)
+    known = await let_known_go(world, departure)
+    carriers = [*known, *await let_others_go(world, departure)]
+    copies = [(own["metadata"]["namespace"], target.name_copy(own["metadata"]["name"])) for own in carriers]
+    copies += [(namespace, target.name_copy(name)) for _, namespace, name in departure.objects]
     events = await asyncio.gather(
-        let_copies_go(world, departure, copies),
+        let_copies_go(world, departure, list(dict.fromkeys(copies))),
         restore_loggers(world, body, departure),
     )
     return tuple(event for event in events if event is not None)
 
 
-async def find_carriers(world: Context, departure: Departure) -> list[JSON]:
-    """Return the objects that carry the release's plugin, by name, or by label where no name can be told."""
-    if departure.carrier is not None:
-        return await get_own(world, departure, *departure.carrier)
+async def let_known_go(world: Context, departure: Departure) -> list[JSON]:
+    """Let go the objects whose names are known, all at once; raise the first error when every one was tried."""
+    results = await asyncio.gather(
+        *(let_named_go(world, departure, *place) for place in departure.objects), return_exceptions=True
+    )
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [observed for found in results if not isinstance(found, BaseException) for observed in found]
+
+
+async def let_named_go(
+    world: Context, departure: Departure, resource: Resource, namespace: str, name: str
+) -> list[JSON]:
+    """Let go the one object of this name, if it carries the release's uid; return it."""
+    found = await get_own(world, departure, resource, namespace, name)
+    for observed in found:
+        await let_go(world, departure, observed)
+    return found
+
+
+async def let_others_go(world: Context, departure: Departure) -> list[JSON]:
+    """Let go what carries the release's uid under other names: the status may have been lost."""
     kinds = [resources.resource_for(kind) for kind in providers.TARGETS]
-    found = [await find_labelled(world, departure, kind) for kind in kinds]
-    return [observed for objects in found for observed in objects]
+    found = [observed for kind in kinds for observed in await find_labelled(world, departure, kind)]
+    for observed in found:
+        await let_go(world, departure, observed)
+    return found
 
 
 async def get_own(world: Context, departure: Departure, resource: Resource, namespace: str, name: str) -> list[JSON]:
@@ -120,7 +139,7 @@ def is_of(departure: Departure, observed: JSON) -> bool:
 async def let_go(world: Context, departure: Departure, observed: JSON) -> None:
     """Delete one object, or make it outlive the release."""
     what = f"{observed['kind']} {observed['metadata']['namespace']}/{observed['metadata']['name']}"
-    if departure.orphans:
+    if departure.leaves(observed):
         await world.cluster.disown(observed)
         log.info("left behind, as deletionPolicy says", object=what)
         return
@@ -139,7 +158,7 @@ async def let_copies_go(world: Context, departure: Departure, copies: Collection
             while True:
                 try:
                     for namespace, name in copies:
-                        for observed in await get_own(world, departure, SECRETS, namespace, name):
+                        for observed in await get_own(world, departure, resources.SECRETS, namespace, name):
                             await let_go(world, departure, observed)
                 except ReleaseError as error:
                     why = error.sentence()
@@ -174,11 +193,11 @@ async def restore_loggers(world: Context, body: JSON, departure: Departure) -> E
 async def newest(world: Context, body: JSON) -> JSON:
     """Return the release as it is now: a pass that was under way may have noted more log levels since."""
     metadata = body["metadata"]
-    found = await world.cluster.get(RELEASES, metadata["namespace"], metadata["name"])
+    found = await world.cluster.get(resources.RELEASES, metadata["namespace"], metadata["name"])
     return found if found is not None and found["metadata"]["uid"] == metadata["uid"] else body
 
 
-async def still_raised(world: Context, body: JSON) -> list[api.RaisedLogger]:
+async def still_raised(world: Context, body: JSON) -> list[RaisedLogger]:
     """Restore what the release noted; return what is still raised."""
     raised = loggers.raised_by(body)
     uid = body["metadata"]["uid"]

@@ -70,8 +70,10 @@ class Context:
     shelf: artifacts.ArtifactCache
     gates: Gates = field(default_factory=Gates)
     memory: DumpCache = field(default_factory=DumpCache)
-    # uid of a release → when this process last looked at its gateways
-    looks: dict[str, datetime] = field(default_factory=dict)
+    # uid of a release and name of an entry → when this process last looked at its gateways
+    looks: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    # uid of a release → the generation at which objects without an entry were last looked for
+    swept: dict[str, int] = field(default_factory=dict)
     # uid of a release → the status that could not be written: what it decided must not be decided otherwise
     unwritten: dict[str, api.Status] = field(default_factory=dict)
     # log levels that one release leaves to another
@@ -82,7 +84,9 @@ class Context:
         """The release is gone."""
         self.gates.forget(uid)
         self.gates.forget(loggers.gate(uid))
-        self.looks.pop(uid, None)
+        self.swept.pop(uid, None)
+        for key in [key for key in self.looks if key[0] == uid]:
+            del self.looks[key]
         self.unwritten.pop(uid, None)
         self.left.difference_update([pair for pair in self.left if pair[0] == uid])
 

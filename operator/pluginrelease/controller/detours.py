@@ -7,9 +7,8 @@ from dataclasses import replace
 import structlog
 
 from pluginrelease.api import ConditionType
-from pluginrelease.controller.scope import Candidate, ReconcileScope
+from pluginrelease.controller.scope import Candidate, EntryScope
 from pluginrelease.core.errors import ReleaseError
-from pluginrelease.core.gateway import pods
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.core.gateway.verdict.values import Verdict
@@ -18,7 +17,6 @@ from pluginrelease.core.rollout import detour, plan
 from pluginrelease.core.rollout.detour import Step
 from pluginrelease.core.status.report import Event
 from pluginrelease.edges.envoy import control, observing
-from pluginrelease.edges.kubernetes.resources import PODS
 
 log = structlog.get_logger(__name__)
 
@@ -27,75 +25,71 @@ RESTART_SECONDS = 5.0
 HANG_SECONDS = 5.0
 
 
-async def take(work: ReconcileScope, candidate: Candidate, judged: Verdict) -> None:
-    """Take the next step of the detour, where one is needed; what it is about stays in the rollout's status."""
-    known = work.known_rollout()
-    if known.failure is None or known.failure.revision == candidate.revision:
+async def take(entry: EntryScope, candidate: Candidate, judged: Verdict) -> None:
+    """Take the next step of the detour, where one is needed; how far it has come stays in the rollout's status."""
+    way = entry.way_back()
+    if way.failure is None or way.failure.revision == candidate.revision:
         return  # nothing has been put back yet
-    turn = detour.decide_turn(known, judged, work.release.status.history, work.world.now())
+    turn = detour.decide_turn(way, judged, entry.release.status.history, entry.world.now())
     if turn is None:
         return
-    decided = known.model_copy(update={"detour": turn.detour})
-    work.learn(rollout=decided)
-    if known.detour is None or turn.step in (Step.OTHER_BYTES, Step.TAKE_OFF, Step.STUCK):
-        event = Event("Warning", "RollbackRefusedByEnvoy", detour.describe(decided)[:1024])
-        work.learn(events=(*work.report.events, event))
+    taken = way.with_detour(turn.detour)
+    entry.learn_way_back(taken)
+    if way.fallback.detour is None or turn.step in (Step.OTHER_BYTES, Step.TAKE_OFF, Step.STUCK):
+        entry.work.tell(Event("Warning", "RollbackRefusedByEnvoy", detour.describe(taken)[:1024]))
     if turn.step is not Step.WAIT:
         log.info("gateways do not take what is put back", step=str(turn.step), pod=turn.pod.name if turn.pod else None)
     if turn.pod is not None:
-        await restart(work, turn.pod)
+        await restart(entry, turn.pod)
 
 
-async def restart(work: ReconcileScope, pod: PodRef) -> None:
+async def restart(entry: EntryScope, pod: PodRef) -> None:
     """Let the agent end Envoy: the kubelet starts the container again, with what is written now."""
     try:
-        await control.end_gateway(work.world.cluster, pod, deadline_seconds=RESTART_SECONDS, settings=work.world.reach)
+        await control.end_gateway(
+            entry.world.cluster, pod, deadline_seconds=RESTART_SECONDS, settings=entry.world.reach
+        )
     except ReleaseError as error:
         log.warning("gateway not restarted", pod=f"{pod.namespace}/{pod.name}", error=error.message)
 
 
-async def end_hung(work: ReconcileScope) -> None:
+async def end_hung(entry: EntryScope) -> None:
     """Start gateways again that hang of a plugin that was removed: they take its removal in no other way."""
-    known = work.known_rollout()
-    if not detour.failed_by_hang(known):
+    way, placement = entry.way_back(), entry.placement()
+    if not detour.failed_by_hang(way):
         return
-    where = work.provider.pods(work.release.spec.gateway, work.world.mesh)
-    suspects = detour.list_possibly_hung(known, await listed(work, where))
+    where = entry.provider.pods(entry.gateway, entry.world.mesh)
+    suspects = detour.list_possibly_hung(way, await entry.list_pods(where))
     if not suspects:
         return
-    nothing = DesiredPlugin(work.release.spec.gateway.namespace, target.name_object(work.release), "", {}, "")
+    nothing = DesiredPlugin(entry.gateway.namespace, target.name_object(placement), "", {}, "")
     seen = await observing.observe(
-        work.world.cluster,
+        entry.world.cluster,
         suspects,
         nothing,
-        since=work.world.now(),
+        since=entry.world.now(),
         deadline_seconds=HANG_SECONDS,
-        settings=replace(work.world.reach, container=where.container),
+        settings=replace(entry.world.reach, container=where.container),
     )
-    silent = [one.pod.uid for one in seen if one.silent is not None]
-    turn = detour.find_next_hung(known, await listed(work, where), silent, work.world.now())
+    silent = [sighting.pod.uid for sighting in seen if sighting.silent is not None]
+    turn = detour.find_next_hung(way, await entry.list_pods(where), silent, entry.world.now())
     if turn is not None and turn.pod is not None:
-        work.learn(rollout=known.model_copy(update={"detour": turn.detour}))
+        entry.learn_way_back(way.with_detour(turn.detour))
         log.info("a gateway hangs of what was removed, and is started again", pod=turn.pod.name)
-        await restart(work, turn.pod)
+        await restart(entry, turn.pod)
 
 
-async def listed(work: ReconcileScope, where: target.Pods) -> list[PodRef]:
-    """The gateway pods as the API server has them now."""
-    found = await work.world.cluster.list(PODS, where.namespace, where.labels)
-    return pods.select(found, where.container)
-
-
-async def stay_off(work: ReconcileScope) -> bool:
+async def stay_off(entry: EntryScope) -> bool:
     """Keep the plugin off while old listeners drain; False when that time is over, or was never asked for."""
-    decided = detour.end_off(work.known_rollout(), work.world.now())
-    work.learn(rollout=decided)
-    if not detour.is_off(decided):
+    way = detour.end_off(entry.way_back(), entry.world.now())
+    entry.learn_way_back(way)
+    if not detour.is_off(way):
         return False
-    work.step = ConditionType.APPLIED
-    observed = await work.observe()
-    if observed is not None and plan.is_ours(work.release, observed):
-        await work.world.gates.write(work.release.metadata.uid, lambda: work.world.cluster.delete(observed))
+    entry.step = ConditionType.APPLIED
+    observed = await entry.observe()
+    if observed is not None and plan.is_ours(entry.release, observed):
+        cluster, uid = entry.world.cluster, entry.release.metadata.uid
+        await entry.world.gates.write(uid, lambda: cluster.delete(observed))
         log.info("deleted until old listeners have drained", name=observed["metadata"]["name"])
-    work.find(ConditionType.APPLIED, "False", "RollbackRefusedByEnvoy", detour.describe(decided))
+    entry.find(ConditionType.APPLIED, "False", "RollbackRefusedByEnvoy", detour.describe(way))
     return True

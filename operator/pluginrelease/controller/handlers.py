@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -31,7 +31,6 @@ from pluginrelease.core.status import requeue
 from pluginrelease.edges.kubernetes import resources
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.kubernetes.contact import Contact
-from pluginrelease.edges.kubernetes.resources import NAMESPACES, PODS, RELEASES
 from pluginrelease.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -46,8 +45,8 @@ DELETE_PAUSE = 5.0
 ANNOTATION_PREFIX = f"kopf.{api.GROUP}"
 
 registry = kopf.OperatorRegistry()
-ACTIONS = (api.ADOPT_ANNOTATION, api.RETRY_ANNOTATION, api.ROLLBACK_ANNOTATION)
-KOPF_RELEASES = (api.GROUP, api.VERSION, api.PLURAL)
+ACTIONS = (api.RETRY_ANNOTATION, api.ROLLBACK_ANNOTATION)
+RELEASES = (api.GROUP, api.VERSION, api.PLURAL)
 
 
 @dataclass
@@ -58,8 +57,8 @@ class Memo:
     world: Context | None = None
     bells: dict[str, asyncio.Event] = field(default_factory=dict)
     seen: dict[str, tuple[Any, ...]] = field(default_factory=dict)
-    # uid of a release → the gateways' namespace; a namespace → whom it allows
-    reaches: dict[str, str] = field(default_factory=dict)
+    # uid of a release → the gateways' namespaces; a namespace → whom it allows
+    reaches: dict[str, frozenset[str]] = field(default_factory=dict)
     allowed: dict[str, str | None] = field(default_factory=dict)
     watches: list[asyncio.Task[None]] = field(default_factory=list)
     contact: Contact = field(init=False)
@@ -110,8 +109,8 @@ class Memo:
 def needed_watches(namespaces: Iterable[str]) -> list[health.Watch]:
     """What must be watched: by kopf releases, in these namespaces or in all, and Namespaces; by ourselves the objects
     that carry plugins, of each provider that is installed."""
-    releases = [RELEASES.path(namespace) for namespace in namespaces] or [RELEASES.path()]
-    kopfs = [*releases, NAMESPACES.path()]
+    releases = [resources.RELEASES.path(namespace) for namespace in namespaces] or [resources.RELEASES.path()]
+    kopfs = [*releases, resources.NAMESPACES.path()]
     ours = [resources.resource_for(kind).path() for kind in providers.TARGETS]
     return [
         *(health.Watch(path, is_kopfs=True, may_miss=False) for path in kopfs),
@@ -189,14 +188,14 @@ async def log_in(memo: Memo, **_: Any) -> kopf.AiohttpSession:
 # ---------------------------------------------------------------------------------------------- the bells
 
 
-@kopf.on.event(*KOPF_RELEASES, registry=registry)
+@kopf.on.event(*RELEASES, registry=registry)
 async def release_changed(memo: Memo, type: str | None, body: kopf.Body, uid: str, **_: Any) -> None:  # noqa: A002
     """Rings on what a person or a controller changed, never on the operator's own status."""
     if type == "DELETED":
         memo.forget(uid)
         return
     metadata = body["metadata"]
-    memo.reaches[uid] = stored.read_gateway_namespace(dict(body)) or ""
+    memo.reaches[uid] = stored.read_gateway_namespaces(dict(body))
     now = (
         metadata.get("generation"),
         *(metadata.get("annotations", {}).get(action) for action in ACTIONS),
@@ -215,7 +214,7 @@ async def namespace_changed(memo: Memo, body: kopf.Body, name: str, **_: Any) ->
     known, memo.allowed[name] = memo.allowed.get(name), allows
     if allows == known:
         return
-    for uid in [uid for uid, namespace in memo.reaches.items() if namespace == name]:
+    for uid in [uid for uid, namespaces in memo.reaches.items() if name in namespaces]:
         memo.bell(uid).set()
 
 
@@ -296,31 +295,30 @@ class PodWatch:
     def __init__(self, world: Context, bell: asyncio.Event) -> None:
         self._world = world
         self._bell = bell
-        self._watched: target.Pods | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: dict[target.Pods, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        self._keep(())
 
     def follow(self, release: api.Release) -> None:
-        """Watches this release's pods from now on; a selector that did not change keeps its watch."""
-        gateway = release.spec.gateway
-        watched = providers.of(gateway).pods(gateway, self._world.mesh)
-        if watched == self._watched:
-            return
-        if self._task is not None:
-            self._task.cancel()
-        self._watched = watched
-        self._task = asyncio.create_task(self._ring(watched))
+        """Watch this release's pods from now on; a selector that did not change keeps its watch."""
+        provider = providers.of(release.spec)
+        self._keep([provider.pods(gateway, self._world.mesh) for gateway in release.spec.gateways])
+
+    def _keep(self, watched: Collection[target.Pods]) -> None:
+        for where in [known for known in self._tasks if known not in watched]:
+            self._tasks.pop(where).cancel()
+        for where in watched:
+            if where not in self._tasks:
+                self._tasks[where] = asyncio.create_task(self._ring(where))
 
     async def _ring(self, where: target.Pods) -> None:
         while True:
             with contextlib.suppress(ReleaseError, NotFound):
-                async for _ in self._world.cluster.watch(PODS, where.namespace, where.labels):
+                async for _ in self._world.cluster.watch(resources.PODS, where.namespace, where.labels):
                     self._bell.set()
             await asyncio.sleep(WATCH_PAUSE)
             self._bell.set()
@@ -337,7 +335,7 @@ class Next:
     generation: int = 0
 
 
-@kopf.daemon(*KOPF_RELEASES, registry=registry, cancellation_backoff=1, cancellation_timeout=5)
+@kopf.daemon(*RELEASES, registry=registry, cancellation_backoff=1, cancellation_timeout=5)
 async def follow(memo: Memo, body: kopf.Body, uid: str, stopped: kopf.DaemonStopped, **_: Any) -> None:
     """Passes over one release, for as long as it lives. It never ends by itself: kopf would not start it again."""
     world, bell = memo.connected(), memo.bell(uid)
@@ -357,7 +355,7 @@ async def one_pass(world: Context, body: kopf.Body, pod_watch: PodWatch, attempt
     """Reads the release, runs the pass, posts its events. Whatever fails here is tried again."""
     metadata = body["metadata"]
     try:
-        found = await world.cluster.get(RELEASES, metadata["namespace"], metadata["name"])
+        found = await world.cluster.get(resources.RELEASES, metadata["namespace"], metadata["name"])
         if found is None or found["metadata"]["uid"] != metadata["uid"]:
             return Next(world.settings.resync)
         if api.FINALIZER not in found["metadata"].get("finalizers", []):
@@ -407,7 +405,7 @@ async def ring_or_time(bell: asyncio.Event, stopped: kopf.DaemonStopped, seconds
 # ---------------------------------------------------------------------------------------------- the clean-up
 
 
-@kopf.on.delete(*KOPF_RELEASES, registry=registry)
+@kopf.on.delete(*RELEASES, registry=registry)
 async def release_deleted(memo: Memo, body: kopf.Body, uid: str, **_: Any) -> None:
     """Runs until the plugin is off the gateways; the finalizer goes after that."""
     world = memo.connected()

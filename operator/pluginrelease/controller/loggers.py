@@ -17,17 +17,20 @@ import structlog
 from pluginrelease import api
 from pluginrelease.core.apiserver import stored
 from pluginrelease.core.errors import ReleaseError
+from pluginrelease.core.gateway import raised_loggers
+from pluginrelease.core.gateway.identity import pod_mark
 from pluginrelease.core.gateway.observations import PodRef
+from pluginrelease.core.gateway.raised_loggers import RaisedLogger
 from pluginrelease.edges.envoy import control
 from pluginrelease.edges.envoy.access import GatewayAccess
+from pluginrelease.edges.kubernetes import resources
 from pluginrelease.edges.kubernetes.client import Cluster
-from pluginrelease.edges.kubernetes.resources import PODS, RELEASES
 
 log = structlog.get_logger(__name__)
 
 JSON = dict[str, Any]
 
-# uid of a release and of a pod, whose logger it leaves to another release to restore: its status may not say so yet
+# uid of a release and mark of a pod whose logger it leaves to another one to restore: its status may not say so yet
 Left = set[tuple[str, str]]
 
 RAISED = "debug"
@@ -45,29 +48,27 @@ def gate(uid: str) -> str:
 
 async def find_levels_to_restore(
     cluster: Cluster, release: api.Release, pods: Sequence[PodRef], reach: GatewayAccess
-) -> list[api.RaisedLogger]:
+) -> list[RaisedLogger]:
     """Return the level to restore later, for each pod that answers: another release's note, else what the pod has now.
 
     The gateways are read before the notes. A release notes a level before it raises the logger, so whoever reads a
     raised level finds the note of the one who raised it, and never records that level as the one to restore.
     """
+    marks = {pod.uid: pod_mark(pod.uid) for pod in pods}
     found = await read_levels(cluster, pods, reach)
     noted = await noted_by_others(cluster, release.metadata.uid) | noted_by(release)
     # restored and forgotten between the two reads, or a person's own choice: the second read tells which
-    unclear = [pod for pod in pods if found.get(pod.uid) == RAISED and pod.uid not in noted]
+    unclear = [pod for pod in pods if found.get(pod.uid) == RAISED and marks[pod.uid] not in noted]
     found |= await read_levels(cluster, unclear, reach)
-    found |= {uid: level for uid, level in noted.items() if uid in found}
-    return [
-        api.RaisedLogger(namespace=pod.namespace, pod=pod.name, uid=pod.uid, level=found[pod.uid])
-        for pod in pods
-        if pod.uid in found
-    ]
+    found |= {uid: noted[marks[uid]] for uid in found if marks[uid] in noted}
+    return [RaisedLogger(pod.namespace, pod.name, marks[pod.uid], found[pod.uid]) for pod in pods if pod.uid in found]
 
 
 def noted_by(release: api.Release) -> dict[str, str]:
-    """Return pod uid → level, of the loggers that this release has raised."""
-    observation = release.status.observation
-    return {one.uid: one.level for one in observation.raised_loggers} if observation else {}
+    """Return mark of a pod → level, of the loggers that this release has raised."""
+    noted = release.status.checkpoint.gateways if release.status.checkpoint else []
+    raised = (one for observation in noted for one in raised_loggers.read(observation.raised_loggers))
+    return {one.mark: one.level for one in raised}
 
 
 async def read_levels(cluster: Cluster, pods: Sequence[PodRef], reach: GatewayAccess) -> dict[str, str]:
@@ -77,28 +78,29 @@ async def read_levels(cluster: Cluster, pods: Sequence[PodRef], reach: GatewayAc
 
 
 async def noted_by_others(cluster: Cluster, uid: str, left: Container[tuple[str, str]] = ()) -> dict[str, str]:
-    """Pod uid → level, of the loggers that other releases have raised, and have not left to others."""
-    found = await cluster.list(RELEASES, None, {})
+    """Return mark of a pod → level, of the loggers that others have raised, and have not left to others."""
+    found = await cluster.list(resources.RELEASES, None, {})
     return {
-        raised.uid: raised.level
+        raised.mark: raised.level
         for other in found
         if other["metadata"]["uid"] != uid
         for raised in raised_by(other)
-        if (other["metadata"]["uid"], raised.uid) not in left
+        if (other["metadata"]["uid"], raised.mark) not in left
     }
 
 
-def raised_by(body: JSON) -> list[api.RaisedLogger]:
+def raised_by(body: JSON) -> list[RaisedLogger]:
     """Return what a PluginRelease, as the API server has it, says of the loggers that it raised.
 
     What does not fit the model is passed over.
     """
-    notes = stored.read_path(body, "status", "observation", "raisedLoggers")
+    observations = stored.read_path(body, "status", "checkpoint", "gateways")
+    noted = [stored.read_path(observation, "raisedLoggers") for observation in stored.read_items(observations)]
     found = []
-    for note in notes if isinstance(notes, list) else []:
+    for note in (note for notes in noted for note in stored.read_items(notes)):
         with contextlib.suppress(ValueError):
-            found.append(api.RaisedLogger.model_validate(note))
-    return found
+            found.append(api.RaisedLoggers.model_validate(note))
+    return raised_loggers.read(found)
 
 
 async def level_of(cluster: Cluster, pod: PodRef, reach: GatewayAccess) -> str | None:
@@ -110,14 +112,14 @@ async def level_of(cluster: Cluster, pod: PodRef, reach: GatewayAccess) -> str |
         return None
 
 
-async def raise_all(cluster: Cluster, raised: Collection[api.RaisedLogger], reach: GatewayAccess) -> None:
+async def raise_all(cluster: Cluster, raised: Collection[RaisedLogger], reach: GatewayAccess) -> None:
     """Sets the logger to debug; a pod that does not answer goes without, and shows it as no positive sign."""
     await asyncio.gather(*(set_level(cluster, one, RAISED, reach) for one in raised))
 
 
 async def restore_all(
-    cluster: Cluster, uid: str, raised: Collection[api.RaisedLogger], reach: GatewayAccess, left: Left
-) -> list[api.RaisedLogger]:
+    cluster: Cluster, uid: str, raised: Collection[RaisedLogger], reach: GatewayAccess, left: Left
+) -> list[RaisedLogger]:
     """Restore the levels that the release with this uid raised; return those that are still to be restored.
 
     What another release needs is left to that one, unless that one has just left it to this one. Takes at most
@@ -127,8 +129,8 @@ async def restore_all(
     try:
         async with asyncio.timeout(RESTORE_SECONDS):
             needed = await noted_by_others(cluster, uid, left)
-            left |= {(uid, one.uid) for one in raised if one.uid in needed}
-            still = [one for one in raised if one.uid not in needed]
+            left |= {(uid, one.mark) for one in raised if one.mark in needed}
+            still = [one for one in raised if one.mark not in needed]
             await asyncio.gather(*(restore(cluster, one, reach, still) for one in [*still]))
     except TimeoutError:
         log.warning("log levels not restored in time", pods=[f"{one.namespace}/{one.pod}" for one in still])
@@ -137,19 +139,17 @@ async def restore_all(
     return still
 
 
-async def restore(
-    cluster: Cluster, raised: api.RaisedLogger, reach: GatewayAccess, still: list[api.RaisedLogger]
-) -> None:
+async def restore(cluster: Cluster, raised: RaisedLogger, reach: GatewayAccess, still: list[RaisedLogger]) -> None:
     """Restore one level, and take it off ``still`` when that is done or its pod is gone."""
-    pod = await cluster.get(PODS, raised.namespace, raised.pod)
-    is_gone = pod is None or pod["metadata"]["uid"] != raised.uid
+    pod = await cluster.get(resources.PODS, raised.namespace, raised.pod)
+    is_gone = pod is None or pod_mark(pod["metadata"]["uid"]) != raised.mark
     if is_gone or await set_level(cluster, raised, raised.level, reach):
         still.remove(raised)
 
 
-async def set_level(cluster: Cluster, raised: api.RaisedLogger, level: str, reach: GatewayAccess) -> bool:
+async def set_level(cluster: Cluster, raised: RaisedLogger, level: str, reach: GatewayAccess) -> bool:
     """Whether the pod took the level; a pod that does not answer is told in the log."""
-    pod = PodRef(raised.namespace, raised.pod, raised.uid, ready=True)
+    pod = PodRef(raised.namespace, raised.pod, uid="", ready=True)
     try:
         await control.set_logging(cluster, pod, level, settings=reach)
     except ReleaseError as error:

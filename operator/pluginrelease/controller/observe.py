@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
 import structlog
 
-from pluginrelease import api
 from pluginrelease.api import ConditionType
 from pluginrelease.controller import detours, revisions
-from pluginrelease.controller.scope import Candidate, LastLook, ReconcileScope
+from pluginrelease.controller.scope import Candidate, EntryScope, LastLook, ReconcileScope, each
 from pluginrelease.core import timestamps
 from pluginrelease.core.errors import ReleaseError
-from pluginrelease.core.gateway import checkpoint, outage, refetch
+from pluginrelease.core.gateway import checkpoint, notes, outage, refetch
 from pluginrelease.core.gateway.identity import Incarnation
 from pluginrelease.core.gateway.observations import PodObservation
 from pluginrelease.core.gateway.outage import Neighbour
 from pluginrelease.core.gateway.verdict import judging
 from pluginrelease.core.gateway.verdict.values import State, Verdict
 from pluginrelease.core.rollout import decisions, plan, probe_verdict
+from pluginrelease.core.rollout.decisions import Goal
 from pluginrelease.core.rollout.probe import find_refuted
 from pluginrelease.edges.envoy.dump_cache import ReadOptions
 from pluginrelease.edges.kubernetes import resources
@@ -36,212 +36,271 @@ BLAME_DEADLINE = 3.0  # seconds for the list; the way back waits no longer
 NUDGE_DEADLINE = 5.0  # seconds for the registry, once more at the next look
 
 
-async def observe(work: ReconcileScope, candidate: Candidate) -> None:
-    """Every selected pod, and what may be said about them together; then what that means for the rollout."""
+async def observe(
+    work: ReconcileScope,
+    candidates: Mapping[str, Candidate],
+    watched: Mapping[str, Candidate],
+    awaited: Collection[str],
+) -> None:
+    """Look at every pod of these entries; decide together what that means for the rollout.
+
+    ``watched`` are revisions of entries that cannot go on now: of the rollout they decide nothing but that it fails.
+    ``awaited`` are entries that are tried again: the rollout is not complete without them.
+    """
+    looks = {**candidates, **watched}
+    entries = [work.entries[name] for name in looks]
+    judged = await each(entries, lambda entry: look_at(entry, looks[entry.name]))
     work.step = ConditionType.LOADED
-    seen, judged = await judge(work, candidate)
-    work.last_look = LastLook(seen)
-    judged = await blame(work, await probe(work, seen, judged))
-    work.step = ConditionType.LOADED
-    work.learn(verdict=judged)
-    keep_verified(work, judged)
-    await decide(work, candidate, judged)
-    await detours.take(work, candidate, judged)
-    await nudge(work, candidate, judged)
-    if not is_watched_closely(work, judged) and not is_about_to_go_back(work, candidate):
-        await work.put_loggers_back()
+    await decide(work, looks, counted({*candidates, *awaited}, judged))
+    nudged = [entry for entry in entries if entry.name in candidates and entry.name in judged]
+    await each(nudged, lambda entry: nudge(entry, looks[entry.name], judged[entry.name]))
+    done = [
+        entry
+        for entry in entries
+        if entry.name in judged
+        and not is_watched_closely(entry, judged[entry.name])
+        and not is_about_to_go_back(entry, looks[entry.name])
+    ]
+    await asyncio.gather(*(entry.put_loggers_back() for entry in done))
 
 
-def is_about_to_go_back(work: ReconcileScope, candidate: Candidate) -> bool:
-    """Whether this look ends with the decision to go back, which waits for no log level and may need a raised one."""
-    decided = work.known_rollout()
-    is_failed = decided.failure is not None and decided.failure.revision == candidate.revision
-    return is_failed and decisions.is_fallback(decided)
+def counted(candidates: Collection[str], judged: Mapping[str, Verdict]) -> dict[str, Verdict]:
+    """Return the verdicts that the rollout is decided by: an entry that could not be looked at is awaited, and one that
+    is only watched can fail."""
+    unseen = Verdict(State.UNKNOWN, "NotLookedAt", "")
+    own = {name: judged.get(name, unseen) for name in candidates}
+    others = {name: found for name, found in judged.items() if name not in own and not decisions.is_loaded(found)}
+    return {**own, **others}
 
 
-async def observe_quietly(work: ReconcileScope, candidate: Candidate) -> Verdict:
-    """What the gateways show of a revision that is not the one that is wanted; nothing is decided by it."""
-    work.step = ConditionType.LOADED
-    _, judged = await judge(work, candidate)
-    work.learn(verdict=judged)
-    keep_verified(work, judged)
-    if judged.state is not State.PENDING:
-        await work.put_loggers_back()
+async def look_at(entry: EntryScope, candidate: Candidate) -> Verdict:
+    """Look at every pod of one entry, probe them, and note what was seen."""
+    entry.step = ConditionType.LOADED
+    seen, judged = await judge(entry, candidate)
+    entry.last_look = LastLook(seen)
+    judged = await blame(entry, await probe(entry, seen, judged))
+    entry.step = ConditionType.LOADED
+    entry.learn(verdict=judged)
+    keep_verified(entry, candidate, judged)
     return judged
 
 
-async def watch(work: ReconcileScope, candidate: Candidate) -> None:
+async def observe_fallbacks(work: ReconcileScope, put_back: Mapping[str, Candidate]) -> None:
+    """Look at the gateways of what was put back, and heal those that refuse it, whatever becomes of the pull secret."""
+    entries = [work.entries[name] for name in put_back]
+
+    async def look(entry: EntryScope) -> None:
+        candidate, blocked = put_back[entry.name], None
+        try:
+            await entry.keep_secret_in_step(candidate)
+        except ReleaseError as error:
+            blocked = error
+        judged = await look_at(entry, candidate)
+        await decide_fallback(entry, judged)
+        await detours.take(entry, candidate, judged)
+        await nudge(entry, candidate, judged)
+        if not is_watched_closely(entry, judged):
+            await entry.put_loggers_back()
+        if blocked is not None:
+            entry.step = ConditionType.APPLIED
+            raise blocked
+
+    await each(entries, look)
+
+
+def is_about_to_go_back(entry: EntryScope, candidate: Candidate) -> bool:
+    """Whether this look ends with the decision to go back, which waits for no log level and may need a raised one."""
+    failure = entry.work.known_rollout().failure
+    return failure is not None and not failure.held and failure.revision == candidate.revision
+
+
+async def observe_quietly(entry: EntryScope, candidate: Candidate) -> Verdict:
+    """Look at a revision that is not the one that is wanted; nothing is decided by it."""
+    entry.step = ConditionType.LOADED
+    _, judged = await judge(entry, candidate)
+    entry.learn(verdict=judged)
+    keep_verified(entry, candidate, judged)
+    if judged.state is not State.PENDING:
+        await entry.put_loggers_back()
+    return judged
+
+
+async def watch(entry: EntryScope, candidate: Candidate) -> None:
     """Look at a revision whose rollout cannot go on now; of the rollout nothing is decided but that it fails."""
-    work.step = ConditionType.LOADED
-    seen, judged = await judge(work, candidate)
-    work.last_look = LastLook(seen)
-    work.learn(verdict=judged)
-    keep_verified(work, judged)
-    if judged.state is not State.LOADED:
-        await decide(work, candidate, judged)
+    entry.step = ConditionType.LOADED
+    seen, judged = await judge(entry, candidate)
+    entry.last_look = LastLook(seen)
+    entry.learn(verdict=judged)
+    keep_verified(entry, candidate, judged)
+    await decide(entry.work, {entry.name: candidate}, counted((), {entry.name: judged}))
 
 
-async def judge(work: ReconcileScope, candidate: Candidate) -> tuple[tuple[PodObservation, ...], Verdict]:
+async def judge(entry: EntryScope, candidate: Candidate) -> tuple[tuple[PodObservation, ...], Verdict]:
     """What the gateways show, and what that says."""
-    seen, judged = await see(work, candidate)
-    if outage.REASONS.isdisjoint(row.reason for row in judged.pods) or is_settled(work, candidate):
+    seen, judged = await see(entry, candidate)
+    if outage.REASONS.isdisjoint(row.reason for row in judged.pods) or is_settled(entry, candidate):
         return seen, judged
-    return seen, weigh(work, candidate, seen, await neighbours_in_time(work, candidate))
+    return seen, weigh(entry, candidate, seen, await neighbours_in_time(entry, candidate))
 
 
-async def neighbours_in_time(work: ReconcileScope, candidate: Candidate) -> list[Neighbour]:
+async def neighbours_in_time(entry: EntryScope, candidate: Candidate) -> list[Neighbour]:
     """The releases that may be to blame; an answer that is late does not keep a gateway down."""
     try:
         async with asyncio.timeout(NEIGHBOURS_DEADLINE):
-            return await work.neighbours(candidate)
+            return await entry.neighbours(candidate)
     except (ReleaseError, TimeoutError) as error:
         log.warning("the other releases on these gateways are not known", error=str(error))
         return []
 
 
 def weigh(
-    work: ReconcileScope, candidate: Candidate, seen: Sequence[PodObservation], neighbours: Collection[Neighbour] = ()
+    entry: EntryScope, candidate: Candidate, seen: Sequence[PodObservation], neighbours: Collection[Neighbour] = ()
 ) -> Verdict:
     """What these sightings say about the candidate."""
-    known = work.known_observation()
-    where = candidate.pods(work.world.mesh)
+    known = entry.known_observation()
+    noted, where = notes.read(known), candidate.pods(entry.world.mesh)
     return judging.judge(
         candidate.wanted(),
         seen,
         write_at=timestamps.parse_time(known.since),
-        baselines=[checkpoint.from_pod_baseline(one) for one in known.baselines],
-        verified=checkpoint.from_verified_pods(known.verified),
-        load_timeout=work.load_timeout(),
-        settled=is_settled(work, candidate),
-        silent=checkpoint.from_silent_pods(known.silent),
+        baselines=noted.baselines,
+        verified=noted.loaded,
+        load_timeout=entry.work.load_timeout(),
+        settled=is_settled(entry, candidate),
+        silent=noted.silent,
         neighbours=neighbours,
         looked_for=str(where),
         hint=where.hint,
     )
 
 
-async def see(work: ReconcileScope, candidate: Candidate) -> tuple[tuple[PodObservation, ...], Verdict]:
+async def see(entry: EntryScope, candidate: Candidate) -> tuple[tuple[PodObservation, ...], Verdict]:
     """The look. Where a rollout is under way, what the pods' status shows of a crash ends it: a gateway that hangs
     beside one that crashes would hold it up for its whole deadline."""
-    known = work.known_observation()
-    since, proved = timestamps.parse_time(known.since), checkpoint.from_verified_pods(known.verified)
-    practice = habit(work, proved)
-    selected = await work.gateway_pods(candidate)
-    looking = asyncio.ensure_future(work.sightings(candidate, selected, since, practice))
+    known = entry.known_observation()
+    since = timestamps.parse_time(known.since)
+    practice = habit(entry, notes.read(known).loaded)
+    selected = await entry.gateway_pods(candidate)
+    looking = asyncio.ensure_future(entry.sightings(candidate, selected, since, practice))
     try:
         pause = STATUS_PAUSE
-        while not is_settled(work, candidate):
-            at_once = await work.statuses(candidate, selected, since, practice)
-            judged = weigh(work, candidate, at_once)
+        while not is_settled(entry, candidate):
+            at_once = await entry.statuses(candidate, selected, since, practice)
+            judged = weigh(entry, candidate, at_once)
             if judged.reason == outage.CRASHED:
                 return at_once, judged
             if (await asyncio.wait({looking}, timeout=pause))[0]:
                 break
             pause *= 1.5
             with contextlib.suppress(ReleaseError):  # the look goes on, and says what is wrong
-                selected = await work.gateway_pods(candidate)
+                selected = await entry.gateway_pods(candidate)
         seen = await looking
-        return seen, weigh(work, candidate, seen)
+        return seen, weigh(entry, candidate, seen)
     finally:
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
 
 
-async def blame(work: ReconcileScope, judged: Verdict) -> Verdict:
+async def blame(entry: EntryScope, judged: Verdict) -> Verdict:
     """The same, or that one object keeps the control plane from reading all others; looked for where nothing arrives
     anywhere some time after the write."""
-    written = timestamps.parse_time(work.known_observation().since)
-    if not work.provider.STOPPED_BY_ONE or not judging.nothing_arrived(judged):
+    written = timestamps.parse_time(entry.known_observation().since)
+    if not entry.provider.STOPPED_BY_ONE or not judging.nothing_arrived(judged):
         return judged
-    if work.world.now() < written + BLAME_AFTER:
+    if entry.world.now() < written + BLAME_AFTER:
         return judged
     try:
         async with asyncio.timeout(BLAME_DEADLINE):
-            listed = await work.world.cluster.list(resources.resource_for(work.provider.TARGET), None, {})
+            listed = await entry.world.cluster.list(resources.resource_for(entry.provider.TARGET), None, {})
     except (ReleaseError, TimeoutError) as error:
         log.warning("what stops the control plane is not known", error=str(error))
         return judged
-    found = work.provider.unreadable(listed)
+    found = entry.provider.unreadable(listed)
     return judging.report_stuck(judged, found) if found else judged
 
 
-def is_settled(work: ReconcileScope, candidate: Candidate) -> bool:
+def is_settled(entry: EntryScope, candidate: Candidate) -> bool:
     """Whether the candidate was seen running everywhere before: a pod that comes up then is no news."""
-    if decisions.is_fallback(work.known_rollout()):
-        return work.known_rollout().put_back_at is not None
-    completed = work.known_rollout().completed_at is not None
-    return completed and candidate.revision == work.release.status.stable_revision
+    decided, release = entry.work.known_rollout(), entry.release
+    if entry.report.intent.goal is Goal.ROLLBACK:
+        return decisions.fallback_of(decided, entry.name).loaded_at is not None
+    if not decisions.is_stable(release, entry.gateway, candidate.revision):
+        return False
+    others = (gateway for gateway in release.spec.gateways if gateway.name != entry.name)
+    is_about_others = any(not decisions.is_stable(release, other, candidate.revision) for other in others)
+    return decided.completed_at is not None or is_about_others
 
 
-def habit(work: ReconcileScope, proved: Collection[Incarnation]) -> ReadOptions:
+def habit(entry: EntryScope, proved: Collection[Incarnation]) -> ReadOptions:
     """Of gateways that were seen running this very revision only what is new is read; all of it after a start, as
     nobody has looked while no operator ran."""
-    now, uid = work.world.now(), work.release.metadata.uid
-    last = work.world.looks.get(uid)
-    recent = min(last, now - timedelta(seconds=2 * work.world.settings.resync)) if last else None
-    work.world.looks[uid] = now
-    return ReadOptions(verified=proved, recent=recent, cache=work.world.memory)
+    now, key = entry.world.now(), (entry.release.metadata.uid, entry.name)
+    last = entry.world.looks.get(key)
+    recent = min(last, now - timedelta(seconds=2 * entry.world.settings.resync)) if last else None
+    entry.world.looks[key] = now
+    return ReadOptions(verified=proved, recent=recent, cache=entry.world.memory)
 
 
-async def probe(work: ReconcileScope, seen: Collection[PodObservation], judged: Verdict) -> Verdict:
+async def probe(entry: EntryScope, seen: Collection[PodObservation], judged: Verdict) -> Verdict:
     """The condition Probed: asked once all gateways have the plugin, and for as long as they do."""
-    asked = work.release.spec.checks.probes
+    asked = entry.release.spec.checks.probes
     if not asked or not probe_verdict.is_due(judged):
         return judged
-    work.step = ConditionType.PROBED
-    known = work.known_observation()
+    entry.step = ConditionType.PROBED
+    known = entry.known_observation()
     about = {row.pod.uid for row in judged.pods if probe_verdict.is_asked(row)}
     reached = [sighting for sighting in seen if sighting.pod.uid in about and sighting.unreachable is None]
-    answers = await work.ask_probes(reached)
-    work.last_look = LastLook(tuple(seen), frozenset(find_refuted(answers)))
+    answers = await entry.ask_probes(reached)
+    entry.last_look = LastLook(tuple(seen), frozenset(find_refuted(answers)))
     weighed = probe_verdict.weigh(
         judged,
         answers,
         seen=reached,
-        failed_before=known.failed_before,
+        probes_failed_before=known.probes_failed_before,
         failing_since=known.probes_failing_since,
-        settled=work.release.status.stable_revision == known.revision,
-        now=work.world.now(),
-        patience=work.load_timeout(),
+        settled=entry.stable == known.revision,
+        now=entry.world.now(),
+        patience=entry.work.load_timeout(),
     )
-    work.learn(
-        findings=(*work.report.findings, weighed.finding),
+    entry.learn(
+        findings=(*entry.report.findings, weighed.finding),
         observation=known.model_copy(update={"probes_failing_since": weighed.failing_since}),
     )
     return weighed.verdict
 
 
-def keep_verified(work: ReconcileScope, judged: Verdict) -> None:
-    """Which pods need no new proof at the next look, and which have been silent since when."""
-    known = work.known_observation()
-    kept = {
-        "verified": checkpoint.to_verified_pods(judged.verified),
-        "silent": checkpoint.to_silent_pods(judged.silent),
-    }
-    work.learn(observation=checkpoint.forgive_crash(known.model_copy(update=kept), judged))
+def keep_verified(entry: EntryScope, candidate: Candidate, judged: Verdict) -> None:
+    """Note which pods need no new proof at the next look, and which have been silent since when."""
+    known, at_rest = entry.known_observation(), is_settled(entry, candidate)
+    entry.learn(observation=checkpoint.keep(known, judged, at_rest=at_rest))
 
 
-async def decide(work: ReconcileScope, candidate: Candidate, judged: Verdict) -> None:
-    """What the look means for the rollout; what is no longer needed to roll back to goes before Ready is told."""
+async def decide(work: ReconcileScope, looks: Mapping[str, Candidate], verdicts: Mapping[str, Verdict]) -> None:
+    """Decide what the look means for the rollout; prune what is no longer needed before Ready is reported."""
     now, known = work.world.now(), work.known_rollout()
-    advanced = decisions.advance(work.release, known, candidate.revision, judged, now, work.progress_deadline())
-    stable = work.release.status.stable_revision
-    if advanced.failure is not None:
-        work.learn(rollout=advanced)
-        if has_come_to_rest(known, advanced):
-            await prune_after_failure(work, {advanced.failure.revision, stable})
+    revision = next((candidate.revision for candidate in looks.values()), None)
+    if revision is None:
         return
-    completed = advanced.completed_at is not None and not decisions.is_fallback(advanced)
-    if completed and candidate.revision != stable:
-        await revisions.prune(work.world.cluster, work.release, {candidate.revision})
+    advanced = decisions.advance(work.release, known, revision, verdicts, now, work.progress_deadline())
     work.learn(rollout=advanced)
+    needed = {entry.stable for entry in work.all_entries() if entry.name not in verdicts}
+    if advanced.failure is not None:
+        if advanced.failure.held and known.failure is None:
+            stable = {entry.stable for entry in work.all_entries()}
+            await prune_after_failure(work, {advanced.failure.revision, *stable})
+        return
+    if advanced.completed_at is not None and any(entry.stable != revision for entry in work.all_entries()):
+        await revisions.prune(work.world.cluster, work.release, {revision, *needed})
 
 
-def has_come_to_rest(before: api.RolloutStatus, after: api.RolloutStatus) -> bool:
-    """Whether a failed rollout is held as it is, or what was put back runs again: the way back waits for no list."""
-    if decisions.is_fallback(after):
-        return after.put_back_at is not None and before.put_back_at is None
-    return before.failure is None
+async def decide_fallback(entry: EntryScope, judged: Verdict) -> None:
+    """Note when what was put back runs again; then prune what nothing needs."""
+    work, known = entry.work, entry.work.known_rollout()
+    advanced = decisions.advance_fallback(known, entry.name, judged, work.world.now())
+    work.learn(rollout=advanced)
+    if advanced != known and advanced.failure is not None and not decisions.is_going_back(advanced):
+        needed = {other.stable for other in work.all_entries()}
+        await prune_after_failure(work, {advanced.failure.revision, *needed})
 
 
 async def prune_after_failure(work: ReconcileScope, needed: Collection[str | None]) -> None:
@@ -252,46 +311,46 @@ async def prune_after_failure(work: ReconcileScope, needed: Collection[str | Non
         log.warning("revisions not pruned", reason=error.reason, message=error.message)
 
 
-async def nudge(work: ReconcileScope, candidate: Candidate, judged: Verdict) -> None:
+async def nudge(entry: EntryScope, candidate: Candidate, judged: Verdict) -> None:
     """Makes istiod send the plugin again, because an agent that could not fetch it never tries again by itself.
 
     Only once the image can be fetched again, and less and less often. Not while a rollback is about to come.
     """
-    known = work.known_observation()
-    if judged.state is State.LOADED and known.nudge is not None and known.nudge.tries:
-        work.learn(observation=known.model_copy(update={"nudge": refetch.reset_tries(known.nudge)}))
-    if is_about_to_go_back(work, candidate) or not refetch.is_due(
-        judged, known.nudge, work.world.now(), timestamps.parse_time(known.since)
+    known = entry.known_observation()
+    if judged.state is State.LOADED and known.refetch is not None and known.refetch.attempts:
+        entry.learn(observation=known.model_copy(update={"refetch": refetch.reset_attempts(known.refetch)}))
+    if is_about_to_go_back(entry, candidate) or not refetch.is_due(
+        judged, known.refetch, entry.world.now(), timestamps.parse_time(known.since)
     ):
         return
-    if not await can_be_fetched(work, candidate):
+    if not await can_be_fetched(entry, candidate):
         return
-    await work.note(known.model_copy(update={"nudge": refetch.make_next(known.nudge, work.world.now())}))
+    await entry.note(known.model_copy(update={"refetch": refetch.make_next(known.refetch, entry.world.now())}))
     stuck = [row.pod for row in judged.pods if row.reason in refetch.HEALED_BY_A_PUSH | refetch.LEFT_BEHIND]
-    await work.raise_loggers(stuck)
-    observed = await work.observe()
-    await work.apply_all(plan.draft(work.release, [(work.rendered(candidate), observed)]).writes)
+    await entry.raise_loggers(stuck)
+    observed = await entry.observe()
+    await entry.apply_all(plan.draft(candidate.placement, [(entry.rendered(candidate), observed)]).writes)
 
 
-def rest_nudges(work: ReconcileScope) -> None:
+def rest_nudges(entry: EntryScope) -> None:
     """Whoever asks for another try does not wait for the next turn of a back-off."""
-    known = work.release.status.observation
-    if known is not None and known.nudge is not None:
-        work.learn(observation=known.model_copy(update={"nudge": refetch.reset_tries(known.nudge)}))
+    known = entry.noted_observation()
+    if known is not None and known.refetch is not None:
+        entry.learn(observation=known.model_copy(update={"refetch": refetch.reset_attempts(known.refetch)}))
 
 
-async def can_be_fetched(work: ReconcileScope, candidate: Candidate) -> bool:
+async def can_be_fetched(entry: EntryScope, candidate: Candidate) -> bool:
     """Whether the registry gives out the candidate's image now."""
     try:
-        await work.ask_registry(candidate, NUDGE_DEADLINE)
+        await entry.work.ask_registry(candidate, NUDGE_DEADLINE)
     except ReleaseError as error:
         log.info("gateways are not nudged", reason=error.reason, message=error.message)
         return False
     return True
 
 
-def is_watched_closely(work: ReconcileScope, judged: Verdict) -> bool:
+def is_watched_closely(entry: EntryScope, judged: Verdict) -> bool:
     """Whether the gateways' own word for "loaded" is still awaited."""
-    nudge = work.known_observation().nudge
-    nudged = nudge is not None and refetch.is_fresh(nudge, work.world.now())
+    nudge = entry.known_observation().refetch
+    nudged = nudge is not None and refetch.is_fresh(nudge, entry.world.now())
     return judged.state is State.PENDING or (nudged and judged.state is not State.LOADED)

@@ -7,22 +7,23 @@ status before the act that needs it, so a pass that was cut short anywhere is si
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 
 import structlog
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
-from pluginrelease.controller import delivery, detours, observe
+from pluginrelease.controller import delivery, detours, fallback, observe, removal
 from pluginrelease.controller.context import Context
-from pluginrelease.controller.scope import Candidate, ReconcileScope
+from pluginrelease.controller.scope import Candidate, EntryScope, ReconcileScope, each
 from pluginrelease.core.errors import ReleaseError, Transient, Waiting
 from pluginrelease.core.gateway.verdict.values import State
-from pluginrelease.core.mesh import target
-from pluginrelease.core.rollout import decisions, plan
+from pluginrelease.core.rollout import decisions, placements, plan
+from pluginrelease.core.rollout.decisions import BACK, Goal
 from pluginrelease.core.status import settlement
 from pluginrelease.core.status.report import Event, Failure
-from pluginrelease.edges.kubernetes.resources import NAMESPACES
+from pluginrelease.edges.kubernetes import resources
 
 log = structlog.get_logger(__name__)
 
@@ -36,18 +37,18 @@ async def reconcile(world: Context, release: api.Release, *, attempt: int) -> se
     ``attempt`` counts the passes in a row that did not settle. Raises `Transient` only when the status itself cannot
     be written; a decision to go back is carried out all the same.
     """
-    work = ReconcileScope(world, with_unwritten(world, release))
+    work = ReconcileScope(world, placements.carry_over(with_unwritten(world, release)))
     before = work.release.status.rollout
     ending = await settle_pass(work, attempt)
-    if not decisions.goes_back(before, ending.status.rollout):
+    if not decisions.has_turned_back(before, ending.status.rollout):
         await write_status(work, ending)
         return ending
     writing = asyncio.ensure_future(write_decision(work, ending))
     try:
         in_time, _ = await asyncio.wait({writing}, timeout=STATUS_SECONDS)
-        back = ReconcileScope(
-            world, work.release.model_copy(update={"status": ending.status}), last_look=work.last_look
-        )
+        decided = work.release.model_copy(update={"status": ending.status})
+        looks = {name: entry.last_look for name, entry in work.entries.items() if entry.last_look is not None}
+        back = ReconcileScope(world, decided, last_looks=looks)
         done = await settle_pass(back, attempt)
         await writing
     finally:
@@ -81,11 +82,15 @@ async def settle_pass(work: ReconcileScope, attempt: int) -> settlement.Ending:
     """Run one pass and return its ending, whatever happened in it."""
     known = work.release.status
     failure = await attempt_pass(work)
-    if failure is not None and failure.step not in (ConditionType.LOADED, ConditionType.PROBED):
-        await work.put_loggers_back()
+    if failure is not None:
+        work.learn(failure=failure)
+    looked = (ConditionType.LOADED, ConditionType.PROBED)
+    ended = [entry for entry in work.entries.values() if entry.report.failure and entry.step not in looked]
+    unfinished = work.all_entries() if failure is not None and failure.step not in looked else ended
+    await asyncio.gather(*(entry.put_loggers_back() for entry in unfinished))
     return settlement.settle(
         work.release,
-        replace(work.report, failure=failure),
+        work.whole_report(),
         now=work.world.now(),
         attempt=attempt,
         resync=work.world.settings.resync,
@@ -104,7 +109,7 @@ async def write_status(work: ReconcileScope, ending: settlement.Ending) -> None:
 
 
 async def attempt_pass(work: ReconcileScope) -> Failure | None:
-    """Runs the pass; an error becomes a value. A fault of ours is told as one and tried again."""
+    """Run the pass; return an error as a value. A fault of ours is reported as one and tried again."""
     try:
         await run(work)
     except ReleaseError as error:
@@ -122,143 +127,169 @@ async def run(work: ReconcileScope) -> None:
     refuse_deleted(work)
     if work.release.spec.suspend:
         work.learn(suspended=True)
-        await work.put_loggers_back()
+        await asyncio.gather(*(entry.put_loggers_back() for entry in work.all_entries()))
         return
     begun = decisions.start(work.release, work.world.now())
     work.learn(rollout=begun.rollout, handled=begun.handled)
-    if decisions.is_fallback(begun.rollout):
-        await stay_back(work, begun)
-    else:
-        await go_forward(work, begun)
-
-
-async def stay_back(work: ReconcileScope, under_way: decisions.RolloutStart) -> None:
-    """Put back what ran before, ahead of everything else. A tag that moved since begins another rollout after that."""
-    candidate, blocked = None, None
-    try:
-        is_off = await detours.stay_off(work)
-        candidate = None if is_off else await delivery.go_back(work)
-    except ReleaseError as error:
-        blocked = error
-    followed = await follow_tag_if_allowed(work, under_way)
-    if followed.anew:
-        await go_forward(work, followed)
+    entries = work.all_entries()
+    for entry in entries:
+        entry.decide_intent()
+    back = [entry for entry in entries if entry.report.intent.goal in BACK]
+    if decisions.goes_back(begun.rollout):
+        begun = await stay_back(work, back, begun)
+    await removal.remove_entries(work)
+    if begun.retry or not decisions.goes_back(begun.rollout):
+        await go_forward(work, entries, begun)
         return
-    if blocked is not None:
-        raise blocked
-    if candidate is not None:
-        await look_at_what_is_back(work, candidate)
-    elif not is_off:
-        await detours.end_hung(work)
+    kept = [entry for entry in entries if entry.report.intent.goal is Goal.STAY]
+    await asyncio.gather(*(maintain_kept(entry) for entry in kept))
+    tried = [entry for entry in entries if entry not in back and entry not in kept]
+    if tried:
+        await go_forward(work, tried, begun)
 
 
-async def look_at_what_is_back(work: ReconcileScope, candidate: Candidate) -> None:
-    """Look at the gateways, and heal those that refuse what was put back, whatever becomes of the pull secret."""
-    blocked = None
+async def stay_back(
+    work: ReconcileScope, back: list[EntryScope], under_way: decisions.RolloutStart
+) -> decisions.RolloutStart:
+    """Put back what ran before, ahead of everything else; return the rollout that goes on.
+
+    A tag that moved since begins another rollout after that.
+    """
+    put_back = await each(back, fallback.go_back)
+    followed = await follow_tag_if_allowed(work, under_way)
+    if followed.retry:
+        return followed
+    await observe.observe_fallbacks(work, {name: found for name, found in put_back.items() if found is not None})
+    removed = [entry for entry in back if entry.report.intent.goal is Goal.NOTHING and entry.report.failure is None]
+    await asyncio.gather(*(detours.end_hung(entry) for entry in removed))
+    return replace(followed, rollout=work.known_rollout())
+
+
+async def maintain_kept(entry: EntryScope) -> None:
+    """Keep an entry as it is that runs the revision which failed elsewhere; say what its gateways show."""
+    intent = entry.report.intent
     try:
-        await delivery.keep_secret_in_step(work, candidate)
+        if intent.revision is not None:
+            await observe.observe_quietly(entry, await fallback.correct_drift(entry, intent.revision))
     except ReleaseError as error:
-        blocked = error
-    await observe.observe(work, candidate)
-    if blocked is not None:
-        work.step = ConditionType.APPLIED
-        raise blocked
+        entry.fail(error)
 
 
 async def follow_tag_if_allowed(work: ReconcileScope, under_way: decisions.RolloutStart) -> decisions.RolloutStart:
-    """Ask for the tag, where the gateways' namespace still consents: nothing new is begun without that."""
+    """Ask for the tag, where some gateways' namespace still consents: nothing new is begun without that."""
     step = work.step
-    try:
-        await check_permission(work)
-        return await delivery.follow_tag(work, under_way)
-    except ReleaseError as error:
-        log.info("the tag is not followed", reason=error.reason, message=error.message)
-        return under_way
-    finally:
-        work.step = step
+    for entry in work.all_entries():
+        try:
+            await check_permission(entry)
+            return await delivery.follow_tag(entry, under_way)
+        except ReleaseError as error:
+            log.info("the tag is not followed", gateway=entry.name, reason=error.reason, message=error.message)
+        finally:
+            work.step = step
+    return under_way
 
 
-async def go_forward(work: ReconcileScope, begun: decisions.RolloutStart) -> None:
-    """Bring what the spec says, or the old revision that a person asked for."""
+async def go_forward(work: ReconcileScope, entries: list[EntryScope], begun: decisions.RolloutStart) -> None:
+    """Bring what the spec says, or the old revision that a person asked for, to these entries."""
     check_durations(work)
     work.start = begun
+    work.learn(rollout=begun.rollout)
+    for entry in entries:
+        entry.begin_again()
+    await each(entries, check_permission)
+    allowed = [entry for entry in entries if entry.report.failure is None]
+    if allowed and not begun.retry and not decisions.goes_back(begun.rollout):
+        work.start = await delivery.follow_tag(allowed[0], begun)
+        work.learn(rollout=work.start.rollout)
+    for entry in entries:
+        entry.decide_intent()
+        if work.start.retry:
+            observe.rest_nudges(entry)
+    candidates = await deliver_or_maintain(work, allowed) if allowed else {}
+    ready = [entry for entry in allowed if entry.name in candidates]
+    await each(ready, lambda entry: entry.keep_secret_in_step(candidates[entry.name]))
+    watched = await watch_what_is_written(entry for entry in entries if entry.report.failure is not None)
+    looked_at = {entry.name: candidates[entry.name] for entry in ready if entry.report.failure is None}
+    await observe.observe(work, looked_at, watched, [entry.name for entry in entries if is_tried_again(entry)])
+
+
+def is_tried_again(entry: EntryScope) -> bool:
+    """Whether the entry's part of the pass ended with an error that passes: it is not left out of the rollout."""
+    return entry.report.failure is not None and isinstance(entry.report.failure.error, Transient)
+
+
+async def deliver_or_maintain(work: ReconcileScope, entries: list[EntryScope]) -> dict[str, Candidate]:
+    """Deliver to these entries. While the revision is refused or awaited, keep what runs as it was, and raise."""
     try:
-        await check_permission(work)
+        return await delivery.deliver(work, entries)
     except ReleaseError:
-        await watch_what_is_written(work)
+        await asyncio.gather(*(maintain_stable(entry) for entry in entries))
         raise
-    work.start = begun if begun.anew else await delivery.follow_tag(work, begun)
-    work.learn(rollout=work.start.rollout)
-    if work.start.anew:
-        observe.rest_nudges(work)
-    intent = decisions.decide_intent(work.start.rollout)
-    try:
-        candidate = await delivery.ensure(work, intent)
-    except ReleaseError:
-        await maintain_stable(work)
-        raise
-    try:
-        await delivery.keep_secret_in_step(work, candidate)
-    except ReleaseError:
-        await watch_what_is_written(work)
-        raise
-    await observe.observe(work, candidate)
 
 
-async def watch_what_is_written(work: ReconcileScope) -> None:
-    """Where a pass cannot go on, a revision that is written already still fails if the gateways cannot run it."""
-    step = work.step
-    try:
-        candidate = await delivery.find_converged(work, work.intent(), await work.observe())
-        if candidate is not None:
-            await observe.watch(work, candidate)
-    except ReleaseError as error:
-        log.warning("what is written could not be watched", reason=error.reason, message=error.message)
-    finally:
-        work.step = step
+async def watch_what_is_written(entries: Iterable[EntryScope]) -> dict[str, Candidate]:
+    """Return what is written already of entries that cannot go on: it still fails if the gateways cannot run it."""
+    found = {}
+    for entry in entries:
+        step = entry.step
+        try:
+            observed = await entry.observe()
+            candidate = await delivery.find_converged(entry, observed)
+            if candidate is not None:
+                found[entry.name] = candidate
+            elif observed is not None and entry.stable and plan.read_revision(observed) == entry.stable:
+                entry.learn(running=entry.stable)
+                await observe.observe_quietly(entry, await delivery.recall_revision(entry, entry.stable))
+        except ReleaseError as error:
+            log.warning("what is written could not be watched", reason=error.reason, message=error.message)
+        finally:
+            entry.step = step
+    return found
 
 
-async def maintain_stable(work: ReconcileScope) -> None:
-    """While a revision is refused or awaited before it is written, the one before it runs: it is kept as it was, and
-    what the gateways show of it is told. Its own troubles end in the log, as the pass ends with the other's."""
-    stable, known = work.release.status.stable_revision, work.release.status.observation
+async def maintain_stable(entry: EntryScope) -> None:
+    """Keep the revision before as it was, while another one is refused or awaited, and say what gateways show of it.
+
+    Errors here are only logged: the pass already reports the original error.
+    """
+    known = entry.noted_observation()
     if known is None:
         return
-    step = work.step
+    step = entry.step
     try:
-        if known.revision == work.report.target_revision != stable:
-            await mind_wanted(work, known.revision)
-        elif stable is None:
-            await remove_superseded(work, known.revision)
+        if known.revision == entry.work.report.target_revision != entry.stable:
+            await mind_wanted(entry, known.revision)
+        elif entry.stable is None:
+            await remove_superseded(entry, known.revision)
         else:
-            await observe.observe_quietly(work, await delivery.correct_drift(work, stable))
+            await observe.observe_quietly(entry, await fallback.correct_drift(entry, entry.stable))
     except ReleaseError as error:
-        log.warning("what runs could not be looked after", reason=error.reason, message=error.message)
+        log.warning("what runs could not be maintained", reason=error.reason, message=error.message)
     finally:
-        work.step = step
+        entry.step = step
 
 
-async def mind_wanted(work: ReconcileScope, revision: str) -> None:
-    """The wanted revision, refused after it was noted: if it is written as well, it fails by what the gateways show."""
-    observed = await work.observe()
-    if observed is not None and plan.read_revision(observed) == revision and plan.is_ours(work.release, observed):
-        await observe.watch(work, await delivery.recall_revision(work, revision))
+async def mind_wanted(entry: EntryScope, revision: str) -> None:
+    """Watch the wanted revision, refused after it was noted: if it is written, it fails by what the gateways show."""
+    observed = await entry.observe()
+    if observed is not None and plan.read_revision(observed) == revision and plan.is_ours(entry.release, observed):
+        await observe.watch(entry, await delivery.recall_revision(entry, revision))
 
 
-async def remove_superseded(work: ReconcileScope, revision: str) -> None:
-    """A first revision, whose successor came before it was seen to run and is itself refused: when the gateways cannot
-    run it, it is taken off as it would have been."""
-    observed = await work.observe()
-    if observed is None or plan.read_revision(observed) != revision or not plan.is_ours(work.release, observed):
+async def remove_superseded(entry: EntryScope, revision: str) -> None:
+    """Take off a first revision whose successor is refused, when the gateways cannot run it: it would have failed."""
+    observed = await entry.observe()
+    if observed is None or plan.read_revision(observed) != revision or not plan.is_ours(entry.release, observed):
         return
-    candidate = await delivery.recall_revision(work, revision)
-    work.learn(running=candidate.revision)
-    judged = await observe.observe_quietly(work, candidate)
-    nothing_before = decisions.find_fallback(work.release, work.known_rollout()) == ""
-    if judged.state is State.UNHEALTHY and nothing_before:
-        await delivery.uninstall(work)
+    candidate = await delivery.recall_revision(entry, revision)
+    entry.learn(running=candidate.revision)
+    judged = await observe.observe_quietly(entry, candidate)
+    holds = entry.release.spec.rollout.on_failure is api.OnFailure.HOLD
+    is_adopted = entry.row is not None and entry.row.adopted is not None
+    if judged.state is State.UNHEALTHY and not holds and not is_adopted:
+        await delivery.uninstall(entry)
         text = f"Revision {revision}, which was written first, failed: {judged.message}"
-        work.learn(events=(*work.report.events, Event("Warning", "Removed", text[:1024])))
+        entry.work.tell(Event("Warning", "Removed", text[:1024]))
 
 
 def refuse_deleted(work: ReconcileScope) -> None:
@@ -273,17 +304,18 @@ def check_durations(work: ReconcileScope) -> None:
     work.progress_deadline()
 
 
-async def check_permission(work: ReconcileScope) -> None:
-    """The gateway's namespace must allow the release's; raises `Refused` (NamespaceNotAllowed)."""
-    work.step = ConditionType.APPLIED
-    if target.is_local(work.release):
+async def check_permission(entry: EntryScope) -> None:
+    """Raise `Refused` (NamespaceNotAllowed) where the gateway's namespace does not allow the release's."""
+    entry.step = ConditionType.APPLIED
+    placement = entry.placement()
+    if placement.is_local:
         return
-    theirs = work.release.spec.gateway.namespace
-    found = await work.world.cluster.get(NAMESPACES, None, theirs)
+    theirs = entry.gateway.namespace
+    found = await entry.world.cluster.get(resources.NAMESPACES, None, theirs)
     if found is None:
         raise Waiting(
             "NamespaceNotFound",
-            f"gateway.namespace names {theirs}, which does not exist",
-            "Create it, or make a new PluginRelease that names another",
+            f"gateways[{entry.name}].namespace names {theirs}, which does not exist",
+            "Create it, or remove the entry and make one that names another",
         )
-    plan.check_allowed(work.release, found)
+    plan.check_allowed(placement, found)

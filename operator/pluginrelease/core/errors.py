@@ -10,6 +10,8 @@ says what was found, and a ``remedy`` that says what to do. The pass has one end
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class ReleaseError(Exception):
     """The root of all errors that end in a condition."""
@@ -19,6 +21,12 @@ class ReleaseError(Exception):
         self.reason = reason
         self.message = message
         self.remedy = remedy
+
+    def reworded(self, message: str) -> Self:
+        """Return the same error with another message."""
+        other = type(self).__new__(type(self), message)
+        other.__dict__.update(self.__dict__, message=message)
+        return other
 
     def sentence(self) -> str:
         """What was found, then what to do: the text of a condition."""

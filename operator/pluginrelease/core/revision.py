@@ -1,7 +1,8 @@
 """One revision of a release: its identity, and the ControllerRevision that keeps it to be rolled back to.
 
-A revision is all that makes one rollout differ from another: the artifact's digest, plugin, gateway and the pull
-secret's name. It is kept whole, so that rolling back needs neither the old spec nor the registry's tags.
+A revision is all that makes one rollout differ from another: the artifact's digest, the plugin and the names of the
+pull secrets. The entries of ``spec.gateways`` are no part of it. It is kept whole, so that rolling back needs neither
+the old spec nor the registry's tags.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ KIND = "ControllerRevision"
 # of an artifact, what may change without another revision
 VOLATILE = ("ref", "semver", "askedAt", "signer", "policy")
 PLURAL = "controllerrevisions"
+# of the data that a ControllerRevision keeps; another number is another version's and is not read
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -34,24 +37,41 @@ class Recorded:
     revision: str
     number: int
     artifact: api.ArtifactStatus
-    spec: api.Spec
+    source: api.ArtifactSource
+    plugin: api.Plugin
 
 
 def compute_identity(spec: api.Spec, digest: str) -> str:
-    """Ten hex digits over what makes one rollout differ from another: artifact, plugin and gateway.
+    """Return ten hex digits over what makes one rollout differ from another: artifact, plugin and pull secrets.
 
     The pull secret's name belongs to it, its content does not: a rotated password is no new revision.
     """
-    secret, there = spec.artifact.image.pull_secret_ref, spec.artifact.image.gateway_pull_secret_ref
+    return identity_of(spec.artifact, spec.plugin, digest)
+
+
+def identity_of(source: api.ArtifactSource, plugin: api.Plugin, digest: str) -> str:
+    """Return the same of a revision's parts."""
+    return compute_digest({"artifact": digest, "plugin": plugin.wire(), **pull_secrets(source)})
+
+
+def spec_hash(spec: api.Spec) -> str:
+    """Return ten hex digits over what in a spec makes a revision, before the registry is asked for the digest."""
+    image = spec.artifact.image
     return compute_digest(
         {
-            "artifact": digest,
+            "ref": image.ref,
+            "semver": image.semver,
+            "wasmSha256": spec.artifact.wasm_sha256,
             "plugin": spec.plugin.wire(),
-            "gateway": spec.gateway.wire(),
-            "pullSecret": secret.name if secret else None,
-            **({"gatewayPullSecret": there.name} if there else {}),  # the revisions from before the field stay theirs
+            **pull_secrets(spec.artifact),
         }
     )
+
+
+def pull_secrets(source: api.ArtifactSource) -> JSON:
+    """Return the names of the pull secrets, as revisions count them."""
+    secret, there = source.image.pull_secret_ref, source.image.gateway_pull_secret_ref
+    return {"pullSecret": secret.name if secret else None, "gatewayPullSecret": there.name if there else None}
 
 
 def compute_load(spec: api.Spec, digest: str) -> str:
@@ -107,12 +127,10 @@ def manifest(release: api.Release, artifact: api.ArtifactStatus, number: int) ->
         },
         "revision": number,
         "data": {
+            "schema": SCHEMA,
             "artifact": {key: value for key, value in artifact.wire().items() if key not in VOLATILE},
-            "spec": {
-                "artifact": {"image": source},
-                "gateway": release.spec.gateway.wire(),
-                "plugin": release.spec.plugin.wire(),
-            },
+            "source": {"image": source},
+            "plugin": release.spec.plugin.wire(),
         },
     }
 
@@ -123,22 +141,29 @@ def read(found: JSON) -> Recorded:
     try:
         ref = metadata["annotations"][api.REF_ANNOTATION]
         artifact = api.ArtifactStatus.model_validate({**found["data"]["artifact"], "ref": ref})
-        spec = api.Spec.model_validate(found["data"]["spec"])
-        return Recorded(compute_identity(spec, artifact.digest), int(found["revision"]), artifact, spec)
+        if found["data"]["schema"] != SCHEMA:
+            raise KeyError("schema")
+        source = api.ArtifactSource.model_validate(found["data"]["source"])
+        plugin = api.Plugin.model_validate(found["data"]["plugin"])
+        kept = identity_of(source, plugin, artifact.digest)
+        return Recorded(kept, int(found["revision"]), artifact, source, plugin)
     except (KeyError, TypeError, ValidationError) as error:
-        raise Refused(
-            "RevisionUnreadable",
-            f"ControllerRevision {metadata['namespace']}/{metadata['name']} does not hold what the operator wrote",
-            "Correct the spec, or roll back to another revision: kubectl pluginrelease history",
-        ) from error
+        raise unreadable(found) from error
+
+
+def unreadable(found: JSON) -> Refused:
+    """Return the error of a ControllerRevision that this version of the operator cannot read."""
+    metadata = found["metadata"]
+    return Refused(
+        "RevisionUnreadable",
+        f"ControllerRevision {metadata['namespace']}/{metadata['name']} does not hold what this operator writes",
+        "Correct the spec, or roll back to another revision: kubectl pluginrelease history",
+    )
 
 
 def effective(release: api.Release, recorded: Recorded) -> api.Release:
-    """The release as it would be with a revision's artifact, gateway and plugin; all else stays as its spec says."""
-    kept = recorded.spec
-    spec = release.spec.model_copy(
-        update={"artifact": kept.artifact, "gateway": kept.gateway, "plugin": kept.plugin},
-    )
+    """Return the release with a revision's artifact and plugin; all else stays as its spec says."""
+    spec = release.spec.model_copy(update={"artifact": recorded.source, "plugin": recorded.plugin})
     return release.model_copy(update={"spec": spec})
 
 
@@ -150,6 +175,42 @@ def same_data(found: JSON, wanted: JSON) -> bool:
 def find_superfluous(release: api.Release, found: Collection[JSON], needed: Collection[str | None]) -> list[JSON]:
     """The ControllerRevisions that may go: of those that nothing needs the oldest, so that the limit of them stays."""
     kept = {name(release, revision) for revision in needed if revision is not None}
-    old = [item for item in found if item["metadata"]["name"] not in kept]
-    old.sort(key=lambda item: int(item["revision"]), reverse=True)
+    old = [one for one in found if one["metadata"]["name"] not in kept and "object" not in (one.get("data") or {})]
+    old.sort(key=lambda one: int(one["revision"]), reverse=True)
     return old[release.spec.revision_history_limit :]
+
+
+def adopted_manifest(release: api.Release, observed: JSON) -> JSON:
+    """Return the ControllerRevision that keeps an object as it was before the release took it over."""
+    own, theirs = release.metadata, observed["metadata"]
+    kept = {
+        "apiVersion": observed["apiVersion"],
+        "kind": observed["kind"],
+        "metadata": {
+            "name": theirs["name"],
+            "namespace": theirs["namespace"],
+            **{key: theirs[key] for key in ("labels", "annotations") if theirs.get(key)},
+        },
+        "spec": observed.get("spec") or {},
+    }
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {
+            "name": f"{own.name}-adopted-{compute_digest(kept)}",
+            "namespace": own.namespace,
+            "labels": {api.MANAGED_BY_LABEL: api.MANAGED_BY, api.UID_LABEL: own.uid},
+            "ownerReferences": [release.as_owner()],
+        },
+        "revision": 0,
+        "data": {"schema": SCHEMA, "object": kept},
+    }
+
+
+def read_adopted(found: JSON) -> JSON:
+    """Return the object that `adopted_manifest` kept; raises `Refused` (RevisionUnreadable)."""
+    data = found.get("data") or {}
+    if data.get("schema") != SCHEMA or not isinstance(data.get("object"), dict):
+        raise unreadable(found)
+    kept: JSON = data["object"]
+    return kept

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pluginrelease import api
 from pluginrelease.controller.secrets.secret_field import RETRY, Named
 from pluginrelease.core import placeholders
 from pluginrelease.core.errors import Waiting
 from pluginrelease.core.mesh import providers
+from pluginrelease.core.mesh.placement import Placement
 from pluginrelease.core.placeholders import Placeholder
 from pluginrelease.edges.kubernetes.client import Cluster
 
@@ -14,9 +14,9 @@ from pluginrelease.edges.kubernetes.client import Cluster
 UNREAD = ("helm.sh/release.v1", "kubernetes.io/service-account-token")
 
 
-async def check(cluster: Cluster, release: api.Release) -> None:
+async def check(cluster: Cluster, placement: Placement) -> None:
     """Raises `Waiting` (PlaceholderSecretNotFound) or `Refused` (InvalidPlaceholder) for what would stay as text."""
-    for one in providers.of(release.spec.gateway).find_placeholders(release):
+    for one in providers.of(placement.spec).find_placeholders(placement):
         await check_one(cluster, one)
 
 

@@ -49,10 +49,15 @@ def find_first_fault(error: ValidationError) -> str:
     return f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"[:500]
 
 
-def read_gateway_namespace(found: JSON) -> str | None:
-    """Where a release's gateways are; None where it does not say."""
-    namespace = read_path(found, "spec", "gateway", "namespace")
-    return namespace if isinstance(namespace, str) else None
+def read_gateway_namespaces(found: JSON) -> frozenset[str]:
+    """Return the namespaces of a release's gateways, as far as it says them."""
+    named = (read_path(gateway, "namespace") for gateway in read_items(read_path(found, "spec", "gateways")))
+    return frozenset(namespace for namespace in named if isinstance(namespace, str))
+
+
+def read_items(found: Any) -> list[Any]:
+    """Return a list, an empty one where there is none."""
+    return found if isinstance(found, list) else []
 
 
 def read_path(found: Any, *path: str) -> Any:
@@ -74,7 +79,7 @@ def describe_status(found: JSON, refused: Refused, now: datetime) -> JSON:
         )
         for kind, status in ((ConditionType.READY, "False"), (ConditionType.STALLED, "True"))
     ]
-    others = [condition for condition in before if condition["type"] not in ours]
+    others = [one for one in before if one["type"] not in ours]
     known = read_path(found, "status") or {}
     return {**known, "observedGeneration": generation, "phase": "Refused", "conditions": [*conditions, *others]}
 
@@ -82,12 +87,7 @@ def describe_status(found: JSON, refused: Refused, now: datetime) -> JSON:
 def find_since(conditions: list[JSON], kind: ConditionType, status: str) -> str | None:
     """Since when a condition has this status; None where it has another."""
     return next(
-        (
-            condition["lastTransitionTime"]
-            for condition in conditions
-            if (condition["type"], condition["status"]) == (kind, status)
-        ),
-        None,
+        (one["lastTransitionTime"] for one in conditions if (one["type"], one["status"]) == (kind, status)), None
     )
 
 

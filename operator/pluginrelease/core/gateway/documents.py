@@ -48,7 +48,7 @@ class Documents:
 def identify_start(pod: PodRef, start: str) -> Incarnation | None:
     """The same, of the document that tells it (`Documents.start`)."""
     began = _read_start(start, [])
-    return Incarnation(pod.uid, began) if began else None
+    return Incarnation.of(pod.uid, began) if began else None
 
 
 def read_version(server_info: str) -> str | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pluginrelease.core import placeholders
+from pluginrelease.core import placeholders, timestamps
 
 _TRANSLATED = "~istio-translated-wasmplugin"
 
@@ -71,9 +73,28 @@ class DesiredPlugin:
         return self.digest_hex in told and (not self.image or image == self.image)
 
 
-@dataclass(frozen=True)
-class Incarnation:
-    """One run of one pod's Envoy: what a verification holds for."""
+# characters of base64url, 6 bits each: among 2,000 pods two share a mark once in half a million releases
+POD_MARK = 7
+RUN_MARK = 4
 
-    uid: str
-    started_at: datetime
+
+def pod_mark(uid: str) -> str:
+    """Return a short hash of a pod's UID: status keeps one for each pod of a release."""
+    return _short(uid, POD_MARK)
+
+
+def _short(text: str, length: int) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())[:length].decode()
+
+
+@dataclass(frozen=True, order=True)
+class Incarnation:
+    """One run of one pod's Envoy, by short hashes of the pod's UID and of the start: what a verification holds for."""
+
+    pod: str
+    run: str
+
+    @classmethod
+    def of(cls, uid: str, started_at: datetime) -> Incarnation:
+        """Return the run of this pod's Envoy that began at this time, by the gateway's clock."""
+        return cls(pod_mark(uid), _short(timestamps.metav1_micro_time(started_at), RUN_MARK))

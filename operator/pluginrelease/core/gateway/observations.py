@@ -138,7 +138,7 @@ class Baseline:
 
     Five serve signs that need no raised logger and no hidden counter; without them there are fewer signs. ``crashes``
     is Higress's. ``restarts`` of the container and a mark of its ``image`` are of pods that were well, by which the
-    end of a container shows as news.
+    end of a container shows as news. ``digest_hex`` is None where the gateway had no plugin, "" where it is not kept.
     """
 
     incarnation: Incarnation
@@ -159,7 +159,7 @@ def identify_run(sighting: PodObservation) -> Incarnation | None:
     """None when the Envoy's start is not known."""
     if sighting.started_at is None:
         return None
-    return Incarnation(sighting.pod.uid, sighting.started_at)
+    return Incarnation.of(sighting.pod.uid, sighting.started_at)
 
 
 def make_baseline(sighting: PodObservation) -> Baseline | None:

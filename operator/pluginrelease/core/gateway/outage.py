@@ -32,9 +32,9 @@ _CERTAIN = (Cause.FATAL, Cause.OUT_OF_MEMORY)
 
 @dataclass(frozen=True)
 class Silence:
-    """Since when a pod's admin port takes connections and does not answer."""
+    """Since when a pod's admin port takes connections and does not answer; ``pod`` is its `identity.pod_mark`."""
 
-    uid: str
+    pod: str
     since: datetime
 
 

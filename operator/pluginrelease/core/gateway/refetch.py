@@ -25,7 +25,7 @@ LONGEST_PAUSE = timedelta(minutes=10)
 FRESH = timedelta(seconds=35)
 
 
-def is_due(verdict: Verdict, last: api.Nudge | None, now: datetime, since: datetime | None = None) -> bool:
+def is_due(verdict: Verdict, last: api.Refetch | None, now: datetime, since: datetime | None = None) -> bool:
     """Whether some gateway needs a push, and the last one is long enough ago.
 
     ``since``: when the plugin was written.
@@ -34,32 +34,34 @@ def is_due(verdict: Verdict, last: api.Nudge | None, now: datetime, since: datet
     needed = HEALED_BY_A_PUSH | LEFT_BEHIND if waited else HEALED_BY_A_PUSH
     stuck = any(row.reason in needed for row in verdict.pods)
     return stuck and (
-        last is None or is_ahead(last, now) or now >= timestamps.parse_time(last.at) + compute_pause(last.tries)
+        last is None or is_ahead(last, now) or now >= timestamps.parse_time(last.at) + compute_pause(last.attempts)
     )
 
 
-def compute_pause(tries: int) -> timedelta:
+def compute_pause(attempts: int) -> timedelta:
     """How long to wait after so many pushes in a row."""
-    return min(FIRST_PAUSE * 2.0 ** min(tries, 10), LONGEST_PAUSE) if tries else timedelta()
+    return min(FIRST_PAUSE * 2.0 ** min(attempts, 10), LONGEST_PAUSE) if attempts else timedelta()
 
 
-def make_next(last: api.Nudge | None, now: datetime) -> api.Nudge:
+def make_next(last: api.Refetch | None, now: datetime) -> api.Refetch:
     """The push after this one."""
-    return api.Nudge(
-        count=last.count + 1 if last else 1, tries=last.tries + 1 if last else 1, at=timestamps.metav1_micro_time(now)
+    return api.Refetch(
+        count=last.count + 1 if last else 1,
+        attempts=last.attempts + 1 if last else 1,
+        at=timestamps.metav1_micro_time(now),
     )
 
 
-def reset_tries(last: api.Nudge) -> api.Nudge:
+def reset_attempts(last: api.Refetch) -> api.Refetch:
     """Everything runs: the next trouble is answered at once."""
-    return last.model_copy(update={"tries": 0})
+    return last.model_copy(update={"attempts": 0})
 
 
-def is_fresh(last: api.Nudge, now: datetime) -> bool:
+def is_fresh(last: api.Refetch, now: datetime) -> bool:
     """Whether the gateways may still be at work on it."""
-    return last.tries > 0 and not is_ahead(last, now) and now < timestamps.parse_time(last.at) + FRESH
+    return last.attempts > 0 and not is_ahead(last, now) and now < timestamps.parse_time(last.at) + FRESH
 
 
-def is_ahead(last: api.Nudge, now: datetime) -> bool:
+def is_ahead(last: api.Refetch, now: datetime) -> bool:
     """Whether it was taken by a clock that has been set back since: then it says nothing of how long ago it was."""
     return timestamps.parse_time(last.at) > now

@@ -20,6 +20,7 @@ from pluginrelease.core import revision as revisions
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.gateway.observations import PodObservation
 from pluginrelease.core.mesh import target
+from pluginrelease.core.mesh.placement import Placement
 from pluginrelease.core.placeholders import MEANT, Placeholder
 
 JSON = dict[str, Any]
@@ -58,7 +59,7 @@ def pods(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Pods:
 
 def find_label(gateway: api.Gateway, mesh: target.MeshSettings) -> target.GatewayLabel:
     """Return that of its gateways: the setting for this installation, for every one, or what the chart has."""
-    given = {setting.namespace: setting for setting in mesh.higress_labels}
+    given = {one.namespace: one for one in mesh.higress_labels}
     usual = target.GatewayLabel(gateway.namespace, "higress", f"{gateway.namespace}-higress-gateway")
     return given.get(gateway.namespace) or given.get(None) or usual
 
@@ -79,14 +80,14 @@ def landmarks(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Install
     """A controller reads the WasmPlugins of its own namespace only, and says nothing of others. Where a
     setting names the very namespace, its owner knows that there is one."""
     namespace, found = gateway.namespace, find_label(gateway, mesh)
-    if any(setting.namespace == namespace for setting in mesh.higress_labels):
+    if any(one.namespace == namespace for one in mesh.higress_labels):
         return None
     return target.InstallMarker(
         any_of=({"app": "higress-controller"}, {found.key: found.value}),
         missing=Refused(
             "NotHigressNamespace",
-            f"no pod of Higress's controller or gateway is in namespace {namespace} (gateway.namespace), and Higress "
-            "reads the plugins of its own namespace only",
+            f"no pod of Higress's controller or gateway is in namespace {namespace} (gateways[{gateway.name}]), and "
+            "Higress reads the plugins of its own namespace only",
             "Make a new PluginRelease that names the namespace of the installation (usually higress-system): kubectl "
             "get pods -A -l app=higress-controller. If the chart gave the pods other labels, give the operator "
             f"{FLAG}. It is looked for again every half minute",
@@ -100,7 +101,7 @@ def check_controllers(gateway: api.Gateway, looked_for: target.GatewayLabel, see
     """Raises `Refused` where the controllers' own arguments say that they reach other gateways (GatewayLabelDiffers) or
     read another namespace (NotHigressNamespace)."""
     said = [flags for pod in seen for flags in read_flags(pod) if "gatewaySelectorValue" in flags]
-    labels = {f"{flags.get('gatewaySelectorKey', 'higress')}={flags['gatewaySelectorValue']}" for flags in said}
+    labels = {f"{one.get('gatewaySelectorKey', 'higress')}={one['gatewaySelectorValue']}" for one in said}
     if labels and str(looked_for) not in labels:
         theirs = min(labels)
         raise Refused(
@@ -110,7 +111,7 @@ def check_controllers(gateway: api.Gateway, looked_for: target.GatewayLabel, see
             f"Start the operator with {FLAG}={gateway.namespace}:{theirs} (chart: operator.higressGatewayLabels)",
             recheck=target.RECHECK,
         )
-    watched = {flags.get("watchNamespace") or gateway.namespace for flags in said}
+    watched = {one.get("watchNamespace") or gateway.namespace for one in said}
     if watched and gateway.namespace not in watched:
         raise Refused(
             "NotHigressNamespace",
@@ -126,7 +127,7 @@ def read_flags(pod: JSON) -> Iterator[dict[str, str]]:
     if pod["metadata"].get("deletionTimestamp"):
         return
     for container in pod.get("spec", {}).get("containers", []):
-        joined = " ".join(str(argument) for argument in container.get("args") or [])
+        joined = " ".join(str(one) for one in container.get("args") or [])
         yield dict(re.findall(r"--(\w+)[= ]([^\s=]+)", joined))
 
 
@@ -150,11 +151,11 @@ def convert_rule(rule: api.MatchRule) -> JSON:
     return {**(rule.config or {}), **{key: fields[field] for field, key in CONDITIONS.items() if fields.get(field)}}
 
 
-def check(release: api.Release, hosts: tuple[compat.Host, ...]) -> None:
+def check(placement: Placement, hosts: tuple[compat.Host, ...]) -> None:
     """Raises `Refused` for what the controller would replace, or would leave undone without a word."""
-    check_keys(release.spec.plugin)
-    check_rules(release.spec, hosts)
-    check_placeholders(release, hosts)
+    check_keys(placement.spec.plugin)
+    check_rules(placement, hosts)
+    check_placeholders(placement, hosts)
 
 
 def check_keys(plugin: api.Plugin) -> None:
@@ -176,14 +177,14 @@ def find_reserved(plugin: api.Plugin) -> Iterator[tuple[str, str]]:
     return ((path, key) for path, config in places.items() for key in sorted(RESERVED & config.keys()))
 
 
-def check_rules(spec: api.Spec, hosts: tuple[compat.Host, ...]) -> None:
+def check_rules(placement: Placement, hosts: tuple[compat.Host, ...]) -> None:
     """Raises `Refused` for a condition that no request fulfils (RuleNeverMatches), and for two of which an old Higress
     reads one (GatewayTooOld)."""
     old = [str(host) for host in hosts if isinstance(host, compat.Higress) and is_before(host, BOTH_CONDITIONS_SINCE)]
-    for number, rule in enumerate(spec.plugin.match_rules or []):
+    for number, rule in enumerate(placement.spec.plugin.match_rules or []):
         path = f"plugin.matchRules[{number}]"
         for route in rule.ingress or []:
-            check_route(f"{path}.ingress", route, spec.gateway.namespace)
+            check_route(f"{path}.ingress", route, placement.gateway.namespace)
         for service in rule.service or []:
             check_service(f"{path}.service", service)
         if old and rule.ingress and rule.service:
@@ -226,54 +227,54 @@ def is_before(host: compat.Higress, release: compat.HigressVersion) -> bool:
     return host.release is not None and (host.exact or host.release[:2] < release[:2]) and host.release < release
 
 
-def check_placeholders(release: api.Release, hosts: tuple[compat.Host, ...]) -> None:
+def check_placeholders(placement: Placement, hosts: tuple[compat.Host, ...]) -> None:
     """Raises `Refused` (InvalidPlaceholder) for one that the controller would hand to the plugin as text, and for one
     that reads a Secret of a namespace that is not the release's business."""
-    found, text = find_placeholders(release), join_replaced_text(release.spec.plugin)
+    found, text = find_placeholders(placement), join_replaced_text(placement.spec.plugin)
     other = placeholders.find_unsupported(text) if found else None
-    for placeholder in found:
+    for one in found:
         if other is not None:
-            raise placeholder.refused(
+            raise one.refused(
                 f"and {other[:80]} is there too: Higress replaces no placeholder at all beside one that is not for a "
                 "Secret",
                 "Write the other one without ${…}, or keep the secret out of the configuration",
             )
-        check_reach(release, placeholder)
+        check_reach(placement, one)
         for host in hosts:
-            check_version(placeholder, host, text)
+            check_version(one, host, text)
 
 
-def check_reach(release: api.Release, placeholder: Placeholder) -> None:
+def check_reach(placement: Placement, one: Placeholder) -> None:
     """A release of another namespace reads Secrets of its own only: the controller may read all of the cluster's."""
-    own = release.metadata.namespace
-    if not target.is_local(release) and placeholder.namespace != own:
-        raise placeholder.refused(
-            f"a Secret of namespace {placeholder.namespace}, and a release of another namespace than Higress's may "
-            "name those of its own namespace only",
-            f"Put the Secret into {own} and write ${{secret.{own}/{placeholder.name}.{placeholder.key}}}",
+    own = placement.metadata.namespace
+    if not placement.is_local and one.namespace != own:
+        raise one.refused(
+            f"a Secret of namespace {one.namespace}, and a release of another namespace than Higress's may name those "
+            "of its own namespace only",
+            f"Put the Secret into {own} and write ${{secret.{own}/{one.name}.{one.key}}}",
         )
 
 
-def check_version(placeholder: Placeholder, host: compat.Host, text: str) -> None:
+def check_version(one: Placeholder, host: compat.Host, text: str) -> None:
     """Whether this Higress understands it; what is not known of it refuses nothing."""
     if not isinstance(host, compat.Higress):
         return
     if is_before(host, PLACEHOLDERS_SINCE):
-        raise placeholder.refused(f"and Higress {host} does not know placeholders", "Upgrade to Higress 2.1 or newer")
-    short = MEANT + f"{placeholder.name}.{placeholder.key}}}"
+        raise one.refused(f"and Higress {host} does not know placeholders", "Upgrade to Higress 2.1 or newer")
+    short = MEANT + f"{one.name}.{one.key}}}"
     if is_before(host, SHORT_PLACEHOLDERS_SINCE) and "/" in text.partition(short)[2]:
-        raise placeholder.refused(
+        raise one.refused(
             f"and Higress {host}, as all before 2.2.1, takes what is before the next / for its namespace",
-            f"Write the namespace: ${{secret.{placeholder.namespace}/{placeholder.name}.{placeholder.key}}}",
+            f"Write the namespace: ${{secret.{one.namespace}/{one.name}.{one.key}}}",
         )
 
 
-def find_placeholders(release: api.Release) -> tuple[Placeholder, ...]:
+def find_placeholders(placement: Placement) -> tuple[Placeholder, ...]:
     """Wherever they may stand: in configurations, in the conditions of rules, in the environment and the name."""
-    plugin, namespace = release.spec.plugin, release.spec.gateway.namespace
+    plugin, namespace = placement.spec.plugin, placement.gateway.namespace
     whole = {key: value for key, value in plugin.wire().items() if key in ("config", "matchRules", "env", "name")}
-    found = (placeholder for key, value in whole.items() for placeholder in placeholders.find(value, f"plugin.{key}"))
-    return tuple(replace(placeholder, namespace=placeholder.namespace or namespace) for placeholder in found)
+    found = (one for key, value in whole.items() for one in placeholders.find(value, f"plugin.{key}"))
+    return tuple(replace(one, namespace=one.namespace or namespace) for one in found)
 
 
 def join_replaced_text(plugin: api.Plugin) -> str:
@@ -291,22 +292,22 @@ def unreadable(found: Iterable[JSON]) -> tuple[str, ...]:
     schema takes, is an error of the list. From then on it reads no WasmPlugin, and after a restart it serves nothing.
     """
     unreadable_plugins = []
-    for plugin in found:
-        own, priority = plugin["metadata"], (plugin.get("spec") or {}).get("priority")
+    for one in found:
+        own, priority = one["metadata"], (one.get("spec") or {}).get("priority")
         if priority is not None and priority not in PRIORITIES:
             unreadable_plugins.append(f"{own['namespace']}/{own['name']} (spec.priority {priority})")
     return tuple(sorted(unreadable_plugins))
 
 
-def wasm_plugin(release: api.Release, artifact: api.ArtifactStatus, nudge: int = 0) -> JSON:
+def wasm_plugin(placement: Placement, artifact: api.ArtifactStatus, nudge: int = 0) -> JSON:
     """The WasmPlugin, with the image pinned by the digest of its manifest, never by a tag; ``nudge`` as in
     `target.make_head`.
 
     ``pluginConfig`` is never written: it would make the controller ignore the configuration and all rules.
     """
-    plugin = release.spec.plugin
-    carrier = target.make_head(release, artifact, TARGET, nudge)
-    carrier["metadata"]["labels"].update(console_labels(release, artifact))
+    plugin = placement.spec.plugin
+    carrier = target.make_head(placement, artifact, TARGET, nudge)
+    carrier["metadata"]["labels"].update(console_labels(placement, artifact))
     optional = {
         "pluginName": plugin.name,
         "phase": plugin.phase and str(plugin.phase),
@@ -314,7 +315,7 @@ def wasm_plugin(release: api.Release, artifact: api.ArtifactStatus, nudge: int =
         "defaultConfig": target.configuration(plugin),
         "defaultConfigDisable": plugin.config_disabled,
         "matchRules": [render_rule(rule) for rule in plugin.match_rules or []] or None,
-        "imagePullSecret": target.pull_secret_name(release),
+        "imagePullSecret": target.pull_secret_name(placement),
         "vmConfig": target.render_vm_config(plugin),
     }
     return {
@@ -334,12 +335,12 @@ def render_rule(rule: api.MatchRule) -> JSON:
     return {**conditions, "config": rule.config or {}, "configDisable": False}
 
 
-def console_labels(release: api.Release, artifact: api.ArtifactStatus) -> dict[str, str]:
+def console_labels(placement: Placement, artifact: api.ArtifactStatus) -> dict[str, str]:
     """By these Higress's console finds a plugin that is not one of its own, and tells versions apart
     (higress-console, KubernetesConstants.java)."""
     return {
         "higress.io/resource-definer": "higress",
-        "higress.io/wasm-plugin-name": label_value(target.name_object(release)),
+        "higress.io/wasm-plugin-name": label_value(target.name_object(placement)),
         "higress.io/wasm-plugin-version": artifact.digest.removeprefix("sha256:")[:12],
         "higress.io/wasm-plugin-category": "custom",
         "higress.io/wasm-plugin-built-in": "false",

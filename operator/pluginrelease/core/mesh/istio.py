@@ -14,6 +14,7 @@ from pluginrelease.core import compat
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.gateway.observations import PodObservation
 from pluginrelease.core.mesh import target
+from pluginrelease.core.mesh.placement import Placement
 from pluginrelease.core.placeholders import Placeholder
 
 JSON = dict[str, Any]
@@ -37,8 +38,8 @@ def selector(gateway: api.Gateway) -> api.Selector:
     if gateway.selector is None:
         raise Refused(
             "SelectorMissing",
-            "gateway.selector is not there: to Istio that would mean every pod",
-            "Write gateway.selector.matchLabels with a label of the gateway's pods, for example istio: ingressgateway",
+            f"gateways[{gateway.name}].selector is not there: to Istio that would mean every pod",
+            "Write selector.matchLabels with a label of the gateway's pods, for example istio: ingressgateway",
         )
     return gateway.selector
 
@@ -54,14 +55,14 @@ def landmarks(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Install
     return None
 
 
-def check(release: api.Release, hosts: tuple[compat.Host, ...]) -> None:
+def check(placement: Placement, hosts: tuple[compat.Host, ...]) -> None:
     """The API server has refused whatever Istio does not take."""
-    del release, hosts
+    del placement, hosts
 
 
-def find_placeholders(release: api.Release) -> tuple[Placeholder, ...]:
+def find_placeholders(placement: Placement) -> tuple[Placeholder, ...]:
     """None: istiod hands every text on as it is."""
-    del release
+    del placement
     return ()
 
 
@@ -81,22 +82,22 @@ def configuration(plugin: api.Plugin) -> Mapping[str, Any] | None:
     return plugin.config
 
 
-def wasm_plugin(release: api.Release, artifact: api.ArtifactStatus, nudge: int = 0) -> JSON:
+def wasm_plugin(placement: Placement, artifact: api.ArtifactStatus, nudge: int = 0) -> JSON:
     """The WasmPlugin, with the image pinned by the digest of its manifest, never by a tag; ``nudge`` as in
     `target.make_head`."""
-    plugin = release.spec.plugin
+    plugin = placement.spec.plugin
     optional = {
         "pluginName": plugin.name,
         "phase": plugin.phase,
         "priority": plugin.priority,
         "pluginConfig": target.configuration(plugin),
-        "imagePullSecret": target.pull_secret_name(release),
+        "imagePullSecret": target.pull_secret_name(placement),
         "vmConfig": target.render_vm_config(plugin),
     }
     return {
-        **target.make_head(release, artifact, TARGET, nudge),
+        **target.make_head(placement, artifact, TARGET, nudge),
         "spec": {
-            "selector": selector(release.spec.gateway).wire(),
+            "selector": selector(placement.gateway).wire(),
             "url": f"oci://{artifact.image}",
             "imagePullPolicy": target.pull_policy(nudge),
             "failStrategy": str(plugin.fail_strategy),

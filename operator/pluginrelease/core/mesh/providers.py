@@ -15,6 +15,7 @@ from pluginrelease import api
 from pluginrelease.core import compat, json_numbers
 from pluginrelease.core.gateway.observations import PodObservation
 from pluginrelease.core.mesh import higress, istio, target
+from pluginrelease.core.mesh.placement import Placement
 from pluginrelease.core.placeholders import Placeholder
 
 JSON = dict[str, Any]
@@ -41,12 +42,12 @@ class Provider(Protocol):
         """By what a namespace is known that its control plane reads; None: it reads every namespace."""
         ...
 
-    def check(self, release: api.Release, hosts: tuple[compat.Host, ...]) -> None:
+    def check(self, placement: Placement, hosts: tuple[compat.Host, ...]) -> None:
         """Raises `Refused` for what its control plane would not do, and the API server could not see; ``hosts``: what
         is known of the gateways."""
         ...
 
-    def find_placeholders(self, release: api.Release) -> tuple[Placeholder, ...]:
+    def find_placeholders(self, placement: Placement) -> tuple[Placeholder, ...]:
         """The Secrets' values that its control plane will look for, each with its namespace."""
         ...
 
@@ -62,7 +63,7 @@ class Provider(Protocol):
         """Those of its kind that its control plane cannot read, each with what is wrong with it."""
         ...
 
-    def wasm_plugin(self, release: api.Release, artifact: api.ArtifactStatus, nudge: int = 0) -> JSON:
+    def wasm_plugin(self, placement: Placement, artifact: api.ArtifactStatus, nudge: int = 0) -> JSON:
         """The object that its control plane reads."""
         ...
 
@@ -73,16 +74,16 @@ _MODULES: Mapping[str, Provider] = MappingProxyType({"Istio": istio, "Higress": 
 TARGETS = tuple(provider.TARGET for provider in _MODULES.values())
 
 
-def of(gateway: api.Gateway) -> Provider:
-    """The provider of these gateways."""
-    return _MODULES[gateway.provider]
+def of(spec: api.Spec) -> Provider:
+    """Return the provider of the release's gateways."""
+    return _MODULES[spec.provider]
 
 
-def check(release: api.Release, hosts: tuple[compat.Host, ...] = ()) -> None:
+def check(placement: Placement, hosts: tuple[compat.Host, ...] = ()) -> None:
     """Raises `Refused` for what the plugin would not be given as it is written; ``hosts``: what is known of the
     gateways."""
-    of(release.spec.gateway).check(release, hosts)
-    plugin = release.spec.plugin
+    of(placement.spec).check(placement, hosts)
+    plugin = placement.spec.plugin
     json_numbers.check_exact(plugin.config)
     for place, rule in enumerate(plugin.match_rules or []):
         json_numbers.check_exact(rule.config, f"plugin.matchRules[{place}].config")

@@ -13,6 +13,7 @@ from typing import Any
 from pluginrelease import api
 from pluginrelease.core import revision as revisions
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.mesh.placement import Placement
 
 JSON = dict[str, Any]
 
@@ -82,7 +83,8 @@ class Pods:
     """
 
     namespace: str | None
-    labels: Mapping[str, str]
+    # no part of the hash, as no dict has one; watches are kept by where pods are
+    labels: Mapping[str, str] = field(hash=False)
     container: str
     hint: str = field(default="", compare=False)
 
@@ -113,30 +115,40 @@ class InstallMarker:
     check: Callable[[Iterable[JSON]], None]
 
 
-def name_object(release: api.Release) -> str:
-    """The release's name; from another namespace ``<namespace>-<name>-<hash>``, so that two releases never meet."""
-    own = release.metadata
-    if own.namespace == release.spec.gateway.namespace:
-        return own.name
-    readable = f"{own.namespace}-{own.name}"[:NAME_ROOM].rstrip("-.")
-    return f"{readable}-{revisions.compute_digest([own.namespace, own.name])}"
+def name_object(placement: Placement) -> str:
+    """Return the entry's ``objectName``; unset, the name of the object that it has; else ``<release>-<entry>``.
+
+    From another namespace it is ``<namespace>-<release>-<entry>-<hash>``, so that two releases never meet. A name that
+    has no room is cut and ends in the hash as well.
+    """
+    own, gateway = placement.metadata, placement.gateway
+    if gateway.object_name is not None:
+        return gateway.object_name
+    row = placement.release.status.gateway(gateway.name)
+    if row is not None and row.object is not None and row.object.namespace == gateway.namespace:
+        return row.object.name  # an entry that was renamed keeps its object
+    readable = f"{own.name}-{gateway.name}"
+    if placement.is_local and len(readable) <= NAME_ROOM:
+        return readable
+    readable = readable if placement.is_local else f"{own.namespace}-{readable}"
+    return f"{readable[:NAME_ROOM].rstrip('-.')}-{revisions.compute_digest([own.namespace, own.name, gateway.name])}"
 
 
-def pull_secret_name(release: api.Release) -> str | None:
+def pull_secret_name(placement: Placement) -> str | None:
     """The Secret that the gateways pull with: the release's own in its namespace, a copy of it in another, or one that
     is there already."""
-    image = release.spec.artifact.image
+    image = placement.spec.artifact.image
     if image.gateway_pull_secret_ref is not None:
         return image.gateway_pull_secret_ref.name
     reference = image.pull_secret_ref
     if reference is None:
         return None
-    return reference.name if is_local(release) else copied_secret_name(release)
+    return reference.name if placement.is_local else copied_secret_name(placement)
 
 
-def copied_secret_name(release: api.Release) -> str:
+def copied_secret_name(placement: Placement) -> str:
     """Name of the copy in the gateway's namespace."""
-    return name_copy(name_object(release))
+    return name_copy(name_object(placement))
 
 
 def name_copy(carrier: str) -> str:
@@ -144,12 +156,7 @@ def name_copy(carrier: str) -> str:
     return f"{carrier}-pull"
 
 
-def is_local(release: api.Release) -> bool:
-    """Whether release and gateways share a namespace: only there can an owner reference hold."""
-    return release.metadata.namespace == release.spec.gateway.namespace
-
-
-def make_head(release: api.Release, artifact: api.ArtifactStatus, kind: ResourceKind, nudge: int = 0) -> JSON:
+def make_head(placement: Placement, artifact: api.ArtifactStatus, kind: ResourceKind, nudge: int = 0) -> JSON:
     """The head of the object that carries a revision, all but its spec.
 
     ``nudge`` counts how often its gateways were made to fetch again; the annotation is for people, `pull_policy` for
@@ -159,11 +166,11 @@ def make_head(release: api.Release, artifact: api.ArtifactStatus, kind: Resource
         "apiVersion": kind.api_version,
         "kind": kind.name,
         "metadata": {
-            **render_metadata(release, name_object(release)),
+            **render_metadata(placement, name_object(placement)),
             "annotations": {
-                **provenance(release),
-                api.REVISION_ANNOTATION: revisions.compute_identity(release.spec, artifact.digest),
-                **({api.NUDGE_ANNOTATION: str(nudge)} if nudge else {}),
+                **provenance(placement),
+                api.REVISION_ANNOTATION: revisions.compute_identity(placement.spec, artifact.digest),
+                **({api.REFETCH_ANNOTATION: str(nudge)} if nudge else {}),
             },
         },
     }
@@ -214,29 +221,46 @@ def read_environment(plugin: api.Plugin) -> dict[str, str | None]:
     return {entry.name: None if entry.value_from else entry.value or "" for entry in plugin.env or []}
 
 
-def render_pull_secret(release: api.Release, dockerconfigjson: str) -> JSON:
+def render_pull_secret(placement: Placement, dockerconfigjson: str) -> JSON:
     """The copy of the pull secret for another namespace; ``dockerconfigjson`` is base64, as in the Secret's data."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "kubernetes.io/dockerconfigjson",
-        "metadata": {**render_metadata(release, copied_secret_name(release)), "annotations": provenance(release)},
+        "metadata": {**render_metadata(placement, copied_secret_name(placement)), "annotations": provenance(placement)},
         "data": {".dockerconfigjson": dockerconfigjson},
     }
 
 
-def render_metadata(release: api.Release, name: str) -> JSON:
+def render_metadata(placement: Placement, name: str) -> JSON:
     """Name, namespace and whose it is; an owner reference only where the garbage collector honours it."""
-    own = release.metadata
-    owned = is_local(release) and release.spec.deletion_policy is api.DeletionPolicy.DELETE
+    own = placement.metadata
+    owned = placement.is_local and not is_left_behind(placement)
     return {
         "name": name,
-        "namespace": release.spec.gateway.namespace,
+        "namespace": placement.gateway.namespace,
         "labels": {api.MANAGED_BY_LABEL: api.MANAGED_BY, api.UID_LABEL: own.uid},
-        **({"ownerReferences": [release.as_owner()]} if owned else {}),
+        **({"ownerReferences": [placement.release.as_owner()]} if owned else {}),
     }
 
 
-def provenance(release: api.Release) -> dict[str, str]:
-    """Where a reader of the object finds the release; names can be too long for labels."""
-    return {api.RELEASE_ANNOTATION: f"{release.metadata.namespace}/{release.metadata.name}"}
+def is_left_behind(placement: Placement) -> bool:
+    """Whether what is written for this entry outlives it: ``deletionPolicy``, unset Orphan for an adopted object."""
+    policy = placement.spec.deletion_policy
+    return policy is api.DeletionPolicy.ORPHAN or (policy is None and is_adopted(placement))
+
+
+def is_adopted(placement: Placement) -> bool:
+    """Whether the entry's object was somebody else's before."""
+    row = placement.release.status.gateway(placement.name)
+    return row is not None and row.adopted is not None
+
+
+def provenance(placement: Placement) -> dict[str, str]:
+    """Where a reader of the object finds the release and the entry; names can be too long for labels."""
+    own = placement.metadata
+    return {
+        api.RELEASE_ANNOTATION: f"{own.namespace}/{own.name}",
+        api.GATEWAY_ANNOTATION: placement.name,
+        **({api.ADOPTED_ANNOTATION: "true"} if is_adopted(placement) else {}),
+    }

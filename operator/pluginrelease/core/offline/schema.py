@@ -28,6 +28,32 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "number": (int, float),
 }
 SHOWN_VALUE = 80
+# of CEL, as Kubernetes escapes them
+_RESERVED = frozenset(
+    [
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -174,11 +200,34 @@ def _object_faults(schema: JSON, value: JSON, matches: Matches, path: Path) -> I
         yield from find_faults(properties.get(key, more), child, matches, (*path, key))
 
 
+def escape_names(schema: JSON, value: Any) -> Any:
+    """Return a value as rules see it: the names of properties are escaped, those in a map are not."""
+    if isinstance(value, list):
+        return [escape_names(schema.get("items", {}), item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    properties: JSON = schema.get("properties", {})
+    more: JSON = schema.get("additionalProperties", {})
+    return {
+        escape_name(key) if key in properties else key: escape_names(properties.get(key, more), child)
+        for key, child in value.items()
+    }
+
+
+def escape_name(name: str) -> str:
+    """Return a property's name as CEL takes it (k8s.io/apiserver, pkg/cel/escaping.go)."""
+    if name in _RESERVED:
+        return f"__{name}__"
+    for part, escaped in (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__")):
+        name = name.replace(part, escaped)
+    return name
+
+
 def find_rules(schema: JSON, value: Any, path: Path = ()) -> Iterator[Rule]:
     """The CEL rules that stand on what is there. Those about a change (oldSelf) do not apply to a new object."""
     for rule in schema.get(CEL, []):
         if "oldSelf" not in rule["rule"]:
-            yield Rule(path, value, rule["rule"], rule["message"])
+            yield Rule(path, escape_names(schema, value), rule["rule"], rule["message"])
     if isinstance(value, list):
         for number, item in enumerate(value):
             yield from find_rules(schema.get("items", {}), item, (*path, number))

@@ -10,41 +10,48 @@ from pluginrelease.api import ConditionType
 from pluginrelease.core.artifact.image_manifests import parse_repository
 from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.mesh import providers, target
+from pluginrelease.core.mesh.placement import Placement, placements
 from pluginrelease.core.placeholders import is_same
-from pluginrelease.core.rollout import decisions
 from pluginrelease.core.rollout.plan import RECHECK
 
 
 def find_older_duplicates(
-    release: api.Release, others: Iterable[api.Release], mesh: target.MeshSettings
+    placement: Placement, others: Iterable[api.Release], mesh: target.MeshSettings
 ) -> Iterator[tuple[api.Release, target.Pods]]:
-    """The releases of the same plugin that were there first, and where the pods are that would have both."""
+    """Yield releases of the same plugin that were there first, each with where pods of this entry would have both."""
     for other in others:
-        first = other.metadata.deletion_timestamp is None and is_first(other, release)
-        alike = first and same_plugin(release.spec, other.spec)
-        shared = find_shared_pods(release.spec, other.spec, mesh) if alike else None
-        if shared is not None:
-            yield other, shared
+        if other.metadata.uid == placement.metadata.uid:
+            continue  # its own entries: preflight.check_own_entries
+        first = other.metadata.deletion_timestamp is None and is_first(other, placement)
+        if first and same_plugin(placement.spec, other.spec):
+            for shared in find_shared_pods(placement, other, mesh):
+                yield other, shared
 
 
-def is_first(other: api.Release, mine: api.Release) -> bool:
-    """Whether the other one has the pods: it is on them and mine is not; or it is the older, of one age that of the
-    lesser uid, and has not ended before it got there."""
-    if has_written(other) != has_written(mine):
+def is_first(other: api.Release, mine: Placement) -> bool:
+    """Whether the other release has precedence: it has written an object and this entry has not; or it is older.
+
+    Of one age the lesser uid is older. One that was refused before it wrote has no precedence by age.
+    """
+    if has_written(other) != is_written(mine.release, mine.name):
         return has_written(other)
-    return sort_key(other) < sort_key(mine) and (has_written(other) or not has_ended(other))
+    return sort_key(other) < sort_key(mine.release) and (has_written(other) or not has_ended(other))
 
 
 def has_written(release: api.Release) -> bool:
-    """Whether it has written its object, and not taken it off again."""
-    decided = release.status.rollout
-    taken_off = decided is not None and decisions.decide_intent(decided).goal is decisions.Goal.TAKEN_OFF
-    return release.status.target is not None and not taken_off
+    """Whether some entry of it has written its object, and not taken it off again."""
+    return any(is_written(release, row.name) for row in release.status.gateways)
+
+
+def is_written(release: api.Release, name: str) -> bool:
+    """Whether the entry of this name has written its object, and not taken it off again."""
+    row = release.status.gateway(name)
+    return row is not None and row.object is not None and row.revision is not None
 
 
 def has_ended(release: api.Release) -> bool:
     """Whether a pass over it ended before a write: it was refused, or awaits something."""
-    conditions = {condition.type: condition for condition in release.status.conditions}
+    conditions = {one.type: one for one in release.status.conditions}
     return ConditionType.READY in conditions
 
 
@@ -64,15 +71,15 @@ def sort_key(release: api.Release) -> tuple[str, str]:
     return release.metadata.creation_timestamp, release.metadata.uid
 
 
-def same_plugin(first: api.Spec, second: api.Spec) -> bool:
+def same_plugin(one: api.Spec, other: api.Spec) -> bool:
     """Whether both run one repository's plugin, of whatever version, in the same way."""
-    mine, theirs = ((repository(spec), spec.plugin.name, spec.plugin.phase) for spec in (first, second))
-    return mine == theirs and is_same(configuration(first), configuration(second))
+    mine, theirs = ((repository(spec), spec.plugin.name, spec.plugin.phase) for spec in (one, other))
+    return mine == theirs and is_same(configuration(one), configuration(other))
 
 
 def configuration(spec: api.Spec) -> dict[str, Any]:
     """What its gateways are given, rules and all."""
-    return dict(providers.of(spec.gateway).configuration(spec.plugin) or {})
+    return dict(providers.of(spec).configuration(spec.plugin) or {})
 
 
 def repository(spec: api.Spec) -> str:
@@ -83,7 +90,13 @@ def repository(spec: api.Spec) -> str:
         return spec.artifact.image.ref
 
 
-def find_shared_pods(first: api.Spec, second: api.Spec, mesh: target.MeshSettings) -> target.Pods | None:
-    """Where the pods of both would be; None where no pod can be among both."""
-    mine, theirs = (providers.of(spec.gateway).pods(spec.gateway, mesh) for spec in (first, second))
-    return mine.shared_with(theirs)
+def find_shared_pods(placement: Placement, other: api.Release, mesh: target.MeshSettings) -> list[target.Pods]:
+    """Return where pods would be that this entry and an entry of the other release both select."""
+    mine = pods_of(placement, mesh)
+    theirs = (pods_of(entry, mesh) for entry in placements(other))
+    return [shared for shared in (mine.shared_with(pods) for pods in theirs) if shared is not None]
+
+
+def pods_of(placement: Placement, mesh: target.MeshSettings) -> target.Pods:
+    """Return where the entry's gateway pods are."""
+    return providers.of(placement.spec).pods(placement.gateway, mesh)

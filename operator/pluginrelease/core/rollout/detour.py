@@ -9,7 +9,7 @@ A gateway that hangs takes nothing at all, and is healed by a new run only.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -17,6 +17,7 @@ from pluginrelease import api
 from pluginrelease.api import HistoryState
 from pluginrelease.core import timestamps
 from pluginrelease.core.gateway import outage
+from pluginrelease.core.gateway.identity import pod_mark
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 from pluginrelease.core.gateway.verdict.workers import REFUSED_BY_WORKERS
@@ -46,6 +47,22 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True)
+class WayBack:
+    """One entry's way back: why it goes back, how far it has come, and the revision that is put back.
+
+    ``puts_back`` is None where something else than a revision is put back: the adopted object, or nothing.
+    """
+
+    failure: api.RolloutFailure | None
+    fallback: api.GatewayFallback
+    puts_back: str | None
+
+    def with_detour(self, detour: api.Detour) -> WayBack:
+        """Return the same with this detour."""
+        return replace(self, fallback=self.fallback.model_copy(update={"detour": detour}))
+
+
+@dataclass(frozen=True)
 class Turn:
     """The step, what is noted of the detour after it, and for Restart the pod."""
 
@@ -54,26 +71,24 @@ class Turn:
     pod: PodRef | None = None
 
 
-def may_be_needed(decided: api.RolloutStatus) -> bool:
+def may_be_needed(way: WayBack) -> bool:
     """Whether the failure that is put back is one after which gateways may refuse that, or not take it."""
-    failure = decided.failure
+    failure = way.failure
     about = failure is not None and failure.reason in (REFUSED_BY_WORKERS, outage.UNRESPONSIVE)
-    return about and bool(decided.puts_back) and decided.put_back_at is None
+    return about and bool(way.puts_back) and way.fallback.loaded_at is None
 
 
-def is_under_way(decided: api.RolloutStatus) -> bool:
+def is_under_way(way: WayBack) -> bool:
     """Whether a detour has begun that has not ended one way or the other."""
-    return decided.detour is not None and not decided.detour.given_up and may_be_needed(decided)
+    return way.fallback.detour is not None and not way.fallback.detour.given_up and may_be_needed(way)
 
 
-def decide_turn(
-    decided: api.RolloutStatus, verdict: Verdict, history: Iterable[api.HistoryEntry], now: datetime
-) -> Turn | None:
+def decide_turn(way: WayBack, verdict: Verdict, history: Iterable[api.HistoryEntry], now: datetime) -> Turn | None:
     """What to do after a look at what is put back; None where all goes its way."""
-    known = decided.detour or api.Detour()
-    silent = {silence.uid for silence in verdict.silent}
-    stuck = [row for row in verdict.pods if is_refused(row) or row.pod.uid in silent]
-    if not may_be_needed(decided) or (decided.detour is None and not stuck):
+    known = way.fallback.detour or api.Detour()
+    silent = {one.pod for one in verdict.silent}
+    stuck = [row for row in verdict.pods if is_refused(row) or pod_mark(row.pod.uid) in silent]
+    if not may_be_needed(way) or (way.fallback.detour is None and not stuck):
         return None
     if known.via is not None and is_awaited(verdict):
         return Turn(Step.WAIT, known)
@@ -82,7 +97,7 @@ def decide_turn(
     known = known.model_copy(update={"via": None})
     if not stuck:
         return Turn(Step.WAIT, known)
-    return _heal(known, verdict, stuck, find_other_image(decided, history), now)
+    return _heal(known, verdict, stuck, find_other_image(way, history), now)
 
 
 def is_awaited(verdict: Verdict) -> bool:
@@ -96,7 +111,9 @@ def _heal(known: api.Detour, verdict: Verdict, stuck: list[PodVerdict], other: s
     refused = any(map(is_refused, stuck))
     if refused and other is not None and not known.tried_others:
         return Turn(Step.OTHER_BYTES, known.model_copy(update={"via": other, "tried_others": True}))
-    awaited = [row for row in verdict.pods if row.pod.uid in known.restarted and row.state is not State.LOADED]
+    awaited = [
+        row for row in verdict.pods if pod_mark(row.pod.uid) in known.restarted and row.state is not State.LOADED
+    ]
     if awaited and known.restarted_at is not None and now < timestamps.parse_time(known.restarted_at) + PATIENCE:
         return Turn(Step.WAIT, known)
     if not awaited and sum(row.pod.ready for row in verdict.pods) >= ENOUGH_READY:
@@ -113,35 +130,33 @@ def _heal(known: api.Detour, verdict: Verdict, stuck: list[PodVerdict], other: s
 def _restart(known: api.Detour, pod: PodRef, now: datetime) -> Turn:
     """No pod is restarted twice: one that was, and is stuck again, is among those that are awaited."""
     noted = {
-        "restarted": [*known.restarted, pod.uid][-api.MAX_OBSERVED_PODS :],
+        "restarted": [*known.restarted, pod_mark(pod.uid)][-api.MAX_OBSERVED_PODS :],
         "restarted_at": timestamps.metav1_micro_time(now),
     }
     return Turn(Step.RESTART, known.model_copy(update=noted), pod)
 
 
-def list_possibly_hung(decided: api.RolloutStatus, pods: Iterable[PodRef]) -> list[PodRef]:
+def list_possibly_hung(way: WayBack, pods: Iterable[PodRef]) -> list[PodRef]:
     """The gateways that may still hang of what was removed: none has been started again since."""
-    failure = decided.failure
-    if failure is None or not failed_by_hang(decided):
+    failure = way.failure
+    if failure is None or not failed_by_hang(way):
         return []
     return [pod for pod in pods if not _began_after(pod, failure.at)]
 
 
-def failed_by_hang(decided: api.RolloutStatus) -> bool:
+def failed_by_hang(way: WayBack) -> bool:
     """Whether the failure was that gateways hang."""
-    return decided.failure is not None and decided.failure.reason == outage.UNRESPONSIVE
+    return way.failure is not None and way.failure.reason == outage.UNRESPONSIVE
 
 
-def find_next_hung(
-    decided: api.RolloutStatus, pods: Iterable[PodRef], silent: Iterable[str], now: datetime
-) -> Turn | None:
+def find_next_hung(way: WayBack, pods: Iterable[PodRef], silent: Iterable[str], now: datetime) -> Turn | None:
     """The next gateway to start again of those that hung when the plugin was taken off, by the pods' status alone.
 
     One that has been started again since is well, or is waited for.
     """
-    known, there, quiet = decided.detour or api.Detour(), list(pods), set(silent)
-    hung = [pod for pod in list_possibly_hung(decided, there) if pod.uid in quiet]
-    awaited = any(not pod.ready or pod in hung for pod in there if pod.uid in known.restarted)
+    known, there, quiet = way.fallback.detour or api.Detour(), list(pods), set(silent)
+    hung = [pod for pod in list_possibly_hung(way, there) if pod.uid in quiet]
+    awaited = any(not pod.ready or pod in hung for pod in there if pod_mark(pod.uid) in known.restarted)
     if not hung or awaited or sum(pod.ready for pod in there) < ENOUGH_READY:
         return None
     return _restart(known, hung[0], now)
@@ -157,47 +172,49 @@ def is_refused(row: PodVerdict) -> bool:
     return row.state is State.UNHEALTHY and row.reason in _REFUSED
 
 
-def find_other_image(decided: api.RolloutStatus, history: Iterable[api.HistoryEntry]) -> str | None:
+def find_other_image(way: WayBack, history: Iterable[api.HistoryEntry]) -> str | None:
     """The newest kept revision that ran everywhere, of another image than the one that is put back."""
     listed = list(history)
-    digests = {entry.digest for entry in listed if entry.revision == decided.puts_back}
-    ran = [entry for entry in listed if entry.state is HistoryState.SUPERSEDED and entry.digest not in digests]
+    digests = {one.digest for one in listed if one.revision == way.puts_back}
+    ran = [one for one in listed if one.state is HistoryState.SUPERSEDED and one.digest not in digests]
     return ran[0].revision if digests and ran else None
 
 
-def is_off(decided: api.RolloutStatus) -> bool:
+def is_off(way: WayBack) -> bool:
     """Whether the plugin is off for the time that old listeners drain."""
-    return is_under_way(decided) and decided.detour is not None and decided.detour.off_since is not None
+    return is_under_way(way) and way.fallback.detour is not None and way.fallback.detour.off_since is not None
 
 
-def end_off(decided: api.RolloutStatus, now: datetime) -> api.RolloutStatus:
-    """The rollout when that time is over; unchanged before."""
-    known = decided.detour
+def end_off(way: WayBack, now: datetime) -> WayBack:
+    """Return the way back without the pause, when that time is over; unchanged before."""
+    known = way.fallback.detour
     if known is None or known.off_since is None or now < timestamps.parse_time(known.off_since) + OFF:
-        return decided
-    return decided.model_copy(update={"detour": known.model_copy(update={"off_since": None})})
+        return way
+    return way.with_detour(known.model_copy(update={"off_since": None}))
 
 
-def skip_unfetchable(decided: api.RolloutStatus, reasons: Collection[str]) -> api.RolloutStatus:
-    """The rollout without the revision of other bytes, where errors with these reasons say that it is gone; else
-    unchanged: a registry that does not answer now says nothing of it."""
-    if decided.detour is None or decided.detour.via is None or _GONE.isdisjoint(reasons):
-        return decided
-    return decided.model_copy(update={"detour": decided.detour.model_copy(update={"via": None})})
+def skip_unfetchable(way: WayBack, reasons: Collection[str]) -> WayBack:
+    """Return the way back without the revision of other bytes, where errors with these reasons say that it is gone.
+
+    Else it is unchanged: a registry that does not answer now says nothing of it.
+    """
+    if way.fallback.detour is None or way.fallback.detour.via is None or _GONE.isdisjoint(reasons):
+        return way
+    return way.with_detour(way.fallback.detour.model_copy(update={"via": None}))
 
 
-def compute_pause(decided: api.RolloutStatus, now: datetime) -> float | None:
+def compute_pause(way: WayBack, now: datetime) -> float | None:
     """Seconds until the next pass; None where there is no detour."""
-    if not is_under_way(decided) or decided.detour is None:
+    if not is_under_way(way) or way.fallback.detour is None:
         return None
-    off = decided.detour.off_since
+    off = way.fallback.detour.off_since
     return max((timestamps.parse_time(off) + OFF - now).total_seconds(), 0.0) + 0.1 if off else PAUSE
 
 
-def describe(decided: api.RolloutStatus) -> str:
+def describe(way: WayBack) -> str:
     """A sentence about where the detour is."""
-    known = decided.detour or api.Detour()
-    kept = decided.puts_back
+    known = way.fallback.detour or api.Detour()
+    kept = way.puts_back
     if known.given_up:
         return f"Envoy does not take revision {kept} back, and nothing heals that: delete the pods one after the other"
     if known.via is not None:

@@ -69,5 +69,5 @@ def conclude(entry: HistoryEntry, newest: str, stable: str | None, failure: api.
     if entry.state is HistoryState.STABLE:
         return entry.model_copy(update={"state": HistoryState.SUPERSEDED})
     if entry.state is HistoryState.DEPLOYING and entry.revision != newest:
-        return entry.model_copy(update={"state": HistoryState.OVERTAKEN})
+        return entry.model_copy(update={"state": HistoryState.ABORTED})
     return entry

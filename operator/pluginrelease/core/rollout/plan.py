@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ from pluginrelease import api
 from pluginrelease.core import timestamps
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.mesh import target
+from pluginrelease.core.mesh.placement import Placement
 
 JSON = dict[str, Any]
 
@@ -48,32 +49,32 @@ class Plan:
         return any(write.reaches_gateways for write in self.writes)
 
 
-def draft(release: api.Release, wanted: Iterable[tuple[JSON, JSON | None]]) -> Plan:
+def draft(placement: Placement, wanted: Iterable[tuple[JSON, JSON | None]]) -> Plan:
     """Pairs of wanted manifest and observed object (None: not there) → the plan.
 
     Raises `Refused` (ObjectNotOurs) for an object of a wanted name that does not carry the release's uid, unless the
-    release's annotation ``pluginrelease.io/adopt`` says "true" and nobody else's uid is on it.
+    entry says ``adopt: true`` and no other release's uid is on it.
     """
-    writes = (find_write(release, manifest, observed) for manifest, observed in wanted)
+    writes = (find_write(placement, manifest, observed) for manifest, observed in wanted)
     return Plan(tuple(write for write in writes if write is not None))
 
 
-def find_write(release: api.Release, manifest: JSON, observed: JSON | None) -> Write | None:
+def find_write(placement: Placement, manifest: JSON, observed: JSON | None) -> Write | None:
     """The write that one object needs, if any."""
     if observed is None:
         return Write(manifest, uid=None, why="it does not exist yet")
-    check_owner(release, observed)
-    difference = find_difference(strip_owners(release, manifest), strip_owners(release, observed))
+    check_owner(placement, observed)
+    difference = find_difference(strip_owners(placement, manifest), strip_owners(placement, observed))
     if difference is None:
         return None
     reaches = find_difference(strip_unseen(manifest), strip_unseen(observed)) is not None
     return Write(manifest, uid=observed["metadata"]["uid"], why=f"{difference} differs", reaches_gateways=reaches)
 
 
-def strip_owners(release: api.Release, thing: JSON) -> JSON:
+def strip_owners(placement: Placement, thing: JSON) -> JSON:
     """The object with the release's own owner reference or none: others may own it too, and that is theirs."""
     metadata = thing["metadata"]
-    own = [owner for owner in metadata.get("ownerReferences") or [] if owner["uid"] == release.metadata.uid]
+    own = [one for one in metadata.get("ownerReferences") or [] if one["uid"] == placement.metadata.uid]
     return {**thing, "metadata": {**metadata, "ownerReferences": own}}
 
 
@@ -86,9 +87,9 @@ def strip_unseen(thing: JSON) -> JSON:
     return {"revision": revision, "spec": target.without_nudge(thing.get("spec")), "data": thing.get("data")}
 
 
-def check_owner(release: api.Release, observed: JSON) -> None:
+def check_owner(placement: Placement, observed: JSON) -> None:
     """Raises `Refused` when the object is not the release's."""
-    if is_ours(release, observed):
+    if is_ours(placement.release, observed):
         return
     kind, name = observed.get("kind", "object"), observed["metadata"]["name"]
     namespace = observed["metadata"]["namespace"]
@@ -98,27 +99,78 @@ def check_owner(release: api.Release, observed: JSON) -> None:
         raise Refused(
             "ObjectNotOurs",
             f"{kind} {namespace}/{name} belongs to another PluginRelease ({whose})",
-            "Delete that release, or give this one another name. If that release is gone already, delete the object, "
+            "Delete that release, or rename the entry. If that release is gone already, delete the object, "
             f"or take its label {api.UID_LABEL} off",
             recheck=RECHECK,
         )
-    if release.metadata.annotations.get(api.ADOPT_ANNOTATION) != "true":
+    if not placement.gateway.adopt:
         raise Refused(
             "ObjectNotOurs",
             f"{kind} {namespace}/{name} exists and was not made by this PluginRelease",
-            f"Delete it, give the PluginRelease another name, or annotate the PluginRelease with "
-            f"{api.ADOPT_ANNOTATION}=true to take it over",
+            f"Delete it, rename the entry, or set adopt: true in gateways[{placement.name}] to take it over",
             recheck=RECHECK,
         )
 
 
-def check_allowed(release: api.Release, namespace: JSON) -> None:
+def check_whole(placement: Placement, manifest: JSON, observed: JSON | None) -> None:
+    """Raise `Refused` (ForeignFields) for an object to be adopted that says more than the release would.
+
+    An apply leaves fields that others own: they would go on acting beside the revision, and nobody would know.
+    """
+    if observed is None or is_ours(placement.release, observed):
+        return
+    foreign = sorted(find_foreign(manifest.get("spec") or {}, observed.get("spec") or {}, "spec"))
+    if foreign:
+        own = observed["metadata"]
+        raise Refused(
+            "ForeignFields",
+            f"{observed.get('kind', 'object')} {own['namespace']}/{own['name']} has fields that this PluginRelease "
+            f"does not set: {', '.join(foreign)}"[: api.MESSAGE_MAX],
+            "Set them in the PluginRelease, or remove them from the object; then it is adopted",
+            recheck=RECHECK,
+        )
+
+
+def find_foreign(wanted: JSON, observed: JSON, path: str) -> Iterator[str]:
+    """Yield the paths of what is observed and not wanted; lists are compared as a whole elsewhere."""
+    for key, value in observed.items():
+        below = f"{path}.{key}"
+        if key not in wanted:
+            yield below
+        elif isinstance(value, dict) and isinstance(wanted[key], dict):
+            yield from find_foreign(wanted[key], value, below)
+
+
+def render_taken_back(placement: Placement, kept: JSON) -> JSON:
+    """Return an adopted object as it was kept, with whose it is: the release goes on owning what it wrote over it."""
+    metadata = kept["metadata"]
+    own = target.render_metadata(placement, metadata["name"])
+    annotations = {
+        key: value
+        for key, value in (metadata.get("annotations") or {}).items()
+        # what a release before this one wrote there would read as ours
+        if key != "kubectl.kubernetes.io/last-applied-configuration" and not key.startswith(f"{api.GROUP}/")
+    }
+    merged = {
+        **own,
+        "labels": {**(metadata.get("labels") or {}), **own["labels"]},
+        "annotations": {**annotations, **target.provenance(placement)},
+    }
+    return {**kept, "metadata": merged}
+
+
+def needs_taking_back(wanted: JSON, observed: JSON) -> bool:
+    """Whether an object has another spec than the one that is to be written back, or still carries a revision."""
+    return read_revision(observed) is not None or find_difference(wanted["spec"], observed.get("spec")) is not None
+
+
+def check_allowed(placement: Placement, namespace: JSON) -> None:
     """Raises `Refused` (NamespaceNotAllowed) unless the gateway's Namespace allows releases of the release's own."""
     annotations = namespace["metadata"].get("annotations") or {}
     allowed = [name.strip() for name in annotations.get(api.ALLOWED_NAMESPACES_ANNOTATION, "").split(",")]
+    release, theirs = placement.release, placement.gateway.namespace
     if "*" in allowed or release.metadata.namespace in allowed:
         return
-    theirs = release.spec.gateway.namespace
     raise Refused(
         "NamespaceNotAllowed",
         f"Namespace {theirs} does not allow PluginReleases of namespace {release.metadata.namespace}",
@@ -138,7 +190,7 @@ def read_revision(observed: JSON | None) -> str | None:
 def read_write_time(observed: JSON | None) -> datetime | None:
     """Return when we wrote the object last (`metadata.managedFields`), to the second before; None when we did not."""
     fields = (observed or {}).get("metadata", {}).get("managedFields") or []
-    times = [field.get("time") for field in fields if field.get("manager") == api.FIELD_MANAGER]
+    times = [one.get("time") for one in fields if one.get("manager") == api.FIELD_MANAGER]
     return max((timestamps.parse_time(time) for time in times if time), default=None)
 
 

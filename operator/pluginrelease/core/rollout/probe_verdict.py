@@ -44,7 +44,7 @@ def weigh(
     answers: Sequence[PodProbe],
     *,
     seen: Collection[PodObservation],
-    failed_before: Collection[str],
+    probes_failed_before: Collection[str],
     failing_since: str | None,
     settled: bool,
     now: datetime,
@@ -61,7 +61,7 @@ def weigh(
     failed = [answer for answer in answers if not answer.ok]
     if answers and not failed:
         passed = Finding(ConditionType.PROBED, "True", "Probed", probe.sum_up(answers).message)
-        return Weighed(accept_proof(verdict, answers, seen, failed_before), passed, None)
+        return Weighed(accept_proof(verdict, answers, seen, probes_failed_before), passed, None)
     since = find_failing_since(failing_since, now)
     summed = probe.sum_up(answers)
     message, reason = summed.message, summed.reason
@@ -83,10 +83,13 @@ def find_failing_since(failing_since: str | None, now: datetime) -> str:
 
 
 def accept_proof(
-    verdict: Verdict, answers: Collection[PodProbe], seen: Collection[PodObservation], failed_before: Collection[str]
+    verdict: Verdict,
+    answers: Collection[PodProbe],
+    seen: Collection[PodObservation],
+    probes_failed_before: Collection[str],
 ) -> Verdict:
     """What was only not yet proved is Loaded when a probe tells new from old."""
-    tells = sorted({answer.probe for answer in answers} & set(failed_before))
+    tells = sorted({answer.probe for answer in answers} & set(probes_failed_before))
     if verdict.state is State.LOADED or not tells:
         return verdict
     sign = f"Runs the plugin: the probe {tells[0]} failed before the write, and passes"

@@ -1,6 +1,7 @@
-"""The conditions of a release: those of the steps, and the three of kstatus.
+"""Findings of a pass → ``status.conditions``.
 
-Ready is always there; Reconciling and Stalled only while True. The table of every state is in ``docs/states.md``.
+Ready, Reconciling and Stalled follow kstatus: Ready is always there; Reconciling and Stalled only while True.
+The table of every state is in ``docs/states.md``.
 """
 
 from __future__ import annotations
@@ -12,47 +13,68 @@ from pluginrelease import api
 from pluginrelease.api import ConditionType
 from pluginrelease.core import timestamps
 from pluginrelease.core.findings import Finding, TriState
-from pluginrelease.core.gateway.verdict.values import State
+from pluginrelease.core.gateway.verdict.values import State, Verdict
+from pluginrelease.core.rollout.decisions import BACK
 from pluginrelease.core.signing import signature
-from pluginrelease.core.status.report import STEPS, Report
-from pluginrelease.core.status.summaries import Summary
+from pluginrelease.core.status import folding
+from pluginrelease.core.status.report import EntryReport, Failure, Report
+
+# in the order in which a pass reaches them
+STEPS = (
+    ConditionType.ARTIFACT_READY,
+    ConditionType.VERIFIED,
+    ConditionType.COMPATIBLE,
+    ConditionType.APPLIED,
+    ConditionType.LOADED,
+    ConditionType.PROBED,
+)
 
 NOT_REACHED = "NotReached"
+SUSPENDED = "Suspended"
 
 
-def describe_steps(release: api.Release, report: Report) -> Iterable[Finding]:
-    """The findings of the pass; a step after the failed one was not reached, and says so."""
-    yield from report.findings
-    if report.verdict is not None:
-        yield describe_loaded(report)
-    if report.failure is None:
-        return
-    step, error = report.failure.step, report.failure.error
-    yield Finding(step, "False", error.reason, error.sentence())
+def steps(release: api.Release, report: Report) -> Iterable[Finding]:
+    """Yield the findings of the pass, one a step; a step after the failed one was not reached, and says so."""
+    own = {finding.type: finding for finding in report.findings}
+    per_entry = [(entry.name, entry_findings(release, report, entry)) for entry in report.entries]
+    failed = dict(after(release, report.failure)) if report.failure is not None else {}
+    for kind in STEPS:
+        found = [(name, findings[kind]) for name, findings in per_entry if kind in findings]
+        if kind in failed:
+            yield failed[kind]
+        elif found:
+            yield folding.fold_findings(kind, found, len(report.entries))
+        elif kind in own:
+            yield own[kind]
+
+
+def entry_findings(release: api.Release, report: Report, entry: EntryReport) -> dict[ConditionType, Finding]:
+    """Return what an entry's part of the pass came to, a step each."""
+    found = {finding.type: finding for finding in entry.findings}
+    if entry.verdict is not None:
+        found[ConditionType.LOADED] = loaded(report, entry, entry.verdict)
+    if entry.failure is not None:
+        found |= dict(after(release, entry.failure))
+    return found
+
+
+def after(release: api.Release, failure: Failure) -> Iterable[tuple[ConditionType, Finding]]:
+    """Yield the step that failed, and those that were not reached because of it."""
+    step, error = failure.step, failure.error
+    yield step, Finding(step, "False", error.reason, error.sentence())
     for later in STEPS[STEPS.index(step) + 1 :]:
         if is_asked(later, release):
-            yield Finding(later, "Unknown", NOT_REACHED, f"{step} comes first")
+            yield later, Finding(later, "Unknown", NOT_REACHED, f"{step} comes first")
 
 
-def describe_loaded(report: Report) -> Finding:
-    """The condition Loaded: whether the wanted revision was seen in the gateways."""
-    verdict, decided = report.verdict, report.rollout
-    assert verdict is not None  # noqa: S101  asked for only with one
-    if decided is not None and decided.failure is not None and decided.failure.revision != report.running:
-        text = f"Revision {report.running} is to run in place of {decided.failure.revision}. {verdict.message}"
-        return Finding(ConditionType.LOADED, "False", decided.failure.reason, text)
+def loaded(report: Report, entry: EntryReport, verdict: Verdict) -> Finding:
+    """Return the condition Loaded: whether the wanted revision was seen in the gateways."""
+    failure = report.rollout.failure if report.rollout is not None else None
+    if failure is not None and entry.intent.goal in BACK:
+        text = f"Revision {entry.running} is to run in place of {failure.revision}. {verdict.message}"
+        return Finding(ConditionType.LOADED, "False", failure.reason, text)
     status: dict[State, TriState] = {State.LOADED: "True", State.UNKNOWN: "Unknown"}
     return Finding(ConditionType.LOADED, status.get(verdict.state, "False"), verdict.reason, verdict.message)
-
-
-def describe_kstatus(summary: Summary) -> Iterable[Finding]:
-    """Ready always; Reconciling and Stalled while they are True."""
-    yield Finding(ConditionType.READY, summary.ready, summary.reason, summary.message)
-    if summary.reconciling:
-        yield Finding(ConditionType.RECONCILING, "True", summary.reason, summary.message)
-    if summary.stalled:
-        reason = summary.stalled_because or summary.reason
-        yield Finding(ConditionType.STALLED, "True", reason, summary.message)
 
 
 def merge(release: api.Release, findings: Iterable[Finding], now: datetime) -> list[api.Condition]:
@@ -60,16 +82,16 @@ def merge(release: api.Release, findings: Iterable[Finding], now: datetime) -> l
     before = {condition.type: condition for condition in release.status.conditions}
     found = {finding.type: finding for finding in findings}
     return [
-        update_condition(found[kind], before.get(kind), release, now) if kind in found else before[kind]
+        renewed(found[kind], before.get(kind), release, now) if kind in found else before[kind]
         for kind in ConditionType
         if kind in found or (kind in before and is_kept(kind, release))
     ]
 
 
-def merge_so_far(release: api.Release, report: Report, now: datetime) -> list[api.Condition]:
+def found_so_far(release: api.Release, report: Report, now: datetime) -> list[api.Condition]:
     """The conditions in the middle of a pass: what it has found is told, all others are as they were."""
-    known = {condition.type: condition for condition in release.status.conditions}
-    known |= {condition.type: condition for condition in merge(release, report.findings, now)}
+    known = {one.type: one for one in release.status.conditions}
+    known |= {one.type: one for one in merge(release, steps(release, report), now)}
     return [known[kind] for kind in ConditionType if kind in known]
 
 
@@ -85,9 +107,7 @@ def is_asked(kind: ConditionType, release: api.Release) -> bool:
     return kind is not ConditionType.VERIFIED or release.spec.artifact.verify is not None
 
 
-def update_condition(
-    finding: Finding, before: api.Condition | None, release: api.Release, now: datetime
-) -> api.Condition:
+def renewed(finding: Finding, before: api.Condition | None, release: api.Release, now: datetime) -> api.Condition:
     """One condition after this pass."""
     unchanged = before is not None and before.status == finding.status
     return api.Condition(
@@ -101,18 +121,20 @@ def update_condition(
 
 
 def checks_still_valid(release: api.Release) -> bool:
-    """Whether the steps before the look need no second thought: all were reached, and none failed.
+    """Whether artifact, signature and gateways need no second check: all were reached, and none failed.
+
+    Whether the objects could be written is another matter, and each entry's own.
 
     A release that was checked before any gateway pod told its version is checked again when there is one, and one
     that was verified by another policy than it has now is verified again.
     """
     status = release.status
     found = {condition.type: condition for condition in status.conditions}
-    later = (ConditionType.LOADED, ConditionType.PROBED)
-    steps_before = [found.get(kind) for kind in STEPS if kind not in later and is_asked(kind, release)]
+    about_artifact = (ConditionType.ARTIFACT_READY, ConditionType.VERIFIED, ConditionType.COMPATIBLE)
+    steps_before = [found.get(kind) for kind in about_artifact if is_asked(kind, release)]
     if not signature.is_done(release.spec.artifact, status.artifact):
         return False
     if any(step is None or step.status == "False" or step.reason == NOT_REACHED for step in steps_before):
         return False
     unchecked = found[ConditionType.COMPATIBLE].status == "Unknown"
-    return not (unchecked and (status.gateways is None or status.gateways.desired == 0))
+    return not (unchecked and (status.summary is None or status.summary.desired == 0))

@@ -1,4 +1,4 @@
-"""The events that tell of what changed in a status."""
+"""Which turns of the status are posted as Events."""
 
 from __future__ import annotations
 
@@ -6,19 +6,15 @@ from collections.abc import Iterable
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
-from pluginrelease.core.status.conditions import NOT_REACHED
+from pluginrelease.core.status.conditions import NOT_REACHED, SUSPENDED
 from pluginrelease.core.status.report import Event
-from pluginrelease.core.status.summaries import SUSPENDED
+from pluginrelease.core.status.summaries import OUTCOMES, ROLLED_BACK_BY_COMMAND
 
 # whose success is an event
-STEPS_WITH_EVENTS = (ConditionType.ARTIFACT_READY, ConditionType.VERIFIED, ConditionType.APPLIED)
+STEPS_TOLD = (ConditionType.ARTIFACT_READY, ConditionType.VERIFIED, ConditionType.APPLIED)
 
 
-# the phases that a failed rollout ends in
-OUTCOMES = ("RolledBack", "Removed", "Held", "RollbackBlocked", "RollbackFailed")
-
-
-def report_rollout(before: api.Status, after: api.Status) -> Iterable[Event]:
+def turns_of_rollout(before: api.Status, after: api.Status) -> Iterable[Event]:
     """A failure is told when it is decided, and what came of it when that is seen."""
     failure = after.rollout.failure if after.rollout else None
     if failure is None:
@@ -27,11 +23,11 @@ def report_rollout(before: api.Status, after: api.Status) -> Iterable[Event]:
     if known != failure:
         yield Event("Warning", failure.reason, f"Revision {failure.revision} failed: {failure.message}"[:1024])
     if after.phase != before.phase and after.phase in OUTCOMES:
-        ready = next(condition for condition in after.conditions if condition.type == ConditionType.READY)
+        ready = next(one for one in after.conditions if one.type == ConditionType.READY)
         yield Event("Warning", after.phase, ready.message[-1024:])
 
 
-def report_changes(before: list[api.Condition], after: list[api.Condition], status: api.Status) -> tuple[Event, ...]:
+def events(before: list[api.Condition], after: list[api.Condition], status: api.Status) -> tuple[Event, ...]:
     """What a person wants to read in ``kubectl describe``: every turn of Ready, and what each step came to, once."""
     known = {condition.type: event_key(condition) for condition in before}
     failing = status.rollout is not None and status.rollout.failure is not None
@@ -46,7 +42,7 @@ def report_changes(before: list[api.Condition], after: list[api.Condition], stat
 
 def event_key(condition: api.Condition) -> tuple[str, ...]:
     """What makes a condition news. A step that succeeds names what it was about: another revision is news."""
-    succeeded = condition.type in STEPS_WITH_EVENTS and condition.status == "True"
+    succeeded = condition.type in STEPS_TOLD and condition.status == "True"
     return (condition.status, condition.reason, condition.message if succeeded else "")
 
 
@@ -62,10 +58,12 @@ def is_published(condition: api.Condition, after: list[api.Condition]) -> bool:
         case ConditionType.COMPATIBLE:
             return condition.status == "Unknown" and condition.reason != NOT_REACHED
         case _:
-            return condition.type in STEPS_WITH_EVENTS and condition.status == "True"
+            return condition.type in STEPS_TOLD and condition.status == "True"
 
 
 def is_normal(condition: api.Condition) -> bool:
     """Whether the turn is one to be glad of, or one that a person asked for."""
     abnormal = (ConditionType.RECONCILING, ConditionType.STALLED)
-    return condition.reason == SUSPENDED or (condition.status == "True" and condition.type not in abnormal)
+    return condition.reason in (SUSPENDED, ROLLED_BACK_BY_COMMAND) or (
+        condition.status == "True" and condition.type not in abnormal
+    )

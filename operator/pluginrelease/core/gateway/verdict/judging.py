@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pluginrelease.core.gateway import outage
-from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation
+from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation, pod_mark
 from pluginrelease.core.gateway.observations import Baseline, FilterKind, PodObservation, identify_run
 from pluginrelease.core.gateway.outage import Life, Neighbour, Silence
 from pluginrelease.core.gateway.verdict import cases, crash, delivery, proof, refusal, workers
@@ -71,7 +71,7 @@ def judge(
         rows.append(row)
         proved |= _keep_proofs(case, row, run)
     rows.sort(key=_rank)
-    silences = tuple(Silence(life.sighting.pod.uid, life.silent_since) for life in lives if life.silent_since)
+    silences = tuple(Silence(pod_mark(life.sighting.pod.uid), life.silent_since) for life in lives if life.silent_since)
     return replace(_summarize(rows, frozenset(proved), settled=settled), silent=silences)
 
 
@@ -88,12 +88,12 @@ def _gather_life(
     *,
     settled: bool,
 ) -> Life:
-    uid = sighting.pod.uid
+    pod = pod_mark(sighting.pod.uid)
     well = next(
-        (baseline for baseline in baselines if baseline.incarnation.uid == uid and baseline.restarts is not None), None
+        (baseline for baseline in baselines if baseline.incarnation.pod == pod and baseline.restarts is not None), None
     )
     began = sighting.at - sighting.silent if sighting.silent is not None else None
-    known = next((silence.since for silence in silent if silence.uid == uid), began)
+    known = next((silence.since for silence in silent if silence.pod == pod), began)
     return Life(sighting, write_at, well, settled, known if began else None)
 
 
@@ -113,7 +113,8 @@ def _keep_proofs(case: PodCase, row: PodVerdict, run: Incarnation | None) -> set
     stays down does, so that its pod's log is read from the write on until it is mended.
     """
     if row.reason in _NOT_SEEN:
-        return {known for known in case.known if known.uid == row.pod.uid}
+        pod = pod_mark(row.pod.uid)
+        return {known for known in case.known if known.pod == pod}
     if row.reason in _CRASHED and cases.restarts_plugin(case) and case.verified:
         return {run} if run else set()
     return {run} if run and row.state is State.LOADED else set()
@@ -181,7 +182,8 @@ def _check_outage(
 ) -> PodVerdict | None:
     """The gateway crashed, or hangs, since the write. Of two releases that wrote to it the later one is blamed."""
     uid = case.sighting.pod.uid
-    answered = case.life.well is not None or any(known.uid == uid for known in case.known)
+    pod = pod_mark(uid)
+    answered = case.life.well is not None or any(known.pod == pod for known in case.known)
     down = outage.find_crash(case.life, fallen) or (outage.find_hang(case.life, load_timeout) if answered else None)
     if down is None:
         return None

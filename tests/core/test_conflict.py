@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pluginrelease import api
 from pluginrelease.core.mesh import target
 from pluginrelease.core.rollout import conflict
-from tests.harness.releases import release
+from tests.harness.releases import placed, release
 
 ROOT = "istio-system"
 MESH = target.MeshSettings(istio_root_namespace=ROOT)
@@ -28,8 +28,8 @@ def old(**changes: Any) -> api.Release:
     return release(**{**given, **changes})
 
 
-REF, LABELS = "spec__artifact__image__ref", "spec__gateway__selector__matchLabels"
-NAMESPACE, CONFIG = "spec__gateway__namespace", "spec__plugin__config"
+REF, LABELS = "spec__artifact__image__ref", "spec__gateways__0__selector__matchLabels"
+NAMESPACE, CONFIG = "spec__gateways__0__namespace", "spec__plugin__config"
 
 ALIKE: list[tuple[str, api.Release, api.Release]] = [
     ("the same twice", young(), old()),
@@ -68,14 +68,14 @@ APART: list[tuple[str, api.Release, api.Release]] = [
 @pytest.mark.parametrize(("reason", "mine", "other"), ALIKE, ids=[row[0] for row in ALIKE])
 def test_the_elder_of_two_alike_is_found(reason: str, mine: api.Release, other: api.Release) -> None:
     """One repository's plugin, run in one way, for pods that may be the same: the older release has them."""
-    assert [elder for elder, _ in conflict.find_older_duplicates(mine, [mine, other], MESH)] == [other], reason
-    assert not list(conflict.find_older_duplicates(other, [mine, other], MESH)), "the older one goes on"
+    assert [elder for elder, _ in conflict.find_older_duplicates(placed(mine), [mine, other], MESH)] == [other], reason
+    assert not list(conflict.find_older_duplicates(placed(other), [mine, other], MESH)), "the older one goes on"
 
 
 @pytest.mark.parametrize(("reason", "mine", "other"), APART, ids=[row[0] for row in APART])
 def test_who_is_no_rival(reason: str, mine: api.Release, other: api.Release) -> None:
     """What cannot put a plugin on a pod twice refuses nobody."""
-    assert not list(conflict.find_older_duplicates(mine, [mine, other], MESH)), reason
+    assert not list(conflict.find_older_duplicates(placed(mine), [mine, other], MESH)), reason
 
 
 def test_the_younger_one_is_told_whose_plugin_it_is() -> None:
@@ -100,7 +100,7 @@ def test_where_the_pods_of_both_would_be(mine: str, other: str, namespace: str |
     """Before anybody is refused, such pods are looked for: in the narrower namespace, with the labels of both."""
     one = young(**{NAMESPACE: mine, LABELS: {"app": "gw"}})
     two = old(**{NAMESPACE: other, LABELS: {"tier": "edge"}})
-    found = conflict.find_shared_pods(one.spec, two.spec, MESH)
+    [found] = conflict.find_shared_pods(placed(one), two, MESH)
     assert found == target.Pods(namespace, {"app": "gw", "tier": "edge"}, "istio-proxy"), reason
 
 
@@ -117,9 +117,9 @@ def test_of_two_at_most_one_gives_way(first: dict[str, Any], second: dict[str, A
     """Two releases never refuse each other, and whether they are alike does not depend on who asks."""
     mine = young(**first)
     other = old(**second, metadata__creationTimestamp=YOUNGER if same_age else OLDER)
-    refused = [bool(list(conflict.find_older_duplicates(one, [mine, other], MESH))) for one in (mine, other)]
+    refused = [bool(list(conflict.find_older_duplicates(placed(one), [mine, other], MESH))) for one in (mine, other)]
     alike, and_back = (
-        conflict.same_plugin(one.spec, two.spec) and conflict.find_shared_pods(one.spec, two.spec, MESH) is not None
+        conflict.same_plugin(one.spec, two.spec) and bool(conflict.find_shared_pods(placed(one), two, MESH))
         for one, two in ((mine, other), (other, mine))
     )
     assert alike == and_back
@@ -134,42 +134,64 @@ def ended(**status: Any) -> api.Release:
     return old().model_copy(update={"status": api.Status(conditions=[ready], **status)})
 
 
-TARGET = api.TargetStatus(api_version="v1", kind="WasmPlugin", namespace="istio-ingress", name="x")
+WRITTEN = api.ObjectStatus(api_version="v1", kind="WasmPlugin", namespace="istio-ingress", name="x")
+RUNS = api.GatewayStatus(name="public", object=WRITTEN, revision="a" * 10, state="Loaded", reason="Loaded")
+TAKEN_OFF = RUNS.model_copy(update={"object": None, "revision": None})
+ELSEWHERE = RUNS.model_copy(update={"name": "internal"})
 
 
 @pytest.mark.parametrize(
     ("other", "mine", "first", "reason"),
     [
         (ended(), young(), False, "an elder that never got there stands in nobody's way"),
-        (ended(target=TARGET), young(), True, "one that runs and was refused a change does"),
+        (ended(gateways=[RUNS]), young(), True, "one that runs and was refused a change does"),
         (
             young(),
-            ended(target=TARGET),
+            ended(gateways=[RUNS]),
             False,
             "one that runs goes on, whoever asks",
         ),
         (
-            young().model_copy(update={"status": api.Status(target=TARGET)}),
+            young().model_copy(update={"status": api.Status(gateways=[RUNS])}),
             old(),
             True,
             "who is on the pods already was there first, whatever the age",
         ),
         (
-            ended(
-                target=TARGET,
-                rollout=api.RolloutStatus(
-                    generation=1,
-                    started_at="2026-01-01T00:00:00Z",
-                    failure=api.RolloutFailure(revision="r", reason="x", message="", at="2026-01-01T00:00:00Z"),
-                    puts_back="",
-                ),
-            ),
+            ended(gateways=[TAKEN_OFF]),
             young(),
             False,
             "one that was taken off is on no pod",
+        ),
+        (
+            ended(gateways=[RUNS]),
+            young().model_copy(update={"status": api.Status(gateways=[ELSEWHERE])}),
+            True,
+            "a new entry of a release that runs elsewhere is not there yet",
         ),
     ],
 )
 def test_who_was_there_first(other: api.Release, mine: api.Release, first: bool, reason: str) -> None:
     """The pods are whose plugin is on them; among those that are not there yet, the older one's."""
-    assert conflict.is_first(other, mine) is first, reason
+    assert conflict.is_first(other, placed(mine)) is first, reason
+
+
+SECOND = {"name": "internal", "namespace": "inner", "selector": {"matchLabels": {"app": "inner"}}}
+
+
+def test_each_entry_is_compared_with_each_of_the_other() -> None:
+    """Two releases meet on one gateway of several: the entry there is refused, the others go on."""
+    here = {"name": "public", "namespace": "istio-ingress", "selector": {"matchLabels": {"app": "edge"}}}
+    mine = young(spec__gateways=[here, SECOND])
+    theirs = old(spec__gateways=[{**SECOND, "name": "theirs"}])
+    found = [[*conflict.find_older_duplicates(placed(mine, place), [theirs], MESH)] for place in (0, 1)]
+    assert found == [[], [(theirs, target.Pods("inner", {"app": "inner"}, "istio-proxy"))]]
+
+
+def test_a_release_is_no_rival_of_its_own_entries() -> None:
+    """An entry that is added to a running release meets the plugin of that release in the list."""
+    ran: dict[str, Any] = {"name": "public", "state": "Loaded", "reason": "Loaded", "revision": "0123456789"}
+    ran["object"] = {"apiVersion": "v1", "kind": "WasmPlugin", "namespace": "istio-ingress", "name": "auth-public"}
+    mine = young(spec__gateways=[young().spec.gateways[0].wire(), SECOND], status={"gateways": [ran]})
+    assert [*conflict.find_older_duplicates(placed(mine, 1), [mine], MESH)] == []
+    assert [*conflict.find_older_duplicates(placed(mine, 0), [mine], MESH)] == []
