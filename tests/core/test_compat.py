@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller import preflight
 from pluginrelease.core import compat
 from pluginrelease.core.compat import Compatibility, CompatibilityState, gateway_versions
@@ -427,9 +428,9 @@ def test_a_killer_is_named_first() -> None:
 
 # --- the condition ---
 
-LOADS = Compatibility(CompatibilityState.COMPATIBLE, "Compatible", "all is there")
-DOUBT = Compatibility(CompatibilityState.UNKNOWN, "GatewayVersionUnknown", "nothing is known", "Look.")
-ODD = (compat.Warned("HugeFunction", "it is huge"), compat.Warned("LargeTable", "it is large"))
+LOADS = Compatibility(CompatibilityState.COMPATIBLE, Reason.COMPATIBLE, "all is there")
+DOUBT = Compatibility(CompatibilityState.UNKNOWN, Reason.GATEWAY_VERSION_UNKNOWN, "nothing is known", "Look.")
+ODD = (compat.Warned(Reason.HUGE_FUNCTION, "it is huge"), compat.Warned(Reason.LARGE_TABLE, "it is large"))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.findings import Finding
 from pluginrelease.core.status import conditions as step_conditions
@@ -76,7 +77,7 @@ def test_conditions_are_always_in_one_order() -> None:
 def test_a_transition_time_moves_with_the_status_alone() -> None:
     """Another reason or message is no transition; a turn of the status is one."""
     before = after(PENDING)
-    waiting = with_entry(PENDING, verdict=replace(verdict_of(PENDING), reason="PodNotReady"))
+    waiting = with_entry(PENDING, verdict=replace(verdict_of(PENDING), reason=Reason.POD_NOT_READY))
     same, turned = (
         by_type(settle(one, before, now=NOW + timedelta(minutes=1)).status)["Ready"] for one in (waiting, LOADED)
     )
@@ -86,7 +87,7 @@ def test_a_transition_time_moves_with_the_status_alone() -> None:
 
 def test_a_long_message_is_cut() -> None:
     """A gateway's or a registry's endless words do not make a status that the API server refuses."""
-    wordy = failed(ConditionType.ARTIFACT_READY, Refused("UnreadableLayout", "x" * 100_000))
+    wordy = failed(ConditionType.ARTIFACT_READY, Refused(Reason.UNREADABLE_LAYOUT, "x" * 100_000))
     assert all(len(condition.message) <= api.MESSAGE_MAX for condition in settle(wordy).status.conditions)
 
 
@@ -135,7 +136,7 @@ def test_what_runs_in_place_of_the_failed_one_is_not_called_loaded() -> None:
     assert [pod.revision for pod in found.pods] == [OLD]
 
 
-PROBED = Finding(ConditionType.PROBED, "True", "Probed", "as expected")
+PROBED = Finding(ConditionType.PROBED, "True", Reason.PROBED, "as expected")
 
 
 PROBES = {"spec__checks__probes": [{"name": "login"}]}

@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner
 
 from pluginrelease import api
-from pluginrelease.api import crd, field_tables
+from pluginrelease.api import crd, field_tables, reasons_page
 from pluginrelease.cli import crd as crd_command
 from pluginrelease.cli import main
 
@@ -85,10 +85,11 @@ def test_write_makes_its_folders(tmp_path: Path) -> None:
     page = tmp_path / crd_command.REFERENCE
     page.parent.mkdir()
     page.write_text((CHECKOUT / crd_command.REFERENCE).read_text(encoding="utf-8"), encoding="utf-8")
-    *copies, filled = crd_command.write(tmp_path)
+    *copies, filled, reasons = crd_command.write(tmp_path)
     assert [path.relative_to(tmp_path) for path in copies] == list(crd_command.COPIES)
     assert {path.read_text(encoding="utf-8") for path in copies} == {crd_command.text()}
     assert filled == page
+    assert reasons.read_text(encoding="utf-8") == reasons_page.render()
 
 
 def test_write_needs_a_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pluginrelease.core.gateway.outage import Silence
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 from pluginrelease.core.rollout import detour
 from pluginrelease.core.rollout.detour import Step, WayBack
+from tests.harness.reasons import give_reason
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 STABLE, NEW, OLDER = "stable0000", "new0000000", "older00000"
@@ -28,7 +29,7 @@ def ago(seconds: float) -> str:
 
 def row(number: int, state: State, reason: str = "", *, ready: bool = True) -> PodVerdict:
     pod = PodRef("apps", f"gateway-{number}", f"uid-{number}", ready=ready)
-    return PodVerdict(pod, state, reason or state.value, "")
+    return PodVerdict(pod, state, give_reason(state, reason), "")
 
 
 def seen(*rows: PodVerdict, silent: tuple[str, ...] = ()) -> Verdict:

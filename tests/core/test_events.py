@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.findings import Finding
 from pluginrelease.core.status.report import Report
@@ -66,7 +67,7 @@ def test_what_kubectl_describe_tells(reports: tuple[Report, ...], expected: list
 
 def test_a_gateway_of_an_unknown_version_is_a_warning() -> None:
     """The release goes on, and what could not be checked is told once."""
-    doubt = Finding(ConditionType.COMPATIBLE, "Unknown", "GatewayVersionUnknown", "no pod has told its version")
+    doubt = Finding(ConditionType.COMPATIBLE, "Unknown", Reason.GATEWAY_VERSION_UNKNOWN, "no pod has told its version")
     report = with_entry(NO_PODS, findings=(doubt, APPLIED[1]))
     assert told(report) == [
         ("Warning", "NoGatewayPods"),
@@ -94,7 +95,7 @@ def test_other_words_for_the_same_trouble_are_no_news() -> None:
 
 def test_an_event_fits_into_an_event() -> None:
     """Messages are cut to the 1024 characters that the API server takes."""
-    [event] = settle(failed(ConditionType.ARTIFACT_READY, Refused("UnreadableLayout", "x" * 5000))).events
+    [event] = settle(failed(ConditionType.ARTIFACT_READY, Refused(Reason.UNREADABLE_LAYOUT, "x" * 5000))).events
     assert len(event.message) == 1024
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused, Waiting
 from pluginrelease.core.findings import Finding
 from pluginrelease.core.gateway.verdict.values import State
@@ -45,8 +46,8 @@ PENDING = entry(PUBLIC, judged(State.PENDING, "AwaitingConfig", row("c", State.P
 REJECTED = entry(PUBLIC, judged(State.UNHEALTHY, "PluginRejected", row("d", State.UNHEALTHY, "PluginRejected")))
 UNTOLD = entry(PUBLIC, judged(State.UNKNOWN, "NoPositiveSign", row("e", State.UNKNOWN, "NoPositiveSign")))
 NO_PODS = entry(PUBLIC, judged(State.PENDING, "NoGatewayPods"))
-GONE = Waiting("NamespaceNotFound", "edge does not exist", "Create it")
-OVERLAP = Refused("PodsOverlap", "both select pod edge/a", "Narrow one")
+GONE = Waiting(Reason.NAMESPACE_NOT_FOUND, "edge does not exist", "Create it")
+OVERLAP = Refused(Reason.PODS_OVERLAP, "both select pod edge/a", "Narrow one")
 
 
 def named(known: EntryReport, name: str) -> EntryReport:
@@ -184,7 +185,7 @@ def test_one_entry_is_told_as_it_is(only: EntryReport) -> None:
     assert folding.fold_verdicts(report.entries) == only.verdict
     assert folding.fold_failures(report) == only.failure
     assert folding.left_out(report) is None
-    finding = Finding(ConditionType.APPLIED, "True", "Applied", "as it was said")
+    finding = Finding(ConditionType.APPLIED, "True", Reason.APPLIED, "as it was said")
     assert folding.fold_findings(ConditionType.APPLIED, [(PUBLIC, finding)], 1) == finding
     ready = by_type(settle(report, release_of((only,))).status)["Ready"]
     assert "gateway public" not in ready.message

@@ -9,20 +9,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import timestamps
 from pluginrelease.core.gateway import refetch
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
+from tests.harness.reasons import give_reason
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def verdict(*reasons: str) -> Verdict:
     rows = [
-        PodVerdict(PodRef("apps", f"pod-{n}", f"uid-{n}", ready=True), State.UNHEALTHY, reason, "it says")
+        PodVerdict(
+            PodRef("apps", f"pod-{n}", f"uid-{n}", ready=True),
+            State.UNHEALTHY,
+            give_reason("Unhealthy", reason),
+            "it says",
+        )
         for n, reason in enumerate(reasons)
     ]
-    return Verdict(State.UNHEALTHY, reasons[0] if reasons else "NoGatewayPods", "because", tuple(rows))
+    return Verdict(State.UNHEALTHY, reasons[0] if reasons else Reason.NO_GATEWAY_PODS, "because", tuple(rows))
 
 
 def last(seconds_ago: float, attempts: int = 1) -> api.Refetch:

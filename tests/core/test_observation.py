@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import timestamps
 from pluginrelease.core.gateway import checkpoint, notes
 from pluginrelease.core.gateway.container import Container
@@ -196,9 +197,9 @@ def test_probes_begin_to_fail_anew() -> None:
 def test_a_neighbours_crash_is_not_counted_twice(state: State, ready: bool, restarts: int, reason: str) -> None:
     """Once the gateway is well again only another crash is news."""
     pod = PodRef("apps", "gateway-1", "uid-9", ready=ready, container=Container(restarts=4))
-    row = PodVerdict(pod, state, "GatewayCrashed", "")
+    row = PodVerdict(pod, state, Reason.GATEWAY_CRASHED, "")
     before = known(A, baseline=replace(BASELINE, restarts=1))
-    after = checkpoint.keep(before, Verdict(state, "GatewayCrashed", "", (row,)), at_rest=False)
+    after = checkpoint.keep(before, Verdict(state, Reason.GATEWAY_CRASHED, "", (row,)), at_rest=False)
     assert [one.restarts for one in notes.read(after).baselines] == [restarts], reason
 
 

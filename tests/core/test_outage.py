@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from pluginrelease.core.gateway import outage
 from pluginrelease.core.gateway.container import Cause, Container, LastWords, Termination
 from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation, pod_mark
 from pluginrelease.core.gateway.observations import (
@@ -206,8 +205,3 @@ def test_the_later_write_is_to_blame_first(why: str, neighbour: Neighbour, their
     assert found.reason == "GatewayCrashed"
     assert found.state is (State.UNKNOWN if theirs else State.UNHEALTHY), why
     assert ("apps/other" in found.message) == theirs, why
-
-
-def test_reasons_for_which_hold_does_not_hold() -> None:
-    """They are the ones that this module gives."""
-    assert {"GatewayCrashed", "GatewayUnresponsive"} == outage.REASONS

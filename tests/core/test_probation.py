@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import timestamps
 from pluginrelease.core.gateway.identity import Incarnation
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 from pluginrelease.core.rollout import probe_verdict
 from pluginrelease.core.rollout.probe import PodProbe
+from tests.harness.reasons import give_reason
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 A = PodRef("apps", "a", "uid-a", ready=True)
@@ -23,7 +25,7 @@ RUNS = frozenset(Incarnation.of(pod.uid, NOW - timedelta(hours=1)) for pod in (A
 
 
 def row(pod: PodRef, state: State, reason: str) -> PodVerdict:
-    return PodVerdict(pod, state, reason, f"{pod.name} says")
+    return PodVerdict(pod, state, give_reason(state, reason), f"{pod.name} says")
 
 
 RUNS_A, RUNS_B = row(A, State.LOADED, "Loaded"), row(B, State.LOADED, "Loaded")
@@ -35,7 +37,7 @@ REJECTED_B = row(B, State.UNHEALTHY, "PluginRejected")
 
 def verdict(state: State, *rows: PodVerdict) -> Verdict:
     reason = "Loaded" if state is State.LOADED else rows[0].reason if rows else "NoGatewayPods"
-    return Verdict(state, reason, "because", rows, frozenset({Incarnation.of("known", NOW)}))
+    return Verdict(state, give_reason(state, reason), "because", rows, frozenset({Incarnation.of("known", NOW)}))
 
 
 LOADED = verdict(State.LOADED, RUNS_A, RUNS_B)
@@ -76,15 +78,15 @@ def test_who_is_asked(one: PodVerdict, asked: bool, reason: str) -> None:
 
 
 def passed(pod: PodRef, name: str = "login") -> PodProbe:
-    return PodProbe(pod, name, "Probed", "as expected", asked=6)
+    return PodProbe(pod, name, Reason.PROBED, "as expected", asked=6)
 
 
 def wrong(pod: PodRef, name: str = "login", failed: int = 6) -> PodProbe:
-    return PodProbe(pod, name, "ProbeFailed", "answered 403, expected 200", asked=6, failed=failed)
+    return PodProbe(pod, name, Reason.PROBE_FAILED, "answered 403, expected 200", asked=6, failed=failed)
 
 
 def silent(pod: PodRef, name: str = "login") -> PodProbe:
-    return PodProbe(pod, name, "ProbeUnanswered", "no answer in time", asked=6, failed=6, unanswered=6)
+    return PodProbe(pod, name, Reason.PROBE_UNANSWERED, "no answer in time", asked=6, failed=6, unanswered=6)
 
 
 def weigh(judged: Verdict, *answers: PodProbe, since: float | None = None, **given: Any) -> probe_verdict.Weighed:
@@ -186,7 +188,7 @@ def test_what_was_broken_is_not_settled_by_having_run_once() -> None:
     [
         ([silent(A), silent(B)], "ProbeUnanswered"),
         ([silent(A), wrong(B)], "ProbeFailed"),
-        ([replace(silent(A), reason="ProbePortUnknown", asked=0, failed=0, unanswered=0)], "ProbePortUnknown"),
+        ([replace(silent(A), reason=Reason.PROBE_PORT_UNKNOWN, asked=0, failed=0, unanswered=0)], "ProbePortUnknown"),
     ],
     ids=["silence is told as such", "a wrong answer says more than silence", "a port that went"],
 )

@@ -10,6 +10,7 @@ import pytest
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import timestamps
 from pluginrelease.core.errors import Refused, Transient, Waiting
 from pluginrelease.core.gateway.verdict.values import State
@@ -68,7 +69,7 @@ def test_what_does_not_answer_is_asked_with_back_off() -> None:
 def test_who_asks_for_time_gets_it() -> None:
     """A Retry-After longer than our own back-off is kept to; a shorter one does not make us faster."""
     for asked, expected in ((120.0, 120.0), (0.1, 1.0)):
-        busy = failed(ConditionType.ARTIFACT_READY, Transient("RegistryUnavailable", "busy", retry_after=asked))
+        busy = failed(ConditionType.ARTIFACT_READY, Transient(Reason.REGISTRY_UNAVAILABLE, "busy", retry_after=asked))
         assert settle(busy).look_again == expected
 
 
@@ -95,7 +96,7 @@ def test_a_wait_is_never_longer_than_the_resync() -> None:
 
 def test_a_refusal_that_is_cheap_to_see_lifted_is_looked_at_soon() -> None:
     """Who allows a namespace, or deletes an object that stood in the way, does not wait for the resync."""
-    refused = Refused("NamespaceNotAllowed", "no", "allow it", recheck=30.0)
+    refused = Refused(Reason.NAMESPACE_NOT_ALLOWED, "no", "allow it", recheck=30.0)
     report = Report(failure=Failure(ConditionType.APPLIED, refused))
     assert settle(report).look_again == 30.0
 
@@ -146,10 +147,10 @@ def test_a_way_back_that_was_cut_short_is_tried_again_soon() -> None:
     """However long the rollout was looked at before, as its gateways are down meanwhile."""
     put_back = api.GatewayFallback(name=PUBLIC, loaded_at=timestamps.metav1_time(NOW))
     done = BACK.model_copy(update={"fallbacks": [put_back]})
-    error = Transient("Conflict", "the object changed meanwhile")
+    error = Transient(Reason.CONFLICT, "the object changed meanwhile")
     assert settle(broken(BACK, error), knowing(BACK), attempt=20).look_again == 5.0
     assert settle(broken(done, error), knowing(done), attempt=20).look_again == 60.0
-    busy = Transient("TooManyRequests", "busy", retry_after=20.0)
+    busy = Transient(Reason.TOO_MANY_REQUESTS, "busy", retry_after=20.0)
     assert settle(broken(BACK, busy), knowing(BACK), attempt=20).look_again == 20.0
 
 
@@ -165,7 +166,7 @@ RUNS = entry(PUBLIC, judged(State.LOADED, "Loaded", row("a", State.LOADED)))
         (RUNS, left_out(INTERNAL, NOT_ALLOWED), 30.0, "one is left out, and it is cheap to see that lifted"),
         (MOVES, left_out(INTERNAL, NOT_ALLOWED), 0.3, "the sooner of the two"),
         (RUNS, left_out(INTERNAL, SILENT), 1.0, "one could not be asked"),
-        (RUNS, left_out(INTERNAL, Refused("PodsOverlap", "both")), RESYNC, "nobody is asked for a sign of it"),
+        (RUNS, left_out(INTERNAL, Refused(Reason.PODS_OVERLAP, "both")), RESYNC, "nobody is asked for a sign of it"),
     ],
 )
 def test_the_entry_that_needs_it_soonest_is_looked_at(

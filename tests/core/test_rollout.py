@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import revision as revisions
 from pluginrelease.core import timestamps
 from pluginrelease.core.gateway.observations import ExtensionConfig, FilterKind, PodObservation, PodRef
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 from pluginrelease.core.rollout import decisions
 from pluginrelease.core.rollout.decisions import Goal, Intent
+from tests.harness.reasons import give_reason
 from tests.harness.releases import release
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -79,8 +81,11 @@ def with_two(known: api.RolloutStatus | None, *rows: api.GatewayStatus, **given:
 
 def verdict(state: State, reason: str = "", *, pods: int = 1) -> Verdict:
     names = [f"gateway-{number}" for number in range(pods)]
-    rows = [PodVerdict(PodRef("apps", name, name, ready=True), state, reason or state, "it says") for name in names]
-    return Verdict(state, reason or str(state), f"because of {reason or state}", tuple(rows))
+    rows = [
+        PodVerdict(PodRef("apps", name, name, ready=True), state, give_reason(state, reason), "it says")
+        for name in names
+    ]
+    return Verdict(state, give_reason(state, reason), f"because of {reason or state}", tuple(rows))
 
 
 LOADED, PENDING, UNKNOWN = verdict(State.LOADED), verdict(State.PENDING), verdict(State.UNKNOWN)
@@ -370,18 +375,28 @@ TURNS = [
     Turn("a crash after Ready puts nothing back", CRASHED, None, known=DONE, stable=NEW),
     Turn("still coming", PENDING, None),
     Turn("it cannot be known: that is no failure", UNKNOWN, None, known=LATE),
-    Turn("too late", PENDING, decisions.OVERDUE, Goal.ROLLBACK, known=LATE),
-    Turn("too late, first release", PENDING, decisions.OVERDUE, Goal.NOTHING, known=LATE, stable=None),
+    Turn("too late", PENDING, "ProgressDeadlineExceeded", Goal.ROLLBACK, known=LATE),
+    Turn("too late, first release", PENDING, "ProgressDeadlineExceeded", Goal.NOTHING, known=LATE, stable=None),
     Turn("nobody is there, for however long", NO_PODS, None, known=LATE, stable=None),
     Turn("the first pod comes with all its time", PENDING, None, known=LATE, stable=None, status=counted(0)),
-    Turn("one more pod has none of its own", PENDING, decisions.OVERDUE, Goal.NOTHING, LATE, None, status=counted(1)),
+    Turn(
+        "one more pod has none of its own",
+        PENDING,
+        "ProgressDeadlineExceeded",
+        Goal.NOTHING,
+        LATE,
+        None,
+        status=counted(1),
+    ),
     Turn("the first pod refuses it", REJECTED, "PluginRejected", Goal.ROLLBACK, known=LATE, status=counted(0)),
     Turn("the artifact was long in coming", PENDING, None, known=LATE, status=written(seconds=1)),
-    Turn("and so are the gateways", PENDING, decisions.OVERDUE, Goal.ROLLBACK, LATE, status=written(minutes=11)),
+    Turn(
+        "and so are the gateways", PENDING, "ProgressDeadlineExceeded", Goal.ROLLBACK, LATE, status=written(minutes=11)
+    ),
     Turn(
         "when another was written is nothing to it",
         PENDING,
-        decisions.OVERDUE,
+        "ProgressDeadlineExceeded",
         Goal.ROLLBACK,
         LATE,
         status=written(OLD),
@@ -431,7 +446,7 @@ def test_when_a_rollout_fails_and_what_comes_back(case: Turn) -> None:
 
 def test_a_failure_says_which_revision_and_why() -> None:
     """Its words fit into a status, and its time is that of the look."""
-    wordy = Verdict(State.UNHEALTHY, "PluginRejected", "x" * 10_000, REJECTED.pods)
+    wordy = Verdict(State.UNHEALTHY, Reason.PLUGIN_REJECTED, "x" * 10_000, REJECTED.pods)
     failed = turned(Turn("", wordy, "PluginRejected")).failure
     assert failed == api.RolloutFailure(
         revision=NEW,

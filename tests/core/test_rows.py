@@ -9,6 +9,7 @@ import pytest
 
 from pluginrelease import api
 from pluginrelease.api import GatewayState
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Waiting
 from pluginrelease.core.gateway.verdict.values import State
 from pluginrelease.core.rollout.decisions import Goal, Intent
@@ -179,7 +180,7 @@ GONE = stood_before(
     INTERNAL,
     object=api.ObjectStatus(api_version="v1", kind="WasmPlugin", namespace="inner", name="auth-internal"),
 )
-CLOSED = replace(left_out(INTERNAL, Waiting("NamespaceTerminating", "inner goes")), is_removed=True, findings=())
+CLOSED = replace(left_out(INTERNAL, Waiting(Reason.NAMESPACE_TERMINATING, "inner goes")), is_removed=True, findings=())
 SWEPT = replace(LOADED, swept=True)
 
 

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import revision
 from pluginrelease.core.artifact.image_manifests import Digest
 from pluginrelease.core.errors import Waiting
@@ -289,7 +290,7 @@ def test_an_image_that_is_not_there_is_not_called_unsigned(
 ) -> None:
     """Where the image could not be had, nothing is said of its signature; and nothing at all where nobody asked."""
     one = release(spec__artifact__verify=policy) if policy else release()
-    failure = Failure(api.ConditionType.ARTIFACT_READY, Waiting("ManifestNotFound", "there is none"))
+    failure = Failure(api.ConditionType.ARTIFACT_READY, Waiting(Reason.MANIFEST_NOT_FOUND, "there is none"))
     report = Report(failure=failure)
     ending = settlement.settle(one, report, now=datetime(2026, 1, 1, tzinfo=UTC), attempt=0, resync=300.0)
     found = {condition.type: (condition.status, condition.reason) for condition in ending.status.conditions}

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.cli import main
 from pluginrelease.cli import status as status_command
 from pluginrelease.controller import handlers, loggers, preflight
@@ -122,7 +123,7 @@ async def test_it_says_so_itself(found: JSON, events: list[str]) -> None:
 async def test_a_status_that_cannot_be_written(events: list[str]) -> None:
     """An API server that refuses it is no reason to end."""
     found = from_the_future()
-    cluster = Listing(found, fault=Transient("APIServerUnavailable", "gone"))
+    cluster = Listing(found, fault=Transient(Reason.API_SERVER_UNAVAILABLE, "gone"))
     step = await handlers.one_pass(world(cluster), kopf.Body(found), cast(Any, None), 0)
     assert step.look_again == Settings().resync
     assert events == ["ReleaseUnreadable"]
@@ -134,7 +135,7 @@ def test_conditions_keep_their_time() -> None:
         {"type": kind, "status": "True", "lastTransitionTime": EARLIER}
         for kind in ("Ready", "Reconciling", "Stalled", "Applied")
     ]
-    refused = Refused("ReleaseUnreadable", "found", "remedy")
+    refused = Refused(Reason.RELEASE_UNREADABLE, "found", "remedy")
     told = stored.describe_status(from_the_future(status__conditions=old), refused, NOW)["conditions"]
     times = {one["type"]: one["lastTransitionTime"] for one in told}
     assert times == {"Ready": "2026-01-01T12:00:00Z", "Stalled": EARLIER, "Applied": EARLIER}

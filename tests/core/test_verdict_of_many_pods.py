@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import timestamps
 from pluginrelease.core.gateway.identity import Incarnation
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
@@ -29,6 +30,7 @@ from tests.core.gateway_signs import (
     after,
     judged,
 )
+from tests.harness.reasons import give_reason
 
 # --------------------------------------------------------------------------------------------------------- many pods
 
@@ -145,7 +147,7 @@ def test_what_is_kept_for_the_next_look() -> None:
 
 
 def row(reason: str, state: State = State.PENDING) -> PodVerdict:
-    return PodVerdict(POD, state, reason, "because")
+    return PodVerdict(POD, state, give_reason(state, reason), "because")
 
 
 @pytest.mark.parametrize(
@@ -163,13 +165,15 @@ def row(reason: str, state: State = State.PENDING) -> PodVerdict:
 )
 def test_nothing_has_arrived_anywhere(reasons: list[str], nothing: bool) -> None:
     """Every gateway that can be asked still waits for it."""
-    found = values.Verdict(State.PENDING, "x", "", tuple(map(row, reasons)))
+    found = values.Verdict(State.PENDING, Reason.AWAITING_CONFIG, "", tuple(map(row, reasons)))
     assert judging.nothing_arrived(found) is nothing
 
 
 def test_a_control_plane_that_is_stuck_is_no_failure() -> None:
     """It is Unknown whether the gateways would run the revision, the objects are named, and nothing is put back."""
-    late = values.Verdict(State.UNHEALTHY, "ConfigNotDelivered", "", (row("ConfigNotDelivered", State.UNHEALTHY),))
+    late = values.Verdict(
+        State.UNHEALTHY, Reason.CONFIG_NOT_DELIVERED, "", (row("ConfigNotDelivered", State.UNHEALTHY),)
+    )
     found = judging.report_stuck(late, ["a/1", "b/2", "c/3", "d/4"])
     assert (found.state, found.reason) == (State.UNKNOWN, "ControlPlaneStuck")
     assert [(one.state, one.reason) for one in found.pods] == [(State.UNKNOWN, "ControlPlaneStuck")]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Transient
 from pluginrelease.core.gateway import observations
 from pluginrelease.core.gateway.container import Cause, Container, LastWords, Termination
@@ -54,7 +55,7 @@ class LastLogs:
     ) -> str:
         self.asked.append(previous)
         if self.said is None:
-            raise Transient("LogNotFound", "there is none")
+            raise Transient(Reason.LOG_NOT_FOUND, "there is none")
         return self.said
 
 

@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from pluginrelease.api import Probe
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Transient
 from pluginrelease.core.gateway.identity import DesiredPlugin
@@ -393,7 +394,7 @@ class Faulty:
     ("error", "text"),
     [
         (OSError("cannot connect to 192.0.2.1"), "the connection failed (OSError)"),
-        (Transient("APIServerUnavailable", "no credentials"), "no credentials"),
+        (Transient(Reason.API_SERVER_UNAVAILABLE, "no credentials"), "no credentials"),
         (ssl.SSLError("what"), "TLS failed (unknown reason)"),
     ],
     ids=["connection", "credentials", "tls"],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pluginrelease.api.reasons import Reason
 from tests.harness.traffic import Answer
 from tests.incidents import book
 from tests.incidents.book import GONE, Becomes, Half, Incident, Says, Shows
@@ -19,7 +20,7 @@ BARE = Half(Counter(failed=10), requests=100, seconds=2.0)
 RELEASE = Half(Counter(), requests=100, seconds=2.0, said=SAYS)
 
 WRONG = {
-    "another reason": (BARE, replace(RELEASE, said=replace(SAYS, reason="FetchFailed"))),
+    "another reason": (BARE, replace(RELEASE, said=replace(SAYS, reason=Reason.FETCH_FAILED))),
     "another phase": (BARE, replace(RELEASE, said=replace(SAYS, phase="Unhealthy"))),
     "the bad plugin stays": (BARE, replace(RELEASE, said=replace(SAYS, plugin=Becomes.WRITTEN))),
     "one request more is lost": (BARE, replace(RELEASE, lost=Counter(failed=11))),

@@ -18,6 +18,7 @@ from pluginrelease.api.metadata import (
     MESSAGE_MAX,
     Model,
 )
+from pluginrelease.api.reasons import Reason
 from pluginrelease.api.spec import Selector
 from pluginrelease.api.values import PodNote, RaisedPod
 
@@ -32,7 +33,7 @@ UNSEEN: dict[str, Any] = {
         {
             "type": "Ready",
             "status": "Unknown",
-            "reason": "Pending",
+            "reason": Reason.PENDING.value,
             "message": "No operator has looked at it yet: see that one runs and watches this namespace",
             "lastTransitionTime": EPOCH,
         }

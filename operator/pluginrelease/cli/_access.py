@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.edges.desk import Desk
 from pluginrelease.edges.oci.access import Access
@@ -18,12 +19,13 @@ from pluginrelease.edges.oci.access import Access
 # What a person at a terminal does, where a release's own remedy speaks of its spec.
 _LOGIN = "Log in with `docker login` or `crane auth login`, or name a config.json with --docker-config."
 REMEDIES = {
-    "AuthenticationFailed": _LOGIN,
-    "AuthenticationRequired": _LOGIN,
-    "RegistryTLS": "Give the registry a certificate that this machine trusts; if it speaks plain http, say --insecure.",
-    "RegistryUnavailable": "Check the host, and the proxy between here and the registry.",
-    "ManifestNotFound": "Push it, or correct the reference.",
-    "NoMatchingTag": "Push one, or correct the range.",
+    Reason.AUTHENTICATION_FAILED: _LOGIN,
+    Reason.AUTHENTICATION_REQUIRED: _LOGIN,
+    Reason.REGISTRY_TLS: "Give the registry a certificate that this machine trusts. "
+    "If it speaks plain http, say --insecure.",
+    Reason.REGISTRY_UNAVAILABLE: "Check the host, and the proxy between here and the registry.",
+    Reason.MANIFEST_NOT_FOUND: "Push it, or correct the reference.",
+    Reason.NO_MATCHING_TAG: "Push one, or correct the range.",
 }
 
 

@@ -6,6 +6,7 @@ import secrets
 from datetime import UTC, datetime
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.cli._verb import FIELD_MANAGER
 from pluginrelease.core.errors import Refused
 from pluginrelease.edges.kubernetes.client import Cluster
@@ -44,7 +45,9 @@ def choose(release: api.Release, revision: str | None) -> api.HistoryEntry:
     now = running(release.status)
     good = [entry for entry in release.status.history if entry.state in GOOD and entry.revision not in now]
     if not good:
-        raise Refused("RevisionNotFound", f"{capitalize(release)} has no other revision that ran", list_known(release))
+        raise Refused(
+            Reason.REVISION_NOT_FOUND, f"{capitalize(release)} has no other revision that ran", list_known(release)
+        )
     return max(good, key=lambda entry: entry.number)
 
 
@@ -55,7 +58,7 @@ def pick(release: api.Release, revision: str) -> api.HistoryEntry:
     if len(exact or found) == 1:
         return (exact or found)[0]
     problem = "is the beginning of several revisions" if found else "is no revision"
-    raise Refused("RevisionNotFound", f"{revision!r} {problem} of {capitalize(release)}", list_known(release))
+    raise Refused(Reason.REVISION_NOT_FOUND, f"{revision!r} {problem} of {capitalize(release)}", list_known(release))
 
 
 def refuse_second_step(release: api.Release) -> None:
@@ -65,7 +68,7 @@ def refuse_second_step(release: api.Release) -> None:
     if failure is not None and back:
         own = release.metadata
         raise Refused(
-            "AlreadyPutBack",
+            Reason.ALREADY_PUT_BACK,
             f"revision {failure.revision} failed, and the operator has put back {' and '.join(back)}",
             f"To stay with it: pluginrelease rollback {own.name} -n {own.namespace} --to {back[0]}; for an older one "
             f"name that. {list_known(release)}",

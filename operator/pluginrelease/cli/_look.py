@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.cli._access import explain_at_terminal
 from pluginrelease.core import wasm
 from pluginrelease.core.artifact import image_manifests
@@ -55,7 +56,9 @@ def find_module(file: Path, most: int) -> bytes:
             raise image_manifests.refuse_too_large(file.name, most)
         return file.read_bytes()
     except OSError as error:
-        raise Refused("TargetNotFound", f"{file} cannot be read: {error.strerror}", "Name another file.") from None
+        raise Refused(
+            Reason.TARGET_NOT_FOUND, f"{file} cannot be read: {error.strerror}", "Name another file."
+        ) from None
 
 
 def split_folder_and_tag(target: str) -> tuple[Path, str] | None:
@@ -68,7 +71,7 @@ def split_folder_and_tag(target: str) -> tuple[Path, str] | None:
 
 def refuse_no_target(target: str) -> Refused:
     return Refused(
-        "TargetNotFound",
+        Reason.TARGET_NOT_FOUND,
         f"{target!r} is no file, and no folder that is an OCI image layout",
         "Name a .wasm file, an image's reference, or a folder with an index.json.",
     )
@@ -103,7 +106,9 @@ def find_highest(repository: str, semver: str, access: Access) -> Inspected:
     reference = image_manifests.parse_repository(repository)
     if reference.question:
         raise Refused(
-            "InvalidReference", f"{repository!r} names a tag or a digest, and the range picks one", "Leave it out."
+            Reason.INVALID_REFERENCE,
+            f"{repository!r} names a tag or a digest, and the range picks one",
+            "Leave it out.",
         )
     listed = registry.list_tags(reference, access)
     picked = tags.pick(reference.name, semver, listed.tags, whole=listed.whole)

@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.apiserver import stored
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Refused
@@ -53,13 +54,13 @@ def load(file: Path, name: str | None, namespace: str) -> api.Release:
     if len(chosen) != 1:
         called = f" called {name}" if name else ""
         text = f"{file} has {len(chosen)} PluginReleases{called}"
-        raise Refused("InvalidManifest", text, "Give NAME, or a file with just one")
+        raise Refused(Reason.INVALID_MANIFEST, text, "Give NAME, or a file with just one")
     metadata = {"namespace": namespace, "uid": UNKNOWN_UID, **(chosen[0].get("metadata") or {})}
     try:
         return api.Release.model_validate({**chosen[0], "metadata": metadata, "status": {}})
     except ValidationError as error:
         text = f"{file} is no {api.API_VERSION} PluginRelease: {stored.find_first_fault(error)}"
-        raise Refused("InvalidManifest", text, FIELDS) from None
+        raise Refused(Reason.INVALID_MANIFEST, text, FIELDS) from None
 
 
 def read_documents(file: Path) -> list[Any]:
@@ -68,10 +69,10 @@ def read_documents(file: Path) -> list[Any]:
         with click.open_file(str(file), encoding="utf-8") as stream:
             text = stream.read(MAX_FILE_BYTES + 1)
         if len(text) > MAX_FILE_BYTES:
-            raise Refused("InvalidManifest", f"{file} is larger than {MAX_FILE_BYTES} characters", FIELDS)
+            raise Refused(Reason.INVALID_MANIFEST, f"{file} is larger than {MAX_FILE_BYTES} characters", FIELDS)
         return list(yaml.safe_load_all(text))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Refused("InvalidManifest", f"{file} cannot be read: {error}", FIELDS) from None
+        raise Refused(Reason.INVALID_MANIFEST, f"{file} cannot be read: {error}", FIELDS) from None
 
 
 def with_identity(local: api.Release, live: api.Release | None) -> api.Release:
@@ -91,7 +92,7 @@ def choose_placements(release: api.Release, gateway: str | None = None) -> tuple
     if not found:
         there = ", ".join(entry.name for entry in release.spec.gateways)
         own = f"{release.metadata.namespace}/{release.metadata.name}"
-        raise Refused("GatewayNotFound", f"{own} has no gateway {gateway!r}", f"Its gateways: {there}")
+        raise Refused(Reason.GATEWAY_NOT_FOUND, f"{own} has no gateway {gateway!r}", f"Its gateways: {there}")
     return found
 
 
@@ -103,7 +104,7 @@ def render(release: api.Release, digest: str | None = None, gateway: str | None 
     found = find_artifact(release, digest)
     if found is None:
         raise Refused(
-            "DigestUnknown",
+            Reason.DIGEST_UNKNOWN,
             f"{tags.describe_wanted(release.spec.artifact.image)} was not resolved to a digest, and only the digest is "
             "written to a gateway",
             "Give it with --digest sha256:…, or a reference that has it",

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.cli._access import explain_at_terminal
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Refused, ReleaseError
@@ -18,8 +19,6 @@ from pluginrelease.edges.oci import registry
 from pluginrelease.edges.oci.access import Access
 from pluginrelease.edges.signing import signatures
 from pluginrelease.edges.signing.signatures import SignatureTrust
-
-REFUSALS = ("NotSigned", "UntrustedSigner", "SignatureInvalid")
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,8 @@ def find_objection(
         resolved = registry.resolve(reference, access)
         signatures.verify(reference.pinned(resolved.digest), resolved.index, access, trust)
     except ReleaseError as error:
-        refused = error.reason in REFUSALS
-        return Usability.REFUSED if refused else Usability.NOT_LOOKED, explain_at_terminal(error)
+        answer = Usability.REFUSED if error.reason.is_of_the_signature else Usability.NOT_LOOKED
+        return answer, explain_at_terminal(error)
     return None
 
 
@@ -68,7 +67,7 @@ def find_trusted(asked: api.Verification, signers: Signers) -> SignatureTrust:
 def refuse_unchecked(what: str, how: str) -> Refused:
     """The manifest names Secrets, and they are in a cluster."""
     return Refused(
-        "SignatureNotChecked",
+        Reason.SIGNATURE_NOT_CHECKED,
         f"artifact.verify asks for {what}, and nothing was given to verify with",
         f"Give {how}.",
     )
@@ -80,4 +79,6 @@ def read(file: Path) -> bytes:
         with file.open("rb") as opened:
             return opened.read(signature.MAX_TRUSTED_ROOT_BYTES)
     except OSError as error:
-        raise Refused("TargetNotFound", f"{file} cannot be read: {error.strerror}", "Name another file.") from None
+        raise Refused(
+            Reason.TARGET_NOT_FOUND, f"{file} cannot be read: {error.strerror}", "Name another file."
+        ) from None

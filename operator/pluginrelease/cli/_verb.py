@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.cli._view import one_line
 from pluginrelease.core import duration
 from pluginrelease.core.apiserver import stored
@@ -44,19 +45,20 @@ class Code(IntEnum):
 
 # What a person at a terminal does, where a release's own remedy speaks of the operator.
 REMEDIES = {
-    "Forbidden": "Ask for the ClusterRole view of its namespace to read, edit to act; the chart adds releases to both",
-    "ReleaseUnreadable": "Use a command of the operator's version",
-    "Unauthorized": "Log in again, or name another login with --kubeconfig or --context",
-    "APIServerUnavailable": "Look at the server in your kubeconfig, at --context, and at the way there",
+    Reason.FORBIDDEN: "Ask for the ClusterRole view of its namespace to read, edit to act; "
+    "the chart adds releases to both",
+    Reason.RELEASE_UNREADABLE: "Use a command of the operator's version",
+    Reason.UNAUTHORIZED: "Log in again, or name another login with --kubeconfig or --context",
+    Reason.API_SERVER_UNAVAILABLE: "Look at the server in your kubeconfig, at --context, and at the way there",
 }
 CODES = {
-    "ReleaseNotFound": Code.NOT_FOUND,
-    "RevisionNotFound": Code.NOT_FOUND,
-    "KindNotInstalled": Code.NOT_FOUND,
-    "GatewayNotFound": Code.NOT_FOUND,
-    "NotInTime": Code.TIMEOUT,
-    "InvalidManifest": Code.USAGE,
-    "AlreadyPutBack": Code.USAGE,
+    Reason.RELEASE_NOT_FOUND: Code.NOT_FOUND,
+    Reason.REVISION_NOT_FOUND: Code.NOT_FOUND,
+    Reason.KIND_NOT_INSTALLED: Code.NOT_FOUND,
+    Reason.GATEWAY_NOT_FOUND: Code.NOT_FOUND,
+    Reason.NOT_IN_TIME: Code.TIMEOUT,
+    Reason.INVALID_MANIFEST: Code.USAGE,
+    Reason.ALREADY_PUT_BACK: Code.USAGE,
 }
 
 
@@ -135,7 +137,7 @@ def parse_seconds(text: str) -> float:
 def report_no_answer() -> ReleaseError:
     """The API server let a verb wait."""
     text = f"the API server did not answer within {DEADLINE_SECONDS:g} s"
-    return Transient("NotInTime", text, REMEDIES["APIServerUnavailable"])
+    return Transient(Reason.NOT_IN_TIME, text, REMEDIES[Reason.API_SERVER_UNAVAILABLE])
 
 
 def run(
@@ -167,9 +169,11 @@ def with_errors(act: Callable[[], None]) -> None:
         raise Ended(error) from None
     except NotFound as error:
         if error.served:
-            raise Ended(Refused("ReleaseNotFound", error.message, "Look again: it was there a moment ago")) from None
+            raise Ended(
+                Refused(Reason.RELEASE_NOT_FOUND, error.message, "Look again: it was there a moment ago")
+            ) from None
         remedy = "Install what it names: PluginRelease comes with the chart, WasmPlugin with Istio"
-        raise Ended(Refused("KindNotInstalled", error.message, remedy)) from None
+        raise Ended(Refused(Reason.KIND_NOT_INSTALLED, error.message, remedy)) from None
 
 
 async def observe(cluster: Cluster, namespace: str, name: str) -> JSON:
@@ -184,7 +188,7 @@ async def observe(cluster: Cluster, namespace: str, name: str) -> JSON:
 def refuse_missing(namespace: str, name: str, there: Collection[str] = ()) -> Refused:
     """No release of that name."""
     known = f"The namespace has {', '.join(sorted(there)[:10])}" if there else "Name another namespace with -n"
-    return Refused("ReleaseNotFound", f"there is no PluginRelease {namespace}/{name}", known)
+    return Refused(Reason.RELEASE_NOT_FOUND, f"there is no PluginRelease {namespace}/{name}", known)
 
 
 async def fetch(cluster: Cluster, namespace: str, name: str) -> api.Release:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.cli._verb import ClusterTarget, Code, refuse_missing, run, say
 from pluginrelease.cli._view import one_line
 from pluginrelease.core.apiserver import stored
 from pluginrelease.core.errors import ReleaseError, Transient
-from pluginrelease.core.status.summaries import ROLLED_BACK_BY_COMMAND
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.kubernetes.resources import RELEASES
 
@@ -45,7 +45,7 @@ class Outcome:
     def word(self) -> str:
         """Return the outcome for scripts that read JSON."""
         if self.code is Code.OK:
-            return str(WaitGoal.ROLLED_BACK if self.reason == ROLLED_BACK_BY_COMMAND else WaitGoal.READY)
+            return str(WaitGoal.ROLLED_BACK if self.reason == Reason.ROLLBACK_TO else WaitGoal.READY)
         return self.code.name.lower()
 
 
@@ -59,7 +59,7 @@ def judge(release: api.Release, goal: WaitGoal) -> Outcome | None:
         return None
     moves = is_true(release, api.ConditionType.RECONCILING)
     stalled = is_true(release, api.ConditionType.STALLED)
-    runs = goal is WaitGoal.ROLLED_BACK and stalled and ready.reason == ROLLED_BACK_BY_COMMAND
+    runs = goal is WaitGoal.ROLLED_BACK and stalled and ready.reason == Reason.ROLLBACK_TO
     if ready.status == "True" or runs:
         return Outcome(Code.OK, ready.reason, ready.message)
     if (stalled and goal is not WaitGoal.SETTLED) or (goal is WaitGoal.SETTLED and not moves):
@@ -135,7 +135,7 @@ def wait(target: ClusterTarget, name: str, goal: WaitGoal, timeout: float) -> Ou
 
     def late() -> ReleaseError:
         text = f"{namespace}/{name} is not {goal} after {timeout:g} s; last: {last[-1]}"
-        return Transient("NotInTime", text, "Look with `pluginrelease status`, or give it more --timeout")
+        return Transient(Reason.NOT_IN_TIME, text, "Look with `pluginrelease status`, or give it more --timeout")
 
     return run(target, lambda cluster: until(cluster, namespace, name, goal, tell), deadline=timeout, late=late)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.cli._look import find_module
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.artifact.image_manifests import Digest
@@ -45,4 +46,4 @@ def write(target: Path, content: bytes) -> None:
         target.write_bytes(content)
     except OSError as error:
         text = f"{target} cannot be written: {error.strerror}"
-        raise Refused("TargetNotWritable", text, "Name another place with --output.") from None
+        raise Refused(Reason.TARGET_NOT_WRITABLE, text, "Name another place with --output.") from None

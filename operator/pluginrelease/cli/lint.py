@@ -13,6 +13,7 @@ import click
 import yaml
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.cli import _documents, _signed
 from pluginrelease.cli._access import with_registry_options
 from pluginrelease.cli._documents import Document
@@ -32,7 +33,6 @@ from pluginrelease.edges import cel
 from pluginrelease.edges.oci.access import Access
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
-INVALID = "InvalidManifest"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Flaw:
     line: int
     release: str
     path: str
-    reason: str
+    reason: Reason
     message: str
 
 
@@ -166,12 +166,15 @@ def lint_file(file: Path, online: Online | None) -> Linted:
                 inspect(document, result, online)
     except (OSError, UnicodeDecodeError, Refused) as error:
         told = error.sentence() if isinstance(error, Refused) else f"it cannot be read: {error}"
-        reason = error.reason if isinstance(error, Refused) else "TargetNotFound"
+        reason = error.reason if isinstance(error, Refused) else Reason.TARGET_NOT_FOUND
         result.add(Usability.NOT_LOOKED, Flaw(1, "", "", reason, told))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         told = getattr(error, "problem", None) or str(error)
-        result.add(Usability.REFUSED, Flaw(mark.line + 1 if mark else 1, "", "", INVALID, f"it is no YAML: {told}"))
+        result.add(
+            Usability.REFUSED,
+            Flaw(mark.line + 1 if mark else 1, "", "", Reason.INVALID_MANIFEST, f"it is no YAML: {told}"),
+        )
     return result
 
 
@@ -180,14 +183,17 @@ def read_text(file: Path) -> str:
     with click.open_file(str(file), encoding="utf-8") as stream:
         text: str = stream.read(MAX_FILE_BYTES + 1)
     if len(text) > MAX_FILE_BYTES:
-        raise Refused(INVALID, f"{file} is larger than {MAX_FILE_BYTES} characters", "Split it.")
+        raise Refused(Reason.INVALID_MANIFEST, f"{file} is larger than {MAX_FILE_BYTES} characters", "Split it.")
     return text
 
 
 def judge_document(document: Document, result: Linted) -> None:
     """What the API server would say."""
     faults = (*document.faults, *manifest.find_faults(document.value, cel.matches, cel.find_violation))
-    told = [Flaw(document.line(fault.path), title(document), fault.place, INVALID, fault.message) for fault in faults]
+    told = [
+        Flaw(document.line(fault.path), title(document), fault.place, Reason.INVALID_MANIFEST, fault.message)
+        for fault in faults
+    ]
     told += () if told else find_later_refusals(document)
     if told:
         result.add(Usability.REFUSED, *sorted(told, key=lambda finding: finding.line))
@@ -220,7 +226,7 @@ def find_shared_object(document: Document, placement: Placement, number: int) ->
                 f"Invalid value: entries {other.name} and {placement.name} would both write {namespace}/{name}: give "
                 "each an objectName of its own"
             )
-            yield Flaw(document.line(path), title(document), f"spec.gateways[{number}]", INVALID, text)
+            yield Flaw(document.line(path), title(document), f"spec.gateways[{number}]", Reason.INVALID_MANIFEST, text)
             return
 
 

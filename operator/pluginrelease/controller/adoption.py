@@ -6,6 +6,7 @@ import structlog
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller.scope import JSON, EntryScope
 from pluginrelease.core import revision
 from pluginrelease.core.errors import Refused
@@ -38,7 +39,7 @@ async def restore_adopted(entry: EntryScope, name: str) -> None:
     found = await cluster.get(resources.CONTROLLER_REVISIONS, release.metadata.namespace, name)
     if found is None or (found["metadata"].get("labels") or {}).get(api.UID_LABEL) != release.metadata.uid:
         raise Refused(
-            "RevisionNotFound",
+            Reason.REVISION_NOT_FOUND,
             f"the adopted object is not kept: there is no ControllerRevision {release.metadata.namespace}/{name}",
             "Write the object yourself, or correct the spec",
         )
@@ -48,7 +49,9 @@ async def restore_adopted(entry: EntryScope, name: str) -> None:
         applied = await entry.apply(plan.Write(wanted, uid=uid, why="it is put back as it was adopted"))
         log.info("adopted object written back", name=applied["metadata"]["name"])
     entry.learn(running="")
-    entry.find(ConditionType.APPLIED, "False", "AdoptedPutBack", f"{entry.target_name()} is as it was before adoption")
+    entry.find(
+        ConditionType.APPLIED, "False", Reason.ADOPTED_PUT_BACK, f"{entry.target_name()} is as it was before adoption"
+    )
 
 
 def kind_of(entry: EntryScope) -> resources.Resource:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.artifact import image_manifests as artifacts
 from pluginrelease.core.artifact.image_manifests import Artifact, Digest, Reference
 from pluginrelease.core.errors import Refused
@@ -30,22 +31,6 @@ from pluginrelease.edges.signing.signatures import SignatureTrust
 from pluginrelease.settings import Settings
 
 REMEMBERED = 1000
-
-# What is wrong with the bytes themselves: nothing that a registry, a secret or a setting could put right.
-OF_THE_BYTES = frozenset(
-    {
-        "MalformedManifest",
-        "NoUsablePlatform",
-        "UnreadableLayout",
-        "MalformedLayer",
-        "NoPluginWasm",
-        "NotWasm",
-        "ComponentNotModule",
-        "TruncatedModule",
-        "MalformedModule",
-        "ArtifactTooLarge",
-    }
-)
 
 Key = tuple[str, str]
 Value = TypeVar("Value")
@@ -136,7 +121,7 @@ class ArtifactCache:
                     found = await self._in_a_thread(lambda: pull(reference, access, self.blobs))
                 remember(self._found, key, found)
             except Refused as refused:
-                if refused.reason in OF_THE_BYTES:
+                if refused.reason.is_permanent:
                     remember(self._refusals, key, refused)
                 raise
         return self._found[key]
@@ -169,7 +154,7 @@ def check_bytes(found: Artifact, wasm_sha256: str | None) -> None:
     """Raises `Refused` (WasmMismatch) when the release names other bytes."""
     if wasm_sha256 is not None and found.wasm_sha256 != wasm_sha256:
         raise Refused(
-            "WasmMismatch",
+            Reason.WASM_MISMATCH,
             f"artifact.wasmSha256 is {wasm_sha256}, and plugin.wasm in the image has {found.wasm_sha256}",
             "Correct the field, or find out who replaced the module",
         )

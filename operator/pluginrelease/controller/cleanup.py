@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller import loggers
 from pluginrelease.controller.context import Context
 from pluginrelease.core.apiserver import stored
@@ -169,7 +170,7 @@ async def let_copies_go(world: Context, departure: Departure, copies: Collection
         names = ", ".join(f"{namespace}/{name}" for namespace, name in copies)
         log.warning("secrets left behind", secrets=names, why=why)
         text = f"The release is deleted, and the copy of its pull secret may still be there ({names}): {why}"
-        return Event("Warning", "SecretNotDeleted", text[:1024])
+        return Event("Warning", Reason.SECRET_NOT_DELETED, text[:1024])
 
 
 async def restore_loggers(world: Context, body: JSON, departure: Departure) -> Event | None:
@@ -187,7 +188,7 @@ async def restore_loggers(world: Context, body: JSON, departure: Departure) -> E
         return None
     names = ", ".join(f"{one.namespace}/{one.pod}" for one in kept)
     text = f"Envoy's filter logger stays at {loggers.RAISED} in {names}, which did not answer; a restart resets it"
-    return Event("Warning", "LoggerNotRestored", text[:1024])
+    return Event("Warning", Reason.LOGGER_NOT_RESTORED, text[:1024])
 
 
 async def newest(world: Context, body: JSON) -> JSON:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller import artifacts, loggers
 from pluginrelease.core.errors import Waiting
 from pluginrelease.core.mesh import target
@@ -43,7 +44,7 @@ class Gates:
     async def _locked(self, uid: str, act: Callable[[], Awaitable[Made]]) -> Made:
         async with self._lock(uid):
             if uid in self._closed:
-                raise Waiting("Deleting", "the PluginRelease is being deleted")
+                raise Waiting(Reason.DELETING, "the PluginRelease is being deleted")
             return await act()
 
     async def close(self, uid: str) -> None:

@@ -13,6 +13,7 @@ import structlog
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller import adoption, artifacts, preflight, revisions
 from pluginrelease.controller.scope import JSON, Candidate, EntryScope, ReconcileScope, each
 from pluginrelease.controller.secrets import pull_secrets
@@ -97,7 +98,7 @@ async def follow_tag(entry: EntryScope, under_way: decisions.RolloutStart) -> de
         digest = str((await work.world.shelf.ask(artifacts.reference_of(ref, None), access)).digest)
     except ReleaseError as error:
         message = f"{known.ref} was {known.digest} and could not be asked for again: {error.reason}: {error.message}"
-        work.find(ConditionType.ARTIFACT_READY, "True", "TagNotFollowed", message)
+        work.find(ConditionType.ARTIFACT_READY, "True", Reason.TAG_NOT_FOLLOWED, message)
         work.learn(artifact=known.model_copy(update={"asked_at": timestamps.metav1_time(now)}))
         return under_way
     if tags.is_news(work.release, digest):
@@ -249,7 +250,7 @@ def report_drift(entry: EntryScope, candidate: Candidate, observed: JSON | None,
     if was_written and drafted.reaches_gateways and plan.read_revision(observed) in (None, candidate.revision):
         [write] = drafted.writes
         message = f"{entry.target_name()} was put right: {write.why}"
-        entry.work.tell(Event("Warning", "DriftCorrected", message))
+        entry.work.tell(Event("Warning", Reason.DRIFT_CORRECTED, message))
 
 
 async def begin_observation(delivery: Delivery, carried: str | None, *, writing: bool) -> None:
@@ -284,7 +285,7 @@ def mark_applied(entry: EntryScope, candidate: Candidate) -> None:
     """Set the condition Applied: the object in the cluster is what the candidate wants."""
     again = entry.report.intent.goal is Goal.ROLLBACK
     text = f"{entry.target_name()} carries revision {candidate.revision}{' again' if again else ''}"
-    entry.find(ConditionType.APPLIED, "True", "RolledBack" if again else "Applied", text)
+    entry.find(ConditionType.APPLIED, "True", Reason.ROLLED_BACK if again else Reason.APPLIED, text)
 
 
 async def note_deployed(work: ReconcileScope, entry: EntryScope, candidate: Candidate) -> None:
@@ -322,7 +323,7 @@ async def uninstall(entry: EntryScope) -> None:
     await entry.put_loggers_back()
     entry.learn(running="")
     text = "nothing ran before, so the plugin was taken off the gateways"
-    entry.find(ConditionType.APPLIED, "False", "Removed", text)
+    entry.find(ConditionType.APPLIED, "False", Reason.REMOVED, text)
 
 
 def describe_deployed(recorded: revision.Recorded) -> history.Deployed:

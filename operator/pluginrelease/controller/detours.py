@@ -7,6 +7,7 @@ from dataclasses import replace
 import structlog
 
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller.scope import Candidate, EntryScope
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.gateway.identity import DesiredPlugin
@@ -36,7 +37,7 @@ async def take(entry: EntryScope, candidate: Candidate, judged: Verdict) -> None
     taken = way.with_detour(turn.detour)
     entry.learn_way_back(taken)
     if way.fallback.detour is None or turn.step in (Step.OTHER_BYTES, Step.TAKE_OFF, Step.STUCK):
-        entry.work.tell(Event("Warning", "RollbackRefusedByEnvoy", detour.describe(taken)[:1024]))
+        entry.work.tell(Event("Warning", Reason.ROLLBACK_REFUSED_BY_ENVOY, detour.describe(taken)[:1024]))
     if turn.step is not Step.WAIT:
         log.info("gateways do not take what is put back", step=str(turn.step), pod=turn.pod.name if turn.pod else None)
     if turn.pod is not None:
@@ -91,5 +92,5 @@ async def stay_off(entry: EntryScope) -> bool:
         cluster, uid = entry.world.cluster, entry.release.metadata.uid
         await entry.world.gates.write(uid, lambda: cluster.delete(observed))
         log.info("deleted until old listeners have drained", name=observed["metadata"]["name"])
-    entry.find(ConditionType.APPLIED, "False", "RollbackRefusedByEnvoy", detour.describe(way))
+    entry.find(ConditionType.APPLIED, "False", Reason.ROLLBACK_REFUSED_BY_ENVOY, detour.describe(way))
     return True

@@ -14,6 +14,7 @@ import structlog
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller import adoption, delivery, detours, preflight
 from pluginrelease.controller.scope import Candidate, EntryScope, LastLook
 from pluginrelease.core import timestamps
@@ -49,7 +50,8 @@ async def put_back_or_pass_over(entry: EntryScope, kept: str) -> Candidate:
     try:
         return await roll_back(entry, kept)
     except ReleaseError as error:
-        reasons = {error.reason, getattr(error.__cause__, "reason", "")}
+        cause = error.__cause__
+        reasons = {error.reason, *([cause.reason] if isinstance(cause, ReleaseError) else [])}
         way = entry.way_back()
         passed = detour.skip_unfetchable(way, reasons)
         if passed == way or passed.puts_back is None:
@@ -179,7 +181,7 @@ async def check_fetchable(entry: EntryScope, candidate: Candidate) -> None:
 def rollback_blocked(candidate: Candidate, why: str) -> Waiting:
     """Return the error of a rollback that would take code away from gateways that still run it."""
     return Waiting(
-        "RollbackBlocked",
+        Reason.ROLLBACK_BLOCKED,
         f"revision {candidate.revision} is not put back, as {candidate.artifact.image} could not be fetched: {why}",
         "What the gateways run is left alone. Push the image again, or correct the spec",
         retry_after=plan.RECHECK,

@@ -10,11 +10,12 @@ from datetime import timedelta
 import structlog
 
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller import detours, revisions
 from pluginrelease.controller.scope import Candidate, EntryScope, LastLook, ReconcileScope, each
 from pluginrelease.core import timestamps
 from pluginrelease.core.errors import ReleaseError
-from pluginrelease.core.gateway import checkpoint, notes, outage, refetch
+from pluginrelease.core.gateway import checkpoint, notes, refetch
 from pluginrelease.core.gateway.identity import Incarnation
 from pluginrelease.core.gateway.observations import PodObservation
 from pluginrelease.core.gateway.outage import Neighbour
@@ -67,7 +68,7 @@ async def observe(
 def counted(candidates: Collection[str], judged: Mapping[str, Verdict]) -> dict[str, Verdict]:
     """Return the verdicts that the rollout is decided by: an entry that could not be looked at is awaited, and one that
     is only watched can fail."""
-    unseen = Verdict(State.UNKNOWN, "NotLookedAt", "")
+    unseen = Verdict(State.UNKNOWN, Reason.NOT_LOOKED_AT, "")
     own = {name: judged.get(name, unseen) for name in candidates}
     others = {name: found for name, found in judged.items() if name not in own and not decisions.is_loaded(found)}
     return {**own, **others}
@@ -138,7 +139,7 @@ async def watch(entry: EntryScope, candidate: Candidate) -> None:
 async def judge(entry: EntryScope, candidate: Candidate) -> tuple[tuple[PodObservation, ...], Verdict]:
     """What the gateways show, and what that says."""
     seen, judged = await see(entry, candidate)
-    if outage.REASONS.isdisjoint(row.reason for row in judged.pods) or is_settled(entry, candidate):
+    if is_settled(entry, candidate) or not any(row.reason.means_gateway_down for row in judged.pods):
         return seen, judged
     return seen, weigh(entry, candidate, seen, await neighbours_in_time(entry, candidate))
 
@@ -187,7 +188,7 @@ async def see(entry: EntryScope, candidate: Candidate) -> tuple[tuple[PodObserva
         while not is_settled(entry, candidate):
             at_once = await entry.statuses(candidate, selected, since, practice)
             judged = weigh(entry, candidate, at_once)
-            if judged.reason == outage.CRASHED:
+            if judged.reason is Reason.GATEWAY_CRASHED:
                 return at_once, judged
             if (await asyncio.wait({looking}, timeout=pause))[0]:
                 break
@@ -326,7 +327,7 @@ async def nudge(entry: EntryScope, candidate: Candidate, judged: Verdict) -> Non
     if not await can_be_fetched(entry, candidate):
         return
     await entry.note(known.model_copy(update={"refetch": refetch.make_next(known.refetch, entry.world.now())}))
-    stuck = [row.pod for row in judged.pods if row.reason in refetch.HEALED_BY_A_PUSH | refetch.LEFT_BEHIND]
+    stuck = [row.pod for row in judged.pods if row.reason.is_healed_by_refetch or row.reason.may_be_left_behind]
     await entry.raise_loggers(stuck)
     observed = await entry.observe()
     await entry.apply_all(plan.draft(candidate.placement, [(entry.rendered(candidate), observed)]).writes)

@@ -13,6 +13,7 @@ import structlog
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller import artifacts
 from pluginrelease.controller.artifacts import PulledArtifact
 from pluginrelease.controller.scope import Candidate, EntryScope, ReconcileScope
@@ -165,7 +166,7 @@ def check_pod_count(work: ReconcileScope, checked: Mapping[str, Checked]) -> Non
     count = sum(len(before) for _, before in checked.values()) + sum(row.desired for row in others if row is not None)
     if count > api.MAX_PODS:
         raise Refused(
-            "TooManyPods",
+            Reason.TOO_MANY_PODS,
             f"the entries of gateways select {count} pods, and one release may have {api.MAX_PODS}",
             "Split it: make a second PluginRelease for some of the entries",
             recheck=plan.RECHECK,
@@ -191,7 +192,7 @@ async def verify(
     trust = await verification_keys.trust(work.world.cluster, work.release, policy, work.world.settings.trusted_root)
     verified = await work.world.shelf.verify(image, await work.access(placement), trust)
     about = "" if verified.digest == image.digest else f", as part of {verified.digest}"
-    work.find(ConditionType.VERIFIED, "True", "Verified", f"{image.digest} was signed by {verified.signer}{about}")
+    work.find(ConditionType.VERIFIED, "True", Reason.VERIFIED, f"{image.digest} was signed by {verified.signer}{about}")
     return artifact.model_copy(update={"signer": verified.signer, "policy": signature.compute_policy(policy)})
 
 
@@ -201,7 +202,7 @@ def mark_artifact_ready(work: ReconcileScope, known: api.ArtifactStatus) -> None
     work.find(
         ConditionType.ARTIFACT_READY,
         "True",
-        "ArtifactReady",
+        Reason.ARTIFACT_READY,
         f"{known.ref}{picked} is {known.digest}, {known.layout}, {known.size} bytes of Wasm, built with "
         f"{known.toolchain or 'an unknown toolchain'}",
     )
@@ -300,7 +301,7 @@ async def report_unreached(work: ReconcileScope) -> None:
         more = f" and {len(found) - MAX_NAMES} more" if len(found) > MAX_NAMES else ""
         names = ", ".join(sorted(found)[:MAX_NAMES])
         message = f"No WasmPlugin reaches the gateway pods {names}{more}, so they run without this one. {where.hint}"
-        work.tell(Event("Warning", "GatewaysNotReached", message))
+        work.tell(Event("Warning", Reason.GATEWAYS_NOT_REACHED, message))
 
 
 async def check_own_entries(entry: EntryScope, candidate: Candidate) -> None:
@@ -313,7 +314,7 @@ async def check_own_entries(entry: EntryScope, candidate: Candidate) -> None:
         both = await entry.list_pods(shared) if shared is not None else []
         if both:
             raise Refused(
-                "PodsOverlap",
+                Reason.PODS_OVERLAP,
                 f"entries {other.name} and {entry.name} of gateways both select pod "
                 f"{both[0].namespace}/{both[0].name}: every request there would run the plugin twice",
                 "Give one of them a narrower selector, or remove it",

@@ -14,6 +14,7 @@ import structlog
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller import delivery, detours, fallback, observe, removal
 from pluginrelease.controller.context import Context
 from pluginrelease.controller.scope import Candidate, EntryScope, ReconcileScope, each
@@ -118,7 +119,7 @@ async def attempt_pass(work: ReconcileScope) -> Failure | None:
     except Exception as error:
         log.exception("internal error", step=str(work.step))
         text = f"the operator failed with {type(error).__name__}; its log has the details"
-        return Failure(work.step, Transient("InternalError", text, "Please report it"))
+        return Failure(work.step, Transient(Reason.INTERNAL_ERROR, text, "Please report it"))
     return None
 
 
@@ -289,13 +290,13 @@ async def remove_superseded(entry: EntryScope, revision: str) -> None:
     if judged.state is State.UNHEALTHY and not holds and not is_adopted:
         await delivery.uninstall(entry)
         text = f"Revision {revision}, which was written first, failed: {judged.message}"
-        entry.work.tell(Event("Warning", "Removed", text[:1024]))
+        entry.work.tell(Event("Warning", Reason.REMOVED, text[:1024]))
 
 
 def refuse_deleted(work: ReconcileScope) -> None:
     """Raise `Waiting` for a release that is being deleted: its clean-up may be under way."""
     if work.release.metadata.deletion_timestamp:
-        raise Waiting("Deleting", "the PluginRelease is being deleted")
+        raise Waiting(Reason.DELETING, "the PluginRelease is being deleted")
 
 
 def check_durations(work: ReconcileScope) -> None:
@@ -314,7 +315,7 @@ async def check_permission(entry: EntryScope) -> None:
     found = await entry.world.cluster.get(resources.NAMESPACES, None, theirs)
     if found is None:
         raise Waiting(
-            "NamespaceNotFound",
+            Reason.NAMESPACE_NOT_FOUND,
             f"gateways[{entry.name}].namespace names {theirs}, which does not exist",
             "Create it, or remove the entry and make one that names another",
         )

@@ -6,6 +6,7 @@ import structlog
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller.scope import JSON, EntryScope, ReconcileScope, each
 from pluginrelease.core.apiserver.answers import NotFound
 from pluginrelease.core.errors import ReleaseError
@@ -77,7 +78,7 @@ def row_of(release: api.Release, stray: JSON) -> api.GatewayStatus:
         name = f"{own['namespace']}/{own['name']}"
     adopted = own["name"] if annotations.get(api.ADOPTED_ANNOTATION) == "true" else None
     state = api.GatewayState.REMOVING
-    return api.GatewayStatus(name=name, object=known, adopted=adopted, state=state, reason="Removing")
+    return api.GatewayStatus(name=name, object=known, adopted=adopted, state=state, reason=Reason.REMOVING)
 
 
 def removed_entry(work: ReconcileScope, row: api.GatewayStatus) -> EntryScope:
@@ -113,7 +114,7 @@ async def let_go(entry: EntryScope, resource: resources.Resource, name: str) -> 
         return
     row = release.status.gateway(entry.name)
     adopted = row or api.GatewayStatus(
-        name=entry.name, adopted=entry.report.adopted, state=api.GatewayState.REMOVING, reason="Removing"
+        name=entry.name, adopted=entry.report.adopted, state=api.GatewayState.REMOVING, reason=Reason.REMOVING
     )
     if placements.outlives(release, adopted):
         await entry.world.gates.write(release.metadata.uid, lambda: cluster.disown(observed))

@@ -7,6 +7,7 @@ from collections.abc import Collection
 import structlog
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import revision
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.revision import JSON, Recorded
@@ -32,7 +33,7 @@ async def recall(cluster: Cluster, release: api.Release, wanted: str) -> Recorde
         found = await cluster.get(CONTROLLER_REVISIONS, release.metadata.namespace, name)
     if found is None or (found["metadata"].get("labels") or {}).get(api.UID_LABEL) != release.metadata.uid:
         raise Refused(
-            "RevisionNotFound",
+            Reason.REVISION_NOT_FOUND,
             f"revision {wanted} is not kept: there is no ControllerRevision {release.metadata.namespace}/{name}",
             "See which are: kubectl pluginrelease history; more are kept with spec.revisionHistoryLimit",
         )

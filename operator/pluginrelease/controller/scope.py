@@ -12,6 +12,7 @@ import structlog
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller import artifacts, loggers
 from pluginrelease.controller.context import Context
 from pluginrelease.controller.secrets import ca_certificates, pull_secrets
@@ -158,7 +159,7 @@ class ReconcileScope:
         seen = tags.find_settled_tag(self.release.status.artifact, image)
         picked = tags.pick(repository.name, image.semver, listed.tags, whole=listed.whole, seen=seen)
         if not listed.whole and picked != seen:
-            self.tell(Event("Warning", "TagListIncomplete", tags.describe_doubt(repository.name, picked)[:1024]))
+            self.tell(Event("Warning", Reason.TAG_LIST_INCOMPLETE, tags.describe_doubt(repository.name, picked)[:1024]))
         return tags.with_tag(image, picked)
 
     async def ask_registry(self, candidate: Candidate, deadline_seconds: float) -> None:
@@ -175,7 +176,7 @@ class ReconcileScope:
         """Add an event to the report."""
         self.learn(events=(*self.report.events, event))
 
-    def find(self, kind: ConditionType, state: TriState, reason: str, message: str) -> None:
+    def find(self, kind: ConditionType, state: TriState, reason: Reason, message: str) -> None:
         """Add a finding to the report."""
         self.learn(findings=(*self.report.findings, Finding(kind, state, reason, message)))
 
@@ -362,7 +363,7 @@ class EntryScope:
         """Add to the entry's report."""
         self.report = replace(self.report, **news)
 
-    def find(self, kind: ConditionType, state: TriState, reason: str, message: str) -> None:
+    def find(self, kind: ConditionType, state: TriState, reason: Reason, message: str) -> None:
         """Add a finding to the entry's report."""
         self.learn(findings=(*self.report.findings, Finding(kind, state, reason, message)))
 

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from typing import Self
 
+from pluginrelease.api.reasons import Reason
+
 
 class ReleaseError(Exception):
     """The root of all errors that end in a condition."""
 
-    def __init__(self, reason: str, message: str, remedy: str = "") -> None:
+    def __init__(self, reason: Reason, message: str, remedy: str = "") -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
@@ -40,7 +42,7 @@ class Refused(ReleaseError):
     server. None: at the next change of the release, or at the resync.
     """
 
-    def __init__(self, reason: str, message: str, remedy: str = "", *, recheck: float | None = None) -> None:
+    def __init__(self, reason: Reason, message: str, remedy: str = "", *, recheck: float | None = None) -> None:
         super().__init__(reason, message, remedy)
         self.recheck = recheck
 
@@ -48,7 +50,7 @@ class Refused(ReleaseError):
 class Waiting(ReleaseError):
     """Something else must happen first. Ready=False, Reconciling=True, looked at again after ``retry_after`` s."""
 
-    def __init__(self, reason: str, message: str, remedy: str = "", *, retry_after: float = 30.0) -> None:
+    def __init__(self, reason: Reason, message: str, remedy: str = "", *, retry_after: float = 30.0) -> None:
         super().__init__(reason, message, remedy)
         self.retry_after = retry_after
 
@@ -59,6 +61,6 @@ class Transient(ReleaseError):
     ``retry_after`` (seconds) is what the other side asked for, for example by a Retry-After header.
     """
 
-    def __init__(self, reason: str, message: str, remedy: str = "", *, retry_after: float | None = None) -> None:
+    def __init__(self, reason: Reason, message: str, remedy: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(reason, message, remedy)
         self.retry_after = retry_after

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import AnyReason
 
 TriState = Literal["True", "False", "Unknown"]
 
@@ -16,5 +17,5 @@ class Finding:
 
     type: ConditionType
     status: TriState
-    reason: str
+    reason: AnyReason
     message: str

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
 
 LARGEST = 2**53 - 1
@@ -19,7 +20,7 @@ def check_exact(config: Any, path: str = "plugin.config") -> None:
     """Raises `Refused` (NumberNotExact) for the first number that a plugin may be given otherwise."""
     for place, number in find_inexact(config, path):
         raise Refused(
-            "NumberNotExact",
+            Reason.NUMBER_NOT_EXACT,
             f"{place} is {number}: whole numbers beyond {LARGEST} (2^53 - 1) are rounded on their way to the plugin, "
             "by Istio and by kubectl, which carry numbers as doubles",
             "Write it as a text, in quotes, and read it as one in the plugin",

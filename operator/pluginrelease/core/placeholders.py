@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
 
 Found = TypeVar("Found")
@@ -40,7 +41,7 @@ class Placeholder:
 
     def refused(self, what: str, remedy: str) -> Refused:
         """The refusal of a release for this one."""
-        return Refused("InvalidPlaceholder", f"{self.path} has {self.text}, {what}", remedy)
+        return Refused(Reason.INVALID_PLACEHOLDER, f"{self.path} has {self.text}, {what}", remedy)
 
 
 def find(value: Any, path: str) -> Iterator[Placeholder]:
@@ -49,7 +50,7 @@ def find(value: Any, path: str) -> Iterator[Placeholder]:
         matches = list(_OURS.finditer(text))
         if text.count(MEANT) > len(matches):
             raise Refused(
-                "InvalidPlaceholder",
+                Reason.INVALID_PLACEHOLDER,
                 f"{where} has {MEANT}… that is not of the form {FORM}: Higress would hand it to the plugin as it is",
                 "Name a Secret and one of its keys; a Secret with a dot in its name cannot be named",
             )

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
 
 JSON = dict[str, Any]
@@ -155,7 +156,7 @@ def unreadable(found: JSON) -> Refused:
     """Return the error of a ControllerRevision that this version of the operator cannot read."""
     metadata = found["metadata"]
     return Refused(
-        "RevisionUnreadable",
+        Reason.REVISION_UNREADABLE,
         f"ControllerRevision {metadata['namespace']}/{metadata['name']} does not hold what this operator writes",
         "Correct the spec, or roll back to another revision: kubectl pluginrelease history",
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.offline.schema import Rule
 
@@ -20,7 +21,7 @@ def _compile(text: str, variables: tuple[str, ...]) -> Any:
         from cel_expr_python.ext import ext_strings
     except ImportError:
         raise Refused(
-            "CelMissing",
+            Reason.CEL_MISSING,
             "CEL rules cannot be checked: cel-expr-python is not installed",
             "In a checkout of pluginrelease: `pip install --require-hashes --no-deps -r requirements/lint.txt`.",
         ) from None

@@ -17,6 +17,7 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import IO, Any
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.artifact.image_manifests import Reference
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.registry import credential_helpers, credentials
@@ -69,7 +70,7 @@ class Desk:
         except Refused as refused:
             what = refused.message.partition(": ")[2]
             raise Refused(
-                "InvalidDockerConfig", f"{self._file} cannot be used: {what}", "Log in again, or correct it"
+                Reason.INVALID_DOCKER_CONFIG, f"{self._file} cannot be used: {what}", "Log in again, or correct it"
             ) from None
 
     def _auths(self) -> bytes:

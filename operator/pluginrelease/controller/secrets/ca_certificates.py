@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller.secrets.secret_field import Named
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.oci.connections import refuse_registry_ca
@@ -26,8 +27,8 @@ async def content(cluster: Cluster, release: api.Release) -> bytes | None:
         reference.name,
         kind="generic",
         content=f"--from-file={KEY}=…",
-        missing="CASecretNotFound",
-        unfit="InvalidCASecret",
+        missing=Reason.CA_SECRET_NOT_FOUND,
+        unfit=Reason.INVALID_CA_SECRET,
     )
     return one.value(await one.read(cluster, TYPES), KEY)
 

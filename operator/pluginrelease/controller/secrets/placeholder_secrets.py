@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller.secrets.secret_field import RETRY, Named
 from pluginrelease.core import placeholders
 from pluginrelease.core.errors import Waiting
@@ -28,15 +29,15 @@ async def check_one(cluster: Cluster, one: Placeholder) -> None:
         one.name,
         kind="generic",
         content=f"--from-literal={one.key}=…",
-        missing="PlaceholderSecretNotFound",
-        unfit="InvalidPlaceholder",
+        missing=Reason.PLACEHOLDER_SECRET_NOT_FOUND,
+        unfit=Reason.INVALID_PLACEHOLDER,
     )
     found = await secret.read(cluster)
     if found.get("type") in UNREAD:
         raise secret.wrong(f"is of type {found.get('type')}, which Higress does not read")
     if one.key not in (found.get("data") or {}):
         raise Waiting(
-            "PlaceholderSecretNotFound",
+            Reason.PLACEHOLDER_SECRET_NOT_FOUND,
             f"{one.path} has {one.text}, and Secret {one.namespace}/{one.name} has no key {one.key}",
             f"Add it, or make the Secret again: {secret.command}",
             retry_after=RETRY,

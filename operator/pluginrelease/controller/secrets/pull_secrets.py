@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller.secrets.secret_field import Named
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.mesh import target
@@ -45,8 +46,8 @@ def named(placement: Placement) -> Named | None:
         name,
         kind="docker-registry",
         content="--docker-server=… --docker-username=… --docker-password=…",
-        missing="PullSecretNotFound",
-        unfit="InvalidPullSecret",
+        missing=Reason.PULL_SECRET_NOT_FOUND,
+        unfit=Reason.INVALID_PULL_SECRET,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused, Waiting
 from pluginrelease.core.rollout import plan
 from pluginrelease.edges.kubernetes.client import Cluster
@@ -28,8 +29,8 @@ class Named:
     name: str
     kind: str
     content: str
-    missing: str
-    unfit: str
+    missing: Reason
+    unfit: Reason
 
     def __str__(self) -> str:
         return f"Secret {self.namespace}/{self.name} ({self.field})"

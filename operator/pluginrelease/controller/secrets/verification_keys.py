@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller.secrets.secret_field import Named
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.signing import signature
@@ -25,7 +26,9 @@ async def trust(cluster: Cluster, release: api.Release, verify: api.Verification
     if verify.secret_ref is not None:
         return await keys(
             cluster,
-            named(release, "secretRef", verify.secret_ref, "--from-file=cosign.pub", unfit="InvalidVerificationKey"),
+            named(
+                release, "secretRef", verify.secret_ref, "--from-file=cosign.pub", unfit=Reason.INVALID_VERIFICATION_KEY
+            ),
         )
     raw, where = await trusted_root(cluster, release, verify, root)
     return await asyncio.to_thread(signatures.read_identities, verify.match_oidc_identity or (), raw, where)
@@ -43,11 +46,13 @@ async def trusted_root(
 ) -> tuple[bytes, str]:
     """The JSON of the trusted root, the release's own or the operator's, and what it is called in messages."""
     if (reference := verify.trusted_root_secret_ref) is not None:
-        one = named(release, "trustedRootSecretRef", reference, f"--from-file={ROOT_KEY}", unfit="InvalidTrustedRoot")
+        one = named(
+            release, "trustedRootSecretRef", reference, f"--from-file={ROOT_KEY}", unfit=Reason.INVALID_TRUSTED_ROOT
+        )
         return one.value(await one.read(cluster), ROOT_KEY), str(one)
     if root is None:
         raise Refused(
-            "TrustedRootMissing",
+            Reason.TRUSTED_ROOT_MISSING,
             "artifact.verify.matchOIDCIdentity asks for a keyless signature, and neither the release nor the operator "
             "has a trusted root to verify it with",
             f"Name a Secret with the key {ROOT_KEY} in artifact.verify.trustedRootSecretRef, or give the operator one "
@@ -63,7 +68,7 @@ def read_root(file: Path) -> bytes:
             raw = opened.read(signature.MAX_TRUSTED_ROOT_BYTES + 1)
     except OSError as error:
         raise Refused(
-            "TrustedRootMissing",
+            Reason.TRUSTED_ROOT_MISSING,
             f"The operator's trusted root cannot be read: {error.strerror}",
             "Mount it where --trusted-root says.",
             recheck=signature.RECHECK,
@@ -77,7 +82,7 @@ def named(
     reference: api.SecretReference,
     content: str,
     *,
-    unfit: str,
+    unfit: Reason,
 ) -> Named:
     """A Secret that artifact.verify names."""
     return Named(
@@ -86,6 +91,6 @@ def named(
         reference.name,
         kind="generic",
         content=content,
-        missing="VerificationSecretNotFound",
+        missing=Reason.VERIFICATION_SECRET_NOT_FOUND,
         unfit=unfit,
     )

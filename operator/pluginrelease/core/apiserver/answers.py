@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import timestamps
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 
@@ -152,7 +153,7 @@ def read_failure(asked: Asked, answer: ServerAnswer, now: datetime) -> ReleaseEr
 def report_unreadable(asked: Asked, what: str) -> Transient:
     """An answer of which not all came, or none that can be read."""
     return Transient(
-        "AnswerUnreadable",
+        Reason.ANSWER_UNREADABLE,
         f"the API server's answer to {asked} {what}",
         "It is tried again; if it stays, look at the proxy or load balancer between here and the API server",
     )
@@ -237,7 +238,7 @@ def _report_proxy(asked: Asked, answer: ServerAnswer, pause: float | None = None
     """A proxy's page, or a redirect to one."""
     said = _summarize_page(answer.body[:4096].decode(errors="replace"))
     return Transient(
-        "NotTheAPIServer",
+        Reason.NOT_THE_API_SERVER,
         f"what answered {asked} is not an API server: {answer.code}, {answer.media_type or 'of no type'}{said}",
         "Look at the proxy or load balancer between here and the API server, at HTTPS_PROXY and NO_PROXY",
         retry_after=pause,
@@ -262,7 +263,7 @@ def _denied(case: Case) -> ReleaseError | None:
         return None
     who = found["policy"] or f"the admission webhook {found['webhook']}"
     return Refused(
-        "AdmissionDenied",
+        Reason.ADMISSION_DENIED,
         f"{who} refuses the object: {case.status.message}",
         "Change what it names, or have the policy allow it",
         recheck=LOOK_AGAIN,
@@ -274,7 +275,7 @@ def _webhook_failed(case: Case) -> ReleaseError | None:
     if not found:
         return None
     return Transient(
-        "WebhookUnavailable",
+        Reason.WEBHOOK_UNAVAILABLE,
         f"a webhook ({found[1] or f'that converts {found[2]}'}) has to be asked and does not answer as it should: "
         f"{case.status.message}",
         "See that its pods run, that its Service reaches them and that its certificate is valid; it is tried again",
@@ -286,7 +287,7 @@ def _too_large(case: Case) -> ReleaseError | None:
     if case.answer.code != 413 and not _TOO_LARGE.search(case.status.message):
         return None
     return Refused(
-        "ObjectTooLarge",
+        Reason.OBJECT_TOO_LARGE,
         f"an object is larger than the API server keeps ({case.asked}): {case.status.message}",
         "Make plugin.config and plugin.matchRules smaller: 1.5 MiB is what etcd takes, and annotations 256 KiB",
     )
@@ -298,7 +299,7 @@ def _undeclared(case: Case) -> ReleaseError | None:
     if not found:
         return None
     return Refused(
-        "UnknownField",
+        Reason.UNKNOWN_FIELD,
         f"the kind has no field {found[1]} in this cluster ({case.asked}): {case.status.message}",
         "Upgrade its CustomResourceDefinition: PluginRelease's comes with the chart, WasmPlugin's with the mesh",
         recheck=LOOK_AGAIN,
@@ -320,7 +321,7 @@ def _forbidden(case: Case) -> ReleaseError | None:
     if permitted or " is forbidden: " not in message:
         return _not_permitted(message)
     return Refused(
-        "AdmissionDenied",
+        Reason.ADMISSION_DENIED,
         f"the API server's own admission refuses the object: {message}",
         "Change what it names, or have that setting of the API server or of the namespace allow it",
         recheck=LOOK_AGAIN,
@@ -329,7 +330,7 @@ def _forbidden(case: Case) -> ReleaseError | None:
 
 def _terminating(message: str) -> Waiting:
     return Waiting(
-        "NamespaceTerminating",
+        Reason.NAMESPACE_TERMINATING,
         f"the namespace is being deleted: {message}",
         "Wait until it is gone and make it again, or make a release for another; "
         "`kubectl get namespace NAME -o yaml` says what keeps it",
@@ -339,7 +340,7 @@ def _terminating(message: str) -> Waiting:
 
 def _quota(message: str) -> Waiting:
     return Waiting(
-        "QuotaExceeded",
+        Reason.QUOTA_EXCEEDED,
         f"a ResourceQuota leaves no room: {message}",
         "Raise the quota that it names, or delete what is not needed in the namespace",
         retry_after=LOOK_AGAIN,
@@ -348,7 +349,7 @@ def _quota(message: str) -> Waiting:
 
 def _not_permitted(message: str) -> Waiting:
     return Waiting(
-        "Forbidden",
+        Reason.FORBIDDEN,
         f"the API server does not allow this: {message}",
         "Grant it to the operator's ServiceAccount (the chart's ClusterRole has it)",
         retry_after=LOOK_AGAIN,
@@ -357,7 +358,7 @@ def _not_permitted(message: str) -> Waiting:
 
 def _unauthorized(why: str) -> Waiting:
     return Waiting(
-        "Unauthorized",
+        Reason.UNAUTHORIZED,
         f"the API server does not know this login: {why}",
         "Log in again, or renew the token or the certificate of the kubeconfig; in a pod the kubelet renews it",
     )
@@ -370,7 +371,7 @@ def _replaced(case: Case) -> ReleaseError | None:
 
 def _changed(case: Case) -> Transient:
     return Transient(
-        "Conflict",
+        Reason.CONFLICT,
         f"the object changed meanwhile: {case.status.message}",
         "It is looked at again; if it stays, another hand writes the object too",
     )
@@ -381,7 +382,7 @@ def _conflict(case: Case) -> ReleaseError | None:
         return None
     more = f" and {len(case.status.fields) - 3} more" if len(case.status.fields) > 3 else ""
     return Transient(
-        "FieldConflict",
+        Reason.FIELD_CONFLICT,
         f"others hold fields of the object: {', '.join(case.status.fields[:3])}{more}",
         "Somebody made the object meanwhile; it is looked at again. It is taken only from a release that says so "
         "(the annotation pluginrelease.io/adopt)",
@@ -393,7 +394,9 @@ def _invalid(case: Case) -> ReleaseError | None:
         return None
     if case.asked.method in READS:
         return _odd(case)
-    return Refused("ApplyRefused", f"the API server refuses the object: {case.status.message}", "Correct the spec")
+    return Refused(
+        Reason.APPLY_REFUSED, f"the API server refuses the object: {case.status.message}", "Correct the spec"
+    )
 
 
 def _not_found(case: Case) -> NotFound | None:
@@ -424,7 +427,7 @@ def _by_code(case: Case) -> ReleaseError:
             return _unauthorized(message)
         case 405 | 406 | 415:
             return Refused(
-                "RequestNotSupported",
+                Reason.REQUEST_NOT_SUPPORTED,
                 f"the API server does not do what it is asked ({case.asked}): {message}",
                 "See what serves this kind: it takes server-side apply, which Kubernetes has since 1.22",
             )
@@ -432,7 +435,7 @@ def _by_code(case: Case) -> ReleaseError:
             return _changed(case)
         case 410:
             return Transient(
-                "ListExpired",
+                Reason.LIST_EXPIRED,
                 f"a list took longer than the API server keeps its pages ({case.asked}): {message}",
                 "It begins again; if it stays, narrow the selector or look at the API server's load",
             )
@@ -441,7 +444,7 @@ def _by_code(case: Case) -> ReleaseError:
         case _ if code < 500:
             return _odd(case)
     return Transient(
-        "APIServerUnavailable",
+        Reason.API_SERVER_UNAVAILABLE,
         f"the API server answered {code} to {case.asked}: {message}",
         "Look at the API server and its etcd; it is tried again",
         retry_after=case.pause,
@@ -450,7 +453,7 @@ def _by_code(case: Case) -> ReleaseError:
 
 def _busy(case: Case) -> Transient:
     return Transient(
-        "TooManyRequests",
+        Reason.TOO_MANY_REQUESTS,
         f"the API server has more requests than it takes ({case.asked}): {case.status.message}",
         "It is tried again after the time that it asks for; if it stays, see its priority levels and flow schemas",
         retry_after=case.pause,
@@ -459,7 +462,7 @@ def _busy(case: Case) -> Transient:
 
 def _odd(case: Case) -> Refused:
     return Refused(
-        "RequestRefused",
+        Reason.REQUEST_REFUSED,
         f"the API server answered {case.answer.code} to {case.asked}: {case.status.message}",
         "Look at what it names, and at the API server's version",
     )

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import timestamps
 from pluginrelease.core.errors import Refused
 
@@ -24,7 +25,7 @@ def read(found: JSON) -> api.Release:
     except ValidationError as error:
         own = found["metadata"]
         raise Refused(
-            "ReleaseUnreadable",
+            Reason.RELEASE_UNREADABLE,
             f"PluginRelease {own['namespace']}/{own['name']} is not one that this version knows: "
             f"{find_first_fault(error)}",
             "Run the operator, with its CRD, in the version that wrote it, or make a new PluginRelease",

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NoReturn
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.artifact import archive
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.wasm import Module
@@ -119,7 +120,7 @@ def parse(text: str) -> Reference:
     reference = parse_repository(text)
     if not reference.question:
         raise Refused(
-            "MissingTag",
+            Reason.MISSING_TAG,
             f"The reference {text!r} has neither a tag nor a digest",
             f"Write the version that is wanted, for example {text}:1.0.0, or a digest: {text}@sha256:….",
         )
@@ -139,7 +140,7 @@ def parse_repository(text: str) -> Reference:
 def _invalid(text: str, what: str) -> NoReturn:
     shown = text if len(text) <= 120 else text[:117] + "…"
     raise Refused(
-        "InvalidReference",
+        Reason.INVALID_REFERENCE,
         f"{shown!r} is not an image reference: {what}",
         "Write it as registry.example.com/team/plugin:1.0.0.",
     )
@@ -265,7 +266,7 @@ def find_child(raw: bytes) -> Descriptor:
         if platform.get("os") == "linux" and platform.get("architecture") == "amd64":
             return read_descriptor(entry)
     raise Refused(
-        "NoUsablePlatform",
+        Reason.NO_USABLE_PLATFORM,
         f"Of {count_noun(len(entries), 'manifest')} in the image index none is for linux/amd64, which gateways take",
         _PUSH,
     )
@@ -310,7 +311,7 @@ def _unreadable(types: list[str], docker: bool) -> Refused:
         else f"its last layer must be {OCI_LAYER}, or it must have exactly two layers, one of them {WASM_LAYER}"
     )
     return Refused(
-        "UnreadableLayout",
+        Reason.UNREADABLE_LAYOUT,
         f"A gateway cannot read this {kind}: it has {count_noun(len(types), 'layer')} ({listed}{more}), and {accepted}",
         f"{_PUSH} `pluginrelease copy REFERENCE NEW-REFERENCE` packs the module of this one so.",
     )
@@ -322,7 +323,7 @@ def sanitize(text: str, most: int = 100) -> str:
 
 
 def _malformed(what: str) -> NoReturn:
-    raise Refused("MalformedManifest", f"The manifest in the registry is malformed: {what}", _PUSH)
+    raise Refused(Reason.MALFORMED_MANIFEST, f"The manifest in the registry is malformed: {what}", _PUSH)
 
 
 def _object(raw: bytes) -> dict[str, Any]:
@@ -375,7 +376,7 @@ def unpack(read: Callable[[int], bytes], most: int = MAX_WASM_BYTES) -> Iterator
         yield from _read_content(_find(archive.members(archive.ArchiveStream(archive.gunzip(read), most))), most)
     except archive.Malformed as malformed:
         raise Refused(
-            "MalformedLayer", f"The image's layer is not a whole tar+gzip archive: {malformed}", _PUSH
+            Reason.MALFORMED_LAYER, f"The image's layer is not a whole tar+gzip archive: {malformed}", _PUSH
         ) from malformed
     except archive.TooLarge as too:
         raise refuse_too_large("What the image's layer unpacks to", most) from too
@@ -384,7 +385,7 @@ def unpack(read: Callable[[int], bytes], most: int = MAX_WASM_BYTES) -> Iterator
 def refuse_too_large(what: str, most: int) -> Refused:
     """The error for anything beyond the cap that gateways have, too."""
     return Refused(
-        "ArtifactTooLarge",
+        Reason.ARTIFACT_TOO_LARGE,
         f"{what} is larger than {most} bytes, the most that a gateway reads",
         "Make the plugin smaller (for Go: -ldflags='-s -w'; for Rust: opt-level and strip).",
     )
@@ -400,11 +401,11 @@ def _find(members: Iterator[archive.Member]) -> archive.Member:
             del seen[5:]
     except archive.TooManyMembers as many:
         raise Refused(
-            "NoPluginWasm", f"No {PLUGIN_FILE} within {archive.MAX_MEMBERS} files of the image", _PUSH
+            Reason.NO_PLUGIN_WASM, f"No {PLUGIN_FILE} within {archive.MAX_MEMBERS} files of the image", _PUSH
         ) from many
     found = ", ".join(seen) or "nothing"
     raise Refused(
-        "NoPluginWasm",
+        Reason.NO_PLUGIN_WASM,
         f"{PLUGIN_FILE} not found in the archive: the layer a gateway reads holds {found}",
         f"Call the file {PLUGIN_FILE} in the image's last layer. {_PUSH}",
     )
@@ -412,7 +413,9 @@ def _find(members: Iterator[archive.Member]) -> archive.Member:
 
 def _read_content(member: archive.Member, most: int) -> Iterator[bytes]:
     if not member.regular:
-        raise Refused("NoPluginWasm", f"{sanitize(member.name)} is in the archive, but is not a regular file", _PUSH)
+        raise Refused(
+            Reason.NO_PLUGIN_WASM, f"{sanitize(member.name)} is in the archive, but is not a regular file", _PUSH
+        )
     if member.size > most:
         raise refuse_too_large(PLUGIN_FILE, most)
     while piece := member.read(archive.PIECE_BYTES):

@@ -12,6 +12,7 @@ import io
 import posixpath
 from collections.abc import Callable, Iterator
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import wasm
 from pluginrelease.core.artifact import archive, image_manifests
 from pluginrelease.core.artifact.image_manifests import PLUGIN_FILE, Descriptor, Digest
@@ -27,7 +28,7 @@ def find_child(raw: bytes) -> Descriptor:
     try:
         return image_manifests.find_child(raw)
     except Refused as refused:
-        if refused.reason != "NoUsablePlatform" or not (entries := image_manifests.list_children(raw)):
+        if refused.reason != Reason.NO_USABLE_PLATFORM or not (entries := image_manifests.list_children(raw)):
             raise
         return entries[0]
 
@@ -48,17 +49,19 @@ def find_module(raw: bytes, read: Callable[[Descriptor], bytes], most: int = ima
             others[Digest.of(content)], other = name, content
     if not others:
         kinds = ", ".join(image_manifests.sanitize(layer.media_type) or "no type" for layer in layers[:5]) or "no layer"
-        raise Refused("NoModule", f"There is no WebAssembly module in any layer of the image ({kinds})", _REMEDY)
+        raise Refused(Reason.NO_MODULE, f"There is no WebAssembly module in any layer of the image ({kinds})", _REMEDY)
     if len(others) > 1:
         names = ", ".join(list(others.values())[:MAX_MODULES])
-        raise Refused("SeveralModules", f"There are several modules in the image: {names}", _REMEDY)
+        raise Refused(Reason.SEVERAL_MODULES, f"There are several modules in the image: {names}", _REMEDY)
     return other
 
 
 def _modules(layer: Descriptor, blob: bytes, most: int) -> Iterator[tuple[str, bytes]]:
     """The modules in one layer with their file names; one that is the layer itself is called by its digest."""
     if blob.startswith(_ZSTD):
-        raise Refused("NoModule", f"The layer {layer.digest} is packed with zstd, which is not read here", _REMEDY)
+        raise Refused(
+            Reason.NO_MODULE, f"The layer {layer.digest} is packed with zstd, which is not read here", _REMEDY
+        )
     pieces = archive.gunzip(io.BytesIO(blob).read) if blob.startswith(archive.GZIP) else iter([blob])
     stream = archive.ArchiveStream(pieces, most)
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import compat, wasm
 from pluginrelease.core.compat import HIGRESS_ABI, CompatibilityState, Envoy
 from pluginrelease.core.errors import Refused
@@ -47,7 +48,7 @@ def _check_announced(module: Module) -> None:
     if any(abi in compat.ACCEPTED_ABIS for abi in module.abis) or HIGRESS_ABI not in module.abis:
         announced = ", ".join(abi.replace("_", ".") for abi in module.abis[:8]) or "no ABI version"
         raise Refused(
-            "NothingToAdapt",
+            Reason.NOTHING_TO_ADAPT,
             f"The module announces {announced}, and only what announces 0.2.100 alone, Higress's own, is adapted",
             "Use it as it is; `pluginrelease inspect` says which gateways take it.",
         )

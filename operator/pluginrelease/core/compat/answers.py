@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.wasm import FunctionType
 
 SHOWN_NAME = 120
@@ -24,7 +25,7 @@ class Compatibility:
     """The answer. ``missing`` names the host functions (``module.name``) that some gateway lacks or may lack."""
 
     state: CompatibilityState
-    reason: str
+    reason: Reason
     message: str
     remedy: str = ""
     missing: tuple[str, ...] = ()
@@ -38,14 +39,14 @@ class Compatibility:
 class Warned:
     """Something of a module that does not keep it from being loaded: a word of docs/reasons.md, and what was found."""
 
-    reason: str
+    reason: Reason
     message: str
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message.rstrip('.')}."
 
 
-def incompatible(reason: str, message: str, remedy: str, missing: tuple[str, ...] = ()) -> Compatibility:
+def incompatible(reason: Reason, message: str, remedy: str, missing: tuple[str, ...] = ()) -> Compatibility:
     """A refusal."""
     return Compatibility(CompatibilityState.INCOMPATIBLE, reason, message, remedy, missing)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.compat import Envoy, Higress, Host
 from pluginrelease.core.errors import Refused
 
@@ -50,7 +51,7 @@ def read(text: str) -> Meant:
     """
     match = _TEXT.fullmatch(text.strip().lower())
     if match is None:
-        raise Refused("InvalidGateway", f"{text[:80]!r} names no gateway and version", f"Write {FORM}.")
+        raise Refused(Reason.INVALID_GATEWAY, f"{text[:80]!r} names no gateway and version", f"Write {FORM}.")
     name, major, minor, patch = match.groups()
     version = f"{major}.{minor}" + (f".{patch}" if patch else "")
     release = (int(major), int(minor))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.compat.answers import Compatibility, Warned, abridge, incompatible, sanitize
 from pluginrelease.core.compat.functions import CALLBACKS, HEADERS_01, HEADERS_02
 from pluginrelease.core.compat.gateway import TargetGateway
@@ -48,7 +49,7 @@ def flaws(module: Module, gateway: TargetGateway) -> Iterator[Compatibility]:
     yield from (_beyond(what) for what in module.beyond)
     if module.native and gateway.runs_native and not gateway.allow_native:
         yield incompatible(
-            "NativeCode",
+            Reason.NATIVE_CODE,
             f"The custom section {sanitize(module.native)} has native code, which Higress would run in the gateway's "
             "own process in place of the module: nothing here can look into it, and no sandbox holds it",
             "Build the plugin without it, or have the operator allow it (--allow-native-code).",
@@ -77,14 +78,14 @@ def _start_flaws(module: Module) -> Iterator[Compatibility]:
         return
     if certain := harmful(start.certain):
         message = f"The module's start section calls {abridge(certain)}. {_DIES}"
-        yield incompatible("StartCallsHost", message, _START_REMEDY)
+        yield incompatible(Reason.START_CALLS_HOST, message, _START_REMEDY)
     elif possible := harmful(start.possible if start.whole else module.imports):
         may = "may call" if start.whole else "is too long to be read, and may call"
         message = f"The module's start section {may} {abridge(possible)}. If it does: {_DIES}"
-        yield incompatible("StartCallsHost", message, _START_REMEDY)
+        yield incompatible(Reason.START_CALLS_HOST, message, _START_REMEDY)
     elif start.traps:
         yield incompatible(
-            "StartTraps",
+            Reason.START_TRAPS,
             "Failed to create new Wasm instance: the module's start section traps at once (unreachable)",
             "Correct what the start section runs.",
         )
@@ -100,7 +101,7 @@ def _entry_flaws(module: Module) -> Iterator[Compatibility]:
     denied += [str(function) for function in module.entry_calls if function.name == "proc_exit"]
     if denied:
         yield incompatible(
-            "RestrictedCallback",
+            Reason.RESTRICTED_CALLBACK,
             f"Uncaught Error: restricted_callback: the module calls {abridge(denied)} in its _initialize, main or "
             "_start, where Envoy does not allow it",
             "Call it in proxy_on_vm_start or proxy_on_configure.",
@@ -113,7 +114,7 @@ def _border_flaws(module: Module) -> Iterator[Compatibility]:
     odd = [f"{_name(item)} ({what})" for item in every if (what := _explain_unfit(item))]
     if odd:
         yield incompatible(
-            "UnsupportedBorderType",
+            Reason.UNSUPPORTED_BORDER_TYPE,
             f"# Fatal error, unreachable code: V8 ends the gateway's process, as it knows no such type of an import or "
             f"an export: {abridge(odd)}",
             "Keep such types within the module; build C++ with -fno-exceptions.",
@@ -147,10 +148,10 @@ def _no_memory(module: Module, gateway: TargetGateway) -> Iterator[Compatibility
             f"Caught Segmentation fault: the module exports no memory, and Envoy dies when it calls {abridge(calls)}, "
             "at load or at a request"
         )
-        yield incompatible("NoMemory", message, remedy)
+        yield incompatible(Reason.NO_MEMORY, message, remedy)
     elif gateway.runs_native:
         message = "The module exports no memory, and Higress dies where it reads the size of it"
-        yield incompatible("NoMemory", message, remedy)
+        yield incompatible(Reason.NO_MEMORY, message, remedy)
 
 
 def _memory_flaws(module: Module) -> Iterator[Compatibility]:
@@ -161,17 +162,19 @@ def _memory_flaws(module: Module) -> Iterator[Compatibility]:
     ]
     remedy = "Build the plugin with one memory of its own, of at most 1 GiB to begin with, and export it."
     for what in _unfit_imports(imported):
-        yield incompatible("UnsupportedMemory", f"Failed to initialize Wasm code: the module imports {what}", remedy)
+        yield incompatible(
+            Reason.UNSUPPORTED_MEMORY, f"Failed to initialize Wasm code: the module imports {what}", remedy
+        )
     large = max((memory.minimum * memory.page for memory in module.memories), default=0)
     if large > MAX_MEMORY:
         words = "Failed to initialize Wasm code" if imported else "Failed to create new Wasm instance"
         message = f"{words}: a memory begins with {large >> 16} pages of 64 KiB, and {MAX_MEMORY >> 16} are the most"
-        yield incompatible("UnsupportedMemory", message, remedy)
+        yield incompatible(Reason.UNSUPPORTED_MEMORY, message, remedy)
     exported = {export.index for export in module.exports if export.kind is ExternKind.MEMORY}
     if len(exported) > 1:
         found = count_noun(len(exported), "memory", "memories")
         message = f"The module exports {found}, and Envoy reads and writes the last one, whichever the plugin means"
-        yield incompatible("SeveralMemories", message, "Export the one that the plugin works with.")
+        yield incompatible(Reason.SEVERAL_MEMORIES, message, "Export the one that the plugin works with.")
 
 
 def _unfit_imports(imported: list[Limits]) -> Iterator[str]:
@@ -187,17 +190,17 @@ def _table_flaws(module: Module) -> Iterator[Compatibility]:
     imported = [imported_item for imported_item in module.imports if imported_item.kind is ExternKind.TABLE]
     if len(imported) > 1:
         message = f"Failed to initialize Wasm code: the module imports {count_noun(len(imported), 'table')}"
-        yield incompatible("UnsupportedTable", message, "Build the plugin with tables of its own.")
+        yield incompatible(Reason.UNSUPPORTED_TABLE, message, "Build the plugin with tables of its own.")
     large = max((table.limits.minimum for table in module.tables), default=0)
     if large > MAX_ENTRIES:
         message = f"Failed to load Wasm bytecode: a table begins with {large} entries, and V8 takes {MAX_ENTRIES}"
-        yield incompatible("UnsupportedTable", message, _SMALLER)
+        yield incompatible(Reason.UNSUPPORTED_TABLE, message, _SMALLER)
 
 
 def _report_misplaced(segment: OutOfBounds) -> Compatibility:
     place = f"a memory of {segment.size} bytes" if segment.kind == "data" else f"a table of {segment.size} entries"
     return incompatible(
-        "SegmentOutOfBounds",
+        Reason.SEGMENT_OUT_OF_BOUNDS,
         f"Failed to create new Wasm instance: {segment.kind} segment {segment.number} puts {segment.length} "
         f"at {segment.offset} into {place}",
         "Give the memory or the table room for what is put into it (for wasm-ld: --initial-memory).",
@@ -213,7 +216,7 @@ def _feature_flaws(module: Module, gateway: TargetGateway) -> Iterator[Compatibi
     if lacking:
         whose = ", ".join(map(_name_functions, old)) if old and not none_has else "any Envoy"
         yield incompatible(
-            "UnsupportedFeature",
+            Reason.UNSUPPORTED_FEATURE,
             f"Failed to load Wasm bytecode: the module needs {', '.join(lacking)}, which the V8 of {whose} lacks",
             "Build the plugin without it" + (", or use a gateway with Envoy 1.36 or newer." if old else "."),
         )
@@ -234,7 +237,7 @@ def _check_old_v8(host: Host) -> bool:
 
 
 def _beyond(what: str) -> Compatibility:
-    return incompatible("BeyondV8Limits", f"Failed to load Wasm bytecode: {what}", _SMALLER)
+    return incompatible(Reason.BEYOND_V8_LIMITS, f"Failed to load Wasm bytecode: {what}", _SMALLER)
 
 
 def warnings(module: Module, gateway: TargetGateway) -> Iterator[Warned]:
@@ -245,26 +248,26 @@ def warnings(module: Module, gateway: TargetGateway) -> Iterator[Warned]:
     doubtful = [_name_functions(host) for host in gateway.hosts if _check_old_v8(host)]
     if doubtful and (needed := sorted(module.features - NO_V8)):
         yield Warned(
-            "UnsupportedFeature",
+            Reason.UNSUPPORTED_FEATURE,
             f"the module needs {', '.join(needed)}, and whether the V8 of {', '.join(doubtful)} has it depends on the "
             "patch release: from Envoy 1.36 on it is there",
         )
     if not module.code_read:
         yield Warned(
-            "CodeNotRead",
+            Reason.CODE_NOT_READ,
             "the module has more code than is read, or instructions that are not known here: what of the language it "
             "needs is not known as a whole",
         )
     if module.native and (gateway.allow_native or not gateway.runs_native):
         fate = "is run by Higress in its place" if gateway.runs_native else "only Higress would run; Istio ignores it"
-        yield Warned("NativeCode", f"the custom section {sanitize(module.native)} has native code, which {fate}")
+        yield Warned(Reason.NATIVE_CODE, f"the custom section {sanitize(module.native)} has native code, which {fate}")
 
 
 def _start_warnings(module: Module) -> Iterator[Warned]:
     start = module.start
     if start is not None and start.whole and not harmful(start.possible) and not start.traps:
         yield Warned(
-            "StartFunction",
+            Reason.START_FUNCTION,
             "the module has a start section, which runs in each VM while it is made. It calls nothing of the gateway; "
             "whether it traps or ends at all only a gateway shows",
         )
@@ -275,24 +278,26 @@ def _export_warnings(module: Module) -> Iterator[Warned]:
         export.name for export in module.exports if export.kind is not ExternKind.FUNCTION and export.name in _CALLED
     ]
     if ignored:
-        yield Warned("IgnoredExport", f"Envoy never calls {abridge(ignored)}, as it is exported and no function")
+        yield Warned(Reason.IGNORED_EXPORT, f"Envoy never calls {abridge(ignored)}, as it is exported and no function")
     if not exports_memory(module) and not any(
         imported_item.kind is ExternKind.FUNCTION for imported_item in module.imports
     ):
-        yield Warned("NoMemory", "the module exports no memory, so it can be given nothing: it does without any call")
+        yield Warned(
+            Reason.NO_MEMORY, "the module exports no memory, so it can be given nothing: it does without any call"
+        )
 
 
 def _cost_warnings(module: Module) -> Iterator[Warned]:
     if module.largest_body > HUGE_BODY:
         yield Warned(
-            "HugeFunction",
+            Reason.HUGE_FUNCTION,
             f"one function has {module.largest_body} bytes of code: compiling it holds up the gateway's main thread "
             "for seconds and takes hundreds of MiB (1.6 MB with branches: 4 to 7 s, 500 MiB)",
         )
     entries = sum(table.limits.minimum for table in module.tables)
     if entries > LARGE_TABLE:
         yield Warned(
-            "LargeTable",
+            Reason.LARGE_TABLE,
             f"its tables begin with {entries} entries, about {entries * ENTRY_BYTES >> 20} MiB in each VM, and a "
             "gateway has one for each worker and two more",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.compat import instantiation
 from pluginrelease.core.compat.answers import (
     Compatibility,
@@ -82,7 +83,7 @@ def _check_too_old(module: Module, gateway: TargetGateway) -> Compatibility | No
     if module.toolchain != "Go" or not older:
         return None
     return incompatible(
-        "GatewayTooOld",
+        Reason.GATEWAY_TOO_OLD,
         f"the module was built with {module.toolchain} {module.toolchain_version}".rstrip()
         + ", and modules of Go 1.24 and newer need Higress 2.1.4 or newer, or an MSE gateway of 2.0.11 or newer: this "
         f"gateway is Higress {', '.join(map(str, older))}",
@@ -96,7 +97,7 @@ def _report_unknown_abi(module: Module, gateway: TargetGateway) -> Compatibility
     accepted = [abi.replace("_", ".") for abi in gateway.abis]
     return Compatibility(
         CompatibilityState.INCOMPATIBLE,
-        "UnknownABI",
+        Reason.UNKNOWN_ABI,
         f"Missing or unknown Proxy-Wasm ABI version: {found}, and {'Higress' if gateway.higress else 'Envoy'} accepts "
         f"{', '.join(accepted[:-1])} and {accepted[-1]}",
         _remedy_for_abi(module),
@@ -140,7 +141,7 @@ def _start_flaws(module: Module) -> Iterator[Compatibility]:
     command = module.function("_start") is not None and module.function("_initialize") is None
     if command and module.toolchain == "Go":
         yield incompatible(
-            "NotAReactor",
+            Reason.NOT_A_REACTOR,
             "Function: _start failed: Uncaught Error: restricted_callback: the Go module was built as a command"
             " (it exports _start and not _initialize)",
             "Build it with GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared, and set the plugin up in init().",
@@ -151,7 +152,7 @@ def _allocator_flaws(module: Module) -> Iterator[Compatibility]:
     allocator = "malloc" if module.function("malloc") else "proxy_on_memory_allocate"
     if module.function(allocator) is None:
         yield incompatible(
-            "MissingAllocator",
+            Reason.MISSING_ALLOCATOR,
             "Wasm module is missing malloc function: it exports neither malloc nor proxy_on_memory_allocate",
             "Build the plugin with a Proxy-Wasm SDK, which exports one of them.",
         )
@@ -165,14 +166,14 @@ def _import_flaws(module: Module, abi: str, gateway: TargetGateway) -> Iterator[
         known = gateway.find(wanted, abi)
         if wanted.kind is ExternKind.GLOBAL:
             yield incompatible(
-                "MissingHostFunction",
+                Reason.MISSING_HOST_FUNCTION,
                 f"Failed to load Wasm module due to a missing import: {sanitize(str(wanted))} (a {wanted.kind})",
                 "Build the plugin with a Proxy-Wasm SDK; a gateway offers functions only.",
                 (sanitize(str(wanted)),),
             )
         elif known is not None and known.type is not None and wanted.type != known.type:
             yield incompatible(
-                "ImportTypeMismatch",
+                Reason.IMPORT_TYPE_MISMATCH,
                 f"Failed to load Wasm module due to an import type mismatch: {wanted}, want: {format_type(wanted.type)}"
                 f", but host exports: {known.type}",
                 "Build the plugin with an SDK for the ABI version that it announces.",
@@ -196,7 +197,7 @@ def _wrong_exports(module: Module, wanted: dict[str, HostFunction]) -> Iterator[
         known = wanted.get(export.name)
         if export.kind is ExternKind.FUNCTION and known is not None and export.type != known.type:
             yield incompatible(
-                "ExportTypeMismatch",
+                Reason.EXPORT_TYPE_MISMATCH,
                 f"Bad function signature for: {export.name}, want: {known.type}, "
                 f"but the module exports: {format_type(export.type)}",
                 "Build the plugin with an SDK for the ABI version that it announces.",
@@ -218,7 +219,7 @@ def _judge_imports(module: Module, abi: str, gateway: TargetGateway) -> Compatib
         return _report_unknown(perhaps, gateway)
     return Compatibility(
         CompatibilityState.COMPATIBLE,
-        "Compatible",
+        Reason.COMPATIBLE,
         f"Proxy-Wasm ABI {abi.replace('_', '.')}; all {len(functions)} imports are in {gateway.name}",
     )
 
@@ -233,13 +234,13 @@ def _report_missing(wanted: list[Import], abi: str, gateway: TargetGateway) -> C
     since = [known.since if (known := gateway.find(function, abi)) else None for function in wanted]
     message = f"Failed to load Wasm module due to a missing import: {abridge(names)}: not in {gateway.name}"
     if None in since:
-        return incompatible("MissingHostFunction", message, _remedy_for_unknown(wanted, abi), names)
+        return incompatible(Reason.MISSING_HOST_FUNCTION, message, _remedy_for_unknown(wanted, abi), names)
     needed = "Higress 2.1.4"
     if not gateway.higress:
         newest = max(minor for minor in since if minor is not None)
         needed = f"Envoy {newest[0]}.{newest[1]}"
     return incompatible(
-        "MissingHostFunction",
+        Reason.MISSING_HOST_FUNCTION,
         f"{message}, and in {needed} and newer",
         f"Use a gateway with {needed} or newer, or build the plugin with a toolchain that does not import them"
         + (" (for Go: 1.25 or older)." if "path_filestat_get" in message and not gateway.higress else "."),
@@ -274,7 +275,7 @@ def _report_unknown(perhaps: tuple[str, ...], gateway: TargetGateway) -> Compati
     listed = f": {abridge(perhaps)} may be missing" if perhaps else ""
     return Compatibility(
         CompatibilityState.UNKNOWN,
-        "GatewayVersionUnknown",
+        Reason.GATEWAY_VERSION_UNKNOWN,
         f"Whether the gateway has all functions that the module imports is not known, as {why}{listed}",
         "The release goes on with this warning; see that a gateway pod runs and can be reached.",
         perhaps,

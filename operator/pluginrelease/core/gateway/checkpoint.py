@@ -8,8 +8,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import timestamps
-from pluginrelease.core.gateway import notes, observations, outage
+from pluginrelease.core.gateway import notes, observations
 from pluginrelease.core.gateway.identity import Incarnation, pod_mark
 from pluginrelease.core.gateway.notes import Notes
 from pluginrelease.core.gateway.observations import PodObservation
@@ -101,7 +102,7 @@ def forgive_crash(noted: Notes, judged: Verdict) -> Notes:
     over = {
         pod_mark(row.pod.uid): row.pod.container.restarts
         for row in judged.pods
-        if (row.state, row.reason) == (State.UNKNOWN, outage.CRASHED) and observations.is_well(row.pod)
+        if (row.state, row.reason) == (State.UNKNOWN, Reason.GATEWAY_CRASHED) and observations.is_well(row.pod)
     }
     kept = (replace(one, restarts=over.get(one.incarnation.pod, one.restarts)) for one in noted.baselines)
     return replace(noted, baselines=tuple(kept)) if over else noted

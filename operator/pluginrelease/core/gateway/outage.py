@@ -10,13 +10,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.gateway.container import BACK_OFF, Cause, LastWords, Termination
 from pluginrelease.core.gateway.observations import Baseline, PodObservation, hash_image
 
-CRASHED = "GatewayCrashed"
-UNRESPONSIVE = "GatewayUnresponsive"
-# put back whatever else the release asks for: these gateways serve nothing, or soon nothing that is right
-REASONS = frozenset({CRASHED, UNRESPONSIVE})
 # two ends of whatever cause, in one pod or in two, are no accident
 ENOUGH = 2
 # what has run everywhere is well again when its gateway has been up for so long
@@ -52,7 +49,7 @@ class Neighbour:
 class Outage:
     """``at``: when it began, or happened last; ``lines``: the gateway's own."""
 
-    reason: str
+    reason: Reason
     message: str
     at: datetime
     lines: tuple[str, ...] = ()
@@ -102,7 +99,7 @@ def find_crash(life: Life, fallen: int) -> Outage | None:
     since = "" if life.settled else f" {often} since the plugin was written"
     said = f" It says: {' / '.join(life.words.lines)}." if life.words.lines else ""
     message = f"The gateway's container ended{since}: {_describe_cause(life.words, ended)}.{said}"
-    return Outage(CRASHED, message, ended.at, life.words.lines)
+    return Outage(Reason.GATEWAY_CRASHED, message, ended.at, life.words.lines)
 
 
 def _is_no_accident(life: Life, times: int, fallen: int) -> bool:
@@ -145,7 +142,7 @@ def find_hang(life: Life, load_timeout: timedelta) -> Outage | None:
         "thread hangs. It takes no configuration and no certificates any more, and Kubernetes still calls it ready. "
         "What is written now reaches it when it is started again: delete the pod if it stays like this."
     )
-    return Outage(UNRESPONSIVE, message, life.silent_since)
+    return Outage(Reason.GATEWAY_UNRESPONSIVE, message, life.silent_since)
 
 
 def find_blamed_first(

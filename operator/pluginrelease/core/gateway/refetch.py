@@ -12,12 +12,6 @@ from pluginrelease import api
 from pluginrelease.core import timestamps
 from pluginrelease.core.gateway.verdict.values import Verdict
 
-# what a new push can heal; a plugin that Envoy refused is refused again
-HEALED_BY_A_PUSH = frozenset({"FetchFailed", "RunningUnprotected", "ConfigNotDelivered", "ListenerRejected"})
-# The listener's update that comes with a plugin is refused for what the gateway still has under its name: a revision
-# that was refused, and taken off a moment ago. The plugin then loads, and no listener uses it until the next push.
-# Higress looks for the Secret of a placeholder when it pushes, and does not push because one has come.
-LEFT_BEHIND = frozenset({"AwaitingListener", "NotReferenced", "PlaceholderNotReplaced"})
 PATIENCE = timedelta(seconds=5)
 FIRST_PAUSE = timedelta(seconds=15)
 LONGEST_PAUSE = timedelta(minutes=10)
@@ -31,8 +25,7 @@ def is_due(verdict: Verdict, last: api.Refetch | None, now: datetime, since: dat
     ``since``: when the plugin was written.
     """
     waited = since is not None and now >= since + PATIENCE
-    needed = HEALED_BY_A_PUSH | LEFT_BEHIND if waited else HEALED_BY_A_PUSH
-    stuck = any(row.reason in needed for row in verdict.pods)
+    stuck = any(row.reason.is_healed_by_refetch or (waited and row.reason.may_be_left_behind) for row in verdict.pods)
     return stuck and (
         last is None or is_ahead(last, now) or now >= timestamps.parse_time(last.at) + compute_pause(last.attempts)
     )

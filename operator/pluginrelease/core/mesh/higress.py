@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import compat, placeholders
 from pluginrelease.core import revision as revisions
 from pluginrelease.core.errors import Refused
@@ -85,7 +86,7 @@ def landmarks(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Install
     return target.InstallMarker(
         any_of=({"app": "higress-controller"}, {found.key: found.value}),
         missing=Refused(
-            "NotHigressNamespace",
+            Reason.NOT_HIGRESS_NAMESPACE,
             f"no pod of Higress's controller or gateway is in namespace {namespace} (gateways[{gateway.name}]), and "
             "Higress reads the plugins of its own namespace only",
             "Make a new PluginRelease that names the namespace of the installation (usually higress-system): kubectl "
@@ -105,7 +106,7 @@ def check_controllers(gateway: api.Gateway, looked_for: target.GatewayLabel, see
     if labels and str(looked_for) not in labels:
         theirs = min(labels)
         raise Refused(
-            "GatewayLabelDiffers",
+            Reason.GATEWAY_LABEL_DIFFERS,
             f"Higress's controller in namespace {gateway.namespace} gives plugins to pods with the label {theirs}, and "
             f"the operator looks at those with {looked_for}",
             f"Start the operator with {FLAG}={gateway.namespace}:{theirs} (chart: operator.higressGatewayLabels)",
@@ -114,7 +115,7 @@ def check_controllers(gateway: api.Gateway, looked_for: target.GatewayLabel, see
     watched = {one.get("watchNamespace") or gateway.namespace for one in said}
     if watched and gateway.namespace not in watched:
         raise Refused(
-            "NotHigressNamespace",
+            Reason.NOT_HIGRESS_NAMESPACE,
             f"Higress's controller in namespace {gateway.namespace} watches namespace {min(watched)} only: "
             "it reads no WasmPlugin at all, as it hands over those of its own namespace",
             "Install Higress into the namespace that it watches, or without global.watchNamespace",
@@ -162,7 +163,7 @@ def check_keys(plugin: api.Plugin) -> None:
     """Raises `Refused` (ReservedKey) for a configuration with a key that is the controller's own."""
     for path, key in find_reserved(plugin):
         raise Refused(
-            "ReservedKey",
+            Reason.RESERVED_KEY,
             f"{path} has the key {key}, which Higress's controller writes itself and would replace",
             "Write rules as plugin.matchRules, and give a setting of the plugin another name",
         )
@@ -189,7 +190,7 @@ def check_rules(placement: Placement, hosts: tuple[compat.Host, ...]) -> None:
             check_service(f"{path}.service", service)
         if old and rule.ingress and rule.service:
             raise Refused(
-                "GatewayTooOld",
+                Reason.GATEWAY_TOO_OLD,
                 f"{path} has ingress and service, and Higress {old[0]}, as all before 2.0.4, looks at ingress only",
                 "Upgrade the gateway, or make the rule for one of the two",
             )
@@ -203,7 +204,7 @@ def check_route(path: str, route: str, own: str) -> None:
     namespace, _, alone = (name if grpc else route).partition("/")
     if alone and namespace == own:
         raise Refused(
-            "RuleNeverMatches",
+            Reason.RULE_NEVER_MATCHES,
             f"{path} has {route}, and Higress calls what is in its own namespace {own} by the name alone",
             f"Write {grpc}{alone}",
         )
@@ -215,7 +216,7 @@ def check_service(path: str, service: str) -> None:
     numbered = not colon or port.isdecimal()
     if re.search(r"[|/\s]", service) or not numbered or (colon and not name):
         raise Refused(
-            "RuleNeverMatches",
+            Reason.RULE_NEVER_MATCHES,
             f"{path} has {service}, which is no name of a service as Envoy has it",
             "Write echo.demo.svc.cluster.local, with a port echo.demo.svc.cluster.local:80; for a service of a "
             "registry its name with the registry's type, such as echo.static",

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import compat
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.gateway.observations import PodObservation
@@ -37,7 +38,7 @@ def selector(gateway: api.Gateway) -> api.Selector:
     """The selector, which a manifest that no API server has seen may lack; raises `Refused` (SelectorMissing)."""
     if gateway.selector is None:
         raise Refused(
-            "SelectorMissing",
+            Reason.SELECTOR_MISSING,
             f"gateways[{gateway.name}].selector is not there: to Istio that would mean every pod",
             "Write selector.matchLabels with a label of the gateway's pods, for example istio: ingressgateway",
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import compat
 from pluginrelease.core.compat.gateway_versions import Meant
 from pluginrelease.core.errors import Refused, ReleaseError
@@ -20,30 +21,11 @@ class Usability(IntEnum):
     NOT_LOOKED = 2
 
 
-# What is wrong with the artifact itself, and so stays wrong; every other error says that nobody could look.
-ARTIFACT_REASONS = frozenset(
-    {
-        "ArtifactTooLarge",
-        "BeyondV8Limits",
-        "ComponentNotModule",
-        "DigestMismatch",
-        "MalformedLayer",
-        "MalformedManifest",
-        "MalformedModule",
-        "NoPluginWasm",
-        "NoUsablePlatform",
-        "NotWasm",
-        "TruncatedModule",
-        "UnreadableLayout",
-    }
-)
-
-
 @dataclass(frozen=True)
-class Reason:
+class Objection:
     """One thing that speaks against the plugin: the word of docs/reasons.md, what was found and what to do."""
 
-    reason: str
+    reason: Reason
     message: str
 
 
@@ -65,9 +47,9 @@ class Inspection:
     found: Inspected
     meant: Meant | None
     answer: Usability
-    reasons: tuple[Reason, ...] = ()
+    reasons: tuple[Objection, ...] = ()
     unsure: tuple[str, ...] = ()  # imported functions that not every gateway has, where none is meant
-    warnings: tuple[Reason, ...] = ()
+    warnings: tuple[Objection, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The shape that docs/inspect.md promises."""
@@ -104,16 +86,16 @@ def inspect(found: Inspected, meant: Meant | None, errors: tuple[ReleaseError, .
     allowed = meant is not None and meant.allow_native
     odd = compat.find_warnings(found.module, hosts, provider, allow_native=allowed)
     answers = compat.compare(found.module, hosts, provider, allow_native=allowed)
-    warnings = tuple(Reason(warning.reason, warning.message) for warning in odd)
+    warnings = tuple(Objection(warning.reason, warning.message) for warning in odd)
     return replace(_conclude(found, meant, answers, errors), warnings=warnings)
 
 
 def _conclude(
     found: Inspected, meant: Meant | None, answers: tuple[compat.Compatibility, ...], errors: tuple[ReleaseError, ...]
 ) -> Inspection:
-    refusals = tuple(Reason(error.reason, error.sentence()) for error in errors)
+    refusals = tuple(Objection(error.reason, error.sentence()) for error in errors)
     wrong = tuple(
-        Reason(answer.reason, answer.sentence())
+        Objection(answer.reason, answer.sentence())
         for answer in answers
         if answer.state is compat.CompatibilityState.INCOMPATIBLE
     )
@@ -123,7 +105,7 @@ def _conclude(
         return Inspection(found, meant, Usability.USABLE)
     if meant is None:
         return Inspection(found, meant, Usability.USABLE, unsure=answers[0].missing)
-    told = Reason(answers[0].reason, _describe_unknown(answers[0], meant))
+    told = Objection(answers[0].reason, _describe_unknown(answers[0], meant))
     return Inspection(found, meant, Usability.NOT_LOOKED, (told,))
 
 
@@ -137,6 +119,6 @@ def _describe_unknown(answer: compat.Compatibility, meant: Meant) -> str:
 
 def report_failed(found: Inspected, meant: Meant | None, *errors: ReleaseError) -> Inspection:
     """What could not be read: refused where the artifact is at fault, else not looked at."""
-    about_artifact = all(isinstance(error, Refused) and error.reason in ARTIFACT_REASONS for error in errors)
+    about_artifact = all(isinstance(error, Refused) and error.reason.is_of_the_bytes for error in errors)
     answer = Usability.REFUSED if errors and about_artifact else Usability.NOT_LOOKED
-    return Inspection(found, meant, answer, tuple(Reason(error.reason, error.sentence()) for error in errors))
+    return Inspection(found, meant, answer, tuple(Objection(error.reason, error.sentence()) for error in errors))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.artifact.image_manifests import DOCKER_HUB, Reference
 from pluginrelease.core.errors import Refused
 
@@ -31,7 +32,7 @@ def check(allowed: Iterable[str], reference: Reference) -> None:
     names = tuple(allowed)
     if names and not any(covers(name, reference) for name in names):
         raise Refused(
-            "RegistryNotAllowed",
+            Reason.REGISTRY_NOT_ALLOWED,
             f"This operator takes plugins from {', '.join(names)} only, and not from {reference.name}",
             "Push the plugin to one of these, or have the operator's --allowed-registries extended.",
         )

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
 
 # The first guarded patch release of each minor release that was not guarded from the start.
@@ -134,7 +135,7 @@ def check_gateways(registry: str, values: Iterable[str], versions: Iterable[str]
             reason = find_objection(realm)
             if reason:
                 raise Refused(
-                    "RegistryChallengeRefused",
+                    Reason.REGISTRY_CHALLENGE_REFUSED,
                     f"The gateway would refuse the registry {registry}: rejected unsafe bearer realm: {reason} "
                     f"(it asks for credentials with realm={realm[:100]!r})",
                     f"Set the registry's realm to an https URL with a public host name, for example {_realm(registry)} "

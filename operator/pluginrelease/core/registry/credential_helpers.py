@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.artifact.image_manifests import DOCKER_HUB, Reference
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.registry import allowlist
@@ -54,7 +55,7 @@ def find_helper(config: JSON, reference: Reference) -> Helper | None:
         return None
     if not isinstance(chosen, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", chosen):
         raise Refused(
-            "InvalidDockerConfig",
+            Reason.INVALID_DOCKER_CONFIG,
             f"the docker config names a credential helper for {server} whose name is none of a program",
             "Correct credsStore or credHelpers in it",
         )
@@ -87,13 +88,13 @@ def read_answer(helper: Helper, code: int, out: bytes, words: bytes) -> Credenti
 
 def refuse_failed(helper: Helper, what: str) -> Refused:
     """A helper that did not do what it is there for."""
-    return Refused("CredentialHelperFailed", f"{helper.program}, asked for {helper.server}, {what}", _LOGIN)
+    return Refused(Reason.CREDENTIAL_HELPER_FAILED, f"{helper.program}, asked for {helper.server}, {what}", _LOGIN)
 
 
 def refuse_missing(helper: Helper, config: str) -> Refused:
     """A helper that is not there."""
     return Refused(
-        "CredentialHelperMissing",
+        Reason.CREDENTIAL_HELPER_MISSING,
         f"{config} keeps the credentials for {helper.server} in {helper.program}, which is not on PATH",
         f"Install it, or name a file that has them itself with --docker-config "
         f"(`docker --config DIR login {helper.server}`)",

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.artifact.image_manifests import DOCKER_HUB, Reference
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.registry import allowlist
@@ -113,7 +114,7 @@ def _list_keys(names: Iterable[str]) -> str:
 
 def _not_for_agents(key: str, what: str) -> NoReturn:
     raise Refused(
-        "InvalidPullSecret",
+        Reason.INVALID_PULL_SECRET,
         f"Gateways cannot use the pull secret: {what}",
         f"Make it with one entry for this registry: `kubectl create secret docker-registry NAME --docker-server={key} "
         "--docker-username=… --docker-password=…`.",
@@ -127,7 +128,7 @@ def list_hosts(raw: bytes) -> tuple[str, ...]:
 
 def _invalid(what: str) -> NoReturn:
     raise Refused(
-        "InvalidPullSecret",
+        Reason.INVALID_PULL_SECRET,
         f"The pull secret cannot be used: {what}",
         "Make it with `kubectl create secret docker-registry NAME --docker-server=… --docker-username=… "
         "--docker-password=…`.",

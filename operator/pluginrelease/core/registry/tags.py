@@ -17,6 +17,7 @@ from typing import Any
 import nodesemver
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import duration, revision, timestamps
 from pluginrelease.core.artifact.image_manifests import TAG
 from pluginrelease.core.errors import Refused, Waiting
@@ -64,7 +65,7 @@ def _check_no_downgrade(repository: str, wanted: str, picked: str | None, seen: 
         return
     instead = f"the highest version within {wanted!r} in it is {picked}" if picked else f"it has none within {wanted!r}"
     raise Refused(
-        "TagListIncomplete",
+        Reason.TAG_LIST_INCOMPLETE,
         f"{describe_cut(repository)}: {instead}, and {seen} was there before",
         f"{PAGING}, or name the tag in artifact.image.ref",
     )
@@ -101,7 +102,7 @@ def _span(wanted: str) -> nodesemver.Range:
     except ValueError:
         pass
     raise Refused(
-        "InvalidSemver",
+        Reason.INVALID_SEMVER,
         f"artifact.image.semver is {wanted[:120]!r}, which is no range of versions",
         "Write 1.x, ^1.2, ~1.2.3, >=1.2 <2, 1.2 - 1.4, or several of them parted by ||",
     )
@@ -114,7 +115,7 @@ def _no_match(repository: str, wanted: str, versions: list[str], found: Listed) 
     listed = f"; {kind}: {', '.join(shown[:NAMED_TAGS])}{more}" if shown else "; there are no tags at all"
     doubt = "" if found.whole else f". {describe_cut(repository)}"
     return Waiting(
-        "NoMatchingTag",
+        Reason.NO_MATCHING_TAG,
         f"No tag of {repository} is within artifact.image.semver {wanted!r}{listed}{doubt}",
         f"Push one, or correct the range. It is looked for again every {LATER:.0f} seconds",
         retry_after=LATER,
@@ -184,7 +185,7 @@ def find_next_page(page: Page, known: Collection[str], most: int) -> NextPage | 
 def refuse_too_many(repository: str) -> Refused:
     """The error for a repository with more tags than anybody lists."""
     return Refused(
-        "TooManyTags",
+        Reason.TOO_MANY_TAGS,
         f"{repository} has more than {MAX_TAGS} tags, or their list is longer than the operator reads",
         "Name a tag in artifact.image.ref, or keep the plugin's releases in a repository of their own",
     )

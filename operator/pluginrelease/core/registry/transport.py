@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.artifact.image_manifests import Reference
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.wording import count_noun
@@ -143,7 +144,7 @@ def _check_pod(reference: Reference, pod: str, trust: RegistryTrust) -> str:
     if not trust.stock:
         return f"pod {pod} has none, unless its image brings it"
     raise Refused(
-        "RegistryNotAcceptedByGateway",
+        Reason.REGISTRY_NOT_ACCEPTED_BY_GATEWAY,
         f"Gateway pod {pod} would refuse the registry: could not fetch manifest: "
         f'Get "https://{reference.registry}/v2/": tls: failed to verify certificate: x509: certificate signed by '
         "unknown authority (artifact.image.caSecretRef and the operator's own settings are for its own pull)",
@@ -154,7 +155,7 @@ def _check_pod(reference: Reference, pod: str, trust: RegistryTrust) -> str:
 
 def _refuse_silent(reference: Reference) -> Refused:
     return Refused(
-        "RegistryNotAcceptedByGateway",
+        Reason.REGISTRY_NOT_ACCEPTED_BY_GATEWAY,
         f"Gateways would not go on to plain HTTP: they ask https://{reference.registry}/v2/ first, and go by http only "
         "if they are told that the server gave HTTP response to HTTPS client, which this one does not",
         "Give the registry a certificate, or put it behind a server that answers whatever comes in HTTP, at the port "

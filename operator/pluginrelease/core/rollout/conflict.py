@@ -7,6 +7,7 @@ from typing import Any
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.artifact.image_manifests import parse_repository
 from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.mesh import providers, target
@@ -59,7 +60,7 @@ def refuse_duplicate(elder: api.Release) -> Refused:
     """What the younger one is told."""
     whose = f"{elder.metadata.namespace}/{elder.metadata.name}"
     return Refused(
-        "DuplicatePlugin",
+        Reason.DUPLICATE_PLUGIN,
         f"PluginRelease {whose} puts the same plugin with the same configuration on the same gateway pods",
         "Delete one of the two, or give them different selectors, configurations or phases",
         recheck=RECHECK,

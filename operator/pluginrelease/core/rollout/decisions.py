@@ -13,13 +13,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import revision as revisions
 from pluginrelease.core import timestamps
-from pluginrelease.core.gateway import outage
 from pluginrelease.core.gateway.observations import STAND_INS, PodObservation
 from pluginrelease.core.gateway.verdict.values import State, Verdict
-
-OVERDUE = "ProgressDeadlineExceeded"
 
 
 class Goal(StrEnum):
@@ -227,7 +225,7 @@ def fail(
     """
     name, verdict = failed
     many = len(release.spec.gateways) > 1
-    holds = release.spec.rollout.on_failure is api.OnFailure.HOLD and verdict.reason not in outage.REASONS
+    holds = release.spec.rollout.on_failure is api.OnFailure.HOLD and not verdict.reason.means_gateway_down
     earlier = rollout.failure.gateways if rollout.failure and rollout.failure.revision == revision else []
     failure = api.RolloutFailure(
         revision=revision,
@@ -252,7 +250,7 @@ def is_loaded(verdict: Verdict) -> bool:
 
 def is_news(failure: api.RolloutFailure, awaited: Mapping[str, Verdict]) -> bool:
     """Whether gateways are down by now of what was held, or an entry is awaited that is not on its way back."""
-    down = any(verdict.state is State.UNHEALTHY and verdict.reason in outage.REASONS for verdict in awaited.values())
+    down = any(verdict.state is State.UNHEALTHY and verdict.reason.means_gateway_down for verdict in awaited.values())
     return down if failure.held else not awaited.keys() <= set(failure.gateways)
 
 
@@ -280,8 +278,10 @@ def find_failure(
         if verdict.state is State.UNHEALTHY:
             found.append((name, verdict))
         elif verdict.state is State.PENDING and verdict.pods and is_late:
-            found.append((name, Verdict(State.UNHEALTHY, OVERDUE, verdict.message, verdict.pods)))
-    return min(found, key=lambda one: one[1].reason not in outage.REASONS, default=None)
+            found.append(
+                (name, Verdict(State.UNHEALTHY, Reason.PROGRESS_DEADLINE_EXCEEDED, verdict.message, verdict.pods))
+            )
+    return min(found, key=lambda one: not one[1].reason.means_gateway_down, default=None)
 
 
 def advance_fallback(rollout: api.RolloutStatus, name: str, verdict: Verdict, now: datetime) -> api.RolloutStatus:
@@ -336,7 +336,9 @@ def may_lose_code(failure: api.RolloutFailure, before: Collection[PodObservation
 
     Not once a gateway crashed or hangs, or has a stand-in for the plugin: then there is nothing to lose.
     """
-    return failure.reason not in outage.REASONS and not has_stand_in(before)
+    reason = Reason.read(failure.reason)
+    is_down = reason is not None and reason.means_gateway_down
+    return not is_down and not has_stand_in(before)
 
 
 def has_stand_in(seen: Collection[PodObservation]) -> bool:

@@ -15,23 +15,18 @@ from enum import StrEnum
 
 from pluginrelease import api
 from pluginrelease.api import HistoryState
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import timestamps
-from pluginrelease.core.gateway import outage
 from pluginrelease.core.gateway.identity import pod_mark
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
-from pluginrelease.core.gateway.verdict.workers import REFUSED_BY_WORKERS
 
-REASON = "RollbackRefusedByEnvoy"
 # Istio lets old listeners drain for 45 s (MeshConfig.defaultConfig.drainDuration); their VMs go after that
 OFF = timedelta(seconds=60)
 # how long an Envoy that was ended may take to run what is put back
 PATIENCE = timedelta(seconds=90)
 # seconds between two looks meanwhile
 PAUSE = 1.0
-_REFUSED = frozenset({"PluginRejected", "ListenerRejected", REFUSED_BY_WORKERS})
-# what is said of a revision that is not to be had any more
-_GONE = frozenset({"RevisionNotFound", "RevisionUnreadable", "ManifestNotFound"})
 # another gateway that is ready serves while one is started again
 ENOUGH_READY = 2
 
@@ -74,8 +69,9 @@ class Turn:
 def may_be_needed(way: WayBack) -> bool:
     """Whether the failure that is put back is one after which gateways may refuse that, or not take it."""
     failure = way.failure
-    about = failure is not None and failure.reason in (REFUSED_BY_WORKERS, outage.UNRESPONSIVE)
-    return about and bool(way.puts_back) and way.fallback.loaded_at is None
+    reason = Reason.read(failure.reason) if failure is not None else None
+    may_block = reason is not None and reason.may_block_rollback
+    return may_block and bool(way.puts_back) and way.fallback.loaded_at is None
 
 
 def is_under_way(way: WayBack) -> bool:
@@ -146,7 +142,7 @@ def list_possibly_hung(way: WayBack, pods: Iterable[PodRef]) -> list[PodRef]:
 
 def failed_by_hang(way: WayBack) -> bool:
     """Whether the failure was that gateways hang."""
-    return way.failure is not None and way.failure.reason == outage.UNRESPONSIVE
+    return way.failure is not None and way.failure.reason == Reason.GATEWAY_UNRESPONSIVE
 
 
 def find_next_hung(way: WayBack, pods: Iterable[PodRef], silent: Iterable[str], now: datetime) -> Turn | None:
@@ -169,7 +165,7 @@ def _began_after(pod: PodRef, moment_of: str) -> bool:
 
 def is_refused(row: PodVerdict) -> bool:
     """Whether Envoy refuses what is put back in this pod."""
-    return row.state is State.UNHEALTHY and row.reason in _REFUSED
+    return row.state is State.UNHEALTHY and row.reason.means_refused_by_envoy
 
 
 def find_other_image(way: WayBack, history: Iterable[api.HistoryEntry]) -> str | None:
@@ -193,12 +189,13 @@ def end_off(way: WayBack, now: datetime) -> WayBack:
     return way.with_detour(known.model_copy(update={"off_since": None}))
 
 
-def skip_unfetchable(way: WayBack, reasons: Collection[str]) -> WayBack:
+def skip_unfetchable(way: WayBack, reasons: Collection[Reason]) -> WayBack:
     """Return the way back without the revision of other bytes, where errors with these reasons say that it is gone.
 
     Else it is unchanged: a registry that does not answer now says nothing of it.
     """
-    if way.fallback.detour is None or way.fallback.detour.via is None or _GONE.isdisjoint(reasons):
+    is_gone = any(reason.means_revision_gone for reason in reasons)
+    if way.fallback.detour is None or way.fallback.detour.via is None or not is_gone:
         return way
     return way.with_detour(way.fallback.detour.model_copy(update={"via": None}))
 

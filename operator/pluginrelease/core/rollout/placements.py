@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.mesh import target
 from pluginrelease.core.mesh.placement import Placement, placements
 
@@ -108,7 +109,7 @@ def find_by_entry(placement: Placement, there: Iterable[JSON]) -> JSON | None:
 def recalled_row(name: str, row: api.GatewayStatus | None, thing: JSON) -> api.GatewayStatus:
     """Return the row of an entry with the object that it was found to have."""
     own = thing["metadata"]
-    known = row or api.GatewayStatus(name=name, state=api.GatewayState.PENDING, reason="Pending")
+    known = row or api.GatewayStatus(name=name, state=api.GatewayState.PENDING, reason=Reason.PENDING)
     written = api.ObjectStatus(
         api_version=thing["apiVersion"], kind=thing["kind"], namespace=own["namespace"], name=own["name"]
     )

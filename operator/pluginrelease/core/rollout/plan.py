@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import timestamps
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.mesh import target
@@ -97,7 +98,7 @@ def check_owner(placement: Placement, observed: JSON) -> None:
     if owner is not None:
         whose = observed["metadata"].get("annotations", {}).get(api.RELEASE_ANNOTATION, f"uid {owner}")
         raise Refused(
-            "ObjectNotOurs",
+            Reason.OBJECT_NOT_OURS,
             f"{kind} {namespace}/{name} belongs to another PluginRelease ({whose})",
             "Delete that release, or rename the entry. If that release is gone already, delete the object, "
             f"or take its label {api.UID_LABEL} off",
@@ -105,7 +106,7 @@ def check_owner(placement: Placement, observed: JSON) -> None:
         )
     if not placement.gateway.adopt:
         raise Refused(
-            "ObjectNotOurs",
+            Reason.OBJECT_NOT_OURS,
             f"{kind} {namespace}/{name} exists and was not made by this PluginRelease",
             f"Delete it, rename the entry, or set adopt: true in gateways[{placement.name}] to take it over",
             recheck=RECHECK,
@@ -123,7 +124,7 @@ def check_whole(placement: Placement, manifest: JSON, observed: JSON | None) -> 
     if foreign:
         own = observed["metadata"]
         raise Refused(
-            "ForeignFields",
+            Reason.FOREIGN_FIELDS,
             f"{observed.get('kind', 'object')} {own['namespace']}/{own['name']} has fields that this PluginRelease "
             f"does not set: {', '.join(foreign)}"[: api.MESSAGE_MAX],
             "Set them in the PluginRelease, or remove them from the object; then it is adopted",
@@ -172,7 +173,7 @@ def check_allowed(placement: Placement, namespace: JSON) -> None:
     if "*" in allowed or release.metadata.namespace in allowed:
         return
     raise Refused(
-        "NamespaceNotAllowed",
+        Reason.NAMESPACE_NOT_ALLOWED,
         f"Namespace {theirs} does not allow PluginReleases of namespace {release.metadata.namespace}",
         f"Who owns {theirs} can allow it: kubectl annotate namespace {theirs} "
         f"{api.ALLOWED_NAMESPACES_ANNOTATION}={release.metadata.namespace}",

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pluginrelease.api import Probe, ProbeExpectation, Scheme
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.gateway.listeners import Listener
 from pluginrelease.core.gateway.observations import PodRef
@@ -24,7 +25,13 @@ FEWEST, MOST = 3, 96
 BODY_LIMIT = 64 * 1024
 
 # what is told first: an answer that was wrong is the gateway's word, a port is the spec's, silence may be nobody's
-_ORDER = ("ProbeFailed", "ProbePortRefused", "ProbePortAmbiguous", "ProbePortUnknown", "ProbeUnanswered")
+_ORDER = (
+    Reason.PROBE_FAILED,
+    Reason.PROBE_PORT_REFUSED,
+    Reason.PROBE_PORT_AMBIGUOUS,
+    Reason.PROBE_PORT_UNKNOWN,
+    Reason.PROBE_UNANSWERED,
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class PodProbe:
 
     pod: PodRef
     probe: str
-    reason: str
+    reason: Reason
     message: str
     asked: int = 0
     failed: int = 0
@@ -74,7 +81,7 @@ class ProbeSummary:
 
     ok: bool
     failed: int
-    reason: str
+    reason: Reason
     message: str
 
 
@@ -97,13 +104,13 @@ def find_port(probe: Probe, listeners: Sequence[Listener], *, written: bool = Tr
         ports = _ports(spoken)
     if len(ports) > 1:
         raise Refused(
-            "ProbePortAmbiguous",
+            Reason.PROBE_PORT_AMBIGUOUS,
             f"several listeners of scheme {probe.scheme} have the plugin, on ports {_list(ports)}",
             f"Name one of them: checks.probes[{probe.name}].port",
         )
     if not ports:
         raise Refused(
-            "ProbePortUnknown",
+            Reason.PROBE_PORT_UNKNOWN,
             f"no listener of scheme {probe.scheme} has the plugin",
             "Give the gateway a Gateway with such a server, or correct the probe's scheme",
         )
@@ -113,13 +120,13 @@ def find_port(probe: Probe, listeners: Sequence[Listener], *, written: bool = Tr
 def _find_named_port(probe: Probe, port: int, listeners: Sequence[Listener]) -> int:
     if port in RESERVED_PORTS:
         raise Refused(
-            "ProbePortRefused",
+            Reason.PROBE_PORT_REFUSED,
             f"ports {RESERVED_PORTS[0]} to {RESERVED_PORTS[-1]} are Istio's own, and never asked",
             "Name the port of a listener of the gateway, or none",
         )
     if port not in (known := _ports(listener for listener in listeners if listener.port not in RESERVED_PORTS)):
         raise Refused(
-            "ProbePortUnknown",
+            Reason.PROBE_PORT_UNKNOWN,
             f"the gateway has no listener on port {port}; its listeners have {_list(known)}",
             "Name a port of the pod that a Gateway asks for (a Service's own port can be another), or none",
         )
@@ -181,15 +188,17 @@ def count(pod: PodRef, probe: Probe, outcomes: Sequence[ProbeResponse | Unanswer
     ]
     failed = len(wrong) + len(silent)
     if not outcomes:
-        return PodProbe(pod, probe.name, "ProbeUnanswered", "not asked")
+        return PodProbe(pod, probe.name, Reason.PROBE_UNANSWERED, "not asked")
     if not failed:
-        return PodProbe(pod, probe.name, "Probed", f"{asked} of {asked} connections answered as expected", asked)
+        return PodProbe(pod, probe.name, Reason.PROBED, f"{asked} of {asked} connections answered as expected", asked)
     parts = [f"{len(wrong)} of {asked} connections: {_find_most_frequent(wrong)}"] if wrong else []
     parts += (
         [f"{len(silent)} of {asked} connections without an answer: {_find_most_frequent(silent)}"] if silent else []
     )
     said = "; ".join(parts)
-    return PodProbe(pod, probe.name, "ProbeFailed" if wrong else "ProbeUnanswered", said, asked, failed, len(silent))
+    return PodProbe(
+        pod, probe.name, Reason.PROBE_FAILED if wrong else Reason.PROBE_UNANSWERED, said, asked, failed, len(silent)
+    )
 
 
 def report_no_port(pod: PodRef, probe: Probe, refused: Refused) -> PodProbe:
@@ -208,12 +217,12 @@ def _find_most_frequent(texts: Sequence[str]) -> str:
 def sum_up(results: Sequence[PodProbe]) -> ProbeSummary:
     """What a release says of its probes: the worst first. Where nobody could be asked, nothing has passed."""
     if not results:
-        return ProbeSummary(False, 0, "ProbeUnanswered", "no gateway pod could be asked")
+        return ProbeSummary(False, 0, Reason.PROBE_UNANSWERED, "no gateway pod could be asked")
     failing = sorted((result for result in results if not result.ok), key=lambda result: _ORDER.index(result.reason))
     if not failing:
         pods = len({result.pod.uid for result in results})
         names = ", ".join(sorted({result.probe for result in results}))
-        return ProbeSummary(True, 0, "Probed", f"Answered as expected in {_number(pods, 'gateway pod')}: {names}.")
+        return ProbeSummary(True, 0, Reason.PROBED, f"Answered as expected in {_number(pods, 'gateway pod')}: {names}.")
     first = failing[0]
     rest = f" ({len(failing)} of {len(results)} probes in pods failed)" if len(failing) > 1 else ""
     message = f"Probe {first.probe} in {first.pod.namespace}/{first.pod.name}: {first.message.rstrip('.')}{rest}."

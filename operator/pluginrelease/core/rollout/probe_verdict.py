@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import timestamps
 from pluginrelease.core.findings import Finding
 from pluginrelease.core.gateway.observations import PodObservation, identify_run
@@ -16,8 +17,6 @@ from pluginrelease.core.rollout.probe import PodProbe
 
 # a gateway that has just loaded may answer the first requests by what it had; an upstream may stumble once
 GRACE = timedelta(seconds=10)
-# nothing is wrong that can be told to be this plugin's, and nothing shows yet that it runs
-UNPROVED = ("AwaitingPositiveSign", "NoPositiveSign", "VMCrashed")
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def is_due(verdict: Verdict) -> bool:
 
 def is_asked(row: PodVerdict) -> bool:
     """Whether a pod's answers are about the plugin: it runs there, or all that is missing is the proof."""
-    return row.state is State.LOADED or row.reason in UNPROVED
+    return row.state is State.LOADED or row.reason.lacks_only_proof
 
 
 def weigh(
@@ -60,19 +59,21 @@ def weigh(
     """
     failed = [answer for answer in answers if not answer.ok]
     if answers and not failed:
-        passed = Finding(ConditionType.PROBED, "True", "Probed", probe.sum_up(answers).message)
+        passed = Finding(ConditionType.PROBED, "True", Reason.PROBED, probe.sum_up(answers).message)
         return Weighed(accept_proof(verdict, answers, seen, probes_failed_before), passed, None)
     since = find_failing_since(failing_since, now)
     summed = probe.sum_up(answers)
     message, reason = summed.message, summed.reason
-    unanswered = reason == "ProbeUnanswered" and not settled
+    unanswered = reason == Reason.PROBE_UNANSWERED and not settled
     if now - timestamps.parse_time(since) >= (max(patience, GRACE) if unanswered else GRACE):
         finding = Finding(ConditionType.PROBED, "False", reason, message)
         return Weighed(report_wrong(verdict, failed, reason, message), finding, since)
-    finding = Finding(ConditionType.PROBED, "False", "AwaitingProbes", message)
+    finding = Finding(ConditionType.PROBED, "False", Reason.AWAITING_PROBES, message)
     if settled and verdict.state is State.LOADED:
         return Weighed(verdict, finding, since)
-    return Weighed(replace(verdict, state=State.PENDING, reason="AwaitingProbes", message=message), finding, since)
+    return Weighed(
+        replace(verdict, state=State.PENDING, reason=Reason.AWAITING_PROBES, message=message), finding, since
+    )
 
 
 def find_failing_since(failing_since: str | None, now: datetime) -> str:
@@ -94,15 +95,17 @@ def accept_proof(
         return verdict
     sign = f"Runs the plugin: the probe {tells[0]} failed before the write, and passes"
     rows = tuple(
-        replace(row, state=State.LOADED, reason="Loaded", message=f"{sign}.") if row.reason in UNPROVED else row
+        replace(row, state=State.LOADED, reason=Reason.LOADED, message=f"{sign}.")
+        if row.reason.lacks_only_proof
+        else row
         for row in verdict.pods
     )
     runs = {identify_run(sighting) for sighting in seen} - {None}
     verified = verdict.verified | frozenset(run for run in runs if run is not None)
-    return Verdict(State.LOADED, "Loaded", f"All {len(rows)} gateway pods run the plugin.", rows, verified)
+    return Verdict(State.LOADED, Reason.LOADED, f"All {len(rows)} gateway pods run the plugin.", rows, verified)
 
 
-def report_wrong(verdict: Verdict, failed: Sequence[PodProbe], reason: str, message: str) -> Verdict:
+def report_wrong(verdict: Verdict, failed: Sequence[PodProbe], reason: Reason, message: str) -> Verdict:
     """The pods that answer wrongly, first; the others as they are."""
     wrong = {(answer.pod.namespace, answer.pod.name): answer for answer in failed}
     rows = [replace_row(row, wrong.get((row.pod.namespace, row.pod.name))) for row in verdict.pods]

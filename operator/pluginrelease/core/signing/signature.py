@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.artifact.image_manifests import Descriptor, Digest
 from pluginrelease.core.errors import Refused
@@ -48,7 +49,7 @@ Matches = Callable[[str, str], bool]
 class Rejected(Exception):
     """A candidate that does not count: the reason if no other one does, and what was found, for people."""
 
-    def __init__(self, reason: str, what: str) -> None:
+    def __init__(self, reason: Reason, what: str) -> None:
         super().__init__(what)
         self.reason = reason
         self.what = what
@@ -56,12 +57,12 @@ class Rejected(Exception):
 
 def reject_invalid(what: str) -> Rejected:
     """It cannot be read, is about another image, or is broken."""
-    return Rejected("SignatureInvalid", what)
+    return Rejected(Reason.SIGNATURE_INVALID, what)
 
 
 def reject_untrusted(what: str) -> Rejected:
     """It is by nobody whom the policy names."""
-    return Rejected("UntrustedSigner", what)
+    return Rejected(Reason.UNTRUSTED_SIGNER, what)
 
 
 @dataclass(frozen=True)
@@ -253,13 +254,13 @@ def conclude(rejected: Collection[Rejected], lineage: Sequence[Digest], by: str)
     image = " or ".join(str(digest) for digest in lineage)
     if not rejected:
         return Refused(
-            "NotSigned",
+            Reason.NOT_SIGNED,
             f"No signature was found for {image}, and artifact.verify asks for one by {by}",
             f"Sign it by its digest with `cosign sign`; it is looked for again every {RECHECK:.0f} seconds.",
             recheck=RECHECK,
         )
     reasons = {error.reason for error in rejected}
-    reason = "UntrustedSigner" if "UntrustedSigner" in reasons else "SignatureInvalid"
+    reason = Reason.UNTRUSTED_SIGNER if Reason.UNTRUSTED_SIGNER in reasons else Reason.SIGNATURE_INVALID
     told = list(dict.fromkeys(error.what for error in rejected if error.reason == reason))
     more = f", and {len(told) - TOLD} more" if len(told) > TOLD else ""
     return Refused(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.compat import Compatibility, CompatibilityState, Warned
 from pluginrelease.core.findings import Finding
 
@@ -18,5 +19,5 @@ def describe_compatible(answer: Compatibility, odd: Sequence[Warned] = (), untol
     if answer.state is not CompatibilityState.COMPATIBLE:
         return Finding(KIND, "Unknown", answer.reason, " ".join([*words, untold]).strip())
     if untold:
-        return Finding(KIND, "Unknown", "RegistryTrustUnknown", " ".join([f"{untold}.", *words]))
+        return Finding(KIND, "Unknown", Reason.REGISTRY_TRUST_UNKNOWN, " ".join([f"{untold}.", *words]))
     return Finding(KIND, "True", odd[0].reason if odd else answer.reason, " ".join(words))

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason, StoredReason
 from pluginrelease.core import timestamps
 from pluginrelease.core.findings import Finding, TriState
 from pluginrelease.core.gateway.verdict.values import State, Verdict
@@ -28,9 +29,6 @@ STEPS = (
     ConditionType.LOADED,
     ConditionType.PROBED,
 )
-
-NOT_REACHED = "NotReached"
-SUSPENDED = "Suspended"
 
 
 def steps(release: api.Release, report: Report) -> Iterable[Finding]:
@@ -64,7 +62,7 @@ def after(release: api.Release, failure: Failure) -> Iterable[tuple[ConditionTyp
     yield step, Finding(step, "False", error.reason, error.sentence())
     for later in STEPS[STEPS.index(step) + 1 :]:
         if is_asked(later, release):
-            yield later, Finding(later, "Unknown", NOT_REACHED, f"{step} comes first")
+            yield later, Finding(later, "Unknown", Reason.NOT_REACHED, f"{step} comes first")
 
 
 def loaded(report: Report, entry: EntryReport, verdict: Verdict) -> Finding:
@@ -72,7 +70,7 @@ def loaded(report: Report, entry: EntryReport, verdict: Verdict) -> Finding:
     failure = report.rollout.failure if report.rollout is not None else None
     if failure is not None and entry.intent.goal in BACK:
         text = f"Revision {entry.running} is to run in place of {failure.revision}. {verdict.message}"
-        return Finding(ConditionType.LOADED, "False", failure.reason, text)
+        return Finding(ConditionType.LOADED, "False", StoredReason(failure.reason), text)
     status: dict[State, TriState] = {State.LOADED: "True", State.UNKNOWN: "Unknown"}
     return Finding(ConditionType.LOADED, status.get(verdict.state, "False"), verdict.reason, verdict.message)
 
@@ -134,7 +132,7 @@ def checks_still_valid(release: api.Release) -> bool:
     steps_before = [found.get(kind) for kind in about_artifact if is_asked(kind, release)]
     if not signature.is_done(release.spec.artifact, status.artifact):
         return False
-    if any(step is None or step.status == "False" or step.reason == NOT_REACHED for step in steps_before):
+    if any(step is None or step.status == "False" or step.reason == Reason.NOT_REACHED for step in steps_before):
         return False
     unchecked = found[ConditionType.COMPATIBLE].status == "Unknown"
     return not (unchecked and (status.summary is None or status.summary.desired == 0))

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
-from pluginrelease.core.status.conditions import NOT_REACHED, SUSPENDED
+from pluginrelease.api.reasons import Reason, StoredReason
 from pluginrelease.core.status.report import Event
-from pluginrelease.core.status.summaries import OUTCOMES, ROLLED_BACK_BY_COMMAND
+from pluginrelease.core.status.summaries import OUTCOMES
 
 # whose success is an event
 STEPS_TOLD = (ConditionType.ARTIFACT_READY, ConditionType.VERIFIED, ConditionType.APPLIED)
@@ -21,10 +21,12 @@ def turns_of_rollout(before: api.Status, after: api.Status) -> Iterable[Event]:
         return
     known = before.rollout.failure if before.rollout else None
     if known != failure:
-        yield Event("Warning", failure.reason, f"Revision {failure.revision} failed: {failure.message}"[:1024])
+        yield Event(
+            "Warning", StoredReason(failure.reason), f"Revision {failure.revision} failed: {failure.message}"[:1024]
+        )
     if after.phase != before.phase and after.phase in OUTCOMES:
         ready = next(one for one in after.conditions if one.type == ConditionType.READY)
-        yield Event("Warning", after.phase, ready.message[-1024:])
+        yield Event("Warning", Reason(after.phase), ready.message[-1024:])
 
 
 def events(before: list[api.Condition], after: list[api.Condition], status: api.Status) -> tuple[Event, ...]:
@@ -32,7 +34,7 @@ def events(before: list[api.Condition], after: list[api.Condition], status: api.
     known = {condition.type: event_key(condition) for condition in before}
     failing = status.rollout is not None and status.rollout.failure is not None
     return tuple(
-        Event("Normal" if is_normal(condition) else "Warning", condition.reason, condition.message[:1024])
+        Event("Normal" if is_normal(condition) else "Warning", StoredReason(condition.reason), condition.message[:1024])
         for condition in after
         if known.get(condition.type) != event_key(condition)
         and is_published(condition, after)
@@ -51,12 +53,12 @@ def is_published(condition: api.Condition, after: list[api.Condition]) -> bool:
     match condition.type:
         case ConditionType.READY:
             return not any(other.type == ConditionType.RECONCILING for other in after)
-        case ConditionType.RECONCILING if condition.reason == "NoGatewayPods":
+        case ConditionType.RECONCILING if condition.reason == Reason.NO_GATEWAY_PODS:
             return True
         case ConditionType.RECONCILING:
             return not any(other.reason == condition.reason for other in after if other.type == ConditionType.LOADED)
         case ConditionType.COMPATIBLE:
-            return condition.status == "Unknown" and condition.reason != NOT_REACHED
+            return condition.status == "Unknown" and condition.reason != Reason.NOT_REACHED
         case _:
             return condition.type in STEPS_TOLD and condition.status == "True"
 
@@ -64,6 +66,6 @@ def is_published(condition: api.Condition, after: list[api.Condition]) -> bool:
 def is_normal(condition: api.Condition) -> bool:
     """Whether the turn is one to be glad of, or one that a person asked for."""
     abnormal = (ConditionType.RECONCILING, ConditionType.STALLED)
-    return condition.reason in (SUSPENDED, ROLLED_BACK_BY_COMMAND) or (
-        condition.status == "True" and condition.type not in abnormal
-    )
+    reason = Reason.read(condition.reason)
+    is_asked_for = reason is not None and reason.is_asked_for
+    return is_asked_for or (condition.status == "True" and condition.type not in abnormal)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import AnyReason
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.findings import Finding
 from pluginrelease.core.gateway.verdict.values import Verdict
@@ -27,7 +28,7 @@ class Event:
     """A Kubernetes Event on the PluginRelease; its reason is a condition's reason."""
 
     type: Literal["Normal", "Warning"]
-    reason: str
+    reason: AnyReason
     message: str
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 
 from pluginrelease import api
 from pluginrelease.api import GatewayState
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State
 from pluginrelease.core.rollout import decisions
 from pluginrelease.core.rollout.decisions import Goal
@@ -32,7 +33,7 @@ def removing(row: api.GatewayStatus) -> api.GatewayStatus:
     """Return the row of an entry that is gone from the spec, and whose object nobody has taken away yet."""
     if row.state is GatewayState.REMOVING:
         return row
-    return row.model_copy(update={"state": GatewayState.REMOVING, "reason": "Removing", "message": ""})
+    return row.model_copy(update={"state": GatewayState.REMOVING, "reason": Reason.REMOVING, "message": ""})
 
 
 def gateway_row(
@@ -41,9 +42,9 @@ def gateway_row(
     """Return the row of one entry; of an entry that the pass did not reach it is the one from before."""
     if entry is None:
         return before
-    known = before or api.GatewayStatus(name=name, state=GatewayState.PENDING, reason="Pending")
+    known = before or api.GatewayStatus(name=name, state=GatewayState.PENDING, reason=Reason.PENDING)
     if known.state is GatewayState.REMOVING and not entry.is_removed:  # it is back in the spec
-        known = known.model_copy(update={"state": GatewayState.PENDING, "reason": "Pending", "message": ""})
+        known = known.model_copy(update={"state": GatewayState.PENDING, "reason": Reason.PENDING, "message": ""})
     news = {**what_is_written(entry, known), **what_was_seen(entry, known)}
     verdict = entry.verdict
     is_tried = verdict is not None and entry.intent.goal in _FORWARD and entry.failure is None
@@ -78,7 +79,7 @@ def what_was_seen(entry: EntryReport, known: api.GatewayStatus) -> dict[str, obj
             "failed": sum(row.state is State.UNHEALTHY for row in verdict.pods),
         }
     elif entry.intent.goal is Goal.NOTHING and entry.running == "":
-        seen = {"state": GatewayState.UNHEALTHY, "reason": "Removed", "message": "", "loaded": 0, "failed": 0}
+        seen = {"state": GatewayState.UNHEALTHY, "reason": Reason.REMOVED, "message": "", "loaded": 0, "failed": 0}
     if failure is not None:
         state = GatewayState.REMOVING if entry.is_removed else GatewayState.NOT_PLACED
         told = {"reason": failure.error.reason, "message": failure.error.sentence()[: api.ENTRY_MESSAGE_MAX]}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pluginrelease import api
+from pluginrelease.api.reasons import AnyReason, Reason, StoredReason
 from pluginrelease.core import duration
 from pluginrelease.core.errors import Refused, ReleaseError, Waiting
 from pluginrelease.core.findings import TriState
@@ -15,10 +16,8 @@ from pluginrelease.core.rollout.decisions import Goal
 from pluginrelease.core.status import folding
 from pluginrelease.core.status.report import EntryReport, Report
 
-# the phases that a failed rollout ends in
-OUTCOMES = ("RolledBack", "Removed", "Held", "RollbackBlocked", "RollbackFailed")
-# the reason while an old revision runs in place of the spec's, because somebody asked for it
-ROLLED_BACK_BY_COMMAND = "RollbackTo"
+# the phases that a failed rollout ends in, each the reason of an event
+OUTCOMES = (Reason.ROLLED_BACK, Reason.REMOVED, Reason.HELD, Reason.ROLLBACK_BLOCKED, Reason.ROLLBACK_FAILED)
 # verdicts that an entry which is left out is told in place of
 _AT_REST = (State.LOADED, State.UNKNOWN)
 # of several entries the one that has come least far says how far the release has come
@@ -31,18 +30,18 @@ class Summary:
 
     phase: str
     ready: TriState
-    reason: str
+    reason: AnyReason
     message: str
     reconciling: bool = False
     stalled: bool = False
-    stalled_because: str | None = None
+    stalled_because: AnyReason | None = None
 
 
 def summarize(report: Report) -> Summary:
     """Return Ready from what the pass ended with: an earlier failure of the rollout, then the error, then the look."""
     if report.suspended:
         text = "spec.suspend is true: what runs goes on running, and is not looked at. Set it to false to go on"
-        return Summary("Suspended", "Unknown", "Suspended", text)
+        return Summary("Suspended", "Unknown", Reason.SUSPENDED, text)
     if report.rollout is not None and report.rollout.failure is not None:
         return after_failure(report, report.rollout, report.rollout.failure)
     failure, verdict = folding.fold_failures(report), folding.fold_verdicts(report.entries)
@@ -53,14 +52,14 @@ def summarize(report: Report) -> Summary:
         return summarize_error(missing.error)
     if verdict is not None:
         return asked_for(report, summarize_verdict(verdict))
-    return Summary("Pending", "False", "Pending", "the first look has not ended yet", reconciling=True)
+    return Summary("Pending", "False", Reason.PENDING, "the first look has not ended yet", reconciling=True)
 
 
 def after_failure(report: Report, decided: api.RolloutStatus, failure: api.RolloutFailure) -> Summary:
     """Keep the failure as Ready's reason, whatever is put back; the phase says how far that has come."""
     phase, outcome, moving = describe_fallback(report, decided, failure)
     message = f"Revision {failure.revision} failed: {failure.message.rstrip('.')}. {outcome}"
-    return Summary(phase, "False", failure.reason, message, reconciling=moving, stalled=not moving)
+    return Summary(phase, "False", StoredReason(failure.reason), message, reconciling=moving, stalled=not moving)
 
 
 def describe_fallback(report: Report, decided: api.RolloutStatus, failure: api.RolloutFailure) -> tuple[str, str, bool]:
@@ -81,7 +80,7 @@ def describe_fallback(report: Report, decided: api.RolloutStatus, failure: api.R
 
 def describe_error(error: ReleaseError) -> tuple[str, str, bool]:
     """Return the same for an error that the way back ended with."""
-    blocked = isinstance(error, Refused) or error.reason == "RollbackBlocked"
+    blocked = isinstance(error, Refused) or error.reason == Reason.ROLLBACK_BLOCKED
     return "RollbackBlocked" if blocked else "RollingBack", error.sentence(), not blocked
 
 
@@ -133,7 +132,7 @@ def apply_deadline(release: api.Release, report: Report, summary: Summary, now: 
     if not overdue or known.failure is not None:
         return summary
     message = f"{summary.message.rstrip('.')}. It has taken longer than rollout.progressDeadline ({text})"
-    return replace(summary, message=message, stalled=True, stalled_because=decisions.OVERDUE)
+    return replace(summary, message=message, stalled=True, stalled_because=Reason.PROGRESS_DEADLINE_EXCEEDED)
 
 
 def is_waiting_for_pods(report: Report) -> bool:
@@ -159,7 +158,7 @@ def asked_for(report: Report, summary: Summary) -> Summary:
         f"{summary.message.rstrip('.')}. Revision {wish} was asked for by {api.ROLLBACK_ANNOTATION}, in place of what "
         "the spec says, until the spec wants another revision or somebody asks for a retry"
     )
-    return Summary("RolledBack", "False", ROLLED_BACK_BY_COMMAND, text, stalled=True)
+    return Summary("RolledBack", "False", Reason.ROLLBACK_TO, text, stalled=True)
 
 
 def summarize_verdict(verdict: Verdict) -> Summary:

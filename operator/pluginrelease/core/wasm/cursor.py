@@ -6,6 +6,7 @@ from array import array
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.wasm import instructions
 
@@ -24,13 +25,13 @@ class Bytes(Protocol):
 
 def malformed(what: str) -> NoReturn:
     """Refuse what no WebAssembly engine would take."""
-    raise Refused("MalformedModule", f"The WebAssembly module is malformed: {what}", REBUILD)
+    raise Refused(Reason.MALFORMED_MODULE, f"The WebAssembly module is malformed: {what}", REBUILD)
 
 
 def truncated(where: str) -> NoReturn:
     """Refuse what ends too early."""
     raise Refused(
-        "TruncatedModule",
+        Reason.TRUNCATED_MODULE,
         f"The WebAssembly module is cut short: it ends within {where}",
         REBUILD + " Compare the size of the pushed file with the one the compiler wrote.",
     )
@@ -39,7 +40,7 @@ def truncated(where: str) -> NoReturn:
 def not_read(what: str) -> NoReturn:
     """Refuse what a gateway may well take, and what is not looked at here."""
     raise Refused(
-        "ModuleNotRead",
+        Reason.MODULE_NOT_READ,
         f"The WebAssembly module is not read, so nothing can be said of it: {what}",
         "Make the plugin smaller, or build it with another toolchain; please report a plugin that is right as it is.",
     )
@@ -48,7 +49,7 @@ def not_read(what: str) -> NoReturn:
 def beyond(what: str) -> NoReturn:
     """Refuse what is more than V8 takes."""
     raise Refused(
-        "BeyondV8Limits",
+        Reason.BEYOND_V8_LIMITS,
         f"Failed to load Wasm bytecode: {what}",
         "Make the plugin smaller: V8, which runs it in the gateway, has these limits built in.",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.wasm import reach, toolchain
 from pluginrelease.core.wasm.code import Bodies, Scan
@@ -55,7 +56,7 @@ def read(data: Bytes) -> Module:
 def _check_header(data: Bytes) -> None:
     if data[:4] != MAGIC[: len(data)] or not len(data):
         raise Refused(
-            "NotWasm",
+            Reason.NOT_WASM,
             f"The file is not a WebAssembly module: it is {_describe(data[:512])}",
             "Push the .wasm file that the compiler wrote; it starts with the bytes \\0asm.",
         )
@@ -63,7 +64,7 @@ def _check_header(data: Bytes) -> None:
         truncated("the header")
     if data[4:8] == COMPONENT_VERSION:
         raise Refused(
-            "ComponentNotModule",
+            Reason.COMPONENT_NOT_MODULE,
             "The file is a WebAssembly component, and Envoy loads core modules only",
             "Build a core module: for Rust the target wasm32-wasip1, for Go GOOS=wasip1.",
         )

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from urllib.parse import urlencode
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Transient
 from pluginrelease.core.gateway import documents
 from pluginrelease.core.gateway.observations import PodRef
@@ -49,9 +50,11 @@ async def end_gateway(
         async with asyncio.timeout(deadline_seconds):
             answer = await admin.ask(channels, pod, "POST", "/quitquitquit", at_agent)
     except (*BROKEN, TimeoutError) as error:
-        raise Transient("GatewayNotRestarted", f"{pod.namespace}/{pod.name}: {admin.describe_error(error)}") from error
+        raise Transient(
+            Reason.GATEWAY_NOT_RESTARTED, f"{pod.namespace}/{pod.name}: {admin.describe_error(error)}"
+        ) from error
     if answer.status != 200:
-        raise Transient("GatewayNotRestarted", f"{pod.namespace}/{pod.name}: the agent answered {answer.status}")
+        raise Transient(Reason.GATEWAY_NOT_RESTARTED, f"{pod.namespace}/{pod.name}: the agent answered {answer.status}")
 
 
 async def _call_logging(
@@ -69,4 +72,4 @@ async def _call_logging(
 
 
 def _logger_not_set(pod: PodRef, message: str) -> Transient:
-    return Transient("LoggerNotSet", f"{pod.namespace}/{pod.name}: {message}", "The next look tries again.")
+    return Transient(Reason.LOGGER_NOT_SET, f"{pod.namespace}/{pod.name}: {message}", "The next look tries again.")

@@ -15,6 +15,7 @@ from typing import Self
 import aiohttp
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.apiserver import answers, applied
 from pluginrelease.core.apiserver.answers import Asked, NotFound, ServerAnswer
 from pluginrelease.core.errors import Transient, Waiting
@@ -259,7 +260,7 @@ class Cluster:
         try:
             answer = await self._answer(asked, query=query)
         except NotFound as error:
-            raise Transient("LogNotFound", error.message) from error
+            raise Transient(Reason.LOG_NOT_FOUND, error.message) from error
         return answers.read_text(asked, answer)
 
     async def log_begins(self, namespace: str, pod: str, container: str) -> datetime | None:
@@ -323,7 +324,7 @@ async def read_at_most(answer: aiohttp.ClientResponse, limit: int) -> bytes:
         size += len(part)
         if size > limit:
             text = f"the API server's answer is larger than {limit} bytes"
-            raise Transient("AnswerTooLarge", text, "Narrow the selector")
+            raise Transient(Reason.ANSWER_TOO_LARGE, text, "Narrow the selector")
         parts.append(part)
     return b"".join(parts)
 
@@ -347,15 +348,17 @@ def explain_not_found(manifest: JSON, error: NotFound) -> Waiting:
     remedies = {kind.api_version: kind.install for kind in providers.TARGETS}
     if not error.served:
         return Waiting(
-            "KindNotInstalled",
+            Reason.KIND_NOT_INSTALLED,
             f"the API server does not know {manifest['apiVersion']} {manifest['kind']}",
             remedies.get(manifest["apiVersion"], "Install its CustomResourceDefinition"),
         )
-    return Waiting("NamespaceNotFound", error.message, "Create the namespace, or name another in gateway.namespace")
+    return Waiting(
+        Reason.NAMESPACE_NOT_FOUND, error.message, "Create the namespace, or name another in gateway.namespace"
+    )
 
 
 def as_unavailable(error: BaseException) -> Transient:
     """The API server did not answer at all."""
     text = str(error) or type(error).__name__
     remedy = "Look at the API server and at the network between; it is tried again"
-    return Transient("APIServerUnavailable", f"the API server could not be reached: {text}", remedy)
+    return Transient(Reason.API_SERVER_UNAVAILABLE, f"the API server could not be reached: {text}", remedy)

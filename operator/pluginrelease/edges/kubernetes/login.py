@@ -16,6 +16,7 @@ from kubernetes.aio.client.rest import RESTClientObject
 from yarl import URL
 
 from pluginrelease import __version__
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
 from pluginrelease.edges.kubernetes.contact import Contact
 
@@ -129,4 +130,6 @@ def read_namespace(path: Path, context: str | None = None) -> str:
 def refuse_kubeconfig(path: Path | str, why: object) -> Refused:
     """A kubeconfig that nobody can log in with."""
     remedy = "Name another with --kubeconfig, KUBECONFIG or --context"
-    return Refused("KubeconfigUnusable", f"the kubeconfig {path} cannot be used: {' '.join(str(why).split())}", remedy)
+    return Refused(
+        Reason.KUBECONFIG_UNUSABLE, f"the kubeconfig {path} cannot be used: {' '.join(str(why).split())}", remedy
+    )

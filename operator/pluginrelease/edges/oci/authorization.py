@@ -11,6 +11,7 @@ import requests
 import requests.adapters
 import requests.utils
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused, Transient
 from pluginrelease.core.registry import challenge as challenges
 from pluginrelease.core.registry import credentials
@@ -73,7 +74,7 @@ class Authorization:
             if isinstance(token, str) and re.fullmatch(r"[\x21-\x7e]+", token):
                 return token
         raise Transient(
-            "RegistryUnavailable",
+            Reason.REGISTRY_UNAVAILABLE,
             f"The token service of the registry {self._reference.registry} answers without a token",
             "It is tried again; look at the registry's token service if this stays.",
         )
@@ -95,7 +96,7 @@ class Authorization:
             reason = "it would send credentials over plain http"
         if reason:
             raise Refused(
-                "RegistryChallengeRefused",
+                Reason.REGISTRY_CHALLENGE_REFUSED,
                 f"The registry {self._reference.registry} asks to fetch tokens from {realm[:100]!r}: {reason}",
                 "Set the registry's token realm to an https URL with a public host name.",
             )
@@ -106,12 +107,12 @@ class Authorization:
         if self._credentials is not None:
             ends = " (the password ends with a line break)" if self._credentials.password.endswith("\n") else ""
             return Refused(
-                "AuthenticationFailed",
+                Reason.AUTHENTICATION_FAILED,
                 f"The registry {registry} refuses the credentials given for {name}{ends}{said}",
                 "Put credentials that may read (to push: write) this repository into the pull secret.",
             )
         return Refused(
-            "AuthenticationRequired",
+            Reason.AUTHENTICATION_REQUIRED,
             f"The registry {registry} wants credentials for {name}, or has no such repository, and "
             f"{self._explain_lack()}{said}",
             "Name a secret of type kubernetes.io/dockerconfigjson with an entry for this registry in "

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.artifact.image_manifests import Digest, Reference
 from pluginrelease.core.errors import Transient
 
@@ -201,4 +202,4 @@ def _translate_errors() -> Iterator[None]:
 
 
 def _unavailable(what: str, remedy: str) -> Transient:
-    return Transient("CacheUnavailable", f"The operator cannot keep what it fetches: {what}", remedy)
+    return Transient(Reason.CACHE_UNAVAILABLE, f"The operator cannot keep what it fetches: {what}", remedy)

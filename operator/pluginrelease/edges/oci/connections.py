@@ -14,6 +14,7 @@ from typing import Any, Self
 import requests.adapters
 import urllib3
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
 
 RECHECK = 60.0  # seconds: whether somebody has put another file there
@@ -124,7 +125,7 @@ def _trust(context: ssl.SSLContext, pem: bytes, unusable: Refused) -> None:
 
 def _refuse_ca_secret() -> Refused:
     return Refused(
-        "InvalidCASecret",
+        Reason.INVALID_CA_SECRET,
         "The certificates in artifact.image.caSecretRef cannot be used: ca.crt is not PEM certificates",
         "Put the certificate of the registry's authority into the key ca.crt, as PEM.",
     )
@@ -133,7 +134,7 @@ def _refuse_ca_secret() -> Refused:
 def refuse_registry_ca(why: str) -> Refused:
     """The file of authorities for all registries cannot be used."""
     return Refused(
-        "InvalidRegistryCA",
+        Reason.INVALID_REGISTRY_CA,
         f"The operator's --registry-ca-file cannot be used: {why}",
         "Put the authorities' certificates into it, as PEM; with the chart into operator.registryCAConfigMap.",
         recheck=RECHECK,

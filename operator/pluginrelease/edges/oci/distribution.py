@@ -24,6 +24,7 @@ from oras.container import Container
 from oras.provider import Registry
 
 from pluginrelease import __version__
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.artifact.image_manifests import Descriptor, Digest, Reference
 from pluginrelease.core.errors import Refused, ReleaseError, Waiting
@@ -87,7 +88,7 @@ class Repository(Registry):  # type: ignore[misc]
                 return lineage, raw
             question = str(image_manifests.find_child(raw).digest)
         raise Refused(
-            "UnreadableLayout",
+            Reason.UNREADABLE_LAYOUT,
             f"{reference} is an index of indexes, nested more than {MAX_INDEX_DEPTH} deep",
             "Push the plugin as a single image.",
         )
@@ -112,7 +113,7 @@ class Repository(Registry):  # type: ignore[misc]
             try:
                 page = self._tag_page(step.query, min(left, MAX_TAG_PAGE_BYTES))
             except (Refused, Waiting) as error:
-                if step.guessed and error.reason in ("RegistryRefused", "ManifestNotFound"):
+                if step.guessed and error.reason.means_registry_declines:
                     return tags.Listed(tuple(found), whole=False)
                 raise
             left -= page.size
@@ -139,7 +140,7 @@ class Repository(Registry):  # type: ignore[misc]
             return tags.read_page(bytes(content), None if link is None else self._query_of(url, link))
         except ValueError:
             raise Refused(
-                "RegistryRefused",
+                Reason.REGISTRY_REFUSED,
                 f"The registry {self.reference.registry} answers the question for tags with what is no list of them",
                 "Name a tag in the reference, or look at what stands between this cluster and the registry.",
             ) from None
@@ -150,7 +151,7 @@ class Repository(Registry):  # type: ignore[misc]
         target = urlsplit(urljoin(url, link))
         if target.scheme not in ("http", "https") or target.hostname != urlsplit(self.origin).hostname:
             raise Refused(
-                "RegistryRedirectRefused",
+                Reason.REGISTRY_REDIRECT_REFUSED,
                 f"The registry {self.reference.registry} says that its list of tags goes on at another host: "
                 f"{str(target.hostname)[:100]!r}",
                 "Have the registry, or the proxy before it, name its own host in the Link header, or a path alone.",

@@ -12,6 +12,7 @@ import requests
 import requests.adapters
 import requests.utils
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.artifact.image_manifests import Reference
 from pluginrelease.core.errors import Refused, Transient
@@ -54,7 +55,7 @@ class Exchange:
             response.close()
             url = urljoin(url, target)
         raise Refused(
-            "RegistryRedirectRefused",
+            Reason.REGISTRY_REDIRECT_REFUSED,
             f"The registry {self.reference.registry} redirects more than {MAX_REDIRECTS} times",
             "Look at what stands between this cluster and the registry.",
         )
@@ -74,7 +75,7 @@ class Exchange:
 
     def _sent_away(self, how: str) -> Refused:
         return Refused(
-            "RegistryRedirectRefused",
+            Reason.REGISTRY_REDIRECT_REFUSED,
             f"The registry {self.reference.registry} sends its clients {how}",
             "Let the registry serve its blobs itself or from a public https address.",
         )

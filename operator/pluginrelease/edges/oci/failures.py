@@ -14,6 +14,7 @@ import requests.adapters
 import requests.utils
 import urllib3
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import timestamps
 from pluginrelease.core.artifact.image_manifests import Reference
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
@@ -28,14 +29,14 @@ def read_failure(response: requests.Response, reference: Reference) -> ReleaseEr
     status, said = response.status_code, quote(response)
     if status == 404 and response.request.method == "GET":
         return Waiting(
-            "ManifestNotFound",
+            Reason.MANIFEST_NOT_FOUND,
             f"The registry {reference.registry} has no {reference}{said}",
             "Push it, or correct the reference. It is looked for again every "
             f"{NOT_FOUND_SECONDS:.0f} seconds, as a tag may be pushed later.",
             retry_after=NOT_FOUND_SECONDS,
         )
     return Refused(
-        "RegistryRefused",
+        Reason.REGISTRY_REFUSED,
         f"The registry {reference.registry} answers {status}{said}",
         "Look at the reference and at the registry's log.",
     )
@@ -45,7 +46,7 @@ def read_busy(response: requests.Response, reference: Reference) -> Transient:
     """Turn an answer 429 or 5xx into an error that is tried again."""
     retry_after = timestamps.retry_after(response.headers.get("Retry-After", ""), datetime.now(UTC))
     return Transient(
-        "RegistryUnavailable",
+        Reason.REGISTRY_UNAVAILABLE,
         f"The registry {reference.registry} answers {response.status_code}{quote(response)}",
         "It is tried again; look at the registry if this stays.",
         retry_after=retry_after,
@@ -82,7 +83,7 @@ def translate(error: Exception, reference: Reference, deadline: Deadline) -> Rel
 
 def _unavailable(message: str) -> Transient:
     return Transient(
-        "RegistryUnavailable",
+        Reason.REGISTRY_UNAVAILABLE,
         message,
         "It is tried again; check the host, the network policy and the proxy between this cluster and the registry.",
     )
@@ -91,12 +92,12 @@ def _unavailable(message: str) -> Transient:
 def _explain_tls(registry: str, detail: str) -> Refused:
     if any(text in detail.lower() for text in ("wrong version number", "http request", "record layer failure")):
         return Refused(
-            "RegistryTLS",
+            Reason.REGISTRY_TLS,
             f"The registry {registry} speaks plain http and not https",
             "Give it a certificate, or, for a registry within the cluster, set spec.artifact.image.insecure: true.",
         )
     return Refused(
-        "RegistryTLS",
+        Reason.REGISTRY_TLS,
         f"The registry {registry} cannot be trusted: {re.sub(r'[^ -~]+', ' ', detail)[:200]}",
         "Give it a certificate for this host name from an authority that the operator and the gateways trust.",
     )
@@ -119,7 +120,7 @@ def _unwrap(error: BaseException) -> Iterator[BaseException]:
 def mismatch(what: str, found: str) -> Refused:
     """Return the error for bytes that are not those that were asked for."""
     return Refused(
-        "DigestMismatch",
+        Reason.DIGEST_MISMATCH,
         f"The registry gave other bytes than were asked for: {what} is {found}",
         "Push the plugin again; if it stays, a proxy or the registry's storage changes what passes through it.",
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.artifact import image_manifests, salvage
 from pluginrelease.core.artifact.image_manifests import Descriptor, Digest, Layout
 from pluginrelease.core.errors import Refused
@@ -75,7 +76,7 @@ def _choose(folder: Path, raw: bytes, tag: str) -> Descriptor:
         return found[0]
     known = ", ".join(sorted(filter(None, tags))[:10]) or "none has a tag"
     raise Refused(
-        "ManifestNotInLayout",
+        Reason.MANIFEST_NOT_IN_LAYOUT,
         f"{folder} has {len(found)} images{f' of tag {tag}' if tag else ''}, and one is needed (its tags: {known})",
         f"Name one: {folder}:TAG.",
     )
@@ -91,7 +92,7 @@ def _blob(folder: Path, entry: Descriptor, most: int) -> bytes:
     content = _read(folder / "blobs" / "sha256" / entry.digest.hex, most)
     if Digest.of(content) != entry.digest or len(content) != entry.size:
         raise Refused(
-            "DigestMismatch",
+            Reason.DIGEST_MISMATCH,
             f"{folder}: the file of {entry.digest} has other bytes, or another length than {entry.size}",
             "Write the layout again.",
         )
@@ -110,4 +111,6 @@ def _read(file: Path, most: int) -> bytes:
 
 
 def _refuse_layout(folder: Path, what: str) -> Refused:
-    return Refused("InvalidLayout", f"{folder} is no OCI image layout: {what}", "Write it again, with skopeo or crane.")
+    return Refused(
+        Reason.INVALID_LAYOUT, f"{folder} is no OCI image layout: {what}", "Write it again, with skopeo or crane."
+    )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import wasm
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.artifact import salvage as salvages
@@ -102,7 +103,7 @@ def find_transport(reference: Reference, access: Access) -> Transport:
     try:
         read_challenge(reference, access.as_others())
     except Refused as refused:
-        if refused.reason == "RegistryTLS":
+        if refused.reason == Reason.REGISTRY_TLS:
             return Transport.UNTRUSTED
         raise
     return Transport.TRUSTED
@@ -139,7 +140,7 @@ def push(reference: Reference, file: Path, access: Access) -> Digest:
     image = image_manifests.pack(file.read_bytes())
     if reference.digest and reference.digest != image.digest:
         raise Refused(
-            "DigestMismatch",
+            Reason.DIGEST_MISMATCH,
             f"{file.name} packs to {image.digest}, and the reference asks for {reference.digest}",
             "Push to a tag.",
         )

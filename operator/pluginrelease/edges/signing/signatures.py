@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from pluginrelease import api
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.artifact.image_manifests import Digest, Reference, sanitize
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.signing import signature
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
 
 MIN_RSA_BITS = 2048
 MAX_PATTERN_MEMORY = 1 << 20  # bytes, of one compiled expression
-
-# of a registry's answers: whoever may push can make them so
-OF_THE_BYTES = frozenset({"DigestMismatch", "ArtifactTooLarge", "MalformedManifest"})
 
 ISSUER_V1 = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
 ISSUER_V2 = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.8")
@@ -184,7 +182,7 @@ def read_untrusted(read: Callable[[], bytes | None]) -> bytes | None:
     try:
         return read()
     except Refused as refused:
-        if refused.reason in OF_THE_BYTES:
+        if refused.reason.is_of_the_bytes:  # whoever may push can make them so
             raise reject_invalid(refused.message) from None
         raise
 
@@ -215,7 +213,7 @@ def read_public_key(pem: bytes, where: str) -> PublicKey:
 def refuse_key(what: str) -> Refused:
     """Keys that nothing can be verified with."""
     return Refused(
-        "InvalidVerificationKey",
+        Reason.INVALID_VERIFICATION_KEY,
         what,
         "Put public keys into it as cosign writes them: kubectl create secret generic NAME --from-file=cosign.pub",
         recheck=signature.RECHECK,
@@ -267,7 +265,7 @@ def check_pattern(name: str, pattern: str) -> None:
         compile_pattern(pattern)
     except re2.error as error:
         raise Refused(
-            "InvalidIdentityPattern",
+            Reason.INVALID_IDENTITY_PATTERN,
             f"{name} is {pattern!r}, which RE2 cannot read: {error}",
             r"Write a regular expression, for example https://github\.com/team/.*",
         ) from None
@@ -300,7 +298,7 @@ def make_verifier(root: bytes, where: str) -> Verifier:
             return Verifier(trusted_root=TrustedRoot.from_file(file.name))
     except Exception as error:  # the library lets errors of its parsers through
         raise Refused(
-            "InvalidTrustedRoot",
+            Reason.INVALID_TRUSTED_ROOT,
             f"{where} is not a trusted root that can be used ({type(error).__name__})",
             "Make it with `cosign trusted-root create`, or take that of the public instance from its TUF repository.",
             recheck=signature.RECHECK,

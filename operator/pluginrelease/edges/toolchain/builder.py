@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import wasm
 from pluginrelease.core.errors import Refused, Transient
 from pluginrelease.edges.toolchain import golang
@@ -73,14 +74,14 @@ def compile_go(
 
 def _check_tree(folder: Path) -> None:
     if not folder.is_dir():
-        raise Refused("SourceMissing", f"{folder} is not a folder", "Name the folder of the plugin's Go source.")
+        raise Refused(Reason.SOURCE_MISSING, f"{folder} is not a folder", "Name the folder of the plugin's Go source.")
     if not any(folder.glob("*.go")):
         raise Refused(
-            "SourceMissing", f"{folder} has no Go file", "Name the folder that holds the plugin's main package."
+            Reason.SOURCE_MISSING, f"{folder} has no Go file", "Name the folder that holds the plugin's main package."
         )
     if not any((parent / "go.mod").is_file() for parent in (folder, *folder.parents)):
         raise Refused(
-            "NoGoModule",
+            Reason.NO_GO_MODULE,
             f"{folder} has no go.mod, and no folder above it has one",
             f"Run `go mod init NAME`, then `go get {SDK}@latest` and `go mod tidy` there.",
         )
@@ -92,7 +93,7 @@ def _check_package(compiler: golang.Go, folder: Path, settings: Mapping[str, str
     package = _first_object(run.lines)
     if package.get("Name") not in (None, "", "main"):
         raise Refused(
-            "NotMainPackage",
+            Reason.NOT_MAIN_PACKAGE,
             f"{folder} is package {package['Name']}, and a plugin is a main package",
             "Begin its files with `package main`, or name the folder that holds the main package.",
         )
@@ -107,7 +108,7 @@ def _check_set_up(folder: Path) -> None:
         body = re.search(r"^func main\(\) \{(.*?)^\}", text, re.MULTILINE | re.DOTALL)
         if body and (call := re.search(r"\bSet(?:VM|Plugin|Http|Tcp)Context\b|\bwrapper\.SetCtx\b", body[1])):
             raise Refused(
-                "SetUpInMain",
+                Reason.SET_UP_IN_MAIN,
                 f"{file.name} calls {call[0]} in main(), which is not run in a module that plain Go builds",
                 "Move the call to `func init()` and leave `func main() {}` empty.",
             )
@@ -125,7 +126,7 @@ def _compile(
     run = _go([compiler.path, "build", *flags, "."], folder, settings, deadline, tick)
     if run.code or not module.is_file():
         lines = _quote_output(run.lines)
-        raise Refused("CompileFailed", "The plugin does not compile:\n" + "\n".join(lines), _remedy(lines))
+        raise Refused(Reason.COMPILE_FAILED, "The plugin does not compile:\n" + "\n".join(lines), _remedy(lines))
     return run.seconds
 
 
@@ -140,7 +141,7 @@ def _go(
         return golang.run(argv, folder=folder, environ=settings, deadline=deadline, tick=tick)
     except TimeoutError as late:
         raise Transient(
-            "BuildTimeout", f"The build is {late}", "Give it more time; a first build fetches its modules too."
+            Reason.BUILD_TIMEOUT, f"The build is {late}", "Give it more time; a first build fetches its modules too."
         ) from late
 
 
@@ -148,14 +149,14 @@ def _measure(module: Path, output: Path, seconds: float, version: str) -> Built:
     size = module.stat().st_size
     if size > SIZE_LIMIT:
         raise Refused(
-            "ModuleTooLarge",
+            Reason.MODULE_TOO_LARGE,
             f"The module has {size} bytes, and gateways read {SIZE_LIMIT} at most",
             "Import less: `go list -deps .` shows what is in it.",
         )
     data = module.read_bytes()
     if not wasm.read(data).abis:
         raise Refused(
-            "NotAPlugin",
+            Reason.NOT_A_PLUGIN,
             "It compiles, and the module exports no proxy_abi_version: it does not use a Proxy-Wasm SDK",
             f"Import {SDK}/proxywasm and set a context in init().",
         )

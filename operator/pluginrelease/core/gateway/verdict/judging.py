@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.gateway import outage
 from pluginrelease.core.gateway.identity import DesiredPlugin, Incarnation, pod_mark
 from pluginrelease.core.gateway.observations import Baseline, FilterKind, PodObservation, identify_run
@@ -22,12 +23,6 @@ from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 MAX_NAMES = 3
 WHY_NOT_READY = "whether it would run the plugin cannot be told. `kubectl describe pod` says what it lacks."
 _WORST_FIRST = (State.UNHEALTHY, State.UNKNOWN, State.PENDING, State.LOADED)
-
-# a pod that could not be read keeps what was proved about it before
-_NOT_ASKED = ("PodUnreachable", "PodNotReady")
-_NOT_SEEN = frozenset(_NOT_ASKED) | outage.REASONS
-_UNDELIVERED = ("AwaitingConfig", "ConfigNotDelivered")
-_CRASHED = ("PluginCrashed", "VMCrashed")
 
 
 def judge(
@@ -56,7 +51,7 @@ def judge(
     if not seen:
         by = f" (looked for: {looked_for})" if looked_for else ""
         message = f"No gateway pod is there to load the plugin{by}. It is judged when one comes. {hint}"
-        return Verdict(State.PENDING, "NoGatewayPods", message.rstrip())
+        return Verdict(State.PENDING, Reason.NO_GATEWAY_PODS, message.rstrip())
     lives = [_gather_life(sighting, write_at, baselines, silent, settled=settled) for sighting in seen]
     fallen = sum(outage.count_ends(life) > 0 for life in lives)
     before = {baseline.incarnation: baseline for baseline in baselines}
@@ -77,7 +72,7 @@ def judge(
 
 def _rank(row: PodVerdict) -> tuple[int, bool, str, str]:
     """The worst first, and of the unhealthy those that are down: they are put back whatever else is said."""
-    return _WORST_FIRST.index(row.state), row.reason not in outage.REASONS, row.pod.namespace, row.pod.name
+    return _WORST_FIRST.index(row.state), not row.reason.means_gateway_down, row.pod.namespace, row.pod.name
 
 
 def _gather_life(
@@ -112,10 +107,10 @@ def _keep_proofs(case: PodCase, row: PodVerdict, run: Incarnation | None) -> set
     """What holds at the next look. A plugin that the gateway starts again by itself need not be proved anew; one that
     stays down does, so that its pod's log is read from the write on until it is mended.
     """
-    if row.reason in _NOT_SEEN:
+    if row.reason.means_not_asked or row.reason.means_gateway_down:
         pod = pod_mark(row.pod.uid)
         return {known for known in case.known if known.pod == pod}
-    if row.reason in _CRASHED and cases.restarts_plugin(case) and case.verified:
+    if row.reason.means_crash and cases.restarts_plugin(case) and case.verified:
         return {run} if run else set()
     return {run} if run and row.state is State.LOADED else set()
 
@@ -126,10 +121,10 @@ def _summarize(rows: Sequence[PodVerdict], proved: frozenset[Incarnation], *, se
     coming = [row.pod.name for row in rows if row.state is State.PENDING]
     if loaded == len(rows):
         pods = "The gateway pod runs" if loaded == 1 else f"All {loaded} gateway pods run"
-        return Verdict(State.LOADED, "Loaded", f"{pods} the plugin.", tuple(rows), proved)
+        return Verdict(State.LOADED, Reason.LOADED, f"{pods} the plugin.", tuple(rows), proved)
     if settled and loaded and loaded + len(coming) == len(rows):
         message = f"{_count_pods(loaded)} the plugin; {_name_coming(coming)}."
-        return Verdict(State.LOADED, "Loaded", message, tuple(rows), proved)
+        return Verdict(State.LOADED, Reason.LOADED, message, tuple(rows), proved)
     message = f"{loaded} of {len(rows)} gateway pods run the plugin; {worst.pod.name}: {worst.message}"
     return Verdict(worst.state, worst.reason, message, tuple(rows), proved)
 
@@ -145,8 +140,8 @@ def _name_coming(names: Sequence[str]) -> str:
 
 def nothing_arrived(verdict: Verdict) -> bool:
     """Whether no gateway that could be asked has what is wanted, and at least one still waits for it."""
-    asked = [row.reason for row in verdict.pods if row.reason not in _NOT_ASKED]
-    return bool(asked) and all(reason in _UNDELIVERED for reason in asked)
+    asked = [row.reason for row in verdict.pods if not row.reason.means_not_asked]
+    return bool(asked) and all(reason.means_not_delivered for reason in asked)
 
 
 def report_stuck(verdict: Verdict, unreadable: Sequence[str]) -> Verdict:
@@ -158,8 +153,8 @@ def report_stuck(verdict: Verdict, unreadable: Sequence[str]) -> Verdict:
         f"{', '.join(unreadable[:MAX_NAMES])}{more}. Correct or delete what is named there. The operator waits, and "
         "puts nothing back, as that would not arrive either."
     )
-    rows = tuple(PodVerdict(row.pod, State.UNKNOWN, "ControlPlaneStuck", message) for row in verdict.pods)
-    return Verdict(State.UNKNOWN, "ControlPlaneStuck", message, rows, verdict.verified)
+    rows = tuple(PodVerdict(row.pod, State.UNKNOWN, Reason.CONTROL_PLANE_STUCK, message) for row in verdict.pods)
+    return Verdict(State.UNKNOWN, Reason.CONTROL_PLANE_STUCK, message, rows, verdict.verified)
 
 
 def _judge_pod(case: PodCase) -> PodVerdict:
@@ -200,11 +195,13 @@ def _check_reached(case: PodCase) -> PodVerdict | None:
         detail = f" ({sighting.unreachable})" if sighting.unreachable else ""
         lines = [cases.quote(event) for event in sighting.log.events[-1:]]
         if case.late:
-            return case.row(State.UNKNOWN, "PodNotReady", f"The pod is not ready{detail}: {WHY_NOT_READY}", *lines)
-        return case.row(State.PENDING, "PodNotReady", f"The pod is not ready yet{detail}.", *lines)
+            return case.row(
+                State.UNKNOWN, Reason.POD_NOT_READY, f"The pod is not ready{detail}: {WHY_NOT_READY}", *lines
+            )
+        return case.row(State.PENDING, Reason.POD_NOT_READY, f"The pod is not ready yet{detail}.", *lines)
     if sighting.unreachable:
         message = f"The gateway could not be asked: {sighting.unreachable.rstrip('.')}."
-        return case.waiting("PodUnreachable", message, then=(State.UNKNOWN, "PodUnreachable"))
+        return case.waiting(Reason.POD_UNREACHABLE, message, then=(State.UNKNOWN, Reason.POD_UNREACHABLE))
     return None
 
 
@@ -219,4 +216,4 @@ def _check_understood(case: PodCase) -> PodVerdict | None:
     if not strange:
         return None
     message = f"The gateway answered in a way that this version does not understand: {'; '.join(strange)}."
-    return case.row(State.UNKNOWN, "UnknownShape", message)
+    return case.row(State.UNKNOWN, Reason.UNKNOWN_SHAPE, message)

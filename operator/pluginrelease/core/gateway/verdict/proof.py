@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.gateway.logs import LogKind
 from pluginrelease.core.gateway.observations import PodObservation
 from pluginrelease.core.gateway.verdict import cases
@@ -17,14 +18,14 @@ def prove(case: PodCase) -> PodVerdict:
         notes = [f"an earlier update is still refused: {error.details}" for error in case.sighting.listener_errors]
         if case.sighting.log.truncated:
             notes.append("its log was rotated, or is too long: a crash could be missed")
-        return case.row(State.LOADED, "Loaded", f"Runs the plugin: {signs[0]}.", *signs, *notes)
+        return case.row(State.LOADED, Reason.LOADED, f"Runs the plugin: {signs[0]}.", *signs, *notes)
     if case.sighting.log.truncated:
         message = "The gateway's log since the write was rotated, or is too long, so a refusal could be missed."
-        return case.waiting("LogIncomplete", message, then=(State.UNKNOWN, "LogIncomplete"))
+        return case.waiting(Reason.LOG_INCOMPLETE, message, then=(State.UNKNOWN, Reason.LOG_INCOMPLETE))
     return case.waiting(
-        "AwaitingPositiveSign",
+        Reason.AWAITING_POSITIVE_SIGN,
         "The gateway has the plugin and refuses nothing, and has not yet shown that it runs it.",
-        then=(State.UNKNOWN, "NoPositiveSign"),
+        then=(State.UNKNOWN, Reason.NO_POSITIVE_SIGN),
         hint="Restart the pod, or let its statistics be seen: annotation sidecar.istio.io/statsInclusionPrefixes "
         "with extension_config_discovery on the gateway's pods.",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.gateway.logs import LogEvent, LogKind
 from pluginrelease.core.gateway.verdict import cases, workers
 from pluginrelease.core.gateway.verdict.cases import ANSWERS_TO_CONFIGURATION, NAMED_STATS_SINCE, PodCase
@@ -20,7 +21,7 @@ def check_accepted(case: PodCase) -> PodVerdict | None:
     for error in case.sighting.listener_errors:
         if _is_about_current(case, error.attempted, received, loaded):
             message = f"The gateway refuses its listeners' updates because of this plugin: {error.details}"
-            return case.row(State.UNHEALTHY, "ListenerRejected", message, error.details)
+            return case.row(State.UNHEALTHY, Reason.LISTENER_REJECTED, message, error.details)
     return None
 
 
@@ -44,14 +45,14 @@ def _explain_refusal(case: PodCase, event: LogEvent) -> PodVerdict:
         return workers.report_refused(case, *cases.quote_lines(event))
     if event.kind is LogKind.LISTENER_REJECTED:
         message = f"The gateway refuses its listeners' updates because of this plugin. It says: {cases.quote(event)}"
-        return case.row(State.UNHEALTHY, "ListenerRejected", message, *cases.quote_lines(event))
+        return case.row(State.UNHEALTHY, Reason.LISTENER_REJECTED, message, *cases.quote_lines(event))
     effect = (
         "the gateway answers 500 to every request"
         if _runs_no_earlier_version(case)
         else "what ran before goes on running"
     )
     message = f"Envoy refused the plugin; {effect}. It says: {cases.quote(event)}"
-    return case.row(State.UNHEALTHY, "PluginRejected", message, *cases.quote_lines(event))
+    return case.row(State.UNHEALTHY, Reason.PLUGIN_REJECTED, message, *cases.quote_lines(event))
 
 
 def _runs_no_earlier_version(case: PodCase) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.gateway.identity import Incarnation
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.core.gateway.outage import Silence
@@ -23,7 +24,7 @@ class PodVerdict:
 
     pod: PodRef
     state: State
-    reason: str
+    reason: Reason
     message: str
     evidence: tuple[str, ...] = ()
 
@@ -34,7 +35,7 @@ class Verdict:
     look."""
 
     state: State
-    reason: str
+    reason: Reason
     message: str
     pods: tuple[PodVerdict, ...] = ()
     verified: frozenset[Incarnation] = frozenset()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.gateway.logs import Missing
 from pluginrelease.core.gateway.verdict import cases
 from pluginrelease.core.gateway.verdict.cases import CRASH_QUIET, PodCase
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State
 
-REFUSED_BY_WORKERS = "PluginRefusedByWorkers"
 SAME_UPDATE = timedelta(seconds=1)
 
 
@@ -33,9 +33,9 @@ def check_workers(case: PodCase) -> PodVerdict | None:
 
 def _report_doubt(case: PodCase, lines: Sequence[str]) -> PodVerdict:
     return case.waiting(
-        "AwaitingPositiveSign",
+        Reason.AWAITING_POSITIVE_SIGN,
         f"Some plugin of this gateway runs on too few workers, and Envoy does not name it. It says: {lines[-1]}.",
-        then=(State.UNKNOWN, "NoPositiveSign"),
+        then=(State.UNKNOWN, Reason.NO_POSITIVE_SIGN),
         hint="Replacing the pod starts them all again; a probe would show whether this one runs.",
     )
 
@@ -43,9 +43,13 @@ def _report_doubt(case: PodCase, lines: Sequence[str]) -> PodVerdict:
 def _report_too_few(case: PodCase) -> PodVerdict:
     seen = case.sighting
     message = f"Of the {cases.count_needed_vms(seen)} VMs that the plugin needs, {seen.stats.vm_active} run."
-    then = (State.UNKNOWN, "NoPositiveSign") if cases.restarts_plugin(case) else (State.UNHEALTHY, REFUSED_BY_WORKERS)
+    then = (
+        (State.UNKNOWN, Reason.NO_POSITIVE_SIGN)
+        if cases.restarts_plugin(case)
+        else (State.UNHEALTHY, Reason.PLUGIN_REFUSED_BY_WORKERS)
+    )
     return case.waiting(
-        "AwaitingPositiveSign", message, then=then, hint="Requests pass without it where it is missing."
+        Reason.AWAITING_POSITIVE_SIGN, message, then=then, hint="Requests pass without it where it is missing."
     )
 
 
@@ -69,7 +73,7 @@ def report_refused(case: PodCase, *lines: str) -> PodVerdict:
         f"passes without it, whatever failStrategy says{counted}. It says: {' / '.join(lines)}. The plugin refuses to "
         "be configured a second time in one VM: correct it, or release it with other bytes."
     )
-    return case.row(State.UNHEALTHY, REFUSED_BY_WORKERS, message, *lines)
+    return case.row(State.UNHEALTHY, Reason.PLUGIN_REFUSED_BY_WORKERS, message, *lines)
 
 
 def _has_too_few(case: PodCase) -> bool:
