@@ -11,10 +11,13 @@ RUN python3 -m venv /build && /build/bin/pip install --require-hashes --no-deps 
  && python3 -m venv /opt/pluginrelease \
  && /opt/pluginrelease/bin/pip install --require-hashes --no-deps --only-binary :all: --requirement /src/requirements/operator.txt
 COPY . /src
+# more than half of all is the Kubernetes client, of which little is imported; its second run imports all of that again
 RUN cd /src && /build/bin/python -m hatchling build --target wheel --directory /dist \
  && /opt/pluginrelease/bin/pip install --no-deps --no-index /dist/*.whl \
  && /opt/pluginrelease/bin/pip check \
  && /opt/pluginrelease/bin/pip uninstall --yes pip \
+ && /opt/pluginrelease/bin/python /src/image/prune.py \
+ && /opt/pluginrelease/bin/python /src/image/prune.py \
  && /opt/pluginrelease/bin/pluginrelease --version
 
 FROM ${PYTHON}

@@ -4,9 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test lint incidents layouts modules soak fuzz bench crds clean help
+.PHONY: demo test test-node node-packages lint incidents layouts modules soak fuzz bench crds clean help
 help:            ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/'
 
 $(READY): requirements/dev.txt pyproject.toml lab/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
@@ -20,8 +20,16 @@ $(READY): requirements/dev.txt pyproject.toml lab/pyproject.toml
 demo: $(READY)   ## the main job, end to end, on real parts (KEEP=1 leaves it running, MESH=higress for Higress)
 	@$(BIN)/pluginrelease demo $(if $(KEEP),--keep) $(if $(MESH),--mesh $(MESH))
 
-test: $(READY)   ## everything: core, edges against real servers, passes against the lab
-	@$(BIN)/python -m pytest
+test: $(READY)   ## core, edges against real servers, passes against the lab; all but tests/node
+	@$(BIN)/python -m pytest --ignore=tests/node
+	@echo "[test] without tests/node, whose lab has a real node: make test-node"
+
+test-node: $(READY)  ## image and chart on a real node, and gateways that are pods on it; as root
+	@$(BIN)/python -m pluginrelease_lab.node
+	@$(BIN)/python -m pytest tests/node
+
+node-packages: $(READY)  ## install what test-node needs from Debian: containerd, runc, CNI, iptables, buildah, debootstrap
+	@$(BIN)/python -m pluginrelease_lab.node --install
 
 lint: $(READY)   ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff format --check .

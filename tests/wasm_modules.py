@@ -139,6 +139,20 @@ def hangs_at_configure() -> bytes:
     )
 
 
+def eats_memory(mebibytes: int) -> bytes:
+    """A module whose proxy_on_configure takes that much memory and writes to all of it; less than 2048."""
+    grow = constant(mebibytes * 16) + b"\x40\0\x1a"  # pages of 64 KiB; drop the result
+    fill = constant(65536) + constant(1) + constant(mebibytes * 1024 * 1024) + b"\xfc\x0b\0"
+    return composed(
+        [],
+        [
+            ("proxy_abi_version_0_2_1", 0, 0, b""),
+            ("proxy_on_memory_allocate", 1, 1, b"\x41\0"),
+            ("proxy_on_configure", 2, 1, grow + fill + b"\x41\1"),
+        ],
+    )
+
+
 def composed(
     imports: Sequence[tuple[str, str, int, int]],
     functions: Sequence[tuple[str, int, int, bytes]],
@@ -275,6 +289,12 @@ def name(text: str | bytes) -> bytes:
 def body(code: bytes) -> bytes:
     """A function without locals."""
     return name(b"\0" + code + b"\x0b")
+
+
+def constant(number: int) -> bytes:
+    """``i32.const`` of a number that is not negative: signed LEB128, whose last byte has no sign bit."""
+    raw = leb(number)
+    return b"\x41" + (raw if raw[-1] < 0x40 else raw[:-1] + bytes([raw[-1] | 0x80, 0]))
 
 
 def leb(number: int) -> bytes:

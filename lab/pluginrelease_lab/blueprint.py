@@ -28,6 +28,8 @@ PROGRAMS = (
     "pilot-agent",
     "envoy",
 )
+NODE_PROGRAMS = ("lab-pause", "kubelet", "kube-scheduler", "kube-proxy")
+"""What a lab with a real node has besides."""
 ISTIO_DATA = "/var/lib/istio/data"
 """Where Istio's agent keeps fetched modules; its path is fixed, so each gateway is shown its own directory there."""
 
@@ -56,7 +58,11 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """One lab. ``programs`` maps the names of `PROGRAMS` to their paths; ``mesh`` is a name in `meshes.NAMED`."""
+    """One lab. ``programs`` maps the names of `PROGRAMS` to their paths; ``mesh`` is a name in `meshes.NAMED`.
+
+    ``node`` is the cgroup of the real node, and empty in a lab without one; ``images`` are the archives that it is
+    given, and ``gateways_on_node`` says whether the gateways are pods on it.
+    """
 
     name: str
     state: Path
@@ -66,6 +72,9 @@ class Blueprint:
     kwok_sources: Path
     ports: Ports
     mesh: str = "istio"
+    node: str = ""
+    images: tuple[Path, ...] = ()
+    gateways_on_node: bool = False
     tokens: Tokens = field(default_factory=Tokens)
 
     @property
@@ -122,5 +131,8 @@ def load(state: Path) -> Blueprint:
         kwok_sources=Path(kept["kwok_sources"]),
         ports=Ports(**kept["ports"]),
         mesh=kept["mesh"],
+        node=kept["node"],
+        images=tuple(map(Path, kept["images"])),
+        gateways_on_node=kept["gateways_on_node"],
         tokens=Tokens(**kept["tokens"]),
     )

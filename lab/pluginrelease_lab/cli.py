@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
@@ -40,11 +41,21 @@ def lab() -> None:
 @click.option(
     "--mesh", default="istio", show_default=True, type=click.Choice(list(meshes.NAMED)), help="Whose gateways they are."
 )
+@click.option("--node", is_flag=True, help="A real node besides: containerd and a kubelet; it needs root.")
+@click.option("--gateways-on-node", is_flag=True, help="That, and the gateways are pods on it; it needs buildah too.")
 @click.option("--detach/--no-detach", default=True, show_default=True, help="Leave it running, or end it with Ctrl-C.")
-def up(name: str, gateways: int, mesh: str, detach: bool) -> None:
+def up(name: str, gateways: int, mesh: str, node: bool, gateways_on_node: bool, detach: bool) -> None:
     """Start a lab and wait until all of it is ready."""
     with _told_plainly():
-        running = host.up(name, gateways=gateways, mesh=mesh, report=click.echo, detached=detach)
+        running = host.up(
+            name,
+            gateways=gateways,
+            mesh=mesh,
+            node=node,
+            gateways_on_node=gateways_on_node,
+            report=click.echo,
+            detached=detach,
+        )
     click.echo(_how_to_use(running))
     if not detach:
         with running:
@@ -103,14 +114,24 @@ def down(name: str) -> None:
 
 @lab.command("exec", context_settings={"ignore_unknown_options": True})
 @_name
+@click.option("--on-node", is_flag=True, help="With the files of the real node too: `lab exec --on-node -- ctr …`.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def execute(name: str, command: tuple[str, ...]) -> None:
+def execute(name: str, on_node: bool, command: tuple[str, ...]) -> None:
     """Run a command of this machine inside the lab's network: `lab exec -- curl http://10.244.1.1:8080/`."""
     with _told_plainly():
         running = host.attach(name)
+        argv = running.command_on_node(command) if on_node else running.command_inside(command)
     environment = {**os.environ, "KUBECONFIG": str(running.kubeconfig_inside)}
-    argv = running.command_inside(command)
     os.execvpe(argv[0], argv, environment)  # noqa: S606 - becoming that command is the purpose
+
+
+@lab.command()
+@_name
+@click.argument("archive", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def load(name: str, archive: Path) -> None:
+    """Give an archive (of OCI or Docker) to the real node, as if it had pulled its images."""
+    with _told_plainly():
+        host.attach(name).load_image(archive)
 
 
 @lab.command()

@@ -20,6 +20,9 @@ from pluginrelease_lab.processes import Argv, Probe, Program
 ETCD = "http://127.0.0.1:2379"
 KUBELET_PORT = 10247
 NODE = "lab-node"
+HOSTNAME = "kubernetes.io/hostname"
+_SIMULATED = {"key": "pluginrelease.io/lab", "value": "simulated", "effect": "NoSchedule"}
+"""Beside a real node: the scheduler sends no pod to kwok's that does not ask for it."""
 SERVICE_RANGE = "10.96.0.0/16"
 GATEWAY_LABEL = "pluginrelease.io/lab"
 GATEWAY_VALUE = "gateway"
@@ -151,7 +154,7 @@ def kwok(lab: Blueprint) -> Program:
         lab.programs["kwok"],
         f"--kubeconfig={part_kubeconfig(lab, 'nodes')}",
         f"--config={config}",
-        "--manage-all-nodes=true",
+        *_managed(lab),
         f"--cidr={network.SIMULATED_PODS}",
         f"--node-ip={network.ADDRESS}",
         f"--node-port={KUBELET_PORT}",
@@ -163,6 +166,13 @@ def kwok(lab: Blueprint) -> Program:
         "--enable-crds=Logs",
     ]
     return Program("kwok", argv, lab.log("kwok"), answers(f"https://{network.ADDRESS}:{KUBELET_PORT}/healthz"))
+
+
+def _managed(lab: Blueprint) -> Argv:
+    """Every node, so that tests can have more of them; beside a real one the lab's own only."""
+    if not lab.node:
+        return ["--manage-all-nodes=true"]
+    return ["--manage-all-nodes=false", f"--manage-nodes-with-label-selector={HOSTNAME}={NODE}"]
 
 
 def _stages(kwok_sources: Path) -> list[Object]:
@@ -200,18 +210,16 @@ async def known(api: KubeApi, path: str) -> None:
         await asyncio.sleep(0.1)
 
 
-async def make_node(api: KubeApi) -> None:
-    """The one node; every pod of the lab names it."""
-    await api.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Node",
-            "metadata": {"name": NODE, "labels": {"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux"}},
-        }
-    )
-    while True:
-        node = await api.get(f"/api/v1/nodes/{NODE}")
-        conditions = node.get("status", {}).get("conditions", [])
-        if any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions):
-            return
+async def make_node(lab: Blueprint, api: KubeApi) -> None:
+    """kwok's node; the lab's own pods name it."""
+    about = {"name": NODE, "labels": {HOSTNAME: NODE, "kubernetes.io/os": "linux"}}
+    spec = {"taints": [_SIMULATED]} if lab.node else {}
+    await api.apply({"apiVersion": "v1", "kind": "Node", "metadata": about, "spec": spec})
+    while not is_ready(await api.get(f"/api/v1/nodes/{NODE}")):  # noqa: ASYNC110 - it can only be asked for
         await asyncio.sleep(0.1)
+
+
+def is_ready(node: Object) -> bool:
+    """Whether a Node says so."""
+    conditions = node.get("status", {}).get("conditions", [])
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)

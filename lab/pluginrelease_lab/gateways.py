@@ -13,10 +13,11 @@ import aiohttp
 from pluginrelease_lab import meshes
 from pluginrelease_lab.blueprint import Blueprint
 from pluginrelease_lab.containers import Pod
-from pluginrelease_lab.controlplane import GATEWAY_LABEL, GATEWAY_VALUE, MANIFESTS, NODE, answers
+from pluginrelease_lab.controlplane import GATEWAY_LABEL, GATEWAY_VALUE, HOSTNAME, MANIFESTS, NODE, answers
 from pluginrelease_lab.gateway import LISTENER_PORT, GatewayProcess
 from pluginrelease_lab.journal import Journal
 from pluginrelease_lab.kubeapi import ApiError, KubeApi, Object, read_manifests
+from pluginrelease_lab.node import gateways as node_gateways
 from pluginrelease_lab.processes import until
 
 _PODS = "/api/v1/pods"
@@ -29,12 +30,19 @@ async def install(lab: Blueprint, api: KubeApi) -> None:
     for manifest in read_manifests((MANIFESTS / meshes.of(lab).gateways).read_text()):
         if manifest["kind"] == "Deployment" and _is_gateway(manifest):
             manifest["spec"]["replicas"] = lab.gateways
-        await api.apply_when_known(manifest)
+        on_node = lab.gateways_on_node and manifest["kind"] == "Deployment" and _is_gateway(manifest)
+        await api.apply_when_known(node_gateways.injected(manifest) if on_node else manifest)
 
 
 def _is_gateway(deployment: Object) -> bool:
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     return bool(labels.get(GATEWAY_LABEL) == GATEWAY_VALUE)
+
+
+def is_for_the_lab(spec: Object) -> bool:
+    """Whether a gateway pod is one that the lab runs, and not a pod for another node."""
+    node = spec.get("nodeName") or spec.get("nodeSelector", {}).get(HOSTNAME)
+    return node in {None, NODE}
 
 
 class Gateways:
@@ -73,6 +81,8 @@ class Gateways:
     def _take_in(self, kind: str, found: Object) -> None:
         if kind == "ERROR":
             raise ApiError(int(found.get("code", 500)), str(found.get("message", "")))
+        if not is_for_the_lab(found["spec"]):
+            return
         pod = Pod(found)
         if kind == "DELETED":
             self._say_farewell(pod.uid)

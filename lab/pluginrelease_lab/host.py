@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -22,11 +22,16 @@ from pluginrelease_lab.blueprint import PRIVATE_REGISTRY_PORT, PRIVATE_USER, REG
 from pluginrelease_lab.controlplane import GATEWAY_LABEL, GATEWAY_VALUE
 from pluginrelease_lab.errors import LabError
 from pluginrelease_lab.events import EventListener, Report
+from pluginrelease_lab.images import gateway as gateway_image
 from pluginrelease_lab.kubeapi import read_documents, write_kubeconfig
+from pluginrelease_lab.node import cgroups, packages, parts
+from pluginrelease_lab.node.joining import IMPORT_SECONDS
 from pluginrelease_lab.processes import Argv
 
 UP_WITHIN = 300.0
 """Seconds for all parts together, once their programs are there."""
+LOAD_WITHIN = 300.0
+"""Seconds for one image: a node unpacks it."""
 _ANSWER_LIMIT = 16 * 1024 * 1024
 
 
@@ -55,25 +60,55 @@ def state_directory(name: str) -> Path:
 
 
 def up(
-    name: str = "default", *, gateways: int = 2, mesh: str = "istio", report: Report = print, detached: bool = False
+    name: str = "default",
+    *,
+    gateways: int = 2,
+    mesh: str = "istio",
+    node: bool = False,
+    images: Sequence[Path] = (),
+    gateways_on_node: bool = False,
+    report: Report = print,
+    detached: bool = False,
 ) -> Lab:
     """Start a lab and wait until everything in it is ready.
 
-    ``mesh`` is one of `meshes.NAMED`. The lab ends with this process, however that ends, unless ``detached``. Raises
-    LabError when a lab of that name runs already, when the system forbids private networks, or when a part does not
-    come up.
+    ``mesh`` is one of `meshes.NAMED`. With ``node`` there is a real node beside the simulated one, which has the
+    ``images`` (archives); ``gateways_on_node`` means that, and that the gateways are pods on it.
+
+    The lab ends with this process, however that ends, unless ``detached``. Raises LabError when a lab of that name
+    runs already, when the system forbids private networks, or when a part does not come up.
     """
     if sys.platform != "linux":
         raise LabError("the lab needs Linux: run it in a Linux container or a virtual machine")
-    programs = binaries.ensure(blueprint.PROGRAMS, report=report)
+    if gateways_on_node and mesh != "istio":
+        raise LabError("gateways on the node are Istio's only: leave --gateways-on-node out, or take --mesh istio")
+    node = node or gateways_on_node
+    if node:
+        packages.require(packages.RUNTIME, "a real node")
+    given = [*images, *([gateway_image.archive(report)] if gateways_on_node else [])]
+    programs = binaries.ensure((*blueprint.PROGRAMS, *(blueprint.NODE_PROGRAMS if node else ())), report=report)
     sources = {tool: binaries.module_dir(tool, report=report) for tool in ("istio", "kwok")}
     state = state_directory(name)
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = _lock(state, name)
+    cgroups.remove(cgroups.family(state))
     _forget(state)
     listeners = {way: relay.listen_on_loopback() for way in Ports.__dataclass_fields__}
     ports = Ports(**{way: int(listener.getsockname()[1]) for way, listener in listeners.items()})
-    plan = Blueprint(name, state, gateways, programs, sources["istio"], sources["kwok"], ports, mesh)
+    cgroup = cgroups.new_name(state) if node else ""
+    plan = Blueprint(
+        name=name,
+        state=state,
+        gateways=gateways,
+        programs=programs,
+        istio_sources=sources["istio"],
+        kwok_sources=sources["kwok"],
+        ports=ports,
+        mesh=mesh,
+        node=cgroup,
+        images=tuple(archive.absolute() for archive in given),
+        gateways_on_node=gateways_on_node,
+    )
     plan.save()
     report(f"lab {name}: starting {gateways} {mesh} gateway{'s' * (gateways != 1)}, state in {state}")
     return _start(plan, lock, listeners, report, detached)
@@ -113,7 +148,7 @@ def _start(plan: Blueprint, lock: int, listeners: Mapping[str, socket.socket], r
     os.set_blocking(told, False)  # a starter that does not listen must not hold the lab up
     bound = None if detached else os.pidfd_open(os.getpid())
     descriptors = {way: listener.fileno() for way, listener in listeners.items()}
-    order = keeper.Order(str(plan.state), told, lock, descriptors, bound)
+    order = keeper.Order(str(plan.state), told, lock, descriptors, bound, plan.node)
     plan.log("keeper").parent.mkdir(parents=True)
     with plan.log("keeper").open("wb") as log:
         process = subprocess.Popen(
@@ -131,7 +166,7 @@ def _start(plan: Blueprint, lock: int, listeners: Mapping[str, socket.socket], r
         os.close(descriptor)
     lab = Lab(plan, process)
     try:
-        EventListener(heard, report).wait_until_ready(UP_WITHIN)
+        EventListener(heard, report).wait_until_ready(UP_WITHIN + (IMPORT_SECONDS if plan.node else 0))
     except BaseException:
         lab.close()
         raise
@@ -156,6 +191,7 @@ def down(name: str = "default") -> bool:
         return False
     if guard is not None:
         ending.end(guard)
+    cgroups.remove(cgroups.family(state))
     ending.keep_only_logs(state)
     return guard is not None
 
@@ -301,6 +337,20 @@ class Lab:
             own = own[1:]
         return namespaces.launcher(argv, namespaces=own, parent=parent)
 
+    def command_on_node(self, argv: Argv) -> list[str]:
+        """The command line that runs ``argv`` with the network and the files of the real node. Raises LabError."""
+        if not self._plan.node:
+            raise LabError(f"lab {self.name} has no real node: start it with `pluginrelease lab up --node`")
+        return namespaces.launcher(argv, namespaces=[f"/proc/{self._guard}/ns/{kind}" for kind in ("net", "mnt")])
+
+    def load_image(self, archive: Path) -> None:
+        """Give an archive (of OCI or Docker) to the real node, as if it had pulled its images. Raises LabError."""
+        argv = self.command_on_node(parts.ctr("images", "import", "-"))
+        with archive.open("rb") as content:
+            done = subprocess.run(argv, stdin=content, capture_output=True, text=True, timeout=LOAD_WITHIN, check=False)
+        if done.returncode != 0:
+            raise LabError(f"the node does not take {archive}: {done.stderr.strip()}")
+
     def popen(self, argv: Argv, **options: Any) -> subprocess.Popen[Any]:
         """Start a program of the host inside the lab's network. It ends with this process and with the lab.
 
@@ -348,4 +398,5 @@ class Lab:
         ending.end(self._guard)
         if self._process is not None:
             self._process.wait()
+        cgroups.remove(cgroups.family(self.state))
         ending.keep_only_logs(self.state)

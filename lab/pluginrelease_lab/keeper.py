@@ -22,19 +22,24 @@ from pathlib import Path
 from pluginrelease_lab import blueprint, namespaces
 from pluginrelease_lab.errors import NAMESPACES_FORBIDDEN
 from pluginrelease_lab.events import Teller
+from pluginrelease_lab.node import cgroups
 
 _COVERED = "/var/lib"
 
 
 @dataclass(frozen=True)
 class Order:
-    """What the starter hands over. Numbers are open file descriptors; ``bound`` is a pidfd, None when detached."""
+    """What the starter hands over. Numbers are open file descriptors; ``bound`` is a pidfd, None when detached.
+
+    ``cgroup`` is that of a real node, which has to be removed when the lab has ended; empty without one.
+    """
 
     state: str
     events: int
     lock: int
     listeners: dict[str, int]
     bound: int | None
+    cgroup: str = ""
 
     def descriptors(self) -> list[int]:
         kept = [self.events, self.lock, *self.listeners.values()]
@@ -55,6 +60,8 @@ def main(text: str) -> int:
     for descriptor in order.descriptors():
         os.set_inheritable(descriptor, False)
     os.pwrite(order.lock, f"{os.getpid()}\n".encode(), 0)
+    if order.cgroup:
+        cgroups.leave_sweeper(order.cgroup, order.descriptors())
     try:
         enter_namespaces()
     except OSError as error:

@@ -73,27 +73,40 @@ def bind(source: str, target: str) -> None:
 
 
 def make_directory_visible(path: str, below: str) -> None:
-    """Make the empty directory ``path`` exist inside the system directory ``below`` without writing to the disk.
+    """Make the empty directory ``path`` exist inside the system directory ``below`` without writing to the disk."""
+    if not os.path.isdir(path):
+        cover(below)
+        os.makedirs(path, exist_ok=True)
 
-    An ordinary user cannot create it there, so ``below`` is covered by an empty one in memory in which everything
-    that was there before is shown again.
+
+def cover(below: str) -> None:
+    """Put an empty directory in memory over ``below``, and show everything in it again that was there before.
+
+    What is made in it from then on never comes to the disk, and an ordinary user can make it.
     """
-    if os.path.isdir(path):
-        return
     covered = os.open(below, os.O_RDONLY | os.O_DIRECTORY)
     try:
         entries = [entry for entry in os.scandir(covered) if not entry.is_symlink()]
         links = {
             entry.name: os.readlink(entry.name, dir_fd=covered) for entry in os.scandir(covered) if entry.is_symlink()
         }
-        _mount("tmpfs", below, "tmpfs", 0)
+        mount_in_memory(below)
         for entry in entries:
             _show_again(f"/proc/self/fd/{covered}/{entry.name}", os.path.join(below, entry.name), entry.is_dir())
         for name, target in links.items():
             os.symlink(target, os.path.join(below, name))
-        os.makedirs(path, exist_ok=True)
     finally:
         os.close(covered)
+
+
+def mount_in_memory(path: str) -> None:
+    """Put an empty directory in memory over ``path``."""
+    _mount("tmpfs", path, "tmpfs", 0)
+
+
+def mount_processes() -> None:
+    """Have ``/proc`` show the processes of the caller's own process namespace."""
+    _mount("proc", "/proc", "proc", 0)
 
 
 def _show_again(source: str, target: str, is_directory: bool) -> None:

@@ -23,12 +23,12 @@ ADDRESS = "10.244.0.1"
 """Where the API server, the registries, istiod and the echo upstream listen, as gateways see them."""
 PREFIX_LENGTH = 16
 SIMULATED_PODS = "10.244.128.0/17"
-"""Addresses of pods that are only simulated; real gateways have theirs below."""
+"""Addresses of pods that are only simulated; real gateways have theirs below, and the real node's pods between."""
 _LOOPBACK_INDEX = 1
 _LISTENING = "0A"
 """The state as proc(5) writes it in net/tcp."""
 _FIRST_POD = 256
-_LAST_POD = 127 * 256 + 255
+_LAST_POD = 126 * 256 + 255
 
 T = TypeVar("T")
 

@@ -52,9 +52,9 @@ def helm(*arguments: str | os.PathLike[str], timeout: float = HELM_WITHIN) -> st
 
 
 def render(namespace: str = NAMESPACE, values: Sequence[str] = ()) -> list[JSON]:
-    """Every object of the chart, as `helm template` prints it; ``values`` are those of ``--set-json``."""
+    """Every object of the chart but its tests, as `helm template` prints it; ``values`` are those of ``--set-json``."""
     settings = [part for value in values for part in ("--set-json", value)]
-    text = helm("template", RELEASE, chart(), "--namespace", namespace, *settings)
+    text = helm("template", RELEASE, chart(), "--skip-tests", "--namespace", namespace, *settings)
     return [manifest for manifest in yaml.safe_load_all(text) if manifest]
 
 

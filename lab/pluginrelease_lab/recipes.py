@@ -79,7 +79,7 @@ def _kubernetes(name: str, fit: Fit) -> Binary:
     return Binary(name, f"k8s.io/kubernetes/cmd/{name}", fit, download)
 
 
-# kubectl may be one minor version away from the API server (Kubernetes' version skew policy); the two servers are
+# kubectl may be one minor version away from the API server (Kubernetes' version skew policy); everything else is
 # taken in the pinned minor version only, so that what the tests say is true of one Kubernetes.
 KUBERNETES = Tool(
     name="kubernetes",
@@ -94,6 +94,11 @@ KUBERNETES = Tool(
         _kubernetes("kube-apiserver", Fit(("--version",), (1, 36), (1, 37))),
         _kubernetes("kube-controller-manager", Fit(("--version",), (1, 36), (1, 37))),
         _kubernetes("kubectl", Fit(("version", "--client"), (1, 35), (1, 38))),
+        _kubernetes("kubelet", Fit(("--version",), (1, 36), (1, 37))),
+        _kubernetes("kube-scheduler", Fit(("--version",), (1, 36), (1, 37))),
+        _kubernetes("kube-proxy", Fit(("--version",), (1, 36), (1, 37))),
+        # the one process of a pod's sandbox: a source file of the lab's, beside the module file
+        Binary("lab-pause", "pluginrelease.io/lab/tools/kubernetes/lab-pause", Fit(("--version",), (1, 36), (1, 37))),
     ),
 )
 

@@ -16,6 +16,8 @@ from pluginrelease_lab.events import Teller
 from pluginrelease_lab.gateways import Gateways
 from pluginrelease_lab.journal import Journal
 from pluginrelease_lab.kubeapi import KubeApi
+from pluginrelease_lab.node import cgroups, configuration, joining, mounts, parts
+from pluginrelease_lab.node import gateways as node_gateways
 from pluginrelease_lab.processes import READY_WITHIN, Program, start
 
 
@@ -48,8 +50,12 @@ class Site:
         self.journal = journal
         self._running: set[asyncio.Task[None]] = set()
         self._ways_in: list[relay.Relay] = []
+        self._runtime_ready = asyncio.Event()
 
     async def build(self, listeners: dict[str, socket.socket]) -> None:
+        if self.lab.node:
+            mounts.prepare()
+            cgroups.make(self.lab.node)
         network.make_bridge()
         self.journal.note("network", "ready", f"private, gateways see the lab at {network.ADDRESS}")
         await self._open_ways_in(listeners)
@@ -59,6 +65,8 @@ class Site:
             group.create_task(self.run(registries.private_registry(self.lab)))
             group.create_task(self.run(istio.upstream(self.lab)))
             group.create_task(self._cluster())
+            if self.lab.node:
+                group.create_task(self._container_runtime())
 
     async def _open_ways_in(self, listeners: dict[str, socket.socket]) -> None:
         for name, port in (
@@ -79,6 +87,8 @@ class Site:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.run(controlplane.controller_manager(self.lab)))
             group.create_task(self._node(api))
+            if self.lab.node:
+                group.create_task(self._real_node(api))
             group.create_task(self._mesh(api))
             group.create_task(self.step("gateways", gateways.install(self.lab, api)))
         await self._gateways(api)
@@ -86,7 +96,19 @@ class Site:
     async def _node(self, api: KubeApi) -> None:
         await self.step("kwok", controlplane.install_kwok_kinds(self.lab, api))
         await self.run(controlplane.kwok(self.lab))
-        await self.step("node", controlplane.make_node(api), f"{controlplane.NODE} is ready")
+        await self.step("node", controlplane.make_node(self.lab, api), f"{controlplane.NODE} is ready")
+
+    async def _container_runtime(self) -> None:
+        await self.run(parts.containerd(self.lab))
+        await self.step("images", joining.import_images(self.lab), "imported", joining.IMPORT_SECONDS)
+        self._runtime_ready.set()
+
+    async def _real_node(self, api: KubeApi) -> None:
+        await self._runtime_ready.wait()
+        async with asyncio.TaskGroup() as group:
+            for program in (parts.kubelet, parts.scheduler, parts.proxy):
+                group.create_task(self.run(program(self.lab)))
+        await self.step("real node", joining.wait_until_ready(api), f"{configuration.NAME} is ready")
 
     async def _mesh(self, api: KubeApi) -> None:
         await self.step("istio kinds", istio.install_kinds(self.lab, api), "known to the API server")
@@ -97,7 +119,11 @@ class Site:
     async def _gateways(self, api: KubeApi) -> None:
         watched = Gateways(self.lab, api, self.journal)
         self._later(watched.keep())
-        wanted = watched.wait_until_serving(meshes.of(self.lab).namespace, self.lab.gateways)
+        expected = meshes.of(self.lab).namespace, self.lab.gateways
+        if self.lab.gateways_on_node:
+            wanted = node_gateways.wait_until_serving(api, *expected)
+        else:
+            wanted = watched.wait_until_serving(*expected)
         await self.step("gateways", wanted, "every one answers a request")
 
     async def run(self, program: Program) -> None:
@@ -116,14 +142,16 @@ class Site:
         await ended
         self.journal.note(name, "ended", obituary())
 
-    async def step(self, name: str, work: Coroutine[Any, Any, None], text: str = "") -> None:
+    async def step(
+        self, name: str, work: Coroutine[Any, Any, None], text: str = "", within: float = READY_WITHIN
+    ) -> None:
         """Something to wait for that is not a program. Raises LabError when it takes too long."""
         began = time.monotonic()
         try:
-            async with asyncio.timeout(READY_WITHIN):
+            async with asyncio.timeout(within):
                 await work
         except TimeoutError:
-            raise LabError(f"{name} took longer than {READY_WITHIN:.0f} s") from None
+            raise LabError(f"{name} took longer than {within:.0f} s") from None
         if text:
             self.journal.note(name, "ready", f"{text} (after {time.monotonic() - began:.1f} s)")
 

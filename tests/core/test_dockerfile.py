@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
+import importlib.util
+import py_compile
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -58,3 +63,38 @@ def test_what_is_copied_is_sent_to_the_build() -> None:
     assert all((CHECKOUT / name).exists() for name in sent)
     left_out = [line for line in lines if not line.startswith("!")]
     assert any(fnmatch.fnmatch("operator/a/__pycache__", line) for line in left_out[1:])
+
+
+@pytest.fixture(scope="module")
+def prune() -> ModuleType:
+    """The script that the build runs."""
+    spec = importlib.util.spec_from_file_location("prune", CHECKOUT / "image" / "prune.py")
+    assert spec
+    assert spec.loader
+    spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
+    return module
+
+
+def test_what_is_pruned_is_what_is_not_imported(
+    prune: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a package only the modules go that are not kept, with their bytecode; what was freed is said in bytes."""
+    package = tmp_path / "generated"
+    package.mkdir()
+    for name in ("__init__", "kept", "other"):
+        (package / f"{name}.py").write_text("x = 1\n")
+        py_compile.compile(str(package / f"{name}.py"))
+    gone = [package / "other.py", *package.glob("__pycache__/other.*")]
+    size = sum(file.stat().st_size for file in gone)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert prune.prune("generated", {(package / "kept.py").resolve()}) == size
+    assert len(gone) == 2
+    left = {file.name.partition(".")[0] for file in package.rglob("*.py*")}
+    assert left == {"__init__", "kept"}
+
+
+def test_the_client_is_laid_out_as_the_pruning_expects(prune: ModuleType) -> None:
+    """Each package that is pruned is there; one that is not is an error of the build, and not a larger image."""
+    assert all(importlib.util.find_spec(package) for package in prune.GENERATED)
+    with pytest.raises(SystemExit, match="laid out otherwise"):
+        prune.prune("kubernetes.nowhere", set())

@@ -38,7 +38,7 @@ UNREADABLE = {
     "an enum value of the spec": from_the_future(),
     "a field that became another": from_the_future(spec__provider="Istio", spec__gateways__0__selector="a=b"),
     "no gateway": from_the_future(spec__gateway=None),
-    "a state in its history": from_the_future(spec__provider="Istio", status__history=[{"state": "Aborted"}]),
+    "a state in its history": from_the_future(spec__provider="Istio", status__history=[{"state": "Vanished"}]),
     "an observation of another shape": from_the_future(status__observation={"raisedLoggers": [{"pod": "p"}, "text"]}),
     "no observation": from_the_future(status__observation=None),
 }

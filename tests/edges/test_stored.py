@@ -35,11 +35,16 @@ STATUS: Node = {
     "phase": "Ready",
     "conditions": [{"type": "Ready", **CONDITION}, {"type": "Applied", **CONDITION}],
     "stableRevision": "a" * 10,
-    "observation": {
-        "revision": "a" * 10,
-        "load": "",
-        "since": TIME,
-        "raisedLoggers": [{"namespace": "istio-ingress", "pod": "p", "uid": "u", "level": "warning"}],
+    "checkpoint": {
+        "gateways": [
+            {
+                "name": "public",
+                "revision": "a" * 10,
+                "loadHash": "",
+                "since": TIME,
+                "raisedLoggers": [{"namespace": "istio-ingress", "level": "warning", "pods": ["p 0123456"]}],
+            }
+        ]
     },
     "history": [{**ENTRY, "firstDeployed": TIME, "state": "Stable"}],
 }
@@ -50,7 +55,7 @@ def newer() -> str:
     made = yaml.safe_load(crd.text())
     properties = made["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
     properties["spec"]["properties"]["provider"]["enum"].append("Ambient")
-    properties["status"]["properties"]["history"]["items"]["properties"]["state"]["enum"].append("Aborted")
+    properties["status"]["properties"]["history"]["items"]["properties"]["state"]["enum"].append("Vanished")
     return yaml.safe_dump(made)
 
 
@@ -88,7 +93,7 @@ def server(cluster: Lab) -> Iterator[Lab]:
     ("spec", "status"),
     [
         ({"spec__provider": "Ambient"}, STATUS),
-        ({}, {**STATUS, "history": [{**ENTRY, "firstDeployed": TIME, "state": "Aborted"}]}),
+        ({}, {**STATUS, "history": [{**ENTRY, "firstDeployed": TIME, "state": "Vanished"}]}),
     ],
     ids=["spec", "status"],
 )

@@ -15,6 +15,7 @@ import pytest
 
 from pluginrelease import api
 from pluginrelease.core.mesh import istio, target
+from pluginrelease.core.mesh.placement import placements
 from tests import wasm_modules
 from tests.harness import evidence, gateways, interruption, registries
 from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, Operator, World, unique
@@ -167,8 +168,9 @@ def abroad(world: World, tmp_path: Path) -> Iterator[JSON]:
 
 
 def written_as(release: JSON) -> str:
-    """The name of its WasmPlugin."""
-    return target.name_object(api.Release.model_validate(release))
+    """The name of the WasmPlugin of its only entry."""
+    [placement] = placements(api.Release.model_validate(release))
+    return target.name_object(placement)
 
 
 def test_killed_with_the_pull_secret_copied(world: World, abroad: JSON, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from pluginrelease import api
 from pluginrelease.core.errors import ReleaseError
+from pluginrelease.core.gateway import identity
 from tests import wasm_modules
 from tests.harness import evidence, gateways
 from tests.harness.cluster import JSON, World, unique
@@ -64,7 +65,6 @@ def answers(world: World, pod: Any) -> bool:
 
 def lose_node(world: World, namespace: str, name: str) -> None:
     """A gateway whose logger was raised is on a node that is no more."""
-    raised = [{"namespace": namespace, "pod": "lost", "uid": "", "level": "warning"}]
     labels = {"istio": namespace}
     container = {"name": "istio-proxy", "image": "proxy"}
     spec = {"nodeName": f"{namespace}-lost", "containers": [container]}
@@ -76,7 +76,8 @@ def lose_node(world: World, namespace: str, name: str) -> None:
             "spec": spec,
         }
     )
-    raised[0]["uid"] = world.get("pod", namespace, "lost")["metadata"]["uid"]  # type: ignore[index]
+    uid = world.get("pod", namespace, "lost")["metadata"]["uid"]  # type: ignore[index]
+    raised = [{"namespace": namespace, "level": "warning", "pods": [f"lost {identity.pod_mark(uid)}"]}]
     observation = {"name": "public", "revision": "any", "since": "2026-01-01T00:00:00Z", "raisedLoggers": raised}
     status = {"checkpoint": {"gateways": [observation]}}
     world.lab.kubectl(

@@ -14,6 +14,11 @@
 {{- end -}}
 {{- end -}}
 
+{{- /* The name of what `helm test` makes: that of a Service has to begin with a letter. */ -}}
+{{- define "pluginrelease.testname" -}}
+{{- printf "readyz-%s" (include "pluginrelease.fullname" .) | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
 {{- define "pluginrelease.serviceAccountName" -}}
 {{- default (include "pluginrelease.fullname" .) .Values.serviceAccount.name -}}
 {{- end -}}

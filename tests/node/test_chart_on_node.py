@@ -1,0 +1,176 @@
+"""The chart with its defaults and the image of this checkout, on a real node under restricted Pod Security."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pluginrelease_lab import Lab, operator
+from pluginrelease_lab.images.operator import OperatorImage
+from tests import wasm_modules
+from tests.harness.cluster import GATEWAY_NAMESPACE, is_ready, unique
+from tests.node.conftest import Start
+from tests.node.world import NAMESPACE, RELEASE, SELECTOR, NodeWorld, eventually
+
+START_SECONDS = 3.0
+"""From the start of the container to /readyz, without the time that its process waited for a processor."""
+OWN_MEGABYTES = 110
+"""Of the image above its base, before compression; 211 before the Kubernetes client was pruned."""
+PORT = 8080
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def node_lab(start_lab: Start) -> Lab:
+    """A lab whose gateways are simulated pods, as their processes are the lab's own."""
+    return start_lab("chart")
+
+
+@pytest.fixture
+def installed(world: NodeWorld) -> Iterator[NodeWorld]:
+    """The chart with its defaults; uninstalled, without releases, when the test ends."""
+    world.install()
+    yield world
+    world.clean_up()
+    world.uninstall()
+
+
+def test_the_image_ships_what_is_imported(image: OperatorImage) -> None:
+    """The image above its base is as small as it is said to be."""
+    print(f"the image has {image.size / 1e6:.0f} MB, of which {image.own_size / 1e6:.0f} MB are ours")
+    assert image.own_size < OWN_MEGABYTES * 1e6
+
+
+def test_install_release_upgrade_rollback_test(installed: NodeWorld, tmp_path: Path) -> None:
+    """A release becomes Ready by the operator in its pod, stays so through an upgrade and a rollback of the chart, and
+    `helm test` asks the operator itself; the API server refused the operator nothing."""
+    before = len(operator.forbidden(installed.lab))
+    name = unique("on-node")
+    ref = installed.push(wasm_modules.answering(name), tmp_path)
+    installed.apply(installed.manifest(name, ref))
+    installed.await_ready(name)
+    assert {headers.get("x-plugin") for _, headers, _ in installed.answers()} == {name}
+
+    first = only_pod(installed)
+    installed.upgrade("--set", "operator.logLevel=debug")
+    second = only_pod(installed)
+    assert first.uid != second.uid
+    assert "--log-level=debug" in second.arguments
+    changed = installed.manifest(name, installed.push(wasm_modules.answering(f"{name}-2"), tmp_path))
+    installed.apply(changed)
+    installed.await_ready(name)
+
+    installed.helm("rollback", RELEASE, "1", "--wait")
+    third = only_pod(installed)
+    assert "--log-level=info" in third.arguments
+    assert "Succeeded" in installed.helm("test", RELEASE)
+    assert is_ready(installed.release(name))
+    assert operator.forbidden(installed.lab)[before:] == []
+
+
+def test_uninstall_with_a_release_there(world: NodeWorld, tmp_path: Path) -> None:
+    """Without the operator a release and its plugin stay as they are, and serve; the next install takes them up, so
+    that deleting the release takes the plugin along; then an uninstall leaves the CRD and nothing else."""
+    world.install()
+    name = unique("left")
+    ref = world.push(wasm_modules.answering(name), tmp_path)
+    world.apply(world.manifest(name, ref))
+    world.await_ready(name)
+    world.uninstall()
+    assert world.pods(NAMESPACE, SELECTOR) == []
+    assert is_ready(world.release(name))
+    assert {headers.get("x-plugin") for _, headers, _ in world.answers()} == {name}
+
+    world.install()
+    world.clean_up()
+    assert world.get("wasmplugin", GATEWAY_NAMESPACE, name) is None
+    world.uninstall()
+    kinds = "deployments,replicasets,pods,services,serviceaccounts,clusterroles,clusterrolebindings"
+    assert world.lab.kubectl("get", kinds, "-A", "-l", SELECTOR, "-o", "name").split() == []
+    assert world.lab.kubectl("get", operator.CRD, "-o", "name")
+
+
+@dataclass(frozen=True)
+class OperatorPod:
+    """One pod of the operator."""
+
+    uid: str
+    address: str
+    arguments: list[str]
+
+
+def only_pod(world: NodeWorld) -> OperatorPod:
+    """The operator's pod, which is on the real node and was never restarted."""
+    [pod] = world.operator_pods()
+    [status] = pod["status"]["containerStatuses"]
+    assert (pod["spec"]["nodeName"], status["restartCount"]) == ("real-node", 0), world.operator_log()
+    return OperatorPod(pod["metadata"]["uid"], pod["status"]["podIP"], pod["spec"]["containers"][0]["args"])
+
+
+def test_it_starts_within_seconds(installed: NodeWorld) -> None:
+    """A new pod is ready at /readyz in three seconds, once the first one has brought everything into memory."""
+    old = only_pod(installed).uid
+    installed.lab.kubectl("delete", "pod", "-n", NAMESPACE, "-l", SELECTOR, "--wait=false")
+    process = eventually(lambda: process_of(next((u for u in uids(installed) if u != old), "none")))
+    [pod] = eventually(lambda: [each for each in installed.operator_pods() if each["status"].get("podIP")])
+    eventually(lambda: says_ready(installed.lab, pod["status"]["podIP"]))
+    seconds, waited, used = times_of(process)
+    print(f"ready {seconds:.1f} s after the start: {used:.1f} s of a processor, {waited:.1f} s of waiting for one")
+    assert seconds - waited <= START_SECONDS
+    installed.lab.kubectl("rollout", "status", f"deployment/{RELEASE}", "-n", NAMESPACE, "--timeout=60s", timeout=90)
+
+
+def uids(world: NodeWorld) -> list[str]:
+    """Those of the operator's pods."""
+    return [pod["metadata"]["uid"] for pod in world.operator_pods()]
+
+
+def says_ready(lab: Lab, address: str) -> bool:
+    """Whether /readyz answers 200."""
+    try:
+        return lab.request(address, PORT, "/readyz", timeout=5).status == 200
+    except OSError:
+        return False
+
+
+def process_of(uid: str) -> Path | None:
+    """The operator's process in a pod, as /proc of the machine shows it."""
+    for process in Path("/proc").iterdir():
+        try:
+            if process.name.isdigit() and uid in (process / "cgroup").read_text():
+                words = (process / "cmdline").read_bytes().split(b"\0")
+                if b"run" in words and any(word.endswith(b"pluginrelease") for word in words):
+                    return process
+        except OSError:
+            continue  # it has just ended
+    return None
+
+
+def times_of(process: Path) -> tuple[float, float, float]:
+    """Seconds since a process started, that it waited for a processor, and that it had one; of its main thread."""
+    fields = (process / "stat").read_text().rpartition(") ")[2].split()
+    started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    used, waited, _ = (process / "schedstat").read_text().split()
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started, int(waited) / 1e9, int(used) / 1e9
+
+
+def test_what_the_pod_may_do(installed: NodeWorld) -> None:
+    """It runs as nobody in particular, cannot write to its files, and has no capability."""
+    only_pod(installed)
+    [pod] = installed.operator_pods()
+    said = json.loads(
+        installed.lab.kubectl(
+            *("exec", "-n", NAMESPACE, pod["metadata"]["name"], "--", "python3", "-c"),
+            "import json,os;s=open('/proc/self/status').read();"
+            "print(json.dumps([os.getuid(),os.access('/opt',os.W_OK),s.split('CapEff:')[1].split()[0],"
+            "s.split('Seccomp:')[1].split()[0]]))",
+        )
+    )
+    assert said == [65532, False, "0" * 16, "2"]
