@@ -17,8 +17,9 @@ from pluginrelease.edges.oci import distribution, registry
 from pluginrelease.edges.oci.access import Access
 from tests import odd_modules
 from tests import wasm_modules as made
+from tests.edges.crd_objects import release
+from tests.edges.crd_rules import REF
 from tests.edges.real_registry import PASSWORD, Real, secret
-from tests.edges.test_crd import REF, release
 
 WASM = made.plugin("0_2_1")
 OPEN = Access(insecure=True, deadline_seconds=20)

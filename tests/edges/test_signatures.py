@@ -27,10 +27,11 @@ from pluginrelease.edges.oci.access import Access
 from pluginrelease.edges.signing import signatures
 from pluginrelease.edges.signing.signatures import Keys
 from tests import wasm_modules as made
+from tests.edges.crd_objects import release
+from tests.edges.crd_rules import REF
 from tests.edges.real_cosign import Cosign, Form
 from tests.edges.real_registry import Real, refer
 from tests.edges.scripted import Answer, Request, Script, Scripted
-from tests.edges.test_crd import REF, release
 
 OPEN = Access(insecure=True, deadline_seconds=20)
 TYPES = {"Accept": ", ".join(image_manifests.MANIFEST_TYPES)}

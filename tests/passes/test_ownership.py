@@ -68,7 +68,7 @@ def test_a_release_of_another_namespace(world: World, team: str, built: Callable
     release = world.await_ready(name, namespace=team, seconds=150)
     assert [headers.get("x-plugin-version") for _, headers, _ in world.answers()] == ["private", "private"]
     plugin, secret = copies(world, release)
-    assert re.fullmatch(f"{team}-{name}-[0-9a-f]{{10}}", plugin["metadata"]["name"])
+    assert re.fullmatch(f"{team}-{name}-public-[0-9a-f]{{10}}", plugin["metadata"]["name"])
     assert secret["metadata"]["name"] == plugin["spec"]["imagePullSecret"] == f"{plugin['metadata']['name']}-pull"
     for thing in (plugin, secret):
         assert thing["metadata"]["annotations"][api.RELEASE_ANNOTATION] == f"{team}/{name}"
