@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -27,8 +28,8 @@ JSON = dict[str, Any]
 NAMESPACE = "pluginrelease-system"
 RELEASE = "pluginrelease"
 CRD = "crd/pluginreleases.pluginrelease.io"
-# --for=condition fails on a definition that has no conditions yet, as in its first moment
-ESTABLISHED = "--for=jsonpath={.status.conditions[?(@.type=='Established')].status}=True"
+# seconds until the API server serves a kind that it was given
+ESTABLISHED_WITHIN = 30.0
 HELM_WITHIN = 60.0
 """Seconds for one run of Helm."""
 
@@ -70,12 +71,29 @@ def service_account(namespace: str = NAMESPACE) -> str:
     return str(name)
 
 
+def await_established(lab: Lab, definition: str = CRD) -> None:
+    """Return when the API server serves the kinds of a definition. Raises LabError when it does not in time.
+
+    `kubectl wait` fails on a definition that has no conditions yet, as in its first moment: then it is asked again.
+    """
+    deadline = time.monotonic() + ESTABLISHED_WITHIN
+    while True:
+        try:
+            lab.kubectl("wait", "--for=condition=Established", "--timeout=30s", definition)
+        except LabError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
 def install(lab: Lab, namespace: str = NAMESPACE) -> Path:
     """Apply `manifests` and wait for the CRD. Returns a kubeconfig of the ServiceAccount, for inside the lab."""
     objects: list[JSON] = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}]
     text = yaml.safe_dump_all(objects + manifests(namespace))
     lab.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
-    lab.kubectl("wait", ESTABLISHED, "--timeout=30s", CRD)
+    await_established(lab)
     return lab.kubeconfig_for(namespace, service_account(namespace))
 
 

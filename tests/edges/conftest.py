@@ -102,7 +102,7 @@ async def start_delivery(tmp_path: Path) -> AsyncIterator[StartDelivery]:
 def cluster(lab: Lab, request: pytest.FixtureRequest) -> Lab:
     """The lab with the CRD, and with the namespace that the module calls NAMESPACE; that stays, for other modules."""
     lab.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=crd.text())
-    lab.kubectl("wait", operator.ESTABLISHED, "--timeout=30s", CRD_NAME)
+    operator.await_established(lab, CRD_NAME)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": request.module.NAMESPACE}}
     lab.kubectl("apply", "-f", "-", stdin=json.dumps(namespace))
     return lab

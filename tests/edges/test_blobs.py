@@ -52,7 +52,7 @@ def read(store: Blobs, digest: Digest, place: Reference = PLACE) -> bytes | None
 
 
 def files(store: Blobs) -> list[Path]:
-    return [path for path in store.place.iterdir() if path.name != blobs.LOCK]
+    return [path for path in store.location.iterdir() if path.name != blobs.LOCK]
 
 
 def obtain(shelf: ArtifactCache, reference: Reference, access: Access = OPEN) -> PulledArtifact:
@@ -249,7 +249,7 @@ def test_a_folder_of_somebody_else_is_not_used(tmp_path: Path) -> None:
     """A link to another place is refused, and the folder is open to nobody else."""
     own = Blobs(tmp_path / "own", 1024)
     own.prepare()
-    assert own.place.stat().st_mode & 0o077 == 0
+    assert own.location.stat().st_mode & 0o077 == 0
     (tmp_path / "led").mkdir()
     (tmp_path / "led" / blobs.FOLDER).symlink_to(tmp_path / "own")
     with pytest.raises(Transient) as told:

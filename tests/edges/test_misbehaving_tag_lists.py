@@ -179,10 +179,10 @@ async def test_a_release_and_a_list_that_may_be_cut(
     work = ReconcileScope(world, asking.model_copy(update={"status": api.Status(artifact=known)}))
     access = Access(insecure=True, deadline_seconds=20, dockerconfigjson=secret(server.host).encode())
     if picked:
-        assert await work.named(asking.spec.artifact.image, access) == f"{ref}:{picked}", why
+        assert await work.resolve_name(asking.spec.artifact.image, access) == f"{ref}:{picked}", why
     else:
         with pytest.raises(Refused) as raised:
-            await work.named(asking.spec.artifact.image, access)
+            await work.resolve_name(asking.spec.artifact.image, access)
         assert raised.value.reason == "TagListIncomplete", why
     assert [event.reason for event in work.report.events] == events, why
 

@@ -83,11 +83,12 @@ def wasm_plugin(plugin: Plugin, name: str, namespace: str, labels: dict[str, str
 def plugin_release(plugin: Plugin, name: str, namespace: str, gateway: str, labels: dict[str, str]) -> JSON:
     """The same as a release."""
     secret = {"pullSecretRef": {"name": plugin.secret}} if plugin.secret else {}
+    object_name = {"objectName": name} if namespace == gateway else {}
     spec: JSON = {
         "artifact": {"image": {"ref": plugin.image, "insecure": True, **secret}},
         "provider": "Istio",
         "gateways": [
-            {"name": "public", "namespace": gateway, "selector": {"matchLabels": labels}, "objectName": name},
+            {"name": "public", "namespace": gateway, "selector": {"matchLabels": labels}, **object_name},
         ],
         "plugin": {**plugin.fields(), **({"config": plugin.config} if plugin.config is not None else {})},
     }

@@ -121,7 +121,7 @@ def test_the_kind_comes_after_the_operator(world: World, module: Path, tmp_path:
         bare = {**kept, "metadata": {"name": kept["metadata"]["name"]}}
         bare.pop("status", None)
         world.lab.kubectl("create", "-f", "-", stdin=yaml.safe_dump(bare))
-        world.lab.kubectl("wait", operator.ESTABLISHED, "--timeout=30s", f"crd/{KIND}")
+        operator.await_established(world.lab, f"crd/{KIND}")
     world.await_ready(name, namespace=NAMESPACE)
     before = plugin_of(world, name)["metadata"]["uid"]
     world.delete(KIND, NAMESPACE, name)
