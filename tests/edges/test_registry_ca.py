@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from pluginrelease.cli import run as run_command
 from pluginrelease.controller import artifacts, preflight
 from pluginrelease.controller.context import Context
-from pluginrelease.controller.scope import ReconcileScope
+from pluginrelease.controller.scope import EntryScope, ReconcileScope
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
@@ -51,41 +51,42 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def work(secured: Real, file: Path | None) -> ReconcileScope:
+def entry_of(secured: Real, file: Path | None) -> EntryScope:
+    """The only entry of a release that names this registry."""
     asking = release(spec__artifact={"image": {"ref": f"{secured.host}/team/plugin:1"}})
-    return ReconcileScope(
-        Context(cast("Cluster", None), Settings(registry_ca_file=file), artifacts.ArtifactCache()), asking
-    )
+    context = Context(cast("Cluster", None), Settings(registry_ca_file=file), artifacts.ArtifactCache())
+    [entry] = ReconcileScope(context, asking).all_entries()
+    return entry
 
 
-async def obtain(one: ReconcileScope) -> artifacts.PulledArtifact:
+async def obtain(entry: EntryScope) -> artifacts.PulledArtifact:
     """The release's artifact, as a pass gets it."""
-    place = image_manifests.parse(one.release.spec.artifact.image.ref)
-    return await one.world.shelf.obtain(place, await one.access(one.release))
+    place = image_manifests.parse(entry.release.spec.artifact.image.ref)
+    return await entry.world.shelf.obtain(place, await entry.work.access(entry.placement()))
 
 
-async def doubts(one: ReconcileScope, *trusts: RegistryTrust) -> str:
+async def doubts(entry: EntryScope, *trusts: RegistryTrust) -> str:
     """What is said of pods with these settings before anything is written."""
-    found = await one.world.shelf.obtain(
-        image_manifests.parse(one.release.spec.artifact.image.ref), await one.access(one.release)
+    found = await entry.world.shelf.obtain(
+        image_manifests.parse(entry.release.spec.artifact.image.ref), await entry.work.access(entry.placement())
     )
     now = datetime.now(UTC)
     before = [
         PodObservation(PodRef("edge", f"pod-{number}", "u", True, trust=it), now) for number, it in enumerate(trusts)
     ]
-    return await preflight.find_doubts(one, one.release, found.artifact, before)
+    return await preflight.find_doubts(entry, entry.placement(), found.artifact, before)
 
 
 async def test_an_authority_for_every_registry(secured: Real, tmp_path: Path) -> None:
     """No release needs to name it; it is read again at every pass, as a ConfigMap's file is replaced."""
     file = tmp_path / "ca.crt"
     shutil.copy(ANOTHER, file)
-    one = work(secured, file)
+    entry = entry_of(secured, file)
     with pytest.raises(Refused) as raised:
-        await obtain(one)
+        await obtain(entry)
     assert raised.value.reason == "RegistryTLS"
     file.write_bytes(ANOTHER.read_bytes() + AUTHORITY.read_bytes())
-    found = await obtain(one)
+    found = await obtain(entry)
     assert found.artifact.size == len(WASM)
 
 
@@ -99,13 +100,13 @@ def test_a_release_adds_its_own(secured: Real) -> None:
 
 async def test_what_the_gateways_make_of_it(secured: Real) -> None:
     """The operator's trust is not the gateways': said, or refused, before anything is written."""
-    one = work(secured, AUTHORITY)
-    assert "SSL_CERT_FILE" in await doubts(one, CLOSED)
-    assert await doubts(one, RegistryTrust((secured.host,), stock=True)) == "", (
+    entry = entry_of(secured, AUTHORITY)
+    assert "SSL_CERT_FILE" in await doubts(entry, CLOSED)
+    assert await doubts(entry, RegistryTrust((secured.host,), stock=True)) == "", (
         "they check no certificate of this registry"
     )
     with pytest.raises(Refused) as raised:
-        await doubts(one, STOCK)
+        await doubts(entry, STOCK)
     assert raised.value.reason == "RegistryNotAcceptedByGateway"
 
 
@@ -113,24 +114,24 @@ async def test_what_the_gateways_make_of_it(secured: Real) -> None:
 async def test_an_authority_from_the_environment(name: str, secured: Real, monkeypatch: pytest.MonkeyPatch) -> None:
     """An authority that the operator's own pod brings is no more known to the gateways."""
     monkeypatch.setenv(name, str(AUTHORITY))
-    one = work(secured, None)
-    assert "SSL_CERT_FILE" in await doubts(one, CLOSED)
+    entry = entry_of(secured, None)
+    assert "SSL_CERT_FILE" in await doubts(entry, CLOSED)
     with pytest.raises(Refused) as raised:
-        await doubts(one, STOCK)
+        await doubts(entry, STOCK)
     assert raised.value.reason == "RegistryNotAcceptedByGateway"
 
 
 async def test_an_operator_behind_a_proxy(secured: Real, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the operator reaches through its proxy, gateways may not: it is said, whatever they trust."""
-    one = work(secured, AUTHORITY)
-    found = await one.world.shelf.obtain(
-        image_manifests.parse(one.release.spec.artifact.image.ref), await one.access(one.release)
+    entry = entry_of(secured, AUTHORITY)
+    found = await entry.world.shelf.obtain(
+        image_manifests.parse(entry.release.spec.artifact.image.ref), await entry.work.access(entry.placement())
     )
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     before = [PodObservation(PodRef("edge", "pod", "u", True, trust=RegistryTrust(("*",))), datetime.now(UTC))]
-    assert "goes by a proxy" in await preflight.find_doubts(one, one.release, found.artifact, before)
+    assert "goes by a proxy" in await preflight.find_doubts(entry, entry.placement(), found.artifact, before)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    assert await preflight.find_doubts(one, one.release, found.artifact, before) == ""
+    assert await preflight.find_doubts(entry, entry.placement(), found.artifact, before) == ""
 
 
 @pytest.mark.parametrize("content", [None, b"", b"hush", b"x" * (2**20 + 1)], ids=["absent", "empty", "text", "large"])
@@ -139,9 +140,9 @@ async def test_a_file_that_cannot_be_used(content: bytes | None, secured: Real, 
     file = tmp_path / "ca.crt"
     if content is not None:
         file.write_bytes(content)
-    one = work(secured, file)
+    entry = entry_of(secured, file)
     with pytest.raises(Refused) as raised:
-        await obtain(one)
+        await obtain(entry)
     assert (raised.value.reason, raised.value.recheck) == ("InvalidRegistryCA", 60)
     assert "hush" not in raised.value.sentence()
 

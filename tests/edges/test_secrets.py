@@ -13,6 +13,7 @@ import pytest
 from pluginrelease import api
 from pluginrelease.controller.secrets import ca_certificates, pull_secrets
 from pluginrelease.core.errors import Refused, ReleaseError, Waiting
+from pluginrelease.core.mesh.placement import placements
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease_lab import Lab
 from tests.harness.releases import release
@@ -48,6 +49,12 @@ def secret(cluster: Lab) -> Iterator[Callable[..., None]]:
         cluster.kubectl("delete", "secret", "one", "-n", namespace, "--ignore-not-found")
 
 
+async def pull_secret(cluster: Cluster, asking: api.Release) -> bytes | None:
+    """What the only entry of a release pulls with."""
+    [placement] = placements(asking)
+    return await pull_secrets.content(cluster, placement)
+
+
 def read(cluster: Lab, how: Read, field: str) -> bytes | None:
     """What a release of NAMESPACE for gateways in THERE gets from the Secret that this field names."""
     named = {f"spec__artifact__image__{field}": {"name": "one"}} if field else {}
@@ -71,7 +78,7 @@ def refusal(cluster: Lab, how: Read, field: str) -> ReleaseError:
 def test_without_a_secret_none_is_read(cluster: Lab) -> None:
     """Most registries need neither credentials nor an authority of their own."""
     assert read(cluster, ca_certificates.content, "") is None
-    assert read(cluster, pull_secrets.content, "") is None
+    assert read(cluster, pull_secret, "") is None
 
 
 @pytest.mark.parametrize("kind", ["Opaque", "kubernetes.io/tls"])
@@ -104,8 +111,8 @@ def test_what_is_no_authority(cluster: Lab, secret: Callable[..., None], content
     ("how", "field", "namespace", "reason"),
     [
         (ca_certificates.content, "caSecretRef", NAMESPACE, "CASecretNotFound"),
-        (pull_secrets.content, "pullSecretRef", NAMESPACE, "PullSecretNotFound"),
-        (pull_secrets.content, "gatewayPullSecretRef", THERE, "PullSecretNotFound"),
+        (pull_secret, "pullSecretRef", NAMESPACE, "PullSecretNotFound"),
+        (pull_secret, "gatewayPullSecretRef", THERE, "PullSecretNotFound"),
     ],
 )
 def test_a_secret_that_is_not_there(cluster: Lab, how: Read, field: str, namespace: str, reason: str) -> None:
@@ -121,9 +128,9 @@ def test_a_secret_that_is_not_there(cluster: Lab, how: Read, field: str, namespa
 def test_a_pull_secret(cluster: Lab, secret: Callable[..., None], field: str, namespace: str) -> None:
     """Each field's Secret is read in its own namespace, and nowhere else."""
     secret(KEYS, namespace)
-    assert json.loads(read(cluster, pull_secrets.content, field) or b"") == json.loads(CONFIG)
+    assert json.loads(read(cluster, pull_secret, field) or b"") == json.loads(CONFIG)
     other = next(one for one in ("pullSecretRef", "gatewayPullSecretRef") if one != field)
-    assert refusal(cluster, pull_secrets.content, other).reason == "PullSecretNotFound"
+    assert refusal(cluster, pull_secret, other).reason == "PullSecretNotFound"
 
 
 @pytest.mark.parametrize(
@@ -140,7 +147,7 @@ def test_a_pull_secret(cluster: Lab, secret: Callable[..., None], field: str, na
 def test_what_is_no_pull_secret(cluster: Lab, secret: Callable[..., None], content: dict[str, Any], words: str) -> None:
     """A Secret that gateways could not use is refused with the command that makes a right one."""
     secret(content)
-    found = refusal(cluster, pull_secrets.content, "pullSecretRef")
+    found = refusal(cluster, pull_secret, "pullSecretRef")
     assert found.reason == "InvalidPullSecret"
     assert words in found.message
     assert "create secret docker-registry" in found.remedy
