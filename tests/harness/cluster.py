@@ -137,7 +137,8 @@ class World:
             if done(release):
                 return release
         status = yaml.safe_dump(self.release(name, namespace).get("status"), sort_keys=False)
-        log = "\n".join(self.operator.log.read_text().splitlines()[-30:])
+        said = self.operator.log.read_text() if self.operator.log.exists() else ""  # in a pod it is the kubelet's
+        log = "\n".join(said.splitlines()[-30:])
         raise AssertionError(f"{namespace}/{name} did not become as wanted in {seconds:.0f} s:\n{status}\n{log}")
 
     def await_ready(self, name: str, **where: Any) -> JSON:
