@@ -3,94 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pluginrelease import api
 from pluginrelease.api.reasons import Reason
 from pluginrelease.core import revision as revisions
 from pluginrelease.core import timestamps
 from pluginrelease.core.gateway.observations import ExtensionConfig, FilterKind, PodObservation, PodRef
-from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
+from pluginrelease.core.gateway.verdict.values import State, Verdict
 from pluginrelease.core.rollout import decisions
 from pluginrelease.core.rollout.decisions import Goal, Intent
-from tests.harness.reasons import give_reason
+from tests.core.rollouts import (
+    CRASHED,
+    DEADLINE,
+    HANGING,
+    INTERNAL,
+    LOADED,
+    NEW,
+    NEXT,
+    NO_PODS,
+    NOW,
+    OLD,
+    OTHER_SPEC,
+    PENDING,
+    PUBLIC,
+    REJECTED,
+    SECOND,
+    SELECTOR,
+    UNKNOWN,
+    ago,
+    entry,
+    failure,
+    having,
+    rolling,
+    verdict,
+    with_two,
+)
 from tests.harness.releases import release
-
-NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-DEADLINE = timedelta(minutes=10)
-OLD, NEW, NEXT = "aaaaaaaaaa", "bbbbbbbbbb", "cccccccccc"
-
-
-def ago(**elapsed: float) -> str:
-    return timestamps.metav1_time(NOW - timedelta(**elapsed))
-
-
-PUBLIC, INTERNAL = "public", "internal"
-SELECTOR = api.Selector(match_labels={"istio": "ingressgateway"})
-OTHER_SPEC: dict[str, Any] = {"spec__plugin": {"config": {"other": True}}}
-
-
-def failure(revision: str = NEW, *gateways: str, held: bool | None = None) -> api.RolloutFailure:
-    return api.RolloutFailure(
-        revision=revision,
-        gateways=list(gateways or (PUBLIC,)),
-        held=held,
-        reason="PluginRejected",
-        message="no",
-        at=ago(minutes=1),
-    )
-
-
-def rolling(spec: dict[str, Any] | None = None, **changes: Any) -> api.RolloutStatus:
-    """Return a rollout of what the release's spec wants, that began a moment ago."""
-    wanted = revisions.spec_hash(release(**(spec or {})).spec)
-    return api.RolloutStatus(**{"spec_hash": wanted, "started_at": ago(seconds=5), **changes})
-
-
-def entry(
-    name: str = PUBLIC,
-    stable: str | None = None,
-    *,
-    selector: api.Selector | None = SELECTOR,
-    adopted: str | None = None,
-    state: api.GatewayState = api.GatewayState.PENDING,
-) -> api.GatewayStatus:
-    """Return the row of an entry with what it falls back to."""
-    kept = api.StableRevision(revision=stable, selector=selector) if stable else None
-    return api.GatewayStatus(name=name, stable=kept, adopted=adopted, state=state, reason="Pending")
-
-
-def having(known: api.RolloutStatus | None = None, *, annotations: dict[str, str] | None = None, **given: Any) -> Any:
-    """A release with this rollout in its status; ``given``: more of the status, or parts of the manifest by path."""
-    parts = {path: given.pop(path) for path in list(given) if "__" in path}
-    found = release(metadata__annotations=annotations or {}, **parts)
-    return found.model_copy(update={"status": api.Status(rollout=known, **given)})
-
-
-def with_two(known: api.RolloutStatus | None, *rows: api.GatewayStatus, **given: Any) -> Any:
-    """A release of two entries, ``public`` and ``internal``, with these rows in its status."""
-    first = release().spec.gateways[0]
-    gateways = [entry.wire() for entry in (first, first.model_copy(update={"name": INTERNAL, "namespace": "apps"}))]
-    return having(known, spec__gateways=gateways, gateways=list(rows), **given)
-
-
-def verdict(state: State, reason: str = "", *, pods: int = 1) -> Verdict:
-    names = [f"gateway-{number}" for number in range(pods)]
-    rows = [
-        PodVerdict(PodRef("apps", name, name, ready=True), state, give_reason(state, reason), "it says")
-        for name in names
-    ]
-    return Verdict(state, give_reason(state, reason), f"because of {reason or state}", tuple(rows))
-
-
-LOADED, PENDING, UNKNOWN = verdict(State.LOADED), verdict(State.PENDING), verdict(State.UNKNOWN)
-REJECTED = verdict(State.UNHEALTHY, "PluginRejected")
-NO_PODS = verdict(State.PENDING, "NoGatewayPods", pods=0)
 
 # -------------------------------------------------------------------------------------------------- when one begins
 
@@ -199,21 +151,6 @@ def test_a_rollout_begins_with_another_revision_or_a_command(case: Begin) -> Non
         assert begun.rollout == case.known
 
 
-GONE = [
-    ("the entry that failed is gone, and the others run it", failure(NEW, "gone"), NEW, False),
-    ("the entry that failed is gone, and the others never ran it", failure(NEW, "gone"), OLD, True),
-    ("the entry that failed is there", failure(NEW, PUBLIC), NEW, True),
-]
-
-
-@pytest.mark.parametrize(("reason", "why", "stable", "stands"), GONE, ids=[row[0] for row in GONE])
-def test_a_failure_goes_with_its_entry(reason: str, why: api.RolloutFailure, stable: str, stands: bool) -> None:
-    """Who removes the only gateway that refuses a plugin has acted: nothing is asked of him beside that."""
-    known = rolling(failure=why)
-    asked = having(known, gateways=[entry(stable=stable)], target_revision=NEW)
-    assert (decisions.start(asked, NOW).rollout.failure is not None) is stands, reason
-
-
 MOVED = api.Selector(match_labels={"app": "edge"})
 LEFT_OUT = entry(INTERNAL, state=api.GatewayState.NOT_PLACED)
 OPENS = [
@@ -308,23 +245,6 @@ def test_what_an_entry_is_to_run(
     assert decisions.decide_intent(asked, known, asked.spec.gateways[0]) == wanted, reason
 
 
-LATECOMERS = [
-    ("the revision is proved by another entry: tried", entry(stable=NEW), failure(NEW, "gone"), Goal.SPEC),
-    ("it failed here already", entry(stable=NEW), failure(NEW, INTERNAL), Goal.NOTHING),
-    ("it runs nowhere: not tried unasked", entry(stable=OLD), failure(NEW, PUBLIC), Goal.NOTHING),
-]
-
-
-@pytest.mark.parametrize(("reason", "other", "why", "goal"), LATECOMERS, ids=[row[0] for row in LATECOMERS])
-def test_an_entry_that_comes_after_a_failure(
-    reason: str, other: api.GatewayStatus, why: api.RolloutFailure, goal: Goal
-) -> None:
-    """It gets the revision only where that is proved, and never where it failed."""
-    known = rolling(failure=why)
-    asked = with_two(known, other)
-    assert decisions.decide_intent(asked, known, asked.spec.gateways[1]).goal is goal, reason
-
-
 # --------------------------------------------------------------------------------------------------- after a look
 
 
@@ -346,7 +266,6 @@ class Turn:
 LATE = rolling(started_at=ago(minutes=11))
 HELD = rolling(failure=failure(held=True))
 
-CRASHED, HANGING = (verdict(State.UNHEALTHY, reason) for reason in ("GatewayCrashed", "GatewayUnresponsive"))
 BLAMELESS = verdict(State.UNKNOWN, "GatewayCrashed")
 
 
@@ -522,144 +441,6 @@ def test_there_and_back_again_rolls_nothing_back() -> None:
     again = decisions.start(asked, NOW).rollout
     assert look(asked, again, REJECTED, OLD) == again
     assert look(asked, again, LOADED, OLD).completed_at
-
-
-# ------------------------------------------------------------------------------------------------- several entries
-
-
-@dataclass(frozen=True)
-class Both:
-    """A look at NEW on two entries; ``back``: the entries that go back after it."""
-
-    reason: str
-    verdicts: dict[str, Verdict]
-    back: list[str] | None
-    stable: tuple[str | None, str | None] = (OLD, OLD)
-    known: api.RolloutStatus = field(default_factory=rolling)
-    completes: bool = False
-
-
-SECOND = rolling(failure=failure(NEW, INTERNAL))
-BOTHS = [
-    Both("both run it: done", {PUBLIC: LOADED, INTERNAL: LOADED}, None, completes=True),
-    Both("one is still coming: not done", {PUBLIC: LOADED, INTERNAL: PENDING}, None),
-    Both("one cannot be known: not done, and no failure", {PUBLIC: LOADED, INTERNAL: UNKNOWN}, None),
-    Both("one refuses it: both go back", {PUBLIC: LOADED, INTERNAL: REJECTED}, [INTERNAL, PUBLIC]),
-    Both("one refuses it, the other is still coming", {PUBLIC: PENDING, INTERNAL: REJECTED}, [INTERNAL, PUBLIC]),
-    Both("one was left out: done without it", {PUBLIC: LOADED}, None, completes=True),
-    Both("one was left out, and the other refuses it", {PUBLIC: REJECTED}, [PUBLIC]),
-    Both("a new entry refuses it: the other stays", {PUBLIC: LOADED, INTERNAL: REJECTED}, [INTERNAL], (NEW, None)),
-    Both("a new entry runs it: done", {PUBLIC: LOADED, INTERNAL: LOADED}, None, (NEW, None), completes=True),
-    Both(
-        "a new entry runs it while the other has trouble",
-        {PUBLIC: REJECTED, INTERNAL: LOADED},
-        None,
-        (NEW, None),
-        completes=True,
-    ),
-    Both(
-        "a new entry and a new revision: both go back",
-        {PUBLIC: LOADED, INTERNAL: REJECTED},
-        [INTERNAL, PUBLIC],
-        (OLD, None),
-    ),
-    Both("it failed on one, and the other runs it", {PUBLIC: LOADED}, [INTERNAL], (NEW, None), SECOND),
-    Both(
-        "it failed on one, and now on another that came", {PUBLIC: REJECTED}, [INTERNAL, PUBLIC], (None, None), SECOND
-    ),
-]
-
-
-@pytest.mark.parametrize("case", BOTHS, ids=lambda case: case.reason)
-def test_one_rollout_over_two_entries(case: Both) -> None:
-    """A failure on one entry takes back every entry that got the revision, and no entry on which it is stable."""
-    rows = [entry(PUBLIC, case.stable[0]), entry(INTERNAL, case.stable[1])]
-    found = decisions.advance(with_two(case.known, *rows), case.known, NEW, case.verdicts, NOW, DEADLINE)
-    assert (found.failure.gateways if found.failure else None) == case.back
-    assert (found.completed_at is not None) is case.completes
-
-
-def test_gateways_that_are_down_are_the_reason_before_any_other() -> None:
-    """Of two entries that fail at once the crash is the failure, as Hold does not hold that."""
-    found = decisions.advance(
-        with_two(rolling(), entry(stable=OLD), entry(INTERNAL, OLD)),
-        rolling(),
-        NEW,
-        {PUBLIC: REJECTED, INTERNAL: CRASHED},
-        NOW,
-        DEADLINE,
-    )
-    assert found.failure is not None
-    assert (found.failure.reason, found.failure.message.partition(":")[0]) == ("GatewayCrashed", "gateway internal")
-
-
-STABLES = [
-    ("all run it", rolling(completed_at=ago(seconds=1)), LOADED, True),
-    ("others are still awaited", rolling(), LOADED, False),
-    ("tried alone after it failed elsewhere", rolling(failure=failure(NEW, INTERNAL)), LOADED, True),
-    ("on its way back", rolling(failure=failure(NEW, PUBLIC)), LOADED, False),
-    ("not seen running", rolling(completed_at=ago(seconds=1)), UNKNOWN, False),
-]
-
-
-@pytest.mark.parametrize(("reason", "known", "judged", "expected"), STABLES, ids=[row[0] for row in STABLES])
-def test_what_becomes_stable(reason: str, known: api.RolloutStatus, judged: Verdict, expected: bool) -> None:
-    """An entry falls back to what ran on all entries together, or on it alone; not to what others may still refuse."""
-    assert decisions.becomes_stable(known, PUBLIC, judged) is expected, reason
-
-
-# -------------------------------------------------------------------------------------------------- at all times
-
-MOMENTS = st.integers(-(10**6), 10**6).map(lambda seconds: timestamps.metav1_time(NOW + timedelta(seconds=seconds)))
-REVISIONS = st.sampled_from([OLD, NEW, NEXT])
-NAMES = st.sets(st.sampled_from([PUBLIC, INTERNAL]), min_size=1).map(sorted)
-FAILURES = st.builds(lambda revision, names: failure(revision, *names), REVISIONS, NAMES)
-ROLLOUTS = st.fixed_dictionaries(
-    {"started_at": MOMENTS, "completed_at": st.none() | MOMENTS, "failure": st.none() | FAILURES}
-).map(lambda fields: rolling(**fields))
-VERDICTS = st.sampled_from([LOADED, PENDING, UNKNOWN, REJECTED, NO_PODS, CRASHED])
-SEEN = st.dictionaries(st.sampled_from([PUBLIC, INTERNAL]), VERDICTS)
-ROWS = st.tuples(st.none() | REVISIONS, st.none() | REVISIONS)
-
-
-@given(ROLLOUTS, REVISIONS, SEEN, ROWS, st.sampled_from(["Rollback", "Hold"]))
-def test_no_look_makes_more_of_a_rollout_than_it_is(
-    known: api.RolloutStatus,
-    revision: str,
-    verdicts: dict[str, Verdict],
-    stable: tuple[str | None, str | None],
-    on_failure: str,
-) -> None:
-    """Whatever is seen: an entry on which the revision is stable does not go back because of a look, nothing goes back
-    without a failure, and to look twice at the same is to look once."""
-    rows = [entry(PUBLIC, stable[0]), entry(INTERNAL, stable[1])]
-    asked = with_two(known, *rows, spec__rollout={"onFailure": on_failure})
-    found = decisions.advance(asked, known, revision, verdicts, NOW, DEADLINE)
-    earlier = set(known.failure.gateways) if known.failure else set()
-    for gateway in asked.spec.gateways:
-        if decisions.is_stable(asked, gateway, revision) and found.failure is not None:
-            assert gateway.name not in found.failure.gateways or gateway.name in earlier
-    if found.failure != known.failure and found.failure is not None:
-        assert found.failure.revision == revision
-        assert set(found.failure.gateways) <= verdicts.keys() | earlier
-    assert decisions.advance(asked, found, revision, verdicts, NOW, DEADLINE) == found
-
-
-# ---------------------------------------------------------------------------------------------- the time that is left
-
-TIMES = [
-    ("under way", rolling(started_at=ago(minutes=4)), timedelta(minutes=6)),
-    ("at its very end", rolling(started_at=ago(minutes=10)), timedelta()),
-    ("over", rolling(started_at=ago(minutes=11)), None),
-    ("completed", rolling(completed_at=ago(seconds=1)), None),
-    ("failed", rolling(failure=failure()), None),
-]
-
-
-@pytest.mark.parametrize(("reason", "known", "left"), TIMES, ids=[row[0] for row in TIMES])
-def test_the_time_that_is_left(reason: str, known: api.RolloutStatus, left: timedelta | None) -> None:
-    """A rollout that goes on is looked at when its deadline is over; one that ended has no deadline."""
-    assert decisions.until_overdue(known, NOW, DEADLINE) == left, reason
 
 
 # ------------------------------------------------------------------------------------------------------- the way back
