@@ -73,9 +73,11 @@ def describe_fallback(report: Report, decided: api.RolloutStatus, failure: api.R
     ways = [(entry.name, *describe_entry(entry, decided, failure)) for entry in back]
     if not ways:
         return "RollingBack", "What ran before is being put back", True
-    name, phase, text, _ = min(ways, key=lambda way: _PROGRESS.index(way[1]))
+    _, phase, text, _ = min(ways, key=lambda way: _PROGRESS.index(way[1]))
     moving = any(way[3] for way in ways)
-    return phase, text if len(ways) == 1 else f"gateway {name}: {text}", moving
+    alike = [name for name, found, said, _ in ways if (found, said) == (phase, text)]
+    named = f"gateway{'s' if len(alike) > 1 else ''} {', '.join(alike)}"
+    return phase, text if len(ways) == 1 else f"{named}: {text}", moving
 
 
 def describe_error(error: ReleaseError) -> tuple[str, str, bool]:
