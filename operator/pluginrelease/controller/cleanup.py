@@ -15,10 +15,9 @@ import structlog
 
 from pluginrelease import api
 from pluginrelease.api.reasons import Reason
-from pluginrelease.controller import loggers
+from pluginrelease.controller import loggers, removal
 from pluginrelease.controller.context import Context
 from pluginrelease.core.apiserver import stored
-from pluginrelease.core.apiserver.answers import NotFound
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.gateway.raised_loggers import RaisedLogger
 from pluginrelease.core.mesh import providers, target
@@ -64,8 +63,7 @@ class Departure:
 
     def leaves(self, observed: JSON) -> bool:
         """Whether an object outlives the release; unset, the policy leaves what was adopted."""
-        adopted = (observed["metadata"].get("annotations") or {}).get(api.ADOPTED_ANNOTATION) == "true"
-        return self.policy == api.DeletionPolicy.ORPHAN or (self.policy is None and adopted)
+        return target.leaves(self.policy, is_adopted=target.is_marked_adopted(observed))
 
 
 async def clean_up(world: Context, body: JSON) -> tuple[Event, ...]:
@@ -111,7 +109,7 @@ async def let_named_go(
 async def let_others_go(world: Context, departure: Departure) -> list[JSON]:
     """Let go what carries the release's uid under other names: the status may have been lost."""
     kinds = [resources.resource_for(kind) for kind in providers.TARGETS]
-    found = [observed for kind in kinds for observed in await find_labelled(world, departure, kind)]
+    found = [observed for kind in kinds for observed in await removal.find_own(world.cluster, kind, departure.uid)]
     for observed in found:
         await let_go(world, departure, observed)
     return found
@@ -121,15 +119,6 @@ async def get_own(world: Context, departure: Departure, resource: Resource, name
     """Return the one object of this name, if it carries the release's uid."""
     observed = await world.cluster.get(resource, namespace, name)
     return [observed] if observed is not None and is_of(departure, observed) else []
-
-
-async def find_labelled(world: Context, departure: Departure, resource: Resource) -> list[JSON]:
-    """Return what carries the release's uid, in any namespace; nothing where the kind is not installed."""
-    try:
-        listed = await world.cluster.list(resource, None, {api.UID_LABEL: departure.uid})
-    except NotFound:
-        return []
-    return [{**observed, **resources.type_meta(resource)} for observed in listed]
 
 
 def is_of(departure: Departure, observed: JSON) -> bool:

@@ -22,7 +22,7 @@ from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.gateway import checkpoint
 from pluginrelease.core.gateway.observations import PodObservation
 from pluginrelease.core.registry import tags
-from pluginrelease.core.rollout import decisions, history, plan, probe
+from pluginrelease.core.rollout import decisions, history, placements, plan, probe
 from pluginrelease.core.rollout.decisions import Goal
 from pluginrelease.core.status import conditions
 from pluginrelease.core.status.report import Event
@@ -300,16 +300,7 @@ async def note_deployed(work: ReconcileScope, entry: EntryScope, candidate: Cand
 
 def record_object(entry: EntryScope, found: JSON) -> None:
     """Note what is now in the API server."""
-    own = found["metadata"]
-    entry.learn(
-        object=api.ObjectStatus(
-            api_version=found["apiVersion"],
-            kind=found["kind"],
-            namespace=own["namespace"],
-            name=own["name"],
-            uid=own.get("uid"),
-        )
-    )
+    entry.learn(object=placements.describe_object(found))
 
 
 async def uninstall(entry: EntryScope) -> None:

@@ -13,6 +13,7 @@ from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.mesh import target
 from pluginrelease.core.rollout import placements, plan
 from pluginrelease.edges.kubernetes import resources
+from pluginrelease.edges.kubernetes.client import Cluster
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +49,7 @@ async def find_own_if_new(work: ReconcileScope) -> list[JSON]:
     if swept.get(own.uid) == own.generation:
         return []
     try:
-        found = await find_own(work)
+        found = await find_own(work.world.cluster, resources.resource_for(work.provider.TARGET), own.uid)
     except ReleaseError as error:
         log.warning("objects without an entry were not looked for", reason=error.reason, message=error.message)
         return []
@@ -56,11 +57,10 @@ async def find_own_if_new(work: ReconcileScope) -> list[JSON]:
     return found
 
 
-async def find_own(work: ReconcileScope) -> list[JSON]:
-    """Return the objects with the release's uid, in any namespace."""
-    kind = resources.resource_for(work.provider.TARGET)
+async def find_own(cluster: Cluster, kind: resources.Resource, uid: str) -> list[JSON]:
+    """Return what carries a release's uid, in any namespace; nothing where the kind is not installed."""
     try:
-        listed = await work.world.cluster.list(kind, None, {api.UID_LABEL: work.release.metadata.uid})
+        listed = await cluster.list(kind, None, {api.UID_LABEL: uid})
     except NotFound:
         return []
     return [{**found, **resources.type_meta(kind)} for found in listed]
@@ -68,15 +68,10 @@ async def find_own(work: ReconcileScope) -> list[JSON]:
 
 def row_of(release: api.Release, stray: JSON) -> api.GatewayStatus:
     """Return the row of an entry that is known by its object alone; never by the name of another one."""
-    own = stray["metadata"]
-    annotations = own.get("annotations") or {}
-    known = api.ObjectStatus(
-        api_version=stray["apiVersion"], kind=stray["kind"], namespace=own["namespace"], name=own["name"]
-    )
     name = placements.entry_of(stray)
     if name is None or name in placements.names_of(release) or release.status.gateway(name) is not None:
-        name = f"{own['namespace']}/{own['name']}"
-    adopted = own["name"] if annotations.get(api.ADOPTED_ANNOTATION) == "true" else None
+        name = "/".join(placements.place_of(stray))
+    known, adopted = placements.describe_object(stray), placements.recall_adopted(stray)
     state = api.GatewayState.REMOVING
     return api.GatewayStatus(name=name, object=known, adopted=adopted, state=state, reason=Reason.REMOVING)
 

@@ -246,8 +246,17 @@ def render_metadata(placement: Placement, name: str) -> JSON:
 
 def is_left_behind(placement: Placement) -> bool:
     """Whether what is written for this entry outlives it: ``deletionPolicy``, unset Orphan for an adopted object."""
-    policy = placement.spec.deletion_policy
-    return policy is api.DeletionPolicy.ORPHAN or (policy is None and is_adopted(placement))
+    return leaves(placement.spec.deletion_policy, is_adopted=is_adopted(placement))
+
+
+def leaves(policy: str | None, *, is_adopted: bool) -> bool:
+    """Whether a ``deletionPolicy`` leaves an object; unset, it leaves what was adopted and deletes what was made."""
+    return policy == api.DeletionPolicy.ORPHAN or (policy is None and is_adopted)
+
+
+def is_marked_adopted(thing: JSON) -> bool:
+    """Whether an object says itself that it was somebody else's before."""
+    return (thing["metadata"].get("annotations") or {}).get(api.ADOPTED_ANNOTATION) == "true"
 
 
 def is_adopted(placement: Placement) -> bool:

@@ -108,15 +108,28 @@ def find_by_entry(placement: Placement, there: Iterable[JSON]) -> JSON | None:
 
 def recalled_row(name: str, row: api.GatewayStatus | None, thing: JSON) -> api.GatewayStatus:
     """Return the row of an entry with the object that it was found to have."""
-    own = thing["metadata"]
     known = row or api.GatewayStatus(name=name, state=api.GatewayState.PENDING, reason=Reason.PENDING)
-    written = api.ObjectStatus(
-        api_version=thing["apiVersion"], kind=thing["kind"], namespace=own["namespace"], name=own["name"]
-    )
-    is_adopted = (own.get("annotations") or {}).get(api.ADOPTED_ANNOTATION) == "true"
     return known.model_copy(
-        update={"object": written, "adopted": known.adopted or (own["name"] if is_adopted else None)}
+        update={"object": describe_object(thing), "adopted": known.adopted or recall_adopted(thing)}
     )
+
+
+def describe_object(thing: JSON) -> api.ObjectStatus:
+    """Return what the status says of an object as the API server gives it."""
+    own = thing["metadata"]
+    return api.ObjectStatus(
+        api_version=thing["apiVersion"],
+        kind=thing["kind"],
+        namespace=own["namespace"],
+        name=own["name"],
+        uid=own.get("uid"),
+    )
+
+
+def recall_adopted(thing: JSON) -> str | None:
+    """Return the name of an object that says it was adopted: what keeps it as it was is not known without a status."""
+    name: str = thing["metadata"]["name"]
+    return name if target.is_marked_adopted(thing) else None
 
 
 def entry_of(thing: JSON) -> str | None:
@@ -159,6 +172,4 @@ def strays(release: api.Release, found: Iterable[JSON]) -> list[JSON]:
 
 def outlives(release: api.Release, row: api.GatewayStatus | None) -> bool:
     """Whether the object of an entry that goes is left where it is: ``deletionPolicy``, unset by who made it."""
-    policy = release.spec.deletion_policy
-    adopted = row is not None and row.adopted is not None
-    return policy is api.DeletionPolicy.ORPHAN or (policy is None and adopted)
+    return target.leaves(release.spec.deletion_policy, is_adopted=row is not None and row.adopted is not None)
