@@ -1,3 +1,3 @@
-"""PluginRelease: a WebAssembly plugin, from an image to seen running in every Envoy gateway pod."""
+"""PluginRelease: bring a WebAssembly plugin from an image to running, as observed in every Envoy gateway pod."""
 
 __version__ = "0.1.0"

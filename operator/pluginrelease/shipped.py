@@ -1,4 +1,4 @@
-"""Where the chart, the CRD and the examples are: in the checkout, or inside the installed package."""
+"""The folders of the chart, the CRD and the examples: in the checkout, or in the installed package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ INSTALLED = PACKAGE / "_data"  # pyproject.toml, force-include of the wheel
 
 
 def folder(name: str) -> Path:
-    """``charts``, ``crds`` or ``examples``. Raises FileNotFoundError when the package was put together without it."""
+    """Return the path of ``charts``, ``crds`` or ``examples``. Raises FileNotFoundError if the package lacks it."""
     root = CHECKOUT if (CHECKOUT / "pyproject.toml").is_file() else INSTALLED
     found = root / name
     if not found.is_dir():

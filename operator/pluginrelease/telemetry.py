@@ -1,4 +1,4 @@
-"""Logs: one line an event, as JSON or for people; kopf's own lines come out the same way."""
+"""Logs: one line per event, as JSON or for people, in the same form for kopf's own lines."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import structlog
 
-# kopf.objects tells of every handler that succeeded; what a pass did is told by the pass
+# kopf.objects logs every successful handler; the pass logs what it did
 SILENCED = ("aiohttp.access", "asyncio", "urllib3", "oras", "kopf.objects")
 
 
 def configure(log_format: str, level: str) -> None:
-    """Everything to standard error; ``log_format`` json or text, ``level`` a name such as info."""
+    """Log to standard error. ``log_format``: json or text. ``level``: a name such as info."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -37,10 +37,10 @@ def configure(log_format: str, level: str) -> None:
 
 
 def formatter(log_format: str, shared: list[Any]) -> logging.Formatter:
-    """Renders our own events and the records of kopf and other libraries alike."""
+    """Return the formatter for our own events and the records of kopf and other libraries."""
     rendering: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     if log_format == "text":
-        # a plain traceback: one that shows local variables would show secrets
+        # a plain traceback, because one with local variables could show secrets
         plain = structlog.dev.plain_traceback
         rendering = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     return structlog.stdlib.ProcessorFormatter(
@@ -50,7 +50,7 @@ def formatter(log_format: str, shared: list[Any]) -> logging.Formatter:
 
 
 def object_of(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """The object that a line of kopf is about; its other extras hold settings and are left out."""
+    """Add the object that a line of kopf is about. kopf's other extras hold settings and are omitted."""
     reference = getattr(event.get("_record"), "k8s_ref", None)
     if reference:
         event["object"] = f"{reference.get('namespace', '')}/{reference.get('name', '')}"

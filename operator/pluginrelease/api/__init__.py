@@ -1,8 +1,8 @@
-"""The PluginRelease API, ``pluginrelease.io/v1alpha1``: the only place that spells its fields.
+"""The PluginRelease API, ``pluginrelease.io/v1alpha1``: the only place with its field names.
 
-The CRD is generated from these models (`api.crd`). Field names are camelCase on the wire. Strings, lists and maps
-have maxima, because the API server charges CEL rules by the worst case. What one object alone can show to be wrong is
-refused by a CEL rule in the CRD; what needs a look at the world ends in a condition.
+The CRD is generated from these models (`api.crd`). Field names are camelCase in JSON. Strings, lists and maps have
+maxima, because the API server computes the cost of CEL rules for the worst case. An error that one object shows on its
+own is refused by a CEL rule in the CRD. All other errors become conditions.
 """
 
 from pluginrelease.api.artifact import (
@@ -16,11 +16,14 @@ from pluginrelease.api.artifact import (
 )
 from pluginrelease.api.checks import Checks, LoadCheck, Probe, ProbeExpectation, ProbeMethod, Scheme
 from pluginrelease.api.conditions import Condition, ConditionType
+from pluginrelease.api.durations import Duration
 from pluginrelease.api.metadata import (
     ADOPTED_ANNOTATION,
+    ADOPTED_WISH,
     ALLOWED_NAMESPACES_ANNOTATION,
     API_VERSION,
     CATEGORIES,
+    COMMAND_ANNOTATIONS,
     ENTRY_MESSAGE_MAX,
     FIELD_MANAGER,
     FINALIZER,
@@ -35,15 +38,19 @@ from pluginrelease.api.metadata import (
     MAX_POD_ROWS,
     MAX_PODS,
     MESSAGE_MAX,
+    OFF_ANNOTATION,
+    ON_ANNOTATION,
     PLURAL,
     REF_ANNOTATION,
     REFETCH_ANNOTATION,
     RELEASE_ANNOTATION,
+    REMOVE_FOREIGN_FIELDS_ANNOTATION,
     RETRY_ANNOTATION,
     REVISION_ANNOTATION,
     ROLLBACK_ANNOTATION,
     SHORT_NAME,
     SINGULAR,
+    SWITCH_REASON_MAX,
     UID_LABEL,
     VERSION,
     Metadata,
@@ -56,11 +63,24 @@ from pluginrelease.api.plugin import (
     MatchRule,
     Phase,
     Plugin,
+    PortSelector,
     RouteName,
     ServiceName,
+    TrafficMode,
+    TrafficSelector,
 )
 from pluginrelease.api.release import Release
-from pluginrelease.api.spec import DeletionPolicy, Gateway, OnFailure, Rollout, Selector, Spec
+from pluginrelease.api.spec import (
+    Attachment,
+    DeletionPolicy,
+    Gateway,
+    OnFailure,
+    Proxies,
+    Rollout,
+    Selector,
+    Spec,
+    TargetReference,
+)
 from pluginrelease.api.status import (
     UNSEEN,
     ArtifactStatus,
@@ -82,14 +102,18 @@ from pluginrelease.api.status import (
     RolloutStatus,
     StableRevision,
     Status,
+    SwitchedOff,
+    Watch,
 )
-from pluginrelease.api.values import Duration, LabelValue, Name, NamespaceName
+from pluginrelease.api.values import LabelValue, Name, NamespaceName
 
 __all__ = [
     "ADOPTED_ANNOTATION",
+    "ADOPTED_WISH",
     "ALLOWED_NAMESPACES_ANNOTATION",
     "API_VERSION",
     "CATEGORIES",
+    "COMMAND_ANNOTATIONS",
     "ENTRY_MESSAGE_MAX",
     "FIELD_MANAGER",
     "FINALIZER",
@@ -104,20 +128,25 @@ __all__ = [
     "MAX_POD_NOTES",
     "MAX_POD_ROWS",
     "MESSAGE_MAX",
+    "OFF_ANNOTATION",
+    "ON_ANNOTATION",
     "PLURAL",
     "REFETCH_ANNOTATION",
     "REF_ANNOTATION",
     "RELEASE_ANNOTATION",
+    "REMOVE_FOREIGN_FIELDS_ANNOTATION",
     "RETRY_ANNOTATION",
     "REVISION_ANNOTATION",
     "ROLLBACK_ANNOTATION",
     "SHORT_NAME",
     "SINGULAR",
+    "SWITCH_REASON_MAX",
     "UID_LABEL",
     "UNSEEN",
     "VERSION",
     "ArtifactSource",
     "ArtifactStatus",
+    "Attachment",
     "Checkpoint",
     "Checks",
     "Condition",
@@ -152,9 +181,11 @@ __all__ = [
     "Phase",
     "Plugin",
     "PodStatus",
+    "PortSelector",
     "Probe",
     "ProbeExpectation",
     "ProbeMethod",
+    "Proxies",
     "RaisedLoggers",
     "Refetch",
     "Release",
@@ -170,5 +201,10 @@ __all__ = [
     "Spec",
     "StableRevision",
     "Status",
+    "SwitchedOff",
+    "TargetReference",
+    "TrafficMode",
+    "TrafficSelector",
     "Verification",
+    "Watch",
 ]

@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from pluginrelease.api.durations import Duration
 from pluginrelease.api.metadata import Model
 from pluginrelease.api.rules import cel
-from pluginrelease.api.values import Duration, Name
+from pluginrelease.api.values import Name
 
-# 1.x or >=1.2.3-rc.1; what looks like a range and is none is refused by the pass (`core.registry.tags`)
+# 1.x or >=1.2.3-rc.1; a pass refuses texts that only look like a range (`core.registry.tags`)
 _VERSIONS = r"((>=|<=|~>|[><=~^]) *)?v?[0-9xX*]+(\\.[0-9xX*]+){0,2}(-[0-9A-Za-z.-]+)?"
 SemverRange = Annotated[
     str,
@@ -21,7 +22,8 @@ SemverRange = Annotated[
             "x-kubernetes-validations": [
                 cel(
                     f"self.split('||').all(one, one.matches('^ *{_VERSIONS}(( +- +| +| *, *){_VERSIONS})* *$'))",
-                    "write a range of versions: 1.x, ^1.2, ~1.2.3, >=1.2 <2, 1.2 - 1.4, or several parted by ||",
+                    "write a range of versions: 1.x, ^1.2, ~1.2.3, >=1.2 <2, 1.2 - 1.4, or several ranges separated "
+                    "by ||",
                 )
             ]
         },
@@ -32,83 +34,95 @@ SemverRange = Annotated[
 class SecretReference(Model):
     """A Secret in the release's own namespace."""
 
-    name: Name = Field(description="Name of the Secret, in the PluginRelease's own namespace.")
+    name: Name = Field(
+        examples=["registry-keys"], description="Name of the Secret, in the namespace of the PluginRelease."
+    )
 
 
 class GatewaySecretReference(Model):
     """A Secret in the gateway's namespace."""
 
-    name: Name = Field(description="Name of the Secret, in the namespace of each entry of spec.gateways.")
+    name: Name = Field(
+        examples=["registry-keys"],
+        description="Name of the Secret. It must exist in the namespace of each entry of spec.gateways.",
+    )
 
 
 class ImageSource(Model):
-    """A plugin that is already an image in an OCI registry."""
+    """A plugin in an OCI registry."""
 
     ref: Annotated[str, Field(min_length=1, max_length=512)] = Field(
+        examples=["registry.example.com/plugins/auth:1.2"],
         description=(
-            "The image: registry/repository:tag, or registry/repository@sha256:digest. A tag is resolved to the "
-            "digest of its manifest, and only the digest is ever written to a gateway."
+            "The image, as registry/repository:tag or registry/repository@sha256:digest. The operator "
+            "resolves a tag to a digest, and writes only the digest to gateways."
         ),
         json_schema_extra={
             "x-kubernetes-validations": [
                 cel(
                     "!self.contains('://')",
-                    "leave the scheme out: write registry.example.com/plugins/auth:1.2, not oci://…; "
-                    "a registry without TLS is spelled by artifact.image.insecure",
+                    "remove the scheme: write registry.example.com/plugins/auth:1.2, not oci://…; for a registry "
+                    "without TLS, set artifact.image.insecure",
                 ),
                 cel(
                     "!self.matches('[[:space:]]')",
-                    "an image reference has no white space: registry.example.com/plugins/auth:1.2",
+                    "remove the white space: an image reference is written as registry.example.com/plugins/auth:1.2",
                 ),
             ]
         },
     )
     semver: SemverRange | None = Field(
         default=None,
+        examples=["1.x"],
         description=(
-            "A range of versions: the highest tag within it is taken, and ref names only the repository. The grammar "
-            "is npm's: 1.x, ^1.2, ~1.2.3, >=1.2 <2, 1.2 - 1.4, and || between several; a comma counts as a space. Tags "
-            "that are whole versions count, with or without a v before them. A prerelease is taken only where the "
-            "range names one of the same version: >=1.2.0-0 takes 1.2.0-rc.1 and not 1.3.0-rc.1."
+            "A range of versions. The operator picks the highest tag in it; ref then names only the "
+            "repository. The grammar is npm's: 1.x, ^1.2, ~1.2.3, >=1.2 <2, 1.2 - 1.4. Separate several "
+            "ranges by ||. Only tags that are full versions count, with or without a leading v. A prerelease "
+            "is picked only if the range names a prerelease of the same version: >=1.2.0-0 picks 1.2.0-rc.1, "
+            "not 1.3.0-rc.1."
         ),
     )
     pull_secret_ref: SecretReference | None = Field(
         default=None,
         description=(
-            "A Secret of type kubernetes.io/dockerconfigjson. The operator pulls with it, and copies it to the "
-            "gateway's namespace for the gateways to pull with."
+            "Pull secret of type kubernetes.io/dockerconfigjson, in the namespace of the PluginRelease. The "
+            "operator pulls with it. It copies the Secret to the gateway's namespace, where the gateways pull "
+            "with it."
         ),
     )
     gateway_pull_secret_ref: GatewaySecretReference | None = Field(
         default=None,
         description=(
-            "A Secret of type kubernetes.io/dockerconfigjson that is already where the gateways are. The operator "
-            "pulls with it, the gateways are told its name, and it is never copied, changed or deleted. A gateway's "
-            "namespace that allows releases of another one allows them this, too."
+            "Pull secret of type kubernetes.io/dockerconfigjson that already exists in the gateway's "
+            "namespace. The operator pulls with it and writes its name to the WasmPlugin. The operator never "
+            "copies, changes or deletes it. A namespace that allows releases from another namespace also "
+            "allows them to use this Secret."
         ),
     )
     interval: Duration | None = Field(
         default=None,
+        examples=["10m"],
         description=(
-            "How often the tag is asked for again; one that moved, or a higher one within semver, starts a rollout of "
-            "what it names then. Unset: it is asked for once for each change of the spec. A digest that failed is not "
-            "tried again because it is found again."
+            "How often the operator resolves the tag again, as a duration. A moved tag, or a higher version "
+            "within semver, starts a rollout. Unset: the operator resolves the tag once for each change of "
+            "the spec. A digest that failed is not tried again when the tag still names it."
         ),
     )
     insecure: bool = Field(
         default=False,
         description=(
-            "The operator speaks plain HTTP to this registry. It changes only the operator's own pull: the agents in "
-            "the gateway pods ask by https, and go on by http where the answer is HTTP, whatever they are told."
+            "If true, the operator pulls over plain HTTP. This setting applies to the operator only. The "
+            "agents in the gateway pods always try HTTPS first, and use HTTP if the registry answers in HTTP."
         ),
     )
     ca_secret_ref: SecretReference | None = Field(
         default=None,
         description=(
-            "A Secret of type Opaque or kubernetes.io/tls whose key ca.crt has PEM certificates. The operator trusts "
-            "them, besides the usual authorities, when it pulls from this registry. It changes only the operator's own "
-            "pull: the agents in the gateway pods trust what their own image and mounts say, or do not check what "
-            "WASM_INSECURE_REGISTRIES names; that is looked at before anything is written."
+            "Secret of type Opaque or kubernetes.io/tls, with PEM certificates under the key ca.crt. The "
+            "operator trusts them for this registry, in addition to the system's authorities. This setting "
+            "applies to the operator only. The agents in the gateway pods trust the authorities of their "
+            "image and mounts, or skip the check for hosts in WASM_INSECURE_REGISTRIES. The operator checks "
+            "that before it writes anything."
         ),
     )
 
@@ -117,43 +131,43 @@ Pattern = Annotated[str, Field(min_length=1, max_length=512)]
 
 
 class OIDCIdentity(Model):
-    """Whose keyless signature counts."""
+    """An identity whose keyless signatures are accepted."""
 
     issuer: Pattern = Field(
         description=(
-            "Who must have vouched for the signer: a regular expression (RE2) that matches the whole issuer, for "
-            r"example https://token\.actions\.githubusercontent\.com."
+            "OIDC issuer of the signer: a regular expression (RE2) that must match the whole issuer. Example: "
+            r"https://token\.actions\.githubusercontent\.com."
         )
     )
     subject: Pattern = Field(
         description=(
-            "Who must have signed: a regular expression (RE2) that matches the whole subject of the certificate, for "
-            r"example https://github\.com/team/auth/\.github/workflows/release\.yml@refs/tags/.*."
+            "Subject of the signing certificate: a regular expression (RE2) that must match the whole subject. "
+            r"Example: https://github\.com/team/auth/\.github/workflows/release\.yml@refs/tags/.*."
         )
     )
 
 
 class Verification(Model):
-    """Who must have signed the image."""
+    """Which signatures the image must have."""
 
-    provider: Literal["cosign"] = Field(default="cosign", description="The signatures that are read.")
+    provider: Literal["cosign"] = Field(default="cosign", description="Format of the signatures.")
     secret_ref: SecretReference | None = Field(
         default=None,
         description=(
-            "A Secret whose keys that end in .pub have PEM public keys. The image must be signed with one of them: "
-            "while keys are changed, the old and the new one stand in it."
+            "Secret with PEM public keys, under keys that end in .pub. The image must be signed with one of "
+            "them. To rotate a key, keep the old and the new one in the Secret for a while."
         ),
     )
     match_oidc_identity: Annotated[list[OIDCIdentity], Field(min_length=1, max_length=16)] | None = Field(
         default=None,
         alias="matchOIDCIdentity",
-        description="Keyless signatures count that were made by one of these.",
+        description="Identities whose keyless signatures are accepted. One of them must have signed the image.",
     )
     trusted_root_secret_ref: SecretReference | None = Field(
         default=None,
         description=(
-            "A Secret whose key trusted_root.json says which certificate authorities and transparency logs keyless "
-            "signatures rest on. Unset: the operator's own (--trusted-root)."
+            "Secret with the certificate authorities and transparency logs for keyless signatures, under the "
+            "key trusted_root.json. Unset: the operator uses the file of its --trusted-root option."
         ),
     )
 
@@ -162,50 +176,51 @@ class ArtifactSource(Model):
     """Where the plugin comes from."""
 
     image: ImageSource = Field(
-        description="The plugin as an image.",
+        description="The image that contains the plugin.",
         json_schema_extra={
             "x-kubernetes-validations": [
                 cel(
                     "!has(self.interval) || !self.ref.contains('@')",
-                    "a digest never moves: leave interval out, or name a tag",
+                    "remove interval, or use a tag in ref: a digest never changes",
                 ),
                 cel(
                     "!has(self.semver) || !self.ref.matches('@|:[^/]*$')",
-                    "with semver the tag is picked for you: leave tag and digest out of ref",
+                    "remove tag and digest from ref: with semver, the operator picks the tag",
                 ),
                 cel(
                     "!has(self.pullSecretRef) || !has(self.gatewayPullSecretRef)",
-                    "name one pull secret: pullSecretRef in the release's own namespace, or gatewayPullSecretRef in "
-                    "the gateway's",
+                    "set only one pull secret: pullSecretRef in the release's own namespace, or gatewayPullSecretRef "
+                    "in the gateway's namespace",
                 ),
             ]
         },
     )
     wasm_sha256: Annotated[str, Field(pattern=r"^[a-f0-9]{64}$", max_length=64)] | None = Field(
         default=None,
+        examples=["5ba36bd7e92741471693841bf94e90b4b9b12a202016808f4aeeea7e7e863095"],
         description=(
-            "SHA-256 of the bytes of the .wasm file, lower-case hex. When it is given, a module with other bytes is "
-            "refused. (Istio's own sha256 is another thing: the digest of the image's manifest.)"
+            "SHA-256 of the .wasm file, in lower-case hex. The operator refuses a module with other bytes. "
+            "This is not the sha256 of Istio's WasmPlugin, which is the digest of the image's manifest."
         ),
     )
     verify: Verification | None = Field(
         default=None,
-        description="Who must have signed the image. Unset: signatures are not looked for.",
+        description="Which signatures the image must have. Unset: the operator does not check signatures.",
         json_schema_extra={
             "x-kubernetes-validations": [
                 cel(
                     "has(self.secretRef) || has(self.matchOIDCIdentity)",
-                    "say whose signature counts: name a Secret with public keys in secretRef, or who signs without "
-                    "keys in matchOIDCIdentity",
+                    "say which signatures to accept: set secretRef to a Secret with public keys, or matchOIDCIdentity "
+                    "to identities that sign without keys",
                 ),
                 cel(
                     "!(has(self.secretRef) && has(self.matchOIDCIdentity))",
-                    "name keys (secretRef) or identities (matchOIDCIdentity), not both: it would not be clear whether "
-                    "one signature is enough",
+                    "remove secretRef or matchOIDCIdentity: with both it is unclear whether one signature is enough",
                 ),
                 cel(
                     "!has(self.trustedRootSecretRef) || has(self.matchOIDCIdentity)",
-                    "trustedRootSecretRef is for keyless signatures: leave it out, or name matchOIDCIdentity",
+                    "remove trustedRootSecretRef, or set matchOIDCIdentity: a trusted root is used only for keyless "
+                    "signatures",
                 ),
             ]
         },

@@ -8,17 +8,20 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.config import JsonDict
 
+from pluginrelease.api.durations import Duration
 from pluginrelease.api.metadata import Model
 from pluginrelease.api.rules import SHOWN, cel
-from pluginrelease.api.values import Duration
 
 
 class LoadCheck(Model):
-    """The look at the gateways."""
+    """How long gateways may take to load the plugin."""
 
     timeout: Duration = Field(
-        default="2m",
-        description="How long every gateway pod has to show the plugin loaded before the release is called failed.",
+        default=Duration("2m"),
+        examples=["90s"],
+        description=(
+            "Maximum time for all gateway pods to load the plugin, from the write. Then the revision counts as failed."
+        ),
     )
 
 
@@ -27,39 +30,43 @@ HEADER_RULES: JsonDict = {
     "x-kubernetes-validations": [
         cel(
             "self.all(name, name.matches('^[A-Za-z0-9-]+$') && !self[name].matches('[[:cntrl:]]'))",
-            "a header's name is letters, digits and hyphens, and its value has no line breaks",
+            "use only letters, digits and hyphens in a header's name, and no line breaks in its value",
         ),
         cel(
             "self.all(name, !(name.lowerAscii() in ['host', 'content-length', 'transfer-encoding', 'connection']))",
-            "Host is spelled by the probe's host; Content-Length, Transfer-Encoding and Connection are the operator's",
+            "remove this header: set Host with the probe's host; the operator sets Content-Length, "
+            "Transfer-Encoding and Connection",
         ),
     ]
 }
 
 
 class ProbeExpectation(Model):
-    """What a gateway pod must answer."""
+    """The answer that a gateway pod must give."""
 
-    status: Annotated[int, Field(ge=100, le=599)] = Field(default=200, description="The status code.")
+    status: Annotated[int, Field(ge=100, le=599)] = Field(
+        default=200, examples=[403], description="Status code of the answer."
+    )
     headers: HeaderMap | None = Field(
         default=None,
-        description="Headers of the answer, each with exactly this value; upper and lower case of names is one.",
+        examples=[{"x-auth": "checked"}],
+        description="Headers of the answer. Values must be equal; the case of names does not matter.",
         json_schema_extra=HEADER_RULES,
     )
     body_contains: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
-        default=None, description="A text in the first 64 KiB of the answer's body."
+        default=None, examples=["welcome"], description="Text that the first 64 KiB of the answer's body must contain."
     )
 
 
 class Scheme(StrEnum):
-    """How a probe speaks to the gateway."""
+    """Protocol of a probe."""
 
     HTTP = "HTTP"
     HTTPS = "HTTPS"
 
 
 class ProbeMethod(StrEnum):
-    """Methods that a probe may use."""
+    """Methods of a probe."""
 
     GET = "GET"
     HEAD = "HEAD"
@@ -78,48 +85,57 @@ class Probe(Model):
     """
 
     name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] = Field(
-        description="What messages call it; unique in the release."
+        examples=["login"], description="Name of the probe in messages. Unique in the release."
     )
     scheme: Scheme = Field(
         default=Scheme.HTTP,
         description=(
-            "HTTPS sends host as the server name (SNI). The certificate is not checked: it is the gateway's own."
+            "Protocol of the request. HTTPS sends host as the server name (SNI). The operator does not check "
+            "the gateway's certificate."
         ),
     )
     host: (
         Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$")] | None
-    ) = Field(default=None, description="The Host that is asked for. Needed for HTTPS.")
+    ) = Field(default=None, examples=["shop.example.com"], description="Host of the request. Required for HTTPS.")
     port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
         default=None,
+        examples=[8443],
         description=(
-            "A port that one of the gateway's own listeners has, in the pod. Unset: the one listener of this scheme "
-            "that has the plugin. No other port can be asked."
+            "Port in the pod, of one of the gateway's own listeners; no other port is allowed. Unset: the "
+            "only listener of this scheme that has the plugin."
         ),
     )
-    method: ProbeMethod = Field(default=ProbeMethod.GET, description="The request's method.")
+    method: ProbeMethod = Field(default=ProbeMethod.GET, description="Method of the request.")
     path: Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^/[!-~]*$")] = Field(
-        default="/", description="The request's path, with its query."
+        default="/", examples=["/login?from=probe"], description="Path of the request, with its query."
     )
     headers: HeaderMap | None = Field(
         default=None,
-        description="Headers of the request. Anybody who may read the release reads them: no passwords here.",
+        examples=[{"allow": "true"}],
+        description=(
+            "Headers of the request. Do not put passwords here: everyone who may read the release can read them."
+        ),
         json_schema_extra=HEADER_RULES,
     )
-    body: Annotated[str, Field(max_length=4096)] | None = Field(default=None, description="The request's body.")
+    body: Annotated[str, Field(max_length=4096)] | None = Field(
+        default=None, examples=['{"user": "probe"}'], description="Body of the request."
+    )
     expect: ProbeExpectation = Field(
-        default_factory=ProbeExpectation, description="What must be answered.", json_schema_extra=SHOWN
+        default_factory=ProbeExpectation, description="The expected answer.", json_schema_extra=SHOWN
     )
 
 
 class Checks(Model):
-    """What must be seen before Ready."""
+    """Checks that must succeed before the release is Ready."""
 
-    load: LoadCheck = Field(default_factory=LoadCheck, description="The look at the gateways.", json_schema_extra=SHOWN)
+    load: LoadCheck = Field(
+        default_factory=LoadCheck, description="Check that gateways have loaded the plugin.", json_schema_extra=SHOWN
+    )
     probes: Annotated[list[Probe], Field(max_length=16)] = Field(
         default=[],
         description=(
-            "Requests that every gateway pod must answer as expected, before Ready and at every look after. One that "
-            "fails before the write and passes after it also proves that the plugin runs."
+            "Requests that every gateway pod must answer as expected, before Ready and at every later check. "
+            "A probe that fails before the write and succeeds after it also proves that the plugin runs."
         ),
         json_schema_extra={
             "x-kubernetes-list-type": "map",
@@ -127,7 +143,7 @@ class Checks(Model):
             "x-kubernetes-validations": [
                 cel(
                     "self.all(probe, probe.scheme != 'HTTPS' || has(probe.host))",
-                    "a probe of scheme HTTPS needs host: it is the name that the gateway picks the certificate by",
+                    "set host in every probe of scheme HTTPS: the gateway chooses its certificate by it",
                 )
             ],
         },

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pluginrelease.api.metadata import Model
+from pluginrelease.api.times import Time
 
 # -------------------------------------------------------------------------------------------------- status
 
@@ -29,15 +30,15 @@ class ConditionType(StrEnum):
 class Condition(Model):
     """A metav1.Condition."""
 
-    type: str = Field(max_length=316, description="Which condition.")
-    status: Literal["True", "False", "Unknown"] = Field(description="Unknown: it cannot be told, or was not looked at.")
-    reason: Annotated[str, Field(min_length=1, max_length=1024)] = Field(description="Why, in one CamelCase word.")
+    type: str = Field(max_length=316, description="Type of the condition.")
+    status: Literal["True", "False", "Unknown"] = Field(
+        description="True, False or Unknown. Unknown: the operator cannot know it, or has not checked it."
+    )
+    reason: Annotated[str, Field(min_length=1, max_length=1024)] = Field(description="Reason, as one CamelCase word.")
     message: Annotated[str, Field(max_length=32768)] = Field(
-        default="", description="What was found, and then what to do."
+        default="", description="What the operator found, and what to do next."
     )
-    last_transition_time: Annotated[str, Field(max_length=64)] = Field(
-        description="When the status last changed.", json_schema_extra={"format": "date-time"}
-    )
+    last_transition_time: Time = Field(description="When status last changed.", json_schema_extra={"maxLength": 64})
     observed_generation: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="The generation of the spec that it is about."
+        default=None, description="Generation of the spec that the condition is about."
     )

@@ -7,6 +7,8 @@ puts the bytes into ``crds/`` and into the chart, and a test compares them.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
 from pluginrelease import api
@@ -20,21 +22,21 @@ COLUMNS: tuple[JSON, ...] = (
     {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
     {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
     {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].reason'},
-    # kubectl leaves a cell without a value blank, and this one has none until the reference is resolved: it comes last
+    # kubectl shows an empty cell if there is no value, as before the reference is resolved: so it is the last column
     {"name": "Revision", "type": "string", "jsonPath": ".status.targetRevision"},
     {"name": "Digest", "type": "string", "jsonPath": ".status.artifact.digest", "priority": 1},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
 )
 
-# an object of 1.5 MB is etcd's limit; a name up to 253 characters is Kubernetes' own
+# etcd's limit for an object is 1.5 MB; Kubernetes' limit for a name is 253 characters
 NAME_RULE = cel(
     "self.metadata.name.size() <= 200",
-    "the name of a PluginRelease may have 200 characters at most: the objects written for it are named after it",
+    "use a name of at most 200 characters: the names of the written objects contain it",
 )
 
 
 def render() -> JSON:
-    """The whole CRD as a mapping, ready for YAML."""
+    """Return the whole CRD as a mapping, ready for YAML."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -65,10 +67,13 @@ def render() -> JSON:
 
 
 def object_schema() -> JSON:
-    """The schema of the whole object; a new object's status is `api.UNSEEN`."""
+    """Return the schema of the whole object. The status of a new object is `api.UNSEEN`."""
     return {
         "type": "object",
-        "description": "A Wasm plugin, from an image to seen running in every selected gateway pod.",
+        "description": (
+            "Releases a Wasm plugin from an OCI image to Istio or Higress gateways, until every selected "
+            "gateway pod runs it."
+        ),
         "required": ["spec"],
         "x-kubernetes-validations": [NAME_RULE],
         "properties": {
@@ -82,18 +87,28 @@ def object_schema() -> JSON:
 
 
 def structural(model: type[api.Model]) -> JSON:
-    """The structural schema of one model."""
+    """Return the structural schema of one model."""
     schema = model.model_json_schema(by_alias=True, mode="validation")
     definitions: JSON = schema.pop("$defs", {})
     return inline(schema, definitions)
 
 
+def find_examples(node: JSON, path: str) -> Iterator[tuple[str, Any]]:
+    """Yield the examples of the fields below a node, each with the path of its field; ``[]`` marks a list."""
+    for name, child in node.get("properties", {}).items():
+        here = f"{path}.{name}"
+        if "example" in child:
+            yield here, child["example"]
+        yield from find_examples(child.get("items", child), f"{here}[]" if "items" in child else here)
+
+
 def inline(node: JSON, definitions: JSON) -> JSON:
-    """One schema node without references, unions and titles."""
+    """Return one schema node without references, unions and titles."""
     node = dereference(node, definitions)
     node.pop("title", None)
     if "const" in node:
         node["enum"] = [node.pop("const")]
+    explain(node)
     if node.get("x-kubernetes-preserve-unknown-fields"):
         node.pop("additionalProperties", None)
     if "properties" in node:
@@ -103,11 +118,31 @@ def inline(node: JSON, definitions: JSON) -> JSON:
             node[key] = inline(node[key], definitions)
         elif key in node:
             node.pop(key)
-    return ordered(node)
+    return order(node)
+
+
+def explain(node: JSON) -> None:
+    """Add the default and an example to the description: `kubectl explain` shows neither."""
+    for example in node.pop("examples", []):
+        node["example"] = example
+    words = {"Default": node.get("default"), "Example": node.get("example")}
+    shown = [f"{name}: {write(value)}." for name, value in words.items() if is_shown(value)]
+    if "description" in node:
+        node["description"] = " ".join([node["description"], *shown])
+
+
+def is_shown(value: Any) -> bool:
+    """Return False for a default that says nothing: a count of 0, or an empty value."""
+    return value is False or bool(value)
+
+
+def write(value: Any) -> str:
+    """Return a value as a user may write it in YAML, on one line."""
+    return value if isinstance(value, str) and value.isidentifier() else json.dumps(value)
 
 
 def dereference(node: JSON, definitions: JSON) -> JSON:
-    """Follows ``$ref`` and the one non-null branch of ``anyOf``; what stands beside a reference wins over it."""
+    """Follow ``$ref`` and the one non-null branch of ``anyOf``. Keys beside a reference take precedence."""
     node = dict(node)
     if "anyOf" in node:
         [branch] = [branch for branch in node.pop("anyOf") if branch.get("type") != "null"]
@@ -120,7 +155,7 @@ def dereference(node: JSON, definitions: JSON) -> JSON:
     return node
 
 
-def ordered(node: JSON) -> JSON:
-    """Type and description first: a CRD is read by people."""
+def order(node: JSON) -> JSON:
+    """Put type and description first, because people read a CRD."""
     first: JSON = {key: node[key] for key in ("type", "description") if key in node}
     return {**first, **{key: value for key, value in node.items() if key not in first}}

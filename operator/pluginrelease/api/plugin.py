@@ -12,7 +12,7 @@ from pluginrelease.api.rules import cel
 
 
 class Phase(StrEnum):
-    """Where in the filter chain Istio puts the plugin."""
+    """Positions in the filter chain."""
 
     AUTHN = "AUTHN"
     AUTHZ = "AUTHZ"
@@ -20,7 +20,7 @@ class Phase(StrEnum):
 
 
 class FailStrategy(StrEnum):
-    """What a gateway does with requests when the plugin fails at run time or cannot be fetched."""
+    """What a gateway does with requests when the plugin fails or cannot be fetched."""
 
     FAIL_CLOSE = "FAIL_CLOSE"
     FAIL_OPEN = "FAIL_OPEN"
@@ -28,33 +28,83 @@ class FailStrategy(StrEnum):
 
 
 class EnvironmentVariable(Model):
-    """A variable in the environment that the module sees."""
+    """One environment variable of the module."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "x-kubernetes-validations": [
                 cel(
                     "has(self.value) != has(self.valueFrom)",
-                    "give value, or valueFrom: HOST for the variable of that name in the gateway's own container",
+                    "set either value, or valueFrom: HOST to copy the variable of the same name from the gateway's "
+                    "container",
                 ),
                 cel(
                     "!self.name.startsWith('ISTIO_META_')",
-                    "names that begin with ISTIO_META_ are Istio's own, and its agent takes them away: choose another",
+                    "choose another name: Istio's agent removes variables that begin with ISTIO_META_",
                 ),
             ]
         }
     )
 
     name: Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[!-<>-~]+$")] = Field(
-        description="Its name; unique in the list."
+        examples=["LOG_LEVEL"], description="Name of the variable. Unique in the list."
     )
     value: Annotated[str, Field(max_length=2048)] | None = Field(
         default=None,
-        description="Its value. Anybody who may read the release or the gateway's dump reads it: no passwords here.",
+        examples=["info"],
+        description=(
+            "Value of the variable. Do not put passwords here: everyone who may read the release or the "
+            "gateway's configuration dump can read it."
+        ),
     )
     value_from: Literal["HOST"] | None = Field(
         default=None,
-        description="HOST: what the variable of this name is in the gateway's container; absent there, absent here.",
+        description=(
+            "HOST copies the variable of the same name from the gateway's container. If the container does "
+            "not have it, the module does not get it."
+        ),
+    )
+
+
+class TrafficMode(StrEnum):
+    """Which listeners Istio gives the plugin to, by the side of the connection that Envoy is on."""
+
+    CLIENT = "CLIENT"
+    SERVER = "SERVER"
+    CLIENT_AND_SERVER = "CLIENT_AND_SERVER"
+
+
+class PortSelector(Model):
+    """A port of a listener."""
+
+    number: Annotated[int, Field(ge=1, le=65535)] = Field(
+        examples=[8443], description="Port of the listener in the gateway pod."
+    )
+
+
+class TrafficSelector(Model):
+    """Selects listeners of the gateway pods."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel("has(self.mode) || has(self.ports)", "set mode or ports: an empty item matches every listener")
+            ]
+        }
+    )
+
+    mode: TrafficMode | None = Field(
+        default=None,
+        description=(
+            "Class of the listeners. For Istio, listeners of gateways are CLIENT and those of waypoints are SERVER. "
+            "Unset: both."
+        ),
+    )
+    ports: Annotated[list[PortSelector], Field(min_length=1, max_length=16)] | None = Field(
+        default=None,
+        examples=[[{"number": 8443}]],
+        description="Ports of the listeners in the gateway pods. Unset: all ports. Not for waypoints.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["number"]},
     )
 
 
@@ -64,25 +114,27 @@ ServiceName = Annotated[str, Field(min_length=1, max_length=317)]
 
 
 class MatchRule(Model):
-    """Which requests get a configuration of their own. The first rule of the list that matches a request counts."""
+    """A configuration for some requests. The first rule that matches a request applies."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "x-kubernetes-validations": [
                 cel(
                     "has(self.ingress) || has(self.domain) || has(self.service)",
-                    "say which requests the rule is for, by ingress, domain or service: Higress ignores a WasmPlugin "
-                    "with a rule for none, and goes on with the one before. What is for all requests is plugin.config",
+                    "name the requests of this rule in ingress, domain or service: Higress ignores a WasmPlugin that "
+                    "has a rule without any, and keeps the previous one. Put the configuration for all other requests "
+                    "in plugin.config",
                 ),
                 cel(
                     "!has(self.domain) || (!has(self.ingress) && !has(self.service))",
-                    "domain cannot stand beside ingress or service: plugins look at only one of them. Make two rules",
+                    "split this into two rules: a rule has either domain, or ingress and service, because plugins "
+                    "read only one of them",
                 ),
                 cel(
                     "!has(self.configDisabled) || !self.configDisabled",
-                    "leave the rule out: Higress does not switch the plugin off for these requests, but gives them "
-                    "another rule or plugin.config. To keep the plugin off requests, set plugin.configDisabled and "
-                    "write rules for those that are to have it",
+                    "remove this rule: configDisabled: true in a rule does not stop the plugin for these requests, "
+                    "because Higress then uses another rule or plugin.config. To limit the plugin to some requests, "
+                    "set plugin.configDisabled and write rules for those requests",
                 ),
             ]
         }
@@ -90,45 +142,48 @@ class MatchRule(Model):
 
     ingress: Annotated[list[RouteName], Field(min_length=1, max_length=32)] | None = Field(
         default=None,
+        examples=[["shop/storefront", "console-route"]],
         description=(
-            "Names of routes: namespace/name of an Ingress; of one in Higress's own namespace, as are those of its "
-            "console, the name alone. Beside service, both must match."
+            "Routes, by the name of their Ingress: namespace/name, or the name alone for an Ingress in "
+            "Higress's own namespace. Routes of Higress's console are in that namespace. If service is set "
+            "too, both must match."
         ),
     )
     domain: Annotated[list[Domain], Field(min_length=1, max_length=32)] | None = Field(
         default=None,
-        description="Hosts that are asked for: api.example.com, *.example.com or api.*, without a port.",
+        examples=[["api.example.com", "*.example.com", "api.*"]],
+        description="Hosts of requests, without a port. One * is allowed, as first or last character.",
         json_schema_extra={
             "x-kubernetes-validations": [
                 cel(
                     "self.all(domain, domain.matches('^([*]?[^*:/ ]+|[^*:/ ]+[*]|[*])$'))",
-                    "a domain is a host without scheme, port and path, with at most one * that is its first or its "
-                    "last character: api.example.com, *.example.com or api.*",
+                    "write a host without scheme, port and path, with at most one *, as its first or last character: "
+                    "api.example.com, *.example.com or api.*",
                 )
             ]
         },
     )
     service: Annotated[list[ServiceName], Field(min_length=1, max_length=32)] | None = Field(
         default=None,
-        description=(
-            "Services that requests go to: echo.demo.svc.cluster.local, or with a port echo.demo.svc.cluster.local:80."
-        ),
+        examples=[["echo.demo.svc.cluster.local:80"]],
+        description=("Services that receive the requests, with or without a port."),
     )
     config: dict[str, JsonValue] | None = Field(
         default=None,
-        description="The plugin's configuration for these requests, instead of plugin.config.",
+        examples=[{"mockEnable": True}],
+        description="Configuration of the plugin for these requests. Used instead of plugin.config.",
         json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
     )
     config_disabled: bool | None = Field(
         default=None,
         description=(
-            "Only false: Higress's configDisable leaves the rule out and does not keep the plugin off these requests."
+            "Must be false. Higress's configDisable removes the rule; it does not stop the plugin for these requests."
         ),
     )
 
 
 class Plugin(Model):
-    """How the gateways run the plugin; the fields of Istio's WasmPlugin, and some that only Higress has."""
+    """How gateways run the plugin: the fields of Istio's WasmPlugin, and fields that only Higress has."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -136,8 +191,8 @@ class Plugin(Model):
                 cel(
                     "!has(self.configDisabled) || !self.configDisabled || "
                     "(has(self.matchRules) && self.matchRules.size() > 0)",
-                    "with configDisabled and without matchRules Higress takes the plugin off all gateways: name the "
-                    "requests that are to have it in matchRules, or delete the PluginRelease",
+                    "name the requests for the plugin in matchRules, or delete the PluginRelease: with configDisabled "
+                    "and without matchRules, Higress removes the plugin from all gateways",
                 )
             ]
         }
@@ -145,42 +200,66 @@ class Plugin(Model):
 
     name: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
         default=None,
-        description="The plugin's name inside its module (Envoy's root_id), for a module that has several.",
+        examples=["auth_root"],
+        description=(
+            "Name of the plugin inside its module (Envoy's root_id). Needed only for a module that contains "
+            "several plugins."
+        ),
     )
     phase: Phase | None = Field(
         default=None,
-        description="Where in the filter chain: before authentication, authorization or stats; unset: after them.",
+        description=(
+            "Position in the filter chain: before authentication (AUTHN), authorization (AUTHZ) or statistics "
+            "(STATS). Unset: after all three."
+        ),
     )
     priority: Annotated[int, Field(ge=-(2**31), le=2**31 - 1)] | None = Field(
         default=None,
+        examples=[100],
         description=(
-            "Order within the phase, higher first. Unset comes after every number, also negative ones. Higress needs "
-            "it: plugins of no or of the same priority have no order there that lasts."
+            "Order within the phase; a higher number runs first. Unset: after every number, also after "
+            "negative ones. Required for Higress, where the order of plugins with the same priority, or with "
+            "none, can change."
         ),
         json_schema_extra={"format": "int32"},
     )
     fail_strategy: FailStrategy = Field(
         default=FailStrategy.FAIL_CLOSE,
         description=(
-            "What happens to requests when the plugin fails: FAIL_CLOSE refuses them, FAIL_OPEN lets them through "
-            "without the plugin, FAIL_RELOAD (Istio 1.27 and newer, not Higress) starts the plugin anew and refuses "
-            "meanwhile."
+            "What happens to requests when the plugin fails. FAIL_CLOSE rejects them. FAIL_OPEN lets them "
+            "pass without the plugin. FAIL_RELOAD rejects them while Envoy restarts the plugin; it needs "
+            "Istio 1.27 or newer, and Higress does not support it."
+        ),
+    )
+    match: Annotated[list[TrafficSelector], Field(min_length=1, max_length=16)] | None = Field(
+        default=None,
+        examples=[[{"ports": [{"number": 8443}]}]],
+        description=(
+            "Istio only. Listeners of the gateway pods that use the plugin. One match is enough. Requests to other "
+            "listeners pass without the plugin. Unset: all listeners."
         ),
     )
     config: dict[str, JsonValue] | None = Field(
         default=None,
-        description="The plugin's configuration, given to it as JSON. With Higress: for requests that no rule is for.",
+        examples=[{"header": "allow"}],
+        description=(
+            "Configuration of the plugin. The plugin receives it as JSON. With Higress it applies to requests "
+            "that match no rule."
+        ),
         json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
     )
     config_disabled: bool | None = Field(
         default=None,
-        description="Higress: the plugin acts only on requests that matchRules name; config is not used.",
+        description=(
+            "Higress only. If true, the plugin acts only on requests that match a rule in matchRules, and "
+            "config is not used."
+        ),
     )
     match_rules: Annotated[list[MatchRule], Field(max_length=64)] | None = Field(
-        default=None, description="Higress: other configurations for some requests. The first rule that matches counts."
+        default=None, description="Higress only. Configurations for some requests. The first rule that matches applies."
     )
     env: Annotated[list[EnvironmentVariable], Field(max_length=256)] | None = Field(
         default=None,
-        description="The environment that the module sees.",
+        description="Environment variables of the module.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )

@@ -1,7 +1,7 @@
 """Every reason of a condition, event, log line and error: one word that scripts may match.
 
-`api.explanations` has what each means, and what to do; docs/reasons.md is made from that. What the operator does
-differently for some of them is asked of the properties, and never of the words.
+`api.explanations` says what each means and what to do; docs/reasons.md is generated from it. Where the operator acts
+differently for some reasons, it asks their properties, never compares words.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from typing import NewType
 
 
 class Reason(StrEnum):
-    """Why something is as it is. A status holds the words alone, as another version may know other ones."""
+    """Why something is as it is. A status holds only the words, because another version may know other reasons."""
 
     # The release
     PENDING = "Pending"
     SUSPENDED = "Suspended"
+    SWITCHED_OFF = "SwitchedOff"
     DELETING = "Deleting"
     NOT_REACHED = "NotReached"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
@@ -41,6 +42,7 @@ class Reason(StrEnum):
     TOO_MANY_TAGS = "TooManyTags"
     TAG_LIST_INCOMPLETE = "TagListIncomplete"
     MANIFEST_NOT_FOUND = "ManifestNotFound"
+    MANIFEST_GONE = "ManifestGone"
     PULL_SECRET_NOT_FOUND = "PullSecretNotFound"
     INVALID_PULL_SECRET = "InvalidPullSecret"
     CA_SECRET_NOT_FOUND = "CASecretNotFound"
@@ -110,12 +112,18 @@ class Reason(StrEnum):
     LARGE_TABLE = "LargeTable"
     CODE_NOT_READ = "CodeNotRead"
     NOT_A_REACTOR = "NotAReactor"
+    LISTENERS_NOT_MATCHED = "ListenersNotMatched"
 
     # Applied: the objects
     APPLIED = "Applied"
     NAMESPACE_NOT_FOUND = "NamespaceNotFound"
     NAMESPACE_NOT_ALLOWED = "NamespaceNotAllowed"
+    ROOT_NAMESPACE_NOT_WATCHED = "RootNamespaceNotWatched"
+    GATEWAY_NAMESPACE_NOT_WATCHED = "GatewayNamespaceNotWatched"
     SELECTOR_MISSING = "SelectorMissing"
+    SELECTOR_IGNORED = "SelectorIgnored"
+    PROXIES_DIFFER = "ProxiesDiffer"
+    MATCH_NEVER_APPLIES = "MatchNeverApplies"
     PODS_OVERLAP = "PodsOverlap"
     FOREIGN_FIELDS = "ForeignFields"
     NOT_HIGRESS_NAMESPACE = "NotHigressNamespace"
@@ -128,6 +136,7 @@ class Reason(StrEnum):
     OBJECT_NOT_OURS = "ObjectNotOurs"
     ROLLED_BACK = "RolledBack"
     ADOPTED_PUT_BACK = "AdoptedPutBack"
+    TAKEN_BACK = "TakenBack"
     REMOVED = "Removed"
     REMOVING = "Removing"
     DRIFT_CORRECTED = "DriftCorrected"
@@ -149,6 +158,7 @@ class Reason(StrEnum):
     CONFLICT = "Conflict"
     FIELD_CONFLICT = "FieldConflict"
     TOO_MANY_REQUESTS = "TooManyRequests"
+    LEASE_NOT_HELD = "LeaseNotHeld"
     LIST_EXPIRED = "ListExpired"
     API_SERVER_UNAVAILABLE = "APIServerUnavailable"
     NOT_THE_API_SERVER = "NotTheAPIServer"
@@ -157,6 +167,7 @@ class Reason(StrEnum):
 
     # Loaded: the gateways
     LOADED = "Loaded"
+    RUNNING_NOT_PROVEN = "RunningNotProven"
     NO_GATEWAY_PODS = "NoGatewayPods"
     POD_NOT_READY = "PodNotReady"
     POD_UNREACHABLE = "PodUnreachable"
@@ -188,6 +199,7 @@ class Reason(StrEnum):
     LOGGER_NOT_RESTORED = "LoggerNotRestored"
     GATEWAY_NOT_RESTARTED = "GatewayNotRestarted"
     SECRET_NOT_DELETED = "SecretNotDeleted"
+    LEFT_BEHIND = "LeftBehind"
 
     # Probed: the answers
     PROBED = "Probed"
@@ -232,10 +244,11 @@ class Reason(StrEnum):
     NO_MODULE = "NoModule"
     SEVERAL_MODULES = "SeveralModules"
     CEL_MISSING = "CelMissing"
+    AMBIGUOUS_YAML = "AmbiguousYaml"
 
     @classmethod
     def read(cls, word: str) -> Reason | None:
-        """Return the reason that a status has; None for a word of another version."""
+        """Return the reason for a word of a status; None if another version wrote it."""
         try:
             return cls(word)
         except ValueError:
@@ -243,12 +256,12 @@ class Reason(StrEnum):
 
     @property
     def is_permanent(self) -> bool:
-        """Whether the same bytes are always refused: no registry, secret or setting could change that."""
+        """Return whether the same bytes are always refused: no registry, Secret or setting could change that."""
         return self.is_of_the_bytes and self is not Reason.DIGEST_MISMATCH
 
     @property
     def is_of_the_bytes(self) -> bool:
-        """Whether the bytes that a registry gives are at fault; every other error says that nobody could look."""
+        """Return whether the bytes from the registry are wrong. With all other errors they could not be checked."""
         return self in (
             Reason.ARTIFACT_TOO_LARGE,
             Reason.BEYOND_V8_LIMITS,
@@ -266,52 +279,55 @@ class Reason(StrEnum):
 
     @property
     def is_of_the_signature(self) -> bool:
-        """Whether the signatures were looked at, and none of them counts."""
+        """Return whether the signatures were checked and none of them counts."""
         return self in (Reason.NOT_SIGNED, Reason.UNTRUSTED_SIGNER, Reason.SIGNATURE_INVALID)
 
     @property
     def means_registry_declines(self) -> bool:
-        """Whether the registry answers that it does not have, or do, what it is asked."""
+        """Return whether the registry answers that it does not have, or does not allow, what was requested."""
         return self in (Reason.REGISTRY_REFUSED, Reason.MANIFEST_NOT_FOUND)
 
     @property
     def means_revision_gone(self) -> bool:
-        """Whether a revision cannot be had any more."""
+        """Return whether a revision can no longer be obtained."""
         return self in (Reason.REVISION_NOT_FOUND, Reason.REVISION_UNREADABLE, Reason.MANIFEST_NOT_FOUND)
 
     @property
     def means_gateway_down(self) -> bool:
-        """Whether the gateway serves nothing, or soon nothing that is right, so that `onFailure` does not matter."""
+        """Return whether the gateway serves no correct response, now or soon: then `onFailure` does not matter."""
         return self in (Reason.GATEWAY_CRASHED, Reason.GATEWAY_UNRESPONSIVE)
 
     @property
     def means_refused_by_envoy(self) -> bool:
-        """Whether Envoy refuses the plugin, its configuration, or the listeners that use it."""
+        """Return whether Envoy refuses the plugin, its configuration, or the listeners that use it."""
         return self in (Reason.PLUGIN_REJECTED, Reason.LISTENER_REJECTED, Reason.PLUGIN_REFUSED_BY_WORKERS)
 
     @property
     def means_crash(self) -> bool:
-        """Whether a plugin trapped while it served, this one or perhaps this one."""
+        """Return whether a plugin trapped while it served: certainly or possibly this one."""
         return self in (Reason.PLUGIN_CRASHED, Reason.VM_CRASHED)
 
     @property
     def means_not_asked(self) -> bool:
-        """Whether the pod could not be asked: what was proved about it before is kept."""
+        """Return whether the pod could not be asked: then earlier proof about it is kept."""
         return self in (Reason.POD_UNREACHABLE, Reason.POD_NOT_READY)
 
     @property
     def means_not_delivered(self) -> bool:
-        """Whether the gateway has not received the revision."""
+        """Return whether the gateway has not received the revision."""
         return self in (Reason.AWAITING_CONFIG, Reason.CONFIG_NOT_DELIVERED)
 
     @property
     def lacks_only_proof(self) -> bool:
-        """Whether nothing wrong is known to be this plugin's, and nothing shows yet that it runs."""
+        """Return whether no failure is known to be this plugin's, and nothing proves yet that it runs."""
         return self in (Reason.AWAITING_POSITIVE_SIGN, Reason.NO_POSITIVE_SIGN, Reason.VM_CRASHED)
 
     @property
     def is_healed_by_refetch(self) -> bool:
-        """Whether the control plane heals it by sending the plugin again. What Envoy refused is refused again."""
+        """Return whether the gateway recovers if the control plane sends the plugin again.
+
+        It does not recover from what Envoy refused: Envoy refuses it again.
+        """
         return self in (
             Reason.FETCH_FAILED,
             Reason.RUNNING_UNPROTECTED,
@@ -321,25 +337,30 @@ class Reason(StrEnum):
 
     @property
     def may_be_left_behind(self) -> bool:
-        """Whether another push heals it, if it lasts.
+        """Return whether another push helps if the state lasts.
 
-        A listener's update is refused for what the gateway still has under the plugin's name: a revision that was taken
-        off a moment ago. The plugin then loads, and no listener uses it until the next push. Higress looks for the
-        Secret of a placeholder when it pushes, and does not push because one has come.
+        Envoy may refuse a listener's update because of an older revision under the plugin's name, removed a moment ago.
+        The plugin then loads, but no listener uses it until the next push. Higress reads the Secret of a placeholder
+        only when it pushes, and a new Secret causes no push.
         """
         return self in (Reason.AWAITING_LISTENER, Reason.NOT_REFERENCED, Reason.PLACEHOLDER_NOT_REPLACED)
 
     @property
     def may_block_rollback(self) -> bool:
-        """Whether gateways may refuse, or not take, what is put back after such a failure."""
+        """Return whether gateways may refuse, or not receive, the fallback after such a failure."""
         return self in (Reason.PLUGIN_REFUSED_BY_WORKERS, Reason.GATEWAY_UNRESPONSIVE)
 
     @property
+    def is_warning(self) -> bool:
+        """Return whether users should see it although the condition, or Ready, stays True; Ready shows it as well."""
+        return self in (Reason.MANIFEST_GONE, Reason.FOREIGN_FIELDS, Reason.DUPLICATE_PLUGIN)
+
+    @property
     def is_asked_for(self) -> bool:
-        """Whether somebody asked for the state, so that it is no warning."""
-        return self in (Reason.SUSPENDED, Reason.ROLLBACK_TO)
+        """Return whether a user asked for the state, so that it is no warning."""
+        return self in (Reason.SUSPENDED, Reason.ROLLBACK_TO, Reason.SWITCHED_OFF)
 
 
-# A word of a status, perhaps written by another version: it is passed on, and decides nothing.
+# A word of a status that another version may have written: it is passed on, and decides nothing.
 StoredReason = NewType("StoredReason", str)
 AnyReason = Reason | StoredReason

@@ -10,18 +10,21 @@ INTRO = """\
 <!-- Written by `make crds` from operator/pluginrelease/api/explanations; edit that. -->
 # Reasons
 
-Every condition, event, log line and error of the command line carries one of these words. The message beside it says
-what was found this time, and then what to do. Scripts may match the words: they change only with a new API version.
+Every condition, event, log line and error of the command line has one of these reasons. Its message says what was
+found, and then what to do. Scripts may match reasons: they change only with a new API version.
 
-**Seen in** names the condition, or the other place, that has the reason. The reason of the step that a release waits
-for, or ended with, is `Ready`'s, too.
+**Seen in** names the conditions and other places with this reason. `Ready` repeats the reason of the step that the
+release waits for, or that failed.
 
-**Then** says what the operator does by itself:
-*stays* until the spec, or something that the message names, changes;
-*waits* and looks again, because the thing can still come;
-*retries* with back-off (1, 2, 4 … 60 s), because the world did not answer;
-*goes on*, because nothing is wrong.
-What each of these looks like in `status` is in [states.md](states.md).
+**Then** says what the operator does next:
+
+* *stays*: it changes nothing until the spec changes, or something that the message names;
+* *waits*: it checks again, because what is missing may still be created;
+* *retries*: it tries again after 1, 2, 4 … 60 s, because another system did not answer;
+* *continues*: it continues with the release; nothing failed, but the message may have a warning;
+* *the command ends*: only the command line has this reason.
+
+[states.md](states.md) shows what each of these looks like in `status`.
 """
 
 

@@ -1,4 +1,4 @@
-"""A PluginRelease, whole."""
+"""The whole PluginRelease."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ class Release(Model):
     status: Status = Field(default_factory=Status)
 
     def as_owner(self) -> dict[str, Any]:
-        """The owner reference of what goes with the release; the garbage collector honours it in its namespace only."""
+        """Return the owner reference for objects of the release.
+
+        The garbage collector uses it only within a namespace.
+        """
         return {
             "apiVersion": API_VERSION,
             "kind": KIND,

@@ -1,4 +1,4 @@
-"""Rules of the Common Expression Language in the CRD: what one object alone can show to be wrong."""
+"""Rules in the Common Expression Language (CEL) in the CRD: errors that one object shows on its own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ SHOWN: JsonDict = {"default": {}}
 
 
 def cel(rule: str, message: str) -> JsonDict:
-    """One ``x-kubernetes-validations`` entry; the message says the remedy."""
+    """Return one ``x-kubernetes-validations`` entry. The message starts with the remedy."""
     return {"rule": rule, "message": message}
 
 
-def immutable(field: str, remedy: str = "make a new PluginRelease and delete this one") -> JsonDict:
-    """A field that keeps its first value; the rule stands on the field, as `namespace` is a reserved word of CEL."""
+def immutable(field: str, remedy: str = "create a new PluginRelease and delete this one") -> JsonDict:
+    """Return the rule of an immutable field, on the field itself: `namespace` is a reserved word of CEL."""
     return {"x-kubernetes-validations": [cel("self == oldSelf", f"{field} cannot be changed: {remedy}")]}

@@ -1,13 +1,16 @@
 """The command ``pluginrelease`` (also ``kubectl pluginrelease``).
 
-Every module of this package is a subcommand: it holds the click command that is named after the module. A module is
-loaded when its subcommand is asked for: ``pluginrelease crd`` needs no kopf and no lab.
+Every module of this package is a subcommand and holds the click command of the same name. A module is loaded when its
+subcommand is used: ``pluginrelease crd`` needs no kopf and no lab.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import pkgutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -15,7 +18,7 @@ from pluginrelease import __version__
 
 
 class Subcommands(click.Group):
-    """The modules beside this one."""
+    """Load subcommands from the modules of this package."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
@@ -24,7 +27,8 @@ class Subcommands(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         try:
-            module = importlib.import_module(f"{__name__}.{cmd_name}")
+            with collecting_nothing():
+                module = importlib.import_module(f"{__name__}.{cmd_name}")
         except ModuleNotFoundError as missing:
             return without(cmd_name, missing)
         [command] = [
@@ -33,8 +37,18 @@ class Subcommands(click.Group):
         return command
 
 
+@contextmanager
+def collecting_nothing() -> Iterator[None]:
+    """Search for no garbage meanwhile: modules make none, and the search takes a fifth of the time of all imports."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def without(name: str, missing: ModuleNotFoundError) -> click.Command:
-    """Stands in for a subcommand of the lab where the package was installed without it, as in the operator's image."""
+    """Return a substitute for a subcommand whose libraries are not installed, as in the operator's image."""
     if (missing.name or "").partition(".")[0] == __package__.partition(".")[0]:
         raise missing
 

@@ -1,4 +1,4 @@
-"""``python -m pluginrelease.cli``: the same command, by the interpreter that runs this."""
+"""``python -m pluginrelease.cli``: the same command, run by this interpreter."""
 
 from pluginrelease.cli import main
 

@@ -1,4 +1,4 @@
-"""How the commands that ask a registry reach it: the options, the credentials, what to do when it does not let in."""
+"""How commands reach a registry: options, credentials, and remedies if it denies access."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from pluginrelease.core.errors import ReleaseError
 from pluginrelease.edges.desk import Desk
 from pluginrelease.edges.oci.access import Access
 
-# What a person at a terminal does, where a release's own remedy speaks of its spec.
+# What a user at a terminal can do, where a release's own remedy names its spec.
 _LOGIN = "Log in with `docker login` or `crane auth login`, or name a config.json with --docker-config."
 REMEDIES = {
     Reason.AUTHENTICATION_FAILED: _LOGIN,
     Reason.AUTHENTICATION_REQUIRED: _LOGIN,
     Reason.REGISTRY_TLS: "Give the registry a certificate that this machine trusts. "
-    "If it speaks plain http, say --insecure.",
+    "If it speaks plain http, add --insecure.",
     Reason.REGISTRY_UNAVAILABLE: "Check the host, and the proxy between here and the registry.",
     Reason.MANIFEST_NOT_FOUND: "Push it, or correct the reference.",
-    Reason.NO_MATCHING_TAG: "Push one, or correct the range.",
+    Reason.NO_MATCHING_TAG: "Push such a tag, or correct the range.",
 }
 
 
 def with_registry_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of a registry, as one `Access`."""
+    """Give a command the options of a registry, as one `Access`."""
 
     @click.option("--insecure", is_flag=True, help="Speak plain http with the registry.")
     @click.option(
@@ -46,7 +46,7 @@ def with_registry_options(command: Callable[..., None]) -> Callable[..., None]:
             insecure=insecure,
             desk=find_desk(docker_config, timeout),
             deadline_seconds=timeout,
-            allow_private_realms=True,  # whoever names a registry may log in wherever it says
+            allow_private_realms=True,  # a user who names a registry accepts its login addresses
         )
         command(access=access, **rest)
 
@@ -54,7 +54,7 @@ def with_registry_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def find_desk(given: Path | None, timeout: float) -> Desk | None:
-    """The file that was named, else docker's own, if it is there."""
+    """Return the named file, else docker's own if it exists."""
     folder = os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker"
     file = given or Path(folder, "config.json")
     if given is None and not file.is_file():
@@ -69,6 +69,6 @@ def find_desk(given: Path | None, timeout: float) -> Desk | None:
 
 
 def explain_at_terminal(error: ReleaseError) -> ReleaseError:
-    """The same error with the remedy for a person at a terminal."""
+    """Return the same error with a remedy for a user at a terminal."""
     error.remedy = REMEDIES.get(error.reason, error.remedy)
     return error

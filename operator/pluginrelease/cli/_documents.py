@@ -1,18 +1,21 @@
 """YAML as kubectl reads it, with the line of every field.
 
-kubectl (sigs.k8s.io/yaml) knows no timestamps and no numbers in base 60, takes 1e3 for a number, writes keys that are
-numbers as text, and refuses a key that is there twice.
+kubectl (sigs.k8s.io/yaml) has no timestamps and no numbers in base 60, reads 1e3 as a number, turns numeric keys into
+text, and refuses duplicate keys.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import yaml
 
+from pluginrelease.core.offline.ambiguous_yaml import Ambiguity, find_ambiguity
 from pluginrelease.core.offline.schema import Fault, Path
 
 MAX_NODES = 200_000
@@ -20,9 +23,16 @@ MAX_DEPTH = 100
 
 
 class _Loader(yaml.SafeLoader):
-    """Scalars by kubectl's rules."""
+    """Read scalars by kubectl's rules."""
 
     bool_values = {**yaml.SafeLoader.bool_values, "y": True, "n": False}  # noqa: RUF012  # as PyYAML declares it
+
+    def compose_scalar_node(self, anchor: dict[Any, yaml.Node]) -> yaml.ScalarNode:
+        """Compose a scalar; a tag says what it is, as quotes do: ``!!str on`` is not plain."""
+        is_tagged = self.peek_event().tag is not None  # type: ignore[no-untyped-call]
+        node = super().compose_scalar_node(anchor)
+        node.style = "'" if is_tagged and node.style is None else node.style
+        return node
 
 
 _KEPT = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
@@ -43,23 +53,27 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456
 
 @dataclass
 class Document:
-    """One document: its value, the line on which each path begins (from 1), and keys that are there twice."""
+    """One document: its value, the line of each path (from 1), its duplicate keys, and its ambiguous scalars.
+
+    ``ambiguous`` has the path of each key and value that tools read differently.
+    """
 
     value: Any
     lines: dict[Path, int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    ambiguous: list[tuple[Path, Ambiguity]] = field(default_factory=list)
 
     def line(self, path: Path) -> int:
-        """The line of a field, or of the nearest one above it that is there."""
+        """Return the line of a field, or of the nearest existing parent."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
 
 
 def read(text: str) -> Iterator[Document]:
-    """The documents of a file; empty ones are left out, and those in a List are taken out of it.
+    """Return the documents of a file. Empty ones are skipped, and the items of a List are separate documents.
 
-    Raises `yaml.YAMLError` for what is no YAML, and for what would take too much to read.
+    Raises `yaml.YAMLError` for invalid YAML, and for YAML that is too expensive to read.
     """
     loader = _Loader(text)
     try:
@@ -83,12 +97,13 @@ def _unpack_list(document: Document) -> Iterator[Document]:
         head: Path = ("items", number)
         lines = {path[2:]: line for path, line in document.lines.items() if path[:2] == head}
         faults = [Fault(fault.path[2:], fault.message) for fault in document.faults if fault.path[:2] == head]
-        yield Document(item, lines, faults)
+        ambiguous = [(path[2:], found) for path, found in document.ambiguous if path[:2] == head]
+        yield Document(item, lines, faults, ambiguous)
 
 
 @dataclass
 class _Walk:
-    """From nodes to values."""
+    """Convert nodes to values."""
 
     loader: _Loader
     document: Document
@@ -103,10 +118,18 @@ class _Walk:
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(child, (*path, number)) for number, child in enumerate(node.value)]
-        return self.scalar(node)
+        value = self.scalar(node)
+        self.note_ambiguity(node, path, value, is_key=False)
+        return value
+
+    def note_ambiguity(self, node: yaml.Node, path: Path, reading: Any, *, is_key: bool) -> None:
+        """Keep what tools read differently, if the scalar has no quotes."""
+        is_plain = isinstance(node, yaml.ScalarNode) and node.style is None
+        if is_plain and (found := find_ambiguity(node.value, reading, is_key=is_key)):
+            self.document.ambiguous.append((path, found))
 
     def scalar(self, node: yaml.Node) -> Any:
-        """``<<`` is a word where it is no key."""
+        """Return a scalar's value. ``<<`` is plain text if it is not a key."""
         value = "<<" if node.tag == _MERGE else self.loader.construct_object(node)
         return _join_surrogates(value) if isinstance(value, str) else value
 
@@ -125,18 +148,30 @@ class _Walk:
                 place = Fault(below, "").place
                 self.document.faults.append(Fault(below, f'key "{place}" is there twice'))
             self.document.lines[below] = key.start_mark.line + 1
+            self.note_ambiguity(key, below, self.scalar(key), is_key=True)
             found[name] = self.value(child, below)
         return found
 
     def key(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):
-            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: a key is no text")
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: a key is not text")
         value = self.scalar(node)
         if value is None:
             raise yaml.YAMLError(f"line {node.start_mark.line + 1}: a key is null")
+        if isinstance(value, float):
+            return _write_float(value)
         return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _write_float(value: float) -> str:
+    """Write a number as kubectl writes a key: Go's strconv.FormatFloat(value, 'g', -1, 64)."""
+    if not math.isfinite(value):
+        return {"inf": ".inf", "-inf": "-.inf"}.get(str(value), ".nan")
+    digits = len(Decimal(repr(value)).normalize().as_tuple().digits)
+    exponent = int(f"{value:e}".rpartition("e")[2])
+    return f"{value:.{max(digits, 6)}g}" if -4 <= exponent < 6 else f"{value:.{digits - 1}e}"
+
+
 def _join_surrogates(text: str) -> str:
-    """A character beyond 16 bits that JSON spells in two halves, as one; PyYAML leaves them apart."""
+    """Join surrogates: JSON writes a character beyond 16 bits in two halves, and PyYAML does not join them."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,4 +1,4 @@
-"""A look at a target, be it a file, an image in a registry or an image as a folder."""
+"""Inspect a target: a file, an image in a registry, or an image as a folder."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ from pluginrelease.edges.oci.access import Access
 def look(
     target: str, meant: Meant | None, access: Access, *, semver: str | None = None, only_registry: bool = False
 ) -> Inspection:
-    """All that can be known of a target. Every error is an answer. ``only_registry``: it is an image's reference,
-    whatever files are called so here. ``semver``: it is a repository, of which the highest tag within that is meant.
+    """Return all that can be known of a target; errors are part of the result.
+
+    ``only_registry``: the target is an image reference, even if a file has this name. ``semver``: the target is a
+    repository, and its highest tag in this range is inspected.
     """
     found = Inspected(target)
     try:
@@ -45,12 +47,12 @@ def look(
 
 
 def read(found: Inspected, content: bytes) -> Inspected:
-    """With the module that the bytes are. Raises what `wasm.read` refuses."""
+    """Add the module that the bytes contain. Raises what `wasm.read` refuses."""
     return replace(found, sha256=Digest.of(content).hex, module=wasm.read(content))
 
 
 def find_module(file: Path, most: int) -> bytes:
-    """A file's bytes; raises `Refused` for one that no gateway would read, or that cannot be read here."""
+    """Return a file's bytes. Raises `Refused` if it cannot be read, or no gateway would read it."""
     try:
         if file.stat().st_size > most:
             raise image_manifests.refuse_too_large(file.name, most)
@@ -62,7 +64,7 @@ def find_module(file: Path, most: int) -> bytes:
 
 
 def split_folder_and_tag(target: str) -> tuple[Path, str] | None:
-    """``DIR`` or ``DIR:TAG``, if there is an OCI layout; None for anything else."""
+    """Split ``DIR`` or ``DIR:TAG`` if it is an OCI layout; return None for anything else."""
     whole, (folder, _, tag) = Path(target), target.rpartition(":")
     if layouts.is_layout(whole):
         return whole, ""
@@ -72,13 +74,13 @@ def split_folder_and_tag(target: str) -> tuple[Path, str] | None:
 def refuse_no_target(target: str) -> Refused:
     return Refused(
         Reason.TARGET_NOT_FOUND,
-        f"{target!r} is no file, and no folder that is an OCI image layout",
+        f"{target!r} is neither a file nor a folder with an OCI image layout",
         "Name a .wasm file, an image's reference, or a folder with an index.json.",
     )
 
 
 def look_into(found: Inspected, folder_and_tag: tuple[Path, str], meant: Meant | None, access: Access) -> Inspection:
-    """An image as a folder."""
+    """Inspect an image as a folder."""
     image = layouts.open_layout(*folder_and_tag)
     found = replace(found, digest=str(image.digest))
     try:
@@ -89,7 +91,7 @@ def look_into(found: Inspected, folder_and_tag: tuple[Path, str], meant: Meant |
 
 
 def ask(found: Inspected, meant: Meant | None, access: Access) -> Inspection:
-    """An image in a registry, and how that asks for credentials, which Istio's agent judges, too."""
+    """Inspect an image in a registry, and the registry's challenge, which Istio's agent judges as well."""
     reference = image_manifests.parse(found.target)
     digest = registry.resolve(reference, access).digest
     found = replace(found, digest=str(digest))
@@ -102,13 +104,13 @@ def ask(found: Inspected, meant: Meant | None, access: Access) -> Inspection:
 
 
 def find_highest(repository: str, semver: str, access: Access) -> Inspected:
-    """The target that a range of versions picks; raises as `tags.pick`."""
+    """Return the target that a version range selects. Raises as `tags.pick`."""
     reference = image_manifests.parse_repository(repository)
     if reference.question:
         raise Refused(
             Reason.INVALID_REFERENCE,
-            f"{repository!r} names a tag or a digest, and the range picks one",
-            "Leave it out.",
+            f"{repository!r} names a tag or a digest, but the range chooses the tag",
+            "Remove the tag or the digest from the reference.",
         )
     listed = registry.list_tags(reference, access)
     picked = tags.pick(reference.name, semver, listed.tags, whole=listed.whole)
@@ -120,7 +122,7 @@ def find_highest(repository: str, semver: str, access: Access) -> Inspected:
 def find_objections(
     reference: image_manifests.Reference, meant: Meant | None, access: Access
 ) -> tuple[ReleaseError, ...]:
-    """What an agent of the Istio that is meant would say of the registry's challenge."""
+    """Return how the agent of the given Istio would object to the registry's challenge."""
     if meant is None or not meant.agent:
         return ()
     try:

@@ -1,4 +1,4 @@
-"""What a release would write, as text, and how that differs from what is there."""
+"""Render what a release would write as text, and compare it with the cluster."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from pluginrelease import api
 from pluginrelease.api.reasons import Reason
+from pluginrelease.core import sources
 from pluginrelease.core.apiserver import stored
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Refused
@@ -22,9 +23,9 @@ from pluginrelease.core.registry import tags
 
 JSON = dict[str, Any]
 
-# etcd keeps no larger object
+# etcd's limit for an object
 MAX_FILE_BYTES = 1_500_000
-# stands where only the API server knows better; a label takes it
+# replaces values that only the API server knows; valid as a label
 UNKNOWN_UID = "not-known-yet"
 UNRESOLVED = "unresolved"
 FIELDS = "Its fields: kubectl explain prel.spec --recursive"
@@ -32,7 +33,7 @@ FIELDS = "Its fields: kubectl explain prel.spec --recursive"
 
 @dataclass(frozen=True)
 class Rendered:
-    """The WasmPlugin of one entry of spec.gateways, and what must be said beside it."""
+    """The WasmPlugin of one entry of spec.gateways, and remarks about it."""
 
     gateway: str
     manifest: JSON
@@ -43,9 +44,9 @@ class Rendered:
 
 
 def load(file: Path, name: str | None, namespace: str) -> api.Release:
-    """The one PluginRelease in a YAML or JSON file (``-``: stdin), or the one called ``name``.
+    """Return the one PluginRelease of a YAML or JSON file (``-``: stdin), or the one called ``name``.
 
-    ``namespace`` is for one that names none. Raises `Refused` (InvalidManifest).
+    ``namespace`` is used if it names none. Raises `Refused` (InvalidManifest).
     """
     found = [
         document for document in read_documents(file) if isinstance(document, dict) and document.get("kind") == api.KIND
@@ -64,7 +65,7 @@ def load(file: Path, name: str | None, namespace: str) -> api.Release:
 
 
 def read_documents(file: Path) -> list[Any]:
-    """All YAML documents of a file."""
+    """Return all YAML documents of a file."""
     try:
         with click.open_file(str(file), encoding="utf-8") as stream:
             text = stream.read(MAX_FILE_BYTES + 1)
@@ -76,7 +77,7 @@ def read_documents(file: Path) -> list[Any]:
 
 
 def with_identity(local: api.Release, live: api.Release | None) -> api.Release:
-    """A local manifest with the identity and the status of the release in the cluster, if there is one."""
+    """Return a local manifest with the identity and status of the release in the cluster, if there is one."""
     if live is None:
         return local
     own = local.metadata.model_copy(update={"uid": live.metadata.uid})
@@ -87,7 +88,7 @@ def with_identity(local: api.Release, live: api.Release | None) -> api.Release:
 
 
 def choose_placements(release: api.Release, gateway: str | None = None) -> tuple[Placement, ...]:
-    """Return every entry of spec.gateways, or the one of this name; raises `Refused` (GatewayNotFound)."""
+    """Return every entry of spec.gateways, or the one of this name. Raises `Refused` (GatewayNotFound)."""
     found = tuple(placement for placement in placements(release) if gateway in (None, placement.name))
     if not found:
         there = ", ".join(entry.name for entry in release.spec.gateways)
@@ -99,34 +100,34 @@ def choose_placements(release: api.Release, gateway: str | None = None) -> tuple
 def render(release: api.Release, digest: str | None = None, gateway: str | None = None) -> list[Rendered]:
     """Return the WasmPlugins that the spec wants, one for each entry.
 
-    Raises `Refused` (DigestUnknown) where the digest is not known.
+    Raises `Refused` (DigestUnknown) if the digest is not known.
     """
     found = find_artifact(release, digest)
     if found is None:
+        wanted = tags.describe_wanted(sources.find_image(release.spec.artifact))
         raise Refused(
             Reason.DIGEST_UNKNOWN,
-            f"{tags.describe_wanted(release.spec.artifact.image)} was not resolved to a digest, and only the digest is "
-            "written to a gateway",
-            "Give it with --digest sha256:…, or a reference that has it",
+            f"{wanted} is not resolved to a digest, and the operator writes only digests to gateways",
+            "Set --digest sha256:…, or use a reference with a digest",
         )
     return [write_plugin(placement, found) for placement in choose_placements(release, gateway)]
 
 
 def render_unresolved(placement: Placement) -> Rendered:
-    """Return the same of one entry; a reference that nobody has resolved stands as it is."""
+    """Return the WasmPlugin of one entry, with the reference as it is if it is not resolved."""
     found = find_artifact(placement.release, None)
     if found is not None:
         return write_plugin(placement, found)
-    image = placement.spec.artifact.image
-    note = f"{tags.describe_wanted(image)} was not resolved to a digest yet: it stands in place of what will be written"
+    image = sources.find_image(placement.spec.artifact)
+    note = f"{tags.describe_wanted(image)} is not resolved to a digest yet; the tag is shown instead"
     rendered = write_plugin(placement, make_artifact(image.ref, image.ref, UNRESOLVED))
     rendered.manifest["metadata"]["annotations"][api.REVISION_ANNOTATION] = UNRESOLVED
     return Rendered(rendered.gateway, rendered.manifest, (note, *rendered.notes))
 
 
 def find_artifact(release: api.Release, digest: str | None) -> api.ArtifactStatus | None:
-    """By the digest that was given, else by the status if it is about the same reference, else by the reference."""
-    image, known = release.spec.artifact.image, release.status.artifact
+    """Return the artifact by the given digest; else by a status of the same reference; else by the reference."""
+    image, known = sources.find_image(release.spec.artifact), release.status.artifact
     ref, reference = (
         image.ref,
         image_manifests.parse_repository(image.ref) if image.semver else image_manifests.parse(image.ref),
@@ -139,18 +140,18 @@ def find_artifact(release: api.Release, digest: str | None) -> api.ArtifactStatu
 
 
 def make_pinned(reference: image_manifests.Reference, digest: image_manifests.Digest, ref: str) -> api.ArtifactStatus:
-    """An artifact of which nothing is known but its digest."""
+    """Return an artifact of which only the digest is known."""
     return make_artifact(ref, str(reference.pinned(digest)), str(digest))
 
 
 def make_artifact(ref: str, image: str, digest: str) -> api.ArtifactStatus:
-    """As much of an artifact as a WasmPlugin needs."""
+    """Return as much of an artifact as a WasmPlugin needs."""
     return api.ArtifactStatus(ref=ref, image=image, digest=digest, wasm_sha256="", size=0, layout="")
 
 
 def write_plugin(placement: Placement, found: api.ArtifactStatus) -> Rendered:
-    """Return the WasmPlugin of one entry, and which secret goes with it: its name, never its content."""
-    image, theirs = placement.spec.artifact.image, placement.gateway.namespace
+    """Return the WasmPlugin of one entry, and the name of its Secret, never its content."""
+    image, theirs = sources.find_image(placement.spec.artifact), placement.gateway.namespace
     notes: tuple[str, ...] = ()
     if image.gateway_pull_secret_ref is not None:
         notes = (f"the gateways pull with Secret {theirs}/{image.gateway_pull_secret_ref.name}, which must be there",)
@@ -158,11 +159,11 @@ def write_plugin(placement: Placement, found: api.ArtifactStatus) -> Rendered:
         copied, original = target.copied_secret_name(placement), image.pull_secret_ref.name
         own = placement.metadata.namespace
         notes = (f"the gateways pull with Secret {theirs}/{copied}, a copy of {own}/{original}",)
-    return Rendered(placement.name, providers.of(placement.spec).wasm_plugin(placement, found), notes)
+    return Rendered(placement.name, providers.plugin_api_of(placement.spec).wasm_plugin(placement, found), notes)
 
 
 def as_yaml(manifest: JSON) -> str:
-    """YAML as people read it."""
+    """Return YAML for people."""
     return yaml.safe_dump(manifest, sort_keys=False, width=110, allow_unicode=True)
 
 
@@ -170,7 +171,7 @@ def as_yaml(manifest: JSON) -> str:
 
 
 def strip_metadata(observed: JSON, wanted: JSON) -> JSON:
-    """The object of the API server without what only the API server, or somebody else, puts into its metadata."""
+    """Return an object without the metadata that the API server or other clients have added."""
     metadata, ours = observed["metadata"], wanted["metadata"]
     kept: JSON = {"name": metadata["name"], "namespace": metadata["namespace"]}
     for part in ("labels", "annotations"):
@@ -183,9 +184,9 @@ def strip_metadata(observed: JSON, wanted: JSON) -> JSON:
 
 
 def diff_objects(before: JSON | None, after: JSON | None, *, titles: tuple[str, str]) -> str:
-    """Return a unified diff of two objects as YAML with sorted keys; empty when they are the same.
+    """Return a unified diff of two objects as YAML with sorted keys; empty if they are equal.
 
-    None is no object: all lines of the other one are added, or taken away.
+    None means no object: all lines of the other one are added or removed.
     """
     old, new = (
         [] if version is None else sorted_yaml(version).splitlines(keepends=True) for version in (before, after)
@@ -194,5 +195,5 @@ def diff_objects(before: JSON | None, after: JSON | None, *, titles: tuple[str, 
 
 
 def sorted_yaml(manifest: JSON) -> str:
-    """YAML in an order that does not depend on who wrote it."""
+    """Return YAML with sorted keys, so that the order does not depend on the writer."""
     return yaml.safe_dump(manifest, sort_keys=True, width=110, allow_unicode=True)

@@ -1,4 +1,4 @@
-"""Whether an image is signed as a manifest asks for, with keys and roots that somebody at a terminal has as files."""
+"""Check an image's signatures as a manifest asks, with keys and roots from local files."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from pluginrelease.edges.signing.signatures import SignatureTrust
 
 @dataclass(frozen=True)
 class Signers:
-    """What stands for the Secrets that a manifest names: files of public keys, and one of a trusted root."""
+    """Local files instead of the Secrets that a manifest names: public keys, and a trusted root."""
 
     keys: tuple[Path, ...] = ()
     root: Path | None = None
 
 
 def read_policy(artifact_source: Any) -> api.Verification | None:
-    """What ``spec.artifact`` asks for; None for nothing, and for what the schema refuses."""
+    """Return what ``spec.artifact`` asks for; None if nothing, or if the schema refuses it."""
     asked = artifact_source.get("verify") if isinstance(artifact_source, dict) else None
     try:
         return api.Verification.model_validate(asked) if isinstance(asked, dict) else None
@@ -41,7 +41,7 @@ def read_policy(artifact_source: Any) -> api.Verification | None:
 def find_objection(
     target: str, asked: api.Verification, signers: Signers, access: Access
 ) -> tuple[Usability, ReleaseError] | None:
-    """What speaks against the signatures of an image, None for nothing."""
+    """Return why the image's signatures do not suffice; None if they do."""
     try:
         trust = find_trusted(asked, signers)
         reference = image_manifests.parse(target)
@@ -54,7 +54,7 @@ def find_objection(
 
 
 def find_trusted(asked: api.Verification, signers: Signers) -> SignatureTrust:
-    """Whose signatures count; raises `Refused` (``SignatureNotChecked``) where nobody gave what that takes."""
+    """Return whose signatures count. Raises `Refused` (SignatureNotChecked) if the needed files were not given."""
     if asked.match_oidc_identity is None:
         if not signers.keys:
             raise refuse_unchecked("keys", "--key cosign.pub, for each key that is in the Secret")
@@ -65,7 +65,7 @@ def find_trusted(asked: api.Verification, signers: Signers) -> SignatureTrust:
 
 
 def refuse_unchecked(what: str, how: str) -> Refused:
-    """The manifest names Secrets, and they are in a cluster."""
+    """Return the error for a manifest that names Secrets, which only a cluster has."""
     return Refused(
         Reason.SIGNATURE_NOT_CHECKED,
         f"artifact.verify asks for {what}, and nothing was given to verify with",
@@ -74,7 +74,7 @@ def refuse_unchecked(what: str, how: str) -> Refused:
 
 
 def read(file: Path) -> bytes:
-    """A file's first bytes, more than any key or root has; raises `Refused` (``TargetNotFound``)."""
+    """Return a file's first bytes, more than any key or root has. Raises `Refused` (TargetNotFound)."""
     try:
         with file.open("rb") as opened:
             return opened.read(signature.MAX_TRUSTED_ROOT_BYTES)

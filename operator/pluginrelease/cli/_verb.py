@@ -1,4 +1,4 @@
-"""What the verbs of a release share: whose cluster, which release, how long at most, and how they end."""
+"""What the commands for a release share: cluster, release, deadline, and exit code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ import click
 from pluginrelease import api
 from pluginrelease.api.reasons import Reason
 from pluginrelease.cli._view import one_line
-from pluginrelease.core import duration
 from pluginrelease.core.apiserver import stored
 from pluginrelease.core.apiserver.answers import NotFound
 from pluginrelease.core.errors import Refused, ReleaseError, Transient
@@ -28,7 +27,7 @@ JSON = dict[str, Any]
 Result = TypeVar("Result")
 
 FIELD_MANAGER = "pluginrelease-cli"
-# a verb that only asks or writes is over by then, also where the API server accepts and never answers
+# a command without --wait ends by then, even if the API server accepts and never answers
 DEADLINE_SECONDS = 60.0
 
 
@@ -43,13 +42,13 @@ class Code(IntEnum):
     ERROR = 5
 
 
-# What a person at a terminal does, where a release's own remedy speaks of the operator.
+# What a user at a terminal can do, where a release's own remedy names the operator.
 REMEDIES = {
-    Reason.FORBIDDEN: "Ask for the ClusterRole view of its namespace to read, edit to act; "
-    "the chart adds releases to both",
+    Reason.FORBIDDEN: "Ask for the ClusterRole view in its namespace to read, edit to act; "
+    "the chart adds releases to both. diff --from needs ControllerRevisions (get), which the chart does not add",
     Reason.RELEASE_UNREADABLE: "Use a command of the operator's version",
     Reason.UNAUTHORIZED: "Log in again, or name another login with --kubeconfig or --context",
-    Reason.API_SERVER_UNAVAILABLE: "Look at the server in your kubeconfig, at --context, and at the way there",
+    Reason.API_SERVER_UNAVAILABLE: "Check the server in your kubeconfig, --context, and the network between",
 }
 CODES = {
     Reason.RELEASE_NOT_FOUND: Code.NOT_FOUND,
@@ -63,7 +62,7 @@ CODES = {
 
 
 class Ended(click.ClickException):
-    """A verb that did not do what it was asked: one line on stderr, and an exit code."""
+    """A command that failed: one line on stderr, and an exit code."""
 
     def __init__(self, error: ReleaseError) -> None:
         remedy = REMEDIES.get(error.reason, error.remedy)
@@ -73,7 +72,7 @@ class Ended(click.ClickException):
 
 @dataclass(frozen=True)
 class ClusterTarget:
-    """Which API server, and which of its namespaces."""
+    """An API server, and one of its namespaces."""
 
     kubeconfig: Path | None
     context: str | None
@@ -81,19 +80,19 @@ class ClusterTarget:
 
     @property
     def namespace(self) -> str:
-        """As it was named; else that of the context, else ``default``."""
+        """Return the given namespace; else that of the context, else ``default``."""
         if self.given_namespace is not None:
             return self.given_namespace
         return "default" if self.kubeconfig is None else login.read_namespace(self.kubeconfig, self.context)
 
     def check(self) -> None:
-        """Raises `Refused` (KubeconfigUnusable) before anything is asked of nobody."""
+        """Raise `Refused` (KubeconfigUnusable) if there is no server to ask."""
         if self.kubeconfig is not None:
             login.read_namespace(self.kubeconfig, self.context)
 
 
 def with_target_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options that say where, as one `ClusterTarget`."""
+    """Give a command the options for the cluster, as one `ClusterTarget`."""
 
     @click.option("-n", "--namespace", help="The release's namespace.  [default: the context's]")
     @click.option(
@@ -113,7 +112,7 @@ def with_target_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def find_own_kubeconfig() -> Path | None:
-    """The user's own file, if there is one."""
+    """Return the path of the user's own kubeconfig, if it exists."""
     file = Path.home() / ".kube" / "config"
     return file if file.is_file() else None
 
@@ -127,15 +126,15 @@ timeout_option = click.option(
 
 
 def parse_seconds(text: str) -> float:
-    """A duration of the command line; raises a usage error for what is none."""
+    """Parse a duration of the command line. Raises a usage error."""
     try:
-        return duration.parse(text).total_seconds()
-    except Refused as refused:
-        raise click.BadParameter(refused.sentence()) from None
+        return api.Duration.parse(text).total_seconds()
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def report_no_answer() -> ReleaseError:
-    """The API server let a verb wait."""
+    """Return the error for an API server that did not answer in time."""
     text = f"the API server did not answer within {DEADLINE_SECONDS:g} s"
     return Transient(Reason.NOT_IN_TIME, text, REMEDIES[Reason.API_SERVER_UNAVAILABLE])
 
@@ -147,7 +146,7 @@ def run(
     deadline: float = DEADLINE_SECONDS,
     late: Callable[[], ReleaseError] = report_no_answer,
 ) -> Result:
-    """What ``act`` returns, with a connection, within ``deadline`` seconds; after them raises what ``late`` says."""
+    """Connect and return the result of ``act``. After ``deadline`` seconds raise what ``late`` returns."""
 
     target.check()
 
@@ -162,7 +161,7 @@ def run(
 
 
 def with_errors(act: Callable[[], None]) -> None:
-    """Every error that is known is one line: the reason, what was found, the remedy."""
+    """Run a command; print a known error in one line: reason, finding, remedy."""
     try:
         act()
     except ReleaseError as error:
@@ -170,14 +169,16 @@ def with_errors(act: Callable[[], None]) -> None:
     except NotFound as error:
         if error.served:
             raise Ended(
-                Refused(Reason.RELEASE_NOT_FOUND, error.message, "Look again: it was there a moment ago")
+                Refused(
+                    Reason.RELEASE_NOT_FOUND, error.message, "Run the command again: the object existed a moment ago"
+                )
             ) from None
         remedy = "Install what it names: PluginRelease comes with the chart, WasmPlugin with Istio"
         raise Ended(Refused(Reason.KIND_NOT_INSTALLED, error.message, remedy)) from None
 
 
 async def observe(cluster: Cluster, namespace: str, name: str) -> JSON:
-    """The PluginRelease; raises `Refused` (ReleaseNotFound) with the names of those that there are."""
+    """Return the PluginRelease. Raises `Refused` (ReleaseNotFound) with the names of existing ones."""
     found = await cluster.get(RELEASES, namespace, name)
     if found is None:
         there = [item["metadata"]["name"] for item in await cluster.list(RELEASES, namespace, {})]
@@ -186,21 +187,21 @@ async def observe(cluster: Cluster, namespace: str, name: str) -> JSON:
 
 
 def refuse_missing(namespace: str, name: str, there: Collection[str] = ()) -> Refused:
-    """No release of that name."""
+    """Return the error for a release that does not exist."""
     known = f"The namespace has {', '.join(sorted(there)[:10])}" if there else "Name another namespace with -n"
     return Refused(Reason.RELEASE_NOT_FOUND, f"there is no PluginRelease {namespace}/{name}", known)
 
 
 async def fetch(cluster: Cluster, namespace: str, name: str) -> api.Release:
-    """The release as the models read it."""
+    """Return the release, parsed by the models."""
     return stored.read(await observe(cluster, namespace, name))
 
 
 def say(line: str) -> None:
-    """What is no result goes to stderr."""
+    """Print to stderr what is not a result."""
     click.echo(line, err=True)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document to stdout."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,6 +1,6 @@
-"""Releases as text for people: values in, lines out. Nothing is asked and nothing printed here.
+"""Render releases as text for people. This module reads nothing and prints nothing.
 
-Messages carry the words of gateways and registries, so whatever could steer a terminal is taken out of them.
+Messages quote gateways and registries, so control characters are removed from them.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from pluginrelease import api
-from pluginrelease.core import timestamps
+from pluginrelease.core import sources
 from pluginrelease.core.registry import tags
 
 HISTORY_TAIL = 5
@@ -24,14 +25,30 @@ MARKS = {
     "Pending": "…",
     "NotPlaced": "✗",
     "Removing": "…",
+    "Off": "-",
 }
 SUMMARY = ("Ready", "Reconciling", "Stalled")
 NOTHING = "-"
 
 
+class ViewText(StrEnum):
+    """The wording of this module; tests compare reasons and named values."""
+
+    DELETING = "It is being deleted"
+    UNSEEN = "No operator has reconciled it yet. Check that one runs and watches this namespace"
+    OLD = "This is about generation {seen} of the spec; the operator has not reconciled {generation} yet"
+    RESTORES = "restores {revision}{done}"
+    RUNS_SINCE = ", runs everywhere since {age}"
+    RESTORES_ADOPTED = "restores the object as it was before adoption"
+    REMOVES = "removes the plugin, because nothing ran before"
+    STAYS = "not changed"
+    UNRESOLVED = "in the spec, not resolved yet"
+    ADOPTED = "adopted, kept as {kept}"
+
+
 @dataclass(frozen=True)
 class Node:
-    """One line of a tree, a paragraph below it, and what hangs on it."""
+    """One line of a tree, a paragraph below it, and its children."""
 
     text: str
     note: str = ""
@@ -39,20 +56,20 @@ class Node:
 
 
 def one_line(text: str) -> str:
-    """The text without line breaks and without characters that are not for reading."""
+    """Return the text without line breaks and control characters."""
     return make_readable(" ".join(text.split()))
 
 
 def make_readable(text: str) -> str:
-    """The text with ``?`` for whatever is not for reading, as it is otherwise."""
+    """Return the text with ``?`` for each control character, otherwise unchanged."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def format_age(since: str | None, now: datetime) -> str:
-    """How long ago, in the largest unit that fits; ``-`` for never."""
-    if not since:
+def format_age(since: datetime | None, now: datetime) -> str:
+    """Return how long ago a time was, in the largest fitting unit; ``-`` for None."""
+    if since is None:
         return NOTHING
-    passed = max(0, int((now - timestamps.parse_time(since)).total_seconds()))
+    passed = max(0, int((now - since).total_seconds()))
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if passed >= size:
             return f"{passed // size}{unit}"
@@ -60,7 +77,7 @@ def format_age(since: str | None, now: datetime) -> str:
 
 
 def shorten(digest: str) -> str:
-    """The first twelve hex digits of a digest."""
+    """Return the first twelve hex digits of a digest."""
     return digest.removeprefix("sha256:")[:12]
 
 
@@ -68,7 +85,7 @@ def shorten(digest: str) -> str:
 
 
 def tree(release: api.Release, now: datetime, width: int = 100) -> str:
-    """All that the status tells of one release, ``width`` characters wide where words allow it."""
+    """Return the whole status of one release as a tree, ``width`` characters wide where words allow it."""
     own, status = release.metadata, release.status
     head = f"{own.namespace}/{own.name}  {status.phase or 'New'}"
     branches = [
@@ -84,18 +101,18 @@ def tree(release: api.Release, now: datetime, width: int = 100) -> str:
 
 
 def freshness(release: api.Release) -> Iterator[Node]:
-    """Said where the status is not about what is asked for now."""
+    """Yield a note if the status is not about the current spec and commands."""
     generation, seen = release.metadata.generation, release.status.observed_generation
     if release.metadata.deletion_timestamp:
-        yield Node("It is being deleted")
+        yield Node(ViewText.DELETING)
     if seen < 0:
-        yield Node("No operator has looked at it yet: see that one runs and watches this namespace")
+        yield Node(ViewText.UNSEEN)
     elif seen != generation:
-        yield Node(f"What follows is about generation {seen} of the spec; {generation} has not been looked at yet")
+        yield Node(ViewText.OLD.format(seen=seen, generation=generation))
 
 
 def readiness(status: api.Status, now: datetime) -> Iterator[Node]:
-    """Ready with its reason and message, and whether anything moves."""
+    """Yield Ready with its reason and message, and whether a pass is in progress."""
     found = {condition.type: condition for condition in status.conditions}
     ready = found.get("Ready")
     if ready is None:
@@ -108,8 +125,8 @@ def readiness(status: api.Status, now: datetime) -> Iterator[Node]:
 
 
 def artifact(release: api.Release) -> Iterator[Node]:
-    """The reference, and what it was resolved to."""
-    found, image = release.status.artifact, release.spec.artifact.image
+    """Yield the reference, and its digest."""
+    found, image = release.status.artifact, sources.find_image(release.spec.artifact)
     if found is None:
         yield Node(f"artifact {tags.describe_wanted(image)}", "not resolved yet")
         return
@@ -118,11 +135,11 @@ def artifact(release: api.Release) -> Iterator[Node]:
     told = f"{found.digest}: {', '.join(fact for fact in facts if fact)}"
     yield Node(f"artifact {found.ref}", told)
     if not tags.is_about(found, image):
-        yield Node(f"artifact {tags.describe_wanted(image)}", "wanted by the spec, and not resolved yet")
+        yield Node(f"artifact {tags.describe_wanted(image)}", ViewText.UNRESOLVED)
 
 
 def rollout(status: api.Status, now: datetime) -> Iterator[Node]:
-    """What is wanted, since when, and what became of it."""
+    """Yield the target revision, since when, and its result."""
     known = status.rollout
     if known is None:
         return
@@ -138,16 +155,16 @@ def rollout(status: api.Status, now: datetime) -> Iterator[Node]:
 
 
 def fallback(known: api.RolloutStatus) -> str:
-    """Return which gateways go back to what they ran before a revision that failed."""
+    """Return which gateways go back to what they ran before a failed revision."""
     if known.failure is None:
         return ""
     if known.failure.held:
-        return "it stays as it is"
+        return ViewText.STAYS
     return f"goes back: {', '.join(known.failure.gateways)}" if known.failure.gateways else ""
 
 
 def steps(status: api.Status) -> Iterator[Node]:
-    """The conditions of the way, in its order."""
+    """Yield the conditions in the order of a pass."""
     found = [condition for condition in status.conditions if condition.type not in SUMMARY]
     if found:
         yield Node(
@@ -169,7 +186,7 @@ def gateways(status: api.Status, now: datetime) -> Iterator[Node]:
 
 
 def gateway(row: api.GatewayStatus, status: api.Status, now: datetime) -> Node:
-    """Return one entry with its object, what it goes back to, and a row for each pod that the status names."""
+    """Return one entry with its object, its fallback, and a row for each pod in the status."""
     revision = f" {row.revision}" if row.revision else ""
     reason = f": {row.reason}" if row.reason != row.state else ""
     text = f"{MARKS.get(row.state, '?')} {row.name} {row.loaded}/{row.desired} {row.state}{revision}{reason}"
@@ -181,32 +198,33 @@ def gateway(row: api.GatewayStatus, status: api.Status, now: datetime) -> Node:
 
 
 def carrier(row: api.GatewayStatus) -> Iterator[Node]:
-    """Yield the entry's object, whether it was adopted, and what is put back after a failure."""
+    """Yield the entry's object, whether it was adopted, and the fallback after a failure."""
     if row.object is None:
         return
     facts = [f"{row.object.kind} {row.object.namespace}/{row.object.name}"]
     facts += [f"stable {row.stable.revision}"] if row.stable else []
-    facts += [f"adopted, kept as {row.adopted}"] if row.adopted else []
+    facts += [f"watched, before it {row.watch.revision or 'nothing of this release'}"] if row.watch else []
+    facts += [ViewText.ADOPTED.format(kept=row.adopted)] if row.adopted else []
     yield Node(", ".join(facts))
 
 
 def way_back(row: api.GatewayStatus, status: api.Status, now: datetime) -> Iterator[Node]:
-    """Yield what an entry goes back to after a failure, and whether that was seen running."""
+    """Yield what a rollback restores for an entry, and whether this runs."""
     known = status.rollout
     if known is None or known.failure is None or known.failure.held or row.name not in known.failure.gateways:
         return
     if row.stable is not None:
         loaded = next((fallback.loaded_at for fallback in known.fallbacks if fallback.name == row.name), None)
-        done = f", runs everywhere since {format_age(loaded, now)}" if loaded else ""
-        yield Node(f"puts back {row.stable.revision}{done}")
+        done = ViewText.RUNS_SINCE.format(age=format_age(loaded, now)) if loaded else ""
+        yield Node(ViewText.RESTORES.format(revision=row.stable.revision, done=done))
     elif row.adopted is not None:
-        yield Node("puts back the object as it was before it was adopted")
+        yield Node(ViewText.RESTORES_ADOPTED)
     else:
-        yield Node("nothing ran before: the plugin is taken off")
+        yield Node(ViewText.REMOVES)
 
 
 def pod(row: api.PodStatus) -> Node:
-    """Return one gateway pod; what went well needs no words."""
+    """Return one gateway pod; a successful one has no message."""
     revision = f" {row.revision}" if row.revision else ""
     reason = f": {row.reason}" if row.reason != row.state else ""
     note = "" if row.state == "Loaded" else row.message
@@ -214,14 +232,14 @@ def pod(row: api.PodStatus) -> Node:
 
 
 def past(status: api.Status, now: datetime) -> Iterator[Node]:
-    """The newest revisions."""
+    """Yield the newest revisions."""
     if status.history:
         shown = table(rows(status, now)[: HISTORY_TAIL + 1])
         yield Node("history", children=tuple(Node(line) for line in shown))
 
 
 def draw(nodes: Sequence[Node], width: int, indent: str = "") -> Iterator[str]:
-    """The lines of a tree."""
+    """Yield the lines of a tree."""
     for node in nodes:
         last = node is nodes[-1]
         below = indent + ("   " if last else "│  ")
@@ -242,15 +260,15 @@ def draw(nodes: Sequence[Node], width: int, indent: str = "") -> Iterator[str]:
 
 
 def overview(releases: Iterable[api.Release], now: datetime) -> list[str]:
-    """A table of releases: where each stands, and why."""
+    """Return a table of releases: the phase of each, and why."""
     head = ("NAMESPACE", "NAME", "GATEWAYS", "LOADED", "PHASE", "READY", "REASON", "REVISION", "AGE")
     return table([head, *(overview_row(release, now) for release in releases)])
 
 
 def overview_row(release: api.Release, now: datetime) -> tuple[str, ...]:
-    """One release; ``*`` behind the phase says that the spec is newer than the status."""
+    """Return one row; ``*`` after the phase means that the spec is newer than the status."""
     own, status = release.metadata, release.status
-    ready = next((condition for condition in status.conditions if condition.type == "Ready"), None)
+    ready = status.condition(api.ConditionType.READY)
     stale = "" if status.observed_generation == own.generation else "*"
     return (
         own.namespace,
@@ -266,12 +284,12 @@ def overview_row(release: api.Release, now: datetime) -> tuple[str, ...]:
 
 
 def history(status: api.Status, now: datetime) -> list[str]:
-    """All revisions of the history as a table; no lines when there are none."""
+    """Return all revisions of the history as a table; no lines if there are none."""
     return table(rows(status, now)) if status.history else []
 
 
 def rows(status: api.Status, now: datetime) -> list[tuple[str, ...]]:
-    """Newest first; ``*`` marks the stable revision, ``>`` the one that is wanted."""
+    """Return rows, newest first; ``*`` marks the stable revision, ``>`` the target."""
     head = ("", "NUMBER", "REVISION", "STATE", "REASON", "REF", "DIGEST", "FIRST", "LAST")
     return [
         head,
@@ -293,12 +311,12 @@ def rows(status: api.Status, now: datetime) -> list[tuple[str, ...]]:
 
 
 def marks(revision: str, status: api.Status) -> str:
-    """``*``: last seen running everywhere; ``>``: wanted."""
+    """Return the marks of a revision. ``*``: last seen running everywhere; ``>``: target."""
     return ("*" if revision == status.stable_revision else " ") + (">" if revision == status.target_revision else " ")
 
 
 def table(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Columns as wide as their widest cell."""
+    """Return lines with columns as wide as their widest cell."""
     clean = [[make_readable(cell) for cell in line] for line in lines]
     widths = [max(len(line[column]) for line in clean) for column in range(len(clean[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in clean]

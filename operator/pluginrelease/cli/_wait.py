@@ -1,4 +1,4 @@
-"""When a release has got to where somebody waits for it, and the waiting."""
+"""Decide when a release has reached the goal of a wait, and wait for it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pluginrelease import api
 from pluginrelease.api.reasons import Reason
 from pluginrelease.cli._verb import ClusterTarget, Code, refuse_missing, run, say
 from pluginrelease.cli._view import one_line
+from pluginrelease.core import sources
 from pluginrelease.core.apiserver import stored
 from pluginrelease.core.errors import ReleaseError, Transient
 from pluginrelease.edges.kubernetes.client import Cluster
@@ -22,20 +23,34 @@ RECONNECT_SECONDS = 1.0
 SHOWN_MESSAGE = 200
 
 
-class WaitGoal(StrEnum):
-    """READY: runs everywhere, or never will by itself. SETTLED: the operator does nothing more by itself.
+class WaitText(StrEnum):
+    """The wording of this module; tests compare reasons and named values."""
 
-    ROLLED_BACK: a revision that somebody asked for runs everywhere in place of the spec's, or never will.
+    UNSEEN = "the operator has not reconciled the newest request yet"
+    NOT_FOUND_YET = "the release was not found yet"
+    OTHER_IMAGE = "its spec has the image {found}, and not yet {wanted}"
+
+
+class WaitGoal(StrEnum):
+    """READY: it runs everywhere, or a user must act. SETTLED: the operator has nothing left to do.
+
+    ROLLED_BACK: the revision of a rollback runs everywhere instead of the spec's, or a user must act. OFF: no gateway
+    has the plugin, because a user switched it off.
     """
 
     READY = "ready"
     SETTLED = "settled"
     ROLLED_BACK = "rolled-back"
+    OFF = "off"
+
+
+# goals that a user asks for instead of the spec: Ready is False when they are reached
+_REACHED = {WaitGoal.ROLLED_BACK: Reason.ROLLBACK_TO, WaitGoal.OFF: Reason.SWITCHED_OFF}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the waiting ended with; ``code`` is the exit code."""
+    """The result of a wait. ``code`` is the exit code."""
 
     code: Code
     reason: str
@@ -45,53 +60,75 @@ class Outcome:
     def word(self) -> str:
         """Return the outcome for scripts that read JSON."""
         if self.code is Code.OK:
-            return str(WaitGoal.ROLLED_BACK if self.reason == Reason.ROLLBACK_TO else WaitGoal.READY)
+            return str(next((goal for goal, reason in _REACHED.items() if self.reason == reason), WaitGoal.READY))
         return self.code.name.lower()
 
 
-def judge(release: api.Release, goal: WaitGoal) -> Outcome | None:
-    """Whether the waiting is over; None: not yet.
+def judge(release: api.Release, goal: WaitGoal, image: str | None = None) -> Outcome | None:
+    """Return the outcome if the wait is over; None if not yet.
 
-    A status speaks of the newest generation, and of the newest retry and rollback, or of nothing.
+    A status counts only if it is about the newest generation, retry and rollback. With ``image``, it counts only if the
+    spec has that reference: a commit may not have come to the cluster yet.
     """
     ready = condition(release, api.ConditionType.READY)
-    if ready is None or not is_answered(release):
+    if ready is None or not is_answered(release) or not has_image(release, image):
         return None
     moves = is_true(release, api.ConditionType.RECONCILING)
     stalled = is_true(release, api.ConditionType.STALLED)
-    runs = goal is WaitGoal.ROLLED_BACK and stalled and ready.reason == Reason.ROLLBACK_TO
-    if ready.status == "True" or runs:
+    is_reached = stalled and ready.reason == _REACHED.get(goal) and (goal is not WaitGoal.OFF or is_off(release))
+    if (ready.status == "True" and goal is not WaitGoal.OFF) or is_reached:
         return Outcome(Code.OK, ready.reason, ready.message)
     if (stalled and goal is not WaitGoal.SETTLED) or (goal is WaitGoal.SETTLED and not moves):
         return Outcome(Code.FAILED, ready.reason, ready.message)
     return None
 
 
+def is_off(release: api.Release) -> bool:
+    """Return whether no gateway has the plugin; False while it is still being removed."""
+    return all(row.state is api.GatewayState.OFF for row in release.status.gateways)
+
+
+def has_image(release: api.Release, image: str | None) -> bool:
+    """Return whether the spec has this reference, as it is written; None: any."""
+    return image is None or find_reference(release) == image
+
+
+def find_reference(release: api.Release) -> str:
+    """Return the reference of the spec's image, as it is written."""
+    return sources.find_image(release.spec.artifact).ref
+
+
 def is_answered(release: api.Release) -> bool:
-    """Whether the status is about what is asked for now: the spec, and both action annotations."""
+    """Return whether the status is about the current spec and every command."""
     handled, asked = release.status.handled or api.Handled(), release.metadata.annotations
-    return (
-        release.status.observed_generation == release.metadata.generation
-        and asked.get(api.RETRY_ANNOTATION) in (None, handled.retry)
-        and asked.get(api.ROLLBACK_ANNOTATION) in (None, handled.rollback_to)
+    tokens = {
+        api.OFF_ANNOTATION: handled.off,
+        api.ON_ANNOTATION: handled.on,
+        api.RETRY_ANNOTATION: handled.retry,
+        api.ROLLBACK_ANNOTATION: handled.rollback_to,
+    }
+    return release.status.observed_generation == release.metadata.generation and all(
+        asked.get(command) in (None, token) for command, token in tokens.items()
     )
 
 
 def condition(release: api.Release, kind: api.ConditionType) -> api.Condition | None:
-    """The condition of a type, if it is there."""
-    return next((condition for condition in release.status.conditions if condition.type == kind), None)
+    """Return the condition of a type, or None."""
+    return release.status.condition(kind)
 
 
 def is_true(release: api.Release, kind: api.ConditionType) -> bool:
-    """Whether a condition is there and True."""
+    """Return whether a condition exists and is True."""
     found = condition(release, kind)
     return found is not None and found.status == "True"
 
 
-def progress(release: api.Release) -> str:
-    """One line that tells how far a release is."""
+def progress(release: api.Release, image: str | None = None) -> str:
+    """Return the progress of a release in one line."""
+    if not has_image(release, image):
+        return one_line(WaitText.OTHER_IMAGE.format(found=find_reference(release), wanted=image))
     if not is_answered(release):
-        return "the operator has not looked at what is asked for now"
+        return str(WaitText.UNSEEN)
     ready, seen = condition(release, api.ConditionType.READY), release.status.summary
     count = f" gateways {seen.gateways}, pods {seen.pods} loaded" if seen else ""
     why = f": {ready.reason}: {ready.message}" if ready else ""
@@ -99,21 +136,35 @@ def progress(release: api.Release) -> str:
     return line if len(line) <= SHOWN_MESSAGE else line[: SHOWN_MESSAGE - 1] + "…"
 
 
-async def until(cluster: Cluster, namespace: str, name: str, goal: WaitGoal, tell: Callable[[str], None]) -> Outcome:
-    """Follows the release to its outcome. A connection that breaks is made anew; one that never was is an error."""
+@dataclass(frozen=True)
+class Awaited:
+    """Which release a wait is for, what it should come to, and with which image; None: the one that its spec has."""
+
+    namespace: str
+    name: str
+    goal: WaitGoal
+    image: str | None = None
+
+
+async def until(cluster: Cluster, awaited: Awaited, tell: Callable[[str], None]) -> Outcome:
+    """Follow the release to its outcome. Reconnect if a connection breaks; fail if the first one fails.
+
+    One that is not there is an error, unless an image is awaited: then a commit may still create it.
+    """
     connected, told = False, ""
     while True:
         try:
-            async with aclosing(cluster.follow(RELEASES, namespace, name)) as changes:
+            async with aclosing(cluster.follow(RELEASES, awaited.namespace, awaited.name)) as changes:
                 async for found in changes:
                     connected = True
-                    if found is None:
-                        raise refuse_missing(namespace, name)
-                    release = stored.read(found)
-                    outcome = judge(release, goal)
+                    if found is None and awaited.image is None:
+                        raise refuse_missing(awaited.namespace, awaited.name)
+                    release = None if found is None else stored.read(found)
+                    outcome = judge(release, awaited.goal, awaited.image) if release else None
                     if outcome is not None:
                         return outcome
-                    told, before = progress(release), told
+                    now = progress(release, awaited.image) if release else str(WaitText.NOT_FOUND_YET)
+                    told, before = now, told
                     if told != before:
                         tell(told)
         except Transient as error:
@@ -123,23 +174,23 @@ async def until(cluster: Cluster, namespace: str, name: str, goal: WaitGoal, tel
             await asyncio.sleep(RECONNECT_SECONDS)
 
 
-def wait(target: ClusterTarget, name: str, goal: WaitGoal, timeout: float) -> Outcome:
-    """The outcome within ``timeout`` seconds, else `Transient` (NotInTime); what is on the way is told on stderr."""
-    last = ["nothing was seen of it"]
+def wait(target: ClusterTarget, name: str, goal: WaitGoal, timeout: float, image: str | None = None) -> Outcome:
+    """Return the outcome within ``timeout`` seconds, else raise `Transient` (NotInTime); print progress to stderr."""
+    last = [str(WaitText.NOT_FOUND_YET)]
 
     def tell(line: str) -> None:
         last.append(line)
         say(line)
 
-    namespace = target.namespace
+    awaited = Awaited(target.namespace, name, goal, image)
 
     def late() -> ReleaseError:
-        text = f"{namespace}/{name} is not {goal} after {timeout:g} s; last: {last[-1]}"
-        return Transient(Reason.NOT_IN_TIME, text, "Look with `pluginrelease status`, or give it more --timeout")
+        text = f"{awaited.namespace}/{name} is not {goal} after {timeout:g} s; last: {last[-1]}"
+        return Transient(Reason.NOT_IN_TIME, text, "Run `pluginrelease status` to see why, or raise --timeout")
 
-    return run(target, lambda cluster: until(cluster, namespace, name, goal, tell), deadline=timeout, late=late)
+    return run(target, lambda cluster: until(cluster, awaited, tell), deadline=timeout, late=late)
 
 
 def leave(outcome: Outcome) -> None:
-    """Ends the process with the outcome's exit code."""
+    """Exit with the outcome's exit code."""
     sys.exit(outcome.code)

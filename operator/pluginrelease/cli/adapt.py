@@ -1,4 +1,4 @@
-"""``pluginrelease adapt``: a module for Higress → one that stock Envoy loads, for previews."""
+"""``pluginrelease adapt``: turn a module for Higress into one that stock Envoy loads, for previews."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pluginrelease.core.errors import Refused
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where the adapted module goes.  [default: FILE.adapted.wasm]",
+    help="Path of the adapted module.  [default: FILE.adapted.wasm]",
 )
 def adapt(file: Path, output: Path | None) -> None:
     """Make a copy of Higress's module FILE.wasm that stock Envoy loads, and say what is different there.
@@ -36,14 +36,14 @@ def adapt(file: Path, output: Path | None) -> None:
         raise click.ClickException(f"{refused.reason}: {refused.sentence()}") from refused
     for difference in adapted.differences:
         click.echo(f"warning: {difference}", err=True)
-    click.echo(f"adapted {target}: announces Proxy-Wasm ABI 0.2.1 in place of Higress's 0.2.100")
+    click.echo(f"adapted {target}: exports Proxy-Wasm ABI 0.2.1 instead of Higress's 0.2.100")
     click.echo(f"sha256  {Digest.of(adapted.content).hex}")
 
 
 def write(target: Path, content: bytes) -> None:
-    """Raises `Refused` (TargetNotWritable) where that is not possible."""
+    """Write the file. Raises `Refused` (TargetNotWritable)."""
     try:
         target.write_bytes(content)
     except OSError as error:
         text = f"{target} cannot be written: {error.strerror}"
-        raise Refused(Reason.TARGET_NOT_WRITABLE, text, "Name another place with --output.") from None
+        raise Refused(Reason.TARGET_NOT_WRITABLE, text, "Choose another file with --output.") from None

@@ -1,4 +1,4 @@
-"""``pluginrelease build``: a plugin's Go source → plugin.wasm."""
+"""``pluginrelease build``: compile a plugin's Go source to plugin.wasm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pluginrelease.edges.toolchain import builder
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("plugin.wasm"),
     show_default=True,
-    help="Where the module goes.",
+    help="Path of the built module.",
 )
 @click.option(
     "--timeout",

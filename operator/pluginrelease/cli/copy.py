@@ -1,4 +1,4 @@
-"""``pluginrelease copy``: an image that a gateway cannot read → the same module in one that every gateway reads."""
+"""``pluginrelease copy``: pack the module of an unreadable image into one that every gateway reads."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from pluginrelease.edges.oci.access import Access
 @click.argument("target", metavar="TARGET")
 @with_registry_options
 def copy(source: str, target: str, access: Access) -> None:
-    """Pack the module in SOURCE anew, as TARGET (registry/repository:tag), and print that by digest.
+    """Pack the module in SOURCE again as TARGET (registry/repository:tag), and print TARGET with its digest.
 
-    SOURCE is an image's reference, whatever its layout, a folder that is an OCI image layout, or a .wasm file. The
-    module's bytes stay as they are; what is no module is refused.
+    SOURCE is an image reference with any layout, a folder with an OCI image layout, or a .wasm file. The module's bytes
+    do not change. If SOURCE has no module, the command refuses it.
     """
     try:
         reference = image_manifests.parse(target)
@@ -42,7 +42,7 @@ def copy(source: str, target: str, access: Access) -> None:
 
 
 def module_of(source: str, access: Access) -> bytes:
-    """The module in the source."""
+    """Return the module of the source."""
     if (file := Path(source)).is_file():
         return find_module(file, access.max_bytes)
     if (folder_and_tag := split_folder_and_tag(source)) is not None:

@@ -1,4 +1,4 @@
-"""``pluginrelease demo``: the main job, end to end, on a lab of its own."""
+"""``pluginrelease demo``: the main job from start to end, in a lab of its own."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pluginrelease_lab.errors import LabError
 
 
 @click.command("demo")
-@click.option("--keep", is_flag=True, help="Leave it running at the end, and say how to talk to it.")
-@click.option("--gateways", type=click.IntRange(1, 10), default=2, show_default=True, help="How many gateway pods.")
+@click.option("--keep", is_flag=True, help="Keep everything running at the end, and print the commands to use it.")
+@click.option("--gateways", type=click.IntRange(1, 10), default=2, show_default=True, help="Number of gateway pods.")
 @click.option(
     "--mesh",
     type=click.Choice(["istio", "higress"]),
     default="istio",
     show_default=True,
-    help="Whose gateways they are.",
+    help="Kind of mesh.",
 )
 def demo(keep: bool, gateways: int, mesh: str) -> None:
     """Build a plugin, release it to real gateways, and see it work.
 
     For Istio a bad one follows, and is refused; for Higress the plugin is reconfigured, then for one domain only.
     """
-    from pluginrelease_lab import demo as demonstration  # the lab's libraries are an extra
+    from pluginrelease_lab import demo as demonstration  # late: the lab's libraries are an extra
 
     try:
         failures = demonstration.run(keep=keep, gateways=gateways, mesh=mesh, report=click.echo)

@@ -30,7 +30,7 @@ JSON = dict[str, Any]
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two objects, and what it is called; None: there is no such object."""
+    """One of the two objects and its name; None if there is no such object."""
 
     name: str
     manifest: JSON | None
@@ -47,7 +47,7 @@ class Pair:
 
     @property
     def text(self) -> str:
-        """The unified diff; empty where nothing differs."""
+        """Return the unified diff; empty if there is no difference."""
         names = (self.before.name, self.after.name)
         return _manifest.diff_objects(self.before.manifest, self.after.manifest, titles=names)
 
@@ -123,9 +123,9 @@ async def load_wanted(cluster: Cluster, namespace: str, name: str, local: api.Re
 async def load_pairs(
     cluster: Cluster, release: api.Release, older: str | None, newer: str | None, gateway: str | None, source: str
 ) -> list[Pair]:
-    """Return what is compared: a pair for each entry, and for each one that the spec does not name any more.
+    """Return a pair for each entry of the spec, and for each entry that the spec no longer names.
 
-    ``source`` is what the wanted spec is called.
+    ``source``: the name of the wanted spec in the output.
     """
     removed = [] if older or newer else placements.removed_rows(release)
     if gateway is not None and gateway in {row.name for row in removed}:
@@ -141,25 +141,25 @@ async def load_pairs(
 
 
 def render_spec(placement: Placement, source: str) -> Side:
-    """Return what the spec wants. How often gateways were made to fetch again is no difference of the spec's."""
+    """Return what the spec wants. The number of forced fetches is copied, because it is no difference of the spec."""
     rendered = _manifest.render_unresolved(placement)
     return Side(source, rendered.manifest, rendered.notes)
 
 
 async def load_kept(cluster: Cluster, release: api.Release, wanted: str) -> Recorded:
-    """Return a revision of the history, by its ControllerRevision."""
+    """Return a revision of the history from its ControllerRevision."""
     return await revisions.recall(cluster, release, _action.pick(release, wanted).revision)
 
 
 def render_revision(placement: Placement, recorded: Recorded) -> Side:
-    """Return what the entry's object was, or would be, with a kept revision."""
+    """Return the entry's object as a kept revision made it, or would make it."""
     effective = Placement(revision.effective(placement.release, recorded), placement.gateway)
-    manifest = providers.of(effective.spec).wasm_plugin(effective, recorded.artifact)
+    manifest = providers.plugin_api_of(effective.spec).wasm_plugin(effective, recorded.artifact)
     return Side(f"revision {recorded.revision}", manifest)
 
 
 async def load_live(cluster: Cluster, placement: Placement, other: JSON) -> Side:
-    """Return the entry's WasmPlugin in the cluster, without what is not the release's."""
+    """Return the entry's WasmPlugin in the cluster, without fields of others."""
     where = placements.object_place(placement)
     found = await load_carrier(cluster, placement.release, *where)
     if found is None:
@@ -170,7 +170,7 @@ async def load_live(cluster: Cluster, placement: Placement, other: JSON) -> Side
 
 
 def describe_claim(placement: Placement, found: JSON) -> Iterable[str]:
-    """Yield what is to be known of an object that is not the release's yet."""
+    """Yield remarks about an object that does not belong to the release yet."""
     if plan.is_ours(placement.release, found):
         return
     try:
@@ -179,20 +179,23 @@ def describe_claim(placement: Placement, found: JSON) -> Iterable[str]:
         yield f"{refused.reason}: {refused.sentence()}"
     else:
         where = "/".join(placements.object_place(placement))
-        yield f"{where} is taken over by gateway {placement.name} (adopt: true), and kept as it is now"
+        yield (
+            f"{where} will be taken over by gateway {placement.name} (adopt: true). The operator keeps a copy of it "
+            "as it is now"
+        )
 
 
 async def load_removals(
     cluster: Cluster, release: api.Release, rows: Iterable[api.GatewayStatus], source: str
 ) -> list[Pair]:
-    """Return what becomes of the objects of entries that the spec does not name any more."""
+    """Return what happens to the objects of entries that the spec no longer names."""
     return [await load_removal(cluster, release, row, row.object, source) for row in rows if row.object is not None]
 
 
 async def load_removal(
     cluster: Cluster, release: api.Release, row: api.GatewayStatus, known: api.ObjectStatus, source: str
 ) -> Pair:
-    """Return one such pair: the object goes, or stays as ``deletionPolicy`` says."""
+    """Return one such pair: the object is deleted, or stays as ``deletionPolicy`` says."""
     where = placements.identity(known)
     observed = await load_carrier(cluster, release, *where)
     if observed is None:
@@ -201,16 +204,18 @@ async def load_removal(
     name = f"live {'/'.join(where)}"
     manifest: JSON = {**shown, "metadata": {"name": where[1], "namespace": where[0]}}
     if placements.outlives(release, row):
-        note = f"{'/'.join(where)} stays: gateway {row.name} is gone from the spec, and its object is left there"
+        is_given_back = row.adopted is not None and release.spec.deletion_policy is None
+        becomes = "is restored as it was before adoption" if is_given_back else "is left as it is"
+        note = f"{'/'.join(where)} stays: the spec no longer has gateway {row.name}, and its object {becomes}"
         return Pair(row.name, Side(name, manifest), Side(source, manifest, (note,)))
     return Pair(row.name, Side(name, manifest), Side(source, None))
 
 
 async def load_carrier(cluster: Cluster, release: api.Release, namespace: str, name: str) -> JSON | None:
-    """Return a WasmPlugin of the release's provider as it is in the cluster; None: it is not there."""
-    return await cluster.get(resources.resource_for(providers.of(release.spec).TARGET), namespace, name)
+    """Return a WasmPlugin of the release's provider as it is in the cluster; None if there is none."""
+    return await cluster.get(resources.resource_for(providers.plugin_api_of(release.spec).TARGET), namespace, name)
 
 
 def make_absent(where: tuple[str, str]) -> Side:
-    """Return the side of an object that is not there."""
+    """Return the side of an object that does not exist."""
     return Side(f"live {'/'.join(where)}", None, (f"there is no WasmPlugin {'/'.join(where)}",))

@@ -1,4 +1,4 @@
-"""``pluginrelease history``: the revisions that were written to the gateways."""
+"""``pluginrelease history``: the revisions that the operator wrote to the gateways."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def command(target: ClusterTarget, name: str, output: str) -> None:
 
 
 def facts(entry: api.HistoryEntry, status: api.Status) -> dict[str, object]:
-    """One revision for programs."""
+    """Return one revision for programs."""
     return {
         **entry.wire(),
         "stable": entry.revision == status.stable_revision,

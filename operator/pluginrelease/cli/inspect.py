@@ -1,4 +1,4 @@
-"""``pluginrelease inspect``: what a plugin is, and whether a gateway can load it, before any gateway sees it."""
+"""``pluginrelease inspect``: what a plugin is, and whether a gateway can load it, before one receives it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WORDS = {Usability.USABLE: "usable", Usability.REFUSED: "refused", Usability.NOT
 
 
 def gateway(context: click.Context, parameter: click.Parameter, value: str | None) -> Meant | None:
-    """The value of --for; another form is an error of usage."""
+    """Parse the value of --for. Raises a usage error."""
     try:
         return gateway_versions.read(value) if value else None
     except Refused as refused:
@@ -34,22 +34,22 @@ def gateway(context: click.Context, parameter: click.Parameter, value: str | Non
 
 
 def owner_allows(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    """--allow-native-code is about the gateway that --for names, which comes first."""
+    """Apply --allow-native-code to the gateway of --for, which must come first."""
     meant: Meant | None = context.params.get("meant")
     if value and meant is None:
-        raise click.UsageError("--allow-native-code is about a gateway: name it with --for")
+        raise click.UsageError("--allow-native-code needs a gateway: name it with --for")
     if value and meant is not None:
         context.params["meant"] = replace(meant, allow_native=True)
 
 
 def for_option(command: Decorated) -> Decorated:
-    """--for, and what the owner of that gateway allows."""
+    """Add --for, and what the owner of that gateway allows."""
     allows = click.option(
         "--allow-native-code",
         is_flag=True,
         callback=owner_allows,
         expose_value=False,
-        help="The operator at that gateway is run with this flag, too.",
+        help="The operator of that gateway also has this flag.",
     )
     meant = click.option(
         "--for",
@@ -57,7 +57,7 @@ def for_option(command: Decorated) -> Decorated:
         callback=gateway,
         is_eager=True,
         metavar="GATEWAY",
-        help=f"The gateway that is meant: {gateway_versions.FORM}.",
+        help=f"The gateway to check for: {gateway_versions.FORM}.",
     )
     return meant(allows(command))
 
@@ -65,7 +65,9 @@ def for_option(command: Decorated) -> Decorated:
 @click.command("inspect")
 @click.argument("target")
 @for_option
-@click.option("--semver", metavar="RANGE", help="TARGET is a repository: its highest tag within this range is meant.")
+@click.option(
+    "--semver", metavar="RANGE", help="Inspect the highest tag within this range; TARGET is then a repository."
+)
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
 @click.option("--functions", is_flag=True, help="In the table: every import and export with its type.")
 @with_registry_options
@@ -87,7 +89,7 @@ def inspect(target: str, meant: Meant | None, semver: str | None, output: str, f
 
 
 def rows(seen: Inspection, functions: bool) -> Iterator[tuple[str, str]]:
-    """The table for people: a label and a text each."""
+    """Yield the table for people: a label and a text per row."""
     found = seen.found
     yield "TARGET", found.target
     if found.digest:
@@ -104,15 +106,15 @@ def rows(seen: Inspection, functions: bool) -> Iterator[tuple[str, str]]:
     for warning in seen.warnings:
         yield "WARNING", f"{warning.reason}: {warning.message}"
     if seen.unsure:
-        yield "", f"Not every gateway has {', '.join(seen.unsure)}: name yours with --for."
+        yield "", f"Not every gateway supports {', '.join(seen.unsure)}: name yours with --for."
 
 
 def facts(module: Module, functions: bool) -> Iterator[tuple[str, str]]:
-    """What the module says of itself."""
+    """Yield what the module says of itself."""
     yield "SIZE", f"{module.size} bytes"
     yield "ABI", ", ".join(abi.replace("_", ".") for abi in module.abis[:8]) or "none"
-    yield "TOOLCHAIN", f"{module.toolchain} {module.toolchain_version}".strip() or "not told"
-    yield "SECTIONS", ", ".join(module.custom_sections[:16]) or "none but the standard's"
+    yield "TOOLCHAIN", f"{module.toolchain} {module.toolchain_version}".strip() or "unknown"
+    yield "SECTIONS", ", ".join(module.custom_sections[:16]) or "only the standard's"
     yield "IMPORTS", f"{len(module.imports)}"
     if functions:
         yield from (("", f"{imported}: {imported.type or imported.kind}") for imported in module.imports)
@@ -120,14 +122,14 @@ def facts(module: Module, functions: bool) -> Iterator[tuple[str, str]]:
     if module.features:
         yield "NEEDS", ", ".join(sorted(module.features))
     if module.native:
-        yield "NATIVE", f"{module.native}: native code, which Higress runs in place of the module"
+        yield "NATIVE", f"{module.native}: native code, which Higress runs instead of the module"
     yield "EXPORTS", f"{len(module.exports)}"
     if functions:
         yield from (("", f"{exported.name}: {exported.type or exported.kind}") for exported in module.exports)
 
 
 def size(memory: Limits) -> str:
-    """A memory as the format counts it."""
+    """Return a memory size in Wasm pages."""
     kind = ("shared " if memory.shared else "") + ("64-bit " if memory.wide else "")
     unit = f"{memory.page >> 10} KiB" if memory.page >= 1024 else f"{memory.page} bytes"
     most = "" if memory.maximum is None else f" to {memory.maximum}"

@@ -1,4 +1,4 @@
-"""``pluginrelease lab``: the embedded mesh; its commands are the lab's own."""
+"""``pluginrelease lab``: the embedded mesh. Its commands are those of the lab."""
 
 from pluginrelease_lab.cli import lab
 

@@ -1,4 +1,4 @@
-"""``pluginrelease lint``: manifests in a pipeline, judged as the API server will judge them."""
+"""``pluginrelease lint``: check manifests in a pipeline like the API server."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from pluginrelease.core.compat.gateway_versions import Meant
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.mesh import providers
 from pluginrelease.core.mesh.placement import Placement, placements
-from pluginrelease.core.offline import manifest
+from pluginrelease.core.offline import manifest, schema
 from pluginrelease.core.offline.inspection import Usability
+from pluginrelease.core.offline.schema import Fault
 from pluginrelease.core.rollout import placements as carried
 from pluginrelease.core.wording import count_noun
 from pluginrelease.edges import cel
@@ -37,7 +38,7 @@ MAX_FILE_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Flaw:
-    """One thing that is wrong: a line of the file, a field, and why."""
+    """One finding: a line of the file, a field, and why it is wrong."""
 
     line: int
     release: str
@@ -48,7 +49,7 @@ class Flaw:
 
 @dataclass
 class Linted:
-    """One file: how many PluginReleases it has, how many other objects, and what is wrong."""
+    """One file: its number of PluginReleases and of other objects, and its findings."""
 
     file: str
     releases: int = 0
@@ -58,7 +59,7 @@ class Linted:
     warnings: list[Flaw] = field(default_factory=list)
 
     def add(self, answer: Usability, *findings: Flaw) -> None:
-        """What is refused outweighs what nobody could look at."""
+        """Add findings. A refusal outweighs a check that was not possible."""
         self.findings += findings
         if self.answer is not Usability.REFUSED and answer is not Usability.USABLE:
             self.answer = answer
@@ -76,7 +77,7 @@ class Linted:
 
 @dataclass(frozen=True)
 class Online:
-    """How to look at the images, too."""
+    """How to check the images as well."""
 
     access: Access
     meant: Meant | None
@@ -85,17 +86,19 @@ class Online:
 
 @click.command("lint")
 @click.argument("files", metavar="FILE…", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--online", is_flag=True, help="Look at each release's image, too.")
+@click.option("--online", is_flag=True, help="Also inspect each release's image.")
 @for_option
 @click.option(
     "--key",
     "keys",
     type=click.Path(path_type=Path, dir_okay=False),
     multiple=True,
-    help="A public key that stands in the Secret of artifact.verify.secretRef; repeatable.",
+    help="A public key of the Secret in artifact.verify.secretRef. Repeatable.",
 )
 @click.option(
-    "--trusted-root", type=click.Path(path_type=Path, dir_okay=False), help="For artifact.verify without keys."
+    "--trusted-root",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A trusted_root.json, for artifact.verify without keys.",
 )
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @with_registry_options
@@ -108,15 +111,18 @@ def lint(
     output: str,
     access: Access,
 ) -> None:
-    """Judge the PluginReleases in YAML or JSON files ("-": stdin) as the API server would: schema, CEL rules, fields
-    that there are none of; and configurations as the operator would. Objects of other kinds are counted and left out.
+    """Check the PluginReleases in YAML or JSON files; "-" is stdin.
 
-    Exit codes: 0 all is well, 1 something is refused, 2 something could not be looked at.
+    The command checks schema, CEL rules and unknown fields like the API server, and configurations like the operator.
+    It finds what tools read differently in a configuration, such as an unquoted "on".
+    It counts objects of other kinds and skips them.
+
+    Exit codes: 0: no findings, 1: there are findings, 2: something could not be checked.
     """
     if meant is not None and not online:
-        raise click.UsageError("--for is about images: give --online, too")
+        raise click.UsageError("--for checks images: add --online")
     if (keys or trusted_root) and not online:
-        raise click.UsageError("--key and --trusted-root are about images: give --online, too")
+        raise click.UsageError("--key and --trusted-root check images: add --online")
     looked = Online(access, meant, Signers(keys, trusted_root)) if online else None
     seen = [lint_file(file, looked) for file in files]
     if output == "json":
@@ -134,26 +140,26 @@ def lint(
 
 
 def lines(seen: list[Linted]) -> Iterator[str]:
-    """The report for people: a line a finding, as compilers write them, and one of counts."""
+    """Yield the report for people: one line per finding in a compiler's form, and one with counts."""
     for linted in seen:
         yield from (line(linted.file, found) for found in linted.findings)
         yield from (line(linted.file, found, "warning: ") for found in linted.warnings)
     releases, skipped = sum(linted.releases for linted in seen), sum(linted.skipped for linted in seen)
     wrong, odd = sum(len(linted.findings) for linted in seen), sum(len(linted.warnings) for linted in seen)
-    counts = [count_noun(releases, "PluginRelease"), f"{count_noun(skipped, 'other object')} left out"]
+    counts = [count_noun(releases, "PluginRelease"), f"{count_noun(skipped, 'other object')} not checked"]
     counts += [count_noun(wrong, "finding"), *([count_noun(odd, "warning")] if odd else [])]
     yield ", ".join(counts)
 
 
 def line(file: str, found: Flaw, kind: str = "") -> str:
-    """One finding."""
+    """Return one finding as a line."""
     where = f"{found.release}: " if found.release else ""
     field = f"{found.path}: " if found.path else ""
     return f"{file}:{found.line}: {where}{field}{kind}{found.message} ({found.reason})"
 
 
 def lint_file(file: Path, online: Online | None) -> Linted:
-    """One file."""
+    """Check one file."""
     result = Linted(str(file))
     try:
         for document in _documents.read(read_text(file)):
@@ -179,7 +185,7 @@ def lint_file(file: Path, online: Online | None) -> Linted:
 
 
 def read_text(file: Path) -> str:
-    """The content of a file; raises OSError, UnicodeDecodeError, or `Refused` for one that is too large."""
+    """Return the content of a file. Raises OSError, UnicodeDecodeError, or `Refused` if it is too large."""
     with click.open_file(str(file), encoding="utf-8") as stream:
         text: str = stream.read(MAX_FILE_BYTES + 1)
     if len(text) > MAX_FILE_BYTES:
@@ -188,19 +194,34 @@ def read_text(file: Path) -> str:
 
 
 def judge_document(document: Document, result: Linted) -> None:
-    """What the API server would say."""
+    """Add what the API server would refuse."""
     faults = (*document.faults, *manifest.find_faults(document.value, cel.matches, cel.find_violation))
     told = [
         Flaw(document.line(fault.path), title(document), fault.place, Reason.INVALID_MANIFEST, fault.message)
         for fault in faults
     ]
     told += () if told else find_later_refusals(document)
+    told += judge_spelling(document, result)
     if told:
         result.add(Usability.REFUSED, *sorted(told, key=lambda finding: finding.line))
 
 
+def judge_spelling(document: Document, result: Linted) -> list[Flaw]:
+    """Return what kubectl and Flux read differently; warn of what other readers do.
+
+    Only where a field takes any value: the schema says of all others what they are.
+    """
+    findings: list[Flaw] = []
+    for path, found in document.ambiguous:
+        if schema.is_open(manifest.object_schema(), path):
+            place = Fault(path, "").place
+            flaw = Flaw(document.line(path), title(document), place, Reason.AMBIGUOUS_YAML, found.message)
+            (findings if found.between_deployers else result.warnings).append(flaw)
+    return findings
+
+
 def find_later_refusals(document: Document) -> Iterator[Flaw]:
-    """What the operator refuses of a configuration that the API server takes, as far as no cluster is needed for it."""
+    """Yield what the operator refuses although the API server accepts it, as far as this needs no cluster."""
     entries, told = document.value["spec"]["gateways"], set[str]()
     for number, entry in enumerate(entries):
         own = {"name": "", "namespace": entry["namespace"], "uid": "", **document.value["metadata"]}
@@ -217,7 +238,7 @@ def find_later_refusals(document: Document) -> Iterator[Flaw]:
 
 
 def find_shared_object(document: Document, placement: Placement, number: int) -> Iterator[Flaw]:
-    """Yield a flaw where an earlier entry has the very object of this one: a default name can be another's own."""
+    """Yield a finding if an earlier entry has the same object: a default name can equal an explicit one."""
     namespace, name = carried.object_place(placement)
     for other in placements(placement.release)[:number]:
         if carried.object_place(other) == (namespace, name):
@@ -231,19 +252,19 @@ def find_shared_object(document: Document, placement: Placement, number: int) ->
 
 
 def title(document: Document) -> str:
-    """Namespace and name, as far as they are told."""
+    """Return namespace and name, as far as the document has them."""
     metadata = document.value.get("metadata")
     own = metadata if isinstance(metadata, dict) else {}
     return "/".join(str(own[key])[:253] for key in ("namespace", "name") if own.get(key))
 
 
 def inspect(document: Document, result: Linted, online: Online) -> None:
-    """What the image is, if the manifest names one that can be asked for."""
+    """Check the image that the manifest names, if it can be reached."""
     try:
         image = document.value["spec"]["artifact"]["image"]
         ref, semver, insecure = image["ref"], image.get("semver"), image.get("insecure") is True
     except (KeyError, TypeError, AttributeError):
-        return  # said by the schema
+        return  # the schema reports it
     if not isinstance(ref, str) or not isinstance(semver, str | None):
         return
     access = replace(online.access, insecure=insecure or online.access.insecure)
@@ -261,7 +282,7 @@ def inspect(document: Document, result: Linted, online: Online) -> None:
 
 
 def verify(document: Document, result: Linted, target: str, asked: api.Verification, online: Online) -> None:
-    """Whether an image that is there is signed as the manifest asks for."""
+    """Check whether an existing image is signed as the manifest asks."""
     found = _signed.find_objection(target, asked, online.signers, online.access)
     if found is not None:
         answer, error = found

@@ -1,4 +1,4 @@
-"""``pluginrelease push``: plugin.wasm → an image that every gateway reads, named by its digest."""
+"""``pluginrelease push``: push plugin.wasm as an image that every gateway reads; print its digest."""
 
 from __future__ import annotations
 
@@ -33,14 +33,17 @@ def command(file: Path, reference: str, output: str, access: Access) -> None:
 
 
 def _read(file: Path, most: int) -> wasm.Module:
-    """The module in a file; a file that is not one is not pushed."""
+    """Return the module of a file. A file that is no module is not pushed."""
     if file.stat().st_size > most:
         raise image_manifests.refuse_too_large(file.name, most)
     return wasm.read(file.read_bytes())
 
 
 def warn(module: wasm.Module) -> None:
-    """Say now what every gateway would refuse later, and what is odd. Not an error: a newer gateway may be meant."""
+    """Report what every gateway would refuse, and what is unusual.
+
+    This is no error, because a newer gateway may accept it.
+    """
     verdict = compat.judge(module, ())
     if verdict.state is compat.CompatibilityState.INCOMPATIBLE:
         click.echo(f"warning: {verdict.reason}: {verdict.sentence()}", err=True)

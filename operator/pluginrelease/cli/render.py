@@ -17,19 +17,21 @@ from pluginrelease.cli._verb import ClusterTarget, fetch, print_json, run, say, 
     "--filename",
     "file",
     type=click.Path(path_type=Path),
-    help="A manifest of it, instead of the one in the cluster; - is stdin. No cluster is needed then.",
+    help="Read the release from this manifest instead of a cluster; - is stdin.",
 )
-@click.option("--digest", metavar="sha256:…", help="The digest of the image's manifest, where nobody has resolved it.")
-@click.option("--gateway", metavar="NAME", help="Only the object of this entry of spec.gateways.")
+@click.option(
+    "--digest", metavar="sha256:…", help="Digest of the image's manifest, if the operator has not resolved it."
+)
+@click.option("--gateway", metavar="NAME", help="Print only the object of this entry of spec.gateways.")
 @click.option("-o", "--output", type=click.Choice(["text", "yaml", "json"]), default="text", show_default="yaml")
 @with_target_options
 def command(
     target: ClusterTarget, name: str | None, file: Path | None, digest: str | None, gateway: str | None, output: str
 ) -> None:
-    """Print the WasmPlugins that the spec of the PluginRelease NAME, or of a file, wants: one for each of its gateways.
+    """Print the WasmPlugins that the PluginRelease NAME, or a file, asks for: one for each entry of spec.gateways.
 
-    Of a pull secret only the name is told. Nothing is fetched: a tag needs a status that knows it, or --digest.
-    As JSON several objects are a List; with --gateway it is the object alone.
+    The output has only the name of a pull secret. The command fetches nothing: a tag needs a status that has its
+    digest, or --digest. As JSON, several objects are a List; with --gateway the output is the object alone.
     """
     if file is not None:
         release = _manifest.load(file, name, target.given_namespace or "default")

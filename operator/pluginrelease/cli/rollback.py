@@ -1,4 +1,4 @@
-"""``pluginrelease rollback``: an earlier revision runs again."""
+"""``pluginrelease rollback``: run an earlier revision again."""
 
 from __future__ import annotations
 
@@ -7,55 +7,43 @@ from datetime import UTC, datetime
 import click
 
 from pluginrelease import api
-from pluginrelease.cli import _action, _wait
-from pluginrelease.cli import wait as waiting
-from pluginrelease.cli._verb import (
-    ClusterTarget,
-    observe,
-    output_option,
-    parse_seconds,
-    print_json,
-    run,
-    say,
-    timeout_option,
-    with_target_options,
-)
+from pluginrelease.cli import _action
+from pluginrelease.cli._verb import ClusterTarget, observe, parse_seconds, run, say
+from pluginrelease.cli._wait import WaitGoal
 from pluginrelease.core.apiserver import stored
 from pluginrelease.edges.kubernetes.client import Cluster
 
 
 @click.command("rollback", short_help="Run an earlier revision again.")
-@click.argument("name", metavar="NAME")
-@click.option("--to", metavar="REVISION", help="Which, or its beginning.  [default: the newest other one that ran]")
-@click.option("--wait", "and_wait", is_flag=True, help="Then wait until it is ready or has failed.")
-@timeout_option
-@output_option
-@with_target_options
+@click.option(
+    "--to",
+    metavar="REVISION",
+    help="The revision, or its first digits; or `adopted`: the objects as they were before adoption.  "
+    "[default: the newest other one that ran]",
+)
+@_action.with_action_options("Wait until the revision runs, or has failed.")
 def command(target: ClusterTarget, name: str, to: str | None, and_wait: bool, timeout: str, output: str) -> None:
-    """Have the operator run an earlier revision of the PluginRelease NAME.
+    """Make the operator run an earlier revision of the PluginRelease NAME.
 
-    It runs until the spec wants another revision, `retry`, or another rollback. Meanwhile the release is not Ready.
-    With --wait the exit codes are those of `wait --for rolled-back`: 0 when that revision runs everywhere.
+    It runs until the spec wants another revision, or until `retry` or another `rollback`. Meanwhile the release is not
+    Ready. With --wait, the exit codes are those of `wait --for rolled-back`: 0 when the revision runs everywhere.
     """
     namespace, patience = target.namespace, parse_seconds(timeout)
 
-    async def ask(cluster: Cluster) -> tuple[api.HistoryEntry, str]:
+    async def ask(cluster: Cluster) -> tuple[_action.Choice, str]:
         observed = await observe(cluster, namespace, name)
-        entry = _action.choose(stored.read(observed), to)
-        value = f"{entry.revision}:{_action.token(datetime.now(UTC))}"
+        chosen = _action.choose(stored.read(observed), to)
+        value = f"{chosen.wish}:{_action.token(datetime.now(UTC))}"
         await _action.annotate(cluster, observed, api.ROLLBACK_ANNOTATION, value)
-        return entry, value
+        return chosen, value
 
-    entry, value = run(target, ask)
+    chosen, value = run(target, ask)
     say(
-        f"{namespace}/{name} goes back to revision {entry.revision} ({entry.ref}). Its spec is unchanged: this ends "
-        f"when the spec wants another revision, or with `pluginrelease retry {name} -n {namespace}`. The operator "
-        "never writes to Git: if the spec comes from there, put the old version there too."
+        f"{namespace}/{name} will be rolled back to {chosen.title}. Its spec is unchanged. The rollback "
+        f"ends when the spec wants another revision, or with `pluginrelease retry {name} -n {namespace}`. The operator "
+        "never writes to Git: if the spec is in Git, put the old version there too."
     )
-    if and_wait:
-        outcome = _wait.wait(target, name, _wait.WaitGoal.ROLLED_BACK, patience)
-        waiting.show(outcome, namespace, name, output)
-        _wait.leave(outcome)
-    elif output == "json":
-        facts = {"annotation": api.ROLLBACK_ANNOTATION, "value": value, "revision": entry.revision}
-        print_json({"namespace": namespace, "name": name, **facts})
+    goal = WaitGoal.ROLLED_BACK if and_wait else None
+    _action.conclude(
+        target, name, goal, patience, output, annotation=api.ROLLBACK_ANNOTATION, value=value, revision=chosen.wish
+    )

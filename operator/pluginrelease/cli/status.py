@@ -1,4 +1,4 @@
-"""``pluginrelease status``: where a release stands, and why, for people."""
+"""``pluginrelease status``: the state of a release and its cause, for people."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from pluginrelease.core.apiserver import stored
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.kubernetes.resources import RELEASES
 
-# a watch goes on until Ctrl-C; this is only that nothing stays for ever on a machine that is forgotten
+# a watch runs until Ctrl-C; this limit ends one that was forgotten
 WATCH_SECONDS = 7 * 24 * 3600.0
 
 
-@click.command("status", short_help="Show where a release stands, and why.")
+@click.command("status", short_help="Show the state of a release, and why.")
 @click.argument("name", metavar="[NAME]", required=False)
-@click.option("-A", "--all-namespaces", is_flag=True, help="Every namespace's releases.")
-@click.option("-w", "--watch", is_flag=True, help="Show it anew at every change, until Ctrl-C.")
+@click.option("-A", "--all-namespaces", is_flag=True, help="Show the releases of all namespaces.")
+@click.option("-w", "--watch", is_flag=True, help="Show the release again at every change, until Ctrl-C.")
 @output_option
 @with_target_options
 def command(target: ClusterTarget, name: str | None, all_namespaces: bool, watch: bool, output: str) -> None:
     """Show the PluginRelease NAME as a tree, or a table of all releases of the namespace."""
     if watch and name is None:
-        raise click.UsageError("--watch needs NAME; for all of them: kubectl get prel --watch")
+        raise click.UsageError("--watch needs NAME; to watch all releases, use kubectl get prel --watch")
     if name is not None and all_namespaces:
-        raise click.UsageError("NAME is in one namespace: leave --all-namespaces out, or NAME")
+        raise click.UsageError("remove --all-namespaces or NAME: a name is in one namespace")
     if name is None:
         show_all(target, None if all_namespaces else target.namespace, output)
         return
@@ -55,7 +55,7 @@ def command(target: ClusterTarget, name: str | None, all_namespaces: bool, watch
 
 
 async def follow(cluster: Cluster, namespace: str, name: str, output: str) -> None:
-    """Shows the release at every change. Raises `Refused` when it is not there, or not any more."""
+    """Show the release at every change. Raises `Refused` (ReleaseNotFound), also if it is deleted meanwhile."""
     while True:
         async with aclosing(cluster.follow(RELEASES, namespace, name)) as changes:
             async for found in changes:
@@ -67,7 +67,7 @@ async def follow(cluster: Cluster, namespace: str, name: str, output: str) -> No
 
 
 def between() -> None:
-    """A terminal is cleared; in a file one look follows the other, each under its time."""
+    """Clear a terminal; in a file, print the time between two outputs."""
     if sys.stdout.isatty():
         click.clear()
     else:
@@ -75,7 +75,7 @@ def between() -> None:
 
 
 def show(release: api.Release, output: str) -> None:
-    """One release on stdout."""
+    """Print one release to stdout."""
     if output == "json":
         print_json(facts(release))
     else:
@@ -83,7 +83,7 @@ def show(release: api.Release, output: str) -> None:
 
 
 def show_all(target: ClusterTarget, namespace: str | None, output: str) -> None:
-    """All releases on stdout."""
+    """Print all releases to stdout."""
     found = run(target, lambda cluster: cluster.list(RELEASES, namespace, {}))
     releases, unreadable = stored.sort_out(found)
     if output == "json":
@@ -99,7 +99,7 @@ def show_all(target: ClusterTarget, namespace: str | None, output: str) -> None:
 
 
 def facts(release: api.Release) -> dict[str, Any]:
-    """For programs: whose status it is, whether it is about what is asked for now, and all of it."""
+    """Return for programs: the release, whether its status is about the current spec and commands, and the status."""
     own = release.metadata
     return {
         "namespace": own.namespace,

@@ -1,4 +1,4 @@
-"""``pluginrelease wait``: until a release is ready or has failed, for scripts."""
+"""``pluginrelease wait``: wait until a release is ready or has failed, for scripts."""
 
 from __future__ import annotations
 
@@ -24,24 +24,31 @@ from pluginrelease.cli._view import one_line
     type=click.Choice([str(goal) for goal in _wait.WaitGoal]),
     default="ready",
     show_default=True,
-    help="ready: until it runs everywhere, or is Stalled. settled: until the operator does nothing more by itself. "
-    "rolled-back: until the revision that `rollback` asked for runs everywhere.",
+    help="ready: until it runs everywhere, or is Stalled. settled: until the operator has nothing left to do. "
+    "rolled-back: until the revision of `rollback` runs everywhere. off: until no gateway has the plugin.",
+)
+@click.option(
+    "--image",
+    metavar="REFERENCE",
+    help="First wait until the spec has this image, written exactly so. For a commit that is not applied yet.",
 )
 @timeout_option
 @output_option
 @with_target_options
-def command(target: ClusterTarget, name: str, goal: str, timeout: str, output: str) -> None:
+def command(target: ClusterTarget, name: str, goal: str, image: str | None, timeout: str, output: str) -> None:
     """Wait until the PluginRelease NAME is Ready for its newest generation, retry and rollback.
 
-    Exit code 0: ready, 1: failed, 3: neither in time, 4: there is no such release.
+    With --image, it also waits for a commit to come to the cluster, and for the release itself.
+
+    Exit codes: 0: ready, 1: failed, 2: wrong command line, 3: timeout, 4: no such release, 5: any other error.
     """
-    outcome = _wait.wait(target, name, _wait.WaitGoal(goal), parse_seconds(timeout))
+    outcome = _wait.wait(target, name, _wait.WaitGoal(goal), parse_seconds(timeout), image)
     show(outcome, target.namespace, name, output)
     _wait.leave(outcome)
 
 
 def show(outcome: _wait.Outcome, namespace: str, name: str, output: str) -> None:
-    """The outcome on stdout."""
+    """Print the outcome to stdout."""
     if output == "json":
         facts = {"outcome": outcome.word, "reason": outcome.reason, "message": outcome.message}
         print_json({"namespace": namespace, "name": name, **facts})

@@ -1,59 +1,84 @@
-"""An object that somebody else made: kept as it was before it is taken over, and written back when that failed."""
+"""Keep an object that the release adopts as it was, and write it back if the takeover fails."""
 
 from __future__ import annotations
 
-import structlog
+from typing import Any
 
-from pluginrelease import api
 from pluginrelease.api import ConditionType
 from pluginrelease.api.reasons import Reason
-from pluginrelease.controller.scope import JSON, EntryScope
+from pluginrelease.controller import revisions, writing
+from pluginrelease.controller.pass_context import PassContext
+from pluginrelease.controller.reading import read_own_carrier
 from pluginrelease.core import revision
 from pluginrelease.core.errors import Refused
-from pluginrelease.core.rollout import plan
+from pluginrelease.core.findings import Finding
+from pluginrelease.core.rollout import placements, plan
+from pluginrelease.core.rollout.facts import EntryView
+from pluginrelease.core.rollout.report import Event
+from pluginrelease.core.rollout.results import TakenOff
 from pluginrelease.edges.kubernetes import resources
 
-log = structlog.get_logger(__name__)
+JSON = dict[str, Any]
 
 
-async def keep_adopted(entry: EntryScope, observed: JSON | None) -> None:
-    """Keep the object that is about to be taken over, in a ControllerRevision; the status names it."""
+async def keep_adopted(work: PassContext, entry: EntryView, observed: JSON | None) -> str | None:
+    """Keep the object in a ControllerRevision before it is taken over; return its name, or None if it is ours."""
     if observed is None or plan.is_ours(entry.release, observed):
-        return
-    kept = revision.adopted_manifest(entry.release, {**observed, **resources.type_meta(kind_of(entry))})
-    name = kept["metadata"]["name"]
-    cluster = entry.world.cluster
-    there = await cluster.get(resources.CONTROLLER_REVISIONS, entry.release.metadata.namespace, name)
-    if there is None:
-        await cluster.apply(kept, uid=None)
-    entry.learn(adopted=name)
+        return None
+    kind = resources.type_meta(resources.resource_for(entry.plugin_api.TARGET))
+    kept = revision.adopted_manifest(entry.release, {**observed, **kind})
+    await revisions.keep_adopted(work, entry.release, kept)
+    name: str = kept["metadata"]["name"]
+    return name
 
 
-async def restore_adopted(entry: EntryScope, name: str) -> None:
-    """Write the adopted object back as it was kept; raise `Refused` (RevisionNotFound) when it is not kept any more."""
-    entry.step = ConditionType.APPLIED
-    release, cluster = entry.release, entry.world.cluster
-    observed = await entry.observe()
-    if observed is not None:
-        plan.check_owner(entry.placement(), observed)
-    found = await cluster.get(resources.CONTROLLER_REVISIONS, release.metadata.namespace, name)
-    if found is None or (found["metadata"].get("labels") or {}).get(api.UID_LABEL) != release.metadata.uid:
-        raise Refused(
-            Reason.REVISION_NOT_FOUND,
-            f"the adopted object is not kept: there is no ControllerRevision {release.metadata.namespace}/{name}",
-            "Write the object yourself, or correct the spec",
-        )
+async def restore_adopted(work: PassContext, entry: EntryView, name: str) -> TakenOff:
+    """Write the adopted object back as it was kept. Raises `Refused` (RevisionNotFound) if it is no longer kept."""
+    release = entry.release
+    observed = await read_own_carrier(work.reader, entry.placement())
+    found = await find_kept(work, entry, name)
     wanted = plan.render_taken_back(entry.placement(), revision.read_adopted(found))
     if observed is None or plan.needs_taking_back(wanted, observed):
-        uid = observed["metadata"]["uid"] if observed is not None else None
-        applied = await entry.apply(plan.Write(wanted, uid=uid, why="it is put back as it was adopted"))
-        log.info("adopted object written back", name=applied["metadata"]["name"])
-    entry.learn(running="")
-    entry.find(
-        ConditionType.APPLIED, "False", Reason.ADOPTED_PUT_BACK, f"{entry.target_name()} is as it was before adoption"
-    )
+        own = observed["metadata"] if observed is not None else {}
+        version, why = own.get("resourceVersion"), "it is restored as it was before adoption"
+        await writing.apply(work, release, plan.Write(wanted, uid=own.get("uid"), why=why, version=version))
+    text = f"{entry.target_name()} is as it was before adoption"
+    finding = Finding(ConditionType.APPLIED, "False", Reason.ADOPTED_PUT_BACK, text)
+    doubt = "whether gateways run the object as it was before adoption is not proven"
+    unproven = Finding(ConditionType.LOADED, "Unknown", Reason.ADOPTED_PUT_BACK, doubt)
+    return TakenOff(finding, running="", adopted=found["metadata"]["name"], unproven=unproven)
 
 
-def kind_of(entry: EntryScope) -> resources.Resource:
-    """Return the resource of the provider's kind."""
-    return resources.resource_for(entry.provider.TARGET)
+async def give_back(work: PassContext, entry: EntryView, name: str, observed: JSON) -> Event | None:
+    """Write the adopted object as it was kept, without an owner; return an event if it has to stay as it is now."""
+    try:
+        kept = revision.read_adopted(await find_kept(work, entry, name))
+    except Refused as error:
+        text = (
+            f"{entry.target_name()} is left as it is, because the operator could not restore it as it was before "
+            f"adoption: {error.sentence()}"
+        )
+        return Event("Warning", Reason.LEFT_BEHIND, text[:1024])
+    own = observed["metadata"]
+    wanted, why = plan.render_given_back(kept), "it is restored as it was before adoption"
+    await writing.apply(work, entry.release, plan.Write(wanted, own["uid"], why, version=own.get("resourceVersion")))
+    return None
+
+
+async def find_kept(work: PassContext, entry: EntryView, name: str) -> JSON:
+    """Return the ControllerRevision that keeps the entry's adopted object. Raises `Refused` (RevisionNotFound).
+
+    If the status was lost, the name is not known. Then the release's label and the kept object identify it.
+    """
+    release = entry.release
+    found = await revisions.get_own(work.reader, release, name)
+    if found is None:
+        kept = await work.reader.revisions(release)
+        found = revision.find_adopted(kept, placements.object_place(entry.placement()))
+    if found is None:
+        raise Refused(
+            Reason.REVISION_NOT_FOUND,
+            f"the adopted object is not kept: no ControllerRevision of {release.metadata.namespace} has it",
+            "Write the object yourself, or correct the spec",
+        )
+    return found

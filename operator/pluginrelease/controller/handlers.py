@@ -1,120 +1,199 @@
 """kopf's side: one daemon per PluginRelease runs passes until it settles, then waits for an event or the resync.
 
-Events only ring the daemon's bell; every pass reads the release anew. Clean-up hangs on `kopf.on.delete` and not on
-the daemon's end: an object that was already being deleted when the operator starts gets no daemon.
+Events only wake the daemon; every pass reads the release again. Clean-up hangs on `kopf.on.delete` and not on the
+daemon's end: an object that was already being deleted when the operator starts gets no daemon.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Coroutine, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Self
+from functools import partial
+from typing import Any, TypeVar
 
 import kopf
 import structlog
 
 from pluginrelease import api
-from pluginrelease.controller import cleanup
+from pluginrelease.controller import cleanup, interruption, logbook, measuring
 from pluginrelease.controller.artifacts import ArtifactCache
-from pluginrelease.controller.context import Context
+from pluginrelease.controller.context import Context, mesh_of
+from pluginrelease.controller.interruption import SeenRelease
+from pluginrelease.controller.lease import Leadership
+from pluginrelease.controller.lease_thread import LeaseThread
 from pluginrelease.controller.reconcile import reconcile
+from pluginrelease.controller.recorder import Recorder
+from pluginrelease.controller.store import Store
+from pluginrelease.controller.turns import Stake, Turns
+from pluginrelease.controller.unreadable import leave_alone
+from pluginrelease.controller.wakeups import PodWatch, Wakeups
+from pluginrelease.controller.writer import Writer
 from pluginrelease.core.apiserver import health, stored
-from pluginrelease.core.apiserver.answers import NotFound
+from pluginrelease.core.apiserver.scope import Scope
 from pluginrelease.core.apiserver.stored import JSON
 from pluginrelease.core.errors import Refused, ReleaseError
-from pluginrelease.core.mesh import providers, target
+from pluginrelease.core.mesh import providers
+from pluginrelease.core.rollout.report import Event
 from pluginrelease.core.status import requeue
+from pluginrelease.core.status.event_records import CLEAN_UP, Regarding
+from pluginrelease.edges.healthz import Health
 from pluginrelease.edges.kubernetes import resources
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.kubernetes.contact import Contact
+from pluginrelease.edges.kubernetes.limiter import Limiter, way_back
+from pluginrelease.edges.kubernetes.login import Login
+from pluginrelease.edges.metrics import Metrics
 from pluginrelease.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+Made = TypeVar("Made")
+
 FINALIZER_SECONDS = 10.0
-WATCH_PAUSE = 2.0
-# while a watch fails again and again
-WATCH_PAUSE_MAX = 30.0
-# until it is looked again whether a provider's kind is installed
-KIND_PAUSE = 10.0
 DELETE_PAUSE = 5.0
+# besides one watch per namespace; kopf has no bound of its own, and patches finalizers of hundreds of releases at once
+KOPFS_CONNECTIONS = 24
 ANNOTATION_PREFIX = f"kopf.{api.GROUP}"
 
 registry = kopf.OperatorRegistry()
-ACTIONS = (api.RETRY_ANNOTATION, api.ROLLBACK_ANNOTATION)
 RELEASES = (api.GROUP, api.VERSION, api.PLURAL)
 
 
 @dataclass
 class Memo:
-    """What the handlers share: the settings, the world once it is connected, a bell per release, what rang last."""
+    """What the handlers share: the settings, the context once it is connected, and one bell per release to wake it."""
 
     settings: Settings
-    world: Context | None = None
+    context: Context | None = None
     bells: dict[str, asyncio.Event] = field(default_factory=dict)
-    seen: dict[str, tuple[Any, ...]] = field(default_factory=dict)
-    # uid of a release → the gateways' namespaces; a namespace → whom it allows
-    reaches: dict[str, frozenset[str]] = field(default_factory=dict)
-    allowed: dict[str, str | None] = field(default_factory=dict)
-    watches: list[asyncio.Task[None]] = field(default_factory=list)
+    store: Store | None = None
+    recorder: Recorder | None = None
+    turns: Turns = field(init=False)
+    lease: LeaseThread = field(init=False)
     contact: Contact = field(init=False)
+    metrics: Metrics = field(default_factory=Metrics)
 
     def __post_init__(self) -> None:
-        self.contact = Contact(needed_watches(self.settings.namespaces))
+        self.contact = Contact(needed_watches(self.settings.scope))
+        self.lease = LeaseThread(self._lead)
+        self.turns = Turns(self.settings.parallel_passes)
+
+    async def _lead(self) -> Leadership:
+        """Log in a second time, because a connection belongs to the event loop that made it."""
+        settings = self.settings
+        login = await Login.read(settings.kubeconfig, agent=settings.identity)
+        return Leadership.of(login, self.contact, settings)
 
     async def connect(self) -> None:
-        """Makes the world. Raises `Refused` (KubeconfigUnusable)."""
-        cluster = await Cluster.connect(self.settings.kubeconfig, contact=self.contact)
-        self.world = Context(cluster=cluster, settings=self.settings, shelf=ArtifactCache.of(self.settings))
+        """Make the context. Raises `Refused` (KubeconfigUnusable)."""
+        settings = self.settings
+        login = await Login.read(settings.kubeconfig, agent=settings.identity)
+        await self.lease.start()
+        limiter = Limiter(observe=partial(measuring.observe_wait, self.metrics))
+        fence = self.lease.require
+        cluster = Cluster(login, self.contact, fence=fence, limiter=limiter, scope=settings.scope)
+        self.store = Store(cluster, mesh_of(settings), settings.scope)
+        shelf = ArtifactCache.of(settings, self.metrics)
+        writer = Writer(cluster, self.store)
+        self.context = Context(cluster, settings, shelf, writer, self.store, fence=fence, metrics=self.metrics)
+        standings = measuring.Standings(self.contact, self.lease, self.turns, self.store)
+        self.metrics.read_from(lambda: standings.read(self._facts(), time.monotonic()))
+        self.recorder = Recorder(self.context.writer, settings.identity, self.context.now)
+        self.recorder.start()
 
-    def unready(self) -> str | None:
-        """Why the operator cannot do its work now."""
-        return health.unready(self._facts(), time.monotonic())
+    async def disconnect(self) -> None:
+        """Close every connection."""
+        if self.recorder is not None:
+            await self.recorder.stop()
+        if self.store is not None:
+            self.store.stop()
+        await self.lease.stop()
+        if self.context is not None:
+            await self.context.cluster.__aexit__()
 
-    def beyond_help(self) -> str | None:
-        """Why only a restart can help."""
-        return health.beyond_help(self._facts(), time.monotonic())
+    async def begin(self) -> None:
+        """Start all watches; return once kopf can start. It does not wait for a kind that is not installed yet."""
+        self.contact.begin()
+        store = self.known()
+        Wakeups(store, self.ring, self.forget).listen()
+        store.start()
+        await store.synced()
 
-    def _facts(self) -> health.Facts:
-        return self.contact.facts(has_ended=any(watch.done() for watch in self.watches))
+    def known(self) -> Store:
+        """Return the store; it exists from the start-up on."""
+        if self.store is None:
+            raise kopf.TemporaryError("the operator has not connected yet", delay=1)
+        return self.store
+
+    def readiness(self) -> Health:
+        """Return whether the operator can do its work now. A standby says that it is one."""
+        facts = self._facts()
+        wrong = health.unready(facts, time.monotonic())
+        return Health(False, wrong) if wrong else Health(True, facts.stands_by or "ok")
+
+    def liveness(self) -> Health:
+        """Return whether the process is alive: False if only a restart helps."""
+        wrong = health.beyond_help(self._facts(), time.monotonic())
+        return Health(False, wrong) if wrong else Health(True)
+
+    def _facts(self) -> health.ContactFacts:
+        return self.contact.facts(
+            has_ended=self.store is not None and self.store.has_ended(),
+            stands_by=self.lease.describe_wait(),
+            trouble=self.lease.trouble(),
+            stood_still=self.lease.stood_still(),
+            longest_pass=self.turns.oldest(),
+        )
 
     def bell(self, uid: str) -> asyncio.Event:
-        """The release's bell."""
+        """Return the release's bell."""
         return self.bells.setdefault(uid, asyncio.Event())
 
+    def tell(self, body: JSON | kopf.Body, event: Event, *, action: str = "") -> None:
+        """Post an Event about a release."""
+        measuring.observe_event(self.metrics, event)
+        if self.recorder is not None:
+            self.recorder.record(Regarding.of(dict(body)), event, action=action)
+
     def ring(self, uid: str | None) -> None:
-        """Rings a release's bell, if it has one."""
+        """Wake a release, if it has a bell."""
         if uid in self.bells:
             self.bells[uid].set()
 
     def connected(self) -> Context:
-        """The world; the handlers run only after the start-up made it."""
-        if self.world is None:
+        """Return the context. The handlers run only after the start-up made it."""
+        if self.context is None:
             raise kopf.TemporaryError("the operator has not connected yet", delay=1)
-        return self.world
+        return self.context
 
     def forget(self, uid: str) -> None:
-        """The release is gone."""
+        """Forget a release that is gone."""
         self.bells.pop(uid, None)
-        self.seen.pop(uid, None)
-        self.reaches.pop(uid, None)
-        if self.world is not None:
-            self.world.forget(uid)
+        if self.recorder is not None:
+            self.recorder.forget(uid)
+        if self.context is not None:
+            self.context.forget(uid)
 
 
-def needed_watches(namespaces: Iterable[str]) -> list[health.Watch]:
-    """What must be watched: by kopf releases, in these namespaces or in all, and Namespaces; by ourselves the objects
-    that carry plugins, of each provider that is installed."""
-    releases = [resources.RELEASES.path(namespace) for namespace in namespaces] or [resources.RELEASES.path()]
-    kopfs = [*releases, resources.NAMESPACES.path()]
-    ours = [resources.resource_for(kind).path() for kind in providers.TARGETS]
+def needed_watches(scope: Scope) -> list[health.Watch]:
+    """Return what must be watched.
+
+    kopf and the operator both watch releases. The operator also watches Namespaces, and the objects that carry plugins,
+    for each installed provider. If gateways' namespaces are listed, it watches objects in each of these.
+    """
+    releases = [resources.RELEASES.path(namespace) for namespace in scope.watched] or [resources.RELEASES.path()]
+    namespaces = [] if scope.gateways else [resources.NAMESPACES.path()]
+    kinds = [resources.resource_for(kind) for kind in providers.TARGETS]
+    carriers = [kind.path(place) for kind in kinds for place in scope.places(kind.plural)]
+    may_be_forbidden = bool(scope.gateways)
     return [
-        *(health.Watch(path, is_kopfs=True, may_miss=False) for path in kopfs),
-        *(health.Watch(path, is_kopfs=False, may_miss=True) for path in ours),
+        *(health.Watch(path, is_kopfs=True, may_miss=False) for path in releases),
+        *(health.Watch(path, is_kopfs=False, may_miss=False) for path in (*releases, *namespaces)),
+        *(health.Watch(path, False, may_miss=True, may_be_forbidden=may_be_forbidden) for path in carriers),
     ]
 
 
@@ -122,30 +201,21 @@ def needed_watches(namespaces: Iterable[str]) -> list[health.Watch]:
 
 
 @kopf.on.startup(registry=registry)
-async def start(memo: Memo, settings: kopf.OperatorSettings, **_: Any) -> None:
-    """kopf's settings, and our own watches."""
+async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
+    """Set kopf's settings."""
     configure(settings)
-    memo.watches = [asyncio.create_task(TargetWatch(memo, kind).follow()) for kind in providers.TARGETS]
-
-
-@kopf.on.cleanup(registry=registry)
-async def end(memo: Memo, **_: Any) -> None:
-    """The connection is closed; the gateways are left as they are."""
-    for watch in memo.watches:
-        watch.cancel()
-    if memo.world is not None:
-        await memo.world.cluster.__aexit__()
 
 
 def configure(settings: kopf.OperatorSettings) -> None:
-    """One replica, no peering; annotations of our own name; a silent stream is a dead stream."""
+    """Use no peering, because there is a Lease; watch only releases; use annotations of our own prefix."""
     settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.posting.enabled = False
     settings.posting.loggers = False
-    settings.posting.reporting_component = "pluginrelease"
     settings.watching.server_timeout = 600
     settings.watching.connect_timeout = 10
     settings.networking.request_timeout = 30
-    settings.networking.connect_timeout = 10
+    settings.networking.connect_timeout = 30  # this includes the wait for a free connection
     settings.networking.error_backoffs = [1, 2, 4, 8, 15]
     settings.execution.default_backoff = 5
     settings.persistence.finalizer = api.FINALIZER
@@ -155,22 +225,31 @@ def configure(settings: kopf.OperatorSettings) -> None:
 
 
 class NothingKept(kopf.DiffBaseStorage):
-    """No last-handled annotation: nothing here asks kopf for differences, and on a large ``plugin.config`` the
-    annotation would pass the API server's limit and stop all handling of the object (kopf#1087)."""
+    """Write no last-handled annotation, and compare nothing.
+
+    Nothing here asks kopf for differences. With a large ``plugin.config`` the annotation would exceed the API server's
+    limit, and kopf would stop handling the object (kopf#1087). To compare, kopf would copy each object several times at
+    each event.
+    """
+
+    def build(self, *, body: kopf.Body, extra_fields: Iterable[Any] | None = None) -> kopf.BodyEssence:
+        """Return nothing, whatever the object is."""
+        del body, extra_fields
+        return kopf.BodyEssence({})
 
     def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
-        """The object as it is, so that kopf never sees a difference."""
+        """Return the same, so that kopf never sees a difference."""
         return self.build(body=body)
 
     def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
-        """Nothing."""
+        """Store nothing."""
 
 
 @kopf.on.login(registry=registry)
 async def log_in(memo: Memo, **_: Any) -> kopf.AiohttpSession:
-    """A session with what the files say now. kopf asks for another one after every answer 401.
+    """Return a session with the credentials that the files have now. kopf asks for one after every answer 401.
 
-    The session is a new one each time: kopf refuses credentials that equal those it has just seen fail (kopf#1158).
+    The session is new each time: kopf refuses credentials that equal those that it has just seen fail (kopf#1158).
     """
     refused = memo.contact.count_login()
     pause = health.login_pause(refused)
@@ -182,146 +261,9 @@ async def log_in(memo: Memo, **_: Any) -> kopf.AiohttpSession:
         await login.renew()
     except ReleaseError as error:
         raise kopf.TemporaryError(error.sentence(), delay=health.LOGIN_PAUSE_MAX) from error
-    return kopf.AiohttpSession(server=login.server, aiohttp_session=login.session(memo.contact))
-
-
-# ---------------------------------------------------------------------------------------------- the bells
-
-
-@kopf.on.event(*RELEASES, registry=registry)
-async def release_changed(memo: Memo, type: str | None, body: kopf.Body, uid: str, **_: Any) -> None:  # noqa: A002
-    """Rings on what a person or a controller changed, never on the operator's own status."""
-    if type == "DELETED":
-        memo.forget(uid)
-        return
-    metadata = body["metadata"]
-    memo.reaches[uid] = stored.read_gateway_namespaces(dict(body))
-    now = (
-        metadata.get("generation"),
-        *(metadata.get("annotations", {}).get(action) for action in ACTIONS),
-        tuple(metadata.get("finalizers", ())),
-        metadata.get("deletionTimestamp"),
-    )
-    if memo.seen.get(uid) != now:
-        memo.seen[uid] = now
-        memo.bell(uid).set()
-
-
-@kopf.on.event("v1", "namespaces", registry=registry)
-async def namespace_changed(memo: Memo, body: kopf.Body, name: str, **_: Any) -> None:
-    """Rings for the releases that reach into a namespace when it allows others, or allows them no longer."""
-    allows = body["metadata"].get("annotations", {}).get(api.ALLOWED_NAMESPACES_ANNOTATION)
-    known, memo.allowed[name] = memo.allowed.get(name), allows
-    if allows == known:
-        return
-    for uid in [uid for uid, namespaces in memo.reaches.items() if name in namespaces]:
-        memo.bell(uid).set()
-
-
-class TargetWatch:
-    """Rings for the release whose object another hand changed or deleted; of one kind.
-
-    Not a watch of kopf's: it looks for a kind that is installed after the operator only when it is told of the
-    definition, and that is a moment before the API server serves it. A kind that is not there keeps nobody from others.
-    """
-
-    def __init__(self, memo: Memo, kind: target.ResourceKind) -> None:
-        self._memo = memo
-        self._resource = resources.resource_for(kind)
-        # uid of an object → whose it is, and its version
-        self._known: dict[str, tuple[str | None, str]] | None = None
-        self._is_missing = False
-
-    async def follow(self) -> None:
-        """Never returns."""
-        failures = 0
-        while True:
-            pause, failures = WATCH_PAUSE, failures + 1
-            try:
-                await self._once()
-                failures = 0
-            except NotFound:
-                self._compare([])
-                self._is_missing, pause, failures = True, KIND_PAUSE, 0
-            except ReleaseError as error:
-                log.warning("WasmPlugins are not watched", group=self._resource.group, reason=error.reason)
-            except Exception:
-                log.exception("WasmPlugins are not watched", group=self._resource.group)
-            await asyncio.sleep(min(WATCH_PAUSE_MAX, pause * 2.0 ** min(failures, 16)))
-
-    async def _once(self) -> None:
-        labels = {api.MANAGED_BY_LABEL: api.MANAGED_BY}
-        async with contextlib.aclosing(self._memo.connected().cluster.tell(self._resource, labels)) as told:
-            async for news in told:
-                if news["type"] == "LISTED":
-                    self._welcome()
-                    self._compare(news["items"])
-                else:
-                    self._take(news["type"], news["object"]["metadata"])
-
-    def _welcome(self) -> None:
-        """Releases may be waiting for a kind that was missing; which ones, only a pass knows."""
-        if self._is_missing:
-            self._is_missing = False
-            for uid in [*self._memo.bells]:
-                self._memo.ring(uid)
-
-    def _compare(self, items: list[dict[str, Any]]) -> None:
-        """What changed while nobody watched; the first listing rings nobody."""
-        before, now = self._known, {item["metadata"]["uid"]: noted(item["metadata"]) for item in items}
-        self._known = now
-        if before is None:
-            return
-        for uid, (owner, _) in {**before, **now}.items():
-            if now.get(uid) != before.get(uid):
-                self._memo.ring(owner)
-
-    def _take(self, kind: str, metadata: dict[str, Any]) -> None:
-        known, uid = self._known or {}, metadata["uid"]
-        owner, _ = known[uid] = noted(metadata)
-        if kind == "DELETED":
-            del known[uid]
-        self._memo.ring(owner)
-
-
-def noted(metadata: dict[str, Any]) -> tuple[str | None, str]:
-    """Whose an object is, and its version."""
-    return metadata.get("labels", {}).get(api.UID_LABEL), metadata["resourceVersion"]
-
-
-class PodWatch:
-    """Rings a release's bell when a pod that it selects comes, goes or changes; use as a context manager."""
-
-    def __init__(self, world: Context, bell: asyncio.Event) -> None:
-        self._world = world
-        self._bell = bell
-        self._tasks: dict[target.Pods, asyncio.Task[None]] = {}
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        self._keep(())
-
-    def follow(self, release: api.Release) -> None:
-        """Watch this release's pods from now on; a selector that did not change keeps its watch."""
-        provider = providers.of(release.spec)
-        self._keep([provider.pods(gateway, self._world.mesh) for gateway in release.spec.gateways])
-
-    def _keep(self, watched: Collection[target.Pods]) -> None:
-        for where in [known for known in self._tasks if known not in watched]:
-            self._tasks.pop(where).cancel()
-        for where in watched:
-            if where not in self._tasks:
-                self._tasks[where] = asyncio.create_task(self._ring(where))
-
-    async def _ring(self, where: target.Pods) -> None:
-        while True:
-            with contextlib.suppress(ReleaseError, NotFound):
-                async for _ in self._world.cluster.watch(resources.PODS, where.namespace, where.labels):
-                    self._bell.set()
-            await asyncio.sleep(WATCH_PAUSE)
-            self._bell.set()
+    connections = KOPFS_CONNECTIONS + len(memo.settings.namespaces)
+    session = login.session(memo.contact, is_kopfs=True, connections=connections)
+    return kopf.AiohttpSession(server=login.server, aiohttp_session=session)
 
 
 # --------------------------------------------------------------------------------------------- the daemon
@@ -329,74 +271,139 @@ class PodWatch:
 
 @dataclass(frozen=True)
 class Next:
-    """After a pass: seconds until the next look, and of which generation the pass was."""
+    """What follows a pass: seconds until the next one, the generation that the pass saw, and the next one's stake."""
 
     look_again: float
     generation: int = 0
+    stake: Stake = Stake.NOTHING
+
+
+@dataclass
+class Progress:
+    """How far the passes over one release are. ``attempt``: how many passes in a row did not settle."""
+
+    stake: Stake
+    attempt: int = 0
+    generation: int = 0
+    seen: SeenRelease = field(default_factory=SeenRelease)
+
+    def note(self, step: Next, resync: float) -> None:
+        """Note a pass that ended."""
+        moving = step.look_again < resync and step.generation == self.generation
+        self.attempt = self.attempt + 1 if moving else 0
+        self.generation, self.stake = step.generation, step.stake
 
 
 @kopf.daemon(*RELEASES, registry=registry, cancellation_backoff=1, cancellation_timeout=5)
 async def follow(memo: Memo, body: kopf.Body, uid: str, stopped: kopf.DaemonStopped, **_: Any) -> None:
-    """Passes over one release, for as long as it lives. It never ends by itself: kopf would not start it again."""
-    world, bell = memo.connected(), memo.bell(uid)
-    name = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
-    with structlog.contextvars.bound_contextvars(release=name):
-        async with PodWatch(world, bell) as pod_watch:
-            attempt, generation = 0, 0
+    """Run passes over one release for as long as it lives.
+
+    It must not return before that: kopf would not start it again.
+    """
+    context, bell = memo.connected(), memo.bell(uid)
+    place = body["metadata"]["namespace"], body["metadata"]["name"]
+    with structlog.contextvars.bound_contextvars(release="/".join(place)):
+        async with PodWatch(memo.known(), context.mesh, uid, memo.ring) as pod_watch:
+            progress = Progress(interruption.read_stake(dict(body), context.now()))
             while not stopped:
                 bell.clear()
-                step = await one_pass(world, body, pod_watch, attempt)
-                moving = step.look_again < world.settings.resync and step.generation == generation
-                attempt, generation = (attempt + 1 if moving else 0), step.generation
-                await ring_or_time(bell, stopped, step.look_again)
+                step = await pass_in_turn(memo, body, pod_watch, bell, progress)
+                if step is None:
+                    await context.writer.finish(uid)
+                    progress.stake = Stake.OUTAGE
+                    continue
+                progress.note(step, context.settings.resync)
+                await ring_or_time(bell, stopped, spread(step.look_again, context.settings.resync, pod_watch.name))
 
 
-async def one_pass(world: Context, body: kopf.Body, pod_watch: PodWatch, attempt: int) -> Next:
-    """Reads the release, runs the pass, posts its events. Whatever fails here is tried again."""
-    metadata = body["metadata"]
+async def pass_in_turn(
+    memo: Memo, body: kopf.Body, pod_watch: PodWatch, bell: asyncio.Event, progress: Progress
+) -> Next | None:
+    """Run a pass when it is its turn; return None if something urgent interrupted it."""
+    context, place, seen = memo.connected(), (body["metadata"]["namespace"], body["metadata"]["name"]), progress.seen
+    stake, seen.heard = progress.stake, dict(body)
+    if memo.turns.are_taken(stake) and await interruption.is_urgent(context, place, seen):
+        stake = Stake.OUTAGE
+
+    seen.has_begun = False
+
+    async def run() -> Next:
+        came = time.monotonic()
+        async with memo.turns.take(stake):
+            await context.right_of_way.give_way()
+            memo.metrics.turns.labels(measuring.name(stake)).observe(time.monotonic() - came)
+            with measuring.timed_pass(memo.metrics):
+                return await within_bounds(
+                    one_pass(memo, body, pod_watch, progress.attempt, seen), progress.attempt, stake
+                )
+
+    with context.right_of_way.going_back() if stake is Stake.OUTAGE else nullcontext():
+        return await interruption.run_until_urgent(context, place, run, bell, seen)
+
+
+async def within_bounds(passing: Coroutine[Any, Any, Next], attempt: int, stake: Stake) -> Next:
+    """Run a pass. Cancel one that hangs, as for something urgent; the next one starts from the beginning."""
+    return await await_end(passing) or Next(requeue.back_off(attempt), stake=stake)
+
+
+async def await_end(passing: Coroutine[Any, Any, Made]) -> Made | None:
+    """Return what a pass or a clean-up returns; cancel one that hangs, and return None."""
     try:
-        found = await world.cluster.get(resources.RELEASES, metadata["namespace"], metadata["name"])
+        async with asyncio.timeout(health.PASS_SECONDS) as bound:
+            return await passing
+    except TimeoutError:
+        if not bound.expired():
+            raise
+        log.error("the pass took too long and was cancelled", seconds=health.PASS_SECONDS)
+        return None
+
+
+async def one_pass(memo: Memo, body: kopf.Body, pod_watch: PodWatch, attempt: int, seen: SeenRelease) -> Next:
+    """Read the release, run the pass, and post its events. After an error the next pass comes soon."""
+    context, metadata, seen.has_begun = memo.connected(), body["metadata"], True
+    try:
+        found = await interruption.find_release(context, (metadata["namespace"], metadata["name"]), dict(body))
         if found is None or found["metadata"]["uid"] != metadata["uid"]:
-            return Next(world.settings.resync)
+            return Next(context.settings.resync)
+        seen.note(found)
         if api.FINALIZER not in found["metadata"].get("finalizers", []):
             return Next(FINALIZER_SECONDS)
         try:
             release = stored.read(found)
         except Refused as unreadable:
-            return await leave_alone(world, found, body, unreadable)
+            is_done = await leave_alone(context, found, unreadable, lambda event: memo.tell(found, event))
+            look_again = context.settings.resync if is_done else requeue.back_off(attempt)
+            return Next(look_again, found["metadata"].get("generation", 0))
         pod_watch.follow(release)
-        ending = await reconcile(world, release, attempt=attempt)
+        logbook.bind(release)
+        ending = await reconcile(context, release, attempt=attempt, tell=lambda event: memo.tell(found, event))
+        logbook.tell_turn(release.status, ending.status)
     except ReleaseError as error:
-        log.warning("the API server did not take part in the pass", reason=error.reason, message=error.message)
-        pause = min(requeue.BACKOFF_MAX, requeue.BACKOFF_FIRST * 2.0 ** min(attempt, 10))
-        return Next(max(pause, getattr(error, "retry_after", None) or 0.0))
-    for event in ending.events:
-        kopf.event(body, type=event.type, reason=event.reason, message=event.message)
-    return Next(ending.look_again, release.metadata.generation)
+        log.warning("the API server ended the pass", reason=error.reason, message=error.message)
+        pause = max(requeue.back_off(attempt), getattr(error, "retry_after", None) or 0.0)
+        return Next(pause, stake=interruption.read_stake(dict(body), context.now()))
+    measuring.observe_ending(context, release.status, ending.status)
+    settled = release.model_copy(update={"status": ending.status})
+    return Next(ending.look_again, release.metadata.generation, interruption.find_stake(settled, context.now()))
 
 
-async def leave_alone(world: Context, found: JSON, body: kopf.Body, unreadable: Refused) -> Next:
-    """A release that cannot be read says so itself; what it has on the gateways stays."""
-    log.error("the release is left alone", reason=unreadable.reason, message=unreadable.message)
-    told = stored.describe_status(found, unreadable, world.now())
-    if told != found.get("status"):
-        kopf.event(body, type="Warning", reason=unreadable.reason, message=unreadable.sentence()[:1024])
-        try:
-            await world.cluster.apply_raw_status(found["metadata"], told)
-        except ReleaseError as error:
-            log.warning("its status could not be written", reason=error.reason, message=error.message)
-    return Next(world.settings.resync, found["metadata"].get("generation", 0))
+def spread(seconds: float, resync: float, pods: str) -> float:
+    """Return the seconds until the next pass.
+
+    Long waits are spread, so that many releases do not wake at once. At rest all releases on the same ``pods`` wake
+    together, so that the operator reads these pods once.
+    """
+    if seconds >= resync:
+        return requeue.until_slot(seconds, pods, time.time())
+    factor = random.uniform(0.9, 1.0) if seconds > requeue.PENDING_MAX else 1.0  # noqa: S311  no secret depends on it
+    return seconds * factor
 
 
 async def ring_or_time(bell: asyncio.Event, stopped: kopf.DaemonStopped, seconds: float) -> None:
-    """Returns when the bell rings, when the daemon is to stop, and after ``seconds`` at the latest.
-
-    Long waits are spread by a tenth, so that many releases do not look at the gateways all at once.
-    """
-    spread = random.uniform(0.9, 1.0) if seconds > requeue.PENDING_MAX else 1.0  # noqa: S311  no secret depends on it
+    """Return when the release is woken, when the daemon should stop, or after ``seconds``."""
     waits = [asyncio.ensure_future(bell.wait()), asyncio.ensure_future(stopped.wait())]
     try:
-        await asyncio.wait(waits, timeout=seconds * spread, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for wait in waits:
             wait.cancel()
@@ -407,12 +414,27 @@ async def ring_or_time(bell: asyncio.Event, stopped: kopf.DaemonStopped, seconds
 
 @kopf.on.delete(*RELEASES, registry=registry)
 async def release_deleted(memo: Memo, body: kopf.Body, uid: str, **_: Any) -> None:
-    """Runs until the plugin is off the gateways; the finalizer goes after that."""
-    world = memo.connected()
+    """Run until the plugin is removed from the gateways. Then kopf removes the finalizer.
+
+    A clean-up that hangs is cancelled as a pass is. The next one starts from the beginning.
+    """
+    metadata = body["metadata"]
+    with structlog.contextvars.bound_contextvars(release=f"{metadata['namespace']}/{metadata['name']}"):
+        await clean_up_in_time(memo, body)
+
+
+async def clean_up_in_time(memo: Memo, body: kopf.Body) -> None:
+    """Run the clean-up as a pass that waits for no place. Raises `kopf.TemporaryError` while it is not done."""
+    context = memo.connected()
     try:
-        for event in await cleanup.clean_up(world, dict(body)):
-            kopf.event(body, type=event.type, reason=event.reason, message=event.message)
+        async with memo.turns.take(Stake.OUTAGE):
+            with way_back():
+                told = await await_end(cleanup.clean_up(context, dict(body)))
+        if told is None:
+            raise kopf.TemporaryError("the clean-up did not end", delay=DELETE_PAUSE)
+        for event in told:
+            memo.tell(body, event, action=CLEAN_UP)
     except ReleaseError as error:
-        kopf.event(body, type="Warning", reason=error.reason, message=error.sentence()[:1024])
+        memo.tell(body, Event("Warning", error.reason, error.sentence()), action=CLEAN_UP)
         delay = getattr(error, "retry_after", None) or DELETE_PAUSE
         raise kopf.TemporaryError(error.sentence(), delay=delay) from error

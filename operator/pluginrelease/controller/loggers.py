@@ -1,21 +1,19 @@
-"""Envoy's filter logger, raised while a load is awaited and put back afterwards.
+"""Raise Envoy's filter logger while a load is awaited, and restore it afterwards.
 
-A logger belongs to the pod, and several releases may want it raised at once: the level to put back is the one that
-the first of them noted, and the last of them puts it back. Both are read from the releases' own status, so that a
-crash of the operator leaves no gateway at debug.
+A logger belongs to the pod, and several releases may raise it at once. The first of them notes the level to restore,
+and the last of them restores it. Both read this from the releases' status, so that a crash of the operator leaves no
+gateway at debug.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Collection, Container, Sequence
-from typing import Any
 
 import structlog
 
 from pluginrelease import api
-from pluginrelease.core.apiserver import stored
+from pluginrelease.controller.reading import Reader
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.gateway import raised_loggers
 from pluginrelease.core.gateway.identity import pod_mark
@@ -28,36 +26,34 @@ from pluginrelease.edges.kubernetes.client import Cluster
 
 log = structlog.get_logger(__name__)
 
-JSON = dict[str, Any]
-
-# uid of a release and mark of a pod whose logger it leaves to another one to restore: its status may not say so yet
+# uid of a release and mark of a pod whose logger another release restores; the status may not say so yet
 Left = set[tuple[str, str]]
 
 RAISED = "debug"
-# seconds: a gateway that crashes or hangs takes no level, and nothing waits for one
+# seconds: a gateway that crashes or hangs accepts no level, and nothing waits for it
 RESTORE_SECONDS = 5.0
 
 
 def gate(uid: str) -> str:
-    """Return the name of the gate (`world.Gates`) that a release's log levels are raised through.
+    """Return the name of the gate (`Writer.write`) for a release's log levels.
 
-    It is not the gate of the plugin's object: a gateway that takes seconds to answer must not hold up a deletion.
+    It differs from the gate of the plugin's object, so that a slow gateway does not delay a deletion.
     """
     return f"{uid}/loggers"
 
 
 async def find_levels_to_restore(
-    cluster: Cluster, release: api.Release, pods: Sequence[PodRef], reach: GatewayAccess
+    cluster: Cluster, reader: Reader, release: api.Release, pods: Sequence[PodRef], reach: GatewayAccess
 ) -> list[RaisedLogger]:
-    """Return the level to restore later, for each pod that answers: another release's note, else what the pod has now.
+    """Return the level to restore later for each pod that answers: another release's note, else the level now.
 
-    The gateways are read before the notes. A release notes a level before it raises the logger, so whoever reads a
-    raised level finds the note of the one who raised it, and never records that level as the one to restore.
+    The gateways are read before the notes. A release notes a level before it raises the logger, so a read that sees a
+    raised level also finds its note. Thus a raised level is never noted as the one to restore.
     """
     marks = {pod.uid: pod_mark(pod.uid) for pod in pods}
     found = await read_levels(cluster, pods, reach)
-    noted = await noted_by_others(cluster, release.metadata.uid) | noted_by(release)
-    # restored and forgotten between the two reads, or a person's own choice: the second read tells which
+    noted = await noted_by_others(reader, release.metadata.uid, {*marks.values()}) | noted_by(release)
+    # restored between the two reads, or set to debug by a user: the second read shows which
     unclear = [pod for pod in pods if found.get(pod.uid) == RAISED and marks[pod.uid] not in noted]
     found |= await read_levels(cluster, unclear, reach)
     found |= {uid: noted[marks[uid]] for uid in found if marks[uid] in noted}
@@ -65,10 +61,10 @@ async def find_levels_to_restore(
 
 
 def noted_by(release: api.Release) -> dict[str, str]:
-    """Return mark of a pod → level, of the loggers that this release has raised."""
+    """Return pod mark → level, for the loggers that this release has raised."""
     noted = release.status.checkpoint.gateways if release.status.checkpoint else []
-    raised = (one for observation in noted for one in raised_loggers.read(observation.raised_loggers))
-    return {one.mark: one.level for one in raised}
+    raised = (level for observation in noted for level in raised_loggers.read(observation.raised_loggers))
+    return {level.mark: level.level for level in raised}
 
 
 async def read_levels(cluster: Cluster, pods: Sequence[PodRef], reach: GatewayAccess) -> dict[str, str]:
@@ -77,82 +73,76 @@ async def read_levels(cluster: Cluster, pods: Sequence[PodRef], reach: GatewayAc
     return {pod.uid: level for pod, level in zip(pods, read, strict=True) if level is not None}
 
 
-async def noted_by_others(cluster: Cluster, uid: str, left: Container[tuple[str, str]] = ()) -> dict[str, str]:
-    """Return mark of a pod → level, of the loggers that others have raised, and have not left to others."""
-    found = await cluster.list(resources.RELEASES, None, {})
+async def noted_by_others(
+    reader: Reader, uid: str, marks: Collection[str], left: Container[tuple[str, str]] = ()
+) -> dict[str, str]:
+    """Return pod mark → level, for the loggers that other releases raised and must restore themselves."""
     return {
         raised.mark: raised.level
-        for other in found
+        for other in await reader.releases_noting(marks)
         if other["metadata"]["uid"] != uid
-        for raised in raised_by(other)
-        if (other["metadata"]["uid"], raised.mark) not in left
+        for raised in raised_loggers.read_noted(other)
+        if raised.mark in marks and (other["metadata"]["uid"], raised.mark) not in left
     }
 
 
-def raised_by(body: JSON) -> list[RaisedLogger]:
-    """Return what a PluginRelease, as the API server has it, says of the loggers that it raised.
-
-    What does not fit the model is passed over.
-    """
-    observations = stored.read_path(body, "status", "checkpoint", "gateways")
-    noted = [stored.read_path(observation, "raisedLoggers") for observation in stored.read_items(observations)]
-    found = []
-    for note in (note for notes in noted for note in stored.read_items(notes)):
-        with contextlib.suppress(ValueError):
-            found.append(api.RaisedLoggers.model_validate(note))
-    return raised_loggers.read(found)
-
-
 async def level_of(cluster: Cluster, pod: PodRef, reach: GatewayAccess) -> str | None:
-    """The logger's level now; None when the pod does not tell."""
+    """Return the logger's level now; None if the pod does not answer."""
     try:
         return await control.read_logging(cluster, pod, settings=reach)
     except ReleaseError as error:
-        log.warning("log level not read", pod=f"{pod.namespace}/{pod.name}", error=error.message)
+        log.warning("could not read the log level of a gateway", pod=f"{pod.namespace}/{pod.name}", error=error.message)
         return None
 
 
 async def raise_all(cluster: Cluster, raised: Collection[RaisedLogger], reach: GatewayAccess) -> None:
-    """Sets the logger to debug; a pod that does not answer goes without, and shows it as no positive sign."""
-    await asyncio.gather(*(set_level(cluster, one, RAISED, reach) for one in raised))
+    """Set the loggers to debug. A pod that does not answer stays as it is, and then its log gives no positive sign."""
+    await asyncio.gather(*(set_level(cluster, level, RAISED, reach) for level in raised))
 
 
 async def restore_all(
-    cluster: Cluster, uid: str, raised: Collection[RaisedLogger], reach: GatewayAccess, left: Left
+    cluster: Cluster, reader: Reader, uid: str, raised: Collection[RaisedLogger], reach: GatewayAccess, left: Left
 ) -> list[RaisedLogger]:
-    """Restore the levels that the release with this uid raised; return those that are still to be restored.
+    """Restore the levels that the release with this uid raised; return those that are not restored yet.
 
-    What another release needs is left to that one, unless that one has just left it to this one. Takes at most
-    `RESTORE_SECONDS`, and never raises `ReleaseError`: a log level holds up nothing.
+    If another release needs a level, that one restores it, unless it has just left it to this one. Takes at most
+    `RESTORE_SECONDS`, and never raises `ReleaseError`: nothing waits for a log level.
     """
     still = list(raised)
     try:
         async with asyncio.timeout(RESTORE_SECONDS):
-            needed = await noted_by_others(cluster, uid, left)
-            left |= {(uid, one.mark) for one in raised if one.mark in needed}
-            still = [one for one in raised if one.mark not in needed]
-            await asyncio.gather(*(restore(cluster, one, reach, still) for one in [*still]))
+            needed = await noted_by_others(reader, uid, {level.mark for level in raised}, left)
+            left |= {(uid, level.mark) for level in raised if level.mark in needed}
+            still = [level for level in raised if level.mark not in needed]
+            await asyncio.gather(*(restore(cluster, reader, level, reach, still) for level in [*still]))
     except TimeoutError:
-        log.warning("log levels not restored in time", pods=[f"{one.namespace}/{one.pod}" for one in still])
+        log.warning("log levels not restored in time", pods=[f"{level.namespace}/{level.pod}" for level in still])
     except ReleaseError as error:
         log.warning("log levels not restored", reason=error.reason, message=error.message)
     return still
 
 
-async def restore(cluster: Cluster, raised: RaisedLogger, reach: GatewayAccess, still: list[RaisedLogger]) -> None:
-    """Restore one level, and take it off ``still`` when that is done or its pod is gone."""
-    pod = await cluster.get(resources.PODS, raised.namespace, raised.pod)
+async def restore(
+    cluster: Cluster, reader: Reader, raised: RaisedLogger, reach: GatewayAccess, still: list[RaisedLogger]
+) -> None:
+    """Restore one level; delete it from ``still`` if that succeeds or its pod is gone."""
+    pod = await reader.get(resources.PODS, raised.namespace, raised.pod)
     is_gone = pod is None or pod_mark(pod["metadata"]["uid"]) != raised.mark
     if is_gone or await set_level(cluster, raised, raised.level, reach):
         still.remove(raised)
 
 
 async def set_level(cluster: Cluster, raised: RaisedLogger, level: str, reach: GatewayAccess) -> bool:
-    """Whether the pod took the level; a pod that does not answer is told in the log."""
+    """Return whether the pod accepted the level; log a warning if it did not answer."""
     pod = PodRef(raised.namespace, raised.pod, uid="", ready=True)
     try:
         await control.set_logging(cluster, pod, level, settings=reach)
     except ReleaseError as error:
-        log.warning("logger not set", pod=f"{raised.namespace}/{raised.pod}", level=level, error=error.message)
+        log.warning(
+            "could not set the log level of a gateway",
+            pod=f"{raised.namespace}/{raised.pod}",
+            level=level,
+            error=error.message,
+        )
         return False
     return True

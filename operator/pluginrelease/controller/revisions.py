@@ -1,37 +1,30 @@
-"""The ControllerRevisions of a release: what can be rolled back to."""
+"""The ControllerRevisions of a release, which it can be rolled back to."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-import structlog
-
 from pluginrelease import api
 from pluginrelease.api.reasons import Reason
+from pluginrelease.controller import writing
+from pluginrelease.controller.pass_context import PassContext
+from pluginrelease.controller.reading import ObjectReader
 from pluginrelease.core import revision
-from pluginrelease.core.errors import Refused
+from pluginrelease.core.errors import Refused, Transient
 from pluginrelease.core.revision import JSON, Recorded
-from pluginrelease.edges.kubernetes import resources
-from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease.core.rollout import plan
+from pluginrelease.core.rollout.candidate import Candidate
+from pluginrelease.core.rollout.facts import EntryView
 from pluginrelease.edges.kubernetes.resources import CONTROLLER_REVISIONS
 
-log = structlog.get_logger(__name__)
 
-
-async def list_kept(cluster: Cluster, release: api.Release) -> list[JSON]:
-    """Every ControllerRevision that carries the release's uid."""
-    labels = {api.UID_LABEL: release.metadata.uid}
-    found = await cluster.list(CONTROLLER_REVISIONS, release.metadata.namespace, labels)
-    return [{**one, **resources.type_meta(CONTROLLER_REVISIONS)} for one in found]
-
-
-async def recall(cluster: Cluster, release: api.Release, wanted: str) -> Recorded:
-    """One kept revision; raises `Refused` (RevisionNotFound) when it is not kept (any more)."""
+async def recall(reader: ObjectReader, release: api.Release, wanted: str) -> Recorded:
+    """Return one kept revision. Raises `Refused` (RevisionNotFound) if it is not kept, or no longer kept."""
     name = revision.name(release, wanted)
     found = None
-    if revision.is_identity(wanted):  # it may be anybody's text, and becomes part of a path
-        found = await cluster.get(CONTROLLER_REVISIONS, release.metadata.namespace, name)
-    if found is None or (found["metadata"].get("labels") or {}).get(api.UID_LABEL) != release.metadata.uid:
+    if revision.is_identity(wanted):  # the text comes from a user and becomes part of a path
+        found = await get_own(reader, release, name)
+    if found is None:
         raise Refused(
             Reason.REVISION_NOT_FOUND,
             f"revision {wanted} is not kept: there is no ControllerRevision {release.metadata.namespace}/{name}",
@@ -40,26 +33,101 @@ async def recall(cluster: Cluster, release: api.Release, wanted: str) -> Recorde
     return revision.read(found)
 
 
-async def keep(cluster: Cluster, release: api.Release, artifact: api.ArtifactStatus) -> Recorded:
-    """Keeps what the release's spec says now, as its newest revision. Can be run again from any point."""
-    there = {found["metadata"]["name"]: found for found in await list_kept(cluster, release)}
+async def recall_for(reader: ObjectReader, entry: EntryView, wanted: str) -> Candidate:
+    """Return one kept revision as this entry sees it. Raises `Refused` (RevisionNotFound)."""
+    return entry.recalled(await recall(reader, entry.release, wanted))
+
+
+async def get_own(reader: ObjectReader, release: api.Release, name: str) -> JSON | None:
+    """Return the release's ControllerRevision of this name; None if there is none."""
+    found = await reader.get(CONTROLLER_REVISIONS, release.metadata.namespace, name)
+    return found if found is not None and is_own(release, found) else None
+
+
+def is_own(release: api.Release, found: JSON) -> bool:
+    """Return whether a ControllerRevision carries the release's uid, or was the release's before a restore."""
+    return plan.is_ours(release, found) or plan.find_owners_left(release, found) is not None
+
+
+async def keep(work: PassContext, release: api.Release, artifact: api.ArtifactStatus) -> Recorded:
+    """Keep what the release's spec says now as its newest revision. It can run again from any point."""
+    if has_none(work, release) and (kept := await keep_first(work, release, artifact)) is not None:
+        return kept
+    there = {found["metadata"]["name"]: found for found in await work.reader.revisions(release)}
     newest = max((int(found["revision"]) for found in there.values()), default=0)
     wanted = revision.manifest(release, artifact, newest)
-    known = there.get(wanted["metadata"]["name"])
+    known = there.get(wanted["metadata"]["name"]) or await get_own(work.reader, release, wanted["metadata"]["name"])
     if known is not None and not revision.same_data(known, wanted):
-        # a ControllerRevision's data never change: the same digest from another repository takes its place
-        await cluster.delete(known)
+        # a ControllerRevision's data never change: it is replaced if the same digest comes from another repository
+        await writing.delete(work, release, known)
         known = None
     if known is None or int(known["revision"]) < newest:
         wanted["revision"] = newest + 1
-    elif known["metadata"].get("annotations", {}).get(api.REF_ANNOTATION) == artifact.ref:
+    elif is_as_wanted(release, known, artifact):
         return revision.read(known)
-    return revision.read(await cluster.apply(wanted, uid=known["metadata"]["uid"] if known else None))
+    else:
+        wanted["revision"] = known["revision"]
+    own = known["metadata"] if known else {}
+    first = plan.find_first(release, known) if known else None
+    write = plan.Write(
+        wanted, own.get("uid"), "the revision is kept for a rollback", version=own.get("resourceVersion"), first=first
+    )
+    note_kept(work, release, wanted)
+    return revision.read(await writing.apply(work, release, write))
 
 
-async def prune(cluster: Cluster, release: api.Release, needed: Collection[str | None]) -> None:
-    """Deletes the oldest of the revisions that nothing needs, beyond ``spec.revisionHistoryLimit``."""
-    found = await list_kept(cluster, release)
-    for old in revision.find_superfluous(release, found, needed):
-        await cluster.delete(old)
-        log.info("revision no longer kept", revision=old["metadata"]["name"])
+def is_as_wanted(release: api.Release, known: JSON, artifact: api.ArtifactStatus) -> bool:
+    """Return whether a ControllerRevision belongs to the release and has the reference that the spec has now."""
+    is_current = plan.labels(known).get(api.UID_LABEL) == release.metadata.uid
+    return is_current and known["metadata"].get("annotations", {}).get(api.REF_ANNOTATION) == artifact.ref
+
+
+def has_none(work: PassContext, release: api.Release) -> bool:
+    """Return whether the release was created while this process watched, and has no kept revision."""
+    context, uid = work.context, release.metadata.uid
+    is_new = context.store is not None and context.store.is_newcomer(uid) and uid not in context.kept
+    return is_new and not release.status.history
+
+
+async def keep_first(work: PassContext, release: api.Release, artifact: api.ArtifactStatus) -> Recorded | None:
+    """Keep the first revision without listing others; None if its name is taken, as after a restore."""
+    wanted = revision.manifest(release, artifact, 1)
+    note_kept(work, release, wanted)
+    try:
+        return revision.read(
+            await writing.apply(work, release, plan.Write(wanted, None, "the revision is kept for a rollback"))
+        )
+    except (Refused, Transient) as error:
+        if isinstance(error, Transient) and error.reason is not Reason.CONFLICT:
+            raise
+        return None
+
+
+def note_kept(work: PassContext, release: api.Release, wanted: JSON) -> None:
+    """Note a revision of a new release before it is written, so that all its revisions are known without a list."""
+    store, uid = work.context.store, release.metadata.uid
+    if store is not None and store.is_newcomer(uid):
+        work.context.kept.setdefault(uid, set()).add(wanted["metadata"]["name"])
+
+
+def may_be_superfluous(work: PassContext, release: api.Release) -> bool:
+    """Return True if there may be more revisions than ``spec.revisionHistoryLimit``."""
+    kept = work.context.kept.get(release.metadata.uid)
+    return kept is None or len(kept) > release.spec.revision_history_limit
+
+
+async def keep_adopted(work: PassContext, release: api.Release, kept: JSON) -> None:
+    """Keep an object before it is taken over, unless it is kept already."""
+    if await work.reader.get(CONTROLLER_REVISIONS, release.metadata.namespace, kept["metadata"]["name"]) is None:
+        note_kept(work, release, kept)
+        await writing.apply(
+            work, release, plan.Write(kept, None, why="the adopted object is kept, to restore it later")
+        )
+
+
+async def prune(work: PassContext, release: api.Release, needed: Collection[str | None]) -> None:
+    """Delete the oldest revisions that nothing needs, beyond ``spec.revisionHistoryLimit``."""
+    if not may_be_superfluous(work, release):
+        return
+    for old in revision.find_superfluous(release, await work.reader.revisions(release), needed):
+        await writing.delete(work, release, old)

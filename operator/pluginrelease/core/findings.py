@@ -1,4 +1,4 @@
-"""What one step of a pass ended with: the content of a condition."""
+"""The result of one step of a pass: the content of a condition."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TriState = Literal["True", "False", "Unknown"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What one step of the pass ended with."""
+    """The result of one step of a pass."""
 
     type: ConditionType
     status: TriState

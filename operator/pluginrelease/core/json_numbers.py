@@ -1,8 +1,8 @@
-"""Whole numbers in a plugin's configuration that may not be what was written.
+"""Find whole numbers in a plugin's configuration that may reach the plugin with another value.
 
 Istio carries ``pluginConfig`` as a protobuf Struct, in which every number is a double (google/protobuf/struct.proto).
-``kubectl apply`` makes doubles of them too when it changes an object. Beyond 2^53 - 1 a double is not told from its
-neighbours: a plugin is given another number, and nothing says so.
+``kubectl apply`` also turns them into doubles when it changes an object. Beyond 2^53 - 1 neighbouring numbers become
+the same double: a plugin receives another number, and nothing reports it.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ LARGEST = 2**53 - 1
 
 
 def check_exact(config: Any, path: str = "plugin.config") -> None:
-    """Raises `Refused` (NumberNotExact) for the first number that a plugin may be given otherwise."""
+    """Raise `Refused` (``NumberNotExact``) for the first number that a plugin may receive with another value."""
     for place, number in find_inexact(config, path):
         raise Refused(
             Reason.NUMBER_NOT_EXACT,
             f"{place} is {number}: whole numbers beyond {LARGEST} (2^53 - 1) are rounded on their way to the plugin, "
             "by Istio and by kubectl, which carry numbers as doubles",
-            "Write it as a text, in quotes, and read it as one in the plugin",
+            "Write it as a string, in quotes, and parse the string in the plugin",
         )
 
 
 def find_inexact(value: Any, path: str) -> Iterator[tuple[str, int]]:
-    """The whole numbers below ``path`` that a double does not tell from their neighbours, with their own paths."""
+    """Yield whole numbers below ``path`` that share a double with a neighbour, with their own paths."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from find_inexact(item, f"{path}.{key}")

@@ -1,8 +1,8 @@
-"""``${secret.namespace/name.key}``: what Higress's controller puts a Secret's value in place of, and its comparison.
+"""``${secret.namespace/name.key}``: what Higress's controller replaces with a Secret's value, and how to compare texts.
 
-The controller replaces them in a WasmPlugin's JSON as text, all or none of an object (alibaba/higress
-``pkg/ingress/config/ingress_template.go``, since 2.1.0). So a value that is no plain text in JSON changes the
-configuration, or keeps all placeholders of the object in it as they are. Values are secrets: no message has one.
+The controller replaces them in a WasmPlugin's JSON as text: all of an object, or none (alibaba/higress
+``pkg/ingress/config/ingress_template.go``, since 2.1.0). So a value with JSON syntax in it changes the configuration,
+or keeps all placeholders of the object from being replaced. Values are secrets: no message may contain one.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ Found = TypeVar("Found")
 MEANT = "${secret."
 _NAME = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _OURS = re.compile(rf"\$\{{secret\.(?:({_NAME})/)?({_NAME})\.([-._A-Za-z0-9]+)\}}")
-# its own, with bounds: what is of another type than secret is an error, and then nothing of the object is replaced
+# Higress's own pattern, with limits: another type than secret is an error there, and then nothing is replaced
 _ANY = re.compile(r"\$\{([^.}/]{1,63})\.(?:[^/}]{1,63}/)?[^.}/]{1,253}\.[^}]+\}")
 FORM = "${secret.NAMESPACE/NAME.KEY}"
 HIDDEN = "${secret…}"
-# the first letters of a value at the end of a text are taken for a piece of it from so many on
+# a text may end within a value: so many first letters of a value count as a part of it
 TELLING = 4
 
 
 @dataclass(frozen=True)
 class Placeholder:
-    """One of them: the field that it stands in, its text, and which value it is for; ``namespace`` None: Higress's."""
+    """One placeholder: its field, its text, and the value that it names. ``namespace`` None: Higress's own."""
 
     path: str
     text: str
@@ -39,13 +39,16 @@ class Placeholder:
     name: str
     key: str
 
-    def refused(self, what: str, remedy: str) -> Refused:
-        """The refusal of a release for this one."""
+    def refuse(self, what: str, remedy: str) -> Refused:
+        """Return the error of a release because of this placeholder."""
         return Refused(Reason.INVALID_PLACEHOLDER, f"{self.path} has {self.text}, {what}", remedy)
 
 
 def find(value: Any, path: str) -> Iterator[Placeholder]:
-    """Those in a JSON value; raises `Refused` (InvalidPlaceholder) for one that the controller would not understand."""
+    """Yield the placeholders in a JSON value.
+
+    Raises `Refused` (``InvalidPlaceholder``) for one that the controller would not understand.
+    """
     for where, text in _texts(value, path):
         matches = list(_OURS.finditer(text))
         if text.count(MEANT) > len(matches):
@@ -60,20 +63,23 @@ def find(value: Any, path: str) -> Iterator[Placeholder]:
 
 
 def find_unsupported(text: str) -> str | None:
-    """A placeholder of another type than secret in an object's JSON: beside it Higress replaces none at all."""
-    ended = f"{text}}}"  # as JSON is: without it each of many beginnings would be read to the end
+    """Return a placeholder of another type than secret in an object's JSON.
+
+    If there is one, Higress replaces none at all.
+    """
+    ended = f"{text}}}"  # as JSON is: otherwise each of many beginnings would be read to the end
     others = (match.group(0) for match in _ANY.finditer(ended) if match.group(1) != "secret")
     return next(others, None)
 
 
 def check_value(placeholder: Placeholder, value: bytes) -> None:
-    """Raises `Refused` (InvalidPlaceholder) for a value that does not stand for itself within a text of JSON."""
+    """Raise `Refused` (``InvalidPlaceholder``) for a value that changes when it is put into a JSON string."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
-        raise placeholder.refused("and the value of that key is not UTF-8", "Put a text into the Secret") from None
+        raise placeholder.refuse("and the value of that key is not UTF-8", "Put a text into the Secret") from None
     if json.dumps(text, ensure_ascii=False) != f'"{text}"' or "${" in text:
-        raise placeholder.refused(
+        raise placeholder.refuse(
             "and the value of that key has a quote, a backslash, a line break or another character that Higress puts "
             "into the configuration's JSON as it is",
             "Put a value without it into the Secret; `kubectl create secret --from-file` keeps a file's last line "
@@ -85,9 +91,11 @@ def check_value(placeholder: Placeholder, value: bytes) -> None:
 
 
 def is_same(wanted: Any, given: Any, *, replaced: bool = False) -> bool:
-    """Whether two JSON values are equal; 1 and 1.0 are, since Istio carries numbers as doubles; 1 and true are not.
+    """Return True if two JSON values are equal.
 
-    ``replaced``: a placeholder in ``wanted`` stands for any text but itself.
+    1 and 1.0 are, because Istio carries numbers as doubles; 1 and true are not.
+
+    ``replaced``: a placeholder in ``wanted`` matches any text except itself.
     """
     if isinstance(wanted, Mapping) and isinstance(given, Mapping):
         return _same_fields(wanted, given, replaced=replaced)
@@ -100,12 +108,12 @@ def is_same(wanted: Any, given: Any, *, replaced: bool = False) -> bool:
 
 
 def as_double(value: Any) -> Any:
-    """A number as the double that it becomes; all else as it is."""
+    """Return a number as the double that it becomes; other values unchanged."""
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _same_fields(wanted: Mapping[str, Any], given: Mapping[str, Any], *, replaced: bool) -> bool:
-    """Each of the one has its like among the other; keys may have placeholders, too."""
+    """Return True if each field has an equal one in the other object. Keys may contain placeholders, too."""
     if not replaced:
         return wanted.keys() == given.keys() and all(is_same(value, given[key]) for key, value in wanted.items())
     left = dict(given)
@@ -122,14 +130,18 @@ def _same_fields(wanted: Mapping[str, Any], given: Mapping[str, Any], *, replace
 
 
 def _sort_key(key: str) -> tuple[bool, int]:
-    """Sorts keys that only one other can be like before those with placeholders, and of these the longest text first:
-    one that is nothing but a placeholder is like every key."""
+    """Sort keys without placeholders first, because each matches one key only; then those with the longest text.
+
+    A key that is only a placeholder matches every key.
+    """
     return MEANT in key, -len(_OURS.sub("", key))
 
 
 def read_values(wanted: Any, given: Any) -> Iterator[str]:
-    """What a gateway was given in the placeholders' places, wherever the two values are alike enough; the whole texts
-    first, as several in one text are separated by what stands between them."""
+    """Yield the values that a gateway received instead of placeholders, as far as the two values match.
+
+    Whole texts come first. Several values in one text are separated by the text between them.
+    """
     if isinstance(wanted, Mapping) and isinstance(given, Mapping):
         for key in wanted.keys() & given.keys():
             yield from read_values(wanted[key], given[key])
@@ -146,8 +158,7 @@ def read_values(wanted: Any, given: Any) -> Iterator[str]:
 
 
 def _match_values(wanted: str, given: str) -> tuple[str, ...] | None:
-    """What stands in the placeholders' places of a text; None where the text around them differs, or one is still
-    there."""
+    """Return the values for the placeholders of a text; None if the text around them differs, or one is still there."""
     literals = _OURS.split(wanted)[:: _OURS.groups + 1]
     if len(literals) == 1:
         return () if wanted == given else None
@@ -168,7 +179,10 @@ def _match_values(wanted: str, given: str) -> tuple[str, ...] | None:
 
 
 def hide(text: str, secrets: Collection[str]) -> str:
-    """A text of the gateway without the values that it was given, the longest first; it may end within one."""
+    """Return a text of the gateway without the values that it received, the longest first.
+
+    The text may end within one.
+    """
     longest_first = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
     for secret in longest_first:
         text = text.replace(secret, HIDDEN)
@@ -178,14 +192,14 @@ def hide(text: str, secrets: Collection[str]) -> str:
 
 
 def _without_end(text: str, secret: str) -> str:
-    """A text that was cut off within a value."""
+    """Return a text without a value that was cut off at its end."""
     pieces = range(min(len(secret), len(text)), TELLING - 1, -1)
     cut = next((size for size in pieces if text.endswith(secret[:size])), None)
     return text if cut is None else f"{text[:-cut]}{HIDDEN}"
 
 
 def hide_in(found: Found, secrets: Collection[str]) -> Found:
-    """The same for all texts of what was read of a gateway."""
+    """Hide the values in all texts of what was read from a gateway."""
     made: Any = found
     if type(found) is str:  # and no member of an enumeration
         made = hide(str(found), secrets)
@@ -197,7 +211,7 @@ def hide_in(found: Found, secrets: Collection[str]) -> Found:
 
 
 def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Every text of a JSON value, its keys too, with its own path."""
+    """Yield every text of a JSON value, its keys too, with its path."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, Mapping):

@@ -1,8 +1,8 @@
-"""One revision of a release: its identity, and the ControllerRevision that keeps it to be rolled back to.
+"""A revision of a release: its identity, and the ControllerRevision that stores it for rollbacks.
 
-A revision is all that makes one rollout differ from another: the artifact's digest, the plugin and the names of the
-pull secrets. The entries of ``spec.gateways`` are no part of it. It is kept whole, so that rolling back needs neither
-the old spec nor the registry's tags.
+A revision contains all that distinguishes one rollout from another: the artifact's digest, the plugin and the names of
+the pull secrets. The entries of ``spec.gateways`` are not part of it. It is stored complete, so that a rollback needs
+neither the old spec nor the registry's tags.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from pluginrelease import api
 from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.sources import find_image
 
 JSON = dict[str, Any]
 
@@ -27,13 +28,13 @@ KIND = "ControllerRevision"
 # of an artifact, what may change without another revision
 VOLATILE = ("ref", "semver", "askedAt", "signer", "policy")
 PLURAL = "controllerrevisions"
-# of the data that a ControllerRevision keeps; another number is another version's and is not read
+# format of a ControllerRevision's data; another number belongs to another version and is not read
 SCHEMA = 2
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A revision as its ControllerRevision keeps it. ``number`` counts up with every rollout."""
+    """A revision as its ControllerRevision stores it. ``number`` increases with every rollout."""
 
     revision: str
     number: int
@@ -43,21 +44,21 @@ class Recorded:
 
 
 def compute_identity(spec: api.Spec, digest: str) -> str:
-    """Return ten hex digits over what makes one rollout differ from another: artifact, plugin and pull secrets.
+    """Return ten hex digits over what distinguishes one rollout from another: artifact, plugin and pull secrets.
 
-    The pull secret's name belongs to it, its content does not: a rotated password is no new revision.
+    The pull secret's name is included, its content is not: a rotated password is no new revision.
     """
     return identity_of(spec.artifact, spec.plugin, digest)
 
 
 def identity_of(source: api.ArtifactSource, plugin: api.Plugin, digest: str) -> str:
-    """Return the same of a revision's parts."""
+    """Return the identity from a revision's parts."""
     return compute_digest({"artifact": digest, "plugin": plugin.wire(), **pull_secrets(source)})
 
 
 def spec_hash(spec: api.Spec) -> str:
-    """Return ten hex digits over what in a spec makes a revision, before the registry is asked for the digest."""
-    image = spec.artifact.image
+    """Return ten hex digits over the parts of a spec that make a revision, before the digest is known."""
+    image = find_image(spec.artifact)
     return compute_digest(
         {
             "ref": image.ref,
@@ -71,15 +72,16 @@ def spec_hash(spec: api.Spec) -> str:
 
 def pull_secrets(source: api.ArtifactSource) -> JSON:
     """Return the names of the pull secrets, as revisions count them."""
-    secret, there = source.image.pull_secret_ref, source.image.gateway_pull_secret_ref
+    image = find_image(source)
+    secret, there = image.pull_secret_ref, image.gateway_pull_secret_ref
     return {"pullSecret": secret.name if secret else None, "gatewayPullSecret": there.name if there else None}
 
 
 def compute_load(spec: api.Spec, digest: str) -> str:
-    """Ten hex digits over the part of a revision that Envoy loads.
+    """Return ten hex digits over the part of a revision that Envoy loads.
 
     Phase, priority and selector only move a loaded plugin within a listener or between pods: Envoy gets the same
-    extension configuration and says nothing new about it.
+    extension configuration and logs nothing new about it.
     """
     plugin = spec.plugin
     whole = plugin.wire()
@@ -88,27 +90,29 @@ def compute_load(spec: api.Spec, digest: str) -> str:
 
 
 def compute_digest(value: Any) -> str:
-    """Ten hex digits of a value's canonical JSON."""
+    """Return ten hex digits of a value's canonical JSON."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
 
 def is_identity(text: str) -> bool:
-    """Whether a text that somebody wrote can be a revision: only then may it become part of an object's name."""
+    """Return True if a user's text has the form of a revision. Only such a text may become part of an object's name."""
     return re.fullmatch("[0-9a-f]{10}", text) is not None
 
 
 def name(release: api.Release, revision: str) -> str:
-    """Name of the ControllerRevision, in the release's own namespace."""
+    """Return the name of the ControllerRevision, in the release's own namespace."""
     return f"{release.metadata.name}-{revision}"
 
 
 def manifest(release: api.Release, artifact: api.ArtifactStatus, number: int) -> JSON:
-    """The ControllerRevision of what the release's spec says now; the garbage collector takes it with the release.
+    """Return the ControllerRevision of what the release's spec says now.
 
-    Its data never change; the reference that people wrote may, and is an annotation.
+    The garbage collector deletes it with the release.
+
+    Its data never change. The reference that users wrote may change, and is an annotation.
     """
-    own, image = release.metadata, release.spec.artifact.image
+    own, image = release.metadata, find_image(release.spec.artifact)
     source = {"ref": artifact.image, "insecure": image.insecure}
     if image.pull_secret_ref:
         source["pullSecretRef"] = image.pull_secret_ref.wire()
@@ -137,7 +141,7 @@ def manifest(release: api.Release, artifact: api.ArtifactStatus, number: int) ->
 
 
 def read(found: JSON) -> Recorded:
-    """What a ControllerRevision keeps; raises `Refused` (RevisionUnreadable) when it is not one of ours."""
+    """Return what a ControllerRevision stores. Raises `Refused` (``RevisionUnreadable``) if it is not one of ours."""
     metadata = found["metadata"]
     try:
         ref = metadata["annotations"][api.REF_ANNOTATION]
@@ -163,26 +167,30 @@ def unreadable(found: JSON) -> Refused:
 
 
 def effective(release: api.Release, recorded: Recorded) -> api.Release:
-    """Return the release with a revision's artifact and plugin; all else stays as its spec says."""
+    """Return the release with a revision's artifact and plugin; other fields stay as in its spec."""
     spec = release.spec.model_copy(update={"artifact": recorded.source, "plugin": recorded.plugin})
     return release.model_copy(update={"spec": spec})
 
 
 def same_data(found: JSON, wanted: JSON) -> bool:
-    """Whether a ControllerRevision keeps just this; the API server refuses any change of it."""
+    """Return True if a ControllerRevision stores exactly this. The API server refuses any change of its data."""
     return bool(found.get("data") == wanted["data"])
 
 
 def find_superfluous(release: api.Release, found: Collection[JSON], needed: Collection[str | None]) -> list[JSON]:
-    """The ControllerRevisions that may go: of those that nothing needs the oldest, so that the limit of them stays."""
+    """Return the ControllerRevisions to delete: the oldest of those that are not needed, beyond the history limit."""
     kept = {name(release, revision) for revision in needed if revision is not None}
-    old = [one for one in found if one["metadata"]["name"] not in kept and "object" not in (one.get("data") or {})]
-    old.sort(key=lambda one: int(one["revision"]), reverse=True)
+    old = [
+        kept_revision
+        for kept_revision in found
+        if kept_revision["metadata"]["name"] not in kept and "object" not in (kept_revision.get("data") or {})
+    ]
+    old.sort(key=lambda kept_revision: int(kept_revision["revision"]), reverse=True)
     return old[release.spec.revision_history_limit :]
 
 
 def adopted_manifest(release: api.Release, observed: JSON) -> JSON:
-    """Return the ControllerRevision that keeps an object as it was before the release took it over."""
+    """Return the ControllerRevision that stores an object as it was before the release adopted it."""
     own, theirs = release.metadata, observed["metadata"]
     kept = {
         "apiVersion": observed["apiVersion"],
@@ -208,8 +216,26 @@ def adopted_manifest(release: api.Release, observed: JSON) -> JSON:
     }
 
 
+def find_adopted(listed: Iterable[JSON], place: tuple[str, str]) -> JSON | None:
+    """Return the ControllerRevision that stores the object of this namespace and name.
+
+    If there are several, it is the newest.
+    """
+    about = [found for found in listed if read_adopted_place(found) == place]
+    return max(about, key=lambda found: str(found["metadata"].get("creationTimestamp", "")), default=None)
+
+
+def read_adopted_place(found: JSON) -> tuple[str, str] | None:
+    """Return namespace and name of the object that a ControllerRevision stores; None if it stores none."""
+    try:
+        own = read_adopted(found)["metadata"]
+        return str(own["namespace"]), str(own["name"])
+    except (Refused, KeyError, TypeError):
+        return None
+
+
 def read_adopted(found: JSON) -> JSON:
-    """Return the object that `adopted_manifest` kept; raises `Refused` (RevisionUnreadable)."""
+    """Return the object that `adopted_manifest` stored. Raises `Refused` (``RevisionUnreadable``)."""
     data = found.get("data") or {}
     if data.get("schema") != SCHEMA or not isinstance(data.get("object"), dict):
         raise unreadable(found)

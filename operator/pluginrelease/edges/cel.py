@@ -1,4 +1,4 @@
-"""CEL and RE2 as the API server has them, through cel-expr-python: the CEL team's own binding of its C++ runtime.
+"""CEL and RE2 as in the API server, through cel-expr-python, the CEL team's binding of its C++ runtime.
 
 It comes with the extra ``[lint]``: the operator never evaluates CEL, and the library is 50 MB.
 """
@@ -15,7 +15,7 @@ from pluginrelease.core.offline.schema import Rule
 
 @cache
 def _compile(text: str, variables: tuple[str, ...]) -> Any:
-    """An expression over variables of any type, with Kubernetes' strings library."""
+    """Compile an expression over variables of any type, with Kubernetes' strings library."""
     try:
         from cel_expr_python import cel
         from cel_expr_python.ext import ext_strings
@@ -30,14 +30,14 @@ def _compile(text: str, variables: tuple[str, ...]) -> Any:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether RE2 finds the pattern in the text, as a schema's ``pattern`` is meant."""
+    """Return whether RE2 finds the pattern in the text, as for a schema's ``pattern``."""
     return bool(
         _compile("text.matches(pattern)", ("text", "pattern")).eval(data={"text": text, "pattern": pattern}).value()
     )
 
 
 def find_violation(rule: Rule) -> str | None:
-    """None where a rule holds, else what is said; a rule that fails on a value does not hold, as on the server."""
+    """Return None if a rule holds, else its message. A rule that fails to evaluate does not hold, as on the server."""
     answer = _compile(rule.text, ("self",)).eval(data={"self": rule.value})
     value = answer.value()
     if value is True:

@@ -1,7 +1,7 @@
-"""A person's docker configuration: its own entries, and the credential helpers that it names, which are programs.
+"""A user's docker configuration: its own entries, and the credential helpers that it names, which are programs.
 
-For the command line only: the operator has pull secrets. A helper is given the registry's name on its standard input
-and nothing else; what it answers goes nowhere but to that registry.
+Only the command line uses it: the operator has pull secrets. A helper gets only the registry's name, on its standard
+input. Its answer goes only to that registry.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from pluginrelease.core.registry import credential_helpers, credentials
 from pluginrelease.core.registry.credential_helpers import MAX_ANSWER_BYTES, Helper
 from pluginrelease.core.registry.credentials import Credentials
 
-HELPER_SECONDS = 60.0  # one may ask the person, or a cloud
-LOOK_SECONDS = 0.1  # whether it has ended, where something that it started keeps a pipe open
+HELPER_SECONDS = 60.0  # a helper may ask the user, or a cloud
+LOOK_SECONDS = 0.1  # how often to check whether the helper has ended, in case a child of it keeps a pipe open
 PIECE_BYTES = 65536
 
 JSON = dict[str, Any]
 
 
 class Desk:
-    """One config.json. Its repr shows none of it."""
+    """One config.json. Its repr shows none of its content."""
 
     def __init__(self, file: Path, content: JSON, seconds: float = HELPER_SECONDS) -> None:
         self._file = file
@@ -41,9 +41,9 @@ class Desk:
         self._known: dict[Helper, Credentials | None] = {}
 
     def find(self, reference: Reference) -> Credentials | None:
-        """The credentials for a reference, None for none; a helper's before the file's own, as docker does.
+        """Return the credentials for a reference, or None. A helper's come before the file's own, as in docker.
 
-        Raises `Refused` for an entry that cannot be used, and for a helper that is missing or fails.
+        Raises `Refused` for an invalid entry, and for a helper that is missing or fails.
         """
         helper = credential_helpers.find_helper(self._content, reference)
         if helper is not None:
@@ -54,7 +54,7 @@ class Desk:
         return self._own(reference)
 
     def why_none(self, reference: Reference) -> str:
-        """Why there are none for a reference: half a sentence."""
+        """Return why there are no credentials for a reference, as half a sentence."""
         helper = credential_helpers.find_helper(self._content, reference)
         if helper is not None:
             return f"{helper.program}, which {self._file} names, has none for {helper.server}"
@@ -62,7 +62,7 @@ class Desk:
         return f"{self._file} has no entry for it (it has {listed or 'nothing'})"
 
     def _own(self, reference: Reference) -> Credentials | None:
-        """What the file itself has."""
+        """Return the credentials that the file itself has."""
         if not self._content.get("auths"):
             return None
         try:
@@ -92,9 +92,9 @@ class Desk:
 
 
 def _run(program: str, server: str, seconds: float) -> tuple[int, bytes, bytes]:
-    """Exit code, result and words of ``docker-credential-… get``; raises TimeoutError.
+    """Run ``docker-credential-… get``; return its exit code, output and error output. Raises TimeoutError.
 
-    It stays in the terminal's session, as it may ask the person there.
+    It stays in the terminal's session, because it may ask the user there.
     """
     deadline = time.monotonic() + seconds
     with subprocess.Popen([program, "get"], stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
@@ -111,7 +111,7 @@ def _run(program: str, server: str, seconds: float) -> tuple[int, bytes, bytes]:
 
 
 def _collect(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bytes]:
-    """All that is written, at most a byte more than may be; a program that it left running is not waited for."""
+    """Return all output, at most one byte more than allowed. Do not wait for a child that the program left running."""
     out, words = bytearray(), bytearray()
     with selectors.DefaultSelector() as waiting:
         result = waiting.register(_pipe(process.stdout), selectors.EVENT_READ, out)

@@ -1,4 +1,4 @@
-"""What is said of the gateways, and of their answers to probes."""
+"""Reasons about the gateways, and about their answers to probes."""
 
 from __future__ import annotations
 
@@ -8,178 +8,260 @@ from pluginrelease.api.reasons import Reason
 
 _GATEWAYS = {
     Reason.LOADED: Explanation(Then.GOES_ON, "Every selected gateway pod was seen running the revision.", "Nothing."),
+    Reason.RUNNING_NOT_PROVEN: Explanation(
+        Then.GOES_ON,
+        (
+            "A gateway has had these bytes with this configuration since before the write, as after an adoption. So "
+            "Envoy loads nothing new, and only the number of its VMs shows that it runs them. Traffic does not "
+            "change."
+        ),
+        "Nothing. The gateway's next start proves it.",
+        where=(ConditionType.LOADED, ConditionType.READY),
+    ),
     Reason.NO_GATEWAY_PODS: Explanation(
         Then.GOES_ON,
-        "The selector matches no gateway pod. The plugin is written, so that the first pod starts with it.",
-        "Start one, or correct the selector. The message says what was looked for. For Higress the label is the "
-        "operator's flag `--higress-gateway-label`.",
+        ("The selector matches no gateway pod. The operator wrote the plugin, so that the first pod starts with it."),
+        (
+            "Start a gateway, or correct the selector. The message has the labels that the operator looked for. For "
+            "Higress, the operator's flag `--higress-gateway-label` sets the label."
+        ),
     ),
     Reason.POD_NOT_READY: Explanation(
         Then.GOES_ON,
-        "The pod is starting, or not ready. After the time that it has to load, whether it would run the plugin "
-        "is Unknown.",
-        "Run `kubectl describe pod` if it stays. A plugin that cannot be fetched keeps a new pod from being ready.",
+        (
+            "The pod is starting, or is not ready, so its Service sends it no traffic. After `checks.load.timeout` "
+            "its state is Unknown: the operator cannot know whether it would run the plugin."
+        ),
+        ("If it remains, run `kubectl describe pod`. A pod that cannot fetch the plugin does not become ready."),
     ),
     Reason.POD_UNREACHABLE: Explanation(
         Then.GOES_ON,
-        "The pod's admin port could not be asked.",
-        "See that the operator may port-forward, and that the pod answers.",
+        "The operator could not read the pod's admin port or log. The pod may serve requests as usual.",
+        "Check that the operator may port-forward and read logs, and that the pod answers.",
     ),
     Reason.NOT_LOOKED_AT: Explanation(
         Then.GOES_ON,
-        "The entry's gateways could not be looked at in this pass, so the rollout awaits them.",
-        "Look at the entry's own reason in `status.gateways`.",
+        ("The operator could not check the entry's gateways in this pass, so the rollout waits for them."),
+        "Read the entry's own reason in `status.gateways`.",
         where=(Elsewhere.NOWHERE,),
     ),
-    Reason.AWAITING_CONFIG: Explanation(Then.GOES_ON, "The gateway has not received this revision yet.", "Wait."),
+    Reason.AWAITING_CONFIG: Explanation(
+        Then.GOES_ON, "The gateway has not received this revision yet. It runs what it ran before.", "Wait."
+    ),
     Reason.AWAITING_LISTENER: Explanation(
         Then.GOES_ON,
-        "The gateway has the plugin, and the listener that uses it is not there yet.",
+        "The gateway has received the plugin, and the listener that uses it is not active yet.",
         "Wait.",
     ),
     Reason.AWAITING_POSITIVE_SIGN: Explanation(
         Then.GOES_ON,
-        "The gateway has the plugin, refuses nothing, and has not yet shown that it runs it.",
+        ("The gateway has received the plugin and reports no error, but has not yet shown that it runs the plugin."),
         "Wait.",
     ),
     Reason.CONFIG_NOT_DELIVERED: Explanation(
         Then.STAYS,
-        "The time is over, and the gateway never received the revision.",
-        "See that istiod runs, and that the plugin's selector and phase reach this pod.",
+        ("`checks.load.timeout` is over, and the gateway has not received the revision. It runs what it ran before."),
+        (
+            "Check that istiod runs, and that the entry's `selector` or `targetRefs` reach this pod. Name a Gateway "
+            "of the Gateway API in `targetRefs`."
+        ),
     ),
     Reason.CONFIG_MISMATCH: Explanation(
         Then.STAYS,
-        "The gateway has the wanted code with another configuration.",
-        "Find out what else writes this WasmPlugin.",
+        "The gateway runs the revision's code with another configuration.",
+        "Find out which other client writes this WasmPlugin.",
     ),
     Reason.CONTROL_PLANE_STUCK: Explanation(
         Then.WAITS,
-        "Nothing arrives at any gateway, and an object keeps Higress's controller from reading any WasmPlugin. "
-        "Its priority is beyond 32 bits, in whatever namespace. Nothing is put back, as that would not arrive "
-        "either.",
-        "Correct or delete the object that the message names. Keep such objects out with [a "
-        "policy](../examples/higress-priority-policy.yaml).",
+        (
+            "No gateway receives anything: an object prevents Higress's controller from reading any WasmPlugin. A "
+            "priority in it is beyond 32 bits; it may be in any namespace. Gateways run what they ran before. The "
+            "operator restores nothing, because a rollback would not reach them either."
+        ),
+        (
+            "Correct or delete the object that the message names. [A "
+            "policy](../examples/higress-priority-policy.yaml) refuses such objects."
+        ),
     ),
     Reason.PLACEHOLDER_NOT_REPLACED: Explanation(
         Then.STAYS,
-        "The gateway was given `${secret.…}` as text. Higress's controller found no such Secret or key when it "
-        "pushed last.",
-        "Put it there. The operator makes Higress look again.",
+        (
+            "The gateway received `${secret.…}` as text, and the plugin reads it so. Higress's controller did not "
+            "find the Secret or its key."
+        ),
+        "Create the Secret or the key. Then the operator makes Higress read it again.",
     ),
     Reason.FETCH_FAILED: Explanation(
         Then.STAYS,
-        "The gateway could not fetch the module. A running one may keep what it had; a new one answers 403 to "
-        "every request.",
-        "Read the gateway's words in the message. Most often it is its way to the registry, or the secret.",
+        (
+            "The gateway could not fetch the module. A running gateway may keep what it ran before; a new one answers "
+            "403 to every request."
+        ),
+        (
+            "Read the gateway's error in the message. Usually the gateway cannot reach the registry, or the pull "
+            "secret is wrong."
+        ),
     ),
     Reason.RUNNING_UNPROTECTED: Explanation(
         Then.STAYS,
-        "The gateway could not fetch the module, or the plugin crashed, and `FAIL_OPEN` lets requests pass without it.",
-        "Read which of the two it is. Do soon what `FetchFailed` or `PluginCrashed` say.",
+        (
+            "The gateway could not fetch the module, or the plugin crashed. Because of `FAIL_OPEN`, requests pass "
+            "without the plugin."
+        ),
+        ("Read in the message which of the two it is. Then do what `FetchFailed` or `PluginCrashed` says, soon."),
     ),
     Reason.PLUGIN_REJECTED: Explanation(
         Then.STAYS,
-        "Envoy refused the module or its configuration. A running gateway goes on with what ran before; a new "
-        "one answers 500.",
-        "Correct the plugin or `plugin.config`, as the gateway's words say.",
+        (
+            "Envoy rejected the module or its configuration. A running gateway keeps what it ran before; a new one "
+            "answers 500 to every request."
+        ),
+        "Read the gateway's error in the message, and correct the plugin or `plugin.config`.",
     ),
     Reason.PLUGIN_REFUSED_BY_WORKERS: Explanation(
         Then.STAYS,
-        "Envoy accepted a new configuration of the code that runs, and the workers refused it. The plugin runs "
-        "on no worker, and requests pass without it, whatever `failStrategy` says.",
-        "Correct the plugin, which cannot be configured twice in one VM, or release it with other bytes.",
+        (
+            "Envoy accepted a new configuration of the code that runs, but its workers refused it. Every request "
+            "passes without the plugin, whatever `failStrategy` says."
+        ),
+        "Correct the plugin, which cannot be configured twice in one VM. Or release it with other bytes.",
     ),
     Reason.GATEWAY_CRASHED: Explanation(
         Then.STAYS,
-        "The container that runs Envoy ended after the write: by a fault, for want of memory, twice, or in two "
-        "pods. What was written is put back or taken off, also with `onFailure: Hold`. It is Unknown, and not "
-        "put back, where another release wrote to the gateway later.",
-        "Read the gateway's last words in the message. Correct the plugin, or give the gateway more memory. "
-        "Then ask for `kubectl pluginrelease retry`.",
+        (
+            "The container that runs Envoy ended after the write: by a fault, out of memory, twice, or in two pods. "
+            "The pod serves nothing until it starts again. The operator rolls back or removes the revision, also with "
+            "`onFailure: Hold`. If another release wrote to the gateway later, the state is Unknown, and the operator "
+            "restores nothing."
+        ),
+        (
+            "Read the gateway's last log lines in the message. Correct the plugin, or give the gateway more memory. "
+            "Then run `kubectl pluginrelease retry`."
+        ),
     ),
     Reason.GATEWAY_UNRESPONSIVE: Explanation(
         Then.STAYS,
-        "Envoy's admin port answered before the write and has not for `checks.load.timeout`: its main thread "
-        "hangs. What was written is put back or taken off, also with `onFailure: Hold`.",
-        "Delete the pods that the message names, one after the other. A gateway that hangs takes nothing until "
-        "it is started again.",
+        (
+            "Envoy's main thread hangs: its admin port answered before the write, and not since, for "
+            "`checks.load.timeout`. Or one of its workers hangs. The operator rolls back or removes the revision, "
+            "also with `onFailure: Hold`. But a gateway that hangs receives no change until it starts again."
+        ),
+        "Delete the pods that the message names, one after another.",
     ),
     Reason.PLUGIN_CRASHED: Explanation(
         Then.STAYS,
-        "The plugin trapped while it served. With `FAIL_CLOSE` each worker in which it did answers 503 from "
-        "then on. With `FAIL_RELOAD` the gateway starts it again, and this is gone 60 s after the last crash.",
-        "Correct the plugin: the message has its own last words. Replacing the pod starts it anew until it "
-        "crashes again.",
+        (
+            "The plugin trapped while it served requests. With `FAIL_CLOSE`, each worker in which it trapped answers "
+            "503 from then on. With `FAIL_RELOAD`, the gateway starts it again, and this reason ends 60 s after the "
+            "last crash."
+        ),
+        (
+            "Correct the plugin; the message has its last log line. A new pod starts the plugin again, until it "
+            "crashes again."
+        ),
     ),
     Reason.VM_CRASHED: Explanation(
         Then.GOES_ON,
-        "Some plugin of this gateway trapped, several run there, and Envoy does not say which one it was.",
-        "Look which plugin's requests fail, or add a probe. Then replace the pod.",
+        (
+            "A plugin of this gateway trapped. Several plugins run there, and Envoy does not report which one it was. "
+            "Some requests may fail."
+        ),
+        "Find out which plugin's requests fail, or add a probe. Then replace the pod.",
     ),
     Reason.LISTENER_REJECTED: Explanation(
         Then.STAYS,
-        "Envoy refuses its listeners' updates because of this plugin.",
-        "Correct what its words name.",
+        (
+            "Envoy refuses updates of its listeners because of this plugin. It serves the listeners that it had; new "
+            "hosts and certificates do not arrive."
+        ),
+        "Correct what Envoy's error in the message names.",
     ),
     Reason.LISTENER_STUCK: Explanation(
         Then.STAYS,
-        "A listener has not finished warming in time; its last update serves nothing.",
-        "Ask the admin port for `/init_dump`, which says what it waits for.",
+        (
+            "A listener is still warming after `checks.load.timeout`. Envoy serves requests by the listener that it "
+            "had before, if there was one."
+        ),
+        "Read `/init_dump` of the gateway's admin port: it lists what the listener waits for.",
     ),
     Reason.NOT_REFERENCED: Explanation(
         Then.STAYS,
-        "The gateway has the plugin, and none of its listeners uses it.",
-        "See that an HTTP listener is there and that no listener update is refused.",
+        "The gateway has received the plugin, but none of its listeners uses it. Requests pass without it.",
+        "Check `plugin.match`, that an HTTP listener exists, and that Envoy refuses no listener update.",
     ),
     Reason.NO_HTTP_LISTENER: Explanation(
         Then.GOES_ON,
-        "The gateway has no HTTP listener, so nothing asks for the plugin.",
-        "Give it a Gateway with an HTTP server.",
+        "The gateway has no HTTP listener, so no listener uses the plugin.",
+        "Create a Gateway with an HTTP server for these pods.",
     ),
     Reason.NO_POSITIVE_SIGN: Explanation(
         Then.GOES_ON,
-        "The time is over, nothing is refused, and nothing shows that the plugin runs. It is not called Ready.",
-        "Restart the pod, or let its statistics be seen; the message says how.",
+        (
+            "`checks.load.timeout` is over. The gateway reports no error, but nothing shows that it runs the plugin, "
+            "so the release is not Ready."
+        ),
+        "Restart the pod, or publish its statistics; the message says how.",
     ),
     Reason.LOG_INCOMPLETE: Explanation(
         Then.GOES_ON,
-        "The log since the write was rotated, or is too long to be read whole. A refusal could have been "
-        "missed. The API server serves a log's current file alone.",
-        "Restart the pod, or let its statistics be seen.",
+        (
+            "The log since the write was rotated, or is too long to be read completely. The API server returns only a "
+            "log's current file, so the operator may have missed an error."
+        ),
+        "Restart the pod, or publish its statistics; the message says how.",
     ),
     Reason.UNKNOWN_SHAPE: Explanation(
         Then.GOES_ON,
         "The gateway answered in a way that this version of the operator does not understand.",
-        "Use an operator that knows this Envoy, and report it, please.",
+        "Use an operator that knows this version of Envoy, and please report it.",
     ),
     Reason.LOG_NOT_FOUND: Explanation(
         Then.GOES_ON,
-        "The API server has no log of a gateway's container: the pod has gone, or its node has thrown it away.",
+        ("The API server has no log of a gateway's container: the pod is deleted, or its node has removed the log."),
         "Wait.",
         where=(Elsewhere.LOG,),
     ),
     Reason.LOGGER_NOT_SET: Explanation(
         Then.GOES_ON,
-        "A gateway's log level could not be read or set. The release goes on with fewer signs.",
-        "See that the pod's admin port answers.",
+        ("The operator could not read or set the log level of a gateway. The release continues with fewer signs."),
+        "Check that the pod's admin port answers.",
         where=(Elsewhere.LOG,),
     ),
     Reason.LOGGER_NOT_RESTORED: Explanation(
         Then.GOES_ON,
-        "The release was deleted, and the gateways named did not answer. Their filter logger stays at debug.",
-        "Restart the pod, which resets it.",
+        (
+            "The release was deleted, and the gateways in the message did not answer. Their filter logger stays at "
+            "debug."
+        ),
+        "Restart these pods, which resets the log level.",
         where=(Elsewhere.EVENT,),
     ),
     Reason.GATEWAY_NOT_RESTARTED: Explanation(
         Then.GOES_ON,
-        "A gateway's agent could not be asked to start Envoy again.",
-        "See that the operator may port-forward to the pod; or delete the pod.",
-        where=(Elsewhere.LOG,),
+        (
+            "The operator could not ask a gateway's agent to restart Envoy. Or gateways hang, and "
+            "`--leave-hung-gateways` (chart: `operator.restartHungGateways: false`) forbids the operator to restart "
+            "them. They keep what they have."
+        ),
+        (
+            "Check that the operator may port-forward to the pod. Or delete the pods that the message names, one "
+            "after another."
+        ),
+        where=(Elsewhere.LOG, Elsewhere.EVENT),
     ),
     Reason.SECRET_NOT_DELETED: Explanation(
         Then.GOES_ON,
-        "The release was deleted, and the copy of its pull secret could not be deleted in time.",
+        "The release was deleted, but the operator could not delete the copy of its pull secret in time.",
         "Delete the Secret that the event names.",
+        where=(Elsewhere.EVENT,),
+    ),
+    Reason.LEFT_BEHIND: Explanation(
+        Then.GOES_ON,
+        (
+            "The release was deleted with `deletionPolicy: Orphan`, and the operator cannot write some of its "
+            "objects. They remain on the gateways, as Orphan asks, with the label `pluginrelease.io/uid`."
+        ),
+        "Nothing, if the objects should remain. Otherwise delete them.",
         where=(Elsewhere.EVENT,),
     ),
 }
@@ -189,47 +271,53 @@ GATEWAYS = Section(
     (ConditionType.LOADED,),
     _GATEWAYS,
     intro=(
-        "These stand on a pod's row in `status.pods`, and on an entry's in `status.gateways`, too. Which signs each "
-        "rests on is in [signs.md](signs.md)."
+        "These are also in the rows of `status.pods` and `status.gateways`. [signs.md](signs.md) lists the signs for "
+        "each. During a rollout, a reason with *stays* fails the revision: the operator rolls back, unless "
+        "`rollout.onFailure` is Hold."
     ),
 )
 
 _PROBES = {
     Reason.PROBED: Explanation(
         Then.GOES_ON,
-        "Every connection to every gateway pod was answered as `checks.probes` expect.",
+        "Every connection to every gateway pod answered as `checks.probes` expects.",
         "Nothing.",
     ),
     Reason.AWAITING_PROBES: Explanation(
         Then.WAITS,
-        "A probe fails, for less than 10 s until now. It is asked again before it counts.",
+        "A probe has failed for less than 10 s. The operator repeats it before the failure counts.",
         "Wait.",
     ),
     Reason.PROBE_FAILED: Explanation(
         Then.STAYS,
-        "A gateway pod answers otherwise than a probe expects. The message names the pod, the probe, what "
-        "differs and on how many connections.",
-        "Ask the gateway the same. If the answer is right, correct the probe's `expect`.",
+        (
+            "The answer of a gateway pod differs from what a probe expects. The message names the pod, the probe, the "
+            "difference, and the number of connections."
+        ),
+        "Send the same request to the gateway. If the answer is right, correct the probe's `expect`.",
     ),
     Reason.PROBE_UNANSWERED: Explanation(
         Then.STAYS,
-        "A gateway pod gave no whole answer: the connection was refused or broke, TLS failed, or the time was over.",
-        "See that the pod's port answers, and that the operator may port-forward.",
+        (
+            "A gateway pod gave no complete answer: the connection was refused or broke, TLS failed, or the time was "
+            "over."
+        ),
+        "Check that the pod's port answers, and that the operator may port-forward.",
     ),
     Reason.PROBE_PORT_REFUSED: Explanation(
         Then.STAYS,
-        "The probe names one of Istio's own ports, 15000 to 15099. They are never asked.",
-        "Name the port of a listener, or none.",
+        "The probe names one of Istio's own ports, 15000 to 15099. The operator sends no probe to them.",
+        "Name the port of a listener, or remove `port`.",
     ),
     Reason.PROBE_PORT_UNKNOWN: Explanation(
         Then.STAYS,
-        "The gateway has no listener on the port that the probe names. Or none of its scheme has the plugin.",
-        "Name a port in the pod that a Gateway asks for; a Service's own port may be another.",
+        ("The gateway has no listener on the probe's port. Or no listener of the probe's scheme has the plugin."),
+        "Name a port of the pod that a Gateway opens. A Service's port can be another one.",
     ),
     Reason.PROBE_PORT_AMBIGUOUS: Explanation(
         Then.STAYS,
         "The probe names no port, and several listeners of its scheme have the plugin.",
-        "Name one of the ports in the message.",
+        "Set the probe's `port` to one of the ports in the message.",
     ),
 }
 

@@ -11,19 +11,19 @@ from pluginrelease.api.reasons import Reason
 
 
 class Then(StrEnum):
-    """What the operator does by itself."""
+    """What the operator does next."""
 
     STAYS = "stays"
     WAITS = "waits"
     RETRIES = "retries"
-    GOES_ON = "goes on"
-    GOES_ON_OR_PUTS_BACK = "goes on, or puts back"
-    STAYS_OR_GOES_ON = "stays, or goes on"
+    GOES_ON = "continues"
+    GOES_ON_OR_PUTS_BACK = "continues, or rolls back"
+    STAYS_OR_GOES_ON = "stays, or continues"
     ENDS = "the command ends"
 
 
 class Elsewhere(StrEnum):
-    """Where a reason is met beside the conditions."""
+    """Where a reason occurs, other than in conditions."""
 
     ANY_STEP = "any step"
     GATEWAY_ROW = "`status.gateways`"
@@ -35,7 +35,7 @@ class Elsewhere(StrEnum):
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a reason means, what to do, and where it is met; ``where`` is empty for what its section says."""
+    """What a reason means, what to do, and where it occurs; if ``where`` is empty, the section says it."""
 
     then: Then
     meaning: str
@@ -45,7 +45,7 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Section:
-    """Reasons that are met in the same place, in the order of the page."""
+    """Reasons that occur in the same place, in the order of the page."""
 
     title: str
     where: tuple[ConditionType | Elsewhere, ...]

@@ -1,4 +1,4 @@
-"""The certificates of registries' own authorities: one's, read where the release is, and all's, of the operator."""
+"""CA certificates for registries: those of one release, from its Secret, and those of the operator, from a file."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from pathlib import Path
 
 from pluginrelease import api
 from pluginrelease.api.reasons import Reason
+from pluginrelease.controller.reading import ObjectReader
 from pluginrelease.controller.secrets.secret_field import Named
-from pluginrelease.edges.kubernetes.client import Cluster
+from pluginrelease.core import sources
 from pluginrelease.edges.oci.connections import refuse_registry_ca
 
 KEY = "ca.crt"
-MAX_BYTES = 1024 * 1024  # what an API server lets a ConfigMap have
+MAX_BYTES = 1024 * 1024  # the API server's limit for a ConfigMap
 TYPES = ("Opaque", "kubernetes.io/tls")
 
 
-async def content(cluster: Cluster, release: api.Release) -> bytes | None:
-    """What ``caSecretRef`` names; raises `Waiting` when it is missing, `Refused` when it is none."""
-    reference = release.spec.artifact.image.ca_secret_ref
+async def content(reader: ObjectReader, release: api.Release) -> bytes | None:
+    """Return the content of ``caSecretRef``. Raises `Waiting` if it is missing, `Refused` if it is invalid."""
+    reference = sources.find_image(release.spec.artifact).ca_secret_ref
     if reference is None:
         return None
     one = Named(
@@ -30,11 +31,14 @@ async def content(cluster: Cluster, release: api.Release) -> bytes | None:
         missing=Reason.CA_SECRET_NOT_FOUND,
         unfit=Reason.INVALID_CA_SECRET,
     )
-    return one.value(await one.read(cluster, TYPES), KEY)
+    return one.value(await one.read(reader, TYPES), KEY)
 
 
 async def of_all_registries(file: Path | None) -> bytes | None:
-    """The operator's own authorities, read each time, as a ConfigMap's file changes; raises `Refused`."""
+    """Return the operator's own CA certificates. Raises `Refused`.
+
+    They are read at each call, because a mounted ConfigMap changes.
+    """
     return None if file is None else await asyncio.to_thread(_read, file)
 
 

@@ -1,4 +1,4 @@
-"""A Secret that a field of a release names: read where it is, and refused with the command that makes it right."""
+"""A Secret that a field of a release names: read it, or refuse it with the command that creates it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pluginrelease.api.reasons import Reason
+from pluginrelease.controller.reading import ObjectReader
 from pluginrelease.core.errors import Refused, Waiting
 from pluginrelease.core.rollout import plan
-from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.kubernetes.resources import SECRETS
 
 RETRY = 15.0  # seconds
@@ -21,8 +21,11 @@ JSON = dict[str, Any]
 
 @dataclass(frozen=True)
 class Named:
-    """Which Secret, and by which field of the spec; ``kind`` and ``content`` are the words of ``kubectl create secret``
-    before and after its name, ``missing`` and ``unfit`` the reasons for one that is not there or of no use."""
+    """Which Secret, and which field of the spec names it.
+
+    ``kind`` and ``content`` are the arguments of ``kubectl create secret`` before and after its name. ``missing`` and
+    ``unfit`` are the reasons for one that does not exist or is invalid.
+    """
 
     field: str
     namespace: str
@@ -35,9 +38,9 @@ class Named:
     def __str__(self) -> str:
         return f"Secret {self.namespace}/{self.name} ({self.field})"
 
-    async def read(self, cluster: Cluster, types: Collection[str] = ()) -> JSON:
-        """The Secret, of one of these types if any are given; raises `Waiting` (`missing`), `Refused` (`unfit`)."""
-        secret = await cluster.get(SECRETS, self.namespace, self.name)
+    async def read(self, reader: ObjectReader, types: Collection[str] = ()) -> JSON:
+        """Return the Secret. Raises `Waiting` (`missing`), or `Refused` (`unfit`) if ``types`` lacks its type."""
+        secret = await reader.get(SECRETS, self.namespace, self.name)
         if secret is None:
             raise Waiting(
                 self.missing,
@@ -50,17 +53,17 @@ class Named:
         return secret
 
     def value(self, secret: JSON, key: str) -> bytes:
-        """One value; raises `Refused` (`unfit`)."""
+        """Return one value. Raises `Refused` (`unfit`)."""
         try:
             return base64.b64decode(secret["data"][key], validate=True)
         except (KeyError, TypeError, binascii.Error):
             raise self.wrong(f"has no readable key {key}") from None
 
     def wrong(self, what: str) -> Refused:
-        """The refusal of a Secret that is of no use; what is in it is in no message."""
-        return Refused(self.unfit, f"{self} {what}", f"Make it anew: {self.command}", recheck=plan.RECHECK)
+        """Return the refusal of an invalid Secret. It never contains a value of the Secret."""
+        return Refused(self.unfit, f"{self} {what}", f"Create it again: {self.command}", recheck=plan.RECHECK)
 
     @property
     def command(self) -> str:
-        """What makes it."""
+        """Return the command that creates the Secret."""
         return f"kubectl -n {self.namespace} create secret {self.kind} {self.name} {self.content}"

@@ -1,55 +1,74 @@
-"""Whose signatures count for a release: the Secrets and files that ``artifact.verify`` names, read where they are."""
+"""Whose signatures count for a release: the Secrets and files that ``artifact.verify`` names."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pluginrelease import api
 from pluginrelease.api.reasons import Reason
+from pluginrelease.controller.reading import ObjectReader
 from pluginrelease.controller.secrets.secret_field import Named
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.signing import signature
-from pluginrelease.edges.kubernetes.client import Cluster
-from pluginrelease.edges.signing import signatures
-from pluginrelease.edges.signing.signatures import SignatureTrust
+
+if TYPE_CHECKING:
+    from pluginrelease.edges.signing.signatures import SignatureTrust
 
 KEY_ENDING = ".pub"
 ROOT_KEY = "trusted_root.json"
 
 
-async def trust(cluster: Cluster, release: api.Release, verify: api.Verification, root: Path | None) -> SignatureTrust:
-    """Whose signatures count; ``root`` is the operator's own trusted root.
+async def trust(
+    reader: ObjectReader, release: api.Release, verify: api.Verification, root: Path | None
+) -> SignatureTrust:
+    """Return whose signatures count. ``root`` is the operator's own trusted root.
 
-    Raises `Waiting` for a Secret that is not there, `Refused` for what cannot be used.
+    Raises `Waiting` if a Secret does not exist, `Refused` if it is invalid.
     """
     if verify.secret_ref is not None:
         return await keys(
-            cluster,
+            reader,
             named(
                 release, "secretRef", verify.secret_ref, "--from-file=cosign.pub", unfit=Reason.INVALID_VERIFICATION_KEY
             ),
         )
-    raw, where = await trusted_root(cluster, release, verify, root)
-    return await asyncio.to_thread(signatures.read_identities, verify.match_oidc_identity or (), raw, where)
+    raw, where = await trusted_root(reader, release, verify, root)
+    return await asyncio.to_thread(read_identities, verify.match_oidc_identity or (), raw, where)
 
 
-async def keys(cluster: Cluster, one: Named) -> SignatureTrust:
-    """The public keys of a Secret, by the names they have in it."""
-    secret = await one.read(cluster)
+async def keys(reader: ObjectReader, one: Named) -> SignatureTrust:
+    """Return the public keys of a Secret, by their keys in it."""
+    secret = await one.read(reader)
     names = [name for name in secret.get("data") or {} if name.endswith(KEY_ENDING)]
-    return signatures.read_keys({name: one.value(secret, name) for name in names}, str(one))
+    return await asyncio.to_thread(read_keys, {name: one.value(secret, name) for name in names}, str(one))
+
+
+def read_keys(found: Mapping[str, bytes], where: str) -> SignatureTrust:
+    """Call `signatures.read_keys`. The import is late, as in `artifacts.verify`."""
+    from pluginrelease.edges.signing import signatures
+
+    return signatures.read_keys(found, where)
+
+
+def read_identities(wanted: Sequence[api.OIDCIdentity], raw: bytes, where: str) -> SignatureTrust:
+    """Call `signatures.read_identities`. The import is late."""
+    from pluginrelease.edges.signing import signatures
+
+    return signatures.read_identities(wanted, raw, where)
 
 
 async def trusted_root(
-    cluster: Cluster, release: api.Release, verify: api.Verification, root: Path | None
+    reader: ObjectReader, release: api.Release, verify: api.Verification, root: Path | None
 ) -> tuple[bytes, str]:
-    """The JSON of the trusted root, the release's own or the operator's, and what it is called in messages."""
+    """Return the JSON of the release's or the operator's trusted root, and its name for messages."""
     if (reference := verify.trusted_root_secret_ref) is not None:
         one = named(
             release, "trustedRootSecretRef", reference, f"--from-file={ROOT_KEY}", unfit=Reason.INVALID_TRUSTED_ROOT
         )
-        return one.value(await one.read(cluster), ROOT_KEY), str(one)
+        return one.value(await one.read(reader), ROOT_KEY), str(one)
     if root is None:
         raise Refused(
             Reason.TRUSTED_ROOT_MISSING,
@@ -62,7 +81,7 @@ async def trusted_root(
 
 
 def read_root(file: Path) -> bytes:
-    """The operator's own trusted root; raises `Refused` (``TrustedRootMissing``)."""
+    """Return the operator's own trusted root. Raises `Refused` (TrustedRootMissing)."""
     try:
         with file.open("rb") as opened:
             raw = opened.read(signature.MAX_TRUSTED_ROOT_BYTES + 1)
@@ -84,7 +103,7 @@ def named(
     *,
     unfit: Reason,
 ) -> Named:
-    """A Secret that artifact.verify names."""
+    """Return the Secret that a field of ``artifact.verify`` names."""
     return Named(
         f"artifact.verify.{field}",
         release.metadata.namespace,

@@ -1,9 +1,9 @@
-"""What an answer of the API server means, and whether it is one: status code, metav1.Status and headers → error.
+"""Turn an answer of the API server that is no success into an error: from status code, metav1.Status and headers.
 
 Sources: kubernetes apimachinery pkg/api/errors/errors.go (reasons, codes, causes), apiserver
 pkg/admission/plugin/webhook/errors/statuserror.go (a webhook denies with a code of its choice, 400 to 599),
-pkg/admission/plugin/policy/validating (so does a ValidatingAdmissionPolicy), plugin/namespace/lifecycle and
-resourcequota; for the words see tests/fixtures/apiserver, which a real API server has said.
+pkg/admission/plugin/policy/validating (a ValidatingAdmissionPolicy does the same), plugin/namespace/lifecycle and
+resourcequota. The files in tests/fixtures/apiserver are answers of a real API server.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 JSON = dict[str, Any]
 
 MAX_MESSAGE = 600
-# whoever asks for more patience than this is asked again all the same: a way back may be waiting
+# a longer Retry-After is cut to this: a rollback may be waiting
 LONGEST_PAUSE = 60.0
 LOOK_AGAIN = 60.0
 TERMINATING_LOOK = 30.0
@@ -45,7 +45,7 @@ _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 
 class NotFound(Exception):
-    """The API server has no such object, or its namespace is not there, or it does not serve the kind."""
+    """The API server has no such object, or no such namespace, or does not serve the kind."""
 
     def __init__(self, message: str, *, served: bool = True) -> None:
         super().__init__(message)
@@ -66,7 +66,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class ServerAnswer:
-    """``media_type`` of its Content-Type, ``retry_after`` as the header has it."""
+    """An answer as it came. ``media_type`` is from its Content-Type; ``retry_after`` is the header's text."""
 
     code: int
     body: bytes
@@ -76,8 +76,11 @@ class ServerAnswer:
 
 @dataclass(frozen=True)
 class MetaStatus:
-    """What a metav1.Status says; ``kind`` and ``name`` of what it is about; ``fields``: who holds which;
-    ``invalid``: those that are wrong."""
+    """The content of a metav1.Status.
+
+    ``kind`` and ``name`` are of the object that the Status is about. ``fields`` maps each field manager in conflict to
+    its fields. ``invalid`` lists the fields that are wrong.
+    """
 
     message: str
     reason: str = ""
@@ -91,7 +94,7 @@ class MetaStatus:
 
 @dataclass(frozen=True)
 class Case:
-    """An answer that is no success, with what was asked."""
+    """An answer that is no success, and the request that it answers."""
 
     asked: Asked
     answer: ServerAnswer
@@ -100,34 +103,34 @@ class Case:
 
     @property
     def pause(self) -> float | None:
-        """Seconds that the API server asks for, by header or Status."""
+        """Return the seconds to wait that the API server asks for, in a header or in the Status."""
         seconds = timestamps.retry_after(self.answer.retry_after, self.now)
         seconds = self.status.retry_after if seconds is None else seconds
         return None if seconds is None else min(seconds, LONGEST_PAUSE)
 
 
 def read(asked: Asked, answer: ServerAnswer) -> JSON:
-    """The object in an answer of a success. Raises `Transient` for what no API server says."""
+    """Return the object in a successful answer. Raises `Transient` if the answer is not JSON of an API server."""
     if answer.media_type == "text/html":
         raise _report_proxy(asked, answer)
     try:
         found = json.loads(answer.body)
     except (ValueError, RecursionError):
-        raise report_unreadable(asked, "is no JSON, or broke off") from None
+        raise report_unreadable(asked, "is no JSON, or was cut off") from None
     if not isinstance(found, dict) or not isinstance(found.get("kind"), str):
         raise _report_proxy(asked, answer)
     return found
 
 
 def read_text(asked: Asked, answer: ServerAnswer) -> str:
-    """The text in an answer of a success. Raises `Transient` where a page for people came instead."""
+    """Return the text of a successful answer. Raises `Transient` if it is an HTML page instead."""
     if answer.media_type == "text/html":
         raise _report_proxy(asked, answer)
     return answer.body.decode(errors="replace")
 
 
 def read_event(asked: Asked, line: bytes) -> JSON:
-    """One event of a watch. Raises `Transient` for a line that is none."""
+    """Return one event of a watch. Raises `Transient` for a line that is no event."""
     try:
         found = json.loads(line)
         if isinstance(found["type"], str) and isinstance(found["object"], dict):
@@ -135,12 +138,15 @@ def read_event(asked: Asked, line: bytes) -> JSON:
             return event
     except (ValueError, RecursionError, KeyError, TypeError):
         pass
-    raise report_unreadable(asked, "has a line that is no event, or broke off")
+    raise report_unreadable(asked, "has a line that is no event, or was cut off")
 
 
 def read_failure(asked: Asked, answer: ServerAnswer, now: datetime) -> ReleaseError | NotFound:
-    """What an answer that is no success means, and whose turn it is; ``now`` for a Retry-After that is a date."""
-    status = _read_status(answer.body)
+    """Return the error for an answer that is no success.
+
+    The class of the error says who acts next. ``now`` is needed for a Retry-After header that is a date.
+    """
+    status = _read_status(answer)
     if status is None:
         return _read_without_status(asked, answer, now)
     case = Case(asked, answer, status, now)
@@ -151,16 +157,16 @@ def read_failure(asked: Asked, answer: ServerAnswer, now: datetime) -> ReleaseEr
 
 
 def report_unreadable(asked: Asked, what: str) -> Transient:
-    """An answer of which not all came, or none that can be read."""
+    """Return the error for an answer that was cut, or that cannot be read."""
     return Transient(
         Reason.ANSWER_UNREADABLE,
         f"the API server's answer to {asked} {what}",
-        "It is tried again; if it stays, look at the proxy or load balancer between here and the API server",
+        "The operator tries again. If this remains, check the proxy or load balancer before the API server",
     )
 
 
 def explain_refused_stream(code: int) -> str:
-    """Why a port-forward was not opened, for people: of such an answer only the code is known."""
+    """Explain why a port-forward was not opened. Only the status code of such an answer is known."""
     reasons = {
         401: "the API server does not know this login",
         403: "the API server does not allow a port-forward: it takes get and create of pods/portforward",
@@ -173,13 +179,13 @@ def explain_refused_stream(code: int) -> str:
 # ------------------------------------------------------------------------------------------------------- what is read
 
 
-def _read_status(body: bytes) -> MetaStatus | None:
-    """None for what is no metav1.Status."""
+def _read_status(answer: ServerAnswer) -> MetaStatus | None:
+    """Read a metav1.Status; None for anything else."""
     try:
-        found = json.loads(body)
+        found = json.loads(answer.body)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict) or found.get("kind") != "Status":
+    if not isinstance(found, dict) or not _is_status(found, answer.code):
         return None
     details = found.get("details")
     details = details if isinstance(details, dict) else {}
@@ -198,14 +204,25 @@ def _read_status(body: bytes) -> MetaStatus | None:
     )
 
 
+def _is_status(found: JSON, code: int) -> bool:
+    """Return whether an object is a metav1.Status.
+
+    An overloaded API server sends one without a kind, as text/plain, for a request that takes longer than a minute
+    (apiserver pkg/server/filters/timeout.go). It is known by the fields that only a Status has.
+    """
+    if "kind" in found:
+        return bool(found["kind"] == "Status")
+    return (found.get("status"), found.get("code")) == ("Failure", code) and isinstance(found.get("reason"), str)
+
+
 def _describe_conflict(cause: JSON) -> str:
-    """``.spec.url by "kubectl-edit"``, of a conflict of an apply."""
+    """Describe one cause of an apply conflict: ``.spec.url by "kubectl-edit"``."""
     manager = str(cause.get("message") or "").removeprefix("conflict with ")
     return shorten(f"{cause.get('field') or 'a field'} by {manager or 'another'}")
 
 
 def shorten(message: str) -> str:
-    """One line; a long one loses its middle, as both ends may say why."""
+    """Return one line. Cut a long one in the middle, because both ends may name the cause."""
     flat = " ".join(message.split())
     if len(flat) <= MAX_MESSAGE:
         return flat
@@ -213,16 +230,19 @@ def shorten(message: str) -> str:
 
 
 def _read_without_status(asked: Asked, answer: ServerAnswer, now: datetime) -> ReleaseError | NotFound:
-    """An answer without a Status: of an API server only for a path that it has not; else something stands between."""
+    """Return the error for an answer without a Status.
+
+    The API server sends one only for a path that it does not serve. All others come from something between.
+    """
     text = answer.body.decode(errors="replace").strip()
     if answer.code == 404 and answer.media_type != "text/html" and text.startswith(_NO_SUCH_PATH):
         return NotFound(text[: len(_NO_SUCH_PATH)], served=False)
     if answer.code == 401:
-        return _unauthorized("whatever answers there wants others")
+        return _unauthorized("the server at this address asks for other credentials")
     if answer.code == 429:
         return _busy(Case(asked, answer, MetaStatus("no reason given"), now))
     if answer.media_type == "application/json" and not _is_json(answer.body):
-        return report_unreadable(asked, f"({answer.code}) is no JSON, or broke off")
+        return report_unreadable(asked, f"({answer.code}) is no JSON, or was cut off")
     return _report_proxy(asked, answer, Case(asked, answer, MetaStatus(""), now).pause)
 
 
@@ -235,18 +255,18 @@ def _is_json(body: bytes) -> bool:
 
 
 def _report_proxy(asked: Asked, answer: ServerAnswer, pause: float | None = None) -> Transient:
-    """A proxy's page, or a redirect to one."""
+    """Return the error for a page of a proxy, or for a redirect to one."""
     said = _summarize_page(answer.body[:4096].decode(errors="replace"))
     return Transient(
         Reason.NOT_THE_API_SERVER,
         f"what answered {asked} is not an API server: {answer.code}, {answer.media_type or 'of no type'}{said}",
-        "Look at the proxy or load balancer between here and the API server, at HTTPS_PROXY and NO_PROXY",
+        "Check the proxy or load balancer before the API server, and HTTPS_PROXY and NO_PROXY",
         retry_after=pause,
     )
 
 
 def _summarize_page(page: str) -> str:
-    """What a page is called, or how a short text begins."""
+    """Return the title of a page, or the first words of a short text."""
     title = _TITLE.search(page)
     text = title.group(1) if title else re.sub(r"<[^>]*>", " ", page)
     flat = " ".join(text.split())[:100]
@@ -257,7 +277,10 @@ def _summarize_page(page: str) -> str:
 
 
 def _denied(case: Case) -> ReleaseError | None:
-    """Whoever admits objects chooses the code, so that it says nothing; a webhook may even deny with 404 or 503."""
+    """Return the error if admission denied the request.
+
+    A webhook or policy chooses the status code, even 404 or 503. So the code is not read here.
+    """
     found = _DENIED.search(case.status.message)
     if not found:
         return None
@@ -265,7 +288,7 @@ def _denied(case: Case) -> ReleaseError | None:
     return Refused(
         Reason.ADMISSION_DENIED,
         f"{who} refuses the object: {case.status.message}",
-        "Change what it names, or have the policy allow it",
+        "Change what it names, or let the policy allow it",
         recheck=LOOK_AGAIN,
     )
 
@@ -276,25 +299,26 @@ def _webhook_failed(case: Case) -> ReleaseError | None:
         return None
     return Transient(
         Reason.WEBHOOK_UNAVAILABLE,
-        f"a webhook ({found[1] or f'that converts {found[2]}'}) has to be asked and does not answer as it should: "
+        f"a webhook ({found[1] or f'that converts {found[2]}'}) must be asked and does not answer properly: "
         f"{case.status.message}",
-        "See that its pods run, that its Service reaches them and that its certificate is valid; it is tried again",
+        "Check that its pods run, that its Service reaches them and that its certificate is valid. The operator "
+        "tries again",
     )
 
 
 def _too_large(case: Case) -> ReleaseError | None:
-    """etcd's word for it comes with 500, that of a validation with 422, that of the API server itself with 413."""
+    """Return the error for an object that is too large: etcd answers 500, a validation 422, the API server 413."""
     if case.answer.code != 413 and not _TOO_LARGE.search(case.status.message):
         return None
     return Refused(
         Reason.OBJECT_TOO_LARGE,
-        f"an object is larger than the API server keeps ({case.asked}): {case.status.message}",
-        "Make plugin.config and plugin.matchRules smaller: 1.5 MiB is what etcd takes, and annotations 256 KiB",
+        f"an object is larger than the API server can store ({case.asked}): {case.status.message}",
+        "Make plugin.config and plugin.matchRules smaller: etcd takes at most 1.5 MiB, and annotations at most 256 KiB",
     )
 
 
 def _undeclared(case: Case) -> ReleaseError | None:
-    """An apply with a field that the cluster's definition of the kind has not: it is said with 500."""
+    """Return the error for an apply of a field that the installed CRD does not have. The API server answers 500."""
     found = _UNDECLARED.search(case.status.message)
     if not found:
         return None
@@ -307,7 +331,7 @@ def _undeclared(case: Case) -> ReleaseError | None:
 
 
 def _forbidden(case: Case) -> ReleaseError | None:
-    """A right that is missing is one of several meanings of 403."""
+    """Return the error for a 403. A missing right is only one of its meanings."""
     if case.answer.code != 403:
         return None
     message, causes = case.status.message, case.status.causes
@@ -323,7 +347,7 @@ def _forbidden(case: Case) -> ReleaseError | None:
     return Refused(
         Reason.ADMISSION_DENIED,
         f"the API server's own admission refuses the object: {message}",
-        "Change what it names, or have that setting of the API server or of the namespace allow it",
+        "Change what it names, or let that setting of the API server or the namespace allow it",
         recheck=LOOK_AGAIN,
     )
 
@@ -332,8 +356,8 @@ def _terminating(message: str) -> Waiting:
     return Waiting(
         Reason.NAMESPACE_TERMINATING,
         f"the namespace is being deleted: {message}",
-        "Wait until it is gone and make it again, or make a release for another; "
-        "`kubectl get namespace NAME -o yaml` says what keeps it",
+        "Wait until it is gone and create it again, or use another one; `kubectl get namespace NAME -o yaml` says "
+        "what keeps it",
         retry_after=TERMINATING_LOOK,
     )
 
@@ -351,7 +375,7 @@ def _not_permitted(message: str) -> Waiting:
     return Waiting(
         Reason.FORBIDDEN,
         f"the API server does not allow this: {message}",
-        "Grant it to the operator's ServiceAccount (the chart's ClusterRole has it)",
+        "Grant it to the operator's ServiceAccount (the chart's roles have it)",
         retry_after=LOOK_AGAIN,
     )
 
@@ -365,7 +389,10 @@ def _unauthorized(why: str) -> Waiting:
 
 
 def _replaced(case: Case) -> ReleaseError | None:
-    """A merge patch names the uid of the object that it is for: on another one that would be a change of the uid."""
+    """Return the error if the object was deleted and created again.
+
+    A merge patch names the uid of its object. On a new object it would change the uid, and the API server refuses that.
+    """
     return _changed(case) if case.answer.code == 422 and "metadata.uid" in case.status.invalid else None
 
 
@@ -373,7 +400,7 @@ def _changed(case: Case) -> Transient:
     return Transient(
         Reason.CONFLICT,
         f"the object changed meanwhile: {case.status.message}",
-        "It is looked at again; if it stays, another hand writes the object too",
+        "The operator tries again. If the conflict remains, another client writes the object too",
     )
 
 
@@ -383,9 +410,9 @@ def _conflict(case: Case) -> ReleaseError | None:
     more = f" and {len(case.status.fields) - 3} more" if len(case.status.fields) > 3 else ""
     return Transient(
         Reason.FIELD_CONFLICT,
-        f"others hold fields of the object: {', '.join(case.status.fields[:3])}{more}",
-        "Somebody made the object meanwhile; it is looked at again. It is taken only from a release that says so "
-        "(the annotation pluginrelease.io/adopt)",
+        f"other field managers own fields of the object: {', '.join(case.status.fields[:3])}{more}",
+        "Another client created the object meanwhile, and the operator tries again. It takes over such an object only "
+        "for a release with adopt: true",
     )
 
 
@@ -400,7 +427,7 @@ def _invalid(case: Case) -> ReleaseError | None:
 
 
 def _not_found(case: Case) -> NotFound | None:
-    """Without a name in its details, it is the kind that is not there."""
+    """Return the error for a 404. If its details have no name, the API server does not serve the kind."""
     if case.answer.code != 404:
         return None
     return NotFound(case.status.message, served=bool(case.status.name))
@@ -428,8 +455,8 @@ def _by_code(case: Case) -> ReleaseError:
         case 405 | 406 | 415:
             return Refused(
                 Reason.REQUEST_NOT_SUPPORTED,
-                f"the API server does not do what it is asked ({case.asked}): {message}",
-                "See what serves this kind: it takes server-side apply, which Kubernetes has since 1.22",
+                f"the API server does not support the request ({case.asked}): {message}",
+                "Check what serves this kind: it must support server-side apply, which Kubernetes has since 1.22",
             )
         case 409:
             return _changed(case)
@@ -437,7 +464,7 @@ def _by_code(case: Case) -> ReleaseError:
             return Transient(
                 Reason.LIST_EXPIRED,
                 f"a list took longer than the API server keeps its pages ({case.asked}): {message}",
-                "It begins again; if it stays, narrow the selector or look at the API server's load",
+                "The operator lists again. If this remains, narrow the selector or check the API server's load",
             )
         case 429:
             return _busy(case)
@@ -446,7 +473,7 @@ def _by_code(case: Case) -> ReleaseError:
     return Transient(
         Reason.API_SERVER_UNAVAILABLE,
         f"the API server answered {code} to {case.asked}: {message}",
-        "Look at the API server and its etcd; it is tried again",
+        "Check the API server and its etcd. The operator tries again",
         retry_after=case.pause,
     )
 
@@ -454,8 +481,9 @@ def _by_code(case: Case) -> ReleaseError:
 def _busy(case: Case) -> Transient:
     return Transient(
         Reason.TOO_MANY_REQUESTS,
-        f"the API server has more requests than it takes ({case.asked}): {case.status.message}",
-        "It is tried again after the time that it asks for; if it stays, see its priority levels and flow schemas",
+        f"the API server has too many requests ({case.asked}): {case.status.message}",
+        "The operator tries again after the time that it asks for. If this remains, check its priority levels and "
+        "flow schemas",
         retry_after=case.pause,
     )
 
@@ -464,5 +492,5 @@ def _odd(case: Case) -> Refused:
     return Refused(
         Reason.REQUEST_REFUSED,
         f"the API server answered {case.answer.code} to {case.asked}: {case.status.message}",
-        "Look at what it names, and at the API server's version",
+        "Check what it names, and the API server's version",
     )

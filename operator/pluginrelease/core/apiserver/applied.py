@@ -1,7 +1,7 @@
-"""What a server-side apply is given, and what became of it.
+"""Prepare a manifest for server-side apply, and check what the API server made of it.
 
-The API server's merge makes null of a map or keyed list whose last entry the applier gives up
-(sigs.k8s.io/structured-merge-diff, ``removingWalker``). A schema that wants an object refuses that null, at every try.
+If an applier gives up the last entry of a map or keyed list, the merge makes the field null
+(sigs.k8s.io/structured-merge-diff, ``removingWalker``). A schema that wants an object refuses that null each time.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import Any
 
 JSON = dict[str, Any]
 
-# fields whose content is somebody's own: there an empty map is a value
+# fields whose content belongs to the user: an empty map is a value there
 FREE = frozenset({"pluginConfig", "defaultConfig", "data"})
 
 
 def without_empties(manifest: JSON) -> JSON:
-    """The same object without empty maps and lists; the API conventions make no difference between empty and absent.
+    """Return the same object without empty maps and lists. The API conventions treat empty and absent alike.
 
-    What stands in a list stays as it is, and so does the content of a `FREE` field.
+    Items of a list and the content of a `FREE` field are kept as they are.
     """
     kept = {
         key: without_empties(value) if isinstance(value, dict) and key not in FREE else value
@@ -27,7 +27,7 @@ def without_empties(manifest: JSON) -> JSON:
 
 
 def has_nulled_maps(wanted: Any, answered: Any) -> bool:
-    """Whether an empty map or list of what was applied came back as null, which the same apply once more mends."""
+    """Return True if an empty map or list that was applied came back as null. Applying once more repairs that."""
     if isinstance(wanted, dict) and isinstance(answered, dict):
         return any(has_nulled_maps(value, answered.get(key, value)) for key, value in wanted.items())
     return answered is None and wanted in ({}, [])

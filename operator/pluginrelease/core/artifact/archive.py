@@ -1,7 +1,8 @@
-"""A tar archive, with gzip or without, read once from front to end and within bounds.
+"""A tar archive, with or without gzip, read once from front to end, with limits.
 
-Its author may be anybody. What it unpacks to, what a member expands to (a sparse file stores nothing for its holes),
-how many members there are and how long their headers are is all bounded, whatever the archive says of itself.
+Its author may be a stranger. There are limits for the unpacked size, the size of each expanded member, the number of
+members, and the length of their headers. (A sparse file stores nothing for its holes.) The limits hold whatever sizes
+the archive declares.
 """
 
 from __future__ import annotations
@@ -14,25 +15,25 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 MAX_MEMBERS = 10_000
-MAX_HEADER_BYTES = 1024 * 1024  # of one member, with the records before it
+MAX_HEADER_BYTES = 1024 * 1024  # for one member, with its extended headers
 MAX_GZIP_MEMBERS = 100_000
 PIECE_BYTES = 1024 * 1024
 GZIP = b"\x1f\x8b"
 
-# what tarfile and zlib raise on bytes that are none of theirs
+# what tarfile and zlib raise for bytes that they cannot read
 _TROUBLES = (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, OverflowError, RecursionError, LookupError)
 
 
 class ArchiveError(Exception):
-    """What is wrong with an archive."""
+    """An archive that cannot be used."""
 
 
 class Malformed(ArchiveError):
-    """It is no archive, or a damaged one; the text says what was found."""
+    """It is no archive, or a damaged one; the message says what was found."""
 
 
 class TooLarge(ArchiveError):
-    """It unpacks, or its members expand, to more bytes than are allowed."""
+    """It unpacks to more bytes than are allowed, or its members expand to more."""
 
 
 class TooManyMembers(ArchiveError):
@@ -48,9 +49,9 @@ def _reading() -> Iterator[None]:
 
 
 def gunzip(read: Callable[[int], bytes]) -> Iterator[bytes]:
-    """Unpack gzip, all its members, in pieces of at most 1 MiB. What follows the last member is not looked at.
+    """Unpack gzip, with all its members, in pieces of at most 1 MiB. Bytes after the last member are ignored.
 
-    ``read`` gives up to so many bytes, none at the end. Raises `Malformed`.
+    ``read`` returns up to the given number of bytes, and none at the end. Raises `Malformed`.
     """
     pending = read(65536)
     if not pending.startswith(GZIP):
@@ -75,8 +76,10 @@ def gunzip(read: Callable[[int], bytes]) -> Iterator[bytes]:
 
 
 class ArchiveStream(io.RawIOBase):
-    """Pieces as one file that is read forwards, of at most ``most`` bytes. Raises `TooLarge` where it is longer, or
-    where one wants to go further, and `Malformed` where one wants to go back."""
+    """Pieces of bytes as one file that is read forwards, of at most ``most`` bytes.
+
+    Raises `TooLarge` for a longer stream or a seek beyond the limit, and `Malformed` for a seek backwards.
+    """
 
     def __init__(self, pieces: Iterable[bytes], most: int) -> None:
         self.most = most
@@ -87,13 +90,13 @@ class ArchiveStream(io.RawIOBase):
         self._header: int | None = None
 
     def peek(self, size: int) -> bytes:
-        """Up to so many bytes, which are read again."""
+        """Return up to ``size`` bytes without consuming them."""
         while len(self._piece) < size and (more := self._next()):
             self._piece = memoryview(self._piece.tobytes() + more)
         return self._piece[:size].tobytes()
 
     def read(self, size: int = -1) -> bytes:
-        """So many bytes, fewer only at the end."""
+        """Return ``size`` bytes; fewer only at the end."""
         if size < 0:
             raise Malformed("it has a member of negative size")
         self._count_header(size)
@@ -106,7 +109,7 @@ class ArchiveStream(io.RawIOBase):
         return b"".join(parts)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Read on to there. A size that is a lie is refused before it is followed."""
+        """Skip to an offset. A wrong size in a header is refused before anything is skipped."""
         if whence != io.SEEK_SET or offset < self._at:
             raise Malformed("its members do not follow one another")
         if offset > self.most:
@@ -126,7 +129,7 @@ class ArchiveStream(io.RawIOBase):
 
     @contextmanager
     def heading(self) -> Iterator[None]:
-        """While a member's header is read; headers are nested in one another."""
+        """Mark that a member's header is being read. Headers can be nested."""
         outermost = self._header is None
         self._header = MAX_HEADER_BYTES if self._header is None else self._header
         try:
@@ -154,7 +157,7 @@ class ArchiveStream(io.RawIOBase):
 
 
 class Budget:
-    """How many bytes may still be read out of members."""
+    """The number of bytes that may still be read from members."""
 
     def __init__(self, left: int) -> None:
         self._left = left
@@ -166,8 +169,10 @@ class Budget:
 
 
 class Member:
-    """An entry of an archive: its path, and whether it is a regular file of so many bytes. It can be read until the
-    next one is asked for."""
+    """An entry of an archive: its path, its size in bytes, and if it is a regular file.
+
+    It can be read until the next member is requested.
+    """
 
     def __init__(self, name: str, size: int, source: Any, budget: Budget) -> None:
         self.name = name
@@ -178,7 +183,7 @@ class Member:
         self._budget = budget
 
     def read(self, size: int) -> bytes:
-        """The next bytes of the file, fewer only at its end. Raises `Malformed`, `TooLarge`."""
+        """Return the next bytes of the file; fewer only at its end. Raises `Malformed`, `TooLarge`."""
         size = max(0, min(size, self._left))
         self._budget.spend(size)
         self._left -= size
@@ -190,9 +195,9 @@ class Member:
 
 
 def members(stream: ArchiveStream) -> Iterator[Member]:
-    """The entries of a tar archive in their order. All together expand to no more than the stream's ``most``.
+    """Yield the entries of a tar archive in order. Together they expand to at most the stream's ``most`` bytes.
 
-    Raises `Malformed`, `TooLarge`, `TooManyMembers`, as does reading a member.
+    Raises `Malformed`, `TooLarge`, `TooManyMembers`; reading a member raises the same.
     """
     budget = Budget(stream.most)
     with _reading(), _Archive(fileobj=stream, mode="r", tarinfo=_Header) as tar:
@@ -200,14 +205,14 @@ def members(stream: ArchiveStream) -> Iterator[Member]:
             if number >= MAX_MEMBERS:
                 raise TooManyMembers
             _check_sizes(info)
-            tar.members = []  # headers must not pile up in memory
+            tar.members = []  # tarfile keeps every header; drop them
             yield Member(info.name, info.size, tar.extractfile(info) if info.isreg() else None, budget)
 
 
 def _check_sizes(info: tarfile.TarInfo) -> None:
-    """A size is not negative, and the stored pieces of a sparse file are within it, one after the other."""
+    """Refuse a negative size, and pieces of a sparse file that overlap or lie outside the file."""
     end = 0
-    pieces: list[tuple[int, int]] = getattr(info, "sparse", None) or []  # with zeros where a header has no more of them
+    pieces: list[tuple[int, int]] = getattr(info, "sparse", None) or []  # a short map ends with zeros
     for offset, length in pieces:
         if length < 0 or (length and offset < end):
             raise Malformed("the pieces of a sparse file in it do not follow one another")
@@ -217,8 +222,10 @@ def _check_sizes(info: tarfile.TarInfo) -> None:
 
 
 class _Archive(tarfile.TarFile):
-    """Forgets global records, as the agent's reader does (Go, archive/tar): they would rename or resize what follows,
-    and pile up."""
+    """A tar file that forgets global headers, as Istio's agent does (Go, archive/tar).
+
+    Global headers would rename or resize later members, and use up memory.
+    """
 
     members: list[tarfile.TarInfo]
 
@@ -232,7 +239,7 @@ class _Archive(tarfile.TarFile):
 
 
 class _Header(tarfile.TarInfo):
-    """Headers are small: tarfile keeps long names, records and maps of sparse files in memory."""
+    """A tar header with a small limit, because tarfile keeps long names, records and sparse maps in memory."""
 
     @classmethod
     def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:

@@ -1,8 +1,8 @@
-"""What a plugin is called, what it is, and how it must be packed for a gateway to read it.
+"""Names of images, their manifests, and the layer of them that gateways read.
 
-A digest is the identity; a tag is only a question. The layouts are those of the Wasm image specification
-(solo-io/wasm, spec/README.md) as Istio's agent reads them (istio pkg/wasm/imagefetcher.go), and the choice within an
-image index is that of google/go-containerregistry (pkg/v1/remote/index.go), which the agent uses.
+A digest identifies content; a tag only points to it. The layouts are those of the Wasm image specification
+(solo-io/wasm, spec/README.md), as Istio's agent reads them (istio pkg/wasm/imagefetcher.go). The choice in an image
+index follows google/go-containerregistry (pkg/v1/remote/index.go), which the agent uses.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ import ipaddress
 import json
 import posixpath
 import re
-import struct
-import tarfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,12 +20,12 @@ from typing import Any, NoReturn
 
 from pluginrelease.api.reasons import Reason
 from pluginrelease.core.artifact import archive
-from pluginrelease.core.errors import Refused
+from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.wasm import Module
 from pluginrelease.core.wording import count_noun
 
-MAX_WASM_BYTES = 256 * 1024 * 1024  # istio: ISTIO_WASM_MAX_BINARY_SIZE_BYTES' default
-MAX_MANIFEST_BYTES = 1024 * 1024  # far more than any has; as JSON it may take 40 times its size in memory
+MAX_WASM_BYTES = 256 * 1024 * 1024  # default of Istio's ISTIO_WASM_MAX_BINARY_SIZE_BYTES
+MAX_MANIFEST_BYTES = 1024 * 1024  # far more than any manifest has; parsed JSON may take 40 times its size in memory
 MAX_LAYERS = 256
 MAX_CHILDREN = 256
 
@@ -72,7 +69,7 @@ class Digest:
 
 @dataclass(frozen=True)
 class Reference:
-    """Where an artifact is: a registry and a repository, and a tag or a digest or both (the digest then counts)."""
+    """The place of an artifact: registry, repository, and a tag or a digest. If both are set, the digest counts."""
 
     registry: str
     repository: str
@@ -81,21 +78,21 @@ class Reference:
 
     @property
     def name(self) -> str:
-        """``registry/repository``, without tag and digest."""
+        """Return ``registry/repository``, without tag and digest."""
         return f"{self.registry}/{self.repository}"
 
     @property
     def endpoint(self) -> str:
-        """The host, with its port, that serves the registry's API. Docker Hub's is not its name."""
+        """Return host and port of the registry's API. For Docker Hub it differs from the registry's name."""
         return "registry-1.docker.io" if self.registry == DOCKER_HUB else self.registry
 
     @property
     def question(self) -> str:
-        """What to ask the registry for: the digest, or else the tag."""
+        """Return what to request from the registry: the digest if there is one, else the tag."""
         return str(self.digest) if self.digest else self.tag
 
     def pinned(self, digest: Digest) -> Reference:
-        """The same place, by digest only."""
+        """Return the same repository with this digest and no tag."""
         return Reference(self.registry, self.repository, "", digest)
 
     def __str__(self) -> str:
@@ -113,9 +110,9 @@ TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 def parse(text: str) -> Reference:
     """Read ``[registry[:port]/]repository[:tag][@sha256:hex]``.
 
-    A name without a registry is Docker Hub's, and there a name without a slash is in ``library/``
+    A name without a registry is on Docker Hub; there, a name without a slash is in ``library/``
     (distribution/reference, normalize.go). Raises `Refused`: ``InvalidReference``, naming what is wrong, or
-    ``MissingTag``: a tag is never made up, ``latest`` included.
+    ``MissingTag``: there is no default tag, not even ``latest``.
     """
     reference = parse_repository(text)
     if not reference.question:
@@ -128,13 +125,21 @@ def parse(text: str) -> Reference:
 
 
 def parse_repository(text: str) -> Reference:
-    """As `parse`, and a repository alone will do."""
+    """Read a reference like `parse`; tag and digest may be missing."""
     _check_shape(text)
     rest, _, digest = text.partition("@")
     path, tag = _split_tag(rest)
     registry, repository = _split_registry(path)
     _check_parts(text, registry, repository, tag)
     return Reference(registry, repository, tag or "", Digest.parse(digest) if "@" in text else None)
+
+
+def find_repository(text: str) -> str | None:
+    """Return registry and repository of a reference, without tag and digest; None if it is no reference."""
+    try:
+        return parse_repository(text).name
+    except ReleaseError:
+        return None
 
 
 def _invalid(text: str, what: str) -> NoReturn:
@@ -158,7 +163,10 @@ def _check_shape(text: str) -> None:
 
 
 def _split_tag(rest: str) -> tuple[str, str | None]:
-    """A colon after the last slash begins the tag; one before it belongs to the port. None: there is no colon."""
+    """Split off the tag: a colon after the last slash begins it, an earlier one belongs to the port.
+
+    None: there is none.
+    """
     head, slash, last = rest.rpartition("/")
     name, colon, tag = last.partition(":")
     return head + slash + name, tag if colon else None
@@ -186,7 +194,7 @@ def _is_ipv6(text: str) -> bool:
 
 def _check_parts(text: str, registry: str, repository: str, tag: str | None) -> None:
     if not _HOST.fullmatch(registry):
-        brackets = "; an IPv6 address stands in brackets: [fd00::1]:5000" if registry.count(":") > 1 else ""
+        brackets = "; put an IPv6 address in brackets: [fd00::1]:5000" if registry.count(":") > 1 else ""
         _invalid(text, f"{registry!r} is not a host name with an optional port{brackets}")
     if registry.startswith("[") and not _is_ipv6(registry[1:].partition("]")[0]):
         _invalid(text, f"{registry!r} has no IPv6 address in its brackets")
@@ -200,7 +208,9 @@ def _check_parts(text: str, registry: str, repository: str, tag: str | None) -> 
     if repository != repository.lower():
         _invalid(text, f"the repository {repository!r} has upper-case letters, and only lower case is allowed")
     if not _REPOSITORY.fullmatch(repository):
-        _invalid(text, f"{repository!r} is not a repository: words of a-z and 0-9 with . _ - between, parted by /")
+        _invalid(
+            text, f"{repository!r} is not a repository: words of a-z and 0-9 with . _ - between them, separated by /"
+        )
     if tag is not None and not TAG.fullmatch(tag):
         _invalid(text, f"{tag!r} is not a tag: up to 128 of A-Z a-z 0-9 _ . -" if tag else "the tag is empty")
 
@@ -209,21 +219,21 @@ def _check_parts(text: str, registry: str, repository: str, tag: str | None) -> 
 
 
 class Layout(StrEnum):
-    """The three packings that Istio's agent reads."""
+    """The three layouts that Istio's agent reads."""
 
     DOCKER_COMPAT = "DockerCompat"
     OCI_COMPAT = "OCICompat"
     OCI_ARTIFACT = "OCIArtifact"
 
     @property
-    def archived(self) -> bool:
-        """Whether the module is plugin.wasm in a tar+gzip layer; else the layer is the module itself."""
+    def is_archived(self) -> bool:
+        """Return True if the module is plugin.wasm in a tar+gzip layer; False if the layer is the module itself."""
         return self is not Layout.OCI_ARTIFACT
 
 
 @dataclass(frozen=True)
 class Descriptor:
-    """A manifest's word on one blob or manifest: what it is, its digest and its size in bytes."""
+    """A manifest's entry for one blob or manifest: media type, digest, and size in bytes."""
 
     media_type: str
     digest: Digest
@@ -232,8 +242,11 @@ class Descriptor:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A plugin that was fetched and read. ``digest`` is the manifest's that a gateway compares, ``wasm_sha256`` (hex)
-    and ``size`` (bytes) are the module's; ``index`` is that of the image index that was asked for, None for none."""
+    """A plugin that was fetched and read.
+
+    ``digest`` is the manifest's, which a gateway compares. ``wasm_sha256`` (hex) and ``size`` (bytes) are the module's.
+    ``index`` is the digest of the image index that was requested; None if there was none.
+    """
 
     reference: Reference
     digest: Digest
@@ -245,18 +258,20 @@ class Artifact:
 
     @property
     def pinned(self) -> Reference:
-        """The reference to hand to a gateway: by digest."""
+        """Return the reference by digest, for a gateway."""
         return self.reference.pinned(self.digest)
 
 
 def is_index(media_type: str) -> bool:
-    """Whether a manifest of this Content-Type lists others, one a platform."""
+    """Return True if a manifest of this Content-Type is an index: a list of manifests, one for each platform."""
     return media_type in (OCI_INDEX, DOCKER_INDEX)
 
 
 def find_child(raw: bytes) -> Descriptor:
-    """The manifest in an index that a gateway takes: the first for linux/amd64 or without a platform, on every
-    machine, as the agent asks for no other. Raises `Refused`: ``MalformedManifest``, ``NoUsablePlatform``.
+    """Return the manifest in an index that a gateway takes: the first for linux/amd64 or without a platform.
+
+    This holds on every machine, because the agent requests no other platform. Raises `Refused`: ``MalformedManifest``,
+    ``NoUsablePlatform``.
     """
     entries = _list(_object(raw), "manifests", MAX_CHILDREN)
     for entry in entries:
@@ -273,19 +288,19 @@ def find_child(raw: bytes) -> Descriptor:
 
 
 def list_children(raw: bytes) -> tuple[Descriptor, ...]:
-    """Every manifest in an index. Raises `Refused` (``MalformedManifest``)."""
+    """Return every manifest in an index. Raises `Refused` (``MalformedManifest``)."""
     return tuple(read_descriptor(entry) for entry in _list(_object(raw), "manifests", MAX_CHILDREN))
 
 
 def list_layers(raw: bytes) -> tuple[Descriptor, ...]:
-    """Every layer of an image, whatever it is. Raises `Refused` (``MalformedManifest``)."""
+    """Return every layer of an image, of any type. Raises `Refused` (``MalformedManifest``)."""
     return tuple(read_descriptor(entry) for entry in _list(_object(raw), "layers", MAX_LAYERS))
 
 
 def find_layer(raw: bytes) -> tuple[Layout, Descriptor]:
-    """The layout of an image manifest and the layer to fetch, by the agent's rules.
+    """Return the layout of an image and the layer to fetch, by the rules of Istio's agent.
 
-    A Docker manifest needs a Docker layer last; any other an OCI tar+gzip layer last, or else exactly two layers of
+    A Docker manifest needs a Docker layer last. Any other needs an OCI tar+gzip layer last, or exactly two layers of
     which one is the module itself. Raises `Refused`: ``MalformedManifest``, ``UnreadableLayout``.
     """
     manifest = _object(raw)
@@ -318,7 +333,10 @@ def _unreadable(types: list[str], docker: bool) -> Refused:
 
 
 def sanitize(text: str, most: int = 100) -> str:
-    """A stranger's text as it may stand in a message: short, and with ``?`` for what is not for reading."""
+    """Return a text of unknown origin for use in a message.
+
+    It is cut to ``most`` characters, with ``?`` for unprintable ones.
+    """
     return "".join(letter if letter.isprintable() else "?" for letter in text[:most])
 
 
@@ -348,7 +366,7 @@ def _list(manifest: dict[str, Any], key: str, most: int) -> list[dict[str, Any]]
 
 
 def read_descriptor(entry: dict[str, Any]) -> Descriptor:
-    """One entry of a manifest. Raises `Refused` (``MalformedManifest``)."""
+    """Read one entry of a manifest. Raises `Refused` (``MalformedManifest``)."""
     digest, size = entry.get("digest"), entry.get("size")
     if not isinstance(digest, str) or not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
         _malformed(f"{str(digest)[:100]!r} is not a sha256 digest")
@@ -361,16 +379,16 @@ def read_descriptor(entry: dict[str, Any]) -> Descriptor:
 
 
 def extract(blob: bytes, most: int = MAX_WASM_BYTES) -> bytes:
-    """Take plugin.wasm out of a tar+gzip layer, as `unpack`, all at once."""
+    """Return plugin.wasm from a tar+gzip layer, as `unpack`, in one piece."""
     return b"".join(unpack(io.BytesIO(blob).read, most))
 
 
 def unpack(read: Callable[[int], bytes], most: int = MAX_WASM_BYTES) -> Iterator[bytes]:
-    """Take plugin.wasm out of a tar+gzip layer: the first entry of that name in any directory, as the agent does.
+    """Yield plugin.wasm from a tar+gzip layer: the first entry of that name in any directory, as Istio's agent does.
 
-    ``read`` gives up to so many bytes of the layer, none at its end. The file comes in pieces of at most 1 MiB, and
-    at most ``most`` bytes are ever unpacked, whatever the archive says of itself.
-    Raises `Refused`: ``NoPluginWasm``, ``MalformedLayer``, ``ArtifactTooLarge``.
+    ``read`` returns up to the given number of bytes of the layer, and none at its end. The file comes in pieces of at
+    most 1 MiB. At most ``most`` bytes are unpacked, whatever sizes the archive declares. Raises `Refused`:
+    ``NoPluginWasm``, ``MalformedLayer``, ``ArtifactTooLarge``.
     """
     try:
         yield from _read_content(_find(archive.members(archive.ArchiveStream(archive.gunzip(read), most))), most)
@@ -383,7 +401,7 @@ def unpack(read: Callable[[int], bytes], most: int = MAX_WASM_BYTES) -> Iterator
 
 
 def refuse_too_large(what: str, most: int) -> Refused:
-    """The error for anything beyond the cap that gateways have, too."""
+    """Return the error for anything above the size limit, which gateways have as well."""
     return Refused(
         Reason.ARTIFACT_TOO_LARGE,
         f"{what} is larger than {most} bytes, the most that a gateway reads",
@@ -420,70 +438,3 @@ def _read_content(member: archive.Member, most: int) -> Iterator[bytes]:
         raise refuse_too_large(PLUGIN_FILE, most)
     while piece := member.read(archive.PIECE_BYTES):
         yield piece
-
-
-# --- packing ---
-
-
-@dataclass(frozen=True)
-class PackedImage:
-    """An image to push: its three blobs, byte for byte."""
-
-    layer: bytes
-    config: bytes
-    manifest: bytes
-
-    @property
-    def digest(self) -> Digest:
-        return Digest.of(self.manifest)
-
-
-def pack(wasm: bytes) -> PackedImage:
-    """Pack a module as an OCI compat image: one tar+gzip layer with plugin.wasm, and an image config that container
-    tools accept. The same module gives the same bytes on every day (no times, no owners).
-    """
-    packed = _gzip(unpacked := _tar(wasm))
-    config = _json(
-        {
-            "architecture": "amd64",
-            "os": "linux",
-            "config": {},
-            "rootfs": {"type": "layers", "diff_ids": [str(Digest.of(unpacked))]},
-            "history": [{"created_by": "pluginrelease push"}],
-        }
-    )
-    manifest = _json(
-        {
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "config": _describe_blob(OCI_CONFIG, config),
-            "layers": [_describe_blob(OCI_LAYER, packed)],
-        }
-    )
-    return PackedImage(packed, config, manifest)
-
-
-def _tar(wasm: bytes) -> bytes:
-    file = tarfile.TarInfo(PLUGIN_FILE)
-    file.size = len(wasm)
-    file.mode = 0o644
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        tar.addfile(file, io.BytesIO(wasm))
-    return out.getvalue()
-
-
-def _gzip(data: bytes) -> bytes:
-    """RFC 1952 with no time and an unknown system in the header, which the gzip module fills in by Python version."""
-    packer = zlib.compressobj(level=6, wbits=-15)
-    body = packer.compress(data) + packer.flush()
-    header = archive.GZIP + b"\x08\0\0\0\0\0\0\xff"
-    return header + body + struct.pack("<II", zlib.crc32(data), len(data) & 0xFFFFFFFF)
-
-
-def _json(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
-
-
-def _describe_blob(media_type: str, blob: bytes) -> dict[str, Any]:
-    return {"mediaType": media_type, "digest": str(Digest.of(blob)), "size": len(blob)}

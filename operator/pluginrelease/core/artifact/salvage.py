@@ -1,9 +1,8 @@
-"""The module in an image that no gateway can read: for packing it anew.
+"""Find the module in an image that no gateway can read, so that it can be packed again.
 
-A gateway knows three layouts and nothing else (`image_manifests.find_layer`). Published images have others:
-the module as a single layer (higress-group/higress#4528), under another media type (engineerd/wasm-to-oci#45,
-``application/wasm``), behind more layers (higress-group/higress#4014), in an archive that is not packed, or under
-another file name.
+A gateway knows three layouts (`image_manifests.find_layer`). Published images have others: the module as a single layer
+(higress-group/higress#4528), another media type (engineerd/wasm-to-oci#45, ``application/wasm``), more layers in front
+(higress-group/higress#4014), an archive without compression, or another file name.
 """
 
 from __future__ import annotations
@@ -20,11 +19,14 @@ from pluginrelease.core.errors import Refused
 
 MAX_MODULES = 16
 _ZSTD = b"\x28\xb5\x2f\xfd"
-_REMEDY = f"Take the module out by hand, and push it: `pluginrelease push {PLUGIN_FILE} REFERENCE`."
+_REMEDY = f"Extract the module by hand, and push it: `pluginrelease push {PLUGIN_FILE} REFERENCE`."
 
 
 def find_child(raw: bytes) -> Descriptor:
-    """The manifest in an index to look into: the one that a gateway takes, else the first. A module has no platform."""
+    """Return the manifest in an index to read: the one that a gateway takes, else the first.
+
+    A module has no platform.
+    """
     try:
         return image_manifests.find_child(raw)
     except Refused as refused:
@@ -34,10 +36,10 @@ def find_child(raw: bytes) -> Descriptor:
 
 
 def find_module(raw: bytes, read: Callable[[Descriptor], bytes], most: int = image_manifests.MAX_WASM_BYTES) -> bytes:
-    """The module in an image: of the last layer that has a plugin.wasm, else the only module that there is.
+    """Return the module in an image: from the last layer that has a plugin.wasm, else the only module in the image.
 
-    ``raw`` is the image's manifest, ``read`` gives a layer's bytes, checked; ``most`` caps what a layer unpacks to.
-    Raises `Refused`: ``NoModule``, ``SeveralModules``, ``ArtifactTooLarge``, ``MalformedManifest``.
+    ``raw`` is the image's manifest. ``read`` returns the verified bytes of a layer. ``most`` limits the unpacked bytes
+    of a layer. Raises `Refused`: ``NoModule``, ``SeveralModules``, ``ArtifactTooLarge``, ``MalformedManifest``.
     """
     layers = image_manifests.list_layers(raw)
     others: dict[Digest, str] = {}
@@ -57,7 +59,10 @@ def find_module(raw: bytes, read: Callable[[Descriptor], bytes], most: int = ima
 
 
 def _modules(layer: Descriptor, blob: bytes, most: int) -> Iterator[tuple[str, bytes]]:
-    """The modules in one layer with their file names; one that is the layer itself is called by its digest."""
+    """Yield the modules in one layer with their file names.
+
+    If the layer itself is the module, its digest is the name.
+    """
     if blob.startswith(_ZSTD):
         raise Refused(
             Reason.NO_MODULE, f"The layer {layer.digest} is packed with zstd, which is not read here", _REMEDY
@@ -72,7 +77,7 @@ def _modules(layer: Descriptor, blob: bytes, most: int) -> Iterator[tuple[str, b
     except archive.TooLarge as too:
         raise image_manifests.refuse_too_large("What the image's layer unpacks to", most) from too
     except archive.ArchiveError:
-        return  # something else than an archive: an image's configuration, a README
+        return  # not an archive, for example an image's configuration or a README
 
 
 def _files(members: Iterator[archive.Member]) -> Iterator[tuple[str, bytes]]:

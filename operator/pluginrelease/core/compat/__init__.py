@@ -1,11 +1,11 @@
-"""Whether a gateway can load a module: what the module says of itself against the gateway's own Envoy versions.
+"""Decide if a gateway can load a module: what the module needs is compared with the gateway's Envoy versions.
 
-What a gateway of another name and version has in it, `core.compat.gateway_versions` knows.
+`core.compat.gateway_versions` knows which Envoy a gateway of another name and version has.
 
-Envoy finds out when it loads the plugin, and then a running gateway keeps its old code and a new one answers 500, or
-the gateway is gone. `judge` says the same beforehand, in Envoy's words; `warnings` says what is odd and loads. The
-rules are those of the Proxy-Wasm host that is built into Envoy (proxy-wasm/proxy-wasm-cpp-host) and of its V8; each
-was tried on real Envoys (tests/odd_modules.py, docs/modules.md).
+Envoy itself finds out only when it loads the plugin. Then a running gateway keeps its old code, a new one answers 500,
+or the gateway dies. `judge` says the same in advance, in Envoy's words; `warnings` reports what is odd but loads. The
+rules are those of the Proxy-Wasm host in Envoy (proxy-wasm/proxy-wasm-cpp-host) and of its V8. Each was tried on real
+Envoys (tests/odd_modules.py, docs/modules.md).
 """
 
 from pluginrelease.core.compat.answers import Compatibility, CompatibilityState, Warned

@@ -1,4 +1,4 @@
-"""What can be said of a module and a gateway: values, and the words for them."""
+"""Results of comparing a module with gateways, and their wording."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHOWN_NAME = 120
 
 
 class CompatibilityState(StrEnum):
-    """The three answers."""
+    """Whether gateways can load a module."""
 
     COMPATIBLE = "Compatible"
     INCOMPATIBLE = "Incompatible"
@@ -22,7 +22,10 @@ class CompatibilityState(StrEnum):
 
 @dataclass(frozen=True)
 class Compatibility:
-    """The answer. ``missing`` names the host functions (``module.name``) that some gateway lacks or may lack."""
+    """The result of a comparison.
+
+    ``missing`` lists host functions (``module.name``) that some gateway lacks or may lack.
+    """
 
     state: CompatibilityState
     reason: Reason
@@ -31,13 +34,13 @@ class Compatibility:
     missing: tuple[str, ...] = ()
 
     def sentence(self) -> str:
-        """What was found, then what to do: the text of a condition."""
+        """Return what was found, then what to do: the text of a condition."""
         return f"{self.message.rstrip('.')}. {self.remedy}".strip()
 
 
 @dataclass(frozen=True)
 class Warned:
-    """Something of a module that does not keep it from being loaded: a word of docs/reasons.md, and what was found."""
+    """Something odd in a module that does not keep it from loading: a reason of docs/reasons.md, and what was found."""
 
     reason: Reason
     message: str
@@ -47,18 +50,18 @@ class Warned:
 
 
 def incompatible(reason: Reason, message: str, remedy: str, missing: tuple[str, ...] = ()) -> Compatibility:
-    """A refusal."""
+    """Return the answer that gateways cannot load the module."""
     return Compatibility(CompatibilityState.INCOMPATIBLE, reason, message, remedy, missing)
 
 
 def abridge(names: Iterable[str]) -> str:
-    """The first few of many, so that a condition stays readable."""
+    """Return the first few of many names, so that a condition stays readable."""
     every = list(names)
     return ", ".join(map(sanitize, every[:8])) + (f" and {len(every) - 8} more" if len(every) > 8 else "")
 
 
 def sanitize(name: str) -> str:
-    """A name out of a stranger's module, as it may stand in a condition or on a terminal."""
+    """Return a name from a module of unknown origin, safe for a condition or a terminal."""
     clean = name[:SHOWN_NAME]
     if not clean.isprintable():
         clean = "".join(letter if letter.isprintable() else "?" for letter in clean)
@@ -66,6 +69,6 @@ def sanitize(name: str) -> str:
 
 
 def format_type(found: FunctionType | None) -> str:
-    """A function's type; a module may give it a thousand parameters."""
+    """Return a function's type as text, shortened: a module may declare a thousand parameters."""
     text = str(found)
     return text if len(text) <= SHOWN_NAME else text[: SHOWN_NAME - 1] + "…"

@@ -1,7 +1,7 @@
-"""The host functions of Envoy and of Higress, with their types, and the callbacks whose types Envoy checks.
+"""The host functions of Envoy and of Higress with their types, and the callbacks whose types Envoy checks.
 
-They are those of the Proxy-Wasm host that is built in (proxy-wasm/proxy-wasm-cpp-host: include/proxy-wasm/exports.h
-and wasm.h, src/wasm.cc; Envoy's own addition is in source/extensions/common/wasm/wasm.cc).
+They are those of the built-in Proxy-Wasm host (proxy-wasm/proxy-wasm-cpp-host: include/proxy-wasm/exports.h and wasm.h,
+src/wasm.cc). Envoy's own addition is in source/extensions/common/wasm/wasm.cc.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ ALL_WASI: Version = (1, 39)  # proxy-wasm-cpp-host 94091cd, 2026-04-06, after En
 
 @dataclass(frozen=True)
 class HostFunction:
-    """``type`` None: not known, so not compared. ``higress``: only Higress has it, surely from that release on."""
+    """A host function. ``type`` None: not known, so not compared.
+
+    ``higress`` is set if only Higress has it: the release from which on it is surely there.
+    """
 
     type: FunctionType | None
     since: Version = ALWAYS
     higress: HigressVersion | None = None
 
     def within(self, host: Host) -> bool | None:
-        """Whether a gateway has the function; None where that cannot be told."""
+        """Return whether a gateway has the function; None if that is not known."""
         if self.higress is None:
             return host.has(self.since)
         if isinstance(host, Envoy):
@@ -36,13 +39,13 @@ _LETTERS = {"i": "i32", "I": "i64"}
 
 
 def signature(text: str) -> FunctionType:
-    """``iI:i`` → two parameters, i32 and i64, and one i32 result."""
+    """Read a type: ``iI:i`` is two parameters, i32 and i64, and one i32 result."""
     params, _, results = text.partition(":")
     return FunctionType(tuple(_LETTERS[c] for c in params), tuple(_LETTERS[c] for c in results))
 
 
 def table(text: str, since: Version = ALWAYS, prefix: str = "") -> dict[str, HostFunction]:
-    """One ``name=signature`` a word."""
+    """Read a table of functions: each word is ``name=signature``."""
     pairs = (word.split("=") for word in text.split())
     return {prefix + name: HostFunction(signature(types), since) for name, types in pairs}
 
@@ -62,7 +65,7 @@ PROXY = table(
     """,
     prefix="proxy_",
 )
-# registerCallbacks, wasm.cc: what only one ABI version gets
+# registerCallbacks, wasm.cc: functions of a single ABI version
 _STREAMS = table("continue_stream=i:i close_stream=i:i", prefix="proxy_")
 BY_ABI = {
     "0_1_0": table(
@@ -73,7 +76,7 @@ BY_ABI = {
 }
 OTHER = table("pthread_equal=ii:i emscripten_notify_memory_growth=i: envoy_resolve_dns=iii:i")
 
-# FORALL_WASI_FUNCTIONS, exports.h, in the three sizes it has had
+# FORALL_WASI_FUNCTIONS, exports.h, in its three versions
 WASI = (
     table(
         """
@@ -97,9 +100,9 @@ WASI = (
 )
 WASI_MODULES = ("wasi_snapshot_preview1", "wasi_unstable")
 
-# Host functions of Higress's own fork (higress-group/proxy-wasm-cpp-host, exports.h). Those for Redis are of 2024-05-18
-# and so in every 2.x (their types: as published plugins import them); the others came between 2025-04-14 and
-# 2025-06-04, somewhere within 2.1.
+# Host functions of Higress's own fork (higress-group/proxy-wasm-cpp-host, exports.h). Those for Redis were added on
+# 2024-05-18, so every 2.x has them (types: as published plugins import them). The others were added between 2025-04-14
+# and 2025-06-04, during 2.1.
 HIGRESS_ONLY = {
     "proxy_redis_init": HostFunction(signature("iiiiiii:i"), higress=(2, 0, 0)),
     "proxy_redis_call": HostFunction(signature("iiiii:i"), higress=(2, 0, 0)),

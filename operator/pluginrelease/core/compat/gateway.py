@@ -1,4 +1,4 @@
-"""All the gateways that are meant, as one."""
+"""All target gateways together, as one."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ HIGRESS_ABI_SINCE = (2, 1, 0)  # in its Proxy-Wasm host since 2025-04
 
 @dataclass(frozen=True)
 class TargetGateway:
-    """All the gateways that are meant, as one: the strictest counts. ``hosts`` may be empty: nothing is known yet.
+    """All target gateways as one: the strictest counts. ``hosts`` may be empty if nothing is known yet.
 
-    ``allow_native``: who owns the gateways allows native code in modules.
+    ``allow_native``: the owner of the gateways allows native code in modules.
     """
 
     hosts: tuple[Host, ...]
@@ -26,12 +26,12 @@ class TargetGateway:
     allow_native: bool = False
 
     @property
-    def higress(self) -> bool:
+    def is_higress(self) -> bool:
         return bool(self.hosts) and all(isinstance(host, Higress) for host in self.hosts)
 
     @property
     def runs_native(self) -> bool:
-        """Whether some gateway runs native code that a module brings along, as Higress does."""
+        """Return True if some gateway runs native code in a module, as Higress does."""
         return self.provider == "Higress" or any(isinstance(host, Higress) for host in self.hosts)
 
     @property
@@ -39,13 +39,13 @@ class TargetGateway:
         older = any(
             isinstance(host, Higress) and host.release and host.release < HIGRESS_ABI_SINCE for host in self.hosts
         )
-        return (*ACCEPTED_ABIS, HIGRESS_ABI) if self.higress and not older else ACCEPTED_ABIS
+        return (*ACCEPTED_ABIS, HIGRESS_ABI) if self.is_higress and not older else ACCEPTED_ABIS
 
     @property
     def name(self) -> str:
-        """``Envoy 1.38.0, 1.40.0``; ``Higress 2.2``; ``Envoy`` where none is known."""
+        """Return the name for messages: ``Envoy 1.38.0, 1.40.0``; ``Higress 2.2``; ``Envoy`` if no version is known."""
         listed = ", ".join(dict.fromkeys(str(host) for host in self.hosts))
-        return f"{'Higress' if self.higress else 'Envoy'} {listed}".rstrip()
+        return f"{'Higress' if self.is_higress else 'Envoy'} {listed}".rstrip()
 
     def find(self, wanted: Import, abi: str) -> HostFunction | None:
         if wanted.kind is not ExternKind.FUNCTION:
@@ -54,14 +54,14 @@ class TargetGateway:
             return WASI.get(wanted.name)
         if wanted.module != "env":
             return None
-        own = HIGRESS_ONLY if self.higress else {}
+        own = HIGRESS_ONLY if self.is_higress else {}
         tables = (PROXY, BY_ABI["0_2_1" if abi == HIGRESS_ABI else abi], OTHER, own)
         return next((table[wanted.name] for table in tables if wanted.name in table), None)
 
     def lacks(self, known: HostFunction | None) -> bool | None:
-        """True if some gateway surely lacks the function, False if all have it, None if that cannot be told."""
+        """Return True if some gateway surely lacks the function, False if all have it, None if it is not known."""
         if known is None:
-            return None if self.hosts and all(host.newer for host in self.hosts) else True
+            return None if self.hosts and all(host.is_newer for host in self.hosts) else True
         answers = [known.within(host) for host in self.hosts] or [known.since == ALWAYS or None]
         if False in answers:
             return True

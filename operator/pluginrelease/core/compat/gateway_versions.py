@@ -1,9 +1,12 @@
-"""What a gateway of some name and version has in it, for a look before there is any gateway: ``istio@1.31``.
+"""Map a gateway's name and version, such as ``istio@1.31``, to its Envoy, for checks before any gateway exists.
 
-Istio's page of supported releases gives the Envoy branch of each Istio release (istio.io, docs/releases/
-supported-releases, "Supported Envoy Versions": 1.16 → 1.24, 1.17 → 1.25, 1.19 → 1.27, 1.20 → 1.28, 1.21 → 1.29,
-1.29 → 1.37, 1.30 → 1.38, 1.31 → 1.39, and "releases tend to map one to one"). A pod may run another Envoy: the operator
-asks the pods, and believes them.
+Istio's page of supported releases gives the Envoy branch of each Istio release (istio.io,
+docs/releases/supported-releases, "Supported Envoy Versions"). It says that "releases tend to map one to one":
+
+* 1.16 → 1.24, 1.17 → 1.25, 1.19 → 1.27, 1.20 → 1.28, 1.21 → 1.29
+* 1.29 → 1.37, 1.30 → 1.38, 1.31 → 1.39
+
+A pod may run another Envoy. The operator reads the version from the pods.
 """
 
 from __future__ import annotations
@@ -23,9 +26,10 @@ _TEXT = re.compile(r"(istio|higress|envoy)@v?(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))
 
 @dataclass(frozen=True)
 class Meant:
-    """A gateway that is meant. ``hosts`` is empty where nothing is known of that version, and ``unknown`` says so.
-    ``agent``: the version of Istio whose agent fetches for it, where that is known. ``allow_native``: its owner lets
-    modules bring native code along.
+    """A gateway that the user named.
+
+    ``hosts`` is empty if this version is not in the tables, and ``unknown`` says so. ``agent``: the Istio version of
+    the agent that fetches modules, if known. ``allow_native``: its owner allows native code in modules.
     """
 
     name: str
@@ -37,7 +41,7 @@ class Meant:
 
     @property
     def provider(self) -> str:
-        """The provider in the words of the API."""
+        """Return the provider as the API names it."""
         return "Higress" if self.name == "higress" else "Istio"
 
     def __str__(self) -> str:
@@ -45,9 +49,9 @@ class Meant:
 
 
 def read(text: str) -> Meant:
-    """Read ``istio@1.31``, ``higress@2.1.4`` or ``envoy@1.40``; a release's patch number may be there.
+    """Read ``istio@1.31``, ``higress@2.1.4`` or ``envoy@1.40``; a patch number is optional.
 
-    Raises `Refused` (``InvalidGateway``) for another form. A version that no table has is no error: it is told.
+    Raises `Refused` (``InvalidGateway``) for another form. A version that no table has is no error; the result says so.
     """
     match = _TEXT.fullmatch(text.strip().lower())
     if match is None:

@@ -1,13 +1,13 @@
-"""The gateways, as far as their version says what they have: an Envoy, or a Higress."""
+"""What a gateway's version says about its features: for Envoy and for Higress."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-NEWEST_ENVOY = (1, 40)  # the newest whose tables were read; a newer one may have more functions, not fewer
+NEWEST_ENVOY = (1, 40)  # the newest release whose tables were read; a newer one may have more functions, never fewer
 NEWEST_HIGRESS = (2, 2)
-# the first that takes modules of plain Go, by Higress's own documentation (docs, user/wasm-go)
+# the first that runs modules of plain Go, according to Higress's documentation (docs, user/wasm-go)
 HIGRESS_GO = (2, 1, 4)
 
 Version = tuple[int, int]
@@ -17,7 +17,7 @@ ALWAYS: Version = (0, 0)
 
 @dataclass(frozen=True)
 class Envoy:
-    """A gateway's Envoy. ``development`` is set for a build from before the release of that number."""
+    """A gateway's Envoy. ``development`` is set for a build from before the release with that number."""
 
     text: str
     release: Version | None
@@ -27,7 +27,7 @@ class Envoy:
         return self.text
 
     def has(self, since: Version) -> bool | None:
-        """Whether what came with release ``since`` is in this Envoy; None where that cannot be told."""
+        """Return whether this Envoy has what release ``since`` added; None if that is not known."""
         if since == ALWAYS:
             return True
         if self.release is None or (self.development and self.release == since):
@@ -35,29 +35,29 @@ class Envoy:
         return self.release >= since
 
     @property
-    def newer(self) -> bool:
-        """Whether it may have functions that no table here knows."""
+    def is_newer(self) -> bool:
+        """Return True if it may have functions that the tables here do not list."""
         return self.release is not None and self.release > NEWEST_ENVOY
 
 
 @dataclass(frozen=True)
 class Higress:
-    """A gateway of Higress, whose Envoy has a Proxy-Wasm host of its own: its Envoy's number says little of it.
+    """A gateway of Higress. Its Envoy has its own Proxy-Wasm host, so Envoy's version says little about it.
 
-    Its WASI functions came in three steps from 2025-03-25 to 2025-04-28 (higress-group/proxy-wasm-cpp-host), after 2.0
-    (2.0.4 lacks sched_yield: alibaba/higress#4233) and within 2.1; its documentation names 2.1.4 as the first for
-    modules of plain Go, which import them.
+    The fork added its WASI functions in three steps from 2025-03-25 to 2025-04-28 (higress-group/proxy-wasm-cpp-host),
+    after 2.0 (2.0.4 lacks sched_yield: alibaba/higress#4233) and during 2.1. Modules of plain Go import them; the
+    documentation names 2.1.4 as the first release for such modules.
     """
 
     text: str
     release: HigressVersion | None
-    exact: bool = True  # False: the patch number is not known, and stands as 0
+    exact: bool = True  # False: the patch number is not known, and is 0 here
 
     def __str__(self) -> str:
         return self.text
 
     def has(self, since: Version) -> bool | None:
-        """Whether what came to Envoy with release ``since`` is in this gateway; None where that cannot be told."""
+        """Return whether this gateway has what Envoy release ``since`` added; None if that is not known."""
         if since == ALWAYS:
             return True
         if self.release is None:
@@ -67,14 +67,14 @@ class Higress:
         return None if self.release >= (2, 1, 0) else False
 
     def runs_go(self) -> bool | None:
-        """Whether it takes what plain Go builds (`HIGRESS_GO`); None where that cannot be told."""
+        """Return whether it runs modules of plain Go (`HIGRESS_GO`); None if that is not known."""
         if self.release is None or (not self.exact and self.release[:2] == HIGRESS_GO[:2]):
             return None
         return self.release >= HIGRESS_GO
 
     @property
-    def newer(self) -> bool:
-        """Whether it may have functions that no table here knows."""
+    def is_newer(self) -> bool:
+        """Return True if it may have functions that the tables here do not list."""
         return self.release is not None and self.release[:2] > NEWEST_HIGRESS
 
 
@@ -82,10 +82,10 @@ Host = Envoy | Higress
 
 
 def higress(image: str, envoy_version: str | None) -> Higress:
-    """Read Higress's version of its gateway's image (``…/gateway:2.1.4``); without one, of its Envoy's.
+    """Read Higress's version from its gateway's image (``…/gateway:2.1.4``), or else from its Envoy's version.
 
-    Higress 2.2 came with Envoy 1.36 and all before it with 1.27 (higress, .gitmodules), which tells no more. A release
-    candidate comes before its release.
+    Higress 2.2 has Envoy 1.36, and all earlier releases have 1.27 (higress, .gitmodules), so 1.27 says no more. A
+    release candidate is earlier than its release.
     """
     tag = re.search(r":v?(\d{1,4})\.(\d{1,4})\.(\d{1,4})(-(?:rc|alpha|beta)[\w.-]*)?[^/:@]*(?:@|$)", image)
     if tag is not None:
@@ -98,9 +98,9 @@ def higress(image: str, envoy_version: str | None) -> Higress:
 
 
 def envoy(text: str) -> Envoy:
-    """Read an Envoy version: ``1.40.0``, or what /server_info says, ``<commit>/1.40.1-dev/Clean/RELEASE/BoringSSL``.
+    """Read an Envoy version: ``1.40.0``, or as in /server_info ``<commit>/1.40.1-dev/Clean/RELEASE/BoringSSL``.
 
-    ``1.40.1-dev`` comes after 1.40.0 and has all that 1.40 has; ``1.41.0-dev`` comes before 1.41.
+    ``1.40.1-dev`` is later than 1.40.0 and has all that 1.40 has; ``1.41.0-dev`` is earlier than 1.41.
     """
     match = re.search(r"(?:^|/)v?(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?(-dev)?", text)
     if match is None:

@@ -1,8 +1,8 @@
-"""What becomes of a module when Envoy instantiates it: whether it kills the gateway, is refused, or is only odd.
+"""Predict what happens when Envoy instantiates a module: it kills the gateway, is refused, or is only odd.
 
-ABI, imports and exports may all be right, and the gateway dies all the same: its V8 ends the process at types that it
-cannot carry over the border of a module, and Envoy at a host call that comes before the plugin has a context, or that
-wants a memory where there is none. Every rule was tried on real Envoys of 1.36 to 1.40 (tests/odd_modules.py).
+A gateway can die although ABI, imports and exports are right. V8 ends the process at types that its C API does not
+have. Envoy crashes at a host call before the plugin has a context, or at one that needs a memory that does not exist.
+Every rule was tried on real Envoys of 1.36 to 1.40 (tests/odd_modules.py).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from pluginrelease.core.compat.hosts import Envoy, Higress, Host
 from pluginrelease.core.wasm import Export, ExternKind, Feature, Import, Limits, Module, OutOfBounds
 from pluginrelease.core.wording import count_noun
 
-# They touch neither a context nor the module's memory, in any version (proxy-wasm-cpp-host, src/exports.cc).
+# These use neither a context nor the module's memory, in any version (proxy-wasm-cpp-host, src/exports.cc).
 HARMLESS = frozenset({("env", "emscripten_notify_memory_growth"), ("env", "pthread_equal")})
-# V8's C API knows these and no others (v8/src/wasm/c-api.cc, V8ValueTypeToWasm).
+# V8's C API knows only these (v8/src/wasm/c-api.cc, V8ValueTypeToWasm).
 BORDER_TYPES = frozenset({"i32", "i64", "f32", "f64", "funcref", "externref", "(ref func)", "(ref extern)"})
 MAX_MEMORY = 1 << 30  # bytes: proxy-wasm-cpp-host, include/proxy-wasm/limits.h
 MAX_ENTRIES = 10_000_000  # of a table: v8/src/wasm/wasm-limits.h
 ENTRY_BYTES = 23  # measured: 763 MiB for 10,000,000 entries in three VMs
 NO_V8 = frozenset({Feature.WIDE_ARITHMETIC, Feature.STACK_SWITCHING, Feature.PAGE_SIZES})
-# Envoy's V8 was 10.7 up to 1.31, is 13.8 in 1.36, and between them it is one or the other by patch release.
+# Envoy's V8 is 10.7 up to 1.31 and 13.8 in 1.36; between them it depends on the patch release.
 OLD_V8, NEW_V8 = (1, 31), (1, 36)
-HIGRESS_NEW_V8 = (2, 2, 0)  # the first with an Envoy of 1.36
+HIGRESS_NEW_V8 = (2, 2, 0)  # the first with Envoy 1.36
 LARGE_TABLE = 1_000_000
 HUGE_BODY = 500_000
 _SMALLER = "Make the plugin smaller."
@@ -37,7 +37,7 @@ _CALLED = frozenset({"_initialize", "_start", "malloc", "proxy_on_memory_allocat
 
 
 def flaws(module: Module, gateway: TargetGateway) -> Iterator[Compatibility]:
-    """What keeps the module from running, the ones that kill a gateway first."""
+    """Yield what keeps the module from running, first what kills a gateway."""
     yield from _start_flaws(module)
     yield from _border_flaws(module)
     yield from _no_memory(module, gateway)
@@ -50,14 +50,14 @@ def flaws(module: Module, gateway: TargetGateway) -> Iterator[Compatibility]:
     if module.native and gateway.runs_native and not gateway.allow_native:
         yield incompatible(
             Reason.NATIVE_CODE,
-            f"The custom section {sanitize(module.native)} has native code, which Higress would run in the gateway's "
-            "own process in place of the module: nothing here can look into it, and no sandbox holds it",
-            "Build the plugin without it, or have the operator allow it (--allow-native-code).",
+            f"The custom section {sanitize(module.native)} has native code. Higress would run it in the gateway's "
+            "process instead of the module, without a sandbox, and the operator cannot inspect it",
+            "Build the plugin without it, or run the operator with --allow-native-code.",
         )
 
 
 def harmful(imports: Iterable[Import]) -> tuple[str, ...]:
-    """The imported functions that must not be called before there is a context, by name."""
+    """Return the imported functions that must not be called before there is a context, by name."""
     return tuple(
         str(imported_item)
         for imported_item in imports
@@ -69,7 +69,7 @@ _START_REMEDY = (
     'Let Envoy call it when the plugin has its context: for AssemblyScript `"exportStart": "_start"` in asconfig.json '
     "(before 0.20: --explicitStart), else export as _initialize what it runs."
 )
-_DIES = "Caught Segmentation fault: the plugin has no context yet, and Envoy dies with all that it serves"
+_DIES = "Caught Segmentation fault: the plugin has no context yet, and Envoy crashes with all that it serves"
 
 
 def _start_flaws(module: Module) -> Iterator[Compatibility]:
@@ -92,7 +92,7 @@ def _start_flaws(module: Module) -> Iterator[Compatibility]:
 
 
 def _entry_flaws(module: Module) -> Iterator[Compatibility]:
-    """What Envoy does not allow while it runs _initialize or _start (proxy-wasm-cpp-host, src/wasm.cc, startVm)."""
+    """Yield what Envoy forbids while it runs _initialize or _start (proxy-wasm-cpp-host, src/wasm.cc, startVm)."""
     denied = [
         str(function)
         for function in module.entry_calls
@@ -109,7 +109,7 @@ def _entry_flaws(module: Module) -> Iterator[Compatibility]:
 
 
 def _border_flaws(module: Module) -> Iterator[Compatibility]:
-    """V8 ends the process where a type is none of the few that its C API has."""
+    """Yield imports and exports of types that V8's C API does not have: V8 ends the process at them."""
     every: list[Import | Export] = [*module.imports, *module.exports]
     odd = [f"{_name(item)} ({what})" for item in every if (what := _explain_unfit(item))]
     if odd:
@@ -126,7 +126,7 @@ def _name(item: Import | Export) -> str:
 
 
 def _explain_unfit(item: Import | Export) -> str:
-    """What of an import or an export V8 does not know; an empty string where it knows all."""
+    """Say what V8 does not know in an import or export; an empty string if it knows all."""
     if item.kind is ExternKind.TAG:
         return "a tag"
     values = (*item.type.params, *item.type.results) if item.type else (item.value,) if item.value else ()
@@ -134,7 +134,7 @@ def _explain_unfit(item: Import | Export) -> str:
 
 
 def exports_memory(module: Module) -> bool:
-    """Whether Envoy finds a memory: exported, or imported, which it makes."""
+    """Return True if Envoy finds a memory: an exported one, or an imported one, which Envoy creates."""
     every: list[Import | Export] = [*module.imports, *module.exports]
     return any(item.kind is ExternKind.MEMORY for item in every)
 
@@ -145,12 +145,13 @@ def _no_memory(module: Module, gateway: TargetGateway) -> Iterator[Compatibility
     remedy = "Build the plugin with a Proxy-Wasm SDK, or export its memory."
     if calls := [str(imported_item) for imported_item in module.imports if imported_item.kind is ExternKind.FUNCTION]:
         message = (
-            f"Caught Segmentation fault: the module exports no memory, and Envoy dies when it calls {abridge(calls)}, "
+            "Caught Segmentation fault: the module exports no memory, and Envoy crashes when it calls "
+            f"{abridge(calls)}, "
             "at load or at a request"
         )
         yield incompatible(Reason.NO_MEMORY, message, remedy)
     elif gateway.runs_native:
-        message = "The module exports no memory, and Higress dies where it reads the size of it"
+        message = "The module exports no memory, and Higress crashes when it reads its size"
         yield incompatible(Reason.NO_MEMORY, message, remedy)
 
 
@@ -203,15 +204,15 @@ def _report_misplaced(segment: OutOfBounds) -> Compatibility:
         Reason.SEGMENT_OUT_OF_BOUNDS,
         f"Failed to create new Wasm instance: {segment.kind} segment {segment.number} puts {segment.length} "
         f"at {segment.offset} into {place}",
-        "Give the memory or the table room for what is put into it (for wasm-ld: --initial-memory).",
+        "Make the memory or the table large enough for what is put into it (for wasm-ld: --initial-memory).",
     )
 
 
 def _feature_flaws(module: Module, gateway: TargetGateway) -> Iterator[Compatibility]:
-    """Parts of the language that the gateway's V8 surely lacks."""
-    newer = bool(gateway.hosts) and all(host.newer for host in gateway.hosts)
+    """Yield language features that the gateway's V8 surely lacks."""
+    newer = bool(gateway.hosts) and all(host.is_newer for host in gateway.hosts)
     none_has = () if newer else sorted(module.features & NO_V8)
-    old = [host for host in gateway.hosts if _old_v8(host)]
+    old = [host for host in gateway.hosts if _has_old_v8(host)]
     lacking = [*none_has, *(sorted(module.features - NO_V8) if old else ())]
     if lacking:
         whose = ", ".join(map(_name_functions, old)) if old and not none_has else "any Envoy"
@@ -226,7 +227,7 @@ def _name_functions(host: Host) -> str:
     return f"{'Higress' if isinstance(host, Higress) else 'Envoy'} {host}"
 
 
-def _old_v8(host: Host) -> bool:
+def _has_old_v8(host: Host) -> bool:
     return isinstance(host, Envoy) and host.release is not None and host.release <= OLD_V8
 
 
@@ -241,7 +242,7 @@ def _beyond(what: str) -> Compatibility:
 
 
 def warnings(module: Module, gateway: TargetGateway) -> Iterator[Warned]:
-    """What loads and is odd, or costs much, or is only known once it runs."""
+    """Yield what loads but is odd, costs much, or shows only when it runs."""
     yield from _start_warnings(module)
     yield from _export_warnings(module)
     yield from _cost_warnings(module)
@@ -255,11 +256,13 @@ def warnings(module: Module, gateway: TargetGateway) -> Iterator[Warned]:
     if not module.code_read:
         yield Warned(
             Reason.CODE_NOT_READ,
-            "the module has more code than is read, or instructions that are not known here: what of the language it "
-            "needs is not known as a whole",
+            "the module has more code than is read, or instructions that are not known here. So it is not known "
+            "which language features it needs",
         )
     if module.native and (gateway.allow_native or not gateway.runs_native):
-        fate = "is run by Higress in its place" if gateway.runs_native else "only Higress would run; Istio ignores it"
+        fate = (
+            "Higress runs instead of the module" if gateway.runs_native else "only Higress would run; Istio ignores it"
+        )
         yield Warned(Reason.NATIVE_CODE, f"the custom section {sanitize(module.native)} has native code, which {fate}")
 
 
@@ -268,8 +271,8 @@ def _start_warnings(module: Module) -> Iterator[Warned]:
     if start is not None and start.whole and not harmful(start.possible) and not start.traps:
         yield Warned(
             Reason.START_FUNCTION,
-            "the module has a start section, which runs in each VM while it is made. It calls nothing of the gateway; "
-            "whether it traps or ends at all only a gateway shows",
+            "the module has a start section, which runs in each VM while it is made. It calls nothing of the "
+            "gateway. Only a gateway shows if it traps, and if it ends at all",
         )
 
 
@@ -283,7 +286,8 @@ def _export_warnings(module: Module) -> Iterator[Warned]:
         imported_item.kind is ExternKind.FUNCTION for imported_item in module.imports
     ):
         yield Warned(
-            Reason.NO_MEMORY, "the module exports no memory, so it can be given nothing: it does without any call"
+            Reason.NO_MEMORY,
+            "the module exports no memory, so the gateway can pass it no data; it loads because it makes no call",
         )
 
 
@@ -291,8 +295,8 @@ def _cost_warnings(module: Module) -> Iterator[Warned]:
     if module.largest_body > HUGE_BODY:
         yield Warned(
             Reason.HUGE_FUNCTION,
-            f"one function has {module.largest_body} bytes of code: compiling it holds up the gateway's main thread "
-            "for seconds and takes hundreds of MiB (1.6 MB with branches: 4 to 7 s, 500 MiB)",
+            f"one function has {module.largest_body} bytes of code. Compiling it blocks the gateway's main thread for "
+            "seconds and takes hundreds of MiB (1.6 MB with branches: 4 to 7 s, 500 MiB)",
         )
     entries = sum(table.limits.minimum for table in module.tables)
     if entries > LARGE_TABLE:

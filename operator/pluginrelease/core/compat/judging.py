@@ -1,4 +1,4 @@
-"""A module against gateways: what `judge` and `compare` say, in Envoy's words."""
+"""Compare a module with gateways, and say the result in Envoy's words: `judge` and `compare`."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ MAX_FLAWS = 16
 
 
 def judge(module: Module, versions: Iterable[str], provider: str = "Istio") -> Compatibility:
-    """Compare a module with the Envoy versions read from a gateway's pods, as /server_info gives them.
+    """Compare a module with the Envoy versions of a gateway's pods, as /server_info gives them.
 
-    The strictest version counts. What no Envoy takes is Incompatible even if no version is known (no pod yet, or a
-    text that is no version); the rest is then Unknown. ``provider`` names the gateway in messages.
+    The strictest version counts. If no version is known (no pod yet, or an unreadable version), the result is
+    Incompatible for what no Envoy takes, and else Unknown. ``provider`` names the gateway in messages.
     """
     return judge_strictest(module, map(envoy, versions), provider)
 
@@ -45,23 +45,23 @@ def judge(module: Module, versions: Iterable[str], provider: str = "Istio") -> C
 def judge_strictest(
     module: Module, hosts: Iterable[Host], provider: str, *, allow_native: bool = False
 ) -> Compatibility:
-    """As `judge`, with the gateways as their provider knows them; one that is there twice counts once."""
+    """Compare like `judge`, with gateways as their provider knows them. Duplicates count once."""
     return compare(module, sorted(set(hosts), key=str), provider, allow_native=allow_native)[0]
 
 
 def find_warnings(
     module: Module, hosts: Iterable[Host], provider: str = "Istio", *, allow_native: bool = False
 ) -> tuple[Warned, ...]:
-    """What is odd of a module and does not keep it from being loaded; the arguments are those of `compare`."""
+    """Return what is odd in a module but does not keep it from loading. The arguments are those of `compare`."""
     return tuple(instantiation.warnings(module, TargetGateway(tuple(hosts), provider, allow_native)))
 
 
 def compare(
     module: Module, hosts: Iterable[Host], provider: str = "Istio", *, allow_native: bool = False
 ) -> tuple[Compatibility, ...]:
-    """As `judge`, with all that is wrong (at most `MAX_FLAWS`), what a gateway would name first at the front.
+    """Compare like `judge`, but return all that is wrong, at most `MAX_FLAWS`; first what a gateway would report first.
 
-    There is always one answer at least. ``allow_native``: who owns the gateways allows native code in modules.
+    There is always at least one answer. ``allow_native``: the owner of the gateways allows native code in modules.
     """
     gateway = TargetGateway(tuple(hosts), provider, allow_native)
     if too_old := _check_too_old(module, gateway):
@@ -78,7 +78,7 @@ def compare(
 
 
 def _check_too_old(module: Module, gateway: TargetGateway) -> Compatibility | None:
-    """What plain Go builds runs on no older Higress, whatever else may be wrong."""
+    """Return the flaw of a module of plain Go for a Higress that is too old. It counts before all others."""
     older = [host for host in gateway.hosts if isinstance(host, Higress) and host.runs_go() is False]
     if module.toolchain != "Go" or not older:
         return None
@@ -98,14 +98,14 @@ def _report_unknown_abi(module: Module, gateway: TargetGateway) -> Compatibility
     return Compatibility(
         CompatibilityState.INCOMPATIBLE,
         Reason.UNKNOWN_ABI,
-        f"Missing or unknown Proxy-Wasm ABI version: {found}, and {'Higress' if gateway.higress else 'Envoy'} accepts "
-        f"{', '.join(accepted[:-1])} and {accepted[-1]}",
+        f"Missing or unknown Proxy-Wasm ABI version: {found}, and {'Higress' if gateway.is_higress else 'Envoy'} "
+        f"accepts {', '.join(accepted[:-1])} and {accepted[-1]}",
         _remedy_for_abi(module),
     )
 
 
 def _find_missing_besides(module: Module, gateway: TargetGateway) -> Iterator[Compatibility]:
-    """What would be missing if Higress's ABI were announced as 0_2_1, whose functions it has."""
+    """Yield what would still be missing if the module had ABI 0_2_1, whose functions Higress's ABI has."""
     if HIGRESS_ABI in module.abis:
         imports = _judge_imports(module, "0_2_1", gateway)
         if imports.state is CompatibilityState.INCOMPATIBLE:
@@ -123,21 +123,21 @@ def _remedy_for_abi(module: Module) -> str:
 
 
 def _find_flaws(module: Module, abi: str, gateway: TargetGateway) -> Iterator[Compatibility]:
-    """What no version of these gateways would load."""
+    """Yield what keeps every version of these gateways from loading the module."""
     yield from _shape_flaws(module, gateway)
     yield from _import_flaws(module, abi, gateway)
     yield from _export_flaws(module, abi)
 
 
 def _shape_flaws(module: Module, gateway: TargetGateway) -> Iterator[Compatibility]:
-    """What is wrong in any ABI."""
+    """Yield what is wrong in any ABI."""
     yield from instantiation.flaws(module, gateway)
     yield from _start_flaws(module)
     yield from _allocator_flaws(module)
 
 
 def _start_flaws(module: Module) -> Iterator[Compatibility]:
-    """A Go command runs main and exits, which Envoy forbids while it starts a plugin."""
+    """Yield the flaw of a Go command: it runs main and exits, which Envoy forbids while it starts a plugin."""
     command = module.function("_start") is not None and module.function("_initialize") is None
     if command and module.toolchain == "Go":
         yield incompatible(
@@ -161,7 +161,7 @@ def _allocator_flaws(module: Module) -> Iterator[Compatibility]:
 
 
 def _import_flaws(module: Module, abi: str, gateway: TargetGateway) -> Iterator[Compatibility]:
-    """Wrong types of known functions, and imported globals, which Envoy never has (V8::link, v8.cc)."""
+    """Yield known functions of a wrong type, and imported globals, which Envoy never has (V8::link, v8.cc)."""
     for wanted in module.imports:
         known = gateway.find(wanted, abi)
         if wanted.kind is ExternKind.GLOBAL:
@@ -186,7 +186,7 @@ def _export_flaws(module: Module, abi: str) -> Iterator[Compatibility]:
 
 
 def _entry_points(module: Module) -> dict[str, HostFunction]:
-    """With ``_initialize`` a module is a reactor and its main is looked at, else its ``_start``."""
+    """Return the exports that Envoy calls at the start: with ``_initialize`` also main, else ``_start``."""
     if module.function("_initialize") is not None:
         return table("_initialize=: main=ii:i __main_void=:i")
     return table("_start=:")
@@ -225,7 +225,7 @@ def _judge_imports(module: Module, abi: str, gateway: TargetGateway) -> Compatib
 
 
 def _is_go_unknown(module: Module, host: Host) -> bool:
-    """Whether it cannot be told if a Higress takes what plain Go builds."""
+    """Return True if it is not known whether a Higress runs modules of plain Go."""
     return module.toolchain == "Go" and isinstance(host, Higress) and host.runs_go() is None
 
 
@@ -236,21 +236,21 @@ def _report_missing(wanted: list[Import], abi: str, gateway: TargetGateway) -> C
     if None in since:
         return incompatible(Reason.MISSING_HOST_FUNCTION, message, _remedy_for_unknown(wanted, abi), names)
     needed = "Higress 2.1.4"
-    if not gateway.higress:
+    if not gateway.is_higress:
         newest = max(minor for minor in since if minor is not None)
         needed = f"Envoy {newest[0]}.{newest[1]}"
     return incompatible(
         Reason.MISSING_HOST_FUNCTION,
         f"{message}, and in {needed} and newer",
         f"Use a gateway with {needed} or newer, or build the plugin with a toolchain that does not import them"
-        + (" (for Go: 1.25 or older)." if "path_filestat_get" in message and not gateway.higress else "."),
+        + (" (for Go: 1.25 or older)." if "path_filestat_get" in message and not gateway.is_higress else "."),
         names,
     )
 
 
 def _remedy_for_unknown(wanted: list[Import], abi: str) -> str:
     if any(function.module == "env" and function.name in HIGRESS_ONLY for function in wanted):
-        return "Only Higress has these functions: use a plugin that does without them, or a Higress gateway."
+        return "Only Higress has these functions: use a plugin that does not need them, or a Higress gateway."
     if any(function.module.startswith("__wbindgen") or function.module == "wbg" for function in wanted):
         return (
             "These are for a browser: some crate of the plugin is built for JavaScript. Switch its feature `js` or "
@@ -269,14 +269,14 @@ def _remedy_for_unknown(wanted: list[Import], abi: str) -> str:
 
 def _report_unknown(perhaps: tuple[str, ...], gateway: TargetGateway) -> Compatibility:
     if not gateway.hosts:
-        why = f"no pod of the {gateway.provider} gateway has told its Envoy version yet"
+        why = f"no pod of the {gateway.provider} gateway has reported its Envoy version yet"
     else:
-        why = f"it cannot be told for {gateway.name}"
+        why = f"it is not known for {gateway.name}"
     listed = f": {abridge(perhaps)} may be missing" if perhaps else ""
     return Compatibility(
         CompatibilityState.UNKNOWN,
         Reason.GATEWAY_VERSION_UNKNOWN,
-        f"Whether the gateway has all functions that the module imports is not known, as {why}{listed}",
-        "The release goes on with this warning; see that a gateway pod runs and can be reached.",
+        f"Whether the gateway has all functions that the module imports is not known: {why}{listed}",
+        "The release continues with this warning. Check that a gateway pod runs and can be reached.",
         perhaps,
     )

@@ -1,5 +1,8 @@
-"""What a look at the gateways starts from, as status keeps it: begun before a write, so that a pass that is cut short
-after it can be run again. How it is stored is the matter of `notes` and `raised_loggers`."""
+"""The starting point of a check of the gateways, as status stores it.
+
+It begins before a write, so that a pass that is interrupted after the write can be run again. `notes` and
+`raised_loggers` define the stored form.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from pluginrelease import api
+from pluginrelease.api import times
 from pluginrelease.api.reasons import Reason
-from pluginrelease.core import timestamps
 from pluginrelease.core.gateway import notes, observations
 from pluginrelease.core.gateway.identity import Incarnation, pod_mark
 from pluginrelease.core.gateway.notes import Notes
@@ -31,17 +34,19 @@ def begin(
 ) -> api.Observation:
     """Return the observation of a revision that is about to be written for the entry of this name.
 
-    ``carried`` is the revision that the object has before the write; ``before`` the look at the gateways then;
-    ``probes_failed_before`` the probes that failed in every pod then.
+    ``carried`` is the revision that the object has before the write. ``before`` are the observations of its pods
+    then. ``probes_failed_before`` lists the probes that failed in every pod then.
 
-    What a gateway loads may be the same as before: another hand had changed or deleted the object, or only phase,
-    priority or selector are new. Then Envoy gets nothing new and shows no new sign, so the pods that were seen running
-    it are kept (one that has lost it meanwhile shows that by what it has), and a refusal that was told since the
-    earlier write still counts. The same holds for what ran before the present revision: a gateway that refused the
-    new one, or never got it, still runs the old one when that is put back.
+    What a gateway loads may be the same as before: if another client changed or deleted the object, or if only phase,
+    priority or selector are new. Then Envoy receives nothing new and shows no new sign. So the pods that were seen
+    running it are kept; a pod that has lost it meanwhile shows that by what it has. A refusal that was reported since
+    the earlier write still counts.
+
+    The same holds for what ran before the present revision. A gateway that refused the new one, or never received it,
+    still runs the old one when that is written back.
     """
     awaited = known if known is not None and is_awaited(known, load, carried, stable) else None
-    baselines = [one for one in map(observations.make_baseline, before) if one is not None]
+    baselines = [baseline for baseline in map(observations.make_baseline, before) if baseline is not None]
     load_hash_before, ran_before = find_earlier_proof(known, load)
     noted = Notes(
         baselines=notes.read(awaited).baselines if awaited else tuple(baselines),
@@ -52,7 +57,7 @@ def begin(
         name=name,
         revision=revision,
         load_hash=load,
-        since=awaited.since if awaited else timestamps.metav1_micro_time(now),
+        since=awaited.since if awaited else times.to_microseconds(now),
         load_hash_before=load_hash_before,
         raised_loggers=known.raised_loggers if known else [],
         probes_failed_before=sorted(probes_failed_before),
@@ -62,12 +67,12 @@ def begin(
 
 
 def is_awaited(known: api.Observation, load: str, carried: str | None, stable: str | None) -> bool:
-    """Whether the gateways are still at work on this very load since an earlier write."""
+    """Return True if the gateways are still loading this very content since an earlier write."""
     return known.load_hash == load and known.revision == carried != stable
 
 
 def list_proved(known: api.Observation | None, load: str) -> frozenset[Incarnation]:
-    """Return the runs that were seen running this very load."""
+    """Return the runs that were seen running this very content."""
     if known is None:
         return frozenset()
     if known.load_hash == load:
@@ -76,7 +81,10 @@ def list_proved(known: api.Observation | None, load: str) -> frozenset[Incarnati
 
 
 def find_earlier_proof(known: api.Observation | None, load: str) -> tuple[str, frozenset[Incarnation]]:
-    """Return what was proved of another load; of several in a row the last one that was seen running anywhere."""
+    """Return the hash of other content that was proved, and the runs that proved it.
+
+    If there were several, it is the last one that was seen running anywhere.
+    """
     if known is None:
         return "", frozenset()
     noted = notes.read(known)
@@ -86,9 +94,9 @@ def find_earlier_proof(known: api.Observation | None, load: str) -> tuple[str, f
 
 
 def keep(known: api.Observation, judged: Verdict, *, at_rest: bool) -> api.Observation:
-    """Return the observation after a look: who needs no new proof at the next one, and who has been silent since when.
+    """Return the observation after a check: which runs need no new proof, and since when other pods do not answer.
 
-    ``at_rest``: the revision has run everywhere, so that less of it must be known.
+    ``at_rest``: the revision has run everywhere, so that less must be stored.
     """
     noted = replace(notes.read(known), loaded=judged.verified, silent=judged.silent)
     if at_rest and judged.state is State.LOADED:
@@ -98,11 +106,14 @@ def keep(known: api.Observation, judged: Verdict, *, at_rest: bool) -> api.Obser
 
 
 def forgive_crash(noted: Notes, judged: Verdict) -> Notes:
-    """A crash that a neighbour is to blame for is over once the pod is well again; the next one is news."""
+    """Forget a crash that a neighbour caused once the pod is well again, so that its next crash counts."""
     over = {
         pod_mark(row.pod.uid): row.pod.container.restarts
         for row in judged.pods
         if (row.state, row.reason) == (State.UNKNOWN, Reason.GATEWAY_CRASHED) and observations.is_well(row.pod)
     }
-    kept = (replace(one, restarts=over.get(one.incarnation.pod, one.restarts)) for one in noted.baselines)
+    kept = (
+        replace(baseline, restarts=over.get(baseline.incarnation.pod, baseline.restarts))
+        for baseline in noted.baselines
+    )
     return replace(noted, baselines=tuple(kept)) if over else noted

@@ -1,7 +1,7 @@
-"""The container that runs Envoy, as its pod's status shows it, and how it ended, as its last log lines show it.
+"""The container that runs Envoy: its state in the pod's status, and how it ended, from its last log lines.
 
-The exit code says little: Istio's agent runs Envoy and ends with 0 whatever killed that (`pkg/envoy/agent.go`). Only
-its log, which the kubelet keeps as that of the *previous* container, has the signal.
+The exit code says little: Istio's agent runs Envoy, and ends with 0 whatever killed Envoy (`pkg/envoy/agent.go`). Only
+its log has the signal; the kubelet keeps it as the log of the *previous* container.
 """
 
 from __future__ import annotations
@@ -16,25 +16,34 @@ from typing import Any
 from pluginrelease.core.gateway.logs import read_record, shorten
 
 MAX_WORDS = 4
+MAX_FRAMES = 2
 BACK_OFF = "CrashLoopBackOff"
+# the longest wait of a kubelet before it restarts a container
+BACK_OFF_MAX = timedelta(minutes=5)
 OUT_OF_MEMORY = "OOMKilled"
-# a new sandbox ends all containers of a pod at once, within their grace
+# a new sandbox ends all containers of a pod within their grace period
 TOGETHER = timedelta(seconds=35)
-# 128 + the number of a signal by which a process ends that has done something wrong
+# 128 + the signal of a process that failed by its own fault
 _FATAL_CODES = frozenset(128 + number for number in (4, 5, 6, 7, 8, 11, 31))
 
 _EXITED = re.compile(r"^Envoy exited with error: ")
-# Go's words for signals; these are sent by others, and not for what a process did
+# Go's words for signals; other processes send these, whatever the container did
 _SIGNAL = re.compile(r"^Envoy exited with error: signal: (?!killed|terminated|interrupt|hangup|quit)")
 _CAUGHT = re.compile(r"^Caught [\w ]+, suspect faulting address")
-_MEMORY = re.compile(r"^Envoy may have been out of memory killed")
-# V8 writes to the standard error as it dies, in no log format
+# the agent adds this to every SIGKILL (istio pkg/envoy/agent.go), also one that a user sent: it proves nothing
+_GUESS = re.compile(r"^Envoy may have been out of memory killed")
+# V8 writes to standard error as it dies, in no log format
 _V8 = re.compile(r"^# (?:Fatal error in\b|unreachable code$|Check failed:)")
+# a frame of Envoy's backtrace, if its build has symbols: the plugin or its VM was involved
+_FRAME = re.compile(r"^#\d+: (?=.*(?:\bproxy_wasm::|\bWasm::|\bv8::))")
 _ASKED = re.compile(r"^Agent has successfully terminated$")
 
 
 class Cause(StrEnum):
-    """Why a container ended. Asked: the agent was asked to end. Unclear: killed from outside, or without a word."""
+    """Why a container ended.
+
+    Asked: the agent was asked to end. Unclear: it was killed from outside, or logged nothing.
+    """
 
     FATAL = "Fatal"
     OUT_OF_MEMORY = "OutOfMemory"
@@ -44,7 +53,10 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True)
 class Termination:
-    """An end of the container. ``is_state``: it is its present state, so the log is not yet that of a previous one."""
+    """One end of the container.
+
+    ``is_state``: it is the present state, so its log is not yet the previous container's.
+    """
 
     at: datetime
     reason: str = ""
@@ -54,8 +66,11 @@ class Termination:
 
 @dataclass(frozen=True)
 class Container:
-    """``restarts``: how often the kubelet started it again; ``waiting``: why it does not run, "" where that is not
-    known; ``together``: its last end was that of all containers of its pod, as when a pod's sandbox is made again."""
+    """The container that runs Envoy.
+
+    ``restarts``: how often the kubelet restarted it. ``waiting``: why it does not run, "" if not known. ``together``:
+    all containers of its pod ended with it last time, for example because the pod got a new sandbox.
+    """
 
     restarts: int = 0
     running: bool = True
@@ -66,20 +81,23 @@ class Container:
 
     @property
     def ends(self) -> int:
-        """How often it has ended: one that has, and is not started again yet, has ended once more than restarted."""
+        """Return how often it has ended: one more than its restarts if it has ended and is not started again yet."""
         return self.restarts + (self.terminated is not None and not self.running)
 
 
 @dataclass(frozen=True)
 class LastWords:
-    """Why the container ended last, and the lines that show it."""
+    """Why the container ended last, and the log lines that show it."""
 
     cause: Cause = Cause.UNCLEAR
     lines: tuple[str, ...] = ()
 
 
 def read(status: Mapping[str, Any], name: str) -> Container:
-    """The container of this name, also where it is a native sidecar; one that no status shows counts as running."""
+    """Return the container of this name, also if it is a native sidecar.
+
+    One that the status does not list counts as running.
+    """
     listed = [*status.get("containerStatuses", []), *status.get("initContainerStatuses", [])]
     own = next((status for status in listed if status["name"] == name), None)
     if own is None:
@@ -115,13 +133,14 @@ def _is_same_time(ended: Termination, listed: Iterable[Mapping[str, Any]], name:
 
 
 def read_last_words(ended: Termination, log: str) -> LastWords:
-    """Why the container ended, by its status first, then by its last lines.
+    """Return why the container ended: from its status first, then from its last log lines.
 
-    Only lines in the gateway's own format count, as a client can put any text into an access log.
+    Only lines in the gateway's own format count, because a client can put any text into an access log.
     """
     said = [words for line in log.splitlines() if (words := _read_line(line))]
-    lines = tuple(shorten(line) for line in said[-MAX_WORDS:])
-    if ended.reason == OUT_OF_MEMORY or any(map(_MEMORY.match, said)):
+    frames = [shorten(words) for line in log.splitlines() if (words := _read_frame(line))]
+    lines = (*(shorten(line) for line in said[-MAX_WORDS:]), *frames[:MAX_FRAMES])
+    if ended.reason == OUT_OF_MEMORY:
         return LastWords(Cause.OUT_OF_MEMORY, lines)
     if any(map(_ASKED.match, said)):
         return LastWords(Cause.ASKED, lines)
@@ -129,10 +148,16 @@ def read_last_words(ended: Termination, log: str) -> LastWords:
     return LastWords(Cause.FATAL if fatal or ended.exit_code in _FATAL_CODES else Cause.UNCLEAR, lines)
 
 
+def _read_frame(line: str) -> str:
+    """Return the frame of a backtrace that names Wasm; "" for any other line. Builds without symbols print none."""
+    said = read_record(line)
+    return said.message if said.level and _FRAME.match(said.message) else ""
+
+
 def _read_line(line: str) -> str:
-    """What the line says of the end; "" for one that says nothing of it."""
+    """Return what the line says about the end; "" if it says nothing."""
     if _V8.match(line):
         return line
     said = read_record(line)
-    known = (_EXITED, _CAUGHT, _MEMORY, _ASKED)
+    known = (_EXITED, _CAUGHT, _GUESS, _ASKED)
     return said.message if said.level and any(pattern.match(said.message) for pattern in known) else ""

@@ -1,7 +1,7 @@
-"""Admin documents, statistics and log lines of one gateway pod become a `PodObservation`.
+"""Turn admin documents, statistics and log lines of one gateway pod into a `PodObservation`.
 
-Nothing is decided here. A document whose shape is not known becomes an entry of `PodObservation.unknown`, which
-`judging.judge` never takes for health. Shapes: Envoy's admin API (envoy.admin.v3), measured on Envoy 1.40.
+Nothing is decided here. A document of an unknown shape becomes an entry of `PodObservation.unknown`; `judging.judge`
+never counts that as healthy. Shapes: Envoy's admin API (envoy.admin.v3), measured on Envoy 1.40.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from pluginrelease.core.gateway.listeners import ListenerError, Listeners
 from pluginrelease.core.gateway.logs import parse_time, read_log
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
 
-# how far back Envoy's word on a configuration that it had before is looked for
+# how far back to search for Envoy's log lines about a configuration that it already had
 LOG_REACH = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
 class Documents:
-    """What was read of one pod, as it was answered.
+    """The answers of one pod, unchanged.
 
     ``server_info``, ``start`` (`/config_dump?mask=last_updated`), ``ecds`` (`?mask=ecds_filters`) and ``stats``
-    (`/stats?format=json`) are JSON texts; ``ecds`` is "" where Envoy has no such section. ``listeners``
-    (`?resource=dynamic_listeners`) can be too large to be held, and are what was kept of them. ``log_from``: from when
-    on (the gateway's clock) the log was asked for, when that is known.
+    (`/stats?format=json`) are JSON texts. ``ecds`` is "" if Envoy has no such section. ``listeners``
+    (`?resource=dynamic_listeners`) can be too large for memory, and is already reduced. ``log_from``: since when (the
+    gateway's clock) the log was requested, if known.
     """
 
     server_info: str
@@ -46,13 +46,13 @@ class Documents:
 
 
 def identify_start(pod: PodRef, start: str) -> Incarnation | None:
-    """The same, of the document that tells it (`Documents.start`)."""
+    """Return the pod's run from the document that has Envoy's start (`Documents.start`)."""
     began = _read_start(start, [])
     return Incarnation.of(pod.uid, began) if began else None
 
 
 def read_version(server_info: str) -> str | None:
-    """Envoy's version like "1.40.0", from `/server_info`; None for an unknown shape."""
+    """Return Envoy's version like "1.40.0" from `/server_info`; None for an unknown shape."""
     build = re.fullmatch(
         r"[0-9a-f]*/(\d+\.\d+\.\d+)[^/]*/.*", str(shapes.read_document(server_info, []).get("version", ""))
     )
@@ -60,14 +60,14 @@ def read_version(server_info: str) -> str | None:
 
 
 def read_start(start: str) -> datetime | None:
-    """When the Envoy that answers `/config_dump?mask=last_updated` started, by its clock; None for an unknown shape."""
+    """Return when Envoy started, by its clock, from `/config_dump?mask=last_updated`; None for an unknown shape."""
     return _read_start(start, [])
 
 
 def trim_server_info(server_info: str) -> str:
-    """What is read of `/server_info`, in its own shape: the list of Envoy's extensions makes it a hundred kilobytes.
+    """Return `/server_info` with only the fields that are read; its list of extensions takes a hundred kilobytes.
 
-    The text as it is when it is of no known shape.
+    A text of an unknown shape is returned unchanged.
     """
     info = shapes.read_document(server_info, [])
     metadata, options = shapes.descend(info, "node", "metadata"), shapes.descend(info, "command_line_options")
@@ -82,17 +82,18 @@ def trim_server_info(server_info: str) -> str:
 
 
 def read_logger_level(answer: str, logger: str) -> str | None:
-    """A logger's level in the answer of `POST /logging`; None when it is not listed."""
+    """Return a logger's level from the answer of `POST /logging`; None if it is not listed."""
     line = re.search(rf"^\s*{re.escape(logger)}: (\w+)\s*$", answer, re.MULTILINE)
     return line.group(1) if line else None
 
 
 def find_log_start(ecds: str, wanted: DesiredPlugin, write_at: datetime) -> datetime:
-    """From where (the gateway's clock) its log must be read to find Envoy's word on the configuration that it has.
+    """Return since when (the gateway's clock) to read the log for Envoy's words on its configuration.
 
-    That is the write, unless Envoy had the very same configuration from before: an object that is deleted and made
-    again while the old listener drains finds its old subscription, and Envoy says nothing new. Then its word is from
-    when it received it, looked for at most `LOG_REACH` back. Of a placeholder nobody knows whether it is the same.
+    Usually that is the write. But Envoy may have had the very same configuration before. An object that is deleted and
+    created again while the old listener drains finds its old subscription, and Envoy logs nothing new. Then its words
+    date from when it received the configuration; the search goes back at most `LOG_REACH`. With placeholders it is not
+    known whether the configuration is the same.
     """
     if wanted.has_placeholders:
         return write_at
@@ -110,7 +111,7 @@ def find_log_start(ecds: str, wanted: DesiredPlugin, write_at: datetime) -> date
 def observe_pod(
     pod: PodRef, at: datetime, documents: Documents, wanted: DesiredPlugin, since: datetime
 ) -> PodObservation:
-    """One pod's documents → what they say about the wanted plugin. ``since`` (our clock) bounds the log."""
+    """Return what one pod's documents say about the wanted plugin. ``since`` (our clock) is where the log begins."""
     unknown: list[str] = []
     info = shapes.read_document(documents.server_info, unknown, "/server_info")
     dump = Extensions.read(documents.ecds, wanted, unknown)
@@ -130,16 +131,16 @@ def observe_pod(
         skew=documents.skew,
         entries=dump.ours,
         code_files=dump.loaded_files(stats),
-        code_shared=dump.shared(),
+        code_shared=dump.is_shared(),
         code_names=dump.sharers(),
         others_updated=max((entry.last_updated for entry in dump.others if entry.last_updated), default=None),
         listener_errors=placeholders.hide_in(tuple(error for error in errors if _concerns(error, wanted)), secrets),
         other_listener_errors=placeholders.hide_in(
             tuple(error for error in errors if not _concerns(error, wanted)), secrets
         ),
-        warming=listeners.warming(wanted),
-        referenced=listeners.referenced(wanted),
-        listeners=listeners.serving(wanted),
+        warming=listeners.list_warming(wanted),
+        referenced=listeners.is_referenced(wanted),
+        listeners=listeners.list_serving(wanted),
         stats=statistics.read_stats(stats, wanted),
         log=read_log(lines, wanted, log_from, truncated=documents.log_truncated, secrets=secrets),
         unknown=tuple(unknown),
@@ -152,7 +153,7 @@ def _concerns(error: ListenerError, wanted: DesiredPlugin) -> bool:
 
 
 def _read_start(text: str, unknown: list[str]) -> datetime | None:
-    """When this Envoy read its bootstrap: to the millisecond, and the same at every look."""
+    """Return when this Envoy read its bootstrap, in milliseconds: the same in every answer of one run."""
     for section in shapes.read_list(
         shapes.read_document(text, unknown, "/config_dump?mask=last_updated"), "configs", unknown
     ):

@@ -1,4 +1,4 @@
-"""The extension configurations (ECDS) in a dump: ours, and those of the other plugins."""
+"""The extension configurations (ECDS) in a config dump: ours, and those of other plugins."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Extensions:
         others = tuple(entry for entry in entries if not wanted.ecds_name_matches(entry.name))
         return cls(ours, others)
 
-    def shared(self) -> bool:
+    def is_shared(self) -> bool:
         codes = {_code_identity(entry) for entry in self.ours if entry.path}
         return any(_code_identity(entry) in codes for entry in self.others)
 
     def secrets(self, wanted: DesiredPlugin) -> frozenset[str]:
-        """What the gateway was given in the place of placeholders: no message may have it."""
+        """Return the values that the gateway received instead of placeholders. No message may contain them."""
         given = ((entry.config, entry.env) for entry in self.ours if wanted.replaces)
         return frozenset(
             secret for pair in given for secret in placeholders.read_values((wanted.config, wanted.env), pair)
@@ -47,14 +47,20 @@ class Extensions:
         return tuple(entry.plugin_name for entry in (*self.ours, *self.others) if _code_identity(entry) in codes)
 
     def loaded_files(self, stats: Mapping[str, int]) -> int:
-        """Distinct codes of the plugins that Envoy created at least once; of all where it does not tell."""
+        """Return the number of different codes among the plugins that Envoy has created.
+
+        If Envoy does not say which it created, all plugins count.
+        """
         wasm = [entry for entry in (*self.ours, *self.others) if entry.kind is FilterKind.WASM]
         named = [entry for entry in wasm if f"wasm.{entry.plugin_name}.vm_reload" in stats]
         return len({_code_identity(entry) for entry in named or wasm})
 
 
 def _code_identity(entry: ExtensionConfig) -> str:
-    """What Envoy shares a VM by is the code's bytes: the same image in two repositories is two files and one code."""
+    """Return what identifies the VM that Envoy shares: the code's bytes.
+
+    The same image in two repositories gives two files, but one code.
+    """
     return entry.digest_hex or entry.path
 
 
@@ -87,7 +93,7 @@ def _read_entry(item: Mapping[str, Any], unknown: list[str]) -> ExtensionConfig:
 
 
 def _read_environment(variables: Mapping[str, Any]) -> dict[str, str | None]:
-    """The module's environment without what Istio puts there for its agent (istio pkg/model/wasm.go)."""
+    """Return the module's environment without what Istio adds for its agent (istio pkg/model/wasm.go)."""
     hosts = variables.get("host_env_keys")
     own = {str(name): None for name in hosts} if isinstance(hosts, list) else {}
     given = {str(name): str(value) for name, value in shapes.descend(variables, "key_values").items()}
@@ -104,7 +110,7 @@ def _read_kind(type_url: str, typed: Mapping[str, Any]) -> FilterKind:
 
 
 def _read_configuration(plugin: Mapping[str, Any]) -> Any:
-    """The plugin's JSON; {} for none, and the text itself when it is not JSON, or nests without end."""
+    """Return the plugin's configuration: {} if it has none, and the raw text if it is not JSON or nests too deep."""
     value = shapes.descend(plugin, "configuration").get("value")
     if not isinstance(value, str) or not value:
         return {}

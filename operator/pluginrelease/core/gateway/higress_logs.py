@@ -1,5 +1,7 @@
-"""What only Higress's Envoy writes to its log, beside its counters (higress-group/envoy, source/extensions/common/wasm
-/wasm.cc, 9e54c67 of Higress 2.2.4)."""
+"""What only Higress's Envoy writes to its log, beside its counters.
+
+Source: higress-group/envoy, source/extensions/common/wasm/wasm.cc, 9e54c67 of Higress 2.2.4.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,9 @@ _WORKER = re.compile(r"wasm worker initialization failed: plugin='([^']*)'(.*)",
 
 
 def find_start_failure(lines: Iterable[str], wanted: DesiredPlugin, secrets: Collection[str] = ()) -> str:
-    """Why our plugin did not come up in a worker, in the gateway's newest words without ``secrets``; "" for none.
+    """Return why our plugin did not start in a worker: the newest log line without ``secrets``; "" if there is none.
 
-    Whether one still lacks it is said by the gauge ``worker_uninitialized``, and not by the log.
+    The gauge ``worker_uninitialized`` says whether some worker still lacks the plugin; the log does not.
     """
     newest = ""
     for record in read_records(lines):

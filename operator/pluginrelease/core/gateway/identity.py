@@ -10,20 +10,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pluginrelease.core import placeholders, timestamps
+from pluginrelease.api import times
+from pluginrelease.core import placeholders
 
 _TRANSLATED = "~istio-translated-wasmplugin"
 
 
 @dataclass(frozen=True)
 class DesiredPlugin:
-    """What every selected gateway pod should run.
+    """The plugin that every selected gateway pod should run.
 
-    ``namespace`` and ``name`` are the WasmPlugin's; ``digest_hex`` the manifest's sha256 without prefix; ``config``
-    the plugin's configuration (None and {} are the same); ``fail_strategy`` FAIL_CLOSE, FAIL_OPEN or FAIL_RELOAD;
-    ``env`` the module's environment, None for a value that is the gateway's own; ``image`` the repository with the
-    digest, as in the WasmPlugin's url, "" where it does not matter; ``replaces``: the control plane puts Secrets'
-    values in the place of placeholders.
+    ``namespace`` and ``name`` are the WasmPlugin's. ``digest_hex`` is the manifest's SHA-256 without prefix. ``config``
+    is the plugin's configuration (None and {} are the same). ``fail_strategy`` is FAIL_CLOSE, FAIL_OPEN or FAIL_RELOAD.
+    ``env`` is the module's environment; None for a value that each gateway sets itself. ``image`` is the repository
+    with the digest, as in the WasmPlugin's url, "" if it does not matter. ``replaces``: the control plane replaces
+    placeholders with values of Secrets.
     """
 
     namespace: str
@@ -37,18 +38,18 @@ class DesiredPlugin:
 
     @property
     def has_placeholders(self) -> bool:
-        """Whether what a gateway is given is not known word for word."""
+        """Return True if the text that a gateway receives is not known exactly."""
         return self.replaces and placeholders.MEANT in json.dumps([self.config, self.env])
 
     def is_given(self, config: Any, env: Mapping[str, str | None]) -> bool:
-        """Whether a gateway that was given this was given what is wanted."""
+        """Return True if a gateway with this configuration and environment received what is wanted."""
         return placeholders.is_same((dict(self.config or {}), self.env), (config, env), replaced=self.replaces)
 
     def ecds_name_matches(self, name: str) -> bool:
-        """Whether an extension configuration is this WasmPlugin's, in any Istio version.
+        """Return True if an extension configuration belongs to this WasmPlugin, in any Istio version.
 
-        ``NS.NAME`` up to 1.20, then with a prefix that changed twice, and from 1.30 on as a translated
-        TrafficExtension; a TrafficExtension without that suffix is another object, even under the same name.
+        Its name is ``NS.NAME`` up to 1.20, then has a prefix that changed twice, and from 1.30 on it is that of a
+        translated TrafficExtension. A TrafficExtension without that suffix is another object, even with the same name.
         """
         prefix, _, last = name.rpartition("/")
         if "trafficextension" in prefix:
@@ -56,16 +57,17 @@ class DesiredPlugin:
         return last == f"{self.namespace}.{self.name}"
 
     def plugin_name_matches(self, name: str) -> bool:
-        """Whether a name in a log line or a statistic is this plugin's (Envoy's PluginConfig.name)."""
+        """Return True if a name in a log line or a statistic is this plugin's (Envoy's PluginConfig.name)."""
         prefix, _, last = name.rstrip(".").rpartition("/")
         if prefix and "istio.io/" not in prefix:
-            return False  # a path, or a repository that is called so
+            return False  # a path, or a repository of that name
         return last.removesuffix(_TRANSLATED) == f"{self.namespace}.{self.name}"
 
     def is_module(self, told: str) -> bool:
-        """Whether a module that Istio's agent names is this one: by url, or by the plugin's name for want of a secret.
+        """Return True if a module that Istio's agent names is this one.
 
-        The same digest may come from two repositories, and one of them fail.
+        The agent names it by url, or by the plugin's name if a Secret is missing. The same digest may come from two
+        repositories, of which one fails.
         """
         _, is_url, image = told.partition("://")
         if not is_url:
@@ -79,7 +81,7 @@ RUN_MARK = 4
 
 
 def pod_mark(uid: str) -> str:
-    """Return a short hash of a pod's UID: status keeps one for each pod of a release."""
+    """Return a short hash of a pod's UID. Status stores one for each pod of a release."""
     return _short(uid, POD_MARK)
 
 
@@ -89,7 +91,10 @@ def _short(text: str, length: int) -> str:
 
 @dataclass(frozen=True, order=True)
 class Incarnation:
-    """One run of one pod's Envoy, by short hashes of the pod's UID and of the start: what a verification holds for."""
+    """One run of one pod's Envoy, by short hashes of the pod's UID and of the start.
+
+    A verification holds for one run.
+    """
 
     pod: str
     run: str
@@ -97,4 +102,4 @@ class Incarnation:
     @classmethod
     def of(cls, uid: str, started_at: datetime) -> Incarnation:
         """Return the run of this pod's Envoy that began at this time, by the gateway's clock."""
-        return cls(pod_mark(uid), _short(timestamps.metav1_micro_time(started_at), RUN_MARK))
+        return cls(pod_mark(uid), _short(times.format_micro_time(started_at), RUN_MARK))

@@ -1,8 +1,8 @@
-"""A gateway's listeners → what they say about plugins, read while the bytes arrive.
+"""Read a gateway's listeners, and what they say about plugins, while the bytes arrive.
 
-A gateway with thousands of hosts describes its listeners in tens of megabytes. What matters of them is little, so the
-answer of `GET /config_dump?resource=dynamic_listeners` is taken as a stream of events and never held: (path, kind,
-value), as a JSON parser tells them (ijson's ``parse``).
+A gateway with thousands of hosts describes its listeners in tens of megabytes, and little of that matters. So the
+answer of `GET /config_dump?resource=dynamic_listeners` is read as a stream of events and is never held in memory.
+Events are (path, kind, value), as ijson's ``parse`` yields them.
 
 Shape: envoy.admin.v3.ListenersConfigDump.DynamicListener, one per entry of ``configs``.
 """
@@ -45,7 +45,7 @@ _FACTS = {
 
 @dataclass(frozen=True)
 class ListenerError:
-    """A listener update that Envoy refused and still wants: ``attempted`` by the gateway's clock."""
+    """A listener update that Envoy refused and that is still wanted. ``attempted`` is by the gateway's clock."""
 
     listener: str
     details: str
@@ -54,8 +54,10 @@ class ListenerError:
 
 @dataclass(frozen=True)
 class Listener:
-    """An active TCP listener that the control plane sent: ``port`` in the pod; ``tls``: some HTTP filter chain of it
-    wants TLS, ``plain``: some does not (both False where there is none); ``has_plugin``: its HTTP filters ask for ours.
+    """An active TCP listener that the control plane sent.
+
+    ``port`` is in the pod. ``tls``: some HTTP filter chain of it wants TLS; ``plain``: some does not (both False
+    without HTTP filter chains). ``has_plugin``: its HTTP filters refer to our plugin.
     """
 
     port: int
@@ -66,7 +68,7 @@ class Listener:
 
 @dataclass(frozen=True)
 class Chain:
-    """What an HTTP filter chain asks for: the names of its filters, and whether it speaks TLS."""
+    """One HTTP filter chain: the names of its filters, and if it uses TLS."""
 
     tls: bool
     filters: frozenset[str]
@@ -74,10 +76,10 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class DynamicListener:
-    """A listener that the control plane sent, without all that no sign rests on.
+    """A listener that the control plane sent, reduced to what signs need.
 
-    ``port``: its TCP port, None for UDP (HTTP/3) or one inside Envoy; ``chains``: the different HTTP filter chains of
-    what is active; ``active``, ``warming``: whether it has such a state; ``awaits``: the filters of what is warming.
+    ``port``: its TCP port; None for UDP (HTTP/3) or for one inside Envoy. ``chains``: the different HTTP filter chains
+    of the active state. ``active``, ``warming``: it has such a state. ``awaits``: the filters of the warming state.
     """
 
     name: str
@@ -89,23 +91,23 @@ class DynamicListener:
     error: ListenerError | None = None
 
     def asks_for(self, wanted: DesiredPlugin) -> bool:
-        """Whether requests through it meet the plugin."""
+        """Return True if requests through this listener reach the plugin."""
         return any(_is_among(wanted, chain.filters) for chain in self.chains)
 
     def warms_with(self, wanted: DesiredPlugin) -> bool:
-        """Whether an update of it that asks for the plugin does not serve yet."""
+        """Return True if an update of it that refers to the plugin does not serve yet."""
         return self.warming and _is_among(wanted, self.awaits)
 
 
 @dataclass(frozen=True)
 class Listeners:
-    """All dynamic listeners of one gateway; ``unknown``: what of the answer was not understood."""
+    """All dynamic listeners of one gateway. ``unknown``: what was not understood in the answer."""
 
     items: tuple[DynamicListener, ...] = ()
     unknown: tuple[str, ...] = ()
 
-    def serving(self, wanted: DesiredPlugin) -> tuple[Listener, ...]:
-        """The ports that can be called."""
+    def list_serving(self, wanted: DesiredPlugin) -> tuple[Listener, ...]:
+        """Return the ports that can be called."""
         return tuple(
             Listener(
                 listener.port,
@@ -117,17 +119,20 @@ class Listeners:
             if listener.active and listener.port is not None
         )
 
-    def referenced(self, wanted: DesiredPlugin) -> bool | None:
-        """Whether an active HTTP listener asks for the plugin; None without any such listener."""
+    def is_referenced(self, wanted: DesiredPlugin) -> bool | None:
+        """Return whether an active HTTP listener refers to the plugin; None if there is no such listener."""
         serving = [listener for listener in self.items if listener.chains]
         return any(listener.asks_for(wanted) for listener in serving) if serving else None
 
-    def warming(self, wanted: DesiredPlugin) -> tuple[str, ...]:
-        """The names of those that warm with the plugin."""
+    def list_warming(self, wanted: DesiredPlugin) -> tuple[str, ...]:
+        """Return the names of the listeners that warm with the plugin."""
         return tuple(listener.name for listener in self.items if listener.warms_with(wanted))
 
     def errors(self) -> tuple[ListenerError, ...]:
-        """What was refused. Envoy lists a refusal twice, once without time: that takes the time of the other."""
+        """Return the refused updates.
+
+        Envoy lists a refusal twice, once without time; that one gets the time of the other.
+        """
         found = [listener.error for listener in self.items if listener.error]
         return tuple(_with_time(error, found) for error in found)
 
@@ -145,7 +150,7 @@ def _is_among(wanted: DesiredPlugin, names: frozenset[str]) -> bool:
 
 @dataclass
 class _Draft:
-    """The listener that is being read, and the filter chain within."""
+    """The listener that is being read, and the current filter chain in it."""
 
     facts: dict[str, Any] = field(default_factory=dict)
     states: set[str] = field(default_factory=set)
@@ -160,7 +165,7 @@ class _Draft:
             self.chains.add(Chain(self.tls, frozenset(self.filters)))
         self.http, self.tls, self.filters = False, False, set()
 
-    def finished(self) -> DynamicListener:
+    def finish(self) -> DynamicListener:
         facts, name = self.facts, str(self.facts.get("name", ""))
         port = facts.get("port")
         usable = isinstance(port, int) and facts.get("protocol", "TCP") == "TCP"
@@ -180,9 +185,9 @@ class _Draft:
 
 
 class ListenerReader:
-    """Takes the events of one answer, in order, and keeps no more than one listener's facts beside those that are done.
+    """Takes the events of one answer in order. It keeps the facts of finished listeners, and of one that is being read.
 
-    Raises ValueError for an answer that nests without end.
+    Raises ValueError for an answer that nests too deep.
     """
 
     def __init__(self) -> None:
@@ -193,7 +198,7 @@ class ListenerReader:
         self._known: dict[Any, Any] = {}
 
     def take(self, path: str, kind: str, value: Any) -> None:
-        """One event; most of them say nothing that matters."""
+        """Take one event. Most of them are ignored."""
         if path in _SHAPE:
             self._outline(path, kind)
         elif kind == "string" or kind == "number":
@@ -205,12 +210,12 @@ class ListenerReader:
             self._open(path, kind)
 
     def strange(self, what: str) -> None:
-        """Something that is not understood, once."""
+        """Record something that is not understood, once."""
         if what not in self._unknown:
             self._unknown.append(what)
 
-    def finished(self) -> Listeners:
-        """What was read."""
+    def finish(self) -> Listeners:
+        """Return the listeners that were read."""
         if not self._begun:
             self.strange("dynamic_listeners did not answer with a JSON object")
         return Listeners(tuple(self._done), tuple(self._unknown))
@@ -235,10 +240,10 @@ class ListenerReader:
     def _end_listener(self) -> None:
         if not str(self._draft.facts.get("type", "")).endswith(".DynamicListener"):
             self.strange("a dynamic listener is of another type")
-        self._done.append(self._sharing(self._draft.finished()))
+        self._done.append(self._share(self._draft.finish()))
 
-    def _sharing(self, listener: DynamicListener) -> DynamicListener:
-        """The same, with what it has in common with others held once: most listeners ask for the same filters."""
+    def _share(self, listener: DynamicListener) -> DynamicListener:
+        """Share equal values with other listeners, to save memory: most listeners refer to the same filters."""
         return replace(
             listener,
             chains=self._known.setdefault(listener.chains, listener.chains),

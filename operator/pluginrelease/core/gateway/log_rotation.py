@@ -1,10 +1,10 @@
-"""Whether a container's log is there since a time, or begins with a rotation.
+"""Decide if a container's log is complete since a time, or begins with a rotation.
 
-The API server serves the current file of a log alone (kubernetes#11046, #115701): after a rotation, by default at
-10 MiB, it begins anew, and what was before is gone without a word. That the *answer* begins late shows nothing: a quiet
-gateway writes nothing for hours. It shows in how the *file* begins, whatever time is asked for: not after the wanted
-one, or as it did at an earlier look, or with the container, as Istio's agent and Envoy write a dozen lines while they
-start.
+The API server serves only the current file of a log (kubernetes#11046, #115701). After a rotation, by default at 10
+MiB, the file begins with new lines, and nothing says that older ones are gone. An *answer* that begins late proves
+nothing, because a quiet gateway writes nothing for hours. The beginning of the *file* decides, whatever time was
+requested. The log is complete if the file begins before the wanted time, or as it did at an earlier check, or with the
+container. Istio's agent and Envoy write a dozen lines while they start.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-# from when Envoy has read its bootstrap: the agent, and Envoy's own warnings about it, have written by then
+# from when Envoy has read its bootstrap: the agent has written by then, and Envoy its warnings about the bootstrap
 START = timedelta(seconds=10)
 
 
@@ -20,7 +20,7 @@ START = timedelta(seconds=10)
 class Beginning:
     """How a container's log file begins: the time of its first line, None for an empty file.
 
-    ``unbroken_since``: no rotation since then. Both by the gateway's clock.
+    ``unbroken_since``: there was no rotation since then. Both are by the gateway's clock.
     """
 
     first: datetime | None
@@ -28,7 +28,7 @@ class Beginning:
 
 
 def carry(before: Beginning | None, now: Beginning) -> Beginning:
-    """What is known after a look at the same container: a file that begins as before was not rotated in between."""
+    """Combine two checks of one container: a file that begins as before was not rotated in between."""
     if before is None:
         return now
     was_empty = before.first is None and now.first is not None and now.first >= before.unbroken_since
@@ -38,9 +38,11 @@ def carry(before: Beginning | None, now: Beginning) -> Beginning:
 
 
 def is_whole(found: Beginning, since: datetime, started: datetime | None) -> bool:
-    """Whether every line since a time is there; ``started``: when this container's Envoy did, None if unknown.
+    """Return True if every line since a time is there.
 
-    An Envoy that runs has written: an empty file is a new one, unless it was empty before.
+    ``started``: when this container's Envoy started, None if unknown.
+
+    A running Envoy has written something. So an empty file is a new one, unless it was empty before.
     """
     if found.unbroken_since <= since:
         return True

@@ -1,12 +1,12 @@
-"""A gateway container's log → what it says about one plugin.
+"""Read a gateway container's log, and what it says about one plugin.
 
-The container writes two logs into one stream, Envoy's and the agent's, as text (tab-separated fields, one per line,
-some messages running over several lines) or as one JSON object per line. Few lines name a plugin. Those that say *why*
-a module was refused do not: they count for us only when they come from the same thread, directly before a line that
-names us, with no line in between that names a neighbour.
+The container writes Envoy's log and the agent's into one stream: as text (tab-separated fields, one message per line,
+some over several lines), or as one JSON object per line. Few lines name a plugin. Lines that say *why* a module was
+refused do not. They count for our plugin only if they come from the same thread, directly before a line that names it,
+and no line in between names a neighbour.
 
-A plugin that traps later, on a request, leaves one line that names nobody and no other trace. It is told whose it was
-only by what that very plugin said directly before, on the same thread: Go and Rust print a panic before they trap.
+A plugin that traps later, on a request, leaves one line that names no plugin, and no other trace. Its owner is known
+only if the plugin itself logged directly before, on the same thread: Go and Rust print a panic before they trap.
 
 Texts: Envoy source/common/filter/config_discovery_impl.cc, source/extensions/common/wasm/wasm.cc,
 source/common/listener_manager/lds_api.cc; proxy-wasm-cpp-host src/wasm.cc, src/v8/v8.cc; Istio pkg/wasm/convert.go.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 MAX_CAUSES = 6
 MAX_CRASHES = 64
 MAX_LINE = 600
-# a refusal follows the trap that is its cause
+# time between a trap and the refusal that it causes
 AT_ONCE = timedelta(seconds=1)
 MAX_MESSAGE = 8192
 # lines of one message; an access log between two of them counts too
@@ -51,26 +51,26 @@ _PLUGIN_FAILED = re.compile(r"^Plugin (\S+) failed to load")
 _UNABLE = re.compile(r"Unable to create Wasm (?:plugin|HTTP filter|network filter) ([^\s,;]+)")
 _REFUSED = re.compile(r"^(?:Unable to create |Error adding/updating |lds: |[^\"]*? rejected: )")
 _LISTED = re.compile(r"^\s*[^\s\"]+: Unable to create ")
-# Istio's access log, as text or as JSON, which may stand between two lines of a message
+# Istio's access log, as text or as JSON, which may be between two lines of a message
 _ACCESS = re.compile(r"^(?:\[\d{4}-\d\d-\d\dT[^\]]*\] |\{\".*\}$)")
 _LISTENER = re.compile(r"^lds: |envoy\.config\.listener\.v3\.Listener|adding/updating listener")
 _MODULE = re.compile(r"cannot fetch Wasm module (\S+?):? ")
 _FETCH = re.compile(r"^(?:error in converting the wasm config to local: |convert the wasm config: )", re.IGNORECASE)
-# Higress's agent tries plain http after any failure, and then tells what came of that (its Istio, imagefetcher.go)
+# Higress's agent retries with plain http after any failure, and then logs the result (its Istio, imagefetcher.go)
 _HTTPS_FAILED = re.compile(r"^HTTPS request failed for URL \S*?//(\[[^\]\s]+\]|[^/\s:]+)")
 _CAUSE = re.compile(
     r"^(?:Wasm VM failed |Failed to (?:load|parse) |Function: |Wasm module is |Bad function signature|wasm log)"
 )
-# proxy-wasm-cpp-host marks the VM that all threads clone as failed, and Envoy goes on as if nothing had happened
+# proxy-wasm-cpp-host marks the VM that all threads clone as failed, and Envoy continues as if nothing had happened
 _NOT_ON_THREAD = re.compile(r"^Wasm VM failed Failed to (?:\w+ thread-local Wasm|clone Base Wasm)")
-# what Envoy calls while it loads a plugin; a trap there is told by a refusal that names the plugin
+# what Envoy calls while it loads a plugin; a trap there is reported by a refusal that names the plugin
 _AT_LOAD = ("_initialize", "_start", "main", "proxy_on_vm_start", "proxy_validate_configuration", "proxy_on_configure")
 _TRAP = re.compile(r"^Function: (\S+) failed\b")
 _PANIC = re.compile(r"\bpanic|\bfatal error", re.IGNORECASE)
 _PLUGIN_LOG = re.compile(r"^wasm log(?: ([^\s:]+)(?:\s[^:]*)?)?:\s?")
 
 
-# the agent's list of errors and what it says after that; a listener's error; a backtrace within a VM
+# the agent's list of errors with the text after it; a listener's error; a backtrace in a VM
 _CONTINUES = re.compile(r"^(?:$|\s+\* |\. |\S+: .*\bWasm\b|.*\bin-VM backtrace:$|\s+\d+:\s)")
 
 
@@ -89,7 +89,9 @@ _CREATIONS = {LogKind.LOADED, LogKind.REFUSED_BY_WORKERS}
 
 @dataclass(frozen=True)
 class LogEvent:
-    """``line`` is the gateway's own sentence; ``causes`` the lines before it, of the same thread, that say why.
+    """One event.
+
+    ``line`` is the gateway's own sentence; ``causes`` the lines before it, of the same thread, that say why.
 
     ``everywhere``: Envoy also logged that every worker has taken the configuration.
     """
@@ -103,7 +105,7 @@ class LogEvent:
 
 @dataclass(frozen=True)
 class Missing:
-    """A thread on which Envoy could not start or configure a plugin, of which it names none."""
+    """A thread on which Envoy could not start or configure a plugin. The log line names no plugin."""
 
     at: datetime | None
     thread: str
@@ -112,9 +114,9 @@ class Missing:
 
 @dataclass(frozen=True)
 class Crash:
-    """A VM that trapped after it was loaded. Each thread has a VM of its own for each code.
+    """A VM that trapped after it was loaded. Each thread has its own VM for each code.
 
-    ``plugin``: the plugin that was heard to panic there (Envoy's PluginConfig.name), "" when none was.
+    ``plugin``: the plugin that logged a panic there (Envoy's PluginConfig.name), "" if none did.
     """
 
     at: datetime | None
@@ -125,10 +127,10 @@ class Crash:
 
 @dataclass(frozen=True)
 class LogFindings:
-    """Events about our plugin, oldest first; ``truncated``: the log was cut, later events may be missing.
+    """Events about our plugin, oldest first. ``truncated``: the log was cut, so later events may be missing.
 
-    ``crashes``: of any plugin, the newest of each thread and plugin. ``missing``: of any plugin, the newest of each
-    thread.
+    ``crashes`` and ``missing`` are of any plugin: the newest crash of each thread and plugin, and the newest failure of
+    each thread.
     """
 
     events: tuple[LogEvent, ...] = ()
@@ -137,14 +139,14 @@ class LogFindings:
     missing: tuple[Missing, ...] = ()
 
     def newest(self, *kinds: LogKind) -> LogEvent | None:
-        """The last event, of these kinds when any are given."""
+        """Return the last event, of these kinds if any are given."""
         chosen = [event for event in self.events if not kinds or event.kind in kinds]
         return chosen[-1] if chosen else None
 
 
 @dataclass(frozen=True)
 class Record:
-    """One log message; ``thread`` is "" where the writer has none (the agent)."""
+    """One log message. ``thread`` is "" if its writer has none (the agent)."""
 
     at: datetime | None
     level: str
@@ -160,21 +162,20 @@ def read_log(
     truncated: bool = False,
     secrets: Collection[str] = (),
 ) -> LogFindings:
-    """Events about the wanted plugin at or after ``since``, oldest first, quoted without ``secrets``."""
+    """Return events about the wanted plugin at or after ``since``, oldest first, quoted without ``secrets``."""
     reader = _Reader(wanted, secrets)
     for record in read_records(lines):
         if not record.level:
             continue  # neither Envoy nor the agent wrote it
         if since is None or record.at is None or record.at >= since:
             reader.take(record)
-    return LogFindings(tuple(reader.events), truncated, reader.crashed(), reader.left_out())
+    return LogFindings(tuple(reader.events), truncated, reader.find_crashes(), reader.find_left_out())
 
 
 def read_records(lines: Iterable[str]) -> Iterator[Record]:
-    """The messages of known formats, each with the lines that continue it.
+    """Yield the messages of known formats, each with the lines that continue it.
 
-    What else is in the stream (access logs, what a plugin or a library printed) is nobody's word: a client can put
-    anything there, so it is passed over.
+    All other lines (access logs, output of a plugin or a library) are skipped, because a client can put any text there.
     """
     held: list[str] = []
     for line in lines:
@@ -187,7 +188,10 @@ def read_records(lines: Iterable[str]) -> Iterator[Record]:
 
 
 def _join_lines(held: Sequence[str]) -> Iterator[Record]:
-    """One message of Envoy's ends with its thread, of anybody else with what does not look like a part of a list."""
+    """Join lines to messages.
+
+    A message of Envoy ends with its thread; any other with a line that cannot be part of a list.
+    """
     if not held:
         return
     ends = next((at for at, line in enumerate(held) if _THREAD.search(line)), None) if _is_envoys(held[0]) else None
@@ -204,7 +208,7 @@ def _is_envoys(line: str) -> bool:
 
 
 def read_record(text: str) -> Record:
-    """One message; a line of no known format keeps its text and has no time."""
+    """Read one message. A line of an unknown format keeps its text and has no time."""
     if text.startswith("{"):
         return _from_json(text)
     if match := _TEXT.match(text):
@@ -216,7 +220,7 @@ def read_record(text: str) -> Record:
 
 
 def find_last_time(text: str) -> datetime | None:
-    """The time of the last message that has one: where to read on."""
+    """Return the time of the last message that has one: the next read begins there."""
     for line in reversed(text.splitlines()):
         if _begins_message(line) and (at := read_record(line).at):
             return at
@@ -224,7 +228,7 @@ def find_last_time(text: str) -> datetime | None:
 
 
 def reaches_back(text: str, since: datetime) -> bool:
-    """Whether the first message that has a time is from before."""
+    """Return True if the first message with a time is earlier than ``since``."""
     for line in text.splitlines():
         if _begins_message(line) and (at := read_record(line).at):
             return at < since
@@ -232,7 +236,10 @@ def reaches_back(text: str, since: datetime) -> bool:
 
 
 def _begins_message(line: str) -> bool:
-    """Whether it is a message's first line. An access log as JSON has no level, and a client's quotes are escaped."""
+    """Return True if this line begins a message.
+
+    A JSON access log has no level, and quotes of a client are escaped in it.
+    """
     if line.startswith("{"):
         return '"level"' in line
     return bool(_TEXT.match(line) or _ENVOY_DEFAULT.match(line))
@@ -256,7 +263,7 @@ def _from_json(text: str) -> Record:
 
 
 def parse_time(value: object) -> datetime | None:
-    """RFC 3339 with any number of decimals; None for what is none, or has no time zone."""
+    """Read an RFC 3339 time with any number of decimals; None for another text, or without time zone."""
     try:
         at = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", str(value)))
     except ValueError:
@@ -266,9 +273,9 @@ def parse_time(value: object) -> datetime | None:
 
 @dataclass(frozen=True)
 class _Speech:
-    """The lines that one plugin has written on a thread without anything in between.
+    """The lines that one plugin has written on a thread without other lines in between.
 
-    Go prints a panic piece by piece, each of them a line: "panic: ", "boom", "", "goroutine ", "1" and so on.
+    Go prints a panic in pieces, each of them a line: "panic: ", "boom", "", "goroutine ", "1" and so on.
     """
 
     plugin: str
@@ -284,9 +291,9 @@ class _Speech:
 
 
 class _Reader:
-    """Goes through the messages once; holds, per thread, the causes that no line has claimed yet.
+    """Reads the messages once. For each thread it holds the causes that no later line has claimed yet.
 
-    Messages are understood as they are, since a secret may be any word of Envoy's, and quoted without secrets.
+    It interprets messages unchanged, because a secret may equal any word of Envoy. It quotes them without secrets.
     """
 
     def __init__(self, wanted: DesiredPlugin, secrets: Collection[str] = ()) -> None:
@@ -303,11 +310,11 @@ class _Reader:
         self.neighbours_missing: list[datetime | None] = []
         self.https = ("", "")
 
-    def crashed(self) -> tuple[Crash, ...]:
+    def find_crashes(self) -> tuple[Crash, ...]:
         return tuple(replace(crash, line=self._told(crash.line)) for crash in [*self.crashes.values()][-MAX_CRASHES:])
 
-    def left_out(self) -> tuple[Missing, ...]:
-        """Threads that may lack our plugin; not those that failed together with a neighbour that was named."""
+    def find_left_out(self) -> tuple[Missing, ...]:
+        """Return threads that may lack our plugin, without those where a named neighbour failed at the same time."""
         theirs = self.neighbours_missing
         ours = (thread for thread in self.missing.values() if not any(_is_same_time(at, thread.at) for at in theirs))
         return tuple(replace(thread, line=self._told(thread.line)) for thread in ours)
@@ -316,7 +323,7 @@ class _Reader:
         return shorten(placeholders.hide(message, self.secrets))
 
     def take(self, record: Record) -> None:
-        """One message of Envoy's or the agent's; what a plugin says is only said."""
+        """Take one message of Envoy or the agent. What a plugin logs is no evidence."""
         self._listen(record)
         message = record.message
         if _PLUGIN_LOG.match(message):
@@ -341,7 +348,7 @@ class _Reader:
             self._hold(record)
 
     def _listen(self, record: Record) -> None:
-        """Who spoke on this thread last; a trap there is the end of what it said."""
+        """Remember which plugin logged last on this thread. A trap there ends what it logged."""
         said = self.said.pop(record.thread, _Speech(""))
         if log := _PLUGIN_LOG.match(record.message):
             self.said[record.thread] = said.and_then(log.group(1) or "", record.message[log.end() :].strip())
@@ -357,17 +364,23 @@ class _Reader:
         self.unclaimed[record.thread] = key
 
     def _created(self, thread: str) -> LogKind:
-        """Envoy says that it created a plugin also when this very thread has just failed to configure it."""
+        """Return the kind of a "created" line.
+
+        Envoy logs one even if this very thread has just failed to configure the plugin.
+        """
         failed = any(map(_NOT_ON_THREAD.match, self.causes.get(thread, ())))
         return LogKind.REFUSED_BY_WORKERS if failed else LogKind.LOADED
 
     def _complete(self, name: str) -> None:
-        """Every worker has answered to what Envoy created last."""
+        """Record that every worker has taken what Envoy created last."""
         if self.events and self.events[-1].kind is LogKind.LOADED and self.wanted.ecds_name_matches(name):
             self.events[-1] = replace(self.events[-1], everywhere=True)
 
     def _echo(self, record: Record, name: str) -> None:
-        """Envoy tells a refusal to every subscription, its neighbours' too: who was refused is in the lines before."""
+        """Handle a refusal that Envoy repeats to every subscription, also to the neighbours'.
+
+        The lines before say which plugin was refused.
+        """
         if record.thread not in self.blamed:
             self._settle(record, LogKind.REJECTED, self.wanted.ecds_name_matches(name))
 
@@ -389,13 +402,16 @@ class _Reader:
         del held[:-MAX_CAUSES]
 
     def _own(self, name: str | None) -> bool:
-        """A plugin's log line has no name before its root context exists, and its own afterwards."""
+        """Return True if the name in a plugin's log line is ours.
+
+        Before its root context exists, the name is empty.
+        """
         return name is None or self.wanted.plugin_name_matches(name)
 
     def _settle(self, record: Record, kind: LogKind, ours: bool) -> None:
-        """A line that names a plugin claims the causes held for its thread, for us or for the neighbour.
+        """Assign the causes held for a thread to the plugin that this line names, ours or a neighbour.
 
-        A trap directly before it came with loading the plugin, and is no crash of one that was loaded.
+        A trap directly before this line happened while the plugin was loaded. It is no crash of a loaded plugin.
         """
         claimed = self.unclaimed.pop(record.thread, None)
         if claimed and claimed in self.crashes and _is_soon_after(self.crashes[claimed].at, record.at):
@@ -415,7 +431,10 @@ class _Reader:
         self.open[record.thread] = index
 
     def _continues(self, index: int, kind: LogKind) -> bool:
-        """One refusal is told by up to four lines; they are one event, until a cause begins the next."""
+        """Return True if a line belongs to the last event.
+
+        One refusal has up to four lines; a new cause begins the next event.
+        """
         return index == len(self.events) - 1 and _CREATIONS.isdisjoint((kind, self.events[index].kind))
 
     def _fetch(self, record: Record) -> None:
@@ -435,7 +454,7 @@ def _is_same_time(first: datetime | None, second: datetime | None) -> bool:
 
 
 def _find_named(message: str) -> list[str]:
-    """Whom a refusal names; of its further lines only those of Envoy's list of listeners count."""
+    """Return the plugins that a refusal names. Of its further lines only those of Envoy's list of listeners count."""
     first, *rest = message.split("\n")
     if failed := _PLUGIN_FAILED.match(first):
         return [failed.group(1)]
@@ -445,7 +464,10 @@ def _find_named(message: str) -> list[str]:
 
 
 def shorten(message: str) -> str:
-    """One line of at most `MAX_LINE` characters; a longer one loses its middle, for its end often tells the cause."""
+    """Return one line of at most `MAX_LINE` characters.
+
+    A longer one is cut in the middle, because its end often has the cause.
+    """
     flat = " ".join(message.split())
     if len(flat) <= MAX_LINE:
         return flat

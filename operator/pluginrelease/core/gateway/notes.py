@@ -1,14 +1,14 @@
-"""What is known of an entry's pods between two looks, and its stored form: one short line for one run of an Envoy.
+"""What is known of an entry's pods between two checks, and its stored form: one short line for one run of an Envoy.
 
 A line of ``status.checkpoint.gateways[].pods`` is ``<pod>.<run> <marks> <counts>``:
 
 - ``<pod>`` and ``<run>`` are the short hashes of `identity.Incarnation`.
 - Marks are L (seen running the revision), B (seen running what ran before) and ``-`` (neither).
-- Counts are those of `COUNTED`, with commas between them. What is not known is empty, also at the end. An image and a
-  digest stand once in ``shared``, and here is their number. A time is microseconds before ``since``, to the base 36.
+- Counts are those of `COUNTED`, separated by commas. An unknown count is empty, also at the end. An image or a digest
+  is a number: its position in ``shared``. A time is in microseconds before ``since``, in base 36.
 
-A line of nothing but ``<pod>.<run>`` is a pod at rest: it runs the revision, and was well with no restart and the image
-that ``shared`` begins with. ``<pod> S<time>`` is a pod whose admin port has not answered since that time.
+A line with only ``<pod>.<run>`` is a pod at rest: it runs the revision, was well without a restart, and has the first
+image of ``shared``. ``<pod> S<time>`` is a pod whose admin port has not answered since that time.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pluginrelease import api
-from pluginrelease.core import timestamps
 from pluginrelease.core.gateway.identity import Incarnation
 from pluginrelease.core.gateway.observations import Baseline
 from pluginrelease.core.gateway.outage import Silence
 
-# in the order of their use: what is known at rest comes first
+# in the order of their use: first what is known at rest
 COUNTED = (
     "restarts",
     "image",
@@ -38,17 +37,21 @@ COUNTED = (
     "named",
     "digest_hex",
     "others_updated",
+    "worker_hangs",
 )
 _SHARED = ("image", "digest_hex")
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-# of Baseline.digest_hex: the gateway had one, and which is not kept
+# of Baseline.digest_hex: the gateway had a plugin, but its digest is not stored
 NOT_KEPT = ""
 
 
 @dataclass(frozen=True)
 class Notes:
-    """What is known of an entry's pods: their counters before the write, the runs that were seen running the revision,
-    those that were seen running what ran before it, and the pods that are silent."""
+    """What is known of an entry's pods.
+
+    The counters before the write, the runs that were seen running the revision, the runs that were seen running what
+    ran before it, and the pods that do not answer.
+    """
 
     baselines: tuple[Baseline, ...] = ()
     loaded: frozenset[Incarnation] = frozenset()
@@ -56,26 +59,42 @@ class Notes:
     silent: tuple[Silence, ...] = ()
 
 
+def list_unproven(notes: Notes) -> frozenset[str]:
+    """Return the marks of the pods that were well before the write, and were not seen running what was written."""
+    well = {baseline.incarnation.pod for baseline in notes.baselines if baseline.restarts is not None}
+    return frozenset(well - {run.pod for run in notes.loaded})
+
+
+def list_hung(notes: Notes, off_at: datetime, patience: timedelta, now: datetime) -> frozenset[str]:
+    """Return the marks of the pods that may hang after the release was switched off at ``off_at``.
+
+    These have not answered for ``patience``. Once that has passed since ``off_at``, it is also the unproven ones: the
+    operator may not have asked them before.
+    """
+    hung = frozenset(silence.pod for silence in notes.silent if silence.since + patience <= now)
+    return hung | list_unproven(notes) if off_at + patience <= now else hung
+
+
 def rest(notes: Notes, pods: Collection[str]) -> Notes:
     """Return what must be known of gateways that all run a revision which has run everywhere.
 
-    Signs are not needed any more. By how often a pod's container had ended, and by its image, the end of one still
-    shows as news. ``pods`` are the marks of those that are there.
+    Signs are not needed any more. The number of ends of a pod's container, and its image, are kept, so that another end
+    is noticed. ``pods`` are the marks of the pods that exist.
     """
     runs = {run.pod: run for run in sorted(notes.loaded)}
     quiet = [
         Baseline(
-            runs.get(one.incarnation.pod, one.incarnation),
+            runs.get(baseline.incarnation.pod, baseline.incarnation),
             None,
             None,
             None,
             digest_hex=NOT_KEPT,
-            crashes=one.crashes or None,
-            restarts=one.restarts,
-            image=one.image,
+            crashes=baseline.crashes or None,
+            restarts=baseline.restarts,
+            image=baseline.image,
         )
-        for one in notes.baselines
-        if one.incarnation.pod in pods and (one.restarts is not None or one.crashes)
+        for baseline in notes.baselines
+        if baseline.incarnation.pod in pods and (baseline.restarts is not None or baseline.crashes)
     ]
     return replace(notes, baselines=tuple(quiet), before=frozenset())
 
@@ -84,18 +103,18 @@ def rest(notes: Notes, pods: Collection[str]) -> Notes:
 
 
 def store(notes: Notes, known: api.Observation) -> api.Observation:
-    """Return the observation with these notes in their stored form; of each kind at most `api.MAX_OBSERVED_PODS`."""
-    since = timestamps.parse_time(known.since)
-    sorted_baselines = sorted(notes.baselines, key=lambda one: one.incarnation)[: api.MAX_OBSERVED_PODS]
-    baselines = {one.incarnation: one for one in sorted_baselines}
+    """Return the observation with these notes in their stored form; at most `api.MAX_OBSERVED_PODS` of each kind."""
+    since = known.since
+    sorted_baselines = sorted(notes.baselines, key=lambda baseline: baseline.incarnation)[: api.MAX_OBSERVED_PODS]
+    baselines = {baseline.incarnation: baseline for baseline in sorted_baselines}
     loaded, before = _first(notes.loaded), _first(notes.before)
     shared = _shared(baselines.values(), loaded)
-    silent = sorted(notes.silent, key=lambda one: one.pod)[: api.MAX_OBSERVED_PODS]
+    silent = sorted(notes.silent, key=lambda silence: silence.pod)[: api.MAX_OBSERVED_PODS]
     lines = [
         _line(run, run in loaded, run in before, baselines.get(run), shared, since)
         for run in sorted(loaded | before | baselines.keys())
     ]
-    lines += [f"{one.pod} S{_ago(one.since, since)}" for one in silent]
+    lines += [f"{silence.pod} S{_ago(silence.since, since)}" for silence in silent]
     return known.model_copy(update={"pods": lines, "shared": shared})
 
 
@@ -105,14 +124,18 @@ def _first(runs: Collection[Incarnation]) -> frozenset[Incarnation]:
 
 def _shared(baselines: Collection[Baseline], loaded: Collection[Incarnation]) -> list[str]:
     """Return images and digests, each once; first the image that most pods at rest have."""
-    images = Counter(one.image for one in baselines if one.image and one.incarnation in loaded and _may_rest(one))
+    images = Counter(
+        baseline.image
+        for baseline in baselines
+        if baseline.image and baseline.incarnation in loaded and _may_rest(baseline)
+    )
     first = sorted(images, key=lambda image: (-images[image], image))[:1]
-    values = {getattr(one, field) for one in baselines for field in _SHARED} - {None, *first}
+    values = {getattr(baseline, field) for baseline in baselines for field in _SHARED} - {None, *first}
     return [*(first or [""]), *sorted(values)] if values or first else []
 
 
 def _may_rest(one: Baseline) -> bool:
-    """Whether nothing but its image is known of the pod, and that it was well and had never ended."""
+    """Return True if only the image of the pod is known, and if it was well and its container had never ended."""
     return one == _at_rest(one.incarnation, one.image)
 
 
@@ -146,7 +169,7 @@ def _count(field: str, value: object, shared: Sequence[str], since: datetime) ->
 
 
 def _ago(moment: datetime, since: datetime) -> str:
-    """Return microseconds before ``since`` to the base 36; one less than zero is after it."""
+    """Return microseconds before ``since`` in base 36; a negative number is after it."""
     number = (since - moment) // timedelta(microseconds=1)
     digits, rest_of = "", abs(number)
     while rest_of:
@@ -160,7 +183,7 @@ def _ago(moment: datetime, since: datetime) -> str:
 
 def read(known: api.Observation) -> Notes:
     """Return the notes that an observation stores."""
-    since = timestamps.parse_time(known.since)
+    since = known.since
     lines = [line.split(" ") for line in known.pods]
     runs = [(Incarnation(*line[0].split(".", 1)), line[1:]) for line in lines if "." in line[0]]
     return Notes(

@@ -1,4 +1,4 @@
-"""What is known of one gateway pod: as the API server shows it, and as its Envoy describes itself."""
+"""What is known of one gateway pod: from the API server, and from its Envoy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pluginrelease.core.registry.transport import RegistryTrust
 class FilterKind(StrEnum):
     """What the gateway runs under the plugin's name.
 
-    The two RBAC filters are what Istio's agent puts there when it cannot fetch the module (pkg/wasm/convert.go).
+    Istio's agent installs the two RBAC filters when it cannot fetch the module (pkg/wasm/convert.go).
     """
 
     WASM = "Wasm"
@@ -28,15 +28,30 @@ class FilterKind(StrEnum):
     OTHER = "Other"
 
 
-# what stands in the plugin's place after a failed fetch
+# Istio gives it to the pods that it makes for a Gateway of the Gateway API; its value is the name of the Gateway
+GATEWAY_NAME_LABEL = "gateway.networking.k8s.io/gateway-name"
+
+
+class ProxyRole(StrEnum):
+    """What a pod's Envoy is to Istio: the agent's second argument (pilot/cmd/pilot-agent, ``proxy ROLE``)."""
+
+    ROUTER = "router"
+    SIDECAR = "sidecar"
+    WAYPOINT = "waypoint"
+
+
+# the filters that replace the plugin after a failed fetch
 STAND_INS = frozenset({FilterKind.RBAC_DENY, FilterKind.RBAC_ALLOW})
 
 
 @dataclass(frozen=True)
 class PodRef:
-    """A gateway pod as the API server shows it. ``deleting``: it has a deletionTimestamp; ``turned_at``: when it last
-    became ready or ceased to be, else when it was made; ``image``: of the gateway's container; ``trust``: what it was
-    told of registries; ``container``: the one that runs Envoy.
+    """A gateway pod as the API server shows it.
+
+    ``deleting``: it has a deletionTimestamp. ``turned_at``: when its readiness changed last, or else when it was
+    created. ``image``: of the gateway's container. ``trust``: its settings for registries. ``container``: the container
+    that runs Envoy. ``gateway``: name of the Gateway of the Gateway API that the pod was made for. ``role``: None if
+    the agent's arguments do not say it.
     """
 
     namespace: str
@@ -49,14 +64,16 @@ class PodRef:
     trust: RegistryTrust = field(default_factory=RegistryTrust)
     created_at: datetime | None = None
     container: Container = field(default_factory=Container)
+    gateway: str | None = None
+    role: ProxyRole | None = None
 
 
 @dataclass(frozen=True)
 class ExtensionConfig:
-    """One extension configuration (ECDS) that carries our name.
+    """One extension configuration (ECDS) with our name.
 
-    It is what Envoy last *received*, not what it runs: a refused one shows here too. ``digest_hex`` is the name of
-    the code's file; ``last_updated`` when Envoy received it, by the gateway's clock.
+    It is what Envoy last *received*, not what it runs: a refused one is listed too. ``digest_hex`` is the name of the
+    code's file. ``last_updated`` is when Envoy received it, by the gateway's clock.
     """
 
     name: str
@@ -73,12 +90,12 @@ class ExtensionConfig:
 
 @dataclass(frozen=True)
 class Stats:
-    """Counters and gauges; None where the gateway hides them.
+    """Counters and gauges; None if the gateway hides them.
 
-    ``named``: Envoy keeps statistics under our plugin's own name, which it makes only once a plugin was created
-    (Envoy >= 1.33). ``vm_reloads`` counts all plugins. ``crashed``: how many VMs of our plugin are down now, where the
-    gateway tells that by the plugin's name (Higress), and ``crashes`` how often one went down; ``unstarted``: in how
-    many workers it never came up.
+    ``named``: Envoy keeps statistics under our plugin's own name; it creates them with the plugin (Envoy >= 1.33).
+    ``vm_reloads`` counts all plugins. Only Higress has the next three. ``crashed``: how many VMs of our plugin are down
+    now. ``crashes``: how often one went down. ``unstarted``: in how many workers it never started. ``worker_hangs``:
+    how often a worker hung for a second or more since Envoy started.
     """
 
     config_reload: int | None = None
@@ -91,19 +108,20 @@ class Stats:
     crashed: int | None = None
     crashes: int | None = None
     unstarted: int | None = None
+    worker_hangs: int | None = None
 
 
 @dataclass(frozen=True)
 class PodObservation:
-    """One pod, looked at once; ``unreachable`` says why when not everything could be read.
+    """One pod, observed once. ``unreachable`` says why if not everything could be read.
 
-    Times inside (``started_at``, entries, listener errors, log) are by the gateway's clock, which is ``skew`` ahead
-    of ours; ``at`` is by ours. ``code_files``: distinct Wasm files among the loaded plugins, ours included;
-    ``code_shared``: another plugin runs the same file as ours; ``code_names``: what Envoy calls the plugins that run
-    our code, ours included; ``others_updated``: when any other extension configuration changed last; ``referenced``:
-    an active HTTP listener asks for our filter, None without any such listener; ``silent``: for how long the admin
-    port, which took a connection, did not answer; ``last_words``: how the container ended, where it did;
-    ``unstarted``: why the plugin did not come up in a worker, where the log says that (Higress).
+    Times inside (``started_at``, entries, listener errors, log) are by the gateway's clock, which is ``skew`` ahead of
+    ours; ``at`` is by ours. ``code_files``: distinct Wasm files among the loaded plugins, ours included.
+    ``code_shared``: another plugin runs the same file as ours. ``code_names``: Envoy's names of the plugins that run
+    our code, ours included. ``others_updated``: when any other extension configuration changed last. ``referenced``: an
+    active HTTP listener refers to our filter; None without any such listener. ``silent``: for how long the admin port
+    accepted connections but did not answer. ``last_words``: how the container ended, if it did. ``unstarted``: why the
+    plugin did not start in a worker, if the log says so (Higress).
     """
 
     pod: PodRef
@@ -134,11 +152,12 @@ class PodObservation:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What one run of a pod's Envoy showed before the write. What is None was hidden, or not kept.
+    """What one run of a pod's Envoy showed before the write. None: it was hidden, or is not stored.
 
-    Five serve signs that need no raised logger and no hidden counter; without them there are fewer signs. ``crashes``
-    is Higress's. ``restarts`` of the container and a mark of its ``image`` are of pods that were well, by which the
-    end of a container shows as news. ``digest_hex`` is None where the gateway had no plugin, "" where it is not kept.
+    Five values serve signs that need no raised logger and no hidden counter; without them there are fewer signs.
+    ``crashes`` is Higress's. ``restarts`` of the container and a hash of its ``image`` are set for pods that were well,
+    so that a later end of the container is noticed. ``digest_hex`` is None if the gateway had no plugin, and "" if it
+    is not stored.
     """
 
     incarnation: Incarnation
@@ -153,22 +172,24 @@ class Baseline:
     crashes: int | None = None
     restarts: int | None = None
     image: str | None = None
+    worker_hangs: int | None = None
 
 
 def identify_run(sighting: PodObservation) -> Incarnation | None:
-    """None when the Envoy's start is not known."""
+    """Return the pod's run; None if Envoy's start is not known."""
     if sighting.started_at is None:
         return None
     return Incarnation.of(sighting.pod.uid, sighting.started_at)
 
 
 def make_baseline(sighting: PodObservation) -> Baseline | None:
-    """What to keep (in the API) of a look before a write; None when the pod could not be read."""
+    """Return what to store (in the API) of an observation before a write; None if the pod could not be read."""
     run = identify_run(sighting)
     if sighting.unreachable or sighting.unknown or run is None:
         return None
     stats = sighting.stats
     digests = [entry.digest_hex for entry in sighting.entries]
+    is_known_well = is_well(sighting.pod)
     return Baseline(
         run,
         stats.config_reload,
@@ -180,15 +201,17 @@ def make_baseline(sighting: PodObservation) -> Baseline | None:
         digests[0] if digests else None,
         sighting.others_updated,
         stats.crashes,
-        *((sighting.pod.container.restarts, hash_image(sighting.pod)) if is_well(sighting.pod) else ()),
+        restarts=sighting.pod.container.restarts if is_known_well else None,
+        image=hash_image(sighting.pod) if is_known_well else None,
+        worker_hangs=stats.worker_hangs or None,
     )
 
 
 def is_well(pod: PodRef) -> bool:
-    """Whether the pod is ready, and its container runs."""
+    """Return True if the pod is ready, and its container runs."""
     return pod.ready and pod.container.running
 
 
 def hash_image(pod: PodRef) -> str:
-    """Short, for a status that keeps one of each pod."""
+    """Return a short hash of the image. Status stores one for each pod."""
     return hashlib.sha256(pod.image.encode()).hexdigest()[:8]

@@ -1,6 +1,6 @@
-"""A gateway that is down since a write: its container ended, or its main thread hangs.
+"""Find a gateway that is down since a write: its container ended, or its main thread hangs.
 
-The pod's status shows the first, and Envoy's admin port, which does not answer, the second. A pod that was ill before
+The pod's status shows the first. An admin port that does not answer shows the second. A pod that was not well before
 the write is never judged by either.
 """
 
@@ -14,22 +14,23 @@ from pluginrelease.api.reasons import Reason
 from pluginrelease.core.gateway.container import BACK_OFF, Cause, LastWords, Termination
 from pluginrelease.core.gateway.observations import Baseline, PodObservation, hash_image
 
-# two ends of whatever cause, in one pod or in two, are no accident
+# two ends for any reason, in one pod or in two, are no coincidence
 ENOUGH = 2
-# what has run everywhere is well again when its gateway has been up for so long
+# for a revision that has run everywhere, a gateway is well again after this time without an end
 RECOVERED = timedelta(seconds=60)
-# the next start of a gateway may still be with what a neighbour has just withdrawn
+# the next start of a gateway may still use what a neighbour has just removed
 WITHDRAWN = timedelta(seconds=30)
-# the API server's times have whole seconds, and a node's clock is not ours
+# the API server's times have whole seconds, and a node's clock differs from ours
 CLOCK_TOLERANCE = timedelta(seconds=2)
-# what a kubelet says of containers that it finds ended, for example after its node was started again
+WHOLE_SECOND = timedelta(seconds=1)
+# reasons that a kubelet gives for containers that it finds ended, for example after a restart of its node
 _FOUND_ENDED = frozenset({"Unknown", "ContainerStatusUnknown"})
 _CERTAIN = (Cause.FATAL, Cause.OUT_OF_MEMORY)
 
 
 @dataclass(frozen=True)
 class Silence:
-    """Since when a pod's admin port takes connections and does not answer; ``pod`` is its `identity.pod_mark`."""
+    """A pod's admin port accepts connections but has not answered since a time. ``pod`` is its `identity.pod_mark`."""
 
     pod: str
     since: datetime
@@ -37,7 +38,7 @@ class Silence:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """Another release, which wrote at ``since`` to the pods ``uids``; ``failed_at``: when it was decided to undo it."""
+    """Another release, which wrote to the pods ``uids`` at ``since``. ``failed_at``: when its rollback was decided."""
 
     name: str
     uids: frozenset[str]
@@ -47,7 +48,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Outage:
-    """``at``: when it began, or happened last; ``lines``: the gateway's own."""
+    """A gateway that is down. ``at``: when that began, or happened last; ``lines``: the gateway's own log lines."""
 
     reason: Reason
     message: str
@@ -57,40 +58,59 @@ class Outage:
 
 @dataclass(frozen=True)
 class Life:
-    """One pod since a write. ``well``: what it showed before that, if it was well then; ``settled``: the revision has
-    run everywhere, so that what happened once long ago is no news; ``silent_since``: None for one that answers."""
+    """One pod since a write.
+
+    ``well``: what it showed before the write, if it was well then. ``settled``: the revision has run everywhere, so
+    that an old event is no news. ``silent_since``: since when it does not answer; None if it does. ``written_at``: when
+    the API server accepted the write, in whole seconds (later than ``write_at``, noted before); None if unknown.
+    """
 
     sighting: PodObservation
     write_at: datetime
     well: Baseline | None = None
     settled: bool = False
     silent_since: datetime | None = None
+    written_at: datetime | None = None
 
     @property
     def words(self) -> LastWords:
-        """How its container ended last."""
+        """Return how its container ended last."""
         return self.sighting.last_words or LastWords()
 
 
 def count_ends(life: Life) -> int:
-    """How often the container ended since the write, where that can be the plugin's doing: never of a pod that was ill
-    before it, nor when the agent was asked to end, the image is another one, or the node or the sandbox was new."""
+    """Return how often the container ended since the write, if the plugin can be the cause.
+
+    It never counts for a pod that was not well before the write. It does not count either if the agent was asked to
+    end, or if image, node or sandbox changed.
+    """
     pod = life.sighting.pod
     ended = pod.container.terminated
     if ended is None or pod.container.together or life.words.cause is Cause.ASKED or ended.reason in _FOUND_ENDED:
         return 0
     if life.well is not None:
         changed = life.well.image not in (None, hash_image(pod))
-        return 0 if changed else max(0, pod.container.ends - (life.well.restarts or 0))
+        times = max(0, pod.container.ends - (life.well.restarts or 0))
+        return 0 if changed or (times == 1 and _was_before_write(life, ended)) else times
     came_later = pod.created_at is not None and pod.created_at >= life.write_at - CLOCK_TOLERANCE
     return pod.container.ends if came_later or life.settled else 0
 
 
-def find_crash(life: Life, fallen: int) -> Outage | None:
-    """The container ended, and not because somebody asked it to; ``fallen``: how many pods' containers did.
+def _was_before_write(life: Life, ended: Termination) -> bool:
+    """Return whether the container ended between the check before the write and the write.
 
-    A signal that only a fault sends, too much memory, and a second end are no accident. One kill without another word
-    may be one. What has run everywhere counts as crashed while the gateway is down, and for a minute after.
+    Both times are whole seconds, and the node's clock may be late. So only a single end is excluded: after a second
+    one, both count.
+    """
+    return life.written_at is not None and ended.at + WHOLE_SECOND <= life.written_at
+
+
+def find_crash(life: Life, fallen: int) -> Outage | None:
+    """Return an outage if the container ended without being asked to. ``fallen``: how many pods' containers did.
+
+    A signal that only a fault sends, too much memory, and a second end are no coincidence. A single kill without
+    explanation may be one. After the revision has run everywhere, a gateway counts as crashed while it is down and for
+    a minute after that.
     """
     times, ended = count_ends(life), life.sighting.pod.container.terminated
     if not times or ended is None or not _is_no_accident(life, times, fallen):
@@ -128,9 +148,10 @@ def _describe_cause(words: LastWords, ended: Termination) -> str:
 
 
 def find_hang(life: Life, load_timeout: timedelta) -> Outage | None:
-    """Envoy's main thread hangs: it serves what it has, takes no configuration, and Kubernetes still calls it ready.
+    """Return an outage if Envoy's main thread hangs.
 
-    It is also silent while it compiles a plugin, so it has the time to load one.
+    The gateway then serves its old configuration, takes no new one, and may still be ready. The thread is also silent
+    while it compiles a plugin, so it gets ``load_timeout`` for that.
     """
     if life.silent_since is None:
         return None
@@ -139,8 +160,8 @@ def find_hang(life: Life, load_timeout: timedelta) -> Outage | None:
         return None
     message = (
         f"The gateway's admin port has not answered for {waited.total_seconds():.0f} s, and did before: Envoy's main "
-        "thread hangs. It takes no configuration and no certificates any more, and Kubernetes still calls it ready. "
-        "What is written now reaches it when it is started again: delete the pod if it stays like this."
+        "thread hangs. It takes no configuration and no certificates any more, but Kubernetes still calls it ready. "
+        "Only a restart helps: delete the pod if this remains."
     )
     return Outage(Reason.GATEWAY_UNRESPONSIVE, message, life.silent_since)
 
@@ -148,9 +169,9 @@ def find_hang(life: Life, load_timeout: timedelta) -> Outage | None:
 def find_blamed_first(
     outage: Outage, uid: str, write_at: datetime, neighbours: Collection[Neighbour]
 ) -> Neighbour | None:
-    """The release that wrote to the pod after ours, and before the outage; None: ours is to blame.
+    """Return the release that wrote to the pod after ours and before the outage; None: ours is to blame.
 
-    A neighbour whose write is being undone is still to blame for what happens until that has reached the pod.
+    If that write is being undone, its release is still to blame until the rollback has reached the pod.
     """
     return next(
         (neighbour for neighbour in neighbours if uid in neighbour.uids and _explains(neighbour, outage, write_at)),

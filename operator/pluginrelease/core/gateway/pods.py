@@ -1,4 +1,4 @@
-"""Pods of the API server → the gateway pods among them."""
+"""Find the gateway pods among the pods of the API server."""
 
 from __future__ import annotations
 
@@ -7,34 +7,42 @@ from datetime import datetime
 from typing import Any
 
 from pluginrelease.core.gateway import container as containers
-from pluginrelease.core.gateway.observations import PodRef
+from pluginrelease.core.gateway.observations import GATEWAY_NAME_LABEL, PodRef, ProxyRole
 from pluginrelease.core.registry import transport
 
 JSON = dict[str, Any]
 
 
 def select(found: Iterable[JSON], container: str) -> list[PodRef]:
-    """The pods that run a gateway: with its container, not finished, not going; by namespace and name."""
+    """Return the pods that run a gateway, by namespace and name.
+
+    They have its container, and are not finished or deleted.
+    """
     chosen = [read_pod(pod, container) for pod in found if is_gateway(pod, container)]
     return sorted(chosen, key=lambda pod: (pod.namespace, pod.name))
 
 
 def is_gateway(pod: JSON, container: str) -> bool:
-    """Whether the pod has the gateway's container (Istio 1.28 and newer may run it as a native sidecar) and lives."""
+    """Return True if the pod has the gateway's container and is not finished.
+
+    Since Istio 1.28 that container may be a native sidecar.
+    """
     lives = pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
     return lives and "deletionTimestamp" not in pod["metadata"] and find_container(pod, container) is not None
 
 
 def find_container(pod: JSON, name: str) -> JSON | None:
-    """The container of this name; of two the first that is no init container."""
+    """Return the container of this name. If an init container has the same name, the other one counts."""
     spec = pod["spec"]
     containers = [*spec.get("containers", []), *spec.get("initContainers", [])]
     return next((container for container in containers if container["name"] == name), None)
 
 
 def read_pod(pod: JSON, container: str) -> PodRef:
-    """Name, uid, readiness and since when it is so, and of the gateway's container the image, what it trusts, and how
-    it fares."""
+    """Return a pod's name, uid and readiness, with the time of its last change.
+
+    Of the gateway's container it has the image, the certificates that it trusts, and its state.
+    """
     gateway = find_container(pod, container) or {}
     conditions = pod.get("status", {}).get("conditions", [])
     ready: JSON = next((condition for condition in conditions if condition["type"] == "Ready"), {})
@@ -50,7 +58,16 @@ def read_pod(pod: JSON, container: str) -> PodRef:
         turned_at=_read_time(ready.get("lastTransitionTime") or metadata.get("creationTimestamp")),
         created_at=_read_time(metadata.get("creationTimestamp")),
         container=containers.read(pod.get("status", {}), container),
+        gateway=(metadata.get("labels") or {}).get(GATEWAY_NAME_LABEL),
+        role=read_role(gateway),
     )
+
+
+def read_role(container: JSON) -> ProxyRole | None:
+    """Return what Envoy is to Istio, by the agent's arguments; None where they do not say it."""
+    arguments = container.get("args") or []
+    named = arguments[1] if arguments[:1] == ["proxy"] and len(arguments) > 1 else None
+    return ProxyRole(named) if named in set(ProxyRole) else None
 
 
 def _read_time(text: str | None) -> datetime | None:

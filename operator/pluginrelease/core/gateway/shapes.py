@@ -1,4 +1,4 @@
-"""JSON of a gateway's answers: what has not the shape that is asked for is noted as unknown."""
+"""Read JSON of a gateway's answers. Whatever has another shape than expected is recorded as unknown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def read_items(text: str, key: str, unknown: list[str]) -> list[Mapping[str, Any]]:
-    """The entries of a repeated field of every section of a masked config dump."""
+    """Return the entries of a repeated field of every section of a masked config dump."""
     if not text:
         return []
     sections = read_list(read_document(text, unknown, key), "configs", unknown)
@@ -16,7 +16,7 @@ def read_items(text: str, key: str, unknown: list[str]) -> list[Mapping[str, Any
 
 
 def read_list(document: Mapping[str, Any], key: str, unknown: list[str]) -> list[Mapping[str, Any]]:
-    """A list of objects; a field that is there and is something else is not understood."""
+    """Return a list of objects. A field with another content is recorded as unknown."""
     listed = document.get(key, [])
     if isinstance(listed, list) and all(isinstance(item, dict) for item in listed):
         return listed

@@ -1,4 +1,4 @@
-"""Envoy's statistics, those of the wanted plugin among them."""
+"""Read Envoy's statistics, and those of the wanted plugin among them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pluginrelease.core.gateway import shapes
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.observations import Stats
 
+_WORKER_HANG = re.compile(r"server\.worker_\d+\.watchdog_mega_miss")
 _RUNTIME = "wasm.envoy.wasm.runtime.v8."
 
 
-# a VM that was made for a plugin that was loaded before: by FAIL_RELOAD, or by Higress after a crash or as it had grown
+# a VM that replaced one of a loaded plugin: by FAIL_RELOAD, or by Higress after a crash or when it had grown
 _RESTART = re.compile(
     r"wasm\..*\.vm_reload(_success|_failure)?|wasm\.envoy\.wasm\.runtime\.v8\.plugin\..*"
     r"\.(recover_total|rebuild_total|worker_init_recovered_total)"
@@ -37,8 +38,15 @@ def read_stats(stats: Mapping[str, int], wanted: DesiredPlugin) -> Stats:
         named=any(_is_named(name, wanted) for name in stats),
         crashed=_find_plugin_counter(stats, wanted, "crash"),
         crashes=_find_plugin_counter(stats, wanted, "crash_total"),
+        worker_hangs=_count_worker_hangs(stats),
         unstarted=_find_plugin_counter(stats, wanted, "worker_uninitialized"),
     )
+
+
+def _count_worker_hangs(stats: Mapping[str, int]) -> int | None:
+    """Return how often Envoy's watchdog (`GuardDogImpl`) counted a worker that hung for a second."""
+    counts = [value for name, value in stats.items() if _WORKER_HANG.fullmatch(name)]
+    return sum(counts) if counts else None
 
 
 def _find_discovery_counter(stats: Mapping[str, int], wanted: DesiredPlugin, counter: str) -> int | None:
@@ -55,7 +63,10 @@ def _is_named(name: str, wanted: DesiredPlugin) -> bool:
 
 
 def _find_plugin_counter(stats: Mapping[str, int], wanted: DesiredPlugin, what: str) -> int | None:
-    """What Higress keeps by the plugin's name (envoy source/extensions/common/wasm/stats_handler.h there)."""
+    """Return a number that Higress keeps by the plugin's name.
+
+    Source: source/extensions/common/wasm/stats_handler.h of Higress's Envoy.
+    """
     for name, value in stats.items():
         match = re.fullmatch(rf"{re.escape(_RUNTIME)}plugin\.(.+)\.{what}", name)
         if match and wanted.plugin_name_matches(match.group(1)):

@@ -1,9 +1,9 @@
-"""A release → the WasmPlugin that makes Higress's gateways load the plugin, and where those gateways are.
+"""Render a release as the WasmPlugin that Higress's gateways load, and find those gateways.
 
-Its kind lacks what Istio's has (selector, targetRefs, match, type): the API server drops such fields without a word,
-so none is written; the value FAIL_RELOAD it refuses. Fields and conversion: higress
-``api/extensions/v1alpha1/wasmplugin.proto``, ``pkg/ingress/config/ingress_config.go``. This module is
-a `core.mesh.providers.Provider`; docs/higress.md has the traps.
+Its kind lacks fields of Istio's (selector, targetRefs, match, type). The API server drops such fields silently, so they
+are not written. It refuses the value FAIL_RELOAD. Fields and conversion: higress
+``api/extensions/v1alpha1/wasmplugin.proto``, ``pkg/ingress/config/ingress_config.go``. This module is a
+`core.mesh.providers.Provider`; docs/higress.md explains the pitfalls.
 """
 
 from __future__ import annotations
@@ -42,32 +42,37 @@ RESERVED = frozenset({RULES, *CONDITIONS.values(), "_match_route_prefix_"})
 LABEL_ROOM = 63
 REPLACES = True
 STOPPED_BY_ONE = True
-# of its kind's numbers the one that its API server takes and its controller's type has no room for
+# a number that the API server accepts for its kind, but that is too large for the controller's type
 PRIORITIES = range(-(2**31), 2**31)
 # two kinds of conditions in one rule (convertIstioWasmPlugin)
 BOTH_CONDITIONS_SINCE = (2, 0, 4)
-# placeholders are there since the one, and since the other one without a namespace is read right where a "/" follows
-# (its pkg/ingress/config/ingress_template.go)
+# The first release with placeholders, and the first that reads one without a namespace correctly if a "/" follows (its
+# pkg/ingress/config/ingress_template.go).
 PLACEHOLDERS_SINCE = (2, 1, 0)
 SHORT_PLACEHOLDERS_SINCE = (2, 2, 1)
 
 
 def pods(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Pods:
-    """Every gateway pod of the installation: its controller has one selector for all plugins (pkg/cmd/server.go)."""
+    """Return where gateway pods are: all of the installation, because the controller has one selector for all plugins.
+
+    Source: pkg/cmd/server.go.
+    """
     found = find_label(gateway, mesh)
     return target.Pods(gateway.namespace, {found.key: found.value}, CONTAINER, HINT)
 
 
 def find_label(gateway: api.Gateway, mesh: target.MeshSettings) -> target.GatewayLabel:
-    """Return that of its gateways: the setting for this installation, for every one, or what the chart has."""
-    given = {one.namespace: one for one in mesh.higress_labels}
+    """Return the label of its gateways: the setting for this installation, for all, or the chart's default."""
+    given = {label.namespace: label for label in mesh.higress_labels}
     usual = target.GatewayLabel(gateway.namespace, "higress", f"{gateway.namespace}-higress-gateway")
     return given.get(gateway.namespace) or given.get(None) or usual
 
 
-def unreached() -> target.Pods | None:
-    """Those that it deploys for a Gateway each, in whatever namespace: they lack the label that its controller selects
-    by (helm/core/files/higress-kube-gateway.yaml, 2.2.4)."""
+def select_unreached() -> target.Pods | None:
+    """Return the pods that Higress deploys for each Gateway, in any namespace: no plugin reaches them.
+
+    They lack the label that the controller selects by (helm/core/files/higress-kube-gateway.yaml, 2.2.4).
+    """
     return target.Pods(
         None,
         {"gateway.higress.io/managed": "true"},
@@ -77,11 +82,14 @@ def unreached() -> target.Pods | None:
     )
 
 
-def landmarks(gateway: api.Gateway, mesh: target.MeshSettings) -> target.InstallMarker | None:
-    """A controller reads the WasmPlugins of its own namespace only, and says nothing of others. Where a
-    setting names the very namespace, its owner knows that there is one."""
+def find_install_marker(gateway: api.Gateway, mesh: target.MeshSettings) -> target.InstallMarker | None:
+    """Return the pods that show that a controller reads this namespace; None if a setting names the namespace.
+
+    A controller reads only the WasmPlugins of its own namespace, and reports nothing about others. If a setting names
+    the very namespace, its owner knows that there is a controller.
+    """
     namespace, found = gateway.namespace, find_label(gateway, mesh)
-    if any(one.namespace == namespace for one in mesh.higress_labels):
+    if any(label.namespace == namespace for label in mesh.higress_labels):
         return None
     return target.InstallMarker(
         any_of=({"app": "higress-controller"}, {found.key: found.value}),
@@ -98,69 +106,90 @@ def landmarks(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Install
     )
 
 
+def check_pods(placement: Placement, before: Iterable[PodObservation]) -> None:
+    """Accept all pods: Higress's controller gives every plugin to all of them."""
+    del placement, before
+
+
+def find_warnings(placement: Placement, before: Iterable[PodObservation]) -> tuple[compat.Warned, ...]:
+    """Return nothing: every listener gets the plugin."""
+    del placement, before
+    return ()
+
+
 def check_controllers(gateway: api.Gateway, looked_for: target.GatewayLabel, seen: Iterable[JSON]) -> None:
-    """Raises `Refused` where the controllers' own arguments say that they reach other gateways (GatewayLabelDiffers) or
-    read another namespace (NotHigressNamespace)."""
+    """Check the controllers' own arguments.
+
+    Raises `Refused` if they reach other gateways (``GatewayLabelDiffers``) or read another namespace
+    (``NotHigressNamespace``).
+    """
     said = [flags for pod in seen for flags in read_flags(pod) if "gatewaySelectorValue" in flags]
-    labels = {f"{one.get('gatewaySelectorKey', 'higress')}={one['gatewaySelectorValue']}" for one in said}
+    labels = {
+        f"{settings.get('gatewaySelectorKey', 'higress')}={settings['gatewaySelectorValue']}" for settings in said
+    }
     if labels and str(looked_for) not in labels:
         theirs = min(labels)
         raise Refused(
             Reason.GATEWAY_LABEL_DIFFERS,
-            f"Higress's controller in namespace {gateway.namespace} gives plugins to pods with the label {theirs}, and "
-            f"the operator looks at those with {looked_for}",
+            f"Higress's controller in namespace {gateway.namespace} sends plugins to pods with the label {theirs}, "
+            f"and the operator checks those with {looked_for}",
             f"Start the operator with {FLAG}={gateway.namespace}:{theirs} (chart: operator.higressGatewayLabels)",
             recheck=target.RECHECK,
         )
-    watched = {one.get("watchNamespace") or gateway.namespace for one in said}
+    watched = {settings.get("watchNamespace") or gateway.namespace for settings in said}
     if watched and gateway.namespace not in watched:
         raise Refused(
             Reason.NOT_HIGRESS_NAMESPACE,
             f"Higress's controller in namespace {gateway.namespace} watches namespace {min(watched)} only: "
-            "it reads no WasmPlugin at all, as it hands over those of its own namespace",
+            "it reads no WasmPlugin at all, because it uses only those of its own namespace",
             "Install Higress into the namespace that it watches, or without global.watchNamespace",
             recheck=target.RECHECK,
         )
 
 
 def read_flags(pod: JSON) -> Iterator[dict[str, str]]:
-    """The flags of each container of a pod that is not being deleted, ``--name=value`` or ``--name value``."""
+    """Yield the flags of each container of a pod that is not being deleted, ``--name=value`` or ``--name value``."""
     if pod["metadata"].get("deletionTimestamp"):
         return
     for container in pod.get("spec", {}).get("containers", []):
-        joined = " ".join(str(one) for one in container.get("args") or [])
+        joined = " ".join(str(argument) for argument in container.get("args") or [])
         yield dict(re.findall(r"--(\w+)[= ]([^\s=]+)", joined))
 
 
 def hosts(seen: Iterable[PodObservation]) -> tuple[compat.Host, ...]:
-    """What the pods' Envoys have for plugins, by Higress's own version; without a pod it is some Higress all the same,
-    whose ABI and functions are more than Envoy's."""
+    """Return what the pods' Envoys offer to plugins, by Higress's own version.
+
+    Without a pod it is still a Higress, whose ABI and functions are more than Envoy's.
+    """
     found = tuple(compat.higress(sighting.pod.image, sighting.envoy_version) for sighting in seen)
     return found or (compat.higress("", None),)
 
 
 def configuration(plugin: api.Plugin) -> Mapping[str, Any] | None:
-    """What Higress's controller makes of configuration and rules, and Envoy is given (convertIstioWasmPlugin)."""
+    """Return the configuration that Higress's controller makes of configuration and rules, as Envoy receives it.
+
+    Source: convertIstioWasmPlugin.
+    """
     common = {} if plugin.config_disabled else dict(plugin.config or {})
     rules = [convert_rule(rule) for rule in plugin.match_rules or []]
     return {**common, RULES: rules} if rules else common
 
 
 def convert_rule(rule: api.MatchRule) -> JSON:
-    """One rule as plugins read it: its configuration and its conditions in one object."""
+    """Return one rule as plugins read it: its configuration and its conditions in one object."""
     fields = rule.wire()
     return {**(rule.config or {}), **{key: fields[field] for field, key in CONDITIONS.items() if fields.get(field)}}
 
 
 def check(placement: Placement, hosts: tuple[compat.Host, ...]) -> None:
-    """Raises `Refused` for what the controller would replace, or would leave undone without a word."""
+    """Raise `Refused` for what the controller would replace, or would ignore silently."""
     check_keys(placement.spec.plugin)
     check_rules(placement, hosts)
     check_placeholders(placement, hosts)
 
 
 def check_keys(plugin: api.Plugin) -> None:
-    """Raises `Refused` (ReservedKey) for a configuration with a key that is the controller's own."""
+    """Raise `Refused` (``ReservedKey``) for a configuration with a key that the controller uses itself."""
     for path, key in find_reserved(plugin):
         raise Refused(
             Reason.RESERVED_KEY,
@@ -170,7 +199,7 @@ def check_keys(plugin: api.Plugin) -> None:
 
 
 def find_reserved(plugin: api.Plugin) -> Iterator[tuple[str, str]]:
-    """The reserved keys of the configurations, and where they are."""
+    """Yield the reserved keys in the configurations, with their paths."""
     places = {"plugin.config": plugin.config or {}}
     places |= {
         f"plugin.matchRules[{number}].config": rule.config or {} for number, rule in enumerate(plugin.match_rules or [])
@@ -179,8 +208,11 @@ def find_reserved(plugin: api.Plugin) -> Iterator[tuple[str, str]]:
 
 
 def check_rules(placement: Placement, hosts: tuple[compat.Host, ...]) -> None:
-    """Raises `Refused` for a condition that no request fulfils (RuleNeverMatches), and for two of which an old Higress
-    reads one (GatewayTooOld)."""
+    """Check the conditions of rules.
+
+    Raises `Refused` for a condition that no request fulfils (``RuleNeverMatches``), and for two conditions of which an
+    old Higress reads only one (``GatewayTooOld``).
+    """
     old = [str(host) for host in hosts if isinstance(host, compat.Higress) and is_before(host, BOTH_CONDITIONS_SINCE)]
     for number, rule in enumerate(placement.spec.plugin.match_rules or []):
         path = f"plugin.matchRules[{number}]"
@@ -191,14 +223,17 @@ def check_rules(placement: Placement, hosts: tuple[compat.Host, ...]) -> None:
         if old and rule.ingress and rule.service:
             raise Refused(
                 Reason.GATEWAY_TOO_OLD,
-                f"{path} has ingress and service, and Higress {old[0]}, as all before 2.0.4, looks at ingress only",
+                f"{path} has ingress and service, and Higress {old[0]}, as all before 2.0.4, reads ingress only",
                 "Upgrade the gateway, or make the rule for one of the two",
             )
 
 
 def check_route(path: str, route: str, own: str) -> None:
-    """Routes of the installation's own namespace are called by their name alone (generateRouteName and
-    GenerateUniqueRouteName, since 2.0.0)."""
+    """Check the name of a route.
+
+    Routes of the installation's own namespace have a name without namespace (generateRouteName and
+    GenerateUniqueRouteName, since 2.0.0).
+    """
     kind, slash, name = route.partition("/")
     grpc = f"{kind}/" if kind == "GRPC" and slash else ""
     namespace, _, alone = (name if grpc else route).partition("/")
@@ -211,75 +246,78 @@ def check_route(path: str, route: str, own: str) -> None:
 
 
 def check_service(path: str, service: str) -> None:
-    """A service is compared with the name in Envoy's ``outbound|PORT||NAME``, and its port with the number there."""
+    """Check a service of a rule: it must be the name in Envoy's ``outbound|PORT||NAME``, with its port as there."""
     name, colon, port = service.rpartition(":")
     numbered = not colon or port.isdecimal()
     if re.search(r"[|/\s]", service) or not numbered or (colon and not name):
         raise Refused(
             Reason.RULE_NEVER_MATCHES,
-            f"{path} has {service}, which is no name of a service as Envoy has it",
+            f"{path} has {service}, which is not the name of a service in Envoy",
             "Write echo.demo.svc.cluster.local, with a port echo.demo.svc.cluster.local:80; for a service of a "
             "registry its name with the registry's type, such as echo.static",
         )
 
 
 def is_before(host: compat.Higress, release: compat.HigressVersion) -> bool:
-    """Whether it is surely older; one whose patch number is not known is not."""
+    """Return True if it is surely older. Without a known patch number it is not."""
     return host.release is not None and (host.exact or host.release[:2] < release[:2]) and host.release < release
 
 
 def check_placeholders(placement: Placement, hosts: tuple[compat.Host, ...]) -> None:
-    """Raises `Refused` (InvalidPlaceholder) for one that the controller would hand to the plugin as text, and for one
-    that reads a Secret of a namespace that is not the release's business."""
+    """Check the placeholders of Secrets' values.
+
+    Raises `Refused` (``InvalidPlaceholder``) for one that the controller would pass to the plugin as text, and for one
+    that reads a Secret in another namespace.
+    """
     found, text = find_placeholders(placement), join_replaced_text(placement.spec.plugin)
     other = placeholders.find_unsupported(text) if found else None
-    for one in found:
+    for placeholder in found:
         if other is not None:
-            raise one.refused(
+            raise placeholder.refuse(
                 f"and {other[:80]} is there too: Higress replaces no placeholder at all beside one that is not for a "
                 "Secret",
                 "Write the other one without ${…}, or keep the secret out of the configuration",
             )
-        check_reach(placement, one)
+        check_reach(placement, placeholder)
         for host in hosts:
-            check_version(one, host, text)
+            check_version(placeholder, host, text)
 
 
-def check_reach(placement: Placement, one: Placeholder) -> None:
-    """A release of another namespace reads Secrets of its own only: the controller may read all of the cluster's."""
+def check_reach(placement: Placement, placeholder: Placeholder) -> None:
+    """Refuse a Secret outside the release's namespace: the controller may read every Secret of the cluster."""
     own = placement.metadata.namespace
-    if not placement.is_local and one.namespace != own:
-        raise one.refused(
-            f"a Secret of namespace {one.namespace}, and a release of another namespace than Higress's may name those "
-            "of its own namespace only",
-            f"Put the Secret into {own} and write ${{secret.{own}/{one.name}.{one.key}}}",
+    if not placement.is_local and placeholder.namespace != own:
+        raise placeholder.refuse(
+            f"a Secret of namespace {placeholder.namespace}, and a release of another namespace than Higress's may "
+            "name those of its own namespace only",
+            f"Put the Secret into {own} and write ${{secret.{own}/{placeholder.name}.{placeholder.key}}}",
         )
 
 
-def check_version(one: Placeholder, host: compat.Host, text: str) -> None:
-    """Whether this Higress understands it; what is not known of it refuses nothing."""
+def check_version(placeholder: Placeholder, host: compat.Host, text: str) -> None:
+    """Raise `Refused` if this Higress does not understand the placeholder. An unknown version is accepted."""
     if not isinstance(host, compat.Higress):
         return
     if is_before(host, PLACEHOLDERS_SINCE):
-        raise one.refused(f"and Higress {host} does not know placeholders", "Upgrade to Higress 2.1 or newer")
-    short = MEANT + f"{one.name}.{one.key}}}"
+        raise placeholder.refuse(f"and Higress {host} does not know placeholders", "Upgrade to Higress 2.1 or newer")
+    short = MEANT + f"{placeholder.name}.{placeholder.key}}}"
     if is_before(host, SHORT_PLACEHOLDERS_SINCE) and "/" in text.partition(short)[2]:
-        raise one.refused(
+        raise placeholder.refuse(
             f"and Higress {host}, as all before 2.2.1, takes what is before the next / for its namespace",
-            f"Write the namespace: ${{secret.{one.namespace}/{one.name}.{one.key}}}",
+            f"Write the namespace: ${{secret.{placeholder.namespace}/{placeholder.name}.{placeholder.key}}}",
         )
 
 
 def find_placeholders(placement: Placement) -> tuple[Placeholder, ...]:
-    """Wherever they may stand: in configurations, in the conditions of rules, in the environment and the name."""
+    """Return the placeholders in configurations, conditions of rules, environment and name."""
     plugin, namespace = placement.spec.plugin, placement.gateway.namespace
     whole = {key: value for key, value in plugin.wire().items() if key in ("config", "matchRules", "env", "name")}
-    found = (one for key, value in whole.items() for one in placeholders.find(value, f"plugin.{key}"))
-    return tuple(replace(one, namespace=one.namespace or namespace) for one in found)
+    found = (placeholder for key, value in whole.items() for placeholder in placeholders.find(value, f"plugin.{key}"))
+    return tuple(replace(placeholder, namespace=placeholder.namespace or namespace) for placeholder in found)
 
 
 def join_replaced_text(plugin: api.Plugin) -> str:
-    """About the JSON that the controller looks for placeholders in, in its order."""
+    """Return, in the controller's order, about the same JSON as the controller searches for placeholders."""
     given = [
         json.dumps(configuration(plugin), sort_keys=True),
         plugin.name or "",
@@ -289,22 +327,24 @@ def join_replaced_text(plugin: api.Plugin) -> str:
 
 
 def unreadable(found: Iterable[JSON]) -> tuple[str, ...]:
-    """The controller decodes the list of all namespaces as a whole: one priority beyond 32 bits, which the kind's
-    schema takes, is an error of the list. From then on it reads no WasmPlugin, and after a restart it serves nothing.
+    """Return objects that stop the controller from reading any WasmPlugin.
+
+    The controller decodes the list of all namespaces as a whole. The schema accepts a priority beyond 32 bits, but the
+    list then fails. From then on the controller reads no WasmPlugin, and after a restart it serves nothing.
     """
     unreadable_plugins = []
-    for one in found:
-        own, priority = one["metadata"], (one.get("spec") or {}).get("priority")
+    for plugin in found:
+        own, priority = plugin["metadata"], (plugin.get("spec") or {}).get("priority")
         if priority is not None and priority not in PRIORITIES:
             unreadable_plugins.append(f"{own['namespace']}/{own['name']} (spec.priority {priority})")
     return tuple(sorted(unreadable_plugins))
 
 
 def wasm_plugin(placement: Placement, artifact: api.ArtifactStatus, nudge: int = 0) -> JSON:
-    """The WasmPlugin, with the image pinned by the digest of its manifest, never by a tag; ``nudge`` as in
-    `target.make_head`.
+    """Return the WasmPlugin, with the image pinned by its manifest's digest, never by a tag.
 
-    ``pluginConfig`` is never written: it would make the controller ignore the configuration and all rules.
+    ``nudge`` is as in `target.make_head`. ``pluginConfig`` is never written: it would make the controller ignore the
+    configuration and all rules.
     """
     plugin = placement.spec.plugin
     carrier = target.make_head(placement, artifact, TARGET, nudge)
@@ -331,14 +371,16 @@ def wasm_plugin(placement: Placement, artifact: api.ArtifactStatus, nudge: int =
 
 
 def render_rule(rule: api.MatchRule) -> JSON:
-    """One rule in Higress's words; a rule that is switched off cannot come this far."""
+    """Return one rule in Higress's format. A disabled rule is removed before."""
     conditions = {key: value for key, value in rule.wire().items() if key in CONDITIONS}
     return {**conditions, "config": rule.config or {}, "configDisable": False}
 
 
 def console_labels(placement: Placement, artifact: api.ArtifactStatus) -> dict[str, str]:
-    """By these Higress's console finds a plugin that is not one of its own, and tells versions apart
-    (higress-console, KubernetesConstants.java)."""
+    """Return the labels by which Higress's console finds a plugin that it did not install.
+
+    It also compares versions by them. Source: higress-console, KubernetesConstants.java.
+    """
     return {
         "higress.io/resource-definer": "higress",
         "higress.io/wasm-plugin-name": label_value(target.name_object(placement)),
@@ -349,7 +391,7 @@ def console_labels(placement: Placement, artifact: api.ArtifactStatus) -> dict[s
 
 
 def label_value(name: str) -> str:
-    """A name as a label takes it, which has a quarter of the room; a long one ends in its hash."""
+    """Return a name shortened for a label, which has a quarter of the length. A long one ends in its hash."""
     if len(name) <= LABEL_ROOM:
         return name
     return f"{re.sub('[^a-z0-9]+$', '', name[: LABEL_ROOM - 11])}-{revisions.compute_digest(name)}"

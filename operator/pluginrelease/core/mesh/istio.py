@@ -1,7 +1,7 @@
-"""A release → the WasmPlugin that makes Istio's gateways load the plugin, and where those gateways are.
+"""Render a release as the WasmPlugin that Istio's gateways load, and find those gateways.
 
-Whole objects are rendered, nothing is read from the cluster. Fields: istio/api ``extensions/v1alpha1/wasm.proto``.
-This module is a `core.mesh.providers.Provider`.
+Whole objects are rendered; nothing is read from the cluster. Fields: istio/api ``extensions/v1alpha1/wasm.proto``. This
+module is a `core.mesh.providers.Provider`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pluginrelease import api
-from pluginrelease.api.reasons import Reason
 from pluginrelease.core import compat
-from pluginrelease.core.errors import Refused
 from pluginrelease.core.gateway.observations import PodObservation
-from pluginrelease.core.mesh import target
+from pluginrelease.core.mesh import attachment, target, traffic
 from pluginrelease.core.mesh.placement import Placement
 from pluginrelease.core.placeholders import Placeholder
 
@@ -29,68 +27,71 @@ STOPPED_BY_ONE = False
 
 
 def pods(gateway: api.Gateway, mesh: target.MeshSettings) -> target.Pods:
-    """The pods with the selector's labels; a WasmPlugin in Istio's root namespace reaches every namespace."""
-    everywhere = gateway.namespace == mesh.istio_root_namespace
-    return target.Pods(None if everywhere else gateway.namespace, selector(gateway).match_labels, mesh.istio_container)
+    """Return the pods that the entry's selector or target means; raises `Refused` (SelectorMissing)."""
+    return attachment.find_pods(gateway, mesh)
 
 
-def selector(gateway: api.Gateway) -> api.Selector:
-    """The selector, which a manifest that no API server has seen may lack; raises `Refused` (SelectorMissing)."""
-    if gateway.selector is None:
-        raise Refused(
-            Reason.SELECTOR_MISSING,
-            f"gateways[{gateway.name}].selector is not there: to Istio that would mean every pod",
-            "Write selector.matchLabels with a label of the gateway's pods, for example istio: ingressgateway",
-        )
-    return gateway.selector
+def check_pods(placement: Placement, before: Iterable[PodObservation]) -> None:
+    """Raise `Refused` (SelectorIgnored, ProxiesDiffer, MatchNeverApplies) for pods that the entry does not mean."""
+    seen_before = tuple(before)
+    attachment.check(placement.gateway, [seen.pod for seen in seen_before])
+    traffic.check(placement.spec.plugin, seen_before)
 
 
-def unreached() -> target.Pods | None:
-    """None: a selector can reach every gateway."""
+def find_warnings(placement: Placement, before: Iterable[PodObservation]) -> tuple[compat.Warned, ...]:
+    """Return what to warn about: listeners that ``match`` leaves out."""
+    return traffic.find_warnings(placement.spec.plugin, before)
+
+
+def select_unreached() -> target.Pods | None:
+    """Return None: a selector can reach every gateway."""
     return None
 
 
-def landmarks(gateway: api.Gateway, mesh: target.MeshSettings) -> target.InstallMarker | None:
-    """None: istiod reads every namespace."""
+def find_install_marker(gateway: api.Gateway, mesh: target.MeshSettings) -> target.InstallMarker | None:
+    """Return None: istiod reads every namespace."""
     del gateway, mesh
     return None
 
 
 def check(placement: Placement, hosts: tuple[compat.Host, ...]) -> None:
-    """The API server has refused whatever Istio does not take."""
+    """Check nothing: the API server has already refused what Istio does not accept."""
     del placement, hosts
 
 
 def find_placeholders(placement: Placement) -> tuple[Placeholder, ...]:
-    """None: istiod hands every text on as it is."""
+    """Return no placeholders: istiod passes every text on unchanged."""
     del placement
     return ()
 
 
 def unreadable(found: Iterable[JSON]) -> tuple[str, ...]:
-    """None: istiod drops one that it cannot read, and says so in its log."""
+    """Return nothing: istiod drops an object that it cannot read, and logs that."""
     del found
     return ()
 
 
 def hosts(seen: Iterable[PodObservation]) -> tuple[compat.Host, ...]:
-    """What the pods' Envoys have for plugins, by their own versions."""
+    """Return what the pods' Envoys offer to plugins, by their own versions."""
     return tuple(compat.envoy(sighting.envoy_version or "unknown") for sighting in seen)
 
 
 def configuration(plugin: api.Plugin) -> Mapping[str, Any] | None:
-    """What Envoy is given as the plugin's configuration; None and {} are the same."""
+    """Return the plugin's configuration as Envoy receives it; None and {} are the same."""
     return plugin.config
 
 
 def wasm_plugin(placement: Placement, artifact: api.ArtifactStatus, nudge: int = 0) -> JSON:
-    """The WasmPlugin, with the image pinned by the digest of its manifest, never by a tag; ``nudge`` as in
-    `target.make_head`."""
+    """Return the WasmPlugin, with the image pinned by its manifest's digest, never by a tag.
+
+    ``nudge`` is as in `target.make_head`.
+    """
     plugin = placement.spec.plugin
     optional = {
         "pluginName": plugin.name,
         "phase": plugin.phase,
         "priority": plugin.priority,
+        "match": [item.wire() for item in plugin.match] if plugin.match else None,
         "pluginConfig": target.configuration(plugin),
         "imagePullSecret": target.pull_secret_name(placement),
         "vmConfig": target.render_vm_config(plugin),
@@ -98,7 +99,7 @@ def wasm_plugin(placement: Placement, artifact: api.ArtifactStatus, nudge: int =
     return {
         **target.make_head(placement, artifact, TARGET, nudge),
         "spec": {
-            "selector": selector(placement.gateway).wire(),
+            **attachment.render(placement.gateway),
             "url": f"oci://{artifact.image}",
             "imagePullPolicy": target.pull_policy(nudge),
             "failStrategy": str(plugin.fail_strategy),

@@ -1,4 +1,4 @@
-"""A release as one entry of its ``spec.gateways`` sees it: what is written there, and for which pods."""
+"""A release, seen from one entry of its ``spec.gateways``: what is written there, and for which pods."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pluginrelease import api
 
 @dataclass(frozen=True)
 class Placement:
-    """One entry of a release: everything that is rendered for its object follows from these two."""
+    """One entry of a release. The object of the entry is rendered from these two fields alone."""
 
     release: api.Release
     gateway: api.Gateway
@@ -31,7 +31,7 @@ class Placement:
 
     @property
     def is_local(self) -> bool:
-        """Whether release and gateway share a namespace: only there can an owner reference hold."""
+        """Return True if release and gateway share a namespace: an owner reference is possible only there."""
         return self.release.metadata.namespace == self.gateway.namespace
 
 

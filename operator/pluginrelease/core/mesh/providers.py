@@ -1,8 +1,7 @@
-"""The one place that knows which providers there are, and which module is whose.
+"""The only place that lists the providers and their modules.
 
-What differs between them is in their modules (`core.mesh.istio`, `core.mesh.higress`), in what is known of their
-gateways (`core.compat`, `core.gateway.observations`), and nowhere else: nobody asks for a provider's name to decide by
-it.
+Differences between providers are in their modules (`core.mesh.istio`, `core.mesh.higress`), and in what is known of
+their gateways (`core.compat`, `core.gateway.observations`). No other code compares a provider's name.
 """
 
 from __future__ import annotations
@@ -21,51 +20,70 @@ from pluginrelease.core.placeholders import Placeholder
 JSON = dict[str, Any]
 
 
-class Provider(Protocol):
-    """What a provider's module gives."""
+class Mesh(Protocol):
+    """A mesh: which pods are gateways, what their Envoy offers, and how its control plane reads objects."""
 
-    TARGET: target.ResourceKind
-    # whether its control plane puts Secrets' values in the place of placeholders (`core.placeholders`)
-    REPLACES: bool
     # whether an object that its control plane cannot read keeps it from reading any other
     STOPPED_BY_ONE: bool
 
     def pods(self, gateway: api.Gateway, mesh: target.MeshSettings) -> target.Pods:
-        """Where the gateway's pods are."""
+        """Return where the gateway's pods are."""
         ...
 
-    def unreached(self) -> target.Pods | None:
-        """Gateways of the mesh that no object of its kind reaches; None: there are none of that kind."""
+    def select_unreached(self) -> target.Pods | None:
+        """Return gateways of the mesh that no object reaches; None: there are none."""
         ...
 
-    def landmarks(self, gateway: api.Gateway, mesh: target.MeshSettings) -> target.InstallMarker | None:
-        """By what a namespace is known that its control plane reads; None: it reads every namespace."""
+    def find_install_marker(self, gateway: api.Gateway, mesh: target.MeshSettings) -> target.InstallMarker | None:
+        """Return the pods that show that the control plane reads a namespace; None: it reads every namespace."""
         ...
 
-    def check(self, placement: Placement, hosts: tuple[compat.Host, ...]) -> None:
-        """Raises `Refused` for what its control plane would not do, and the API server could not see; ``hosts``: what
-        is known of the gateways."""
+    def check_pods(self, placement: Placement, before: Iterable[PodObservation]) -> None:
+        """Raise `Refused` for gateway pods that its control plane would not give the plugin to."""
         ...
 
-    def find_placeholders(self, placement: Placement) -> tuple[Placeholder, ...]:
-        """The Secrets' values that its control plane will look for, each with its namespace."""
+    def find_warnings(self, placement: Placement, before: Iterable[PodObservation]) -> tuple[compat.Warned, ...]:
+        """Return what is odd about where the plugin would run, and does not keep it from running."""
         ...
 
     def hosts(self, seen: Iterable[PodObservation]) -> tuple[compat.Host, ...]:
-        """What the gateway pods have for plugins, as far as it is known."""
+        """Return what the gateway pods offer to plugins, as far as it is known."""
+        ...
+
+
+class PluginAPI(Protocol):
+    """How a plugin is described to a control plane: the kind of object, its content, and what Envoy receives of it."""
+
+    TARGET: target.ResourceKind
+    # whether its control plane replaces placeholders with values of Secrets (`core.placeholders`)
+    REPLACES: bool
+
+    def check(self, placement: Placement, hosts: tuple[compat.Host, ...]) -> None:
+        """Raise `Refused` for what its control plane would not do, if the API server cannot see that.
+
+        ``hosts``: what is known of the gateways.
+        """
+        ...
+
+    def find_placeholders(self, placement: Placement) -> tuple[Placeholder, ...]:
+        """Return the Secrets' values that its control plane will look for, each with its namespace."""
         ...
 
     def configuration(self, plugin: api.Plugin) -> Mapping[str, Any] | None:
-        """What Envoy is given as the plugin's configuration; None and {} are the same."""
+        """Return the plugin's configuration as Envoy receives it; None and {} are the same."""
         ...
 
     def unreadable(self, found: Iterable[JSON]) -> tuple[str, ...]:
-        """Those of its kind that its control plane cannot read, each with what is wrong with it."""
+        """Return the objects of its kind that its control plane cannot read, each with what is wrong with it."""
         ...
 
     def wasm_plugin(self, placement: Placement, artifact: api.ArtifactStatus, nudge: int = 0) -> JSON:
-        """The object that its control plane reads."""
+        """Return the object that its control plane reads."""
         ...
+
+
+class Provider(Mesh, PluginAPI, Protocol):
+    """A module that is both: at present each mesh has its own plugin API."""
 
 
 _MODULES: Mapping[str, Provider] = MappingProxyType({"Istio": istio, "Higress": higress})
@@ -74,15 +92,22 @@ _MODULES: Mapping[str, Provider] = MappingProxyType({"Istio": istio, "Higress": 
 TARGETS = tuple(provider.TARGET for provider in _MODULES.values())
 
 
-def of(spec: api.Spec) -> Provider:
-    """Return the provider of the release's gateways."""
+def mesh_of(spec: api.Spec) -> Mesh:
+    """Return the mesh of the release's gateways."""
+    return _MODULES[spec.provider]
+
+
+def plugin_api_of(spec: api.Spec) -> PluginAPI:
+    """Return how the release's plugin is described to its mesh."""
     return _MODULES[spec.provider]
 
 
 def check(placement: Placement, hosts: tuple[compat.Host, ...] = ()) -> None:
-    """Raises `Refused` for what the plugin would not be given as it is written; ``hosts``: what is known of the
-    gateways."""
-    of(placement.spec).check(placement, hosts)
+    """Raise `Refused` for configuration that the plugin would not receive as it is written.
+
+    ``hosts``: what is known of the gateways.
+    """
+    plugin_api_of(placement.spec).check(placement, hosts)
     plugin = placement.spec.plugin
     json_numbers.check_exact(plugin.config)
     for place, rule in enumerate(plugin.match_rules or []):

@@ -1,6 +1,6 @@
-"""What is written to a gateway's namespace, whatever the provider: names, whose it is, and the copy of the pull secret.
+"""What is written to a gateway's namespace for every provider: names, ownership, and the copy of the pull secret.
 
-What a provider's own object says is in its module; `core.mesh.providers` knows which one that is.
+The content of a provider's own object is in its module; `core.mesh.providers` knows which module.
 """
 
 from __future__ import annotations
@@ -12,22 +12,26 @@ from typing import Any
 
 from pluginrelease import api
 from pluginrelease.core import revision as revisions
+from pluginrelease.core import sources
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.mesh.placement import Placement
 
 JSON = dict[str, Any]
 
-# room for "-<10 hex>" and "-pull" within the 253 characters of a Kubernetes name
+# leaves room for "-<10 hex>" and "-pull" in the 253 characters of a Kubernetes name
 NAME_ROOM = 236
-# seconds until it is looked again whether a provider's control plane has come
+# seconds until the operator checks again if a provider's control plane is there
 RECHECK = 30.0
-# of an image by its digest both mean the same to an agent (istio pkg/wasm/cache.go), and to istiod they are two specs
+# for an image by digest, an agent treats both alike (istio pkg/wasm/cache.go); for istiod they are two specs
 PULL_POLICIES = ("IfNotPresent", "UNSPECIFIED_POLICY")
 
 
 @dataclass(frozen=True)
 class ResourceKind:
-    """The kind of object that a provider's control plane reads; ``install``: what to do where it is not known."""
+    """The kind of object that a provider's control plane reads.
+
+    ``install``: what to do if the cluster lacks the kind.
+    """
 
     group: str
     version: str
@@ -37,13 +41,13 @@ class ResourceKind:
 
     @property
     def api_version(self) -> str:
-        """As manifests spell it."""
+        """Return the apiVersion as in manifests."""
         return f"{self.group}/{self.version}"
 
 
 @dataclass(frozen=True)
 class GatewayLabel:
-    """The label by which a Higress finds its gateways; ``namespace`` of the installation, None: of each other one."""
+    """The label by which a Higress finds its gateways. ``namespace`` is the installation's; None: all others."""
 
     namespace: str | None
     key: str
@@ -51,7 +55,7 @@ class GatewayLabel:
 
     @classmethod
     def parse(cls, text: str) -> GatewayLabel | None:
-        """``[NAMESPACE:]KEY=VALUE``; None for anything else."""
+        """Read ``[NAMESPACE:]KEY=VALUE``; None for anything else."""
         match = _GATEWAY_LABEL.fullmatch(text)
         return cls(match["namespace"], match["key"], match["value"]) if match else None
 
@@ -68,7 +72,10 @@ _GATEWAY_LABEL = re.compile(
 
 @dataclass(frozen=True)
 class MeshSettings:
-    """What of an installation only its owner can say (the operator's settings), by default as the charts have it."""
+    """Properties of a mesh installation that only its owner knows: settings of the operator.
+
+    The defaults are those of the meshes' charts.
+    """
 
     istio_root_namespace: str = "istio-system"
     istio_container: str = "istio-proxy"
@@ -77,13 +84,13 @@ class MeshSettings:
 
 @dataclass(frozen=True)
 class Pods:
-    """Where the gateway pods are: the namespace (None: every one), the labels that they carry, their container.
+    """Where the gateway pods are: the namespace (None: all), their labels, their container.
 
-    ``hint``: what to do where there are none.
+    ``hint``: what to do if there are no such pods.
     """
 
     namespace: str | None
-    # no part of the hash, as no dict has one; watches are kept by where pods are
+    # not part of the hash, because no dict can be; watches are stored by where pods are
     labels: Mapping[str, str] = field(hash=False)
     container: str
     hint: str = field(default="", compare=False)
@@ -94,7 +101,7 @@ class Pods:
         return f"label {labels} and container {self.container}, in {where}"
 
     def shared_with(self, other: Pods) -> Pods | None:
-        """Where a pod would be that is among both; None: there can be none."""
+        """Return where a pod would be that both select; None: there can be none."""
         namespaces = {self.namespace, other.namespace} - {None}
         contradict = any(other.labels.get(key, value) != value for key, value in self.labels.items())
         if len(namespaces) > 1 or contradict or self.container != other.container:
@@ -104,10 +111,9 @@ class Pods:
 
 @dataclass(frozen=True)
 class InstallMarker:
-    """Pods by which a namespace is known to be one that a control plane reads: one with any of these sets of labels.
+    """Pods that show that a control plane reads a namespace: a pod with any of these sets of labels.
 
-    ``missing``: what is said where there is none; ``check``: raises `Refused` for what those that are there say of
-    themselves.
+    ``missing``: the message if there is none. ``check``: raises `Refused` if the pods' own arguments say otherwise.
     """
 
     any_of: tuple[Mapping[str, str], ...]
@@ -116,10 +122,10 @@ class InstallMarker:
 
 
 def name_object(placement: Placement) -> str:
-    """Return the entry's ``objectName``; unset, the name of the object that it has; else ``<release>-<entry>``.
+    """Return the entry's ``objectName``; if unset, the name of its existing object; else ``<release>-<entry>``.
 
-    From another namespace it is ``<namespace>-<release>-<entry>-<hash>``, so that two releases never meet. A name that
-    has no room is cut and ends in the hash as well.
+    From another namespace the name is ``<namespace>-<release>-<entry>-<hash>``, so that two releases never have the
+    same. A name that is too long is cut and ends in the hash as well.
     """
     own, gateway = placement.metadata, placement.gateway
     if gateway.object_name is not None:
@@ -135,9 +141,11 @@ def name_object(placement: Placement) -> str:
 
 
 def pull_secret_name(placement: Placement) -> str | None:
-    """The Secret that the gateways pull with: the release's own in its namespace, a copy of it in another, or one that
-    is there already."""
-    image = placement.spec.artifact.image
+    """Return the name of the Secret that the gateways pull with.
+
+    It is the release's own, its copy in another namespace, or an existing one.
+    """
+    image = sources.find_image(placement.spec.artifact)
     if image.gateway_pull_secret_ref is not None:
         return image.gateway_pull_secret_ref.name
     reference = image.pull_secret_ref
@@ -147,7 +155,7 @@ def pull_secret_name(placement: Placement) -> str | None:
 
 
 def copied_secret_name(placement: Placement) -> str:
-    """Name of the copy in the gateway's namespace."""
+    """Return the name of the copy in the gateway's namespace."""
     return name_copy(name_object(placement))
 
 
@@ -157,9 +165,9 @@ def name_copy(carrier: str) -> str:
 
 
 def make_head(placement: Placement, artifact: api.ArtifactStatus, kind: ResourceKind, nudge: int = 0) -> JSON:
-    """The head of the object that carries a revision, all but its spec.
+    """Return the object that carries a revision, without its spec.
 
-    ``nudge`` counts how often its gateways were made to fetch again; the annotation is for people, `pull_policy` for
+    ``nudge`` counts how often its gateways were made to fetch again. The annotation is for people; `pull_policy` is for
     the control plane.
     """
     return {
@@ -177,52 +185,56 @@ def make_head(placement: Placement, artifact: api.ArtifactStatus, kind: Resource
 
 
 def pull_policy(nudge: int) -> str:
-    """``imagePullPolicy`` after so many nudges: another one each time, as only a changed spec reaches every gateway.
+    """Return ``imagePullPolicy`` after so many nudges.
 
-    The agent fetches again when the control plane sends the plugin (istio pkg/wasm/convert.go). Before 1.30 istiod does
-    not for a change of metadata alone, and over Higress's MCP no metadata arrives (pilot/pkg/bootstrap
-    /config_compare.go). The agent takes the policy out before Envoy sees the plugin.
+    It alternates, because only a changed spec reaches every gateway. The agent fetches again when the control plane
+    sends the plugin (istio pkg/wasm/convert.go). Before 1.30 istiod does not send it when only metadata changed, and
+    metadata does not pass Higress's MCP (pilot/pkg/bootstrap/config_compare.go). The agent removes the policy before
+    Envoy sees the plugin.
     """
     return PULL_POLICIES[nudge % len(PULL_POLICIES)]
 
 
 def without_nudge(spec: Any) -> Any:
-    """A spec as it is without a nudge; that of another kind of object stays as it is."""
+    """Return a WasmPlugin's spec as it is without a nudge; the spec of another kind unchanged."""
     if not isinstance(spec, dict) or spec.get("imagePullPolicy") not in PULL_POLICIES:
         return spec
     return {**spec, "imagePullPolicy": pull_policy(0)}
 
 
 def configuration(plugin: api.Plugin) -> JSON | None:
-    """As the control plane is given it: an empty one is none.
+    """Return the configuration for the control plane: None for an empty one.
 
-    To Envoy they are the same. Where there was one before, a server-side apply of ``{}`` merges to null, which the kind
-    refuses; leaving the field out takes it away.
+    To Envoy they are the same. If there was a configuration before, a server-side apply of ``{}`` merges to null, which
+    the kind refuses; leaving the field out removes it.
     """
     return plugin.config or None
 
 
 def render_vm_config(plugin: api.Plugin) -> JSON | None:
-    """The module's environment, as Istio and Higress both spell it; None for none."""
+    """Return the module's environment in the format of Istio and Higress; None if it has none."""
     if not plugin.env:
         return None
     return {"env": [render_variable(entry) for entry in plugin.env]}
 
 
 def render_variable(entry: api.EnvironmentVariable) -> JSON:
-    """One variable: its value, or that it is the gateway's own."""
+    """Return one variable: its value, or that it comes from the gateway."""
     if entry.value_from is not None:
         return {"name": entry.name, "valueFrom": entry.value_from}
     return {"name": entry.name, "valueFrom": "INLINE", "value": entry.value}
 
 
 def read_environment(plugin: api.Plugin) -> dict[str, str | None]:
-    """The same as a gateway's dump shows it; None for a value that is the gateway's own."""
+    """Return the environment as a gateway's dump shows it; None for a value that comes from the gateway."""
     return {entry.name: None if entry.value_from else entry.value or "" for entry in plugin.env or []}
 
 
 def render_pull_secret(placement: Placement, dockerconfigjson: str) -> JSON:
-    """The copy of the pull secret for another namespace; ``dockerconfigjson`` is base64, as in the Secret's data."""
+    """Return the copy of the pull secret for another namespace.
+
+    ``dockerconfigjson`` is base64, as in the Secret's data.
+    """
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -233,7 +245,7 @@ def render_pull_secret(placement: Placement, dockerconfigjson: str) -> JSON:
 
 
 def render_metadata(placement: Placement, name: str) -> JSON:
-    """Name, namespace and whose it is; an owner reference only where the garbage collector honours it."""
+    """Return name, namespace and owner. An owner reference is set only where the garbage collector follows it."""
     own = placement.metadata
     owned = placement.is_local and not is_left_behind(placement)
     return {
@@ -245,28 +257,34 @@ def render_metadata(placement: Placement, name: str) -> JSON:
 
 
 def is_left_behind(placement: Placement) -> bool:
-    """Whether what is written for this entry outlives it: ``deletionPolicy``, unset Orphan for an adopted object."""
+    """Return True if the object of this entry stays after the release:
+
+    ``deletionPolicy``; an adopted object by default.
+    """
     return leaves(placement.spec.deletion_policy, is_adopted=is_adopted(placement))
 
 
 def leaves(policy: str | None, *, is_adopted: bool) -> bool:
-    """Whether a ``deletionPolicy`` leaves an object; unset, it leaves what was adopted and deletes what was made."""
+    """Return True if a ``deletionPolicy`` keeps an object.
+
+    If unset, it keeps adopted objects and deletes created ones.
+    """
     return policy == api.DeletionPolicy.ORPHAN or (policy is None and is_adopted)
 
 
 def is_marked_adopted(thing: JSON) -> bool:
-    """Whether an object says itself that it was somebody else's before."""
+    """Return True if an object's own annotation says that it was adopted."""
     return (thing["metadata"].get("annotations") or {}).get(api.ADOPTED_ANNOTATION) == "true"
 
 
 def is_adopted(placement: Placement) -> bool:
-    """Whether the entry's object was somebody else's before."""
+    """Return True if the entry's object was adopted."""
     row = placement.release.status.gateway(placement.name)
     return row is not None and row.adopted is not None
 
 
 def provenance(placement: Placement) -> dict[str, str]:
-    """Where a reader of the object finds the release and the entry; names can be too long for labels."""
+    """Return annotations that name the release and the entry; names can be too long for labels."""
     own = placement.metadata
     return {
         api.RELEASE_ANNOTATION: f"{own.namespace}/{own.name}",

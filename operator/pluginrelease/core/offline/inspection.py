@@ -1,4 +1,4 @@
-"""What is known of a plugin before any gateway sees it, and whether a gateway could use it."""
+"""What is known of a plugin before a gateway loads it, and if a gateway could use it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pluginrelease.core.wasm import Module
 
 
 class Usability(IntEnum):
-    """The answers, which are the exit codes of the command."""
+    """The answers. They are the exit codes of the command."""
 
     USABLE = 0
     REFUSED = 1
@@ -23,7 +23,7 @@ class Usability(IntEnum):
 
 @dataclass(frozen=True)
 class Objection:
-    """One thing that speaks against the plugin: the word of docs/reasons.md, what was found and what to do."""
+    """One reason against the plugin: a reason of docs/reasons.md, what was found and what to do."""
 
     reason: Reason
     message: str
@@ -31,7 +31,7 @@ class Objection:
 
 @dataclass(frozen=True)
 class Inspected:
-    """What was read of a target. ``digest``: of the image's manifest; ``sha256`` (hex): of the module."""
+    """What was read of a target. ``digest`` is the image manifest's; ``sha256`` (hex) is the module's."""
 
     target: str
     digest: str | None = None
@@ -42,17 +42,20 @@ class Inspected:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A target, the gateway that is meant if any, and the answer. Without a gateway only what none takes is refused."""
+    """A target, the gateway that the user named if any, and the answer.
+
+    Without a gateway it refuses only what no gateway accepts.
+    """
 
     found: Inspected
     meant: Meant | None
     answer: Usability
     reasons: tuple[Objection, ...] = ()
-    unsure: tuple[str, ...] = ()  # imported functions that not every gateway has, where none is meant
+    unsure: tuple[str, ...] = ()  # imported functions that not every gateway has, if no gateway is named
     warnings: tuple[Objection, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """The shape that docs/inspect.md promises."""
+        """Return the JSON that docs/inspect.md specifies."""
         module = self.found.module
         return {
             "target": self.found.target,
@@ -79,7 +82,10 @@ def _wasm(module: Module, sha256: str | None) -> dict[str, Any]:
 
 
 def inspect(found: Inspected, meant: Meant | None, errors: tuple[ReleaseError, ...] = ()) -> Inspection:
-    """The answer for what was found. ``errors``: what else would keep the gateway from it, a registry's challenge."""
+    """Return the answer for what was found.
+
+    ``errors``: what else would keep the gateway from fetching it, such as a registry's challenge.
+    """
     if found.module is None:
         return report_failed(found, meant, *errors)
     hosts, provider = (meant.hosts, meant.provider) if meant else ((), "Istio")
@@ -110,15 +116,15 @@ def _conclude(
 
 
 def _describe_unknown(answer: compat.Compatibility, meant: Meant) -> str:
-    """The operator's remedy speaks of pods; here there are none."""
+    """Replace the operator's remedy, which mentions pods; there are none here."""
     message = answer.message
     if meant.unknown:
-        message = f"Whether {meant} has all functions that the module imports cannot be told: {meant.unknown}"
-    return f"{message}. Name an exact version that is known (--for envoy@…), or let the operator ask the pods."
+        message = f"Whether {meant} has all functions that the module imports is not known: {meant.unknown}"
+    return f"{message}. Name an exact version (--for envoy@…), or let the operator read the versions from the pods."
 
 
 def report_failed(found: Inspected, meant: Meant | None, *errors: ReleaseError) -> Inspection:
-    """What could not be read: refused where the artifact is at fault, else not looked at."""
+    """Return the answer for what could not be read: refused if the artifact is at fault, else not checked."""
     about_artifact = all(isinstance(error, Refused) and error.reason.is_of_the_bytes for error in errors)
     answer = Usability.REFUSED if errors and about_artifact else Usability.NOT_LOOKED
     return Inspection(found, meant, answer, tuple(Objection(error.reason, error.sentence()) for error in errors))

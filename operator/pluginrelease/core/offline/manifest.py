@@ -1,4 +1,4 @@
-"""One PluginRelease of a file, judged as the API server would judge it when somebody creates it."""
+"""Check one PluginRelease of a file as the API server would when it is created."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ JSON = dict[str, Any]
 Holds = Callable[[Rule], str | None]
 
 MAX_ANNOTATION_BYTES = 256 * 1024
-# Kubernetes' ObjectMeta (k8s.io/apimachinery, pkg/apis/meta/v1/types.go): what strict decoding takes
+# Kubernetes' ObjectMeta (k8s.io/apimachinery, pkg/apis/meta/v1/types.go): the fields that strict decoding accepts
 _TEXT: JSON = {"type": "string"}
 _SOME_TEXT: JSON = {"type": "string", "minLength": 1}
 _FLAG: JSON = {"type": "boolean"}
@@ -52,13 +52,13 @@ _WORD = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 @cache
 def object_schema() -> JSON:
-    """The CRD's schema, and Kubernetes' own for the metadata."""
+    """Return the CRD's schema, with Kubernetes' own for the metadata."""
     whole = crd.object_schema()
     return {**whole, "properties": {**whole["properties"], "metadata": METADATA}}
 
 
 def is_release(document: Any) -> bool:
-    """Whether a document is meant to be a PluginRelease, of whatever version and spelling."""
+    """Return True if a document is meant to be a PluginRelease, of any version and spelling."""
     if not isinstance(document, dict):
         return False
     return _group(document) == api.GROUP or (document.get("kind") == api.KIND and not _group(document))
@@ -70,9 +70,10 @@ def _group(document: JSON) -> str:
 
 
 def find_faults(document: JSON, matches: Matches, holds: Holds) -> tuple[Fault, ...]:
-    """All faults of one PluginRelease.
+    """Return all faults of one PluginRelease.
 
-    ``matches(pattern, text)``: whether RE2 finds it. ``holds(rule)``: None, or what a CEL rule that is broken says.
+    ``matches(pattern, text)``: whether RE2 finds the pattern. ``holds(rule)``: None, or the message of a broken CEL
+    rule.
     """
     if document.get("apiVersion") != api.API_VERSION:
         told = f'Unsupported value: {document.get("apiVersion")!r}: supported values: "{api.API_VERSION}"'
@@ -82,7 +83,7 @@ def find_faults(document: JSON, matches: Matches, holds: Holds) -> tuple[Fault, 
         return (Fault(("kind",), told),)
     whole = object_schema()
     found = list(schema.find_unknown(whole, document))
-    # A new object has no status, whatever its file says: the server takes it away.
+    # A new object has no status, whatever its file says: the API server removes it.
     wanted = schema.apply_defaults(whole, {key: value for key, value in document.items() if key != "status"})
     wanted.pop("status", None)
     found += schema.find_faults(whole, wanted, matches)
@@ -103,7 +104,7 @@ def _find_broken_rules(whole: JSON, wanted: JSON, holds: Holds) -> Iterator[Faul
 
 
 def _find_metadata_faults(metadata: JSON) -> Iterator[Fault]:
-    """What Kubernetes asks of any object's metadata (k8s.io/apimachinery, pkg/api/validation)."""
+    """Yield faults of an object's metadata by Kubernetes' rules (k8s.io/apimachinery, pkg/api/validation)."""
     name, namespace = metadata.get("name", ""), metadata.get("namespace", "")
     if not name and not metadata.get("generateName"):
         yield Fault(("metadata", "name"), "Required value: name or generateName is required")

@@ -1,8 +1,8 @@
-"""An object against a structural schema, as the API server judges it when the object is created.
+"""Check an object against a structural schema, as the API server does when the object is created.
 
 The order is the server's (apiextensions-apiserver, pkg/registry/customresource and pkg/apiserver/schema): unknown
-fields, nulls, defaults, then the schema's own constraints, and the CEL rules if nothing was
-wrong until there. Regular expressions and CEL are the caller's: the server has RE2 and cel-go, and Python has neither.
+fields, nulls, defaults, then the schema's own constraints, and the CEL rules if there was no fault before. The caller
+evaluates regular expressions and CEL: the server has RE2 and cel-go, and Python has neither.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _RESERVED = frozenset(
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong, in the API server's words, and where."""
+    """One fault, in the API server's words, and its path."""
 
     path: Path
     message: str
@@ -72,7 +72,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Rule:
-    """A CEL rule, the value that it is about, and what is said when it does not hold."""
+    """A CEL rule, the value that it checks, and the message if it is broken."""
 
     path: Path
     value: Any
@@ -81,7 +81,7 @@ class Rule:
 
 
 def find_unknown(schema: JSON, value: Any, path: Path = ()) -> Iterator[Fault]:
-    """Fields that the schema does not have; where it is open, all are welcome."""
+    """Yield fields that the schema does not have; an open schema accepts all."""
     if schema.get(OPEN):
         return
     if isinstance(value, list) and "items" in schema:
@@ -98,8 +98,18 @@ def find_unknown(schema: JSON, value: Any, path: Path = ()) -> Iterator[Fault]:
             yield from find_unknown(below, child, fault.path)
 
 
+def is_open(schema: JSON, path: Path) -> bool:
+    """Return whether a path is below a field that takes any value, as ``spec.plugin.config`` does."""
+    for part in path:
+        if schema.get(OPEN):
+            return True
+        more = schema.get("additionalProperties", {})
+        schema = schema.get("items", {}) if isinstance(part, int) else schema.get("properties", {}).get(part, more)
+    return False
+
+
 def apply_defaults(schema: JSON, value: Any) -> Any:
-    """The value with the schema's defaults. In an object a null is as good as nothing."""
+    """Return the value with the schema's defaults. In an object, null counts as absent."""
     if isinstance(value, list):
         return [apply_defaults(schema.get("items", {}), item) for item in value]
     if not isinstance(value, dict):
@@ -114,7 +124,7 @@ def apply_defaults(schema: JSON, value: Any) -> Any:
 
 
 def find_faults(schema: JSON, value: Any, matches: Matches, path: Path = ()) -> Iterator[Fault]:
-    """What the schema's constraints refuse. ``matches(pattern, text)`` says whether RE2 finds the pattern."""
+    """Yield what the schema's constraints refuse. ``matches(pattern, text)`` says whether RE2 finds the pattern."""
     if "type" not in schema:
         return
     if not _is(schema["type"], value):
@@ -224,7 +234,7 @@ def escape_name(name: str) -> str:
 
 
 def find_rules(schema: JSON, value: Any, path: Path = ()) -> Iterator[Rule]:
-    """The CEL rules that stand on what is there. Those about a change (oldSelf) do not apply to a new object."""
+    """Yield the CEL rules of the fields that exist. Rules about a change (oldSelf) do not apply to a new object."""
     for rule in schema.get(CEL, []):
         if "oldSelf" not in rule["rule"]:
             yield Rule(path, escape_names(schema, value), rule["rule"], rule["message"])

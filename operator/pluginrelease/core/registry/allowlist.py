@@ -1,4 +1,4 @@
-"""Registries as an operator's administrator names them: by a host, or by a host and the beginning of a path."""
+"""Registries as the operator's administrator lists them: a host, or a host and the beginning of a path."""
 
 from __future__ import annotations
 
@@ -21,18 +21,20 @@ def strip_scheme(name: str) -> str:
 
 
 def covers(name: str, reference: Reference) -> bool:
-    """Whether a name is that of the reference's registry, or of the beginning of its path: ``ghcr.io/team`` covers
-    ``ghcr.io/team/plugin`` and not ``ghcr.io/teams``. An empty name covers nothing."""
+    """Return True if a name is the reference's registry, or the beginning of its path.
+
+    ``ghcr.io/team`` covers ``ghcr.io/team/plugin``, but not ``ghcr.io/teams``. An empty name covers nothing.
+    """
     prefix = strip_scheme(name)
     return bool(prefix) and (reference.name + "/").startswith(prefix + "/")
 
 
 def check(allowed: Iterable[str], reference: Reference) -> None:
-    """Raises `Refused` (``RegistryNotAllowed``) unless one of the names covers the reference; none allows all."""
+    """Raise `Refused` (``RegistryNotAllowed``) unless one of the names covers the reference. No names allow all."""
     names = tuple(allowed)
     if names and not any(covers(name, reference) for name in names):
         raise Refused(
             Reason.REGISTRY_NOT_ALLOWED,
             f"This operator takes plugins from {', '.join(names)} only, and not from {reference.name}",
-            "Push the plugin to one of these, or have the operator's --allowed-registries extended.",
+            "Push the plugin to one of these, or extend the operator's --allowed-registries.",
         )

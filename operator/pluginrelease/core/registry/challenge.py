@@ -1,9 +1,9 @@
-"""What a registry's WWW-Authenticate challenge means: to us, and to a gateway that guards itself against it.
+"""What a registry's WWW-Authenticate challenge means, for the operator and for a gateway with Istio's guard.
 
-Since 1.27.8, 1.28.5, 1.29.1 and 1.30 Istio's agent refuses every 401 answer that names a realm which is not an
-http(s) URL of a public host (istio pkg/wasm/imagefetcher.go, validateRealmURL). It looks at Basic challenges too, so a
-registry that answers ``Basic realm="Registry"`` works with every other tool, and with FAIL_CLOSE every request through
-the gateway is answered 403. `judge` sees that before anything is written.
+Since 1.27.8, 1.28.5, 1.29.1 and 1.30 Istio's agent refuses every 401 answer that names a realm which is not an http(s)
+URL of a public host (istio pkg/wasm/imagefetcher.go, validateRealmURL). It checks Basic challenges too. So a registry
+that answers ``Basic realm="Registry"`` works with every other tool, but with FAIL_CLOSE the gateway answers every
+request with 403. `check_gateways` finds that before anything is written.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
 
-# The first guarded patch release of each minor release that was not guarded from the start.
+# The first patch release with the guard, of each minor release that began without it.
 _GUARDED_FROM = {(1, 27): 8, (1, 28): 5, (1, 29): 1}
 _GUARDED_SINCE = (1, 30)
 
-MAX_VALUES = 20  # challenges of one answer that are looked at
+MAX_VALUES = 20  # challenges of one answer that are read
 
 _METADATA = "metadata.google.internal"
 _NOT_PUBLIC = [
@@ -52,7 +52,7 @@ class Challenge:
         return self.parameters.get("realm", "")
 
 
-# Possessive throughout: a stranger's text is read once, and never tried again in another way.
+# Possessive throughout: a text of unknown origin is read once, without backtracking.
 _PARAMETER = r'[A-Za-z0-9_.-]++\s*+=\s*+(?:"(?:[^"\\]|\\.)*+"|[^\s,"]++)'
 _ONE = re.compile(
     rf"(?<![A-Za-z0-9_.-])([A-Za-z0-9_.-]++)(?:\s++({_PARAMETER}(?:\s*+,\s*+{_PARAMETER})*+))?+\s*+(?:,|$)"
@@ -61,7 +61,7 @@ _PAIR = re.compile(r'([A-Za-z0-9_.-]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^\s,"]
 
 
 def read(values: Iterable[str]) -> tuple[Challenge, ...]:
-    """Read WWW-Authenticate header values (RFC 9110, 11.6.1); what cannot be read is left out."""
+    """Read WWW-Authenticate header values (RFC 9110, 11.6.1). What cannot be read is left out."""
     return tuple(
         Challenge(
             match.group(1).lower(),
@@ -73,7 +73,7 @@ def read(values: Iterable[str]) -> tuple[Challenge, ...]:
 
 
 def find_objection(realm: str) -> str:
-    """Why Istio's guard refuses a realm, in its words; an empty string if it does not."""
+    """Return why Istio's guard refuses a realm, in its words; an empty string if it does not."""
     try:
         url = urlsplit(realm)
         host = url.hostname or ""
@@ -93,13 +93,15 @@ def find_objection(realm: str) -> str:
 
 
 def is_internal(host: str) -> bool:
-    """Whether a host is one that nobody's registry may send us to: this machine, its cloud's metadata, an address in a
-    private network."""
+    """Return True if no registry may redirect the operator to this host.
+
+    That is this machine, its cloud's metadata service, and an address in a private network.
+    """
     return host in ("localhost", _METADATA) or is_not_public(host)
 
 
 def is_not_public(host: str) -> bool:
-    """Whether a host is written as a private, loopback or link-local address. Names are not looked up."""
+    """Return True if a host is a private, loopback or link-local address. Names are not resolved."""
     try:
         address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
@@ -110,7 +112,7 @@ def is_not_public(host: str) -> bool:
 
 
 def has_guard(version: str) -> bool:
-    """Whether an Istio of this version (``1.29.1``) has the guard; one that cannot be read counts as guarded."""
+    """Return True if an Istio of this version (``1.29.1``) has the guard. An unreadable version counts as guarded."""
     match = re.match(r"v?(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", version)
     if match is None:
         return True
@@ -121,16 +123,17 @@ def has_guard(version: str) -> bool:
 
 
 def check_gateways(registry: str, values: Iterable[str], versions: Iterable[str] = ()) -> None:
-    """Raise `Refused` (``RegistryChallengeRefused``) if a gateway would refuse the registry for its challenge.
+    """Raise `Refused` (``RegistryChallengeRefused``) if a gateway would refuse the registry because of its challenge.
 
-    ``values`` are the WWW-Authenticate values of an unauthenticated ``GET /v2/`` (none if it answered 200),
-    ``versions`` the Istio versions of the gateway's pods; the newest counts, and none known means guarded.
+    ``values`` are the WWW-Authenticate values of an unauthenticated ``GET /v2/`` (none if it answered 200).
+    ``versions`` are the Istio versions of the gateway's pods; the newest counts, and if none is known, the guard is
+    assumed.
     """
     known = list(versions)
     if known and not any(has_guard(version) for version in known):
         return
     for value in values:
-        # The guard looks for this very text, whatever challenge it stands in.
+        # The guard looks for exactly this text, in any challenge.
         for realm in re.findall(r'realm="([^"]*)"', value[:4096]):
             reason = find_objection(realm)
             if reason:
@@ -144,6 +147,6 @@ def check_gateways(registry: str, values: Iterable[str], versions: Iterable[str]
 
 
 def _realm(registry: str) -> str:
-    """A realm that the guard takes: the registry's own host, where that is a public name."""
+    """Return a realm that the guard accepts: the registry's own host, if that is a public name."""
     own = f"https://{re.sub(r':[0-9]+$', '', registry)}/"
     return "https://registry.example.com/" if find_objection(own) else own

@@ -1,8 +1,8 @@
-"""Credential helpers: which one docker's config.json names for a registry, and what its answer means.
+"""Credential helpers: which one docker's config.json names for a registry, and how to read its answer.
 
 Sources: docker/cli, cli/config/configfile/file.go (``credHelpers`` before ``credsStore``) and
 cli/config/credentials/native_store.go (the user ``<token>``); docker/docker-credential-helpers, client/client.go and
-credentials/error.go. On a desk they are run; the operator runs none, and neither do gateways.
+credentials/error.go. The command line runs them on a user's machine. The operator runs none, and neither do gateways.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _LOGIN = "Log in again with what keeps it (`docker login`, `gcloud auth login`, 
 
 @dataclass(frozen=True)
 class Helper:
-    """A helper by its short name, and what it is asked for."""
+    """A helper by its short name, and the server address that it is asked for."""
 
     name: str
     server: str
 
     @property
     def program(self) -> str:
-        """What is looked for on PATH."""
+        """Return the program to search on PATH."""
         return f"docker-credential-{self.name}"
 
 
 def find_helper(config: JSON, reference: Reference) -> Helper | None:
-    """The helper that has the credentials for a registry, None where the file has them itself.
+    """Return the helper that has the credentials for a registry; None if the file itself has them.
 
-    Raises `Refused` (``InvalidDockerConfig``) for a name that is none of a program.
+    Raises `Refused` (``InvalidDockerConfig``) for a name that cannot be a program.
     """
     server = HUB_KEY if reference.registry == DOCKER_HUB else reference.registry
     helpers = config.get("credHelpers")
@@ -56,17 +56,17 @@ def find_helper(config: JSON, reference: Reference) -> Helper | None:
     if not isinstance(chosen, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", chosen):
         raise Refused(
             Reason.INVALID_DOCKER_CONFIG,
-            f"the docker config names a credential helper for {server} whose name is none of a program",
+            f"the docker config names a credential helper for {server} whose name cannot be a program's",
             "Correct credsStore or credHelpers in it",
         )
     return Helper(chosen, server)
 
 
 def read_answer(helper: Helper, code: int, out: bytes, words: bytes) -> Credentials | None:
-    """What a helper that has ended says: credentials, or None where it has none.
+    """Return the credentials that a helper printed; None if it has none.
 
-    ``out`` is what it wrote as its result, ``words`` what it wrote for people. Raises `Refused`
-    (``CredentialHelperFailed``); nothing that could be a secret is in its message.
+    ``out`` is its standard output, ``words`` its message for people. Raises `Refused` (``CredentialHelperFailed``); the
+    message contains nothing that could be a secret.
     """
     if code != 0:
         if _NONE in (out + words).decode(errors="replace").lower():
@@ -87,12 +87,12 @@ def read_answer(helper: Helper, code: int, out: bytes, words: bytes) -> Credenti
 
 
 def refuse_failed(helper: Helper, what: str) -> Refused:
-    """A helper that did not do what it is there for."""
+    """Return the error for a helper that failed."""
     return Refused(Reason.CREDENTIAL_HELPER_FAILED, f"{helper.program}, asked for {helper.server}, {what}", _LOGIN)
 
 
 def refuse_missing(helper: Helper, config: str) -> Refused:
-    """A helper that is not there."""
+    """Return the error for a helper that is not installed."""
     return Refused(
         Reason.CREDENTIAL_HELPER_MISSING,
         f"{config} keeps the credentials for {helper.server} in {helper.program}, which is not on PATH",
@@ -102,7 +102,7 @@ def refuse_missing(helper: Helper, config: str) -> Refused:
 
 
 def _quote(out: bytes, words: bytes) -> str:
-    """A helper's words, unless they look like a result."""
+    """Quote a helper's message, unless it looks like a result."""
     text = words.strip() or out.strip()
     if not text or b"{" in text:
         return ""

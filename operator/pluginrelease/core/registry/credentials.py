@@ -1,11 +1,11 @@
-"""Credentials for a registry, out of the bytes of a ``.dockerconfigjson``.
+"""Read credentials for a registry from the bytes of a ``.dockerconfigjson``.
 
-All forms that such a file has (docker/cli, cli/config/types/authconfig.go): ``auth``, ``username`` with ``password``,
-``identitytoken``, ``registrytoken``; keys with or without scheme, path and Docker Hub's old address. Credential
-helpers are programs on somebody's machine and are not run.
+All forms of such a file are read (docker/cli, cli/config/types/authconfig.go): ``auth``, ``username`` with
+``password``, ``identitytoken``, ``registrytoken``; keys with or without scheme, path and Docker Hub's old address.
+Credential helpers are programs on a user's machine and are not run.
 
-Istio's agent reads the same file in its own way (istio pkg/wasm/imagefetcher.go, wasmKeyChain; docker/cli,
-cli/config/configfile/file.go and cli/config/credentials/file_store.go): `as_agent` gives what it would show.
+Istio's agent reads the same file in another way (istio pkg/wasm/imagefetcher.go, wasmKeyChain; docker/cli,
+cli/config/configfile/file.go and cli/config/credentials/file_store.go). `render_for_agent` returns what it would use.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from pluginrelease.core.artifact.image_manifests import DOCKER_HUB, Reference
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.registry import allowlist
 
-MAX_SECRET_BYTES = 1024 * 1024  # what an API server lets a Secret have
+MAX_SECRET_BYTES = 1024 * 1024  # the largest Secret that an API server accepts
 
 HUB_KEY = "https://index.docker.io/v1/"  # google/go-containerregistry, pkg/authn/keychain.go, DefaultAuthKey
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """What to show a registry. ``refresh_token`` is exchanged for tokens (OAuth 2), ``bearer`` is shown as it is."""
+    """What to send to a registry. ``refresh_token`` is exchanged for tokens (OAuth 2); ``bearer`` is sent unchanged."""
 
     username: str = ""
     password: str = field(default="", repr=False)
@@ -39,12 +39,12 @@ class Credentials:
 
     @property
     def basic(self) -> str:
-        """The value of a Basic Authorization header, without the word Basic."""
+        """Return the value of a Basic Authorization header, without the word Basic."""
         return base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
 def find(raw: bytes, reference: Reference) -> Credentials | None:
-    """The credentials for a reference: the entry with the longest matching key, None if there is none.
+    """Return the credentials for a reference from the entry with the longest matching key; None if there is none.
 
     Raises `Refused` (``InvalidPullSecret``) if the bytes are not a ``.dockerconfigjson`` or the entry is unusable.
     """
@@ -56,11 +56,11 @@ def find(raw: bytes, reference: Reference) -> Credentials | None:
 
 
 def render_for_agent(raw: bytes, reference: Reference) -> bytes:
-    """A ``.dockerconfigjson`` with the one entry that Istio's agent uses for the registry, under the registry's name.
+    """Return a ``.dockerconfigjson`` with only the entry for the registry, so that Istio's agent uses it.
 
-    The agent goes by the registry's host alone, and leaves the choice to chance where several entries have it; one
-    entry that cannot be read keeps it from all others; what a helper has it cannot get. Bytes in which it finds nothing
-    stay as they are. Raises `Refused` (``InvalidPullSecret``) where it would end otherwise than `find`.
+    The agent compares only the registry's host, and chooses at random if several entries have it. One unreadable entry
+    keeps it from all others. It cannot use a credential helper. Bytes in which it finds nothing are returned unchanged.
+    Raises `Refused` (``InvalidPullSecret``) if the agent's result would differ from `find`.
     """
     auths, key = _auths(raw), _agent_key(reference)
     _check_helpers(raw, key)
@@ -80,7 +80,7 @@ def _agent_key(reference: Reference) -> str:
 
 
 def _host(name: str) -> str:
-    """docker/cli's ConvertToHostname: a key without its scheme and its path."""
+    """Return a key without its scheme and its path, as docker/cli's ConvertToHostname does."""
     return re.sub(r"^[A-Za-z0-9+.-]+://", "", name).partition("/")[0]
 
 
@@ -122,7 +122,7 @@ def _not_for_agents(key: str, what: str) -> NoReturn:
 
 
 def list_hosts(raw: bytes) -> tuple[str, ...]:
-    """The registries that the bytes have entries for, to be named in a message. Raises as `find` does."""
+    """Return the registries that the bytes have entries for, for a message. Raises the same errors as `find`."""
     return tuple(sorted({allowlist.strip_scheme(key)[:100] for key in _auths(raw)}))
 
 
@@ -147,7 +147,7 @@ def _auths(raw: bytes) -> dict[str, Any]:
     auths = content.get("auths")
     if auths is None and (content.get("credHelpers") or content.get("credsStore")):
         helper = str(content.get("credsStore") or content["credHelpers"])[:60]
-        _invalid(f"it names a credential helper ({helper}) in place of credentials, which only docker on a desk runs")
+        _invalid(f"it has a credential helper ({helper}) instead of credentials, and only a local docker runs helpers")
     if not isinstance(auths, dict):
         _invalid('its .dockerconfigjson has no "auths"')
     return auths
@@ -172,7 +172,7 @@ def _credentials(key: str, auths: dict[str, Any]) -> Credentials | None:
 
 
 def _text(entry: dict[str, Any], name: str, key: str) -> str:
-    """A password may have lines, as Google's JSON key has: Basic shows it in base64."""
+    """Return a password or token. It may have several lines, like Google's JSON key: Basic encodes it in base64."""
     value = entry.get(name) or ""
     if not is_text(value):
         _invalid(f"the {name!r} of its entry for {allowlist.strip_scheme(key)} is not text")
@@ -180,12 +180,12 @@ def _text(entry: dict[str, Any], name: str, key: str) -> str:
 
 
 def is_text(value: object) -> bool:
-    """Whether it is text that can be sent: JSON may have halves of characters."""
+    """Return True if it is text that can be sent: JSON may contain lone surrogates."""
     return isinstance(value, str) and not re.search(r"[\0\ud800-\udfff]", value)
 
 
 def _line(entry: dict[str, Any], name: str, key: str) -> str:
-    """What stands in a header as it is."""
+    """Return a value that is sent in a header unchanged."""
     value = _text(entry, name, key)
     if re.search(r"[\r\n]", value):
         _invalid(f"the {name!r} of its entry for {allowlist.strip_scheme(key)} is not a line of text")
@@ -193,7 +193,7 @@ def _line(entry: dict[str, Any], name: str, key: str) -> str:
 
 
 def _decode(auth: str, key: str) -> tuple[str, str]:
-    """User and password of an ``auth``. It may be broken into lines, as Go's base64 reads over that."""
+    """Return user and password of an ``auth``. It may have line breaks, because Go's base64 ignores them."""
     try:
         text = base64.b64decode(re.sub(r"[\r\n]", "", auth), validate=True).decode().rstrip("\0")
     except (binascii.Error, ValueError):

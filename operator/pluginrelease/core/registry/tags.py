@@ -1,7 +1,7 @@
-"""Tags: which one a range of versions picks, when to ask the registry again, and what an answer means.
+"""Tags: which one a range of versions selects, when to ask the registry again, and what an answer means.
 
-Ranges are npm's (node-semver), which Flux's (Masterminds/semver) are like but for prereleases: a range takes
-prereleases of the very version that it names one of, and of no other.
+Ranges are npm's (node-semver). Flux's (Masterminds/semver) differ for prereleases only: a range takes prereleases of a
+version only if it names a prerelease of that very version.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import nodesemver
 
 from pluginrelease import api
 from pluginrelease.api.reasons import Reason
-from pluginrelease.core import duration, revision, timestamps
+from pluginrelease.core import revision, sources
 from pluginrelease.core.artifact.image_manifests import TAG
 from pluginrelease.core.errors import Refused, Waiting
 
 MAX_TAGS = 20_000  # of one repository
-NAMED_TAGS = 10  # how many of those that are there a message names
+NAMED_TAGS = 10  # how many of the existing ones a message names
 LATER = 60.0  # seconds: a tag may be pushed later
 
 _NUMBER = "(?:0|[1-9][0-9]{0,15})"
@@ -35,18 +35,18 @@ _VERSION = re.compile(
 
 @dataclass(frozen=True)
 class Listed:
-    """Tags of a repository. ``whole`` False: there may be others, and the registry shows no way to them."""
+    """Tags of a repository. ``whole`` False: there may be more, and the registry offers no way to list them."""
 
     tags: tuple[str, ...]
     whole: bool = True
 
 
 def pick(repository: str, wanted: str, tags: Iterable[str], *, whole: bool = True, seen: str | None = None) -> str:
-    """The tag of the highest version in the range ``wanted``; of ``1.2.3`` and ``v1.2.3`` the former.
+    """Return the tag of the highest version in the range ``wanted``; of ``1.2.3`` and ``v1.2.3`` the former.
 
-    Only tags that are whole versions count: ``1.2`` is a tag that moves. ``whole``: these are all the tags that there
-    are. ``seen``: one that is known to have been there. Raises `Refused` (``InvalidSemver``; ``TagListIncomplete``
-    where the list lacks a higher one that was seen), or `Waiting` (``NoMatchingTag``) when there is none.
+    Only tags that are complete versions count, because a tag like ``1.2`` moves. ``whole``: the list is complete.
+    ``seen``: a tag that is known to have existed. Raises `Refused` (``InvalidSemver``; ``TagListIncomplete`` if the
+    list lacks a higher tag that was seen), or `Waiting` (``NoMatchingTag``) if there is none.
     """
     span = _span(wanted)
     there = list(tags)
@@ -60,7 +60,7 @@ def pick(repository: str, wanted: str, tags: Iterable[str], *, whole: bool = Tru
 
 
 def _check_no_downgrade(repository: str, wanted: str, picked: str | None, seen: str) -> None:
-    """A list that may be cut is no proof that a version is gone."""
+    """Refuse to pick a lower tag from a list that may be cut: it does not prove that a version is gone."""
     if picked is not None and sort_key(picked) >= sort_key(seen):
         return
     instead = f"the highest version within {wanted!r} in it is {picked}" if picked else f"it has none within {wanted!r}"
@@ -72,20 +72,20 @@ def _check_no_downgrade(repository: str, wanted: str, picked: str | None, seen: 
 
 
 def describe_cut(repository: str) -> str:
-    """What is said of a list that may lack tags."""
+    """Describe a list that may lack tags."""
     return f"The registry's list of the tags of {repository} may be cut, and no Link leads to the rest"
 
 
 def describe_doubt(repository: str, picked: str) -> str:
-    """What is said of a tag that was picked from such a list."""
+    """Describe a tag that was picked from such a list."""
     return f"{describe_cut(repository)}; {picked} is the highest version in it. {PAGING}"
 
 
-PAGING = "Have the registry, or the proxy before it, page its lists as the OCI distribution spec says"
+PAGING = "Let the registry, or the proxy before it, page its lists as the OCI distribution spec says"
 
 
 def sort_key(tag: str) -> tuple[Any, ...]:
-    """Sorts tags that are versions from lowest to highest (semver.org, 11), and ``1.2.3`` above ``v1.2.3``."""
+    """Return a sort key for tags that are versions, lowest first (semver.org, 11), and ``1.2.3`` above ``v1.2.3``."""
     found = _VERSION.fullmatch(tag)
     assert found is not None  # noqa: S101  only versions have one
     numbers = tuple(int(number) for number in found["numbers"].split("."))
@@ -94,7 +94,7 @@ def sort_key(tag: str) -> tuple[Any, ...]:
 
 
 def _span(wanted: str) -> nodesemver.Range:
-    """A comma between two comparators is how Flux's users write "and"."""
+    """Read a range. Flux's users write a comma between two comparators for "and"."""
     plain = " ".join(wanted.replace(",", " ").split())
     try:
         if plain:
@@ -104,7 +104,7 @@ def _span(wanted: str) -> nodesemver.Range:
     raise Refused(
         Reason.INVALID_SEMVER,
         f"artifact.image.semver is {wanted[:120]!r}, which is no range of versions",
-        "Write 1.x, ^1.2, ~1.2.3, >=1.2 <2, 1.2 - 1.4, or several of them parted by ||",
+        "Write 1.x, ^1.2, ~1.2.3, >=1.2 <2, 1.2 - 1.4, or several of them separated by ||",
     )
 
 
@@ -117,14 +117,14 @@ def _no_match(repository: str, wanted: str, versions: list[str], found: Listed) 
     return Waiting(
         Reason.NO_MATCHING_TAG,
         f"No tag of {repository} is within artifact.image.semver {wanted!r}{listed}{doubt}",
-        f"Push one, or correct the range. It is looked for again every {LATER:.0f} seconds",
+        f"Push one, or correct the range. The operator checks again every {LATER:.0f} seconds",
         retry_after=LATER,
     )
 
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a list: its tags, how many names it had, its bytes, and the query of its Link, None for none."""
+    """One page of a list: its tags, its number of names, its bytes, and the query of its Link, None without a Link."""
 
     tags: tuple[str, ...]
     count: int
@@ -133,9 +133,10 @@ class Page:
 
 
 def read_page(raw: bytes, link: str | None = None) -> Page:
-    """A registry's answer (distribution-spec, "Listing Tags"); some say null where there are no tags.
+    """Read a registry's answer (distribution-spec, "Listing Tags"). Some registries answer null for no tags.
 
-    What is no tag is left out, as it could not be asked for. Raises ValueError for what is no such list.
+    Names that are not valid tags are left out, because they could not be requested. Raises ValueError for another
+    document.
     """
     try:
         answer = json.loads(raw)
@@ -151,24 +152,26 @@ def read_page(raw: bytes, link: str | None = None) -> Page:
 
 @dataclass(frozen=True)
 class NextPage:
-    """The query of the next page. ``guessed``: no Link named it."""
+    """The query of the next page. ``guessed``: there was no Link."""
 
     query: str
     guessed: bool = False
 
 
 class ListEnd(Enum):
-    """The list has ended; Cut: perhaps too early."""
+    """The list has ended. Cut: perhaps too early."""
 
     WHOLE = "Whole"
     CUT = "Cut"
 
 
 def find_next_page(page: Page, known: Collection[str], most: int) -> NextPage | ListEnd:
-    """How a list goes on after a page; ``known`` are the tags of the pages before it, ``most`` was asked for.
+    """Return the next page to request.
 
-    A page as long as that without a Link need not be the last one: some registries send none
-    (sonatype/nexus-public#209). A page that brings nothing new ends every list.
+    ``known`` are the tags of earlier pages; ``most`` is the page size that was requested.
+
+    A full page without a Link need not be the last one: some registries send no Link (sonatype/nexus-public#209). A
+    page without new tags ends every list.
     """
     is_full = page.count == most
     if page.link is None and not is_full:
@@ -183,7 +186,7 @@ def find_next_page(page: Page, known: Collection[str], most: int) -> NextPage | 
 
 
 def refuse_too_many(repository: str) -> Refused:
-    """The error for a repository with more tags than anybody lists."""
+    """Return the error for a repository with more tags than the limit."""
     return Refused(
         Reason.TOO_MANY_TAGS,
         f"{repository} has more than {MAX_TAGS} tags, or their list is longer than the operator reads",
@@ -195,24 +198,24 @@ def refuse_too_many(repository: str) -> Refused:
 
 
 def describe_wanted(image: api.ImageSource) -> str:
-    """What the spec names, for people."""
+    """Describe what the spec names."""
     return image.ref if image.semver is None else f"{image.ref} within {image.semver}"
 
 
 def with_tag(image: api.ImageSource, picked: str) -> str:
-    """The reference of the tag that was picked."""
+    """Return the reference with the tag that was picked."""
     return f"{image.ref}:{picked}"
 
 
 def is_about(known: api.ArtifactStatus, image: api.ImageSource) -> bool:
-    """Whether an artifact is the answer to what the spec names, and not to what it named before."""
+    """Return True if an artifact belongs to what the spec names now, and not to what it named before."""
     if image.semver is None:
         return known.semver is None and known.ref == image.ref
     return known.semver == image.semver and known.ref.rpartition(":")[0] == image.ref
 
 
 def find_settled_tag(known: api.ArtifactStatus | None, image: api.ImageSource) -> str | None:
-    """The tag of this repository that the release was settled on before."""
+    """Return the tag of this repository that the release used last."""
     if known is None:
         return None
     repository, _, picked = known.ref.rpartition(":")
@@ -220,28 +223,33 @@ def find_settled_tag(known: api.ArtifactStatus | None, image: api.ImageSource) -
 
 
 def find_next_poll(release: api.Release) -> datetime | None:
-    """When the registry is to be asked again what the release's reference names; None: not before the spec changes."""
-    image, known = release.spec.artifact.image, release.status.artifact
+    """Return when to ask the registry again what the release's reference names.
+
+    None: not before the spec changes or a user switches the release on.
+    """
+    image, known = sources.find_image(release.spec.artifact), release.status.artifact
+    if release.status.switched_off is not None:
+        return None
     if image.interval is None or known is None or not is_about(known, image) or known.asked_at is None:
         return None
-    return timestamps.parse_time(known.asked_at) + duration.parse(image.interval)
+    return known.asked_at + image.interval
 
 
 def is_due(release: api.Release, now: datetime) -> bool:
-    """Whether it is to be asked now."""
+    """Return True if the registry must be asked now."""
     due = find_next_poll(release)
     return due is not None and now >= due
 
 
 def is_news(release: api.Release, digest: str) -> bool:
-    """Whether a digest that the tag names now is to be rolled out: it is another one, and not the one that failed."""
+    """Return True if the digest that the tag names now must be rolled out: it is new, and not the one that failed."""
     known, rollout = release.status.artifact, release.status.rollout
     failure = rollout.failure if rollout else None
     failed = failure is not None and failure.revision == revision.compute_identity(release.spec, digest)
     return known is not None and known.digest != digest and not failed
 
 
-def update_artifact(known: api.ArtifactStatus, ref: str, digest: str, asked_at: str) -> api.ArtifactStatus:
-    """What is known of the artifact after an answer that was no news: of one image the highest tag may be another."""
+def update_artifact(known: api.ArtifactStatus, ref: str, digest: str, asked_at: datetime) -> api.ArtifactStatus:
+    """Return the artifact's status after an answer without news. The same image may now have a higher tag."""
     same = {"ref": ref} if known.digest == digest else {}
     return known.model_copy(update={**same, "asked_at": asked_at})

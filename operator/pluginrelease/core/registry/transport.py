@@ -1,12 +1,13 @@
-"""Whether the agents in the gateway pods accept a registry's transport: TLS by an authority that they know, or HTTP.
+"""Decide if the agents in the gateway pods accept a registry's transport: TLS by an authority that they know, or HTTP.
 
-``insecure``, ``caSecretRef`` and the operator's own authorities and proxy change only the operator's own pull. What the
-agents do is in istio pkg/wasm/imagefetcher.go and cache.go, google/go-containerregistry pkg/name/registry.go, and Go's
-crypto/x509 root_linux.go and root_unix.go:
+``insecure``, ``caSecretRef`` and the operator's own authorities and proxy change only the operator's own pull. The
+agents' rules are in istio pkg/wasm/imagefetcher.go and cache.go, google/go-containerregistry pkg/name/registry.go, and
+Go's crypto/x509 root_linux.go and root_unix.go:
 
-* plain HTTP needs no setting: they ask by https, and by http if the answer is HTTP, or the host is a private address.
-* a certificate of an unknown authority needs WASM_INSECURE_REGISTRIES with just this host and port, or ``*``, or the
-  authority where Go looks for it.
+* Plain HTTP needs no setting: they use https first, and http if the answer is HTTP, or if the host is a private
+  address.
+* A certificate of an unknown authority needs WASM_INSECURE_REGISTRIES with exactly this host and port, or ``*``, or the
+  authority in a directory that Go reads.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ ROOT_PLACES = (
     "/etc/pki/tls/cacert.pem",
     "/etc/pki/ca-trust/extracted/pem",
 )
-# Istio's own images bring the usual authorities and no others; a copy of one elsewhere may have been built anew
+# Istio's own images contain the usual authorities and no others; a copy elsewhere may have been rebuilt
 STOCK = (
     "istio/proxyv2",
     "docker.io/istio/proxyv2",
@@ -44,10 +45,43 @@ STOCK = (
 PRIVATE = tuple(ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 
 
-class Transport(StrEnum):
-    """What a client meets at a registry that asks by https and knows the usual authorities only.
+class TrustText(StrEnum):
+    """The wording of this module; tests compare reasons and named values."""
 
-    Plain: an answer in HTTP. Mute: none in HTTP, though it speaks HTTP. Hidden: behind a proxy of the operator's.
+    BEHIND_PROXY = (
+        "It is not known whether gateways can reach registry {registry}: the operator connects through a proxy"
+    )
+    NO_POD = "no gateway pod shows what it trusts"
+    UNKNOWN = (
+        "It is not known whether gateways trust the authority of registry {registry}: {doubt}. Gateways that do not "
+        "trust it cannot fetch the plugin"
+    )
+    SKIPS_ELSEWHERE = "pod {pod} gets its {variable} from elsewhere"
+    UNREAD = "pod {pod} has {sources}, whose content the operator does not read"
+    NOT_STOCK = "pod {pod} adds no authority, but its image may contain it"
+    UNTRUSTED = (
+        'Gateway pod {pod} would refuse the registry: could not fetch manifest: Get "https://{registry}/v2/": tls: '
+        "failed to verify certificate: x509: certificate signed by unknown authority. artifact.image.caSecretRef and "
+        "the operator's own settings apply only to the operator"
+    )
+    MOUNT_AUTHORITY = (
+        "Mount the authority into the gateway pods, for example in a file that SSL_CERT_FILE names, together with the "
+        "system's authorities. Or set {variable} to {registry} there, to skip the check of its certificate"
+    )
+    SILENT = (
+        "Gateways would not fall back to plain HTTP. They send https://{registry}/v2/ first, and use http only if the "
+        "server gave HTTP response to HTTPS client, which this one does not"
+    )
+    ANSWER_IN_HTTP = (
+        "Give the registry a certificate, or put a server in front of it, at the port of the reference, that answers "
+        "https requests in HTTP"
+    )
+
+
+class Transport(StrEnum):
+    """What an https client with the system's authorities finds at a registry.
+
+    Plain: it answers in HTTP. Mute: it uses HTTP but sent no HTTP answer. Hidden: it is behind the operator's proxy.
     """
 
     TRUSTED = "Trusted"
@@ -59,10 +93,10 @@ class Transport(StrEnum):
 
 @dataclass(frozen=True)
 class RegistryTrust:
-    """What a gateway's container was started with, as far as its pod tells.
+    """The registry settings of a gateway's container, as far as its pod shows them.
 
-    ``skips``: registries whose certificates it does not check, None where that cannot be told. ``adds``: what may bring
-    it authorities. ``stock``: it runs an image of Istio's own.
+    ``skips``: registries whose certificates it does not verify, None if unknown. ``adds``: what may give it more
+    authorities. ``stock``: it runs one of Istio's own images.
     """
 
     skips: tuple[str, ...] | None = ()
@@ -71,7 +105,7 @@ class RegistryTrust:
 
 
 def read(container: JSON) -> RegistryTrust:
-    """The settings of a pod's container. Of two variables of a name the last one counts."""
+    """Read the settings of a pod's container. Of two variables with one name the last counts."""
     env = {variable["name"]: variable for variable in container.get("env") or []}
     mounts = [str(mount.get("mountPath", "")).rstrip("/") for mount in container.get("volumeMounts") or []]
     elsewhere = bool(container.get("envFrom"))
@@ -86,7 +120,7 @@ def read(container: JSON) -> RegistryTrust:
 
 
 def _skips(found: JSON | None, elsewhere: bool) -> tuple[str, ...] | None:
-    """pilot/cmd/pilot-agent/options/agent.go: parted by commas, and spaces stay."""
+    """Read a list as pilot/cmd/pilot-agent/options/agent.go does: separated by commas; spaces are kept."""
     if found is None:
         return None if elsewhere else ()
     value = str(found.get("value", ""))
@@ -98,7 +132,7 @@ def _sees_transport(path: str, place: str) -> bool:
 
 
 def prefers_plain(reference: Reference) -> bool:
-    """Whether an agent goes on by http whatever comes of https: go-containerregistry's guess at a local registry."""
+    """Return True if an agent uses http after any https error: go-containerregistry's rule for local registries."""
     name = reference.registry
     host = name.partition(":")[0]
     try:
@@ -110,54 +144,46 @@ def prefers_plain(reference: Reference) -> bool:
 
 
 def check_trust(reference: Reference, door: Transport, pods: Iterable[tuple[str, RegistryTrust]]) -> str:
-    """What cannot be told, as a sentence; empty: every pod accepts the registry. ``pods``: their names, their settings.
+    """Return what is not known, as a sentence; empty: every pod accepts the registry. ``pods``: names and settings.
 
-    Raises `Refused` (``RegistryNotAcceptedByGateway``) where a pod surely does not.
+    Raises `Refused` (``RegistryNotAcceptedByGateway``) if a pod surely does not.
     """
     if door is Transport.MUTE:
         raise _refuse_silent(reference)
     if door is Transport.HIDDEN:
-        return f"Whether gateways reach the registry {reference.registry} is not known: the operator goes by a proxy"
+        return TrustText.BEHIND_PROXY.format(registry=reference.registry)
     if door is not Transport.UNTRUSTED:
         return ""
     judged = [(name, _check_pod(reference, name, trust)) for name, trust in pods]
     doubts = [doubt for _, doubt in judged if doubt]
     if not judged:
-        doubts = ["no gateway pod tells what it trusts"]
+        doubts = [str(TrustText.NO_POD)]
     if not doubts:
         return ""
     more = f" (and {count_noun(len(doubts) - 1, 'more pod')})" if len(doubts) > 1 else ""
-    return (
-        f"Whether gateways trust the authority of the registry {reference.registry} is not known: {doubts[0]}{more}. "
-        "Those that do not cannot fetch the plugin"
-    )
+    return TrustText.UNKNOWN.format(registry=reference.registry, doubt=f"{doubts[0]}{more}")
 
 
 def _check_pod(reference: Reference, pod: str, trust: RegistryTrust) -> str:
-    """Why it cannot be told of a pod; empty: it takes the registry. Raises as `judge`."""
+    """Return why it is not known for a pod; empty: the pod accepts the registry. Raises like `check_trust`."""
     if trust.skips is not None and ({"*", reference.registry} & set(trust.skips)):
         return ""
     if trust.skips is None:
-        return f"pod {pod} has its {SKIPS} from elsewhere"
+        return TrustText.SKIPS_ELSEWHERE.format(pod=pod, variable=SKIPS)
     if trust.adds:
-        return f"pod {pod} has {' and '.join(trust.adds)}, and what is in there is not looked at"
+        return TrustText.UNREAD.format(pod=pod, sources=" and ".join(trust.adds))
     if not trust.stock:
-        return f"pod {pod} has none, unless its image brings it"
+        return TrustText.NOT_STOCK.format(pod=pod)
     raise Refused(
         Reason.REGISTRY_NOT_ACCEPTED_BY_GATEWAY,
-        f"Gateway pod {pod} would refuse the registry: could not fetch manifest: "
-        f'Get "https://{reference.registry}/v2/": tls: failed to verify certificate: x509: certificate signed by '
-        "unknown authority (artifact.image.caSecretRef and the operator's own settings are for its own pull)",
-        "Mount the authority into the gateway pods (for example as a file that SSL_CERT_FILE names, together with the "
-        f"usual ones), or set {SKIPS} to {reference.registry} there: then its certificate is not checked",
+        TrustText.UNTRUSTED.format(pod=pod, registry=reference.registry),
+        TrustText.MOUNT_AUTHORITY.format(variable=SKIPS, registry=reference.registry),
     )
 
 
 def _refuse_silent(reference: Reference) -> Refused:
     return Refused(
         Reason.REGISTRY_NOT_ACCEPTED_BY_GATEWAY,
-        f"Gateways would not go on to plain HTTP: they ask https://{reference.registry}/v2/ first, and go by http only "
-        "if they are told that the server gave HTTP response to HTTPS client, which this one does not",
-        "Give the registry a certificate, or put it behind a server that answers whatever comes in HTTP, at the port "
-        "that the reference names",
+        TrustText.SILENT.format(registry=reference.registry),
+        str(TrustText.ANSWER_IN_HTTP),
     )

@@ -1,19 +1,18 @@
-"""``status.history``: the revisions that were written to the gateways, newest first, and what became of them."""
+"""``status.history``: the revisions that were written to the gateways, newest first, and their outcomes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from pluginrelease import api
-from pluginrelease.api import HistoryEntry, HistoryState
-from pluginrelease.core import timestamps
+from pluginrelease.api import HistoryEntry, HistoryState, times
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """The revision that the gateways are to run for the sake of the spec, or of somebody who asked for an old one."""
+    """The revision that the gateways should run because of the spec, or because a user asked for an old one."""
 
     revision: str
     number: int
@@ -22,7 +21,7 @@ class Deployed:
 
 
 def is_noted(entries: Iterable[HistoryEntry], revision: str) -> bool:
-    """Whether the newest entry is this revision's, so that nothing about it needs to be read again."""
+    """Return True if the newest entry is this revision's, so that nothing about it must be read again."""
     newest = next(iter(entries), None)
     return newest is not None and newest.revision == revision
 
@@ -35,17 +34,22 @@ def update(
     failure: api.RolloutFailure | None,
     limit: int,
     now: datetime,
+    watched: Collection[str] = (),
 ) -> list[HistoryEntry]:
-    """The history after a pass: ``limit`` old revisions, beside the newest and the stable one."""
+    """Return the history after a pass.
+
+    It keeps ``limit`` old revisions, and the newest, the stable one, and those that a failure would restore
+    (``watched``).
+    """
     entries = add_deployed(entries, deployed, now) if deployed else list(entries)
     told = [conclude(entry, entries[0].revision, stable, failure) for entry in entries]
-    needed = {entry.revision for entry in told[:1]} | {stable}
+    needed = {entry.revision for entry in told[:1]} | {stable} | set(watched)
     old = [entry.revision for entry in told if entry.revision not in needed][:limit]
     return [entry for entry in told if entry.revision in needed or entry.revision in old]
 
 
 def add_deployed(entries: Iterable[HistoryEntry], deployed: Deployed, now: datetime) -> list[HistoryEntry]:
-    """The deployed revision first; one that was deployed before keeps when that was."""
+    """Return the history with the deployed revision first. A revision that was deployed before keeps its first time."""
     before = {entry.revision: entry for entry in entries}
     known = before.pop(deployed.revision, None)
     newest = HistoryEntry(
@@ -54,14 +58,14 @@ def add_deployed(entries: Iterable[HistoryEntry], deployed: Deployed, now: datet
         state=HistoryState.DEPLOYING,
         ref=deployed.ref,
         digest=deployed.digest,
-        first_deployed=known.first_deployed if known else timestamps.metav1_time(now),
-        last_deployed=known.last_deployed if known and known.number == deployed.number else timestamps.metav1_time(now),
+        first_deployed=known.first_deployed if known else times.to_seconds(now),
+        last_deployed=known.last_deployed if known and known.number == deployed.number else times.to_seconds(now),
     )
     return [newest, *before.values()]
 
 
 def conclude(entry: HistoryEntry, newest: str, stable: str | None, failure: api.RolloutFailure | None) -> HistoryEntry:
-    """What became of one revision."""
+    """Return one revision with its outcome."""
     if failure is not None and entry.revision == failure.revision:
         return entry.model_copy(update={"state": HistoryState.FAILED, "reason": failure.reason})
     if entry.revision == stable:

@@ -1,7 +1,7 @@
-"""Probes: the port that one may be sent to, how often it is asked, and what is wrong with what came back.
+"""Probes: to which port they may be sent, how often, and what is wrong with an answer.
 
-A release's author is a tenant, so two rules hold here for whoever sends: a probe goes to no port but those that the
-control plane gave the gateway listeners for, and nothing that is said about an answer repeats what was in it.
+A release's author is a tenant. So two rules hold here, whichever part sends the probe. It is sent only to ports of
+listeners that the control plane gave the gateway. And no message about an answer repeats its content.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pluginrelease.core.gateway.listeners import Listener
 from pluginrelease.core.gateway.observations import PodRef
 
 # Istio's own (istio.io/latest/docs/ops/deployment/application-requirements: 15000 admin, 15020 agent, 15021 health,
-# 15090 metrics …): refused even where a listener is said to be there
+# 15090 metrics …): refused even if a listener seems to be there
 RESERVED_PORTS = range(15000, 15100)
 
 PER_WORKER = 3
 FEWEST, MOST = 3, 96
 BODY_LIMIT = 64 * 1024
 
-# what is told first: an answer that was wrong is the gateway's word, a port is the spec's, silence may be nobody's
+# what is reported first: a wrong answer is the gateway's, a port is the spec's, silence may have any cause
 _ORDER = (
     Reason.PROBE_FAILED,
     Reason.PROBE_PORT_REFUSED,
@@ -36,7 +36,7 @@ _ORDER = (
 
 @dataclass(frozen=True)
 class ProbeResponse:
-    """What came back on one connection; ``body``: its first `BODY_LIMIT` bytes at most."""
+    """The answer on one connection. ``body``: at most its first `BODY_LIMIT` bytes."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
@@ -45,15 +45,17 @@ class ProbeResponse:
 
 @dataclass(frozen=True)
 class Unanswered:
-    """One connection on which no whole answer came: why, in words that repeat nothing of what was sent."""
+    """A connection without a complete answer: why, in words that repeat nothing of what was sent."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class PodProbe:
-    """One probe in one pod. Of ``asked`` connections ``failed`` were not answered as expected, and of those
-    ``unanswered`` not at all; ``asked`` is 0 where there was no port to go to. ``message`` has no secret.
+    """One probe in one pod.
+
+    Of ``asked`` connections, ``failed`` had a wrong answer or none, and ``unanswered`` of these had none. ``asked`` is
+    0 if there was no port. ``message`` has no secret.
     """
 
     pod: PodRef
@@ -66,18 +68,18 @@ class PodProbe:
 
     @property
     def ok(self) -> bool:
-        """Every connection was answered as expected, and there was one."""
+        """Return True if every connection was answered as expected, and there was one."""
         return self.asked > 0 and self.failed == 0
 
     @property
-    def refuted(self) -> bool:
-        """Every connection was answered, and each time otherwise than expected."""
+    def is_refuted(self) -> bool:
+        """Return True if every connection was answered, and each answer was wrong."""
         return self.asked > 0 and self.failed == self.asked and self.unanswered == 0
 
 
 @dataclass(frozen=True)
 class ProbeSummary:
-    """All probes in all pods: ``failed`` counts the pairs of pod and probe that are not ``ok``."""
+    """All probes in all pods. ``failed`` counts the pairs of pod and probe that are not ``ok``."""
 
     ok: bool
     failed: int
@@ -89,10 +91,10 @@ class ProbeSummary:
 
 
 def find_port(probe: Probe, listeners: Sequence[Listener], *, written: bool = True) -> int:
-    """The port in the pod that the probe goes to. Raises `Refused`.
+    """Return the port in the pod for the probe. Raises `Refused`.
 
-    ``written`` False is the look before the first write: no listener has the plugin yet, and where there is only one
-    of the probe's scheme, that one will get it.
+    ``written`` False: the check before the first write. No listener has the plugin yet. If exactly one listener has the
+    probe's scheme, the plugin will be there.
     """
     if probe.port is not None:
         return _find_named_port(probe, probe.port, listeners)
@@ -128,15 +130,15 @@ def _find_named_port(probe: Probe, port: int, listeners: Sequence[Listener]) -> 
         raise Refused(
             Reason.PROBE_PORT_UNKNOWN,
             f"the gateway has no listener on port {port}; its listeners have {_list(known)}",
-            "Name a port of the pod that a Gateway asks for (a Service's own port can be another), or none",
+            "Name a port of the pod that a Gateway opens (a Service's own port can be another), or none",
         )
     return port
 
 
 def count_connections(concurrency: int | None) -> int:
-    """Connections for each probe in each pod, by the number of Envoy's worker threads (None: not known).
+    """Return the connections for each probe in each pod, from the number of Envoy's worker threads (None: not known).
 
-    A dead worker answers one connection in so many: of three for each worker, one reaches it with a chance of 95 %.
+    Envoy gives each connection to one worker. Three connections for each worker reach a dead one with a chance of 95 %.
     """
     return min(MOST, max(FEWEST, PER_WORKER * (concurrency or 0)))
 
@@ -157,7 +159,7 @@ def _list(ports: Sequence[int]) -> str:
 
 
 def find_mismatch(answer: ProbeResponse, expect: ProbeExpectation) -> str | None:
-    """What is wrong with an answer, in a few words that repeat neither its headers' values nor its body; else None."""
+    """Return what is wrong with an answer, without its headers' values and its body; None if nothing is."""
     if answer.status != expect.status:
         return f"answered {answer.status}, expected {expect.status}"
     for name, value in (expect.headers or {}).items():
@@ -172,13 +174,13 @@ def find_mismatch(answer: ProbeResponse, expect: ProbeExpectation) -> str | None
 
 
 def _header(answer: ProbeResponse, name: str) -> str | None:
-    """A header that came several times is the list of its values (RFC 9110, 5.2)."""
+    """Return a header. If it came several times, its values are joined to a list (RFC 9110, 5.2)."""
     values = [value.strip() for key, value in answer.headers if key.lower() == name.lower()]
     return ", ".join(values) if values else None
 
 
 def count(pod: PodRef, probe: Probe, outcomes: Sequence[ProbeResponse | Unanswered]) -> PodProbe:
-    """Everything that came back from one pod for one probe."""
+    """Combine all outcomes of one probe in one pod."""
     asked = len(outcomes)
     silent = [outcome.why for outcome in outcomes if isinstance(outcome, Unanswered)]
     wrong = [
@@ -202,12 +204,12 @@ def count(pod: PodRef, probe: Probe, outcomes: Sequence[ProbeResponse | Unanswer
 
 
 def report_no_port(pod: PodRef, probe: Probe, refused: Refused) -> PodProbe:
-    """A probe that has no port to go to in this pod."""
+    """Return the result of a probe that has no port in this pod."""
     return PodProbe(pod, probe.name, refused.reason, refused.sentence())
 
 
 def _find_most_frequent(texts: Sequence[str]) -> str:
-    """The most frequent; of equals the first."""
+    """Return the most frequent text; the first one if several are."""
     return Counter(texts).most_common(1)[0][0]
 
 
@@ -215,7 +217,7 @@ def _find_most_frequent(texts: Sequence[str]) -> str:
 
 
 def sum_up(results: Sequence[PodProbe]) -> ProbeSummary:
-    """What a release says of its probes: the worst first. Where nobody could be asked, nothing has passed."""
+    """Combine all results, the worst first. If no connection was made, nothing has passed."""
     if not results:
         return ProbeSummary(False, 0, Reason.PROBE_UNANSWERED, "no gateway pod could be asked")
     failing = sorted((result for result in results if not result.ok), key=lambda result: _ORDER.index(result.reason))
@@ -230,12 +232,13 @@ def sum_up(results: Sequence[PodProbe]) -> ProbeSummary:
 
 
 def find_refuted(results: Sequence[PodProbe]) -> tuple[str, ...]:
-    """Names of the probes that each pod answered, and never as expected; taken before a write, these tell new from old.
+    """Return the names of probes that each pod answered, but never as expected.
 
-    One that found no port, or no answer, tells nothing.
+    Before a write, such probes can show the difference between old and new. A probe without a port, or without an
+    answer, cannot.
     """
     names = dict.fromkeys(result.probe for result in results)
-    return tuple(name for name in names if all(result.refuted for result in results if result.probe == name))
+    return tuple(name for name in names if all(result.is_refuted for result in results if result.probe == name))
 
 
 def _number(count: int, noun: str) -> str:

@@ -6,35 +6,34 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from pluginrelease.api import ConditionType
+from pluginrelease.api import ConditionType, times
 from pluginrelease.api.reasons import Reason
-from pluginrelease.core import timestamps
 from pluginrelease.core.findings import Finding
 from pluginrelease.core.gateway.observations import PodObservation, identify_run
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 from pluginrelease.core.rollout import probe
 from pluginrelease.core.rollout.probe import PodProbe
 
-# a gateway that has just loaded may answer the first requests by what it had; an upstream may stumble once
+# a gateway that has just loaded may answer the first requests with the old code; an upstream may fail once
 GRACE = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
 class Weighed:
-    """The verdict with the probes in it, the condition Probed, and since when probes fail without a break."""
+    """The verdict after the probes, the condition Probed, and since when probes fail without a break."""
 
     verdict: Verdict
     finding: Finding
-    failing_since: str | None
+    failing_since: datetime | None
 
 
 def is_due(verdict: Verdict) -> bool:
-    """Whether every gateway has the plugin, so that its answers are about it."""
+    """Return True if every gateway has the plugin, so that its answers come from it."""
     return verdict.state is State.LOADED or (bool(verdict.pods) and all(map(is_asked, verdict.pods)))
 
 
 def is_asked(row: PodVerdict) -> bool:
-    """Whether a pod's answers are about the plugin: it runs there, or all that is missing is the proof."""
+    """Return True if a pod's answers come from the plugin: it runs there, or only the proof is missing."""
     return row.state is State.LOADED or row.reason.lacks_only_proof
 
 
@@ -44,18 +43,19 @@ def weigh(
     *,
     seen: Collection[PodObservation],
     probes_failed_before: Collection[str],
-    failing_since: str | None,
+    failing_since: datetime | None,
     settled: bool,
     now: datetime,
     patience: timedelta = GRACE,
+    watched: bool = False,
 ) -> Weighed:
-    """The verdict after the probes.
+    """Return the verdict after the probes.
 
-    A probe that failed in every pod before the write and passes in all of them now proves that what was written runs.
-    ``settled``: the revision ran everywhere before, so a first failure is looked at again before it is told.
-    ``patience``: how long a revision that has not, may leave probes without any answer; that may be the API server's
-    fault, or that of the network between, and is not worth a rollback as soon as a wrong answer is.
-    Where nobody was asked, nothing has passed.
+    If a probe failed in every pod before the write and passes in all of them now, that proves the revision.
+    ``settled``: the revision ran everywhere before, so a first failure is checked again before it is reported.
+    ``patience``: grace period for *unanswered* probes of a revision that never ran everywhere, or is ``watched``. It is
+    longer than for wrong answers, because the API server or the network may be at fault. If no connection was made,
+    nothing has passed.
     """
     failed = [answer for answer in answers if not answer.ok]
     if answers and not failed:
@@ -64,8 +64,8 @@ def weigh(
     since = find_failing_since(failing_since, now)
     summed = probe.sum_up(answers)
     message, reason = summed.message, summed.reason
-    unanswered = reason == Reason.PROBE_UNANSWERED and not settled
-    if now - timestamps.parse_time(since) >= (max(patience, GRACE) if unanswered else GRACE):
+    unanswered = reason == Reason.PROBE_UNANSWERED and (watched or not settled)
+    if now - since >= (max(patience, GRACE) if unanswered else GRACE):
         finding = Finding(ConditionType.PROBED, "False", reason, message)
         return Weighed(report_wrong(verdict, failed, reason, message), finding, since)
     finding = Finding(ConditionType.PROBED, "False", Reason.AWAITING_PROBES, message)
@@ -76,10 +76,13 @@ def weigh(
     )
 
 
-def find_failing_since(failing_since: str | None, now: datetime) -> str:
-    """Since when probes fail; a time ahead of the clock is of before the clock was set back, and begins anew."""
-    if failing_since is None or timestamps.parse_time(failing_since) > now:
-        return timestamps.metav1_micro_time(now)
+def find_failing_since(failing_since: datetime | None, now: datetime) -> datetime:
+    """Return since when probes fail.
+
+    A time in the future is from before the clock was set back, and is replaced by now.
+    """
+    if failing_since is None or failing_since > now:
+        return times.to_microseconds(now)
     return failing_since
 
 
@@ -89,7 +92,7 @@ def accept_proof(
     seen: Collection[PodObservation],
     probes_failed_before: Collection[str],
 ) -> Verdict:
-    """What was only not yet proved is Loaded when a probe tells new from old."""
+    """Return Loaded for pods that only lacked the proof, if a probe distinguishes new from old."""
     tells = sorted({answer.probe for answer in answers} & set(probes_failed_before))
     if verdict.state is State.LOADED or not tells:
         return verdict
@@ -106,7 +109,7 @@ def accept_proof(
 
 
 def report_wrong(verdict: Verdict, failed: Sequence[PodProbe], reason: Reason, message: str) -> Verdict:
-    """The pods that answer wrongly, first; the others as they are."""
+    """Return the verdict with the pods that answer wrongly first; the others are unchanged."""
     wrong = {(answer.pod.namespace, answer.pod.name): answer for answer in failed}
     rows = [replace_row(row, wrong.get((row.pod.namespace, row.pod.name))) for row in verdict.pods]
     rows.sort(key=lambda row: row.state is not State.UNHEALTHY)
@@ -114,7 +117,7 @@ def report_wrong(verdict: Verdict, failed: Sequence[PodProbe], reason: Reason, m
 
 
 def replace_row(row: PodVerdict, answer: PodProbe | None) -> PodVerdict:
-    """One pod's row with the answer that was wrong."""
+    """Return one pod's row with the wrong answer."""
     if answer is None:
         return row
     return replace(row, state=State.UNHEALTHY, reason=answer.reason, message=f"{answer.probe}: {answer.message}")

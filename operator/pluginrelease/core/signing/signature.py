@@ -1,9 +1,12 @@
-"""Signatures over an image: who must have made one, what a signature says, and what several of them amount to.
+"""Signatures of an image: who must have made one, what a signature says, and what several of them mean together.
 
-Two forms are read, as cosign writes them (sigstore/cosign, specs/SIGNATURE_SPEC.md and specs/BUNDLE_SPEC.md): payloads
-of "simple signing" below the tag ``sha256-<hex>.sig``, and Sigstore bundles with an in-toto statement in a DSSE
-envelope, which refer to the image. Nothing that a registry says about a signature is believed: what counts is in the
-bytes that were signed. There is no cryptography here, that is `pluginrelease.edges.signing.signatures`.
+Two forms are read, as cosign writes them (sigstore/cosign, specs/SIGNATURE_SPEC.md and specs/BUNDLE_SPEC.md):
+
+* payloads of "simple signing" under the tag ``sha256-<hex>.sig``
+* Sigstore bundles with an in-toto statement in a DSSE envelope, which refer to the image
+
+Nothing that a registry says about a signature is trusted; only the bytes that were signed count. There is no
+cryptography here; see `pluginrelease.edges.signing.signatures`.
 """
 
 from __future__ import annotations
@@ -21,15 +24,16 @@ from pluginrelease.api.reasons import Reason
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.artifact.image_manifests import Descriptor, Digest
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.wording import count_noun
 
-MAX_CANDIDATES = 32  # that are read of one image: whoever may push can make any number of them
+MAX_CANDIDATES = 32  # read of one image: every client that may push can make any number of them
 MAX_BYTES = 1024 * 1024  # of one payload or bundle
 MAX_KEYS = 32
 MAX_SIGNATURES = 8  # in one envelope
 MAX_SUBJECTS = 256  # of one statement
 MAX_TRUSTED_ROOT_BYTES = 1024 * 1024
 TOLD = 3  # rejected signatures that a message names
-RECHECK = 60.0  # seconds: signing comes after pushing, and often by a minute
+RECHECK = 60.0  # seconds: signing comes after pushing, often a minute later
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -47,7 +51,7 @@ Matches = Callable[[str, str], bool]
 
 
 class Rejected(Exception):
-    """A candidate that does not count: the reason if no other one does, and what was found, for people."""
+    """A candidate that does not count: the reason to report if no other one counts, and what was found."""
 
     def __init__(self, reason: Reason, what: str) -> None:
         super().__init__(what)
@@ -56,20 +60,21 @@ class Rejected(Exception):
 
 
 def reject_invalid(what: str) -> Rejected:
-    """It cannot be read, is about another image, or is broken."""
+    """Reject one that cannot be read, is about another image, or is broken."""
     return Rejected(Reason.SIGNATURE_INVALID, what)
 
 
 def reject_untrusted(what: str) -> Rejected:
-    """It is by nobody whom the policy names."""
+    """Reject one whose signer the policy does not name."""
     return Rejected(Reason.UNTRUSTED_SIGNER, what)
 
 
 @dataclass(frozen=True)
 class SignatureCandidate:
-    """Something that may be a signature. ``content`` is the blob to fetch of it; of a bundle it is in ``manifest``.
+    """Something that may be a signature.
 
-    ``signature`` (base64) and ``certified`` are of the simple form, whose signatures are annotations.
+    ``content`` is the blob to fetch for it; for a bundle it is in ``manifest``. ``signature`` (base64) and
+    ``certified`` belong to the simple form, whose signatures are annotations.
     """
 
     content: Descriptor | None = None
@@ -80,7 +85,7 @@ class SignatureCandidate:
 
 @dataclass(frozen=True)
 class Signed:
-    """What was signed (``message``), the signatures over it, and the manifest digests (``sha256:…``) that it is about.
+    """What was signed (``message``), its signatures, and the manifest digests (``sha256:…``) that it is about.
 
     ``certified``: the signer's key comes with a certificate, and not from a policy.
     """
@@ -93,20 +98,20 @@ class Signed:
 
 @dataclass(frozen=True)
 class Verified:
-    """Who signed, and which digest: the manifest's, or that of the index that names it."""
+    """Who signed, and which digest: the manifest's, or that of an index that names it."""
 
     signer: str
     digest: Digest
 
 
 def compute_policy(verify: api.Verification) -> str:
-    """Ten hex digits of what is asked for, so that another policy is seen to be another."""
+    """Return ten hex digits over the policy, so that a change of it is noticed."""
     canonical = json.dumps(verify.wire(), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
 
 def is_done(spec: api.ArtifactSource, known: api.ArtifactStatus | None) -> bool:
-    """Whether an artifact was verified by the policy that there is now, or none is asked for."""
+    """Return True if an artifact was verified by the present policy, or none is required."""
     if spec.verify is None:
         return True
     return known is not None and known.signer is not None and known.policy == compute_policy(spec.verify)
@@ -116,17 +121,17 @@ def is_done(spec: api.ArtifactSource, known: api.ArtifactStatus | None) -> bool:
 
 
 def tag(digest: Digest) -> str:
-    """The tag that simple signatures of an image are stored under."""
+    """Return the tag of an image's simple signatures."""
     return f"sha256-{digest.hex}.sig"
 
 
 def referrers_tag(digest: Digest) -> str:
-    """The tag of the list of referrers, in a registry that keeps none by itself (OCI distribution 1.1)."""
+    """Return the tag of the list of referrers, for a registry without the referrers API (OCI distribution 1.1)."""
     return f"sha256-{digest.hex}"
 
 
 def list_simple(raw: bytes) -> tuple[SignatureCandidate, ...]:
-    """The candidates in a manifest of simple signatures, the newest first. Raises `Rejected`."""
+    """Return the candidates in a manifest of simple signatures, newest first. Raises `Rejected`."""
     found = []
     for entry, layer in _iterate_descriptors(raw, "layers"):
         notes = _as_object(entry.get("annotations"))
@@ -136,9 +141,9 @@ def list_simple(raw: bytes) -> tuple[SignatureCandidate, ...]:
 
 
 def list_referring(raw: bytes) -> tuple[SignatureCandidate, ...]:
-    """The candidates in a list of referrers, the newest first. Raises `Rejected`.
+    """Return the candidates in a list of referrers, newest first. Raises `Rejected`.
 
-    What the list says of an entry is good for nothing but looking at likely ones first, and at attestations last.
+    The list's own claims are used only for the order: likely signatures first, attestations last.
     """
     likely: list[SignatureCandidate] = []
     others: list[SignatureCandidate] = []
@@ -150,7 +155,7 @@ def list_referring(raw: bytes) -> tuple[SignatureCandidate, ...]:
 
 
 def _iterate_descriptors(raw: bytes, key: str) -> Iterator[tuple[JSON, Descriptor]]:
-    """The entries of a manifest that are descriptors, however many; others are passed over."""
+    """Yield the entries of a manifest that are descriptors, up to any number. Others are skipped."""
     for entry in _as_objects(_parse_json(raw, "manifest"), key):
         try:
             described = image_manifests.read_descriptor(entry)
@@ -160,7 +165,7 @@ def _iterate_descriptors(raw: bytes, key: str) -> Iterator[tuple[JSON, Descripto
 
 
 def find_bundle(raw: bytes) -> Descriptor:
-    """The bundle's blob in a manifest that refers to an image; raises `Rejected`."""
+    """Return the bundle's blob in a manifest that refers to an image. Raises `Rejected`."""
     try:
         found = [layer for layer in image_manifests.list_layers(raw) if layer.media_type in BUNDLES]
     except Refused as refused:
@@ -174,7 +179,7 @@ def find_bundle(raw: bytes) -> Descriptor:
 
 
 def read_simple(candidate: SignatureCandidate, payload: bytes) -> Signed:
-    """A payload of simple signing; raises `Rejected`."""
+    """Read a payload of simple signing. Raises `Rejected`."""
     critical = _as_object(_parse_json(payload, "payload").get("critical"))
     if critical.get("type") != _SIMPLE_TYPE:
         raise reject_invalid("its payload is not that of an image's signature")
@@ -184,7 +189,7 @@ def read_simple(candidate: SignatureCandidate, payload: bytes) -> Signed:
 
 
 def read_bundle(raw: bytes) -> Signed | None:
-    """The envelope of a bundle; None for one that attests something else about the image. Raises `Rejected`."""
+    """Read the envelope of a bundle; None if it attests something else about the image. Raises `Rejected`."""
     bundle = _parse_json(raw, "bundle")
     if bundle.get("mediaType") not in BUNDLES:
         raise reject_invalid("it is a bundle of another version than 0.3")
@@ -206,7 +211,7 @@ def read_bundle(raw: bytes) -> Signed | None:
 
 
 def read_statement(payload: bytes) -> frozenset[str] | None:
-    """The digests that an in-toto statement is about, None if it is no signature's. Raises `Rejected`."""
+    """Return the digests that an in-toto statement is about; None if it is no signature. Raises `Rejected`."""
     statement = _parse_json(payload, "statement")
     if statement.get("predicateType") != PREDICATE_TYPE:
         return None
@@ -220,12 +225,15 @@ def read_statement(payload: bytes) -> frozenset[str] | None:
 
 
 def encode_pae(payload_type: str, payload: bytes) -> bytes:
-    """What a DSSE envelope's signatures are over (secure-systems-lab/dsse, protocol.md)."""
+    """Return the bytes that a DSSE envelope's signatures cover (secure-systems-lab/dsse, protocol.md)."""
     return b"DSSEv1 %d %s %d %s" % (len(payload_type), payload_type.encode(), len(payload), payload)
 
 
 def find_signed_digest(signed: Signed, lineage: Sequence[Digest]) -> Digest:
-    """The digest of the image, or of an index that leads to it, that a signature names; raises `Rejected`."""
+    """Return the digest that a signature names: the image's, or that of an index that leads to it.
+
+    Raises `Rejected`.
+    """
     for digest in lineage:
         if str(digest) in signed.digests:
             return digest
@@ -237,7 +245,7 @@ def find_signed_digest(signed: Signed, lineage: Sequence[Digest]) -> Digest:
 
 
 def check_identity(issuer: str, subject: str, wanted: Iterable[api.OIDCIdentity], matches: Matches) -> str:
-    """The signer's description, when some wanted identity fits; raises `Rejected`.
+    """Return the signer's description if some wanted identity fits. Raises `Rejected`.
 
     Both expressions must match from the first to the last character (`matches` is a full match in RE2's syntax).
     """
@@ -250,13 +258,13 @@ def check_identity(issuer: str, subject: str, wanted: Iterable[api.OIDCIdentity]
 
 
 def conclude(rejected: Collection[Rejected], lineage: Sequence[Digest], by: str) -> Refused:
-    """The refusal when no signature counts; ``by`` says of whom one is wanted."""
+    """Return the refusal if no signature counts. ``by`` describes whose signature is required."""
     image = " or ".join(str(digest) for digest in lineage)
     if not rejected:
         return Refused(
             Reason.NOT_SIGNED,
-            f"No signature was found for {image}, and artifact.verify asks for one by {by}",
-            f"Sign it by its digest with `cosign sign`; it is looked for again every {RECHECK:.0f} seconds.",
+            f"No signature was found for {image}, and artifact.verify requires one by {by}",
+            f"Sign it by its digest with `cosign sign`; the operator checks again every {RECHECK:.0f} seconds.",
             recheck=RECHECK,
         )
     reasons = {error.reason for error in rejected}
@@ -265,14 +273,14 @@ def conclude(rejected: Collection[Rejected], lineage: Sequence[Digest], by: str)
     more = f", and {len(told) - TOLD} more" if len(told) > TOLD else ""
     return Refused(
         reason,
-        f"No signature of {image} counts, of {len(rejected)} read; one by {by} is wanted: "
+        f"None of the {count_noun(len(rejected), 'signature')} of {image} is accepted; one by {by} is required: "
         f"{'; '.join(told[:TOLD])}{more}",
-        "Sign the image anew, or correct artifact.verify. Find out who signed what is there.",
+        "Sign the image again, or correct artifact.verify. Find out who made the other signatures.",
         recheck=RECHECK,
     )
 
 
-# --- JSON of strangers ---
+# --- JSON of unknown origin ---
 
 
 def _parse_json(raw: bytes, what: str) -> JSON:

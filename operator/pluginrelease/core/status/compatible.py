@@ -13,8 +13,11 @@ KIND = ConditionType.COMPATIBLE
 
 
 def describe_compatible(answer: Compatibility, odd: Sequence[Warned] = (), untold: str = "") -> Finding:
-    """The condition, with the reason of the first doubt: what is not known of the gateways, whether they trust the
-    registry (``untold``), or what is odd of the module."""
+    """Return the condition, with the reason of the first doubt.
+
+    A doubt is what is not known of the gateways, whether they trust the registry (``untold``), or what is odd in the
+    module.
+    """
     words = [f"{answer.sentence().rstrip('.')}.", *map(str, odd)]
     if answer.state is not CompatibilityState.COMPATIBLE:
         return Finding(KIND, "Unknown", answer.reason, " ".join([*words, untold]).strip())

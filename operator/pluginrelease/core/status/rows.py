@@ -1,36 +1,42 @@
-"""What a pass saw of entries and pods → ``status.gateways``, ``status.pods`` and the counts over them."""
+"""Turn what a pass saw of entries and pods into ``status.gateways``, ``status.pods`` and their counts."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
+from datetime import datetime
 
 from pluginrelease import api
 from pluginrelease.api import GatewayState
 from pluginrelease.api.reasons import Reason
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State
-from pluginrelease.core.rollout import decisions
+from pluginrelease.core.rollout import decisions, watch
 from pluginrelease.core.rollout.decisions import Goal
-from pluginrelease.core.status.report import EntryReport, Report
+from pluginrelease.core.rollout.report import EntryReport, Report
 
 _ORDER = ("Unhealthy", "Pending", "Unknown", "Loaded")
-# what a stable revision is learned from: what was tried, and not what was put back
+# goals that can make a revision stable: what was tried, and not what was restored
 _FORWARD = frozenset({Goal.SPEC, Goal.REVISION})
 
 
-def gateway_rows(release: api.Release, report: Report, decided: api.RolloutStatus | None) -> list[api.GatewayStatus]:
-    """Return one row for each entry of the spec, in its order, and for removed ones whose object is still there."""
+def gateway_rows(
+    release: api.Release, report: Report, decided: api.RolloutStatus | None, now: datetime
+) -> list[api.GatewayStatus]:
+    """Return one row for each entry of the spec, in its order, and for removed ones whose object still exists."""
     before = {row.name: row for row in release.status.gateways}
     reports = {entry.name: entry for entry in report.entries}
     names = [gateway.name for gateway in release.spec.gateways]
     removed = [entry.name for entry in report.entries if entry.is_removed and entry.name not in names]
-    rows = [gateway_row(reports.get(name), before.get(name), name, decided) for name in [*names, *removed]]
+    rows = [
+        with_watch(release, gateway_row(reports.get(name), before.get(name), name, decided), before.get(name), now)
+        for name in [*names, *removed]
+    ]
     untold = [] if report.swept else [row for name, row in before.items() if name not in {*names, *removed}]
     return [*(row for row in rows if row is not None), *map(removing, untold)]
 
 
 def removing(row: api.GatewayStatus) -> api.GatewayStatus:
-    """Return the row of an entry that is gone from the spec, and whose object nobody has taken away yet."""
+    """Return the row of a removed entry whose object was not deleted yet."""
     if row.state is GatewayState.REMOVING:
         return row
     return row.model_copy(update={"state": GatewayState.REMOVING, "reason": Reason.REMOVING, "message": ""})
@@ -39,7 +45,7 @@ def removing(row: api.GatewayStatus) -> api.GatewayStatus:
 def gateway_row(
     entry: EntryReport | None, before: api.GatewayStatus | None, name: str, decided: api.RolloutStatus | None
 ) -> api.GatewayStatus | None:
-    """Return the row of one entry; of an entry that the pass did not reach it is the one from before."""
+    """Return the row of one entry. If the pass did not reach the entry, it is the earlier row."""
     if entry is None:
         return before
     known = before or api.GatewayStatus(name=name, state=GatewayState.PENDING, reason=Reason.PENDING)
@@ -49,15 +55,40 @@ def gateway_row(
     verdict = entry.verdict
     is_tried = verdict is not None and entry.intent.goal in _FORWARD and entry.failure is None
     if is_tried and verdict and decided and entry.running and decisions.becomes_stable(decided, name, verdict):
-        news["stable"] = api.StableRevision(revision=entry.running, selector=entry.selector)
+        news["stable"] = api.StableRevision(revision=entry.running, **entry.attachment._asdict())
+    elif is_unproved(entry, known, decided) and known.watch is not None:
+        news |= {"stable": watch.find_before(known.watch), "watch": None}
     return known.model_copy(update=news)
 
 
+def is_unproved(entry: EntryReport, known: api.GatewayStatus, decided: api.RolloutStatus | None) -> bool:
+    """Return True if the entry's stable revision failed while it was watched: it then falls back to the one before."""
+    failure = decided.failure if decided is not None else None
+    if known.stable is None or known.watch is None:
+        return False
+    is_failed = failure is not None and (entry.name in failure.gateways and failure.revision == known.stable.revision)
+    return is_failed or entry.is_unproved
+
+
+def with_watch(
+    release: api.Release, row: api.GatewayStatus | None, before: api.GatewayStatus | None, now: datetime
+) -> api.GatewayStatus | None:
+    """Return a row with the watch that begins with a new stable revision, and without one that is over."""
+    if row is None:
+        return None
+    stable, watched = (before.stable, before.watch) if before is not None else (None, None)
+    rollout = release.spec.rollout
+    if row.stable is not None and row.stable != stable and row.watch == watched:
+        return row.model_copy(update={"watch": watch.begin(stable, rollout, now)})
+    is_over = row.watch is not None and not watch.is_running(row.watch, rollout, now)
+    return row.model_copy(update={"watch": None}) if is_over else row
+
+
 def what_is_written(entry: EntryReport, known: api.GatewayStatus) -> dict[str, object]:
-    """Return the object and the revision that it carries."""
+    """Return the object and the revision that it contains."""
     if entry.running is None:
         return {"object": entry.object or known.object, "adopted": entry.adopted or known.adopted}
-    is_gone = entry.running == "" and entry.intent.goal is Goal.NOTHING
+    is_gone = entry.running == "" and entry.intent.goal in (Goal.NOTHING, Goal.OFF)
     return {
         "object": None if is_gone else entry.object or known.object,
         "adopted": entry.adopted or known.adopted,
@@ -66,7 +97,7 @@ def what_is_written(entry: EntryReport, known: api.GatewayStatus) -> dict[str, o
 
 
 def what_was_seen(entry: EntryReport, known: api.GatewayStatus) -> dict[str, object]:
-    """Return state, reason, message and counts; an error is told rather than what runs well meanwhile."""
+    """Return state, reason, message and counts. An error is reported instead of what runs well in the meantime."""
     verdict, failure = entry.verdict, entry.failure
     seen: dict[str, object] = {}
     if verdict is not None:
@@ -78,8 +109,13 @@ def what_was_seen(entry: EntryReport, known: api.GatewayStatus) -> dict[str, obj
             "loaded": sum(row.state is State.LOADED for row in verdict.pods),
             "failed": sum(row.state is State.UNHEALTHY for row in verdict.pods),
         }
+    elif entry.intent.goal is Goal.ADOPTED and entry.running == "":
+        text = "the operator restored the object as it was before it was adopted"
+        seen = {"state": GatewayState.UNKNOWN, "reason": Reason.ADOPTED_PUT_BACK, "message": text, "loaded": 0}
     elif entry.intent.goal is Goal.NOTHING and entry.running == "":
         seen = {"state": GatewayState.UNHEALTHY, "reason": Reason.REMOVED, "message": "", "loaded": 0, "failed": 0}
+    elif entry.intent.goal is Goal.OFF and entry.running == "":
+        seen = {"state": GatewayState.OFF, "reason": Reason.SWITCHED_OFF, "message": "", "loaded": 0, "failed": 0}
     if failure is not None:
         state = GatewayState.REMOVING if entry.is_removed else GatewayState.NOT_PLACED
         told = {"reason": failure.error.reason, "message": failure.error.sentence()[: api.ENTRY_MESSAGE_MAX]}
@@ -88,7 +124,7 @@ def what_was_seen(entry: EntryReport, known: api.GatewayStatus) -> dict[str, obj
 
 
 def summary(rows: Iterable[api.GatewayStatus]) -> api.GatewaysSummary | None:
-    """Return the counts over all entries; None before the first look."""
+    """Return the counts over all entries; None before the first check."""
     counted = [row for row in rows if row.state is not GatewayState.REMOVING]
     if not counted:
         return None
@@ -106,7 +142,7 @@ def summary(rows: Iterable[api.GatewayStatus]) -> api.GatewaysSummary | None:
 def pod_rows(before: api.Status, report: Report, names: Collection[str | None]) -> list[api.PodStatus]:
     """Return at most `api.MAX_POD_ROWS` rows of all entries, failures first.
 
-    Those of an entry that was not looked at stay as they were. Of each state all entries have an equal share.
+    Rows of an entry that was not checked stay as they were. Of each state, all entries have an equal share.
     """
     seen = {entry.name: entry for entry in report.entries if entry.verdict is not None}
     gone = {entry.name for entry in report.entries if entry.running == ""}
@@ -120,7 +156,7 @@ def pod_rows(before: api.Status, report: Report, names: Collection[str | None]) 
 
 
 def share_out(listed: Iterable[api.PodStatus]) -> list[api.PodStatus]:
-    """Return the rows by state, from bad to good, and of each state first one of every entry, then a second one."""
+    """Return the rows by state, from bad to good; of each state, first one of every entry, then a second one."""
     places, counted = list[tuple[int, int, api.PodStatus]](), Counter[tuple[str | None, str]]()
     for row in listed:
         counted[row.gateway, row.state] += 1
@@ -129,7 +165,7 @@ def share_out(listed: Iterable[api.PodStatus]) -> list[api.PodStatus]:
 
 
 def pod_row(row: PodVerdict, entry: EntryReport) -> api.PodStatus:
-    """Return one pod's row; it names a revision only where that revision was seen running."""
+    """Return one pod's row. It names a revision only if that was seen running."""
     evidence = "; ".join(line for line in row.evidence if line not in row.message)
     message = f"{row.message} [{evidence}]" if evidence else row.message
     return api.PodStatus(

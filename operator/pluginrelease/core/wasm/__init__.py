@@ -1,11 +1,15 @@
 """A WebAssembly module, as far as it can be known without running it.
 
-`read` walks the sections of the binary format (https://webassembly.github.io/spec/core/binary/modules.html) and gives a
-`Module`: what it imports and exports, with the types that Envoy compares when it links, its memories and tables, which
-functions its start section reaches, which features of the language it needs, the Proxy-Wasm ABI versions that it
-announces, and the toolchain that made it. Nothing is compiled and nothing runs.
+`read` reads the sections of the binary format (https://webassembly.github.io/spec/core/binary/modules.html) and returns
+a `Module`:
 
-The bytes come from a stranger: every count has a cap, every read is checked against its section, and the only
+* its imports and exports, with the types that Envoy compares when it links
+* its memories and tables, and the functions that its start section reaches
+* the language features that it needs, its Proxy-Wasm ABI versions, and its toolchain
+
+Nothing is compiled or run.
+
+The bytes may come from a stranger. Every count has a limit, every read is checked against its section, and the only
 exception that leaves this package is `Refused`.
 """
 

@@ -1,6 +1,6 @@
-"""The code section: where each function's body is, and what is in it that not every V8 takes.
+"""The code section: where each function's body is, and which of its instructions not every V8 supports.
 
-Nothing is validated: V8 does that. A body with an instruction that is not known here is left there.
+Nothing is validated: V8 does that. The scan of a body ends at an unknown instruction.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pluginrelease.core.wasm import instructions
 from pluginrelease.core.wasm.cursor import Bytes, Cursor, malformed
 from pluginrelease.core.wasm.instructions import Feature
 
-# What is scanned at most; the largest plugins have a fifth of it. The time goes into bytes, into bodies, and into what
-# no pattern can step over.
+# Limits of the scan; the largest plugins need a fifth of them. The time is spent on bytes, on bodies, and on
+# instructions that no pattern can skip.
 MAX_CODE_BYTES = 12 << 20
 MAX_BODIES = 50_000
 MAX_STOPS = 100_000
@@ -55,7 +55,7 @@ class Bodies:
         section.close()
 
     def body(self, number: int) -> bytes:
-        """A body, with its locals."""
+        """Return a body, with its locals."""
         return self.data[self.starts[number] : self.ends[number]]
 
     @property
@@ -73,7 +73,7 @@ def _length(head: bytes, at: int) -> tuple[int, int]:
 
 @dataclass
 class Scan:
-    """What all the code needs; ``whole`` is False where not all of it was read."""
+    """What all the code needs. ``whole`` is False if not all of it was read."""
 
     features: set[Feature] = field(default_factory=set)
     beyond: dict[str, None] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class Scan:
     stops: int = 0
 
     def read(self, bodies: Bodies) -> None:
-        """Scan the bodies, in their order, as far as the limits go."""
+        """Scan the bodies, in order, within the limits."""
         left = MAX_CODE_BYTES
         for number in range(len(bodies)):
             left -= bodies.ends[number] - bodies.starts[number]
@@ -98,7 +98,7 @@ class Scan:
             self._exceeds(f"a function has {len(body)} bytes of code, more than the {V8_BODY_BYTES} that V8 takes")
             return
         at, count = after_locals(body)
-        self.stops += instructions.number_at(body, 0)[0]  # each group of local variables takes its time, too
+        self.stops += instructions.number_at(body, 0)[0]  # each group of local variables takes time, too
         if count > V8_LOCALS:
             self._exceeds(f"a function has {count} local variables, more than the {V8_LOCALS} that V8 takes")
         run = instructions.walker(frozenset(self.features))
@@ -110,7 +110,7 @@ class Scan:
             run = instructions.walker(frozenset(self.features))
 
     def _stop(self, body: bytes, at: int) -> int:
-        """Look at the instruction at ``at``; gives where the next run begins."""
+        """Handle the instruction at ``at``; return where the next run begins."""
         if body[at] == instructions.BR_TABLE:
             labels, after = instructions.after_br_table(body, at)
             if labels > V8_BR_TABLE:
@@ -132,7 +132,7 @@ class Scan:
 
 
 def after_locals(body: bytes) -> tuple[int, int]:
-    """Where a body's instructions begin, and how many local variables it has; raises IndexError or ValueError."""
+    """Return where a body's instructions begin, and its number of local variables. Raises IndexError or ValueError."""
     groups, at = instructions.number_at(body, 0)
     if groups > MAX_LOCAL_GROUPS:
         raise ValueError

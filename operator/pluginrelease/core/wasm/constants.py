@@ -1,4 +1,4 @@
-"""Constant expressions: what a global, or the offset of a segment, begins as."""
+"""Constant expressions: the first value of a global, or the offset of a segment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FLOATS = {0x43: 4, 0x44: 8}
 
 @dataclass
 class Constants:
-    """Reads constant expressions of one module. ``globals``: the value of each global, None where it is not known."""
+    """Reads constant expressions of one module. ``globals``: the value of each global, None if it is not known."""
 
     types: Types
     globals: list[int | None] = field(default_factory=list)
@@ -26,7 +26,7 @@ class Constants:
     steps: int = 0
 
     def read(self, section: Cursor) -> int | None:
-        """Read one expression: its value where it is an integer that is known, as an unsigned number."""
+        """Read one expression; return its value, as an unsigned number, if it is a known integer."""
         stack: list[int | None] = []
         while (code := section.byte()) != _END:
             self.steps += 1
@@ -58,7 +58,7 @@ class Constants:
             self._other(section, stack)
 
     def _other(self, section: Cursor, stack: list[int | None]) -> None:
-        """A vector, or something of garbage collection; its value is not needed."""
+        """Skip a vector or a garbage-collection instruction. Its value is not needed."""
         section.at -= 1
         rest = section.peek(64)
         found = instructions.ONE_CONSTANT.match(rest)
@@ -69,7 +69,7 @@ class Constants:
         if rest[0] == instructions.GC_PREFIX:
             self.types.features.add(Feature.GC)
         section.at += found.end()
-        stack[:] = [None, None]  # no value comes of it that counts
+        stack[:] = [None, None]  # its value does not matter
 
 
 def _calculate(code: int, stack: list[int | None]) -> None:

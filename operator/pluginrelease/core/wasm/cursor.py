@@ -1,4 +1,4 @@
-"""A place in a module's bytes, and the three ways to refuse what stands there."""
+"""A position in a module's bytes, and the ways to refuse what is there."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.wasm import instructions
 
-# Sections have caps of their own; a name within one is as long as it likes, as V8 takes it.
+# Sections have limits of their own; a name within one may have any length, as in V8.
 MAX_NAME_BYTES = 1 << 20
 REBUILD = "Build and push the plugin again."
 
 
 class Bytes(Protocol):
-    """A module's bytes: ``bytes``, or a file that is mapped and of which only what is read comes into memory."""
+    """A module's bytes: ``bytes``, or a mapped file of which only what is read comes into memory."""
 
     def __len__(self) -> int: ...
 
@@ -24,7 +24,7 @@ class Bytes(Protocol):
 
 
 def malformed(what: str) -> NoReturn:
-    """Refuse what no WebAssembly engine would take."""
+    """Refuse what no WebAssembly engine accepts."""
     raise Refused(Reason.MALFORMED_MODULE, f"The WebAssembly module is malformed: {what}", REBUILD)
 
 
@@ -38,16 +38,16 @@ def truncated(where: str) -> NoReturn:
 
 
 def not_read(what: str) -> NoReturn:
-    """Refuse what a gateway may well take, and what is not looked at here."""
+    """Refuse what a gateway may accept but this reader does not read."""
     raise Refused(
         Reason.MODULE_NOT_READ,
         f"The WebAssembly module is not read, so nothing can be said of it: {what}",
-        "Make the plugin smaller, or build it with another toolchain; please report a plugin that is right as it is.",
+        "Make the plugin smaller, or build it with another toolchain; please report a plugin that is valid as it is.",
     )
 
 
 def beyond(what: str) -> NoReturn:
-    """Refuse what is more than V8 takes."""
+    """Refuse what exceeds V8's limits."""
     raise Refused(
         Reason.BEYOND_V8_LIMITS,
         f"Failed to load Wasm bytecode: {what}",
@@ -57,7 +57,7 @@ def beyond(what: str) -> NoReturn:
 
 @dataclass(slots=True)
 class Cursor:
-    """A place in the bytes and the end that no read may pass."""
+    """A position in the bytes, and the end that no read may pass."""
 
     data: Bytes
     at: int
@@ -73,7 +73,7 @@ class Cursor:
         return self.data[start : self.at]
 
     def skip(self, length: int) -> int:
-        """Go past so many bytes without reading them; gives where they begin."""
+        """Skip so many bytes without reading them; return where they begin."""
         start, stop = self.at, self.at + length
         if stop > self.end:
             if self.truncated:
@@ -86,13 +86,13 @@ class Cursor:
         return self.take(1)[0]
 
     def peek(self, length: int) -> bytes:
-        """The next bytes, at most ``length``, which stay to be read."""
+        """Return the next bytes, at most ``length``, without consuming them."""
         return self.data[self.at : min(self.at + length, self.end)]
 
     def numbers(self, count: int) -> array[int]:
-        """``count`` unsigned numbers of 32 bits in a row; for when there are a million of them."""
+        """Return ``count`` unsigned 32-bit numbers in a row; fast for a million of them."""
         short = self.peek(count)
-        if len(short) == count and short.isascii():  # each in one byte
+        if len(short) == count and short.isascii():  # each is one byte
             self.at += count
             return array("I", list(short))
         found, value, shift, read = array("I"), 0, 0, 0
@@ -113,18 +113,18 @@ class Cursor:
         return found
 
     def skip_numbers(self, count: int) -> None:
-        """Go past ``count`` numbers whose values do not matter."""
+        """Skip ``count`` numbers whose values do not matter."""
         try:
             self.at += instructions.skip_numbers(self.peek(5 * count), 0, count)
         except ValueError:
             malformed(f"{self.where} holds less than its count says")
 
     def u32(self) -> int:
-        """An unsigned LEB128 of at most 32 bits in at most five bytes."""
+        """Read an unsigned LEB128 of at most 32 bits in at most five bytes."""
         return self._unsigned(32)
 
     def u64(self) -> int:
-        """An unsigned LEB128 of at most 64 bits in at most ten bytes."""
+        """Read an unsigned LEB128 of at most 64 bits in at most ten bytes."""
         return self._unsigned(64)
 
     def _unsigned(self, bits: int) -> int:
@@ -139,7 +139,7 @@ class Cursor:
         malformed(f"a number in {self.where} does not fit into {bits} bits")
 
     def signed(self, bits: int) -> int:
-        """A signed LEB128 of at most ``bits`` bits."""
+        """Read a signed LEB128 of at most ``bits`` bits."""
         value = 0
         for shift in range(0, bits + 6, 7):
             byte = self.byte()
@@ -149,7 +149,7 @@ class Cursor:
         malformed(f"a number in {self.where} does not fit into {bits} bits")
 
     def count(self, most: int, what: str, v8: int | None = None) -> int:
-        """How many of something there are: at most ``most`` are read, and at most ``v8`` are taken by V8."""
+        """Read a count. At most ``most`` items are read here; V8 accepts at most ``v8``."""
         number = self.u32()
         if v8 is not None and number > v8:
             beyond(f"it declares {number} {what}, more than the {v8} that V8 takes")

@@ -1,9 +1,9 @@
-r"""The instructions of WebAssembly as regular expressions, so that whole functions are walked at the speed of `re`.
+"""The instructions of WebAssembly as regular expressions, so that whole functions are read at the speed of `re`.
 
-An instruction is an opcode and its operands, most of them LEB128 numbers. `walker` makes a pattern that matches as many
-whole instructions of the wanted kinds as stand in a row; where it stops, the caller looks at one instruction.
-Opcodes: https://webassembly.github.io/spec/core/appendix/index-instructions.html and the proposals' own lists.
-All repetition is possessive: nothing is tried twice, whatever the bytes are.
+An instruction is an opcode and its operands, most of them LEB128 numbers. `walker` returns a pattern that matches as
+many complete instructions of the wanted kinds as follow one another. Where it stops, the caller handles one
+instruction. Opcodes: https://webassembly.github.io/spec/core/appendix/index-instructions.html and the proposals' own
+lists. All repetition is possessive: nothing is tried twice, for any bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from enum import StrEnum
 
 LEB = rb"[\x80-\xff]*+[\x00-\x7f]"
-_MEMORY = rb"(?:[\x40-\x7f]" + LEB + rb"|" + LEB + rb")" + LEB  # alignment, of bit 6 a memory's number, and offset
+_MEMORY = rb"(?:[\x40-\x7f]" + LEB + rb"|" + LEB + rb")" + LEB  # alignment, in its bit 6 a memory's number, and offset
 _TYPE = rb"(?:[\x63\x64]" + LEB + rb"|" + LEB + rb")"
 
 
@@ -33,7 +33,7 @@ class Feature(StrEnum):
     PAGE_SIZES = "custom page sizes"
 
 
-# What goes on with the next instruction: no branch, no call. Loads and divisions may trap, which ends it all.
+# Instructions that continue with the next one: no branch, no call. Loads and divisions may trap, which ends the run.
 STRAIGHT = (
     rb"[\x20-\x26\x3f\x40\x42\xd0]" + LEB,
     rb"\x41" + LEB + rb"(?![\x11\x13])",  # a constant, but not the one that says which function of a table is called
@@ -51,7 +51,7 @@ STRAIGHT = (
     + rb".|[\x0e-\x14\x23-\x53\x5e-\x7f]|[\x80-\xff]\x01)",
     rb"\xfe(?:[\x00-\x02\x10-\x4e]" + _MEMORY + rb"|\x03.)",
 )
-# Branches, and the exceptions of old. br_table has as many operands as it says, which no pattern can count.
+# Branches, and the old exceptions. br_table has as many operands as it says, which no pattern can count.
 _BRANCHES = (rb"[\x07-\x09\x0c\x0d\x18]" + LEB, rb"[\x00\x05\x0f\x19]", rb"[\x04\x06]" + _TYPE)
 _CALLS = (rb"[\x10\xd2]" + LEB, rb"\x11" + LEB + LEB)
 _CONSTANT = (rb"\x41" + LEB,)  # before what stops `STRAIGHT`
@@ -89,7 +89,7 @@ BR_TABLE, TRY_TABLE = 0x0E, 0x1F
 
 @functools.lru_cache(maxsize=64)
 def walker(known: frozenset[Feature]) -> re.Pattern[bytes]:
-    """As many instructions in a row as need nothing but what every V8 has, and these features."""
+    """Return a pattern for as many instructions in a row as need only what every V8 has, and these features."""
     newer = [pattern for feature, patterns in _NEWER.items() if feature in known for pattern in patterns]
     calls = (*_CALLS, *(_TAIL_CALLS if Feature.TAIL_CALLS in known else ()))
     calls += _REFERENCE_CALLS if Feature.REFERENCES in known else ()
@@ -105,12 +105,12 @@ STRAIGHT_RUN = _run(*STRAIGHT)
 QUIET_RUN = _run(*STRAIGHT, *_CONSTANT, *_BRANCHES, *(pattern for many in _NEWER.values() for pattern in many))
 """As many instructions in a row as call nothing and make no reference to a function."""
 ONE_CONSTANT = re.compile(rb"|".join([rb"\xfd\x0c.{16}", *_NEWER[Feature.GC]]), re.DOTALL)
-"""One instruction that may stand in a constant expression and has no number to it."""
+"""One instruction that a constant expression may have, without an operand."""
 GC_PREFIX, PREFIXES = 0xFB, range(0xFB, 0x100)
 
 
 def feature_at(body: bytes, at: int) -> Feature | None:
-    """The newer feature that the instruction at ``at`` belongs to; None where it is of none that is known."""
+    """Return the newer feature of the instruction at ``at``; None if it is unknown."""
     if (first := _FIRST_BYTES.get(body[at])) is not None:
         return first
     if body[at] in _STACK_SWITCHING:
@@ -122,7 +122,7 @@ def feature_at(body: bytes, at: int) -> Feature | None:
 
 
 def number_at(body: bytes, at: int) -> tuple[int, int]:
-    """An unsigned LEB128 and where it ends; raises IndexError or ValueError where there is none."""
+    """Return an unsigned LEB128 and where it ends. Raises IndexError or ValueError if there is none."""
     value = 0
     for shift in range(0, 35, 7):
         byte = body[at]
@@ -138,7 +138,7 @@ _IN_A_ROW = [re.compile(rb"(?:" + LEB + rb"){%d}" % (1 << power)) for power in r
 
 
 def skip_numbers(body: bytes, at: int, count: int) -> int:
-    """Where ``count`` LEB128 numbers in a row end; raises ValueError where there are not so many."""
+    """Return where ``count`` LEB128 numbers in a row end. Raises ValueError if there are fewer."""
     while count:
         power = min(count.bit_length(), len(_IN_A_ROW)) - 1
         if (found := _IN_A_ROW[power].match(body, at)) is None:
@@ -148,20 +148,20 @@ def skip_numbers(body: bytes, at: int, count: int) -> int:
 
 
 def after_br_table(body: bytes, at: int) -> tuple[int, int]:
-    """How many labels the br_table at ``at`` has beside its default, and where it ends; raises as `number_at`."""
+    """Return the labels of the br_table at ``at``, without its default, and where it ends. Raises as `number_at`."""
     count, at = number_at(body, at + 1)
     return count, skip_numbers(body, at, count + 1)
 
 
 def after_type(body: bytes, at: int) -> int:
-    """Where the value type at ``at`` ends; raises ValueError where there is none."""
+    """Return where the value type at ``at`` ends. Raises ValueError if there is none."""
     if (found := _TYPED.match(body, at)) is None:
         raise ValueError
     return found.end()
 
 
 def after_try_table(body: bytes, at: int) -> int:
-    """Where the try_table at ``at`` and its catch clauses end; raises as `number_at`."""
+    """Return where the try_table at ``at`` and its catch clauses end. Raises as `number_at`."""
     count, at = number_at(body, after_type(body, at + 1))
     for _ in range(count):
         clause = body[at]

@@ -1,4 +1,4 @@
-"""What is known of a module: values, nothing else."""
+"""What is known of a module. Values only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 from pluginrelease.core.wasm.instructions import Feature
 
 ABI_PREFIX = "proxy_abi_version_"
-# the custom section that Higress's agent looks for (higress-group/istio, pkg/wasm/convert.go)
+# the custom section that Higress's agent searches for (higress-group/istio, pkg/wasm/convert.go)
 NATIVE_PREFIX = "wamr-aot"
 
 
@@ -30,7 +30,7 @@ class FunctionType:
     results: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """As Envoy's log writes it: ``i32 i32 -> i32``, ``void -> void``."""
+        """Return the type as Envoy's log writes it: ``i32 i32 -> i32``, ``void -> void``."""
         return f"{' '.join(self.params) or 'void'} -> {' '.join(self.results) or 'void'}"
 
 
@@ -83,8 +83,8 @@ class Export:
 class StartSection:
     """What the start section runs while the module is instantiated.
 
-    ``certain``: the imports that are called before any branch; ``possible``: all that some way leads to. ``traps``: the
-    first thing that it does for certain is to trap. ``whole``: all that it reaches was read.
+    ``certain``: the imports that are called before any branch. ``possible``: all imports that some path can call.
+    ``traps``: the first certain step is a trap. ``whole``: all that it reaches was read.
     """
 
     certain: tuple[Import, ...] = ()
@@ -95,8 +95,10 @@ class StartSection:
 
 @dataclass(frozen=True)
 class OutOfBounds:
-    """An active segment that does not fit: ``kind`` ("data" or "element"), its number, and what it would fill of a
-    memory of ``size`` bytes or a table of ``size`` entries."""
+    """An active segment that does not fit: ``kind`` ("data" or "element") and its number.
+
+    It would fill ``length`` bytes or entries from ``offset`` on, of a memory or table that has ``size`` of them.
+    """
 
     kind: str
     number: int
@@ -109,9 +111,9 @@ class OutOfBounds:
 class Module:
     """What a module says of itself. ``size`` and ``largest_body``, the longest function's code, are in bytes.
 
-    ``memories`` and ``tables`` begin with the imported ones. ``entry_calls``: the imports that what a gateway
-    calls first (``_initialize`` and ``main``, or else ``_start``) calls before any branch. ``beyond`` says which of
-    V8's limits the code exceeds. ``code_read`` is False where there is more code than is read, or unknown code.
+    ``memories`` and ``tables`` begin with the imported ones. ``entry_calls``: the imports that are called before any
+    branch by what a gateway calls first (``_initialize`` and ``main``, or else ``_start``). ``beyond`` says which of
+    V8's limits the code exceeds. ``code_read`` is False if there is more code than is read, or unknown code.
     """
 
     imports: tuple[Import, ...]
@@ -132,7 +134,7 @@ class Module:
 
     @property
     def abis(self) -> tuple[str, ...]:
-        """The Proxy-Wasm ABI versions announced by function exports, in their order: ``("0_2_1",)``."""
+        """Return the Proxy-Wasm ABI versions that function exports announce, in order: ``("0_2_1",)``."""
         return tuple(
             export.name.removeprefix(ABI_PREFIX)
             for export in self.exports
@@ -141,14 +143,14 @@ class Module:
 
     @property
     def abi(self) -> str:
-        """The first announced ABI version, or an empty string."""
+        """Return the first announced ABI version, or an empty string."""
         return next(iter(self.abis), "")
 
     @property
     def native(self) -> str:
-        """The custom section with native code that Higress would run in place of the module, or an empty string."""
+        """Return the custom section with native code that Higress would run instead of the module; else ""."""
         return next((name for name in self.custom_sections if name.startswith(NATIVE_PREFIX)), "")
 
     def function(self, name: str) -> FunctionType | None:
-        """The type of the exported function called ``name``, None where there is none."""
+        """Return the type of the exported function ``name``; None if there is none."""
         return next((e.type for e in self.exports if e.kind is ExternKind.FUNCTION and e.name == name), None)

@@ -1,8 +1,12 @@
-"""What a start section reaches: the code of functions walked from one call to the next.
+"""What a start section reaches: the code of functions, followed from call to call.
 
-A function is reached by a call of its number, by an indirect call of its type if it stands in any element segment, and
-by a call of a reference of its type if some code or some global has a reference to it. More is reached so than can be
-called; less never is.
+A function is reached in three ways:
+
+* by a call of its number
+* by an indirect call of its type, if any element segment contains it
+* by a call of a reference of its type, if some code or global has a reference to it
+
+This finds more than can be called, and never less.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from pluginrelease.core.wasm.module import FunctionType, Import, StartSection
 
 MAX_WALKED_BYTES = 2 << 20
 MAX_WALKED_CALLS = 50_000
-MAX_DEPTH = 100  # of calls on the way that is certain
+MAX_DEPTH = 100  # of calls on the certain path
 
 _CALLS, _INDIRECT, _REFERENCE_CALLS, _REFERENCE = (0x10, 0x12), (0x11, 0x13), (0x14, 0x15), 0xD2
 _RETURNS = (0x12, 0x13, 0x15)
@@ -31,8 +35,7 @@ Shape = tuple[tuple[str, ...], tuple[str, ...]]
 class Functions:
     """The functions of a module: the imported ones, and then its own by their types and bodies.
 
-    ``tables`` says which function stands where in which table, ``referenced`` which ones stand in element segments or
-    globals.
+    ``tables``: which function is where in which table. ``referenced``: functions in element segments or globals.
     """
 
     imported: Sequence[Import]
@@ -44,20 +47,20 @@ class Functions:
     _shapes: dict[int, Shape | None] = field(default_factory=dict)
 
     def shape(self, index: int) -> Shape | None:
-        """What an indirect call compares; subtypes differ in references only, so all of these count as one."""
+        """Return what an indirect call compares. Subtypes differ only in references, so all references count as one."""
         if index < len(self.imported):
             return _shape(self.imported[index].type)
         own = index - len(self.imported)
         return self.declared(self.own[own]) if own < len(self.own) else None
 
     def declared(self, number: int) -> Shape | None:
-        """The shape of a declared type."""
+        """Return the shape of a declared type."""
         if number not in self._shapes:
             self._shapes[number] = _shape(self.types[number]) if number < len(self.types) else None
         return self._shapes[number]
 
     def in_table(self, table: int, place: int) -> int | None:
-        """The function that the last active segment put there."""
+        """Return the function that the last active segment put there."""
         for offset, functions in reversed(self.tables.get(table, ())):
             if offset <= place < offset + len(functions):
                 return functions[place - offset]
@@ -75,7 +78,7 @@ def _plain(value: str) -> str:
 
 
 def start(index: int, functions: Functions, *, whole: bool) -> StartSection:
-    """What the start function reaches. ``whole``: all element segments and globals were read."""
+    """Return what the start function reaches. ``whole``: all element segments and globals were read."""
     way = _Way(functions)
     way.follow(index)
     reach = _Reach(functions)
@@ -84,7 +87,7 @@ def start(index: int, functions: Functions, *, whole: bool) -> StartSection:
 
 
 def certain(called: Sequence[int], functions: Functions) -> tuple[Import, ...]:
-    """The imports that these functions call for certain, when one is called after the other."""
+    """Return the imports that these functions certainly call, when one is called after the other."""
     way = _Way(functions)
     all(way.follow(index) for index in called)
     return tuple(way.imports)
@@ -92,20 +95,20 @@ def certain(called: Sequence[int], functions: Functions) -> tuple[Import, ...]:
 
 @dataclass
 class _Reach:
-    """All functions that some way leads to."""
+    """All functions that some path reaches."""
 
     functions: Functions
     imports: dict[Import, None] = field(default_factory=dict)
     whole: bool = True
     _ahead: list[int] = field(default_factory=list)
     _seen: set[int] = field(default_factory=set)
-    _shapes: set[Shape | None] = field(default_factory=set)  # that are called indirectly
-    _taken: dict[Shape | None, set[int]] = field(default_factory=dict)  # what a reference may be of, until it is called
+    _shapes: set[Shape | None] = field(default_factory=set)  # types that are called indirectly
+    _taken: dict[Shape | None, set[int]] = field(default_factory=dict)  # types whose references may be called
     _bytes: int = 0
     _calls: int = 0
 
     def spread(self, index: int) -> None:
-        """From this function to wherever it leads."""
+        """Follow all calls from this function."""
         for referenced in self.functions.referenced:
             self._take(referenced)
         self._ahead.append(index)
@@ -113,7 +116,7 @@ class _Reach:
             self._enter(self._ahead.pop())
 
     def _take(self, index: int) -> None:
-        """Some code or segment has a reference to this function."""
+        """Record that some code or segment has a reference to this function."""
         shape = self.functions.shape(index)
         if shape in self._shapes:
             self._ahead.append(index)
@@ -121,7 +124,7 @@ class _Reach:
             self._taken.setdefault(shape, set()).add(index)
 
     def _call(self, shape: Shape | None) -> None:
-        """Some code calls a reference to a function of this shape."""
+        """Record that some code calls a reference to a function of this shape."""
         self._shapes.add(shape)
         self._ahead += self._taken.pop(shape, ())
 
@@ -134,7 +137,7 @@ class _Reach:
             return
         own = index - len(self.functions.imported)
         if own >= len(self.functions.bodies):
-            return  # V8 takes no such module
+            return  # V8 accepts no such module
         body = self.functions.bodies.body(own)
         self._bytes += len(body)
         try:
@@ -143,7 +146,7 @@ class _Reach:
             self.whole = False
 
     def _walk(self, body: bytes) -> None:
-        """Notes what a body calls, and what it has references to."""
+        """Record what a body calls, and what it has references to."""
         if self._bytes > MAX_WALKED_BYTES:
             raise ValueError
         at, _ = after_locals(body)
@@ -175,7 +178,7 @@ class _Reach:
 
 @dataclass
 class _Way:
-    """The way that is certain: from the first instruction on, as long as nothing branches."""
+    """The certain path: from the first instruction to the first branch."""
 
     functions: Functions
     imports: dict[Import, None] = field(default_factory=dict)
@@ -184,9 +187,12 @@ class _Way:
     _depth: int = 0
 
     def follow(self, index: int) -> bool:
-        """Go through a function; whether it surely comes back. Once is enough: the way through is always the same."""
+        """Follow a function; return True if it certainly returns.
+
+        Once is enough, because the path is always the same.
+        """
         if index not in self._comes_back:
-            self._comes_back[index] = False  # one that calls itself does not
+            self._comes_back[index] = False  # a function that calls itself does not
             self._comes_back[index] = self._enter(index)
         return self._comes_back[index]
 
@@ -221,8 +227,10 @@ class _Way:
         return True
 
     def _called(self, body: bytes, at: int) -> tuple[int | None, int, int]:
-        """The function that is called at ``at``, if that is certain, the code of the last instruction that was read,
-        and where the next one begins."""
+        """Return the function that the instruction at ``at`` calls, if certain.
+
+        Also the code of the last instruction that was read, and where the next one begins.
+        """
         code = body[at]
         if code not in (*_CALLS, _CONSTANT, _REFERENCE):
             return None, code, at

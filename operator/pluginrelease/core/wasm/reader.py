@@ -1,4 +1,4 @@
-"""Bytes → `Module`: the sections of the binary format, one after the other."""
+"""Read bytes into a `Module`: the sections of the binary format, one after the other."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ CORE_VERSION = b"\x01\0\0\0"
 COMPONENT_VERSION = b"\x0d\0\x01\0"
 HEADER_BYTES = len(MAGIC) + len(CORE_VERSION)
 
-# Far above what any plugin needs, and low enough for a module that wants to cost much: under a second and under 64 MiB
-# together (tests/core/test_wasm.py). V8's own limits are higher: a million of each (v8/src/wasm/wasm-limits.h).
+# Far above what any plugin needs, but low enough for a hostile module: under a second and under 64 MiB together
+# (tests/core/test_wasm.py). V8's own limits are higher: a million of each (v8/src/wasm/wasm-limits.h).
 MAX_IMPORTS = 10_000
 MAX_FUNCTIONS = 200_000
 MAX_EXPORTS = 20_000
@@ -34,16 +34,18 @@ MAX_CUSTOM_NAME = 200  # characters kept of it
 MAX_PRODUCERS_BYTES = 64 * 1024
 V8_EACH = 1_000_000
 V8_TABLES = 100_000
-# Sections whose every byte is read. The largest plugins need a tenth of these; code and data are not copied as a whole.
+# Sections that are read completely. The largest plugins need a tenth of these; code and data are never copied whole.
 MAX_SECTION_BYTES = {1: 1 << 20, 2: 1 << 21, 3: 1 << 20, 4: 1 << 16, 5: 1 << 16, 6: 1 << 19, 7: 1 << 21, 9: 1 << 21}
 
 
 def read(data: Bytes) -> Module:
     """Read a module from its bytes.
 
-    Raises `Refused`: ``NotWasm`` (something else altogether), ``ComponentNotModule`` (a component), ``TruncatedModule``
-    (bytes are missing at the end), ``MalformedModule`` (a section says what cannot be), ``BeyondV8Limits`` (more than
-    V8 takes), ``ModuleNotRead`` (more than is read here, or something that is not known).
+    Raises `Refused`:
+
+    * ``NotWasm``: something else; ``ComponentNotModule``: a component.
+    * ``TruncatedModule``: bytes are missing at the end; ``MalformedModule``: a section is invalid.
+    * ``BeyondV8Limits``: more than V8 accepts; ``ModuleNotRead``: more than is read here, or something unknown.
     """
     _check_header(data)
     sections = _Sections()
@@ -69,12 +71,12 @@ def _check_header(data: Bytes) -> None:
             "Build a core module: for Rust the target wasm32-wasip1, for Go GOOS=wasip1.",
         )
     if data[4:8] != CORE_VERSION:
-        malformed(f"its version field is {data[4:8].hex()}, and 01000000 is the only one there is")
+        malformed(f"its version field is {data[4:8].hex()}, and only 01000000 is valid")
 
 
 def _describe(head: bytes) -> str:
     known = {
-        b"\x1f\x8b": "gzip data (was the archive pushed in place of the file in it?)",
+        b"\x1f\x8b": "gzip data (was the archive pushed instead of the file in it?)",
         b"\x7fELF": "a native program (was it built for this machine and not for wasm?)",
         b"(module": "the text format, .wat (run wat2wasm first)",
         b"PK\x03\x04": "a zip archive",
@@ -90,7 +92,7 @@ def _describe(head: bytes) -> str:
 
 _KINDS = (ExternKind.FUNCTION, ExternKind.TABLE, ExternKind.MEMORY, ExternKind.GLOBAL, ExternKind.TAG)
 
-# Section numbers in the order in which a module has to have them; 0 (custom) may stand anywhere.
+# Section numbers in the order in which a module must have them; 0 (custom) may be anywhere.
 _ORDER = {number: place for place, number in enumerate((1, 2, 3, 4, 5, 13, 6, 14, 7, 8, 9, 12, 10, 11))}
 EXPORTS = 7
 _NAMES = {
@@ -118,7 +120,7 @@ class _Sections:
         self.segments = Segments(self.constants, self.types)
         self.imports: list[Import] = []
         self.imported: list[Import] = []  # the function index space begins with these …
-        self.functions = array("I")  # … and goes on with these, by the index of their type
+        self.functions = array("I")  # … and continues with these, by the index of their type
         self.tables: list[Table] = []
         self.memories: list[Limits] = []
         self.globals: list[str] = []
@@ -267,7 +269,7 @@ class _Sections:
             self.producers = toolchain.read_producers(section)
 
     def module(self, size: int) -> Module:
-        """The whole, once nothing is missing."""
+        """Return the module, after all parts were read."""
         self._check_whole()
         exports = tuple(Export(name, kind, *self._exported(kind, index), index) for name, kind, index in self.exports)
         name, version = toolchain.find_toolchain(self.custom, self.producers, self.imports, exports)
@@ -319,7 +321,7 @@ class _Sections:
         )
 
     def _exported(self, kind: ExternKind, index: int) -> tuple[FunctionType | None, str]:
-        """The type of an exported function, and the value type of a global or a table."""
+        """Return the type of an exported function, and the value type of a global or a table."""
         if kind is ExternKind.FUNCTION:
             _check_index(kind, index, len(self.imported) + len(self.functions))
             own = index - len(self.imported)
@@ -341,7 +343,7 @@ def _check_index(kind: ExternKind, index: int, total: int) -> None:
 
 
 def _whole(cursor: Cursor, length: int, where: str, most: int) -> Cursor:
-    """A section of which every byte is read, in memory."""
+    """Return a section that is read completely, in memory."""
     start = cursor.skip(length)
     if length > most:
         Cursor(cursor.data[start : start + 5], 0, min(length, 5), where).count(

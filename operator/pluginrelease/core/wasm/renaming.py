@@ -1,4 +1,4 @@
-"""The module with one export called otherwise."""
+"""Rename one export of a module."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pluginrelease.core.wasm.reader import EXPORTS, HEADER_BYTES
 
 
 def rename_export(data: bytes, old: str, new: str) -> bytes:
-    """The module with one export called otherwise; every byte outside the export section stays as it is.
+    """Return the module with one export renamed; every byte outside the export section stays the same.
 
-    ``data`` is a module that `read` takes, with an export called ``old`` and none called ``new``.
+    ``data`` is a module that `read` accepts, with an export called ``old`` and none called ``new``.
     """
     cursor = Cursor(data, HEADER_BYTES, len(data), "a section", truncated=True)
     while True:
@@ -21,7 +21,7 @@ def rename_export(data: bytes, old: str, new: str) -> bytes:
 
 
 def _rename(section: Cursor, old: str, new: str) -> bytes:
-    """The payload of an export section with one name changed; kinds and indexes are taken over as they stand."""
+    """Return the payload of an export section with one name changed; kinds and indexes are copied unchanged."""
     count = section.u32()
     payload = bytearray(_u32(count))
     for _ in range(count):
@@ -35,7 +35,7 @@ def _rename(section: Cursor, old: str, new: str) -> bytes:
 
 
 def _u32(number: int) -> bytes:
-    """An unsigned LEB128."""
+    """Return an unsigned LEB128."""
     written = bytearray()
     while number > 0x7F:
         written.append(number & 0x7F | 0x80)

@@ -13,13 +13,13 @@ from pluginrelease.core.wasm.cursor import Cursor, malformed
 from pluginrelease.core.wasm.module import Limits, OutOfBounds, Table
 from pluginrelease.core.wasm.types import Types
 
-MAX_SEGMENTS = 20_000  # that are looked at
+MAX_SEGMENTS = 20_000  # that are read
 MAX_PLAIN_SEGMENTS = 40_000  # of data, which a pattern reads
-MAX_ENTRIES = 300_000  # of element segments, that are kept
+MAX_ENTRIES = 300_000  # of element segments, that are stored
 MAX_MISPLACED = 8
 V8_DATA_SEGMENTS = 100_000
 V8_ELEMENT_SEGMENTS = 10_000_000
-# An active data segment of the first memory at a constant place, as all compilers write them: Go's by ten thousands.
+# An active data segment of the first memory at a constant place, as all compilers write them: Go writes ten thousands.
 _NUMBER = rb"([\x80-\xff]{0,4}[\x00-\x7f])"
 _PLAIN = re.compile(rb"\x00\x41" + _NUMBER + rb"\x0b" + _NUMBER)
 _PLAIN_BYTES = 13
@@ -27,9 +27,9 @@ _PLAIN_BYTES = 13
 
 @dataclass
 class Segments:
-    """What is known of the segments. ``keep``: the functions in element segments are wanted, for a start section.
+    """What is known of the segments. ``keep``: a start section needs the functions in element segments.
 
-    ``whole`` is False where some of these were not read.
+    ``whole`` is False if some of these were not read.
     """
 
     constants: Constants
@@ -42,7 +42,7 @@ class Segments:
     _entries: int = 0
 
     def read_elements(self, section: Cursor, tables: Sequence[Table]) -> None:
-        """The element section."""
+        """Read the element section."""
         for number in range(section.count(V8_ELEMENT_SEGMENTS, "element segments", V8_ELEMENT_SEGMENTS)):
             if number >= MAX_SEGMENTS:
                 self.whole = False
@@ -67,7 +67,7 @@ class Segments:
             self._check("element", number, offset, count, tables[table].limits.minimum)
 
     def _skip_type(self, section: Cursor, kind: int) -> None:
-        """Only a segment for table 0 does not say what it has: functions."""
+        """Skip the type of a segment. Only a segment for table 0 has none: it contains functions."""
         if not kind & 3:
             return
         if kind & 4:
@@ -86,13 +86,13 @@ class Segments:
         return found
 
     def _expressions(self, section: Cursor, count: int) -> array[int]:
-        """Each is an expression; the functions in them are known afterwards, and not where they stand."""
+        """Read expressions. The functions in them are known afterwards, but not their places."""
         for _ in range(count):
             self.constants.read(section)
         return array("I")
 
     def read_data(self, section: Cursor, memories: Sequence[Limits]) -> int:
-        """The data section; gives how many segments there are."""
+        """Read the data section; return the number of segments."""
         count = section.count(V8_DATA_SEGMENTS, "data segments", V8_DATA_SEGMENTS)
         others = 0
         for number in range(min(count, MAX_PLAIN_SEGMENTS)):
@@ -104,7 +104,7 @@ class Segments:
         return count
 
     def _plain(self, section: Cursor, memories: Sequence[Limits], number: int) -> bool:
-        """Read a segment that a pattern reads; whether it was one."""
+        """Read a segment that a pattern matches; return True if it was one."""
         if not memories or (found := _PLAIN.match(section.peek(_PLAIN_BYTES))) is None:
             return False
         offset, length = (instructions.number_at(group, 0)[0] for group in found.groups())

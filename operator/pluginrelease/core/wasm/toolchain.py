@@ -1,4 +1,4 @@
-"""The toolchain that made a module, by the remarks that it left there, or by the functions of its runtime."""
+"""The toolchain that built a module, from its producers section or from the functions of its runtime."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ MAX_VERSION = 80
 def find_toolchain(
     custom: list[str], found: dict[str, dict[str, str]], imports: list[Import], exports: tuple[Export, ...]
 ) -> tuple[str, str]:
-    """The toolchain's name and version; empty strings where nothing is told."""
+    """Return the toolchain's name and version; empty strings if they are not known."""
     name, version = _read_declared(custom, found) or _guess(imports, exports)
     return name, version[:MAX_VERSION]
 
 
 def read_producers(section: Cursor) -> dict[str, dict[str, str]]:
-    """The producers section (WebAssembly/tool-conventions, ProducersSection.md): field → name → version.
+    """Read the producers section (WebAssembly/tool-conventions, ProducersSection.md): field → name → version.
 
-    It is only a remark; one that cannot be read is no remark, not an error.
+    It is optional: a section that cannot be read is ignored, and is no error.
     """
     try:
         return {
@@ -33,7 +33,7 @@ def read_producers(section: Cursor) -> dict[str, dict[str, str]]:
 
 
 def _read_declared(custom: list[str], producers: dict[str, dict[str, str]]) -> tuple[str, str] | None:
-    """The toolchain's name and version, as far as the module tells; None where it does not."""
+    """Return the toolchain's name and version if the module declares them; else None."""
     language = producers.get("language", {})
     tools = producers.get("processed-by", {})
     if "TinyGo" in tools:
@@ -51,7 +51,7 @@ def _read_declared(custom: list[str], producers: dict[str, dict[str, str]]) -> t
 
 
 def _clang(tools: dict[str, str]) -> str:
-    """clang's version; distributions put their own name before its."""
+    """Return clang's version. Distributions put their own name before it."""
     return next((version for name, version in tools.items() if name.split(" ")[-1] == "clang"), "")
 
 
@@ -61,7 +61,7 @@ _ASSEMBLYSCRIPT = frozenset({"__pin", "__unpin", "__collect", "__rtti_base"})
 
 
 def _guess(imports: list[Import], exports: tuple[Export, ...]) -> tuple[str, str]:
-    """The toolchain by the runtime functions that it exports or asks for; empty strings where nothing is told."""
+    """Return the toolchain from the runtime functions that it exports or imports; empty strings if unknown."""
     names = {export.name for export in exports}
     wanted = {function.name: function.type for function in imports if function.module == "env"}
     if names & _EMSCRIPTEN or "emscripten_notify_memory_growth" in wanted:

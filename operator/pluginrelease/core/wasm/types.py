@@ -39,15 +39,15 @@ _REF_NULL, _REF = 0x63, 0x64
 
 
 class Types:
-    """The types that a module declares, and the features that it needs for all the types that were read."""
+    """The types that a module declares, and the features that the types which were read need."""
 
     def __init__(self) -> None:
         self.declared: list[FunctionType | None] = []  # None: a struct, an array
         self.features: set[Feature] = set()
-        self._known: dict[FunctionType, FunctionType] = {}  # one object for all that are alike
+        self._known: dict[FunctionType, FunctionType] = {}  # one object for all equal ones
 
     def read(self, section: Cursor) -> None:
-        """The type section."""
+        """Read the type section."""
         for _ in range(section.count(MAX_TYPES, "types", V8_TYPES)):
             for found in self._group(section):
                 self.declared.append(found)
@@ -106,7 +106,7 @@ class Types:
         section.byte()
 
     def value(self, section: Cursor) -> str:
-        """One value type, by its name in the text format."""
+        """Read one value type; return its name in the text format."""
         code = section.byte()
         if code in (_REF_NULL, _REF):
             return self._reference(section, nullable=code == _REF_NULL)
@@ -127,7 +127,7 @@ class Types:
         return f"(ref {'null ' if nullable else ''}{heap})"
 
     def heap(self, section: Cursor) -> str:
-        """What a reference refers to: ``func``, ``extern`` …, or ``$3`` for a declared type."""
+        """Read what a reference refers to: ``func``, ``extern`` …, or ``$3`` for a declared type."""
         number = section.signed(33)
         if number >= 0:
             return f"${number}"
@@ -136,7 +136,7 @@ class Types:
         return name
 
     def function(self, index: int) -> FunctionType:
-        """The function type of this number."""
+        """Return the function type of this number."""
         if index >= len(self.declared):
             malformed(f"a function has type {index} of {len(self.declared)}")
         found = self.declared[index]
@@ -145,11 +145,11 @@ class Types:
         return found
 
     def table(self, section: Cursor) -> Table:
-        """A table's type."""
+        """Read a table's type."""
         return Table(self.value(section), self.limits(section))
 
     def limits(self, section: Cursor) -> Limits:
-        """The size of a memory or a table."""
+        """Read the size of a memory or a table."""
         flags = section.byte()
         if flags > 0x0F:
             not_read(f"{section.where} has limits of the kind 0x{flags:02x}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,32 +12,39 @@ import aiohttp
 
 
 class Channels(Protocol):
-    """The two ways to a pod that the API server offers."""
+    """The two ways to a pod that the API server offers: port-forward and log."""
 
     def portforward(
         self, namespace: str, pod: str, port: int
     ) -> AbstractAsyncContextManager[aiohttp.ClientWebSocketResponse]:
-        """A websocket on which ``v4.channel.k8s.io`` is negotiated, with one forwarded port."""
+        """Open a websocket with ``v4.channel.k8s.io`` and one forwarded port."""
         ...
 
     async def read_log(self, namespace: str, pod: str, container: str, *, since: datetime, limit_bytes: int) -> str:
-        """The container's log since a time, the first ``limit_bytes`` of it."""
+        """Return the first ``limit_bytes`` of the container's log after ``since``."""
         ...
 
     async def read_last_log(
         self, namespace: str, pod: str, container: str, *, previous: bool, tail_lines: int, limit_bytes: int
     ) -> str:
-        """The end of the container's log, or of that of the container before it."""
+        """Return the end of the container's log, or of its predecessor's with ``previous``."""
         ...
 
     async def log_begins(self, namespace: str, pod: str, container: str) -> datetime | None:
-        """When the first line of the container's log was written; None for an empty one."""
+        """Return when the first line of the container's log was written; None for an empty log."""
         ...
+
+
+def allow() -> None:
+    """Allow every change."""
 
 
 @dataclass(frozen=True)
 class GatewayAccess:
-    """How the operator reaches gateways: the operator's configuration, never a tenant's field."""
+    """How the operator reaches gateways: from the operator's configuration, never from a tenant's field.
+
+    ``fence`` is called before each change of a gateway. It raises `ReleaseError` if no change may begin.
+    """
 
     admin_port: int = 15000
     container: str = "istio-proxy"
@@ -48,6 +56,7 @@ class GatewayAccess:
     last_lines: int = 400
     last_limit_bytes: int = 1024 * 1024
     last_seconds: float = 3.0
+    fence: Callable[[], None] = allow
 
 
 DEFAULT = GatewayAccess()

@@ -1,4 +1,4 @@
-"""Envoy's admin interface: HTTP on one forwarded port, and its largest answer read as it comes."""
+"""Envoy's admin interface: HTTP on one forwarded port. The largest answer is parsed while it arrives."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from pluginrelease.edges.envoy.tunnel import Broken, Forwarded, Http
 
 T = TypeVar("T")
 
-# a Date header has whole seconds, and the answer took its way: less than this is no difference between two clocks
+# a Date header has whole seconds, and the answer needs time: a smaller difference does not count
 CLOCK_TOLERANCE = timedelta(seconds=2)
 LONGEST_VALUE = 16 * 1024 * 1024
 NO_JSON = "dynamic_listeners did not answer with a JSON object"
 LISTENERS = "/config_dump?resource=dynamic_listeners"
 
-# whatever happens to a listener changes one of these; a mask cannot name what is within a listener
+# every change of a listener changes one of these; a mask cannot name fields within a listener
 LISTENER_VERSIONS = (
     f"{LISTENERS}&mask=name,error_state.details,error_state.last_update_attempt,active_state.version_info,"
     "active_state.last_updated,warming_state.version_info,warming_state.last_updated"
@@ -38,14 +38,14 @@ LISTENER_VERSIONS = (
 
 
 class Unreadable(Exception):
-    """The pod did not answer as an Envoy does; the text is for people."""
+    """The pod did not answer like an Envoy. The text is for people."""
 
 
 BROKEN = (Unreadable, Broken, aiohttp.ClientError, OSError, h11.ProtocolError)
 
 
 async def retry_once(ask: Callable[[], Awaitable[T]]) -> T:
-    """An Envoy that was busy compiling resets connections that waited meanwhile; the next one is answered."""
+    """Ask, and ask once more if the connection was reset: an Envoy that compiles resets waiting connections."""
     try:
         return await ask()
     except BROKEN:
@@ -53,7 +53,7 @@ async def retry_once(ask: Callable[[], Awaitable[T]]) -> T:
 
 
 def describe_error(error: Exception) -> str:
-    """A sentence without the API server's address."""
+    """Return a sentence without the API server's address."""
     if isinstance(error, aiohttp.WSServerHandshakeError):
         return answers.explain_refused_stream(error.status)
     if isinstance(error, ReleaseError):
@@ -66,19 +66,21 @@ def describe_error(error: Exception) -> str:
 
 
 async def hash_listeners(admin: Admin) -> bytes:
-    """What changes with anything about the listeners; b"" where the gateway does not tell."""
+    """Return a hash that changes with the listeners; b"" if the gateway does not show them."""
     brief = await admin.request("GET", LISTENER_VERSIONS)
     return hashlib.sha256(brief.text.encode()).digest() if brief.status == 200 else b""
 
 
 async def ask(channels: Channels, pod: PodRef, method: str, target: str, settings: GatewayAccess) -> AdminResponse:
     async with connect(channels, pod, settings) as admin:
+        if method != "GET":  # the last moment before the change, because opening the connection takes time
+            settings.fence()
         return await admin.request(method, target)
 
 
 @dataclass(frozen=True)
 class AdminResponse:
-    """``skew``: how far the answering clock is ahead of ours; zero when that is within its precision."""
+    """An answer. ``skew``: how far Envoy's clock is ahead of ours; zero if this is within its precision."""
 
     status: int
     text: str
@@ -86,7 +88,7 @@ class AdminResponse:
 
 
 class Admin:
-    """HTTP/1.1 on one forwarded port, one request after the other on one connection."""
+    """HTTP/1.1 on one forwarded port, with one request after the other on one connection."""
 
     def __init__(self, http: Http, settings: GatewayAccess) -> None:
         self._http = http
@@ -94,14 +96,14 @@ class Admin:
         self._dump_limit = settings.dump_limit_bytes
 
     async def get(self, target: str) -> AdminResponse:
-        """Raises `Unreadable` for any status but 200."""
+        """Send a GET. Raises `Unreadable` for any status except 200."""
         answer = await self.request("GET", target)
         if answer.status != 200:
             raise Unreadable(f"GET {target.partition('?')[0]} answered {answer.status}")
         return answer
 
     async def section(self, mask: str) -> str:
-        """Of the configuration dump only the sections with this field, of all kinds; "" when there are none."""
+        """Return the sections of the configuration dump that have this field; "" if there are none."""
         answer = await self.request("GET", f"/config_dump?mask={mask}")
         if answer.status == 400 and "could not be successfully applied to any configs" in answer.text:
             return ""
@@ -110,7 +112,7 @@ class Admin:
         return answer.text
 
     async def listeners(self) -> Listeners:
-        """What the control plane's listeners say, read as the bytes come and never held whole."""
+        """Return what the control plane's listeners say, parsed while the bytes arrive and never held whole."""
         response = await self._ask("GET", LISTENERS)
         reader = ListenerReader()
         parser = _Parser(reader)
@@ -119,10 +121,10 @@ class Admin:
         parser.end()
         if response.status_code != 200:
             raise Unreadable(f"GET {LISTENERS} answered {response.status_code}")
-        return reader.finished()
+        return reader.finish()
 
     async def request(self, method: str, target: str) -> AdminResponse:
-        """One request and its whole answer, at most ``limit`` bytes of it."""
+        """Send one request; return its answer. Raises `Unreadable` beyond ``limit`` bytes."""
         response = await self._ask(method, target)
         body = bytearray()
         async for data in self._data(self._limit):
@@ -145,7 +147,7 @@ class Admin:
         return event
 
     async def _data(self, limit: int) -> AsyncIterator[bytes]:
-        """The answer's body as it comes, at most ``limit`` bytes."""
+        """Yield the answer's body as it arrives, up to ``limit`` bytes."""
         size = 0
         while not isinstance(event := await self._http.event(), h11.EndOfMessage):
             if not isinstance(event, h11.Data):
@@ -157,7 +159,7 @@ class Admin:
 
 
 class _Parser:
-    """JSON that is taken in pieces, and told to a reader event by event."""
+    """A JSON parser that takes pieces and passes events to a reader."""
 
     def __init__(self, reader: ListenerReader) -> None:
         self._reader = reader
@@ -166,14 +168,14 @@ class _Parser:
         self._parser = ijson.parse_coro(self._events())
 
     def feed(self, data: bytes) -> None:
-        """The next piece. What is no JSON is told to the reader, and the rest of it passed over."""
+        """Parse the next piece. After invalid JSON, notify the reader and ignore the rest."""
         self._silent += 0 if self._broken else len(data)
         if self._silent > LONGEST_VALUE:
             raise Unreadable(f"a value in the listeners' description is longer than {LONGEST_VALUE} bytes")
         self._guarded(lambda: self._parser.send(data))
 
     def end(self) -> None:
-        """There is no more."""
+        """End the document."""
         self._guarded(self._parser.close)
 
     def _guarded(self, step: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""What is changed at a gateway: the level of one logger, and the end of an Envoy that hangs."""
+"""Changes at a gateway: set the level of one logger, and end an Envoy that hangs."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from pluginrelease.edges.envoy.admin import BROKEN
 LOGGER = "filter"
 
 
-# Istio's agent serves its own there (pkg/config/constants, cmd/pilot-agent/status)
+# port of Istio's agent (pkg/config/constants, cmd/pilot-agent/status)
 AGENT_PORT = 15020
 
 
 async def read_logging(
     channels: Channels, pod: PodRef, *, deadline_seconds: float = 10, settings: GatewayAccess = DEFAULT
 ) -> str:
-    """The level of Envoy's ``filter`` logger. Raises `Transient`."""
+    """Return the level of Envoy's ``filter`` logger. Raises `Transient`."""
     return await _call_logging(channels, pod, "/logging", deadline_seconds, settings)
 
 
 async def set_logging(
     channels: Channels, pod: PodRef, level: str, *, deadline_seconds: float = 10, settings: GatewayAccess = DEFAULT
 ) -> None:
-    """Sets Envoy's ``filter`` logger; at debug it names each plugin it has loaded. Raises `Transient`."""
+    """Set the level of Envoy's ``filter`` logger. At debug it logs each plugin that it loads. Raises `Transient`."""
     query = urlencode({LOGGER: level})
     found = await _call_logging(channels, pod, f"/logging?{query}", deadline_seconds, settings)
     if found != level:
@@ -41,9 +41,9 @@ async def set_logging(
 async def end_gateway(
     channels: Channels, pod: PodRef, *, deadline_seconds: float = 10, settings: GatewayAccess = DEFAULT
 ) -> None:
-    """Lets the agent end Envoy, also one that hangs, and itself; the kubelet starts the container again.
+    """Let Istio's agent end itself and Envoy, even one that hangs; the kubelet restarts the container.
 
-    The agent takes that from the pod's own loopback only, which a port-forward is. Raises `Transient`.
+    The agent accepts this only from the pod's loopback, which a port-forward uses. Raises `Transient`.
     """
     at_agent = replace(settings, admin_port=AGENT_PORT)
     try:

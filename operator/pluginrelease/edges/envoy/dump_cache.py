@@ -1,4 +1,4 @@
-"""What gateways answered at the last look, and what need not be asked again."""
+"""Cache of what gateways answered last, so that unchanged parts are not read again."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from pluginrelease.core.gateway.identity import Incarnation
 from pluginrelease.core.gateway.listeners import Listeners
 from pluginrelease.core.gateway.log_rotation import Beginning
 from pluginrelease.core.gateway.observations import PodRef
+from pluginrelease.edges.envoy.snapshots import SnapshotShare
 
 
 @dataclass(frozen=True)
 class CachedDump:
-    """What one run of a pod's Envoy, known by ``start``, answered; ``listeners`` hold while they have this ``mark``."""
+    """Answers of one run of a pod's Envoy. ``start`` identifies the run; ``listeners`` are valid for this ``mark``."""
 
     start: str
     info: str
@@ -27,9 +28,9 @@ class CachedDump:
 
 
 class DumpCache:
-    """What gateways answered at the last look, so that it is not sent again while nothing about it changes.
+    """What gateways answered last, so that unchanged parts are not sent again.
 
-    For all releases together, of the ``limit`` pods that were looked at last. Losing it costs bytes and nothing else.
+    It is shared by all releases and keeps the ``limit`` pods that were observed last. Losing it only costs bytes.
     """
 
     def __init__(self, limit: int = 1000) -> None:
@@ -39,12 +40,12 @@ class DumpCache:
         self._logs: OrderedDict[str, tuple[str, Beginning]] = OrderedDict()
 
     def recall_end(self, pod: PodRef) -> LastWords | None:
-        """What the container's last log said, if that was of its present end."""
+        """Return what the container's last log said, if it was about its present end."""
         ended, words = self._ends.get(pod.uid, (None, None))
         return words if ended == pod.container.terminated else None
 
     def keep_end(self, pod: PodRef, words: LastWords) -> None:
-        """In place of an earlier end of this pod's container."""
+        """Keep the last log, and replace the one of an earlier end of this pod's container."""
         if pod.container.terminated is not None:
             self._ends[pod.uid] = (pod.container.terminated, words)
             self._ends.move_to_end(pod.uid)
@@ -52,17 +53,17 @@ class DumpCache:
             self._ends.popitem(last=False)
 
     def recall(self, pod: PodRef, start: str) -> CachedDump | None:
-        """What was kept of this run of the pod's Envoy."""
+        """Return what was kept of this run of the pod's Envoy."""
         kept = self._kept.get(pod.uid)
         return kept if kept and kept.start == start else None
 
     def keep(self, pod: PodRef, kept: CachedDump) -> None:
-        """In place of what was kept of this pod."""
+        """Keep answers, and replace what was kept of this pod."""
         self._kept[pod.uid] = kept
         self._forget_oldest(self._kept, pod)
 
     def learn(self, pod: PodRef, start: str, now: Beginning) -> Beginning:
-        """What is known of the log of this run of the pod's Envoy, after a look at how it begins."""
+        """Return what is known of this Envoy's log after reading how the log begins now."""
         run, before = self._logs.get(pod.uid, ("", None))
         found = log_rotation.carry(before if run == start else None, now)
         self._logs[pod.uid] = (start, found)
@@ -77,11 +78,16 @@ class DumpCache:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What need not be asked again: the log of pods whose Envoy is among ``verified`` is read since ``recent`` only."""
+    """What need not be read again: the log of pods whose Envoy is in ``verified`` is read only after ``recent``.
+
+    ``shared``: snapshots that all releases use. One counts if it began at ``not_before`` or later (None: now).
+    """
 
     verified: Collection[Incarnation] = ()
     recent: datetime | None = None
     cache: DumpCache | None = None
+    shared: SnapshotShare | None = None
+    not_before: datetime | None = None
 
 
 READ_ALL = ReadOptions()

@@ -1,4 +1,4 @@
-"""Gateway pods seen through the API server: HTTP to Envoy's admin port over a port-forward, and the pod's log.
+"""Observe gateway pods through the API server: Envoy's admin port over a port-forward, and the pod's log.
 
 A pod that cannot be read is data, never an exception: its `PodObservation` says why. Nothing is decided here.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from urllib.parse import quote
@@ -25,30 +25,12 @@ from pluginrelease.edges.envoy import admin
 from pluginrelease.edges.envoy.access import DEFAULT, Channels, GatewayAccess
 from pluginrelease.edges.envoy.admin import BROKEN, CLOCK_TOLERANCE, Admin, AdminResponse
 from pluginrelease.edges.envoy.dump_cache import READ_ALL, CachedDump, ReadOptions
+from pluginrelease.edges.envoy.snapshots import Call, Reading
 
 T = TypeVar("T")
 
 # a line of the time before that which is wanted shows that nothing between the two is missing
 LOOK_BACK = timedelta(seconds=2)
-
-
-class Call:
-    """A connection that an admin port has taken, and on which it has not answered yet."""
-
-    def __init__(self) -> None:
-        self._since: float | None = None
-
-    def start(self) -> None:
-        """Note that the connection is there; from now on an answer is awaited."""
-        self._since = asyncio.get_running_loop().time()
-
-    def end(self) -> None:
-        """Note that the port has answered, or the connection has broken."""
-        self._since = None
-
-    def silence(self) -> timedelta | None:
-        """For how long an answer has been awaited; None where none is."""
-        return None if self._since is None else timedelta(seconds=asyncio.get_running_loop().time() - self._since)
 
 
 async def observe(
@@ -61,26 +43,71 @@ async def observe(
     settings: GatewayAccess = DEFAULT,
     options: ReadOptions = READ_ALL,
 ) -> tuple[PodObservation, ...]:
-    """Every pod, in the order given, under one deadline; ``since`` is where reading the logs begins.
+    """Observe every pod under one deadline, in the given order. Logs are read from ``since`` on.
 
-    A pod whose container does not run is not asked.
+    A pod whose container does not run is not asked. If ``options`` share snapshots, a valid one is used.
     """
     ends: dict[str, LastWords | None] = {}
-    calls = {pod.uid: Call() for pod in pods}
+    calls: dict[str, Call] = {}
 
     async def observe_pod(pod: PodRef) -> PodObservation:
         ends[pod.uid] = words = await _read_last_words(channels, pod, since, settings, options)
         if not pod.container.running:
             return _unreached(pod, _explain_not_running(pod, settings), words)
-        read = await admin.retry_once(
-            lambda: read_documents(channels, pod, wanted, since, settings, options, calls[pod.uid])
-        )
-        return replace(documents.observe_pod(pod, datetime.now(UTC), read, wanted, since), last_words=words)
+        look = PodLook(channels, pod, wanted, since, settings, options, deadline_seconds)
+        read = await look.take(calls)
+        at = datetime.now(UTC)
+        return replace(documents.observe_pod(pod, at, read, wanted, since), last_words=words)
 
     def failed(pod: PodRef, error: str) -> PodObservation:
-        return replace(_unreached(pod, error, ends.get(pod.uid)), silent=calls[pod.uid].silence())
+        silent = calls[pod.uid].silence() if pod.uid in calls else None
+        return replace(_unreached(pod, error, ends.get(pod.uid)), silent=silent)
 
     return await _observe_each(pods, observe_pod, failed, deadline_seconds, settings)
+
+
+@dataclass(frozen=True)
+class PodLook:
+    """One pod's observation for one release."""
+
+    channels: Channels
+    pod: PodRef
+    wanted: DesiredPlugin
+    since: datetime
+    settings: GatewayAccess
+    options: ReadOptions
+    deadline_seconds: float
+
+    async def take(self, calls: dict[str, Call]) -> Documents:
+        """Return a valid snapshot of the pod, and note in ``calls`` how long the gateway has been silent."""
+        share = self.options.shared
+        if share is None:
+            calls[self.pod.uid] = Call()
+            return await self.read(calls[self.pod.uid], None)
+        reading = share.find(self.pod, self.options.not_before or datetime.now(UTC))
+        if reading is None:
+            reading = share.begin(self.pod, self.read)
+        found = await self._await(reading, calls)
+        if found.log_from is None or self._find_log_start(found) >= found.log_from:
+            return found
+        return await self._await(share.begin(self.pod, self.read, found), calls)
+
+    async def read(self, call: Call, log_from: datetime | None) -> Documents:
+        """Read the pod within the deadline. ``log_from``: the earliest log line that other releases need."""
+        async with asyncio.timeout(self.deadline_seconds):
+            return await admin.retry_once(
+                lambda: read_documents(
+                    self.channels, self.pod, self.wanted, self.since, self.settings, self.options, call, log_from
+                )
+            )
+
+    async def _await(self, reading: Reading, calls: dict[str, Call]) -> Documents:
+        calls[self.pod.uid] = reading.call
+        await asyncio.wait([reading.documents])  # a caller that stops waiting does not cancel the read for the others
+        return reading.documents.result()
+
+    def _find_log_start(self, found: Documents) -> datetime:
+        return find_log_start(self.pod, found, self.wanted, self.since, self.options)
 
 
 async def observe_status(
@@ -91,7 +118,7 @@ async def observe_status(
     settings: GatewayAccess = DEFAULT,
     options: ReadOptions = READ_ALL,
 ) -> tuple[PodObservation, ...]:
-    """What the pods' status alone shows, with how a container ended that has; no gateway is asked."""
+    """Return what the pods' status shows, and how a container ended. No gateway is asked."""
     words = await asyncio.gather(*(_read_last_words(channels, pod, since, settings, options) for pod in pods))
     return tuple(_unreached(pod, "it was not asked", last) for pod, last in zip(pods, words, strict=True))
 
@@ -108,7 +135,10 @@ def _explain_not_running(pod: PodRef, settings: GatewayAccess) -> str:
 async def _read_last_words(
     channels: Channels, pod: PodRef, since: datetime, settings: GatewayAccess, options: ReadOptions
 ) -> LastWords | None:
-    """How the container ended, when that was after ``since``; what it said is asked for once, and is not waited for."""
+    """Return how the container ended, if this was after ``since``.
+
+    Its log is requested once, without waiting for it.
+    """
     ended = pod.container.terminated
     if ended is None or ended.at < since - CLOCK_TOLERANCE:
         return None
@@ -140,7 +170,7 @@ async def _observe_each(
     deadline_seconds: float,
     settings: GatewayAccess,
 ) -> tuple[T, ...]:
-    """All pods side by side, ``parallel`` at a time, each ended by the common deadline."""
+    """Observe all pods, ``parallel`` at a time; end each at the common deadline."""
     deadline = asyncio.get_running_loop().time() + deadline_seconds
     free = asyncio.Semaphore(settings.parallel)
 
@@ -164,9 +194,12 @@ async def read_documents(
     settings: GatewayAccess = DEFAULT,
     options: ReadOptions = READ_ALL,
     call: Call | None = None,
+    earliest: datetime | None = None,
 ) -> Documents:
-    """What one pod answers, unjudged. Configuration before statistics before log: what refused the first then shows
-    in the others. Raises what the port-forward raises, and `Unreadable`; the caller sets the deadline.
+    """Read what one pod answers: first configuration, then statistics, then log.
+
+    In this order a refused configuration also shows in the statistics and the log. ``earliest``: the earliest log line
+    that other releases need. Raises what the port-forward raises, and `Unreadable`; the caller sets the deadline.
     """
     async with admin.connect(channels, pod, settings) as gateway:
         start = await _read_start(gateway, call or Call())
@@ -176,21 +209,32 @@ async def read_documents(
         mark = await admin.hash_listeners(gateway) if options.cache else b""
         same = known if known and known.mark == mark != b"" else None
         listeners = same.listeners if same else await gateway.listeners()
-        stats = await gateway.get(f"/stats?format=json&filter={quote(_filter_statistics(wanted), safe='')}")
+        asked_for = _filter_statistics(wanted if options.shared is None else None)
+        stats = await gateway.get(f"/stats?format=json&filter={quote(asked_for, safe='')}")
     if options.cache and not listeners.unknown:
         options.cache.keep(pod, CachedDump(start.text, info, mark, listeners))
-    log_from = documents.find_log_start(ecds, wanted, since + start.skew)
-    if options.recent and documents.identify_start(pod, start.text) in options.verified:
-        log_from = max(log_from, options.recent + start.skew)
+    found = Documents(info, start.text, ecds, listeners, stats.text, "", skew=start.skew)
+    log_from = find_log_start(pod, found, wanted, since, options)
+    log_from = log_from if earliest is None else min(log_from, earliest)
     log, truncated = await _read_log(channels, pod, log_from - LOOK_BACK, settings)
     if not truncated and not logs.reaches_back(log, log_from):
-        found = await _read_log_beginning(channels, pod, start, settings, options)
-        truncated = not log_rotation.is_whole(found, log_from, documents.read_start(start.text))
-    return Documents(info, start.text, ecds, listeners, stats.text, log, truncated, start.skew, log_from)
+        beginning = await _read_log_beginning(channels, pod, start, settings, options)
+        truncated = not log_rotation.is_whole(beginning, log_from, documents.read_start(start.text))
+    return replace(found, log=log, log_truncated=truncated, log_from=log_from)
+
+
+def find_log_start(
+    pod: PodRef, found: Documents, wanted: DesiredPlugin, since: datetime, options: ReadOptions
+) -> datetime:
+    """Return from which time on the log is needed, by the gateway's clock."""
+    log_from = documents.find_log_start(found.ecds, wanted, since + found.skew)
+    if options.recent and documents.identify_start(pod, found.start) in options.verified:
+        return max(log_from, options.recent + found.skew)
+    return log_from
 
 
 async def _read_start(gateway: Admin, call: Call) -> AdminResponse:
-    """When this run of Envoy began. One that hangs takes the connection, and never answers."""
+    """Return when this Envoy started. One that hangs accepts the connection and never answers."""
     call.start()
     try:
         answer = await gateway.get("/config_dump?mask=last_updated")
@@ -204,20 +248,20 @@ async def _read_start(gateway: Admin, call: Call) -> AdminResponse:
 async def _read_log_beginning(
     channels: Channels, pod: PodRef, start: AdminResponse, settings: GatewayAccess, options: ReadOptions
 ) -> Beginning:
-    """How the log begins, after it was read: a rotation between the two is taken for one before."""
+    """Return how the log begins. A rotation between the two reads counts as one before them."""
     first = await channels.log_begins(pod.namespace, pod.name, settings.container)
     now = Beginning(first, datetime.now(UTC) + start.skew)
     return options.cache.learn(pod, start.text, now) if options.cache else now
 
 
-def _filter_statistics(wanted: DesiredPlugin) -> str:
-    """Envoy's own Wasm statistics, and those of the subscription of one plugin."""
-    name = re.escape(f"{wanted.namespace}.{wanted.name}")
-    return rf"^wasm\.|^extension_config_discovery\..*{name}"
+def _filter_statistics(wanted: DesiredPlugin | None) -> str:
+    """Return the filter for statistics: Envoy's Wasm, one plugin's subscription (None: all), and worker hangs."""
+    name = "" if wanted is None else ".*" + re.escape(f"{wanted.namespace}.{wanted.name}")
+    return rf"^wasm\.|^extension_config_discovery\.{name}|^server\.worker_\d+\.watchdog_mega_miss$"
 
 
 async def _read_log(channels: Channels, pod: PodRef, since: datetime, settings: GatewayAccess) -> tuple[str, bool]:
-    """The whole log since a time, page by page; (its last seconds, True) behind a gap when it is too long for that."""
+    """Return the log after ``since``, page by page; or (its last seconds, True) if it is too long for that."""
     pages: list[str] = []
     start = since
     for _ in range(settings.log_pages):

@@ -1,6 +1,6 @@
-"""Probes sent to gateway pods through the API server: every request on a port-forward of its own.
+"""Send probes to gateway pods through the API server: each request on its own port-forward.
 
-A connection that fails is data: it becomes a `probe.Unanswered`, and never an exception. Nothing is decided here.
+A connection that fails is data, never an exception: it becomes a `probe.Unanswered`. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from pluginrelease.edges.envoy.access import DEFAULT, Channels, GatewayAccess
 from pluginrelease.edges.envoy.tunnel import Broken, Forwarded, Http, Secured, TunnelStream
 
 CONNECTIONS_PER_POD = 8
-# one request that hangs must not use up the time of the others
+# a request that hangs must leave time for the others
 ANSWER_SECONDS = 10.0
 AGENT = "pluginrelease-probe"
-# for a probe without a host
+# Host header of a probe without a host
 ANY_HOST = "localhost"
 
 FAILED = (Broken, aiohttp.ClientError, OSError, h11.ProtocolError, ReleaseError, TimeoutError, ValueError)
@@ -35,7 +35,7 @@ FAILED = (Broken, aiohttp.ClientError, OSError, h11.ProtocolError, ReleaseError,
 
 @dataclass
 class _Series:
-    """One probe in one pod: where it goes, how often, and what came back."""
+    """One probe in one pod: its target, its number of requests, and the answers."""
 
     pod: PodRef
     asked: api.Probe
@@ -53,10 +53,10 @@ async def ask(
     settings: GatewayAccess = DEFAULT,
     written: bool = True,
 ) -> tuple[PodProbe, ...]:
-    """Every probe in every pod of ``sightings``, pod by pod in the order given, under one deadline.
+    """Send every probe to every pod under one deadline; return the answers in the order of ``sightings``.
 
-    ``settings.parallel`` pods at a time, `CONNECTIONS_PER_POD` connections to each. ``written`` is False before the
-    first write: see `probe.find_port`. The caller leaves out the pods that could not be seen.
+    ``settings.parallel`` pods are asked at a time, over `CONNECTIONS_PER_POD` connections each. ``written`` is False
+    before the first write (`probe.find_port`). The caller omits pods that could not be observed.
     """
     deadline = asyncio.get_running_loop().time() + deadline_seconds
     planned = [[_plan(seen, probe, written) for probe in probes] for seen in sightings]
@@ -80,7 +80,7 @@ def _count(series: _Series) -> PodProbe:
 
 
 async def _ask_pods(channels: Channels, pods: Iterator[list[_Series]], deadline: float) -> None:
-    """One pod after the other, until none is left."""
+    """Ask one pod after the other until none is left."""
     for row in pods:
         turns = iter([series for series in row for _ in range(series.times)])
         async with asyncio.TaskGroup() as group:
@@ -89,7 +89,7 @@ async def _ask_pods(channels: Channels, pods: Iterator[list[_Series]], deadline:
 
 
 async def _ask_in_turn(channels: Channels, turns: Iterator[_Series], deadline: float) -> None:
-    """One connection after the other, until none is left."""
+    """Use one connection after the other until none is left."""
     for series in turns:
         series.outcomes.append(await _ask_once(channels, series, deadline))
 
@@ -107,7 +107,7 @@ async def _ask_once(channels: Channels, series: _Series, deadline: float) -> Pro
 
 @asynccontextmanager
 async def _connect(channels: Channels, series: _Series) -> AsyncIterator[TunnelStream]:
-    """A fresh connection into the pod, with TLS where the probe wants it."""
+    """Open a new connection to the pod, with TLS if the probe needs it."""
     pod = series.pod
     async with channels.portforward(pod.namespace, pod.name, series.port) as socket:
         plain = Forwarded(socket)
@@ -120,7 +120,7 @@ async def _connect(channels: Channels, series: _Series) -> AsyncIterator[TunnelS
 
 
 async def _exchange(http: Http, asked: api.Probe) -> ProbeResponse:
-    """The probe's request, and the answer with the first `probe.BODY_LIMIT` bytes of its body."""
+    """Send the probe's request; return the answer with the first `probe.BODY_LIMIT` bytes of its body."""
     body = (asked.body or "").encode()
     head = h11.Request(method=asked.method.value, target=asked.path, headers=_headers(asked, len(body)))
     await http.send(head, h11.Data(data=body), h11.EndOfMessage())
@@ -135,7 +135,7 @@ async def _exchange(http: Http, asked: api.Probe) -> ProbeResponse:
 
 
 def _headers(asked: api.Probe, length: int) -> list[tuple[bytes, bytes]]:
-    """What the probe names, and what every request needs; white space around a value is not part of it."""
+    """Return the probe's headers and the required ones. White space around a value is not part of it."""
     own = {name.encode(): value.strip().encode() for name, value in (asked.headers or {}).items()}
     given_names = {name.lower() for name in own}
     usual = {b"User-Agent": AGENT.encode(), b"Accept": b"*/*"}
@@ -152,7 +152,7 @@ def _headers(asked: api.Probe, length: int) -> list[tuple[bytes, bytes]]:
 
 
 async def _body(http: Http) -> bytes:
-    """Its beginning: what is behind the limit is left unread."""
+    """Return the beginning of the body. The rest is not read."""
     body = bytearray()
     while len(body) < probe.BODY_LIMIT and not isinstance(event := await http.event(), h11.EndOfMessage):
         if not isinstance(event, h11.Data):
@@ -166,12 +166,12 @@ def _decode_headers(event: h11.Response | h11.InformationalResponse) -> tuple[tu
 
 
 def _describe_failure(error: Exception) -> str:
-    """Why there was no answer, without the API server's address and without what was sent or answered."""
+    """Return why there was no answer, without the API server's address and without request or answer."""
     match error:
         case aiohttp.WSServerHandshakeError():
             return answers.explain_refused_stream(error.status)
         case ssl.SSLError():
-            # one that Python made itself has no reason
+            # an error from Python itself has no reason
             reason = getattr(error, "reason", None) or "unknown reason"
             return f"TLS failed ({reason.lower().replace('_', ' ')})"
         case h11.RemoteProtocolError():

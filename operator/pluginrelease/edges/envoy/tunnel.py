@@ -1,7 +1,7 @@
-"""One TCP connection into a pod, as the API server's port-forward carries it; TLS and HTTP/1.1 on top of it.
+"""One TCP connection to a pod through the API server's port-forward, with TLS and HTTP/1.1 on top.
 
-``v4.channel.k8s.io``: every binary message begins with a channel's number, data or an error's text; the first two
-bytes of each channel repeat the port. A fresh websocket is a fresh connection in the pod.
+``v4.channel.k8s.io``: each binary message begins with a channel's number: data, or the text of an error. The first two
+bytes of each channel repeat the port. A new websocket is a new connection in the pod.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ TEXT_LIMIT = 300
 
 
 class Broken(Exception):
-    """The connection was refused, or it ended too early; the text is for people."""
+    """The connection was refused or ended too early. The text is for people."""
 
 
 class TunnelStream(Protocol):
-    """Bytes to and fro."""
+    """Bytes in both directions."""
 
     async def send(self, data: bytes) -> None:
-        """All of it."""
+        """Send all bytes."""
         ...
 
     async def receive(self) -> bytes:
-        """The next bytes; b"" at the end."""
+        """Return the next bytes; b"" at the end."""
         ...
 
 
@@ -44,11 +44,11 @@ class Forwarded:
         self._ports = {DATA: 2, ERROR: 2}
 
     async def send(self, data: bytes) -> None:
-        """All of it, on the data channel."""
+        """Send all bytes on the data channel."""
         await self._socket.send_bytes(bytes([DATA]) + data)
 
     async def receive(self) -> bytes:
-        """The next bytes; b"" at the end. Raises `Broken` with what the node said."""
+        """Return the next bytes; b"" at the end. Raises `Broken` with the node's error."""
         while True:
             message = await self._socket.receive()
             if message.type is not aiohttp.WSMsgType.BINARY or not message.data:
@@ -64,10 +64,10 @@ class Forwarded:
 
 
 class Secured:
-    """TLS as a client. The certificate is not checked: what is reached was picked by the pod's name, not by DNS."""
+    """TLS as a client. The certificate is not checked, because the pod's name selects the server, not DNS."""
 
     def __init__(self, stream: TunnelStream, server_name: str) -> None:
-        """Raises ValueError for what cannot be a server name."""
+        """Raises ValueError for an invalid server name."""
         self._stream = stream
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = _make_context().wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
@@ -77,22 +77,25 @@ class Secured:
         await self._step(self._tls.do_handshake)
 
     def certificate(self) -> bytes | None:
-        """The other side's, as DER; there is one after the handshake."""
+        """Return the server's certificate as DER; there is one after the handshake."""
         return self._tls.getpeercert(binary_form=True)
 
     async def send(self, data: bytes) -> None:
-        """All of it."""
+        """Send all bytes."""
         await self._step(lambda: self._tls.write(data))
 
     async def receive(self) -> bytes:
-        """The next bytes; b"" at the end, whether TLS was closed in order or not: HTTP has its own lengths."""
+        """Return the next bytes; b"" at the end.
+
+        TLS need not be closed properly, because HTTP has its own lengths.
+        """
         try:
             return await self._step(lambda: self._tls.read(CHUNK))
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
 
     async def _step(self, act: Callable[[], T]) -> T:
-        """One act of TLS, with as much to and fro as it wants."""
+        """Run one TLS operation, with all bytes that it needs in both directions."""
         while True:
             try:
                 done = act()
@@ -122,13 +125,13 @@ class Http:
         self.connection = h11.Connection(h11.CLIENT)
 
     async def send(self, *events: h11.Event) -> None:
-        """What is to be said, in one piece. Raises `h11.LocalProtocolError`."""
+        """Send events in one piece. Raises `h11.LocalProtocolError`."""
         data = b"".join(self.connection.send(event) or b"" for event in events)
         if data:
             await self._stream.send(data)
 
     async def event(self) -> h11.Event:
-        """What is said next. Raises `h11.RemoteProtocolError`, and `Broken` where it is HTTP no longer."""
+        """Return the next event. Raises `h11.RemoteProtocolError`, and `Broken` if the connection is no longer HTTP."""
         event = self.connection.next_event()
         while event is h11.NEED_DATA:
             self.connection.receive_data(await self._stream.receive())

@@ -1,15 +1,16 @@
-"""How to reach the API server and as whom: a kubeconfig, or the pod's ServiceAccount."""
+"""Where the API server is and which identity to use: a kubeconfig, or the pod's ServiceAccount."""
 
 from __future__ import annotations
 
 import os
+import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
 import yaml
-from aiohttp import ClientHandlerType
+from aiohttp import AddrInfoType, ClientHandlerType
 from kubernetes.aio import config as kubeconfig
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
@@ -17,40 +18,64 @@ from yarl import URL
 
 from pluginrelease import __version__
 from pluginrelease.api.reasons import Reason
+from pluginrelease.core.apiserver import proxies
 from pluginrelease.core.errors import Refused
 from pluginrelease.edges.kubernetes.contact import Contact
 
 # the kubelet sets it in every container
 IN_POD = "KUBERNETES_SERVICE_HOST"
 
+# seconds of silence before the first keepalive probe, seconds between two probes, and their number. A watch whose
+# connection was cut ends after 25 s. No proxy drops a connection because it is silent.
+KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+
 
 class Login:
-    """Where the API server is, and as whom the requests of every session go there.
+    """The API server's address, and the identity for the requests of every session.
 
-    Credentials are looked up at each request, so a token that the kubelet renews on disk is taken within a minute (the
+    Credentials are looked up at each request. So a token that the kubelet renews on disk is used within a minute (the
     client's own period). After an answer 401 they are read again at once.
     """
 
-    def __init__(self, path: Path | None, context: str | None, found: Configuration) -> None:
+    def __init__(self, path: Path | None, context: str | None, found: Configuration, agent: str = "") -> None:
         self._path, self._context = path, context
         self._configuration = found
+        self._agent = f"pluginrelease/{__version__}" + (f" ({agent})" if agent else "")
 
     @classmethod
-    async def read(cls, path: Path | None = None, context: str | None = None) -> Self:
-        """As `Cluster.connect` takes them."""
-        return cls(path, context, await read_configuration(path, context))
+    async def read(cls, path: Path | None = None, context: str | None = None, *, agent: str = "") -> Self:
+        """Read the login as `Cluster.connect` does.
+
+        ``agent``: an addition to the User-Agent, such as the pod's name.
+        """
+        return cls(path, context, await read_configuration(path, context), agent)
 
     @property
     def server(self) -> str:
-        """Its URL, without a slash at the end."""
+        """Return the API server's URL without a slash at the end."""
         return str(self._configuration.host).rstrip("/")
 
-    def session(self, contact: Contact | None, **options: Any) -> aiohttp.ClientSession:
-        """A session with TLS as the configuration wants it; ``options`` are those of `aiohttp.ClientSession`."""
+    @property
+    def proxy(self) -> str | None:
+        """Return the proxy to the API server; None if there is none, as within a cluster."""
+        is_in_cluster = self._path is None and self._context is None and IN_POD in os.environ
+        return None if is_in_cluster else proxies.choose(self.server, os.environ)
+
+    def session(
+        self, contact: Contact | None, *, is_kopfs: bool = False, connections: int = 0, **options: Any
+    ) -> aiohttp.ClientSession:
+        """Return a session with the configured TLS. ``options`` are those of `aiohttp.ClientSession`.
+
+        ``connections``: the maximum; 0: no limit. With TLS each takes 256 KiB.
+        """
+        noting = [] if contact is None else [contact.note if is_kopfs else contact.note_own]
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=RESTClientObject(self._configuration).ssl_context, limit=0),
-            headers={"User-Agent": f"pluginrelease/{__version__}"},
-            middlewares=[*([contact.note] if contact else []), self._authorize],
+            connector=aiohttp.TCPConnector(
+                ssl=RESTClientObject(self._configuration).ssl_context, limit=connections, socket_factory=make_socket
+            ),
+            headers={"User-Agent": self._agent},
+            proxy=self.proxy,
+            middlewares=[*noting, self._authorize],
             **options,
         )
 
@@ -59,7 +84,7 @@ class Login:
         self._configuration = await read_configuration(self._path, self._context)
 
     async def _authorize(self, request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-        """A middleware that adds the token; another server, where a redirect may lead, does not get it."""
+        """Add the token, as a middleware. Another server, to which a redirect may lead, does not get it."""
         if origin(request.url) != origin(URL(self.server)):
             return await handler(request)
         used = await self._write_token(request)
@@ -74,7 +99,7 @@ class Login:
         return await handler(request)
 
     async def _write_token(self, request: aiohttp.ClientRequest) -> str | None:
-        """Returns the token."""
+        """Set the header, and return the token."""
         try:
             token = strip_scheme(await self._configuration.get_api_key_with_prefix("BearerToken"))
         except (OSError, kubeconfig.ConfigException) as error:
@@ -84,18 +109,29 @@ class Login:
         return token
 
 
+def make_socket(address: AddrInfoType) -> socket.socket:
+    """Return a socket that notices when its peer is gone, as far as the system can (tcp(7))."""
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE.items():
+        if hasattr(socket, name):
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return made
+
+
 def origin(url: URL) -> tuple[str, str | None, int | None]:
-    """Return which server a URL is of, whichever way its address is written."""
+    """Return the server of a URL in one form, for all ways to write its address."""
     return url.scheme, url.raw_host, url.port
 
 
 def strip_scheme(scheme_and_token: str | None) -> str | None:
-    """The token alone: a kubeconfig's comes as ``Bearer …``, and a pod's as ``bearer …``; both may end in a newline."""
+    """Return only the token: kubeconfigs have ``Bearer …``, pods ``bearer …``; both may end in a newline."""
     return (scheme_and_token or "").strip().rpartition(" ")[2] or None
 
 
 async def read_configuration(path: Path | None, context: str | None = None) -> Configuration:
-    """By a kubeconfig file; without one by the pod's ServiceAccount, else by KUBECONFIG or the user's own file."""
+    """Read a kubeconfig file; without one the pod's ServiceAccount, else KUBECONFIG or the user's own file."""
     found, in_pod = Configuration(), ""
     if path is None and context is None:
         try:
@@ -112,7 +148,7 @@ async def read_configuration(path: Path | None, context: str | None = None) -> C
 
 
 def read_namespace(path: Path, context: str | None = None) -> str:
-    """The namespace that a context of a kubeconfig names; `Refused` (KubeconfigUnusable) without a usable file."""
+    """Return the namespace of a kubeconfig's context. Raises `Refused` (KubeconfigUnusable)."""
     if not any(Path(file).is_file() for file in str(path).split(os.pathsep)):
         raise refuse_kubeconfig(path, "there is no such file")
     try:
@@ -128,7 +164,7 @@ def read_namespace(path: Path, context: str | None = None) -> str:
 
 
 def refuse_kubeconfig(path: Path | str, why: object) -> Refused:
-    """A kubeconfig that nobody can log in with."""
+    """Return the error of a kubeconfig that cannot be used to log in."""
     remedy = "Name another with --kubeconfig, KUBECONFIG or --context"
     return Refused(
         Reason.KUBECONFIG_UNUSABLE, f"the kubeconfig {path} cannot be used: {' '.join(str(why).split())}", remedy

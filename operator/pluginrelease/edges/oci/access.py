@@ -1,4 +1,4 @@
-"""How a registry may be reached, and with which credentials."""
+"""How to reach a registry, and with which credentials."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from pluginrelease.edges.oci.connections import find_authorities
 
 @dataclass(frozen=True)
 class Access:
-    """How a registry may be reached. Its repr hides the secret.
+    """How to reach a registry. Its repr hides the secret.
 
-    ``insecure``: plain http. ``dockerconfigjson``: the bytes of a pull secret, None for none. ``deadline_seconds``:
-    for a whole call. ``max_bytes``: cap of the layer and of the module. ``allow_private_realms``: let the registry
-    send us for tokens and blobs to private, loopback and link-local addresses (its own host is always allowed for
-    blobs). ``authorities``: PEM certificates that the release trusts besides the usual ones, None for none;
-    ``registry_ca``: those that the operator does. ``usual_only``: the usual ones and nothing of the environment's.
-    ``desk``: in place of a pull secret, what a person is logged in with; it is asked only when the registry wants
-    credentials.
+    ``insecure``: plain http. ``dockerconfigjson``: the bytes of a pull secret, or None. ``deadline_seconds``: for a
+    whole call. ``max_bytes``: limit for the layer and for the module. ``allow_private_realms``: let the registry send
+    us to private, loopback and link-local addresses for tokens and blobs (its own host is always allowed for blobs).
+    ``authorities``: PEM certificates that the release trusts in addition to the usual ones, or None. ``registry_ca``:
+    those that the operator adds. ``usual_only``: ignore the CA settings of the environment. ``desk``: the user's login,
+    used instead of a pull secret if the registry wants credentials.
     """
 
     insecure: bool = False
@@ -35,15 +34,15 @@ class Access:
 
     @property
     def fingerprint(self) -> str:
-        """Tells one way of access from another without giving it away: to key what was fetched by it."""
+        """Return a text that differs for different access and hides the credentials: a key for fetched artifacts."""
         parts = (self.dockerconfigjson, self.authorities, self.registry_ca, self.insecure, self.allow_private_realms)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     @property
     def trusts_more(self) -> bool:
-        """Whether it trusts authorities that others may not know."""
+        """Return whether it trusts authorities that others may not know."""
         return self.authorities is not None or self.registry_ca is not None or find_authorities() is not True
 
     def as_others(self) -> Access:
-        """The same with the usual authorities only."""
+        """Return the same with only the usual authorities."""
         return replace(self, authorities=None, registry_ca=None, usual_only=True)

@@ -1,4 +1,4 @@
-"""Who asks: tokens and passwords for one registry, and why it refuses them."""
+"""Tokens and passwords for one registry, and why the registry refuses them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_TOKEN_BYTES = 1024 * 1024
 
 
 class Authorization:
-    """The answers to a registry's challenges within one call, by action: pull, push."""
+    """Answers to a registry's challenges in one call, by action: pull, push."""
 
     def __init__(self, exchange: Exchange, scheme: str) -> None:
         self._exchange = exchange
@@ -35,7 +35,7 @@ class Authorization:
             self._credentials = credentials.find(self._access.dockerconfigjson, self._reference)
 
     def recall(self, action: str) -> str | None:
-        """Return the Authorization header that was given for this action before."""
+        """Return the Authorization header that this call already has for the action."""
         return self._headers.get(action)
 
     def answer(self, response: requests.Response, action: str) -> str:
@@ -44,7 +44,7 @@ class Authorization:
         return header
 
     def _authorize(self, response: requests.Response, action: str) -> str:
-        """The Authorization that answers a 401, or the error that says whose turn it is."""
+        """Return the Authorization header that answers a 401, or raise the error that says who must act."""
         offered = challenges.read(challenge_values(response))
         said = failures.quote(response)
         if self._credentials is None and self._access.desk is not None:
@@ -82,7 +82,7 @@ class Authorization:
     def _build_token_request(
         self, realm: str, form: dict[str, str]
     ) -> tuple[str, str, dict[str, str] | None, dict[str, str]]:
-        """Method, URL, body and headers."""
+        """Return method, URL, body and headers."""
         if self._credentials and self._credentials.refresh_token:
             form |= {"grant_type": "refresh_token", "refresh_token": self._credentials.refresh_token}
             return "POST", realm, form | {"client_id": "pluginrelease"}, {}
@@ -102,7 +102,7 @@ class Authorization:
             )
 
     def deny(self, said: str) -> Refused:
-        """Return the error for an answer 401 or 403; ``said`` are the registry's own words."""
+        """Return the error for an answer 401 or 403. ``said``: the registry's own words."""
         registry, name = self._reference.registry, self._reference.name
         if self._credentials is not None:
             ends = " (the password ends with a line break)" if self._credentials.password.endswith("\n") else ""
@@ -120,7 +120,7 @@ class Authorization:
         )
 
     def _explain_lack(self) -> str:
-        """Why there are no credentials to show."""
+        """Return why there are no credentials."""
         if self._access.desk is not None:
             return self._access.desk.why_none(self._reference)
         secret = self._access.dockerconfigjson
@@ -130,5 +130,5 @@ class Authorization:
 
 
 def challenge_values(response: requests.Response) -> tuple[str, ...]:
-    """Every WWW-Authenticate header by itself; requests would join them."""
+    """Return every WWW-Authenticate header separately; requests would join them."""
     return tuple(response.raw.headers.getlist("WWW-Authenticate"))

@@ -1,14 +1,14 @@
-"""What was fetched, on disk: a blob is fetched once, and is there after a restart.
+"""Fetched blobs on disk: each blob is fetched once, and is still there after a restart.
 
-A file holds the bytes of one blob and is called by their SHA-256, after the repository that gave them: bytes from one
-repository are not shown to those who may read another one. Credentials, references and manifests are not kept, so
-that every use asks the registry first. A file is read again only when its bytes still have its name.
+A file holds the bytes of one blob. Its path is the repository and the bytes' SHA-256, so that a user who may read one
+repository gets no bytes of another. Credentials, references and manifests are not kept, so every use asks the registry
+first. A file is used only if its bytes still match its name.
 
-Several processes may share a folder. Files appear whole, by renaming; those that are being written are locked by their
-writer, and whoever needs room takes away the ones that nobody holds. All files together, half-written ones too, stay
-below a limit; the one that was used longest ago goes first.
+Several processes may share a folder. Files appear whole, by renaming. A writer locks its unfinished file, and a process
+that needs room deletes unfinished files without a lock. All files together, unfinished ones too, stay below a limit.
+The file that was not used for the longest time is deleted first.
 
-Errors are `Transient` (``CacheUnavailable``).
+Errors are `Transient` (CacheUnavailable).
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from pluginrelease.core.errors import Transient
 FOLDER = "blobs"
 LOCK = "lock"
 INCOMING = "incoming-"
-STEP_BYTES = 8 * 1024 * 1024  # how much room a writer takes ahead, at most
+STEP_BYTES = 8 * 1024 * 1024  # how much room a writer reserves at a time, at most
 PIECE_BYTES = 1024 * 1024
 
 
 def default_folder() -> Path:
-    """In the folder for temporary files, by user: nobody else's is ever used."""
+    """Return a folder for this user below the system's folder for temporary files."""
     return Path(tempfile.gettempdir(), f"pluginrelease-{os.getuid()}")
 
 
@@ -49,19 +49,19 @@ class Blobs:
 
     @property
     def location(self) -> Path:
-        """Where the files are: below the folder, as one that is mounted may be somebody else's."""
+        """Return the folder of the files: a subfolder, because another user may own a mounted folder."""
         return self.folder / FOLDER
 
     def prepare(self) -> None:
-        """Makes the folder, for nobody but us; raises `Transient` when that cannot be."""
+        """Create the folder with access for this user only. Raises `Transient`."""
         with _translate_errors():
             self.location.mkdir(mode=0o700, parents=True, exist_ok=True)
             found = self.location.lstat()
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-                raise PermissionError(0, f"{self.location} belongs to somebody else")
+                raise PermissionError(0, f"{self.location} belongs to another user")
 
     def find(self, repository: Reference, digest: Digest) -> BinaryIO | None:
-        """A blob, open for reading, every byte of it checked; None when it is not there. Whoever gets it closes it."""
+        """Return a blob, open for reading, with every byte checked; None if it is not there. The caller closes it."""
         path = self.location / _name(repository, digest)
         with _translate_errors():
             try:
@@ -81,7 +81,7 @@ class Blobs:
 
     @contextmanager
     def receive(self) -> Iterator[Incoming]:
-        """A new file to be written and read; it is gone at the end unless it was kept."""
+        """Open a new file for writing and reading. It is deleted at the end unless it was kept."""
         self.prepare()
         with _translate_errors(), self._locked():
             self._make_room(0)
@@ -96,14 +96,14 @@ class Blobs:
                 incoming.path.unlink(missing_ok=True)
 
     def reserve(self, file: BinaryIO, size: int) -> None:
-        """Gives a file that is being written this size, once there is room for it."""
+        """Give a file this size, after making room for it."""
         with _translate_errors(), self._locked():
             self._make_room(size - os.fstat(file.fileno()).st_size)
             os.ftruncate(file.fileno(), size)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One at a time, threads and processes alike, and for moments only."""
+        """Lock the folder for one thread of one process, for a short time."""
         with (self.location / LOCK).open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -131,7 +131,7 @@ class Blobs:
 
 
 class Incoming:
-    """A file that is being written. ``size`` and ``digest`` are those of what was written until now."""
+    """A file that is being written. ``size`` and ``digest`` are those of the bytes so far."""
 
     def __init__(self, blobs: Blobs, path: Path, file: BinaryIO) -> None:
         self.path = path
@@ -146,25 +146,25 @@ class Incoming:
         return Digest(self._hash.hexdigest())
 
     def write(self, piece: bytes) -> None:
-        """Adds bytes, once there is room for them."""
+        """Add bytes, after making room for them."""
         self.size += len(piece)
         self._hash.update(piece)
         if self.size > self._room:
-            ahead = self.size + min(self.size, STEP_BYTES)  # as much again, so that others are not asked each time
+            ahead = self.size + min(self.size, STEP_BYTES)  # double it, so that the lock is rarely needed
             self._room = min(ahead, max(self.size, self._blobs.most_bytes))
             self._blobs.reserve(self._file, self._room)
         with _translate_errors():
             self._file.write(piece)
 
     def done(self) -> BinaryIO:
-        """The file, at its beginning, to be read while this is open."""
+        """Return the file, rewound, for reading while it is open."""
         with _translate_errors():
             self._file.truncate(self.size)
             self._file.seek(0)
         return self._file
 
     def keep(self, repository: Reference) -> None:
-        """The file, which is done, is a blob from now on."""
+        """Turn the complete file into a blob."""
         with _translate_errors():
             os.replace(self.path, self.path.with_name(_name(repository, self.digest)))
 
@@ -181,7 +181,7 @@ def _digest(file: BinaryIO) -> Digest:
 
 
 def _remove_abandoned(path: Path) -> bool:
-    """Takes a half-written file away when its writer is gone."""
+    """Delete an unfinished file if its writer is gone."""
     with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.unlink()
@@ -191,7 +191,7 @@ def _remove_abandoned(path: Path) -> bool:
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """What the file system refuses, as one of our errors."""
+    """Translate errors of the file system into ours."""
     try:
         yield
     except OSError as error:

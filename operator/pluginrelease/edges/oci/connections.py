@@ -1,4 +1,4 @@
-"""HTTP connections that end in time and trust what they are told to: for `pluginrelease.edges.oci.distribution`."""
+"""HTTP connections with a deadline and configured CAs, for `pluginrelease.edges.oci.distribution`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import urllib3
 from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
 
-RECHECK = 60.0  # seconds: whether somebody has put another file there
+RECHECK = 60.0  # seconds until the file is read again, in case it was replaced
 
 
 class Deadline:
-    """Ends a call by its time: when it has come, every connection that the call opened is shut down.
+    """End a call in time: at the deadline, shut down every connection that the call opened.
 
-    A timeout of requests counts from one byte to the next, so a server that sends one byte now and then would hold
-    a thread for ever.
+    A timeout of requests counts from one byte to the next. A server that sends a byte now and then would block a thread
+    without end.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -50,11 +50,11 @@ class Deadline:
             self._sockets.clear()
 
     def left(self) -> float:
-        """Seconds until the end; at least a moment, as zero means no timeout to some."""
+        """Return the seconds until the deadline; never zero, which some libraries read as no timeout."""
         return max(self._end - time.monotonic(), 0.001)
 
     def watch(self, connection: socket.socket) -> None:
-        """Remember a connection, by a duplicate: TLS wraps the socket and hides it."""
+        """Remember a connection by a duplicate, because TLS wraps the socket and hides it."""
         duplicate = socket.socket(fileno=os.dup(connection.fileno()))
         with self._lock:
             self._sockets.append(duplicate)
@@ -74,7 +74,7 @@ class Adapter(requests.adapters.HTTPAdapter):
 
     def __init__(self, deadline: Deadline, authorities: bytes | None, registry_ca: bytes | None) -> None:
         self._deadline = deadline
-        # urllib3 adds the authorities that are trusted anyway (`trusted`) to those that are in the context
+        # urllib3 adds the system's authorities (`trusted`) to those of the context
         more = authorities is not None or registry_ca is not None
         self._tls: dict[str, Any] = {"ssl_context": make_context(authorities, registry_ca)} if more else {}
         super().__init__(max_retries=0)
@@ -94,7 +94,7 @@ class Adapter(requests.adapters.HTTPAdapter):
 
     def _watched(self, pool: Any) -> Any:
         deadline = self._deadline
-        if getattr(pool, "watched", False):  # requests keeps proxy managers and asks for them again
+        if getattr(pool, "watched", False):  # requests reuses its proxy managers
             return pool
 
         class Connection(pool.ConnectionCls):  # type: ignore[misc]
@@ -106,8 +106,10 @@ class Adapter(requests.adapters.HTTPAdapter):
 
 
 def make_context(authorities: bytes | None, registry_ca: bytes | None) -> ssl.SSLContext:
-    """Trusts these PEM certificates, of a release and of the operator. Raises `Refused` (``InvalidCASecret``,
-    ``InvalidRegistryCA``); what the bytes are is in no message."""
+    """Return a TLS context that trusts the PEM certificates of a release and of the operator.
+
+    Raises `Refused` (InvalidCASecret, InvalidRegistryCA). No message contains the bytes.
+    """
     context = urllib3.util.ssl_.create_urllib3_context()
     if registry_ca is not None:
         _trust(context, registry_ca, refuse_registry_ca("it is not PEM certificates"))
@@ -132,7 +134,7 @@ def _refuse_ca_secret() -> Refused:
 
 
 def refuse_registry_ca(why: str) -> Refused:
-    """The file of authorities for all registries cannot be used."""
+    """Return the error for an unusable file of CA certificates for all registries."""
     return Refused(
         Reason.INVALID_REGISTRY_CA,
         f"The operator's --registry-ca-file cannot be used: {why}",
@@ -142,6 +144,8 @@ def refuse_registry_ca(why: str) -> Refused:
 
 
 def find_authorities() -> str | bool:
-    """Where the trusted authorities are: requests reads this from the environment only together with ~/.netrc. True:
-    the usual ones."""
+    """Return the path of the trusted CAs, or True for the usual ones.
+
+    requests reads this from the environment only together with ~/.netrc.
+    """
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or True

@@ -1,8 +1,8 @@
-"""The OCI distribution protocol, for one repository and one call, through oras: the only user of it.
+"""The OCI distribution protocol for one repository and one call, through oras; only this module uses oras.
 
-oras speaks the protocol (its URLs, blob uploads); this subclass of its `Registry` gives it what it lacks: every
-byte is checked against its digest, everything read has a cap, every wait has a deadline, credentials come from memory
-and go only to their own registry, and a registry cannot send us into somebody's private network.
+oras knows the protocol (its URLs, blob uploads). This subclass of its `Registry` adds what it lacks: it checks every
+byte against its digest, limits everything it reads, and gives every wait a deadline. Credentials come from memory and
+go only to their own registry. A registry cannot redirect us into a private network.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from oras.provider import Registry
 
 from pluginrelease import __version__
 from pluginrelease.api.reasons import Reason
-from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact import image_manifests, packing
 from pluginrelease.core.artifact.image_manifests import Descriptor, Digest, Reference
 from pluginrelease.core.errors import Refused, ReleaseError, Waiting
 from pluginrelease.core.registry import tags
@@ -38,15 +38,15 @@ from pluginrelease.edges.oci.connections import Adapter, Deadline, find_authorit
 from pluginrelease.edges.oci.exchange import CONNECT_SECONDS, Exchange, action_of
 
 MAX_INDEX_DEPTH = 3
-TAGS_AT_ONCE = 1000  # what go-containerregistry asks for, too; a registry may give fewer
+TAGS_AT_ONCE = 1000  # as go-containerregistry asks for; a registry may return fewer
 MAX_TAG_PAGES = 200
 MAX_TAG_PAGE_BYTES = 1024 * 1024
 MAX_TAGS_BYTES = 4 * 1024 * 1024  # of all the pages
-NO_REFERRERS = (400, 404, 405, 406)  # of registries from before OCI distribution 1.1
+NO_REFERRERS = (400, 404, 405, 406)  # from registries older than OCI distribution 1.1
 
 
 class OrasContainer(Container):  # type: ignore[misc]
-    """oras's URLs for one repository, from a reference that was parsed by our rules."""
+    """oras's URLs for one repository, from a reference that our own rules have parsed."""
 
     def __init__(self, reference: Reference) -> None:
         namespace, _, self.repository = reference.repository.rpartition("/")
@@ -57,7 +57,7 @@ class OrasContainer(Container):  # type: ignore[misc]
 
 
 class Repository(Registry):  # type: ignore[misc]
-    """oras's registry for one call."""
+    """oras's registry, for one call."""
 
     def __init__(self, reference: Reference, access: Access, deadline: Deadline) -> None:
         verify = True if access.usual_only else find_authorities()
@@ -67,7 +67,7 @@ class Repository(Registry):  # type: ignore[misc]
         self.access = access
         self.deadline = deadline
         self.origin = f"{self.prefix}://{reference.endpoint}"
-        self.session.trust_env = False  # requests would take credentials from ~/.netrc
+        self.session.trust_env = False  # else requests would take credentials from ~/.netrc
         self.session.headers.update({"User-Agent": f"pluginrelease/{__version__}", "Accept-Encoding": "identity"})
         for scheme in ("http://", "https://"):
             self.session.mount(scheme, Adapter(deadline, access.authorities, access.registry_ca))
@@ -77,8 +77,11 @@ class Repository(Registry):  # type: ignore[misc]
     # what is read
 
     def image(self, reference: Reference) -> tuple[tuple[Digest, ...], bytes]:
-        """The manifest that a gateway takes: its digest, followed by those of the indexes that lead to it, the one
-        that the reference names last; and its bytes."""
+        """Return digests and bytes of the manifest that a gateway takes.
+
+        The first digest is the manifest's. Those of the indexes that lead to it follow, and the last one is what the
+        reference names.
+        """
         lineage: tuple[Digest, ...] = ()
         question = reference.question
         for _ in range(MAX_INDEX_DEPTH + 1):
@@ -94,7 +97,7 @@ class Repository(Registry):  # type: ignore[misc]
         )
 
     def manifest(self, question: str) -> tuple[Digest, bytes, str]:
-        """Digest, bytes and Content-Type of a manifest, by tag or digest."""
+        """Return digest, bytes and Content-Type of a manifest, by tag or digest."""
         url = f"{self.prefix}://{self.container.manifest_url(question)}"
         response = self.do_request(url, "GET", headers={"Accept": ", ".join(image_manifests.MANIFEST_TYPES)})
         raw = self.exchange.read(response, image_manifests.MAX_MANIFEST_BYTES, "The manifest")
@@ -104,8 +107,14 @@ class Repository(Registry):  # type: ignore[misc]
             raise failures.mismatch("the manifest", f"{digest} and not {promised}")
         return digest, raw, response.headers.get("Content-Type", "")
 
+    def has_manifest(self, question: str) -> bool:
+        """Return whether there is a manifest of this tag or digest. It is not read."""
+        url = f"{self.prefix}://{self.container.manifest_url(question)}"
+        answer = self.do_request(url, "HEAD", headers={"Accept": ", ".join(image_manifests.MANIFEST_TYPES)})
+        return answer.status_code != 404
+
     def list_tags(self) -> tags.Listed:
-        """Every tag of the repository, page by page (distribution-spec, "Listing Tags")."""
+        """Return every tag of the repository, page by page (distribution-spec, "Listing Tags")."""
         found: set[str] = set()
         step: tags.NextPage = tags.NextPage(f"n={TAGS_AT_ONCE}")
         left = MAX_TAGS_BYTES
@@ -127,7 +136,7 @@ class Repository(Registry):  # type: ignore[misc]
         raise tags.refuse_too_many(self.reference.name)
 
     def _tag_page(self, query: str, most: int) -> tags.Page:
-        """One page, from this registry and this repository whatever the Link of the page before it named."""
+        """Return one page from this registry and repository, even if the last page's Link names another host."""
         url = f"{self.prefix}://{self.container.tags_url()}?{query}"
         response = self.do_request(url, "GET")
         link = response.links.get("next", {}).get("url")
@@ -142,17 +151,20 @@ class Repository(Registry):  # type: ignore[misc]
             raise Refused(
                 Reason.REGISTRY_REFUSED,
                 f"The registry {self.reference.registry} answers the question for tags with what is no list of them",
-                "Name a tag in the reference, or look at what stands between this cluster and the registry.",
+                "Name a tag in the reference, or check the proxies between this cluster and the registry.",
             ) from None
 
     def _query_of(self, url: str, link: str) -> str:
-        """Where the list goes on. Of the Link only the query counts: registries behind a proxy get their own scheme,
-        port or path wrong (sonatype/nexus-public#1011), and nobody is sent elsewhere by it."""
+        """Return the query of the next page from a Link; the rest of the Link is ignored.
+
+        Registries behind a proxy get their own scheme, port or path wrong (sonatype/nexus-public#1011), and a Link must
+        not lead to another host.
+        """
         target = urlsplit(urljoin(url, link))
         if target.scheme not in ("http", "https") or target.hostname != urlsplit(self.origin).hostname:
             raise Refused(
                 Reason.REGISTRY_REDIRECT_REFUSED,
-                f"The registry {self.reference.registry} says that its list of tags goes on at another host: "
+                f"The registry {self.reference.registry} says that its list of tags continues at another host: "
                 f"{str(target.hostname)[:100]!r}",
                 "Have the registry, or the proxy before it, name its own host in the Link header, or a path alone.",
             )
@@ -160,7 +172,7 @@ class Repository(Registry):  # type: ignore[misc]
 
     @contextmanager
     def layer(self, layer: Descriptor, store: Blobs) -> Iterator[BinaryIO]:
-        """A layer as a file: the one that the store has, or else fetched, and then the store has it."""
+        """Open a layer as a file: from the store, or fetched and then kept in the store."""
         if layer.size > self.access.max_bytes:
             raise image_manifests.refuse_too_large("The image's layer", self.access.max_bytes)
         kept = store.find(self.reference, layer.digest)
@@ -175,7 +187,7 @@ class Repository(Registry):  # type: ignore[misc]
             yield file
 
     def small_blob(self, blob: Descriptor, most: int) -> bytes:
-        """A blob of up to ``most`` bytes, in memory, checked against the length and the digest in its manifest."""
+        """Return a blob of up to ``most`` bytes, checked against the length and digest in its manifest."""
         if blob.size > most:
             raise failures.mismatch("a small blob", f"{blob.size} bytes long, more than {most}")
         content = self.exchange.read(
@@ -186,9 +198,9 @@ class Repository(Registry):  # type: ignore[misc]
         return content
 
     def referrers(self, digest: Digest) -> bytes | None:
-        """The registry's list of what refers to a manifest; None where it does not keep one (OCI distribution 1.1).
+        """Return the registry's list of referrers of a manifest; None if it keeps none (OCI distribution 1.1).
 
-        Only its first page; nothing in it can be checked.
+        It reads only the first page. Nothing in it can be verified.
         """
         url = f"{self.prefix}://{self.container.registry}/v2/{self.container.api_prefix}/referrers/{digest}"
         response = self._request(url, "GET", None, {"Accept": image_manifests.OCI_INDEX})
@@ -201,7 +213,7 @@ class Repository(Registry):  # type: ignore[misc]
         return self.exchange.read(response, image_manifests.MAX_MANIFEST_BYTES, "The list of referrers")
 
     def blob(self, layer: Descriptor, incoming: Incoming) -> None:
-        """Fetch a layer, and check it against the length and the digest in the manifest."""
+        """Fetch a layer, and check it against the length and digest in the manifest."""
         for piece in self.exchange.pieces(self.get_blob(self.container, str(layer.digest), stream=True)):
             if incoming.size + len(piece) > layer.size:
                 raise failures.mismatch("the layer", f"more bytes long and not {layer.size}")
@@ -212,25 +224,25 @@ class Repository(Registry):  # type: ignore[misc]
             raise failures.mismatch("the layer", f"{incoming.digest} and not {layer.digest}")
 
     def challenge(self) -> tuple[str, ...]:
-        """The challenges of a request without credentials."""
+        """Return the challenges to a request without credentials."""
         response = self.exchange.follow("GET", f"{self.origin}/v2/", None, {})
         values = challenge_values(response)
         response.close()
         return values if response.status_code == 401 else ()
 
     def is_proxied(self) -> bool:
-        """Whether the environment has a proxy for this registry."""
+        """Return whether the environment has a proxy for this registry."""
         return bool(requests.utils.get_environ_proxies(self.origin))
 
     def probe_plain_http(self) -> Transport:
-        """Begins TLS with a registry that speaks plain HTTP, as an agent does first, and sees what it says to that."""
+        """Begin TLS with a registry that speaks plain HTTP, as an agent does first; return how it reacts."""
         origin = urlsplit(self.origin)
         try:
             connection = self._connect(str(origin.hostname), origin.port or 443)
         except OSError:
             if origin.port:
                 raise
-            return Transport.MUTE  # nobody at the port of https, where an agent knocks
+            return Transport.MUTE  # nothing listens on the port of https, which an agent tries
         with connection, suppress(OSError):
             connection.sendall(_client_hello(str(origin.hostname)))
             return Transport.PLAIN if connection.recv(5, socket.MSG_WAITALL) == b"HTTP/" else Transport.MUTE
@@ -241,8 +253,8 @@ class Repository(Registry):  # type: ignore[misc]
         self.deadline.watch(connection)
         return connection
 
-    def put_manifest(self, image: image_manifests.PackedImage) -> None:
-        """Put the manifest's own bytes: oras would write its JSON anew, and the digest would be another."""
+    def put_manifest(self, image: packing.PackedImage) -> None:
+        """Put the manifest's own bytes: oras would encode its JSON again and so change the digest."""
         url = f"{self.prefix}://{self.container.manifest_url(self.reference.tag or str(image.digest))}"
         answer = self.do_request(url, "PUT", image.manifest, {"Content-Type": image_manifests.OCI_MANIFEST})
         stored = answer.headers.get("Docker-Content-Digest", str(image.digest))
@@ -260,7 +272,7 @@ class Repository(Registry):  # type: ignore[misc]
         json: Any = None,
         stream: bool = False,
     ) -> requests.Response:
-        """oras's one way to the registry. Bodies of GET are left to be read by the caller, others are dropped."""
+        """Send a request of oras. The caller reads the bodies of GET; other bodies are dropped."""
         body = data if json is None else jsonlib.dumps(json).encode()
         response = self._request(url, method, body, headers or {})
         if response.status_code >= 300 and not (method == "HEAD" and response.status_code == 404):
@@ -270,7 +282,7 @@ class Repository(Registry):  # type: ignore[misc]
         return response
 
     def _request(self, url: str, method: str, data: Any, headers: dict[str, str]) -> requests.Response:
-        """The answer, after logging in where that is asked for; whatever it says."""
+        """Send a request and log in if the registry asks for it; return the answer, whether or not it is an error."""
         action = action_of(method)
         response = self.exchange.follow(method, url, data, headers, self.authorization.recall(action))
         if response.status_code == 401:
@@ -286,7 +298,7 @@ class Repository(Registry):  # type: ignore[misc]
 
 @contextmanager
 def open_repository(reference: Reference, access: Access) -> Iterator[Repository]:
-    """A registry for one call; whatever its libraries raise leaves as one of our errors."""
+    """Open a registry for one call. Errors of its libraries become ours."""
     with Deadline(access.deadline_seconds) as deadline:
         registry = Repository(reference, access, deadline)
         try:
@@ -300,14 +312,14 @@ def open_repository(reference: Reference, access: Access) -> Iterator[Repository
             ssl.SSLError,
             ValueError,
         ) as error:
-            # not "from error": the chain would hold signed URLs of blob stores
+            # not "from error": the chain would contain signed URLs of blob stores
             raise failures.translate(error, reference, deadline) from None
         finally:
             registry.session.close()
 
 
 def _client_hello(host: str) -> bytes:
-    """The first bytes of a TLS connection."""
+    """Return the first bytes of a TLS connection."""
     context, said = ssl.create_default_context(), ssl.MemoryBIO()
     shake = context.wrap_bio(ssl.MemoryBIO(), said, server_hostname=host)
     with suppress(ssl.SSLWantReadError):

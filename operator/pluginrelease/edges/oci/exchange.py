@@ -1,4 +1,4 @@
-"""Requests to one registry within one call: redirects, repetitions, deadlines and limits."""
+"""Requests to one registry in one call: redirects, retries, deadlines and limits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_REDIRECTS = 5
 
 @dataclass(frozen=True)
 class Exchange:
-    """The requests of one call. ``origin`` is the registry's own scheme and host, which alone is shown credentials."""
+    """The requests of one call. ``origin``: the registry's own scheme and host; only it gets credentials."""
 
     reference: Reference
     access: Access
@@ -42,7 +42,7 @@ class Exchange:
     def follow(
         self, method: str, url: str, data: Any, headers: dict[str, str], authorization: str | None = None
     ) -> requests.Response:
-        """Send, and follow redirects of what only reads. Only the registry itself is shown credentials."""
+        """Send, and follow redirects of reads. Only the registry itself gets credentials."""
         for _ in range(MAX_REDIRECTS + 1):
             self._check_target(url)
             sent = dict(headers)
@@ -57,12 +57,14 @@ class Exchange:
         raise Refused(
             Reason.REGISTRY_REDIRECT_REFUSED,
             f"The registry {self.reference.registry} redirects more than {MAX_REDIRECTS} times",
-            "Look at what stands between this cluster and the registry.",
+            "Check the proxies between this cluster and the registry.",
         )
 
     def _check_target(self, url: str) -> None:
-        """Refuse to be sent from the registry to plain http or to an address that is not public, as a gateway does
-        (google/go-containerregistry, pkg/v1/remote/fetcher.go, checkRedirectSSRF)."""
+        """Refuse a redirect to plain http or to an address that is not public, as a gateway does.
+
+        Source: google/go-containerregistry, pkg/v1/remote/fetcher.go, checkRedirectSSRF.
+        """
         target, own = urlsplit(url), urlsplit(self.origin)
         if target.scheme == own.scheme and target.hostname == own.hostname:
             return
@@ -81,7 +83,7 @@ class Exchange:
         )
 
     def send(self, method: str, url: str, data: Any, headers: dict[str, str]) -> requests.Response:
-        """Send again what may heal within this call: 429, 5xx, a connection that broke. Nothing else."""
+        """Send again after an error that may end within this call: 429, 5xx, a broken connection."""
         for pause in PAUSES:
             wait = pause
             try:
@@ -117,7 +119,7 @@ class Exchange:
         return response
 
     def read(self, response: requests.Response, most: int, what: str) -> bytes:
-        """Read an answer's body of up to ``most`` bytes."""
+        """Return an answer's body of up to ``most`` bytes."""
         content = bytearray()
         for piece in self.pieces(response):
             content += piece
@@ -126,7 +128,7 @@ class Exchange:
         return bytes(content)
 
     def pieces(self, response: requests.Response) -> Iterator[bytes]:
-        """An answer's body as it comes."""
+        """Yield an answer's body as it arrives."""
         with response:
             while piece := response.raw.read1(PIECE_BYTES, decode_content=False):
                 yield piece
@@ -135,7 +137,7 @@ class Exchange:
 
 
 def action_of(method: str) -> str:
-    """What a method needs leave for: ``pull`` or ``push``."""
+    """Return the permission that a method needs: ``pull`` or ``push``."""
     return "pull" if method in ("GET", "HEAD") else "push"
 
 

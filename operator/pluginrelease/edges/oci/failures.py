@@ -1,4 +1,4 @@
-"""What went wrong between us and a registry, as one of our errors."""
+"""Turn failures between us and a registry into our errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_ERROR_BYTES = 64 * 1024
 
 
 def read_failure(response: requests.Response, reference: Reference) -> ReleaseError:
-    """Turn an answer that is no success, and is not about credentials, into an error."""
+    """Return the error for an answer that is neither a success nor about credentials."""
     status, said = response.status_code, quote(response)
     if status == 404 and response.request.method == "GET":
         return Waiting(
@@ -43,7 +43,7 @@ def read_failure(response: requests.Response, reference: Reference) -> ReleaseEr
 
 
 def read_busy(response: requests.Response, reference: Reference) -> Transient:
-    """Turn an answer 429 or 5xx into an error that is tried again."""
+    """Return the error for an answer 429 or 5xx, which is tried again."""
     retry_after = timestamps.retry_after(response.headers.get("Retry-After", ""), datetime.now(UTC))
     return Transient(
         Reason.REGISTRY_UNAVAILABLE,
@@ -54,7 +54,7 @@ def read_busy(response: requests.Response, reference: Reference) -> Transient:
 
 
 def quote(response: requests.Response) -> str:
-    """The registry's own words, if they can be had: ``: MANIFEST_UNKNOWN: manifest unknown``."""
+    """Return the registry's own words, if there are any: ``: MANIFEST_UNKNOWN: manifest unknown``."""
     with suppress(Exception), response:
         raw = response.raw.read1(MAX_ERROR_BYTES, decode_content=False)
         first = jsonlib.loads(raw)["errors"][0]
@@ -64,7 +64,7 @@ def quote(response: requests.Response) -> str:
 
 
 def translate(error: Exception, reference: Reference, deadline: Deadline) -> ReleaseError:
-    """Turn what the libraries raise into one of our errors."""
+    """Return our error for what the libraries raise."""
     name = reference.registry
     causes = tuple(_unwrap(error))
     if deadline.expired:
@@ -104,7 +104,7 @@ def _explain_tls(registry: str, detail: str) -> Refused:
 
 
 def _unwrap(error: BaseException) -> Iterator[BaseException]:
-    """An error and what is within it, outermost first: requests and urllib3 wrap by argument as well as by cause."""
+    """Yield an error and those within it, outermost first: requests and urllib3 wrap by argument and by cause."""
     queue: list[BaseException] = [error]
     seen: set[int] = set()
     while queue:
@@ -118,7 +118,7 @@ def _unwrap(error: BaseException) -> Iterator[BaseException]:
 
 
 def mismatch(what: str, found: str) -> Refused:
-    """Return the error for bytes that are not those that were asked for."""
+    """Return the error for bytes that differ from those that were requested."""
     return Refused(
         Reason.DIGEST_MISMATCH,
         f"The registry gave other bytes than were asked for: {what} is {found}",

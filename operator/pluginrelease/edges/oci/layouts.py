@@ -1,6 +1,6 @@
 """OCI image layouts: an image as a folder (opencontainers/image-spec, image-layout.md).
 
-Every file that is read is checked against its digest and has a cap, as from a registry.
+Every file is checked against its digest and has a size limit, as from a registry.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_DEPTH = 3
 
 @dataclass(frozen=True)
 class LayoutImage:
-    """The image that a gateway would take from the folder: its manifest, and where the layers are."""
+    """The image that a gateway would take from the folder: its manifest, and where its layers are."""
 
     folder: Path
     digest: Digest
@@ -30,32 +30,31 @@ class LayoutImage:
     max_bytes: int = image_manifests.MAX_WASM_BYTES
 
     def module(self) -> tuple[Layout, bytes]:
-        """The layout and the module's bytes, by a gateway's rules. Raises what `image_manifests` refuses."""
+        """Return the layout and the module's bytes, by a gateway's rules. Raises what `image_manifests` refuses."""
         layout, layer = image_manifests.find_layer(self.manifest)
         blob = self.layer(layer)
-        return layout, image_manifests.extract(blob, self.max_bytes) if layout.archived else blob
+        return layout, image_manifests.extract(blob, self.max_bytes) if layout.is_archived else blob
 
     def salvage(self) -> bytes:
-        """The module in it, whatever its layout. Raises as `salvage.find_module`."""
+        """Return the module of an image of any layout. Raises as `salvage.find_module`."""
         return salvage.find_module(self.manifest, self.layer, self.max_bytes)
 
     def layer(self, layer: Descriptor) -> bytes:
-        """A layer's bytes, checked."""
+        """Return a layer's bytes, checked."""
         if layer.size > self.max_bytes:
             raise image_manifests.refuse_too_large("The image's layer", self.max_bytes)
         return _blob(self.folder, layer, layer.size)
 
 
 def is_layout(target: Path) -> bool:
-    """Whether a path is a folder with an index in it."""
+    """Return whether a path is a folder with an index."""
     return (target / INDEX).is_file()
 
 
 def open_layout(folder: Path, tag: str = "", *, anything: bool = False) -> LayoutImage:
-    """The image of a tag, or the only one in the folder. ``anything``: also of a platform that no gateway takes.
+    """Return the image of a tag, or the only one in the folder. ``anything``: accept any platform.
 
-    Raises `Refused`: ``InvalidLayout``, ``DigestMismatch``, ``ManifestNotInLayout``, and what `image_manifests`
-    refuses.
+    Raises `Refused` (InvalidLayout, DigestMismatch, ManifestNotInLayout), and what `image_manifests` refuses.
     """
     choose = salvage.find_child if anything else image_manifests.find_child
     raw = _read(folder / INDEX, image_manifests.MAX_MANIFEST_BYTES)

@@ -1,8 +1,8 @@
-"""OCI registries: what a reference names, its module, its tags, what is stored beside it, and a push.
+"""OCI registries: resolve a reference, fetch its module, list its tags, read its attachments, and push.
 
 All functions block; call them with ``asyncio.to_thread``. Each call has its own connection state
-(`pluginrelease.edges.oci.distribution`), so they may run at once in many threads. Errors are those of
-`pluginrelease.core.errors`; no message has a credential or a signed URL.
+(`pluginrelease.edges.oci.distribution`), so many threads may call them at once. Errors are those of
+`pluginrelease.core.errors`; no message contains a credential or a signed URL.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from pluginrelease.api.reasons import Reason
 from pluginrelease.core import wasm
-from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact import image_manifests, packing
 from pluginrelease.core.artifact import salvage as salvages
 from pluginrelease.core.artifact.image_manifests import Artifact, Descriptor, Digest, Reference
 from pluginrelease.core.errors import Refused, Waiting
@@ -28,7 +28,7 @@ from pluginrelease.edges.oci.blobs import Blobs
 from pluginrelease.edges.oci.distribution import MAX_INDEX_DEPTH, Repository, open_repository
 from pluginrelease.edges.oci.failures import mismatch
 
-SCRATCH_BYTES = 32 * 1024 * 1024  # what files that are being written take beyond their content
+SCRATCH_BYTES = 32 * 1024 * 1024  # what unfinished files need in addition to their content
 
 
 @dataclass(frozen=True)
@@ -41,57 +41,65 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a reference names: the manifest that a gateway takes, and the index that leads to it, None for none."""
+    """What a reference names: the manifest that a gateway takes, and the index that leads to it, or None."""
 
     digest: Digest
     index: Digest | None = None
 
 
 def resolve(reference: Reference, access: Access) -> Resolved:
-    """The digest of the manifest that a gateway takes for a reference: of an index, that of its child.
+    """Return the digest of the manifest that a gateway takes for a reference; for an index, that of its child.
 
-    Raises `Refused`, `Waiting` (``ManifestNotFound``) or `Transient` (``RegistryUnavailable``).
+    Raises `Refused`, `Waiting` (ManifestNotFound) or `Transient` (RegistryUnavailable).
     """
     with open_repository(reference, access) as registry:
         lineage, _ = registry.image(reference)
         return Resolved(lineage[0], lineage[-1] if len(lineage) > 1 else None)
 
 
+def has_manifest(reference: Reference, access: Access) -> bool:
+    """Return whether the registry has a manifest, with one HEAD. Raises as `resolve`, except ManifestNotFound."""
+    with open_repository(reference, access) as registry:
+        return registry.has_manifest(reference.question)
+
+
 def list_tags(repository: Reference, access: Access) -> tags.Listed:
-    """The tags of a repository. Raises as `resolve`, and `Refused` (``TooManyTags``)."""
+    """Return the tags of a repository. Raises as `resolve`, and `Refused` (TooManyTags)."""
     with open_repository(repository, access) as registry:
         return registry.list_tags()
 
 
 def fetch(reference: Reference, access: Access, blobs: Blobs | None = None) -> Artifact:
-    """Fetch a plugin, check every byte of it and read its module. Raises as `resolve`, and what the core refuses.
+    """Fetch a plugin, check every byte and read its module. Raises as `resolve`, and what the core refuses.
 
-    ``blobs`` keeps the layer for the next time, None for nothing. What is kept is used only after the registry gave
-    the manifest with these credentials.
+    ``blobs`` keeps the layer for the next time; None keeps nothing. A kept layer is used only after the registry has
+    returned the manifest for these credentials.
     """
     with _fetch(reference, access, blobs) as (found, _):
         return found
 
 
 def pull(reference: Reference, access: Access, blobs: Blobs | None = None) -> Fetched:
-    """As `fetch`, and read the module into memory."""
+    """Do as `fetch`, and read the module into memory."""
     with _fetch(reference, access, blobs) as (found, file):
         file.seek(0)
         return Fetched(found, file.read())
 
 
 def read_challenge(reference: Reference, access: Access) -> tuple[str, ...]:
-    """The WWW-Authenticate values with which the registry answers ``GET /v2/`` without credentials; none if it lets
-    everyone in. `pluginrelease.core.registry.challenge.judge` says what a gateway makes of them."""
+    """Return the WWW-Authenticate values of ``GET /v2/`` without credentials; none if the registry needs no login.
+
+    `pluginrelease.core.registry.challenge.judge` says how a gateway handles them.
+    """
     with open_repository(reference, access) as registry:
         return registry.challenge()
 
 
 def find_transport(reference: Reference, access: Access) -> Transport:
-    """What a gateway's agent meets at a registry that the operator reached in this way
-    (`pluginrelease.core.registry.transport`).
+    """Return what a gateway's agent meets at a registry that the operator could reach.
 
-    No request is made where the operator reaches it as everybody does.
+    `pluginrelease.core.registry.transport` has the cases. No request is made if the operator reaches the registry over
+    HTTPS with the usual CAs.
     """
     with open_repository(reference, access) as registry:
         if registry.is_proxied():
@@ -110,9 +118,9 @@ def find_transport(reference: Reference, access: Access) -> Transport:
 
 
 def salvage(reference: Reference, access: Access) -> bytes:
-    """The module in an image of whatever layout (`pluginrelease.core.artifact.salvage`), in memory.
+    """Return the module of an image of any layout (`pluginrelease.core.artifact.salvage`), in memory.
 
-    Raises as `resolve`, and `Refused` if there is none in it, or several.
+    Raises as `resolve`, and `Refused` if the image has no module, or several.
     """
     with ExitStack() as held:
         store = Blobs(Path(held.enter_context(_make_scratch())), MAX_INDEX_DEPTH * access.max_bytes + SCRATCH_BYTES)
@@ -131,13 +139,13 @@ def salvage(reference: Reference, access: Access) -> bytes:
 
 
 def push(reference: Reference, file: Path, access: Access) -> Digest:
-    """Push a module as an image that every gateway reads (`image_manifests.pack`) and give its manifest's digest.
+    """Push a module as an image that every gateway reads (`packing.pack`); return its manifest's digest.
 
     Raises as `resolve`, and `OSError` if the file cannot be read.
     """
     if file.stat().st_size > access.max_bytes:
         raise image_manifests.refuse_too_large(file.name, access.max_bytes)
-    image = image_manifests.pack(file.read_bytes())
+    image = packing.pack(file.read_bytes())
     if reference.digest and reference.digest != image.digest:
         raise Refused(
             Reason.DIGEST_MISMATCH,
@@ -155,18 +163,19 @@ def push(reference: Reference, file: Path, access: Access) -> Digest:
 
 
 class Attachments:
-    """What is stored beside an image: manifests under tags of their own, and what refers to it. For one call.
+    """What is stored beside an image: manifests with tags of their own, and referrers. For one call.
 
-    What is not there is None; what cannot be had now raises `Transient`: the two are never taken for each other.
+    Missing things are None. If something cannot be read now, `Transient` is raised, so that it is never taken for
+    missing.
     """
 
     def __init__(self, registry: Repository) -> None:
         self._registry = registry
 
     def lineage(self, digest: Digest, index: Digest | None) -> tuple[Digest, ...]:
-        """A manifest's digest, followed by those of the indexes from it to ``index``, which must lead to it.
+        """Return the digest of a manifest and those of the indexes from it up to ``index``.
 
-        Raises `Refused` (``DigestMismatch``) when they do not.
+        Raises `Refused` (DigestMismatch) if ``index`` does not lead to it.
         """
         if index is None:
             return (digest,)
@@ -176,7 +185,7 @@ class Attachments:
         return found
 
     def manifest(self, question: str) -> bytes | None:
-        """The bytes of a manifest, by tag or digest."""
+        """Return the bytes of a manifest, by tag or digest."""
         try:
             _, raw, _ = self._registry.manifest(question)
         except Waiting:
@@ -184,12 +193,12 @@ class Attachments:
         return raw
 
     def referrers(self, digest: Digest, fallback: str) -> bytes | None:
-        """The list of what refers to a manifest, by the registry's own word or under the tag ``fallback``."""
+        """Return the list of referrers of a manifest, from the registry's own list or the tag ``fallback``."""
         listed = self._registry.referrers(digest)
         return listed if listed is not None else self.manifest(fallback)
 
     def blob(self, descriptor: Descriptor, most: int) -> bytes | None:
-        """A small blob."""
+        """Return a small blob."""
         try:
             return self._registry.small_blob(descriptor, most)
         except Waiting:
@@ -198,7 +207,7 @@ class Attachments:
 
 @contextmanager
 def open_attachments(reference: Reference, access: Access) -> Iterator[Attachments]:
-    """What is stored beside an image; raises as `resolve`, and one deadline is for all that is read."""
+    """Open what is stored beside an image. Raises as `resolve`; one deadline is for all reads."""
     with open_repository(reference, access) as registry:
         yield Attachments(registry)
 
@@ -208,7 +217,7 @@ def open_attachments(reference: Reference, access: Access) -> Iterator[Attachmen
 
 @contextmanager
 def _fetch(reference: Reference, access: Access, blobs: Blobs | None) -> Iterator[tuple[Artifact, BinaryIO]]:
-    """An artifact and the file of its module. Neither the layer nor the module is ever in memory as a whole."""
+    """Yield an artifact and the file of its module. Layer and module are never in memory as a whole."""
     with ExitStack() as held:
         store = blobs or Blobs(Path(held.enter_context(_make_scratch())), 2 * access.max_bytes + SCRATCH_BYTES)
         with open_repository(reference, access) as registry:
@@ -216,7 +225,7 @@ def _fetch(reference: Reference, access: Access, blobs: Blobs | None) -> Iterato
             layout, layer = image_manifests.find_layer(raw)
             file = held.enter_context(registry.layer(layer, store))
         wasm_digest, size = layer.digest, layer.size
-        if layout.archived:
+        if layout.is_archived:
             file, wasm_digest, size = held.enter_context(_unpack(file, access.max_bytes, store))
         index = lineage[-1] if len(lineage) > 1 else None
         yield Artifact(reference, lineage[0], layout, wasm_digest.hex, size, _read_module(file, size), index), file

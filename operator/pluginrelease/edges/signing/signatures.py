@@ -1,8 +1,8 @@
-"""Signatures of an image: read from its registry, and verified.
+"""Read signatures of an image from its registry, and verify them.
 
-With public keys by cryptography, and without keys by sigstore-python and a trusted root that is given: nothing is asked
-but the image's own registry. What a signature says is read by `pluginrelease.core.signing.signature`, which also
-decides whose counts. All functions block.
+Public keys are verified with cryptography, keyless signatures with sigstore-python and a given trusted root. Only the
+image's own registry is asked. `pluginrelease.core.signing.signature` parses signatures and decides whose count. All
+functions block.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from sigstore.verify import Verifier
 
 MIN_RSA_BITS = 2048
-MAX_PATTERN_MEMORY = 1 << 20  # bytes, of one compiled expression
+MAX_PATTERN_MEMORY = 1 << 20  # bytes for one compiled expression
 
 ISSUER_V1 = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
 ISSUER_V2 = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.8")
@@ -56,26 +56,26 @@ PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublic
 class SignatureTrust(Protocol):
     """Whose signatures count."""
 
-    def wanted(self) -> str:
-        """For people: "one of the keys …"."""
+    def describe_wanted(self) -> str:
+        """Return a phrase for people: "one of the keys …"."""
 
     def check(self, raw: bytes, candidate: SignatureCandidate, lineage: Lineage) -> Verified | None:
-        """Who made a signature and of which digest; None for what is no signature. Raises `Rejected`."""
+        """Return who made a signature, and of which digest; None if it is no signature. Raises `Rejected`."""
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Public keys by their names."""
+    """Public keys by name."""
 
     keys: tuple[tuple[str, PublicKey], ...]
 
-    def wanted(self) -> str:
-        """For people."""
+    def describe_wanted(self) -> str:
+        """Return a phrase for people."""
         names = ", ".join(name for name, _ in self.keys)
         return f"the key {names}" if len(self.keys) == 1 else f"one of the keys {names}"
 
     def check(self, raw: bytes, candidate: SignatureCandidate, lineage: Lineage) -> Verified | None:
-        """Any key will do. What a transparency log says is not looked at: the key alone counts."""
+        """Accept any of the keys. The transparency log is not checked: only the key counts."""
         signed = signature.read_bundle(raw) if candidate.manifest else signature.read_simple(candidate, raw)
         if signed is None:
             return None
@@ -87,20 +87,20 @@ class Keys:
 
 @dataclass(frozen=True)
 class Identities:
-    """Who may sign without a key, and the JSON of the trusted root that says whose certificates are believed."""
+    """Who may sign without a key, and the JSON of the trusted root, whose certificates count."""
 
     identities: tuple[api.OIDCIdentity, ...]
     root: bytes = field(repr=False)
     where: str
 
-    def wanted(self) -> str:
-        """For people."""
+    def describe_wanted(self) -> str:
+        """Return a phrase for people."""
         first = self.identities[0]
         more = f" or {count_noun(len(self.identities) - 1, 'other')}" if len(self.identities) > 1 else ""
         return f"an identity like {first.subject} ({first.issuer}){more}"
 
     def check(self, raw: bytes, candidate: SignatureCandidate, lineage: Lineage) -> Verified | None:
-        """Certificate, log entry and signature, and then who the certificate is about."""
+        """Check certificate, log entry and signature, and then the certificate's identity."""
         if candidate.manifest is None:
             kind = "keyless in the form of cosign 2, which is not read" if candidate.certified else "made with a key"
             raise reject_untrusted(f"it is {kind}; sign it with cosign 3")
@@ -117,10 +117,10 @@ class Identities:
 
 
 def verify(image: Reference, index: Digest | None, access: Access, trust: SignatureTrust) -> Verified:
-    """The first signature that counts, of the image or of the index that led to it; ``image`` is by digest.
+    """Return the first signature that counts, of the image or of the index that led to it; ``image`` has a digest.
 
-    Raises `Refused` (NotSigned, UntrustedSigner, SignatureInvalid) when there is none, and what `registry.resolve`
-    raises: what could not be read now is never taken for missing.
+    Raises `Refused` (NotSigned, UntrustedSigner, SignatureInvalid) if there is none, and what `registry.resolve`
+    raises: if something cannot be read now, it is never taken for missing.
     """
     assert image.digest is not None  # noqa: S101  a tag could be another image's by now
     rejected: list[Rejected] = []
@@ -137,11 +137,11 @@ def verify(image: Reference, index: Digest | None, access: Access, trust: Signat
             else:
                 if verified is not None:
                     return verified
-    raise signature.conclude(rejected, lineage, trust.wanted())
+    raise signature.conclude(rejected, lineage, trust.describe_wanted())
 
 
 def find_candidates(beside: Attachments, lineage: Lineage, rejected: list[Rejected]) -> Iterator[SignatureCandidate]:
-    """All that may be a signature, of the manifest first; the registry is asked only as far as somebody reads on.
+    """Yield all possible signatures, the manifest's first. The registry is asked only as far as the caller iterates.
 
     A list that cannot be read goes to ``rejected``.
     """
@@ -160,7 +160,7 @@ def find_candidates(beside: Attachments, lineage: Lineage, rejected: list[Reject
 
 
 def read_candidate(beside: Attachments, candidate: SignatureCandidate) -> bytes:
-    """The bytes of a candidate; raises `Rejected` for those that are too many, or others than their digest says."""
+    """Return the bytes of a candidate. Raises `Rejected` if they are too many or do not match their digest."""
     blob = candidate.content
     if candidate.manifest is not None:
         manifest = read_untrusted(partial(beside.manifest, str(candidate.manifest.digest)))
@@ -178,11 +178,11 @@ def read_candidate(beside: Attachments, candidate: SignatureCandidate) -> bytes:
 
 
 def read_untrusted(read: Callable[[], bytes | None]) -> bytes | None:
-    """What was read; bytes that are wrong are only one candidate's fault, and no error of the registry."""
+    """Return what was read. Wrong bytes only reject this candidate; they are no error of the registry."""
     try:
         return read()
     except Refused as refused:
-        if refused.reason.is_of_the_bytes:  # whoever may push can make them so
+        if refused.reason.is_of_the_bytes:  # every user who may push can cause it
             raise reject_invalid(refused.message) from None
         raise
 
@@ -191,14 +191,14 @@ def read_untrusted(read: Callable[[], bytes | None]) -> bytes | None:
 
 
 def read_keys(pems: Mapping[str, bytes], where: str) -> Keys:
-    """Public keys from PEM, by name. Raises `Refused` (``InvalidVerificationKey``); ``where`` is for its message."""
+    """Return public keys from PEM, by name. Raises `Refused` (InvalidVerificationKey); ``where`` is for its message."""
     if not 0 < len(pems) <= signature.MAX_KEYS:
         raise refuse_key(f"{where} has {len(pems)} keys that end in .pub, and not 1 to {signature.MAX_KEYS}")
     return Keys(tuple((name, read_public_key(pem, f"{name} in {where}")) for name, pem in sorted(pems.items())))
 
 
 def read_public_key(pem: bytes, where: str) -> PublicKey:
-    """One PEM public key: ECDSA, Ed25519, or RSA of at least 2048 bits. What the bytes are is in no message."""
+    """Return one PEM public key: ECDSA, Ed25519, or RSA of at least 2048 bits. No message contains the bytes."""
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
@@ -211,7 +211,7 @@ def read_public_key(pem: bytes, where: str) -> PublicKey:
 
 
 def refuse_key(what: str) -> Refused:
-    """Keys that nothing can be verified with."""
+    """Return the error for unusable keys."""
     return Refused(
         Reason.INVALID_VERIFICATION_KEY,
         what,
@@ -221,12 +221,12 @@ def refuse_key(what: str) -> Refused:
 
 
 def is_made_by(key: PublicKey, signed: Signed) -> bool:
-    """Whether one of the signatures is by this key."""
+    """Return whether one of the signatures is by this key."""
     return any(is_valid(key, made, signed.message) for made in signed.signatures)
 
 
 def is_valid(key: PublicKey, made: bytes, message: bytes) -> bool:
-    """One signature, as cosign makes them: SHA-256 whatever the key, or the digest that a longer curve asks for."""
+    """Return whether a signature is valid, as cosign makes them: SHA-256, or the digest of a longer curve."""
     for digest in digests(key):
         with suppress(InvalidSignature):
             if isinstance(key, ec.EllipticCurvePublicKey):
@@ -240,7 +240,7 @@ def is_valid(key: PublicKey, made: bytes, message: bytes) -> bool:
 
 
 def digests(key: PublicKey) -> tuple[hashes.HashAlgorithm, ...]:
-    """What a key may have signed: of Ed25519 the message itself."""
+    """Return the digests that a key may have signed; for Ed25519 none, because it signs the message."""
     longer = {384: hashes.SHA384(), 521: hashes.SHA512()}
     own = longer.get(key.curve.key_size) if isinstance(key, ec.EllipticCurvePublicKey) else None
     return (hashes.SHA256(), own) if own else (hashes.SHA256(),)
@@ -250,8 +250,10 @@ def digests(key: PublicKey) -> tuple[hashes.HashAlgorithm, ...]:
 
 
 def read_identities(wanted: Sequence[api.OIDCIdentity], root: bytes, where: str) -> Identities:
-    """A keyless policy. Raises `Refused`: ``InvalidIdentityPattern``, ``InvalidTrustedRoot`` (``where`` is for its
-    message)."""
+    """Return a keyless policy. Raises `Refused` (InvalidIdentityPattern, InvalidTrustedRoot).
+
+    ``where`` is for the message.
+    """
     for identity in wanted:
         for field_name, pattern in (("issuer", identity.issuer), ("subject", identity.subject)):
             check_pattern(f"artifact.verify.matchOIDCIdentity[].{field_name}", pattern)
@@ -260,7 +262,7 @@ def read_identities(wanted: Sequence[api.OIDCIdentity], root: bytes, where: str)
 
 
 def check_pattern(name: str, pattern: str) -> None:
-    """Raises `Refused` (``InvalidIdentityPattern``) for what is no regular expression of RE2."""
+    """Raise `Refused` (InvalidIdentityPattern) if RE2 cannot compile the pattern."""
     try:
         compile_pattern(pattern)
     except re2.error as error:
@@ -273,7 +275,7 @@ def check_pattern(name: str, pattern: str) -> None:
 
 @lru_cache(maxsize=256)
 def compile_pattern(pattern: str) -> Any:
-    """An expression of RE2: it takes time in proportion to the text, whatever the pattern."""
+    """Compile an expression of RE2: matching takes time in proportion to the text, for any pattern."""
     options = re2.Options()
     options.log_errors = False
     options.max_mem = MAX_PATTERN_MEMORY
@@ -281,14 +283,14 @@ def compile_pattern(pattern: str) -> Any:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether a pattern matches the whole text."""
+    """Return whether a pattern matches the whole text."""
     return compile_pattern(pattern).fullmatch(text) is not None
 
 
 @lru_cache(maxsize=8)
 def make_verifier(root: bytes, where: str) -> Verifier:
-    """sigstore-python with this trusted root. Raises `Refused` (``InvalidTrustedRoot``)."""
-    from sigstore.models import TrustedRoot  # it brings a dozen packages, and few releases use it
+    """Return a verifier of sigstore-python with this trusted root. Raises `Refused` (InvalidTrustedRoot)."""
+    from sigstore.models import TrustedRoot  # a late import: it loads a dozen packages, and few releases need it
     from sigstore.verify import Verifier
 
     try:
@@ -296,7 +298,7 @@ def make_verifier(root: bytes, where: str) -> Verifier:
             file.write(root)
             file.flush()
             return Verifier(trusted_root=TrustedRoot.from_file(file.name))
-    except Exception as error:  # the library lets errors of its parsers through
+    except Exception as error:  # errors of the library's parsers are not translated
         raise Refused(
             Reason.INVALID_TRUSTED_ROOT,
             f"{where} is not a trusted root that can be used ({type(error).__name__})",
@@ -306,11 +308,10 @@ def make_verifier(root: bytes, where: str) -> Verifier:
 
 
 def check_certificate(raw: bytes, root: bytes, where: str) -> tuple[bytes, str, str]:
-    """What a bundle's signature is over, and issuer and subject of the certificate that it was made with, after all of
-    the bundle was verified: the certificate's chain and log entry, the transparency log's entry and its proof, the
-    time, and the signature.
+    """Verify a bundle; return what its signature is over, and the certificate's issuer and subject.
 
-    Raises `Rejected`.
+    It verifies the certificate's chain and log entry, the transparency log's entry and its proof, the time, and the
+    signature. Raises `Rejected`.
     """
     from sigstore.errors import VerificationError
     from sigstore.models import Bundle
@@ -320,31 +321,31 @@ def check_certificate(raw: bytes, root: bytes, where: str) -> tuple[bytes, str, 
         kind, payload = make_verifier(root, where).verify_dsse(Bundle.from_json(raw), seen)
         return signature.encode_pae(kind, payload), seen.issuer(), seen.subject()
     except VerificationError as error:
-        raise reject_invalid(f"it does not stand: {sanitize(str(error), 200)}") from None
+        raise reject_invalid(f"it does not verify: {sanitize(str(error), 200)}") from None
     except (Rejected, Refused):
         raise
-    except Exception as error:  # a stranger's bundle: whatever it makes the library raise, it does not count
+    except Exception as error:  # if any error is raised, this bundle of an unknown signer does not count
         raise reject_invalid(f"its bundle cannot be read ({type(error).__name__})") from None
 
 
 class _Certificate:
-    """A policy of sigstore-python's that keeps the certificate: whose it may be is decided by our own rules."""
+    """A policy for sigstore-python that keeps the certificate; our own rules then decide about its identity."""
 
     def __init__(self) -> None:
         self._certificate: x509.Certificate | None = None
 
     def verify(self, cert: x509.Certificate) -> None:
-        """Takes any; what else is verified comes before and after."""
+        """Accept any certificate. All other checks come before and after."""
         self._certificate = cert
 
     def issuer(self) -> str:
-        """Who vouched for the signer (sigstore/fulcio, docs/oid-info.md: 1.8, and 1.1 before it)."""
+        """Return who identified the signer (sigstore/fulcio, docs/oid-info.md: 1.8, and before it 1.1)."""
         with suppress(x509.ExtensionNotFound):
             return asn1.decode_der(str, self._extension(ISSUER_V2))
         return self._extension(ISSUER_V1).decode()
 
     def subject(self) -> str:
-        """The one alternative name of the certificate."""
+        """Return the certificate's only alternative name."""
         assert self._certificate is not None  # noqa: S101  sigstore-python asks the policy, or raises
         names = self._certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         found: list[str] = [

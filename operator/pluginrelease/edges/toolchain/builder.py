@@ -1,8 +1,8 @@
-"""A plugin's Go source tree → its WebAssembly module, by the Go on this machine.
+"""Build a plugin's Go source tree to a WebAssembly module, with an installed Go.
 
 Plain Go since 1.24 writes what Envoy loads: a reactor module (``GOOS=wasip1 GOARCH=wasm -buildmode=c-shared``, see
-https://go.dev/blog/wasmexport). cgo and other toolchains are off and `go generate` is not run: a build compiles the
-author's code and runs none of it. Debug names stay in: they are 2 % of the file, and Envoy prints them when a plugin
+https://go.dev/blog/wasmexport). cgo and other toolchains are off, and `go generate` does not run: a build compiles the
+author's code and runs none of it. Debug names stay: they are 2 % of the file, and Envoy prints them when a plugin
 panics.
 """
 
@@ -23,8 +23,8 @@ from pluginrelease.core import wasm
 from pluginrelease.core.errors import Refused, Transient
 from pluginrelease.edges.toolchain import golang
 
-MINIMUM_GO = (1, 24)  # -buildmode=c-shared for wasip1 came with it
-SIZE_LIMIT = 256 * 1024 * 1024  # what Istio's agent reads at most (istio pkg/wasm/imagefetcher.go)
+MINIMUM_GO = (1, 24)  # it introduced -buildmode=c-shared for wasip1
+SIZE_LIMIT = 256 * 1024 * 1024  # limit of Istio's agent (istio pkg/wasm/imagefetcher.go)
 SOURCE_LIMIT = 4 * 1024 * 1024
 SHOWN_LINES = 20
 TARGET = {"GOOS": "wasip1", "GOARCH": "wasm"}
@@ -33,7 +33,7 @@ SDK = "github.com/proxy-wasm/proxy-wasm-go-sdk"
 
 @dataclass(frozen=True)
 class Built:
-    """A module on disk: where, its SHA-256 in hex, its size in bytes, the seconds it took, and which Go made it."""
+    """A module on disk: path, SHA-256 in hex, size in bytes, build time in seconds, and the Go that made it."""
 
     path: Path
     sha256: str
@@ -50,7 +50,7 @@ def compile_go(
     environ: Mapping[str, str] = os.environ,
     tick: Callable[[float, int], None] | None = None,
 ) -> Built:
-    """Compile the main package in ``source`` to ``output``, which is replaced in one step, and only by a whole module.
+    """Compile the main package of ``source`` to ``output``, which is replaced in one step by a whole module.
 
     Raises `Refused`: SourceMissing, NoGoModule, NotMainPackage, SetUpInMain, CompileFailed (with the compiler's own
     lines), ModuleTooLarge, NotAPlugin, GoMissing; `Transient`: BuildTimeout.
@@ -62,7 +62,7 @@ def compile_go(
     _check_package(compiler, folder, settings, deadline)
     _check_set_up(folder)
     output.parent.mkdir(parents=True, exist_ok=True)
-    # absolute, as the compiler runs in the source's folder (and Python makes it so only from 3.12 on)
+    # absolute, because the compiler runs in the source's folder (Python resolves it only from 3.12 on)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=output.parent.absolute()) as workplace:
         module = Path(workplace) / "plugin.wasm"
         seconds = _compile(compiler, folder, module, settings, deadline, tick)
@@ -88,7 +88,7 @@ def _check_tree(folder: Path) -> None:
 
 
 def _check_package(compiler: golang.Go, folder: Path, settings: Mapping[str, str], deadline: float) -> None:
-    """Mistakes that the compiler would let pass or tell in other words: they are seen before minutes are spent."""
+    """Find mistakes that the compiler ignores or explains badly, before it runs for minutes."""
     run = _go([compiler.path, "list", "-e", "-json=Name", "."], folder, settings, deadline, None)
     package = _first_object(run.lines)
     if package.get("Name") not in (None, "", "main"):
@@ -100,7 +100,7 @@ def _check_package(compiler: golang.Go, folder: Path, settings: Mapping[str, str
 
 
 def _check_set_up(folder: Path) -> None:
-    """A reactor's main is never called: a plugin from TinyGo's days builds, loads, and then has no context."""
+    """Refuse a plugin that registers itself in main, as for TinyGo: a reactor's main is never called."""
     for file in sorted(folder.glob("*.go")):
         if file.name.endswith("_test.go") or file.stat().st_size > SOURCE_LIMIT:
             continue

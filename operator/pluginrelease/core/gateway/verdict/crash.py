@@ -1,8 +1,9 @@
-"""Whether the plugin has crashed, and whether the gateway starts it again."""
+"""Find out if the plugin has crashed, and if the gateway starts it again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pluginrelease.api.reasons import Reason
 from pluginrelease.core.gateway.logs import Crash, LogKind
@@ -10,36 +11,41 @@ from pluginrelease.core.gateway.verdict import cases
 from pluginrelease.core.gateway.verdict.cases import CRASH_QUIET, VMS_BESIDE_WORKERS, PodCase
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State
 
-STAYS_DOWN = "The gateway does not start it again: replace the pod, or change the release."
+STAYS_DOWN = "The gateway does not restart it: replace the pod, or change the release."
 
 
-# its own Envoy's, source/extensions/filters/http/wasm/wasm_filter.h
-HIGRESS_AGAIN = "The gateway starts it again with the next requests; a minute without a crash is awaited."
+# Higress's own Envoy, source/extensions/filters/http/wasm/wasm_filter.h
+HIGRESS_AGAIN = "The gateway restarts it with the next requests. It counts as loaded after a minute without a crash."
 
 
 def check_crashes(case: PodCase) -> PodVerdict | None:
-    """The plugin has trapped since Envoy began to run it. A VM that trapped stays dead, and nothing but a line in the
-    log tells: not the count of VMs, nor any other number that Envoy keeps.
+    """Return a verdict if the plugin has trapped since Envoy began to run it.
+
+    A VM that trapped stays dead. Only a log line shows that; neither the number of VMs nor any other statistic does.
     """
     if case.sighting.stats.crashed is not None:
-        return _check_counters(case)
+        counted = _check_counters(case)
+        return replace(counted, is_crash=True) if counted is not None else None
     crashes = [crash for crash in case.sighting.log.crashes if _concerns_current(case, crash)]
     ours = [crash for crash in crashes if _is_ours(case, crash)]
     untold = [crash for crash in crashes if not crash.plugin]
     if ours:
-        return _report_crash(case, len({crash.thread for crash in ours}), [crash.line for crash in ours])
+        row = _report_crash(case, len({crash.thread for crash in ours}), [crash.line for crash in ours])
+        return replace(row, is_crash=True)
     if untold:
         message = (
-            f"A plugin of this gateway crashed, and Envoy does not tell which one. It says: {untold[-1].line}. "
-            "Replacing the pod starts them all anew; a probe would tell whether this one runs."
+            f"A plugin of this gateway crashed, and Envoy does not report which one. It says: {untold[-1].line}. "
+            "Replace the pod to restart all of them. Add a probe to find out whether this one runs."
         )
         return case.row(State.UNKNOWN, Reason.VM_CRASHED, message, *(crash.line for crash in untold))
     return None
 
 
 def _check_counters(case: PodCase) -> PodVerdict | None:
-    """Higress counts by the plugin's name, and starts it again by itself with a next request: how many are down now, in
-    how many workers it never came up, and how often it went down since the write. When it last did, the log tells.
+    """Return a verdict from Higress's counters, which have the plugin's name.
+
+    Higress starts the plugin again with a later request. The counters say how many VMs are down now, in how many
+    workers the plugin never started, and how often it went down since the write. The log says when it last did.
     """
     stats = case.sighting.stats
     if stats.unstarted:
@@ -56,7 +62,10 @@ def _check_counters(case: PodCase) -> PodVerdict | None:
 
 
 def _report_unstarted(case: PodCase, workers: int) -> PodVerdict:
-    """In some workers it never came up: with FAIL_OPEN they serve without it (``worker_fail_open_skip_total``)."""
+    """Report that it never started in some workers: these serve without it if FAIL_OPEN is set.
+
+    Envoy counts such requests in ``worker_fail_open_skip_total``.
+    """
     said = [case.sighting.unstarted] if case.sighting.unstarted else []
     quoted = f" It says: {said[0]}." if said else ""
     message = f"The plugin did not start in {workers} of {case.sighting.concurrency or '?'} workers"
@@ -67,12 +76,12 @@ def _report_unstarted(case: PodCase, workers: int) -> PodVerdict:
 
 
 def _is_recent(case: PodCase, crash: Crash) -> bool:
-    """Whether no quiet minute has passed since."""
+    """Return True if there was no minute without a crash since."""
     return crash.at is None or case.sighting.at + case.sighting.skew - crash.at <= CRASH_QUIET
 
 
 def _concerns_current(case: PodCase, crash: Crash) -> bool:
-    """Whether it is about the configuration that Envoy runs now, and nothing has started the plugin again since."""
+    """Return True if it is about the configuration that Envoy runs now, and the plugin was not started again since."""
     loaded = case.sighting.log.newest(LogKind.LOADED)
     begun = [entry.last_updated for entry in case.sighting.entries] + ([loaded.at] if loaded else [])
     if crash.at is None:
@@ -83,9 +92,10 @@ def _concerns_current(case: PodCase, crash: Crash) -> bool:
 
 
 def _is_ours(case: PodCase, crash: Crash) -> bool:
-    """Plugins of the same code share their VMs, so a crash of one is a crash of all of them.
+    """Return True if the crash is of our plugin's code.
 
-    A line that names nobody is ours only where no other code runs: as many VMs as our code needs, and no more.
+    Plugins with the same code share their VMs, so a crash of one is a crash of all. A line without a name is ours only
+    if no other code runs: the number of VMs is exactly what our code needs.
     """
     seen = case.sighting
     if crash.plugin:
@@ -104,7 +114,7 @@ def _report_crash(case: PodCase, threads: int, lines: Sequence[str], again: str 
         return case.row(State.UNHEALTHY, Reason.RUNNING_UNPROTECTED, message, *lines)
     if cases.restarts_plugin(case):
         quiet = f"{CRASH_QUIET.total_seconds():.0f} s"
-        again = f"The gateway starts it again with the next requests; {quiet} without a crash are awaited."
+        again = f"The gateway starts it again with the next requests; {quiet} without a crash must pass."
         message = f"The plugin crashed {where}, and requests got 503 meanwhile.{told} {again}"
     else:
         message = f"The plugin crashed {where}, which answer 503 to every request.{told} {again}"

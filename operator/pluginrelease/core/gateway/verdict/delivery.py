@@ -1,4 +1,4 @@
-"""Whether the gateway received the wanted configuration, and its listeners use it."""
+"""Find out if the gateway received the wanted configuration, and if its listeners use it."""
 
 from __future__ import annotations
 
@@ -12,33 +12,39 @@ from pluginrelease.core.gateway.verdict import cases
 from pluginrelease.core.gateway.verdict.cases import PodCase
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State
 
-# Istio's agent fetches again only when the control plane sends the plugin anew (pkg/wasm/convert.go)
+# Istio's agent fetches again only when the control plane sends the plugin again (pkg/wasm/convert.go)
 FETCH_AGAIN = (
-    "Once the registry gives the image out again, replace the pod or change the release: "
-    "the gateway does not soon try again by itself."
+    "When the registry serves the image again, replace the pod or change the release: "
+    "the gateway does not try again soon."
 )
 
 
 CHECK_CONTROL_PLANE = (
-    "Check that the control plane runs (istiod; with Higress its controller too, whose log names what it does not take)"
+    "Check that the control plane runs (istiod; with Higress also its controller, whose log names refused objects)"
 )
 
 
+REACHES = "the entry's selector or targetRefs, and plugin.match, reach this pod"
+
+
 NOT_REPLACED = (
-    "Higress's controller did not find one of the Secrets or keys, and its log says which. Put it there: the operator "
-    "makes Higress look again."
+    "Higress's controller did not find one of the Secrets or keys; its log says which. Create it: the operator makes "
+    "Higress read it again."
 )
 
 
 def check_fetched(case: PodCase) -> PodVerdict | None:
-    """An RBAC filter in the plugin's place acts on every request, so it is told at once unless it is an old one."""
+    """Return a verdict if an RBAC filter replaces the plugin.
+
+    It acts on every request, so it is reported at once, unless it is an old one.
+    """
     standing = [entry for entry in case.sighting.entries if entry.kind in STAND_INS]
     if not standing:
         return None
     failed = case.sighting.log.newest(LogKind.FETCH_FAILED)
-    current = any(case.since_write(entry.last_updated) for entry in standing) or failed is not None
+    current = any(case.is_since_write(entry.last_updated) for entry in standing) or failed is not None
     if not current and not case.late:
-        message = "A stand-in for an earlier revision, which could not be fetched, is still in the plugin's place."
+        message = "The agent's substitute for an earlier revision, which it could not fetch, is still there."
         return case.row(State.PENDING, Reason.AWAITING_CONFIG, message)
     cause = f" It says: {cases.quote(failed)}." if failed else ""
     cause = f"{cause} {FETCH_AGAIN}"
@@ -50,7 +56,7 @@ def check_fetched(case: PodCase) -> PodVerdict | None:
 
 
 def check_delivered(case: PodCase) -> PodVerdict | None:
-    """The wanted configuration is not what Envoy received last."""
+    """Return a verdict if Envoy received another configuration last."""
     entries = case.sighting.entries
     stale = [entry for entry in entries if not _is_delivered(entry, case.wanted)]
     if entries and not stale:
@@ -74,36 +80,47 @@ def _explain_absence(case: PodCase) -> PodVerdict:
         return _wait_for_listener(case)
     blocked = [error.details for error in case.sighting.other_listener_errors[:1]]
     if blocked:
-        return case.waiting(
+        return case.report_waiting(
             Reason.AWAITING_CONFIG,
             f"The gateway has not received the plugin: it refuses its listeners' updates. It says: {blocked[0]}.",
             then=(State.UNHEALTHY, Reason.CONFIG_NOT_DELIVERED),
-            hint="Mend or delete what is named there; the gateway takes this one with the next change that it is sent.",
+            hint="Correct or delete what is named there. The gateway receives this plugin with its next update.",
         )
-    return case.waiting(
+    return case.report_waiting(
         Reason.AWAITING_CONFIG,
         "The gateway has not received the plugin yet.",
         then=(State.UNHEALTHY, Reason.CONFIG_NOT_DELIVERED),
-        hint=f"{CHECK_CONTROL_PLANE}, and that the plugin's selector, phase and match reach this pod.",
+        hint=f"{CHECK_CONTROL_PLANE}, and that {REACHES}.{_of_gateway(case)}",
+    )
+
+
+def _of_gateway(case: PodCase) -> str:
+    """Return what to do if istiod ignores selectors on pods of a Gateway. istiod reports that nowhere."""
+    name = case.sighting.pod.gateway
+    if name is None:
+        return ""
+    return (
+        f" It is a pod of the Gateway {name}: istiod ignores selector there if its setting "
+        "ENABLE_SELECTOR_BASED_K8S_GATEWAY_POLICY is false. Name the Gateway in targetRefs instead."
     )
 
 
 def _explain_mismatch(case: PodCase, entry: ExtensionConfig) -> PodVerdict:
     if entry.digest_hex == case.wanted.digest_hex:
         if replace(case.wanted, replaces=False).is_given(entry.config, entry.env):
-            return case.waiting(
+            return case.report_waiting(
                 Reason.PLACEHOLDER_NOT_REPLACED,
-                "The gateway was given the placeholders ${secret…} as text.",
+                "The gateway received the placeholders ${secret…} as text.",
                 then=(State.UNHEALTHY, Reason.PLACEHOLDER_NOT_REPLACED),
                 hint=NOT_REPLACED,
             )
-        return case.waiting(
+        return case.report_waiting(
             Reason.AWAITING_CONFIG,
-            "The gateway has the wanted code with another configuration.",
+            "The gateway has the revision's code with another configuration.",
             then=(State.UNHEALTHY, Reason.CONFIG_MISMATCH),
-            hint="Something else writes this WasmPlugin's pluginConfig, or the control plane changes it.",
+            hint="Another client writes this WasmPlugin's pluginConfig, or the control plane changes it.",
         )
-    return case.waiting(
+    return case.report_waiting(
         Reason.AWAITING_CONFIG,
         f"The gateway still has sha256:{(entry.digest_hex or '')[:12]} and not sha256:{case.wanted.digest_hex[:12]}.",
         then=(State.UNHEALTHY, Reason.CONFIG_NOT_DELIVERED),
@@ -113,16 +130,16 @@ def _explain_mismatch(case: PodCase, entry: ExtensionConfig) -> PodVerdict:
 
 def check_attached(case: PodCase) -> PodVerdict | None:
     if case.sighting.warming:
-        return case.waiting(
+        return case.report_waiting(
             Reason.AWAITING_LISTENER,
             f"The listener {case.sighting.warming[0]} is still warming.",
             then=(State.UNHEALTHY, Reason.LISTENER_STUCK),
-            hint="Its last update serves nothing yet; `/init_dump` of the gateway's admin port says what it waits for.",
+            hint="Its last update is not active yet; `/init_dump` of the gateway's admin port says what it waits for.",
         )
     if case.sighting.referenced is None:
         return _wait_for_listener(case)
     if not case.sighting.referenced:
-        return case.waiting(
+        return case.report_waiting(
             Reason.AWAITING_LISTENER,
             "The gateway has the plugin, and none of its listeners uses it.",
             then=(State.UNHEALTHY, Reason.NOT_REFERENCED),
@@ -132,9 +149,9 @@ def check_attached(case: PodCase) -> PodVerdict | None:
 
 
 def _wait_for_listener(case: PodCase) -> PodVerdict:
-    return case.waiting(
+    return case.report_waiting(
         Reason.NO_HTTP_LISTENER,
-        "The gateway has no HTTP listener, so nothing asks for the plugin.",
+        "The gateway has no HTTP listener, so no listener uses the plugin.",
         then=(State.UNKNOWN, Reason.NO_HTTP_LISTENER),
-        hint="Give it a Gateway with an HTTP server.",
+        hint="Create a Gateway with an HTTP server for it.",
     )

@@ -1,15 +1,21 @@
-"""The positive signs: what shows that a gateway runs the plugin."""
+"""The positive signs: what proves that a gateway runs the plugin."""
 
 from __future__ import annotations
+
+from datetime import datetime, timedelta
 
 from pluginrelease.api.reasons import Reason
 from pluginrelease.core.gateway.logs import LogKind
 from pluginrelease.core.gateway.observations import PodObservation
-from pluginrelease.core.gateway.verdict import cases
+from pluginrelease.core.gateway.verdict import cases, workers
 from pluginrelease.core.gateway.verdict.cases import ANSWERS_TO_CONFIGURATION, NAMED_STATS_SINCE, PodCase
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State
 
 VMS_MADE_BESIDE_WORKERS = 3
+# a crash after a restart by the kubelet comes within this time
+JUST_BEFORE = timedelta(seconds=30)
+# Envoy answers no request while it loads what it has received, so after this time it has tried
+TRIED = timedelta(seconds=5)
 
 
 def prove(case: PodCase) -> PodVerdict:
@@ -19,20 +25,42 @@ def prove(case: PodCase) -> PodVerdict:
         if case.sighting.log.truncated:
             notes.append("its log was rotated, or is too long: a crash could be missed")
         return case.row(State.LOADED, Reason.LOADED, f"Runs the plugin: {signs[0]}.", *signs, *notes)
+    if (hung := workers.check_hung(case)) is not None:
+        return hung
+    if _runs_since_before(case):
+        message = (
+            "It has had these bytes with this configuration since before the write, so it loaded nothing new. Its "
+            "next start proves that it runs them."
+        )
+        return case.row(State.LOADED, Reason.RUNNING_NOT_PROVEN, message)
     if case.sighting.log.truncated:
         message = "The gateway's log since the write was rotated, or is too long, so a refusal could be missed."
-        return case.waiting(Reason.LOG_INCOMPLETE, message, then=(State.UNKNOWN, Reason.LOG_INCOMPLETE))
-    return case.waiting(
+        return case.report_waiting(Reason.LOG_INCOMPLETE, message, then=(State.UNKNOWN, Reason.LOG_INCOMPLETE))
+    return case.report_waiting(
         Reason.AWAITING_POSITIVE_SIGN,
-        "The gateway has the plugin and refuses nothing, and has not yet shown that it runs it.",
+        "The gateway has the plugin and refuses nothing, but has not yet shown that it runs it.",
         then=(State.UNKNOWN, Reason.NO_POSITIVE_SIGN),
-        hint="Restart the pod, or let its statistics be seen: annotation sidecar.istio.io/statsInclusionPrefixes "
+        hint="Restart the pod, or publish its statistics: annotation sidecar.istio.io/statsInclusionPrefixes "
         "with extension_config_discovery on the gateway's pods.",
     )
 
 
+def _runs_since_before(case: PodCase) -> bool:
+    """Return True if the gateway received the wanted configuration before the write, and has as many VMs as it needs.
+
+    Envoy does nothing about a configuration that it already has (source/extensions/filters/http/common, at 1.40), so
+    there is no new sign. A refused one shows as current as well, but lacks its VMs. What was still in transit has had
+    its time.
+    """
+    seen = case.sighting
+    if not case.may_run_already or seen.at - case.write_at < TRIED or not _has_enough_vms(seen):
+        return False
+    received = [entry.last_updated for entry in seen.entries]
+    return bool(received) and all(moment is not None and not case.is_since_write(moment) for moment in received)
+
+
 def _find_signs(case: PodCase) -> tuple[str | None, ...]:
-    """The positive signs; those that rest on the log having no refusal need the whole log."""
+    """Return the positive signs. Signs that need a log without refusals need the complete log."""
     if not case.sighting.log.truncated:
         return (
             _find_reload_counter(case),
@@ -41,7 +69,7 @@ def _find_signs(case: PodCase) -> tuple[str | None, ...]:
             _find_statistics(case),
             _find_new_vms(case),
         )
-    # Envoy counts and logs what its workers refused as loaded: then only their VMs show it
+    # Envoy counts and logs as loaded what only its workers refused; then only their VMs show it
     return (
         (_find_reload_counter(case), _find_log_line(case), _recall_proof(case))
         if _has_enough_vms(case.sighting)
@@ -50,7 +78,10 @@ def _find_signs(case: PodCase) -> tuple[str | None, ...]:
 
 
 def _find_reload_counter(case: PodCase) -> str | None:
-    """A refused configuration raises config_reload too, so update_rejected and config_fail must stand still."""
+    """Return the sign of config_reload.
+
+    A refused configuration raises it too, so update_rejected and config_fail must not rise.
+    """
     now, before = case.sighting.stats, case.baseline
     if before is None or now.config_reload is None or before.config_reload is None:
         return None
@@ -70,24 +101,45 @@ def _find_log_line(case: PodCase) -> str | None:
 
 
 def _find_statistics(case: PodCase) -> str | None:
-    """Envoy makes a plugin's own statistics only when it has created it; before 1.33 the count of VMs must do."""
+    """Return the sign of a plugin's own statistics, which Envoy makes with the plugin.
+
+    Envoy before 1.33 has none; there the number of VMs is the sign.
+    """
     stats = case.sighting.stats
-    fresh = cases.started_after_write(case) or (case.baseline is not None and case.baseline.named is False)
+    first = cases.started_after_write(case) or _has_loaded_nothing_else(case)
+    fresh = first or (case.baseline is not None and case.baseline.named is False)
     if not fresh or not _has_enough_vms(case.sighting):
         return None
     if stats.named:
         return f"Envoy made the plugin's statistics, and {stats.vm_active} VMs run"
-    if (
-        cases.envoy_release(case.sighting) < NAMED_STATS_SINCE
-        and cases.started_after_write(case)
-        and not case.sighting.code_shared
-    ):
+    if cases.envoy_release(case.sighting) < NAMED_STATS_SINCE and first and not case.sighting.code_shared:
         return f"{stats.vm_active} VMs run, as many as the plugins need"
     return None
 
 
+def _has_loaded_nothing_else(case: PodCase) -> bool:
+    """Return True if an Envoy that started just before the write has VMs for its present configuration only.
+
+    A second configuration costs one VM at least, refused or not. So this is the only configuration that this Envoy ever
+    had, if it received it since the write, long enough ago to have tried it.
+    """
+    seen = case.sighting
+    if case.baseline is not None or seen.started_at is None or seen.stats.vm_created is None or not seen.concurrency:
+        return False
+    if seen.started_at - seen.skew < case.write_at - JUST_BEFORE:
+        return False
+    received = [entry.last_updated for entry in seen.entries if entry.last_updated is not None]
+    if not received or not all(case.is_since_write(moment) and _was_tried(seen, moment) for moment in received):
+        return False
+    return seen.stats.vm_created <= (VMS_MADE_BESIDE_WORKERS + seen.concurrency) * seen.code_files
+
+
+def _was_tried(seen: PodObservation, received: datetime) -> bool:
+    return seen.at + seen.skew - received >= TRIED
+
+
 def _find_new_vms(case: PodCase) -> str | None:
-    """New code in a running Envoy: a refused module costs one VM, a loaded one a VM for every worker and more."""
+    """Return the sign of new code in a running Envoy: a refused module costs one VM, a loaded one several."""
     now, before = case.sighting.stats, case.baseline
     if before is None or before.vm_created is None or now.vm_created is None or not _has_enough_vms(case.sighting):
         return None
@@ -105,7 +157,7 @@ def _recall_proof(case: PodCase) -> str | None:
 
 
 def _has_enough_vms(sighting: PodObservation) -> bool:
-    """Whether as many VMs run as the loaded plugins need: a worker without one skips the plugin silently."""
+    """Return True if as many VMs run as the loaded plugins need. A worker without one skips the plugin silently."""
     if sighting.stats.vm_active is None or sighting.concurrency is None:
         return False
     return sighting.stats.vm_active >= cases.count_needed_vms(sighting)

@@ -1,8 +1,9 @@
-"""Whether Envoy, or its listeners, refused the configuration that it received."""
+"""Find out whether Envoy, or its listeners, rejected the configuration that it received."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 
 from pluginrelease.api.reasons import Reason
 from pluginrelease.core.gateway.logs import LogEvent, LogKind
@@ -11,8 +12,17 @@ from pluginrelease.core.gateway.verdict.cases import ANSWERS_TO_CONFIGURATION, N
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State
 
 
+class RefusalText(StrEnum):
+    """The wording of this module; tests compare reasons and named values."""
+
+    REJECTED = "Envoy rejected the plugin; {effect}. It says: {quote}"
+    NO_CODE_RUNS = "the gateway answers 500 to every request"
+    OLD_CODE_RUNS = "what ran before keeps running"
+    LISTENERS = "The gateway rejects listener updates because of this plugin. It says: {quote}"
+
+
 def check_accepted(case: PodCase) -> PodVerdict | None:
-    """Envoy has the wanted configuration and would not run it: what ran before goes on running."""
+    """Return a verdict if Envoy rejected the configuration: the previous code then keeps running."""
     received = max((entry.last_updated for entry in case.sighting.entries if entry.last_updated), default=None)
     event = case.sighting.log.newest(*ANSWERS_TO_CONFIGURATION)
     if event and event.kind is not LogKind.LOADED and cases.is_not_before(event.at, received):
@@ -20,7 +30,7 @@ def check_accepted(case: PodCase) -> PodVerdict | None:
     loaded = event.at if event and event.kind is LogKind.LOADED and cases.is_not_before(event.at, received) else None
     for error in case.sighting.listener_errors:
         if _is_about_current(case, error.attempted, received, loaded):
-            message = f"The gateway refuses its listeners' updates because of this plugin: {error.details}"
+            message = RefusalText.LISTENERS.format(quote=error.details)
             return case.row(State.UNHEALTHY, Reason.LISTENER_REJECTED, message, error.details)
     return None
 
@@ -28,10 +38,10 @@ def check_accepted(case: PodCase) -> PodVerdict | None:
 def _is_about_current(
     case: PodCase, attempted: datetime | None, received: datetime | None, loaded: datetime | None
 ) -> bool:
-    """Whether a refused listener update is about the configuration that is there now.
+    """Return True if a refused listener update is about the configuration that is there now.
 
-    A control plane sends listeners before plugins, so the listener that comes with a mended plugin is refused for the
-    plugin of before, within the same millisecond, and stays refused until something else changes it.
+    A control plane sends listeners before plugins. So the listener that comes with a repaired plugin is refused because
+    of the earlier plugin, within the same millisecond. It stays refused until something else changes it.
     """
     if attempted is None or received is None:
         return True
@@ -44,19 +54,18 @@ def _explain_refusal(case: PodCase, event: LogEvent) -> PodVerdict:
     if event.kind is LogKind.REFUSED_BY_WORKERS:
         return workers.report_refused(case, *cases.quote_lines(event))
     if event.kind is LogKind.LISTENER_REJECTED:
-        message = f"The gateway refuses its listeners' updates because of this plugin. It says: {cases.quote(event)}"
+        message = RefusalText.LISTENERS.format(quote=cases.quote(event))
         return case.row(State.UNHEALTHY, Reason.LISTENER_REJECTED, message, *cases.quote_lines(event))
-    effect = (
-        "the gateway answers 500 to every request"
-        if _runs_no_earlier_version(case)
-        else "what ran before goes on running"
-    )
-    message = f"Envoy refused the plugin; {effect}. It says: {cases.quote(event)}"
+    effect = RefusalText.NO_CODE_RUNS if _runs_no_earlier_version(case) else RefusalText.OLD_CODE_RUNS
+    message = RefusalText.REJECTED.format(effect=effect, quote=cases.quote(event))
     return case.row(State.UNHEALTHY, Reason.PLUGIN_REJECTED, message, *cases.quote_lines(event))
 
 
 def _runs_no_earlier_version(case: PodCase) -> bool:
-    """Whether this Envoy runs no earlier version of the plugin: its listener then has a gap in the filter's place."""
+    """Return True if this Envoy runs no earlier version of the plugin.
+
+    Then requests pass its listener without the filter.
+    """
     before = case.baseline
     if cases.started_after_write(case) or before is None:
         return cases.started_after_write(case)

@@ -1,4 +1,4 @@
-"""What may be said about a gateway pod, and about a release in all of them."""
+"""The verdict on one gateway pod, and the verdict on a release in all of them."""
 
 from __future__ import annotations
 
@@ -20,19 +20,22 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class PodVerdict:
-    """``evidence``: what was seen, the gateway's own lines among it."""
+    """``evidence``: what was seen, with the gateway's own log lines; ``is_crash``: the plugin trapped."""
 
     pod: PodRef
     state: State
     reason: Reason
     message: str
     evidence: tuple[str, ...] = ()
+    is_crash: bool = False
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """``pods``: one row per pod that is not being deleted, failures first; ``verified`` and ``silent`` are for the next
-    look."""
+    """``pods``: one row per pod that is not being deleted, failures first.
+
+    ``verified`` and ``silent`` are for the next check.
+    """
 
     state: State
     reason: Reason

@@ -1,4 +1,4 @@
-"""Whether every worker has a VM that runs the plugin: one without it lets requests pass."""
+"""Find out if every worker has a VM that runs the plugin. A worker without one lets requests pass."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from pluginrelease.api.reasons import Reason
-from pluginrelease.core.gateway.logs import Missing
+from pluginrelease.core.gateway.logs import LogKind, Missing
 from pluginrelease.core.gateway.verdict import cases
-from pluginrelease.core.gateway.verdict.cases import CRASH_QUIET, PodCase
+from pluginrelease.core.gateway.verdict.cases import ANSWERS_TO_CONFIGURATION, CRASH_QUIET, PodCase
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State
 
 SAME_UPDATE = timedelta(seconds=1)
 
 
 def check_workers(case: PodCase) -> PodVerdict | None:
-    """Envoy took the configuration, and some thread has no VM that runs it: requests pass there without the plugin.
+    """Return a verdict if Envoy took the configuration but some thread has no VM that runs it.
 
-    Envoy tries a configuration in a VM of its own, then gives it to those that serve. What only these refuse shows in
-    a line that names nobody, and in fewer VMs. Where other code may run, neither shows whose VMs are missing.
+    Requests on that thread pass without the plugin. Envoy tries a configuration in its own VM, then gives it to the
+    workers. If only workers refuse it, that shows in a line without a plugin's name, and in fewer VMs. If other code
+    may run, neither shows whose VMs are missing.
     """
     seen = case.sighting
     lines = [thread.line for thread in seen.log.missing if _concerns_current(case, thread)]
@@ -31,12 +32,36 @@ def check_workers(case: PodCase) -> PodVerdict | None:
     return _report_doubt(case, lines) if doubtful and not case.verified else None
 
 
+def check_hung(case: PodCase) -> PodVerdict | None:
+    """Return a verdict if Envoy created the plugin, a worker hangs, and not every worker has taken the configuration.
+
+    A worker that never returns from a request keeps its old configuration. So no update completes, and only the missing
+    log line shows that. Envoy's main thread answers, and the gateway is ready most of the time. If the worker hung
+    before the write, the revision is not the cause.
+    """
+    seen = case.sighting
+    event = seen.log.newest(*ANSWERS_TO_CONFIGURATION)
+    if not seen.stats.worker_hangs or seen.log.truncated or event is None:
+        return None
+    if event.kind is not LogKind.LOADED or event.everywhere or not case.is_since_write(event.at):
+        return None
+    before = case.baseline.worker_hangs or 0 if case.baseline is not None else 0
+    state = State.UNHEALTHY if seen.stats.worker_hangs > before else State.UNKNOWN
+    return case.report_waiting(
+        Reason.AWAITING_POSITIVE_SIGN,
+        "Envoy created the plugin, and not every worker has taken it.",
+        then=(state, Reason.GATEWAY_UNRESPONSIVE),
+        hint="A worker hangs, for example in a request that never ends. It takes no configuration, and its "
+        "connections get no answer. Only a restart of the gateway helps: delete the pod if this remains.",
+    )
+
+
 def _report_doubt(case: PodCase, lines: Sequence[str]) -> PodVerdict:
-    return case.waiting(
+    return case.report_waiting(
         Reason.AWAITING_POSITIVE_SIGN,
         f"Some plugin of this gateway runs on too few workers, and Envoy does not name it. It says: {lines[-1]}.",
         then=(State.UNKNOWN, Reason.NO_POSITIVE_SIGN),
-        hint="Replacing the pod starts them all again; a probe would show whether this one runs.",
+        hint="Replace the pod to start all plugins again. A probe would show whether this one runs.",
     )
 
 
@@ -48,18 +73,18 @@ def _report_too_few(case: PodCase) -> PodVerdict:
         if cases.restarts_plugin(case)
         else (State.UNHEALTHY, Reason.PLUGIN_REFUSED_BY_WORKERS)
     )
-    return case.waiting(
+    return case.report_waiting(
         Reason.AWAITING_POSITIVE_SIGN, message, then=then, hint="Requests pass without it where it is missing."
     )
 
 
 def _concerns_current(case: PodCase, thread: Missing) -> bool:
-    """Whether it is about the configuration that Envoy has; with FAIL_RELOAD Envoy tries again with a next request."""
+    """Return True if it is about the configuration that Envoy has; FAIL_RELOAD tries again at later requests."""
     received = [entry.last_updated for entry in case.sighting.entries if entry.last_updated]
     if thread.at is None:
         return True
     late = not cases.restarts_plugin(case) or case.sighting.at + case.sighting.skew - thread.at <= CRASH_QUIET
-    # the dump has milliseconds, and the thread that receives a configuration tries it before it notes the time
+    # the dump has milliseconds, and a thread tries a configuration before it records the time
     return late and all(thread.at >= moment - SAME_UPDATE for moment in received)
 
 
@@ -69,15 +94,18 @@ def report_refused(case: PodCase, *lines: str) -> PodVerdict:
         f"; of the {cases.count_needed_vms(case.sighting)} VMs that it needs, {count} run" if _has_too_few(case) else ""
     )
     message = (
-        "Envoy took the plugin's configuration, and its workers refused it: it runs on no worker, and every request "
-        f"passes without it, whatever failStrategy says{counted}. It says: {' / '.join(lines)}. The plugin refuses to "
-        "be configured a second time in one VM: correct it, or release it with other bytes."
+        "Envoy accepted the plugin's configuration, but its workers refused it: it runs on no worker, and every "
+        f"request passes without it, whatever failStrategy says{counted}. It says: {' / '.join(lines)}. The plugin "
+        "refuses to be configured a second time in one VM: correct it, or release it with other bytes."
     )
     return case.row(State.UNHEALTHY, Reason.PLUGIN_REFUSED_BY_WORKERS, message, *lines)
 
 
 def _has_too_few(case: PodCase) -> bool:
-    """Whether VMs are counted, and there are fewer than the loaded codes need. Higress counts workers by the name."""
+    """Return True if VMs are counted and are fewer than the loaded codes need.
+
+    Higress counts workers by the plugin's name.
+    """
     seen = case.sighting
     if seen.stats.vm_active is None or seen.concurrency is None or seen.stats.unstarted is not None:
         return False

@@ -11,13 +11,13 @@ from pluginrelease.api.reasons import AnyReason
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.findings import Finding
 from pluginrelease.core.gateway.verdict.values import Verdict
-from pluginrelease.core.rollout import history
+from pluginrelease.core.rollout import decisions, detour, history
 from pluginrelease.core.rollout.decisions import Goal, Intent
 
 
 @dataclass(frozen=True)
 class Failure:
-    """The error that ended the pass, or an entry's part of it, and the step that it ended at."""
+    """The error that ended the pass, or an entry's part of it, and the step that raised it."""
 
     step: ConditionType
     error: ReleaseError
@@ -34,16 +34,16 @@ class Event:
 
 @dataclass(frozen=True)
 class EntryReport:
-    """What a pass learned of one entry. What is None was not reached and stays as it was.
+    """What a pass learned of one entry. None: not reached, so it stays as it was.
 
-    ``running`` is the revision that its gateways are to run, "" for none of ours; ``puts_back`` the stable revision
-    that is put back after a failure. ``is_removed``: the entry is gone from the
-    spec, and its object could not be taken away yet.
+    ``running`` is the revision that its gateways should run, "" for none of ours. ``puts_back`` is the stable revision
+    that is restored after a failure. ``is_removed``: the entry was removed from the spec, and its object could not be
+    deleted yet. ``is_unproved``: its stable revision crashed while it was watched.
     """
 
     name: str
     intent: Intent = field(default_factory=lambda: Intent(Goal.SPEC))
-    selector: api.Selector | None = None
+    attachment: api.Attachment = field(default_factory=api.Attachment)
     findings: tuple[Finding, ...] = ()
     failure: Failure | None = None
     verdict: Verdict | None = None
@@ -53,14 +53,16 @@ class EntryReport:
     adopted: str | None = None
     observation: api.Observation | None = None
     is_removed: bool = False
+    is_unproved: bool = False
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a pass learned. What is None was not reached and stays as it was.
+    """What a pass learned. None: not reached, so it stays as it was.
 
-    ``target_revision`` is the revision that is wanted; after a failure the entries run others. ``events`` are posted
-    beside those that the conditions make. ``swept``: what entries that are gone had is taken away, or has a report.
+    ``target_revision`` is the wanted revision; after a failure entries run others. ``events`` are posted besides those
+    that the conditions cause. ``switched_off`` is the state of the switch, None for on. ``swept``: what removed entries
+    wrote is deleted, or is reported.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -70,6 +72,7 @@ class Report:
     artifact: api.ArtifactStatus | None = None
     rollout: api.RolloutStatus | None = None
     handled: api.Handled | None = None
+    switched_off: api.SwitchedOff | None = None
     deployed: history.Deployed | None = None
     suspended: bool = False
     swept: bool = False
@@ -78,3 +81,9 @@ class Report:
     def entry(self, name: str) -> EntryReport | None:
         """Return the report of the entry of this name, or None."""
         return next((entry for entry in self.entries if entry.name == name), None)
+
+
+def way_back(decided: api.RolloutStatus, failure: api.RolloutFailure | None, entry: EntryReport) -> detour.WayBack:
+    """Return the state of an entry's rollback, from its report."""
+    fallback = decisions.fallback_of(decided, entry.name)
+    return detour.WayBack(failure, fallback, entry.puts_back if entry.intent.goal is Goal.ROLLBACK else None)
