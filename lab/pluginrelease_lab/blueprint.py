@@ -1,4 +1,4 @@
-"""What a lab is made of and where it keeps it: written before the start, read by everyone who attaches later."""
+"""The description of a lab and its directory: written before the start, and read by every later client."""
 
 from __future__ import annotations
 
@@ -29,9 +29,12 @@ PROGRAMS = (
     "envoy",
 )
 NODE_PROGRAMS = ("lab-pause", "kubelet", "kube-scheduler", "kube-proxy")
-"""What a lab with a real node has besides."""
+"""Additional programs of a lab with a real node."""
 ISTIO_DATA = "/var/lib/istio/data"
-"""Where Istio's agent keeps fetched modules; its path is fixed, so each gateway is shown its own directory there."""
+"""Where Istio's agent keeps fetched modules.
+
+The path is fixed, so each gateway gets its own directory mounted there.
+"""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Ports:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Bearer tokens of the lab's own users. New for each lab."""
+    """Bearer tokens of the lab's own users, new for each lab."""
 
     admin: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     controllers: str = field(default_factory=lambda: secrets.token_urlsafe(24))
@@ -60,8 +63,8 @@ class Tokens:
 class Blueprint:
     """One lab. ``programs`` maps the names of `PROGRAMS` to their paths; ``mesh`` is a name in `meshes.NAMED`.
 
-    ``node`` is the cgroup of the real node, and empty in a lab without one; ``images`` are the archives that it is
-    given, and ``gateways_on_node`` says whether the gateways are pods on it.
+    ``node`` is the cgroup of the real node, and empty without one. ``images`` are its archives. ``gateways_on_node``
+    says whether the gateways are pods on it.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Blueprint:
     programs: dict[str, Path]
     istio_sources: Path
     kwok_sources: Path
+    gateway_api_sources: Path
     ports: Ports
     mesh: str = "istio"
     node: str = ""
@@ -79,7 +83,7 @@ class Blueprint:
 
     @property
     def run(self) -> Path:
-        """Data of the running parts; gone after `down`."""
+        """Return the directory of the running parts' data, deleted by `down`."""
         return self.state / "run"
 
     @property
@@ -88,7 +92,7 @@ class Blueprint:
 
     @property
     def ca_file(self) -> Path:
-        """The API server's certificate with the authority that signed it: it makes both itself."""
+        """Return the API server's certificate with its CA. The API server makes both."""
         return self.certificates / "apiserver.crt"
 
     @property
@@ -109,7 +113,7 @@ class Blueprint:
 
     @property
     def api_outside(self) -> str:
-        """By name, because the API server's own certificate says localhost and not 127.0.0.1."""
+        """Return the API server's URL on the host. It has a name, because the certificate names only localhost."""
         return f"https://localhost:{self.ports.api}"
 
     def log(self, part: str) -> Path:
@@ -120,7 +124,7 @@ class Blueprint:
 
 
 def load(state: Path) -> Blueprint:
-    """The blueprint kept in ``state``. Raises FileNotFoundError when no lab was ever started there."""
+    """Return the blueprint in ``state``. Raises FileNotFoundError if no lab was ever started there."""
     kept = json.loads((state / "lab.json").read_text())
     return Blueprint(
         name=kept["name"],
@@ -129,6 +133,7 @@ def load(state: Path) -> Blueprint:
         programs={name: Path(path) for name, path in kept["programs"].items()},
         istio_sources=Path(kept["istio_sources"]),
         kwok_sources=Path(kept["kwok_sources"]),
+        gateway_api_sources=Path(kept["gateway_api_sources"]),
         ports=Ports(**kept["ports"]),
         mesh=kept["mesh"],
         node=kept["node"],

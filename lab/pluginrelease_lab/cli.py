@@ -1,4 +1,4 @@
-"""``pluginrelease lab``: a whole mesh with gateways on this machine, for trying, for demos and for tests."""
+"""``pluginrelease lab``: a whole mesh with gateways on this machine, to try things, for demos and for tests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _name = click.option("--name", default="default", show_default=True, help="Labs 
 
 @contextmanager
 def _told_plainly() -> Iterator[None]:
-    """Turn what went wrong into a sentence and exit status 1."""
+    """Turn errors into a sentence and exit status 1."""
     try:
         yield
     except LabError as error:
@@ -38,14 +38,17 @@ def lab() -> None:
 @lab.command()
 @_name
 @click.option("--gateways", default=2, show_default=True, type=click.IntRange(1, 50), help="Replicas of the gateway.")
-@click.option(
-    "--mesh", default="istio", show_default=True, type=click.Choice(list(meshes.NAMED)), help="Whose gateways they are."
-)
+@click.option("--mesh", default="istio", show_default=True, type=click.Choice(list(meshes.NAMED)), help="Kind of mesh.")
 @click.option("--node", is_flag=True, help="A real node besides: containerd and a kubelet; it needs root.")
 @click.option("--gateways-on-node", is_flag=True, help="That, and the gateways are pods on it; it needs buildah too.")
+@click.option("--gateway-api", is_flag=True, help="The kinds of the Gateway API besides; with Istio's mesh only.")
 @click.option("--detach/--no-detach", default=True, show_default=True, help="Leave it running, or end it with Ctrl-C.")
-def up(name: str, gateways: int, mesh: str, node: bool, gateways_on_node: bool, detach: bool) -> None:
+def up(
+    name: str, gateways: int, mesh: str, node: bool, gateways_on_node: bool, gateway_api: bool, detach: bool
+) -> None:
     """Start a lab and wait until all of it is ready."""
+    if gateway_api and mesh != "istio":
+        raise click.UsageError("--gateway-api is for Istio's mesh only: leave it out, or take --mesh istio")
     with _told_plainly():
         running = host.up(
             name,
@@ -56,6 +59,8 @@ def up(name: str, gateways: int, mesh: str, node: bool, gateways_on_node: bool, 
             report=click.echo,
             detached=detach,
         )
+        if gateway_api:
+            running.install_gateway_api()
     click.echo(_how_to_use(running))
     if not detach:
         with running:

@@ -1,4 +1,4 @@
-"""A gateway pod as values: what its agent is given to start with, and what its status says."""
+"""A gateway pod as values: what its agent gets at the start, and its status."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Pod:
 
     @property
     def grace(self) -> float:
-        """Seconds between being asked to stop and being stopped."""
+        """Return the seconds from SIGTERM to SIGKILL."""
         return float(self.manifest["metadata"].get("deletionGracePeriodSeconds", 30))
 
     @property
@@ -56,32 +56,39 @@ class Pod:
 
     @property
     def proxy(self) -> Object:
-        """The container that is real: the one named istio-proxy, else the first."""
-        containers: list[Object] = self.manifest["spec"]["containers"]
+        """Return the container that is real: the one named istio-proxy, else the first. It may be a native sidecar."""
+        spec = self.manifest["spec"]
+        containers: list[Object] = [*spec["containers"], *spec.get("initContainers", [])]
         return next((each for each in containers if each["name"] == PROXY_CONTAINER), containers[0])
+
+    @property
+    def role(self) -> str:
+        """Return what the agent is to Istio, as the container's arguments say: a router, unless they say sidecar."""
+        arguments = self.proxy.get("args", [])
+        return "sidecar" if arguments[:2] == ["proxy", "sidecar"] else "router"
 
     @property
     def container_ports(self) -> set[int]:
         return {int(port["containerPort"]) for port in self.proxy.get("ports", [])}
 
     def downward(self, field: str) -> str:
-        """``labels`` or ``annotations`` in the form of the downward API."""
+        """Return ``labels`` or ``annotations`` in the form of the downward API."""
         values = self.manifest["metadata"].get(field, {})
         return "".join(f"{name}={json.dumps(value)}\n" for name, value in sorted(values.items()))
 
 
 def mesh_file(envoy: str) -> str:
-    """The agent's lowest layer of configuration; the pod's PROXY_CONFIG and annotation go on top of it."""
+    """Return the agent's lowest layer of configuration; the pod's PROXY_CONFIG and annotation override it."""
     return yaml.safe_dump({"defaultConfig": {"binaryPath": envoy, "discoveryAddress": _DISCOVERY}})
 
 
 def environment(pod: Pod, address: str) -> dict[str, str]:
-    """What Istio's gateway injection puts into the container, then what the pod itself says."""
+    """Return what Istio's gateway injection sets in the container, then what the pod itself sets."""
     cores = _cores(pod.proxy.get("resources", {}).get("limits", {}).get("cpu", "2"))
     injected = {
         "PILOT_CERT_PROVIDER": "istiod",
         "CA_ADDR": _DISCOVERY,
-        "ISTIOD_SAN": "istiod.istio-system.svc",  # its address here is a number; this is what its certificate says
+        "ISTIOD_SAN": "istiod.istio-system.svc",  # its address is a number; this name is in its certificate
         "POD_NAME": pod.name,
         "POD_NAMESPACE": pod.namespace,
         "INSTANCE_IP": address,
@@ -106,8 +113,14 @@ def _cores(limit: str) -> int:
     return max(1, math.ceil(number))
 
 
+def _limit(resource: str, pod: Pod) -> str:
+    """The processor's limit as a number of cores. Go runs without a limit of memory where none is given."""
+    limits = pod.proxy.get("resources", {}).get("limits", {})
+    return str(_cores(limits[resource])) if resource == "cpu" and resource in limits else ""
+
+
 def _workload(pod: Pod) -> str:
-    """The Deployment behind a pod: its ReplicaSet's name without the hash of the template."""
+    """Return the name of the pod's Deployment: its ReplicaSet's name without the template hash."""
     template = pod.manifest["metadata"].get("labels", {}).get("pod-template-hash", "")
     owners = pod.manifest["metadata"].get("ownerReferences", [])
     return str(owners[0]["name"]).removesuffix(f"-{template}") if owners else pod.name
@@ -116,6 +129,8 @@ def _workload(pod: Pod) -> str:
 def _value(variable: Object, pod: Pod, address: str) -> str:
     if "value" in variable:
         return str(variable["value"])
+    if limit := variable.get("valueFrom", {}).get("resourceFieldRef", {}).get("resource", "").removeprefix("limits."):
+        return _limit(limit, pod)
     field = variable.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath", "")
     known = {
         "metadata.name": pod.name,
@@ -133,25 +148,28 @@ def _value(variable: Object, pod: Pod, address: str) -> str:
 
 @dataclass(frozen=True)
 class ContainerEnd:
-    """How one run of a container went: times as the API writes them, ``code`` negative for a signal."""
+    """How one run of a container ended: times in the API's form; ``code`` is negative for a signal;
+    ``out_of_memory``: the container used more memory than its limit."""
 
     code: int
     started: str
     finished: str
+    out_of_memory: bool = False
 
     def terminated(self) -> Object:
         code = self.code if self.code >= 0 else 128 - self.code
+        otherwise = "Error" if code else "Completed"
         return {
             "exitCode": code,
             "startedAt": self.started,
             "finishedAt": self.finished,
-            "reason": "Error" if code else "Completed",
+            "reason": "OOMKilled" if self.out_of_memory else otherwise,
         }
 
 
 @dataclass(frozen=True)
 class LabContainer:
-    """The real container at one moment. ``ended`` is the end of the run before."""
+    """The real container at one moment. ``ended``: the end of the previous run."""
 
     identity: str
     started: str
@@ -162,7 +180,7 @@ class LabContainer:
 
 
 def status(pod: Pod, address: str, container: LabContainer) -> Object:
-    """The whole status of a gateway pod, as a kubelet would report it."""
+    """Return the whole status of a gateway pod, as a kubelet would report it."""
     return {
         "phase": "Running",
         "podIP": address,
@@ -172,6 +190,9 @@ def status(pod: Pod, address: str, container: LabContainer) -> Object:
         "startTime": pod.manifest["status"].get("startTime") or now(),
         "conditions": _conditions(pod, container.ready),
         "containerStatuses": [_container_status(each, pod, container) for each in pod.manifest["spec"]["containers"]],
+        "initContainerStatuses": [
+            _container_status(each, pod, container) for each in pod.manifest["spec"].get("initContainers", [])
+        ],
     }
 
 
@@ -212,5 +233,5 @@ def _container_status(spec: Object, pod: Pod, container: LabContainer) -> Object
 
 
 def now() -> str:
-    """The time as the Kubernetes API writes it."""
+    """Return the time in the form of the Kubernetes API."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""The control plane: etcd, kube-apiserver, kube-controller-manager, and kwok as the kubelet towards the API server."""
+"""The control plane: etcd, kube-apiserver, kube-controller-manager, and kwok as kubelet for the API server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KUBELET_PORT = 10247
 NODE = "lab-node"
 HOSTNAME = "kubernetes.io/hostname"
 _SIMULATED = {"key": "pluginrelease.io/lab", "value": "simulated", "effect": "NoSchedule"}
-"""Beside a real node: the scheduler sends no pod to kwok's that does not ask for it."""
+"""With a real node: the scheduler puts a pod on kwok's node only if the pod asks for it."""
 SERVICE_RANGE = "10.96.0.0/16"
 GATEWAY_LABEL = "pluginrelease.io/lab"
 GATEWAY_VALUE = "gateway"
@@ -32,7 +32,7 @@ _PROBE_TIMEOUT = aiohttp.ClientTimeout(total=2)
 
 
 def answers(url: str, *, status: int = 200) -> Probe:
-    """A probe: does a GET of ``url`` answer with ``status``? Certificates are not checked: only health is asked for."""
+    """Return a probe: whether a GET of ``url`` answers with ``status``. Certificates are not checked."""
 
     async def probe() -> bool:
         try:
@@ -45,7 +45,7 @@ def answers(url: str, *, status: int = 200) -> Probe:
 
 
 def etcd(lab: Blueprint) -> Program:
-    """Without fsync: a lab's data need not outlive a power cut."""
+    """Return etcd without fsync: a lab's data may be lost in a power cut."""
     argv: Argv = [
         lab.programs["etcd"],
         f"--data-dir={lab.run / 'etcd'}",
@@ -59,7 +59,7 @@ def etcd(lab: Blueprint) -> Program:
 
 
 def prepare(lab: Blueprint) -> None:
-    """The files that the API server reads: its users, the key of ServiceAccount tokens and the audit policy."""
+    """Write the files that the API server reads: its users, the key of ServiceAccount tokens and the audit policy."""
     lab.certificates.mkdir(parents=True, exist_ok=True)
     write_private(lab.certificates / "users.csv", _users(lab))
     write_private(lab.certificates / "service-accounts.key", _new_elliptic_key())
@@ -79,7 +79,7 @@ def _users(lab: Blueprint) -> str:
 
 
 def _new_elliptic_key() -> str:
-    """A new P-256 private key as PEM (RFC 5915). Its public half may be left out: the reader computes it."""
+    """Return a new P-256 private key as PEM (RFC 5915), without its public half, which readers compute."""
     scalar = bytes([secrets.randbelow(0x7F) + 1]) + secrets.token_bytes(31)  # below the order of the curve
     curve = bytes.fromhex("a00a06082a8648ce3d030107")
     der = b"\x30\x31\x02\x01\x01\x04\x20" + scalar + curve
@@ -87,7 +87,10 @@ def _new_elliptic_key() -> str:
 
 
 def apiserver(lab: Blueprint) -> Program:
-    """RBAC and audit on. It listens on every address, so that its own certificate also says localhost."""
+    """Return kube-apiserver with RBAC and audit.
+
+    It listens on every address, so that its certificate names localhost.
+    """
     key = lab.certificates / "service-accounts.key"
     argv: Argv = [
         lab.programs["kube-apiserver"],
@@ -113,7 +116,7 @@ def apiserver(lab: Blueprint) -> Program:
 
 
 def write_kubeconfigs(lab: Blueprint) -> None:
-    """For people and for the parts; possible once the API server has made its certificate."""
+    """Write kubeconfigs for users and for the parts, after the API server has made its certificate."""
     ca = lab.ca_file.read_bytes()
     write_kubeconfig(lab.admin_kubeconfig, server=lab.api_outside, ca=ca, token=lab.tokens.admin)
     write_kubeconfig(lab.inside_kubeconfig, server=lab.api_inside, ca=ca, token=lab.tokens.admin)
@@ -126,7 +129,10 @@ def part_kubeconfig(lab: Blueprint, user: str) -> Path:
 
 
 def controller_manager(lab: Blueprint) -> Program:
-    """So that garbage collection, Deployments, disruption budgets and namespace deletion are real."""
+    """Return kube-controller-manager:
+
+    garbage collection, Deployments, disruption budgets and namespace deletion are real.
+    """
     argv: Argv = [
         lab.programs["kube-controller-manager"],
         f"--kubeconfig={part_kubeconfig(lab, 'controllers')}",
@@ -147,7 +153,7 @@ def controller_manager(lab: Blueprint) -> Program:
 
 
 def kwok(lab: Blueprint) -> Program:
-    """Answers for the node and for pods that are only simulated; the lab itself answers for gateway pods."""
+    """Return kwok, the kubelet of its node and of simulated pods. The lab itself is the kubelet of gateway pods."""
     config = lab.run / "kwok.yaml"
     write_private(config, yaml.safe_dump_all(_stages(lab.kwok_sources)))
     argv: Argv = [
@@ -169,14 +175,14 @@ def kwok(lab: Blueprint) -> Program:
 
 
 def _managed(lab: Blueprint) -> Argv:
-    """Every node, so that tests can have more of them; beside a real one the lab's own only."""
+    """Return which nodes kwok manages: all, so that tests can add some; with a real node only the lab's own."""
     if not lab.node:
         return ["--manage-all-nodes=true"]
     return ["--manage-all-nodes=false", f"--manage-nodes-with-label-selector={HOSTNAME}={NODE}"]
 
 
 def _stages(kwok_sources: Path) -> list[Object]:
-    """kwok's own rules for nodes and pods, with gateway pods taken out: those become ready by being ready."""
+    """Return kwok's own rules for nodes and pods, without gateway pods: those are ready when they really are."""
     folders = ("node/fast", "node/heartbeat-with-lease", "pod/fast")
     files = [file for folder in folders for file in sorted((kwok_sources / "kustomize/stage" / folder).glob("*.yaml"))]
     stages = [stage for file in files for stage in read_manifests(file.read_text()) if stage["kind"] == "Stage"]
@@ -190,7 +196,7 @@ def _without_gateways(stage: dict[str, Any]) -> Object:
 
 
 async def install_kwok_kinds(lab: Blueprint, api: KubeApi) -> None:
-    """The kinds by which kwok learns where a pod's ports and logs are. It looks for them when it starts."""
+    """Install kwok's kinds for ports and logs of pods. kwok looks for them when it starts."""
     folder = lab.kwok_sources / "kustomize/crd/bases"
     for kind in _KWOK_CRDS:
         [crd] = read_manifests((folder / f"kwok.x-k8s.io_{kind}.yaml").read_text())
@@ -211,7 +217,7 @@ async def known(api: KubeApi, path: str) -> None:
 
 
 async def make_node(lab: Blueprint, api: KubeApi) -> None:
-    """kwok's node; the lab's own pods name it."""
+    """Create kwok's node, which the lab's own pods name."""
     about = {"name": NODE, "labels": {HOSTNAME: NODE, "kubernetes.io/os": "linux"}}
     spec = {"taints": [_SIMULATED]} if lab.node else {}
     await api.apply({"apiVersion": "v1", "kind": "Node", "metadata": about, "spec": spec})
@@ -220,6 +226,6 @@ async def make_node(lab: Blueprint, api: KubeApi) -> None:
 
 
 def is_ready(node: Object) -> bool:
-    """Whether a Node says so."""
+    """Return whether a Node reports Ready."""
     conditions = node.get("status", {}).get("conditions", [])
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)

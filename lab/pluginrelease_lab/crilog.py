@@ -1,4 +1,4 @@
-"""Container logs in the form in which a kubelet reads them: time, stream, whole or partial, text."""
+"""Container logs in the kubelet's form: time, stream, full or partial, text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LONGEST_LINE = 16 * 1024
 
 
 class CriLog:
-    """Writes what a container prints, line by line, as it comes. One object for each stream of it."""
+    """Write a container's output line by line while it arrives. Each stream needs its own object."""
 
     def __init__(self, path: Path, stream: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -18,7 +18,7 @@ class CriLog:
         self._rest = b""
 
     def feed(self, printed: bytes) -> None:
-        """Take any piece of output; lines are written when they are whole, or too long to wait for."""
+        """Accept any piece of output. A line is written when it is complete, or too long to wait for its end."""
         *lines, self._rest = (self._rest + printed).split(b"\n")
         entries = [entry for line in lines for entry in self._entries(line)]
         while len(self._rest) > LONGEST_LINE:
@@ -28,7 +28,7 @@ class CriLog:
             self._file.write(b"".join(entries))
 
     def close(self) -> None:
-        """Write what was left without an end of line."""
+        """Write the rest without an end of line."""
         if self._rest:
             self._file.write(b"".join(self._entries(self._rest)))
         self._file.close()

@@ -1,6 +1,6 @@
-"""The main job from end to end on real parts: what ``make demo`` runs.
+"""The main job from start to end on real parts: what ``make demo`` runs.
 
-Every step says what it does, shows what a person would look at, and fails the demo when it does not hold.
+Every step says what it does, shows what a user would look at, and fails the demo if it does not hold.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pluginrelease_lab.demo_steps import DemoSteps
 
 
 class Demo(Protocol):
-    """What a module of a demo gives."""
+    """The interface of a demo's module."""
 
     EXAMPLE: str
     TRY: str  # options of curl that show what the plugin does
 
     def play(self, steps: DemoSteps) -> None:
-        """All steps after the operator's start, in order."""
+        """Run all steps after the operator's start, in order."""
         ...
 
 
@@ -33,7 +33,7 @@ DEMOS: dict[str, Demo] = {"istio": demo_istio, "higress": demo_higress}
 def run(
     *, keep: bool, mesh: str = "istio", gateways: int = 2, name: str = "", report: Callable[[str], None] = print
 ) -> list[str]:
-    """The whole demo; returns what did not hold. With ``keep`` the lab and the operator stay when all is well."""
+    """Run the whole demo; return what did not hold. With ``keep`` lab and operator keep running after a success."""
     started = time.monotonic()
     name = name or ("demo" if mesh == "istio" else f"demo-{mesh}")
     running = host.up(name, gateways=gateways, mesh=mesh, report=report, detached=keep)
@@ -55,7 +55,7 @@ def run(
 
 
 def how_to_talk(lab: host.Lab, demo: Demo) -> str:
-    """What a person can do with what was left running."""
+    """Return what a user can do with the running lab."""
     pod = lab.gateway_pods()[0]
     return f"""
 It goes on running. Talk to it:

@@ -1,4 +1,4 @@
-"""The guides' plugin on an installation of Higress: released, reconfigured, and then for one domain only."""
+"""The guides' plugin on a Higress installation: released, reconfigured, and then for one domain only."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TRY = f"-H 'Host: {MOCKED}'"
 
 
 def play(steps: DemoSteps) -> None:
-    """All steps after the operator's start, in order."""
+    """Run all steps after the operator's start, in order."""
     release_plugin(steps)
     mock_everything(steps)
     mock_one_domain(steps)
 
 
 def release_plugin(steps: DemoSteps) -> None:
-    """Source → module for Higress → a copy that the lab's gateways load → image → PluginRelease → Ready."""
+    """Build the module for Higress, adapt a copy for the lab's gateways, push it, and release it until Ready."""
     steps.title(f"Build examples/{EXAMPLE}, adapt it, and push it")
     image = f"plugins/{EXAMPLE}:1.0"
     steps.push(adapted(steps, steps.build(EXAMPLE)), image)
@@ -35,7 +35,7 @@ def release_plugin(steps: DemoSteps) -> None:
 
 
 def adapted(steps: DemoSteps, module: bytes) -> bytes:
-    """What is pushed here in place of what Higress takes, said aloud."""
+    """Return the module that is pushed here instead of Higress's, and say so."""
     copy = abi_rewrite.adapt(module)
     steps.report(
         "  It announces Higress's own ABI, 0.2.100, and this lab's gateways are stock Envoys, which do not know it."
@@ -49,7 +49,7 @@ def adapted(steps: DemoSteps, module: bytes) -> bytes:
 
 
 def mock_everything(steps: DemoSteps) -> None:
-    """By a change of the PluginRelease, and of nothing else."""
+    """Change only the PluginRelease."""
     steps.title("Set mockEnable to true")
     steps.change(EXAMPLE, config={"mockEnable": True})
     steps.expect_ready(EXAMPLE)
@@ -57,7 +57,7 @@ def mock_everything(steps: DemoSteps) -> None:
 
 
 def mock_one_domain(steps: DemoSteps) -> None:
-    """One rule, beside a default that leaves the others alone."""
+    """Add one rule, with a default that does not affect the other domains."""
     steps.title("Set it for one domain only")
     rule = {"domain": [MOCKED], "config": {"mockEnable": True}}
     steps.change(EXAMPLE, config={"mockEnable": False}, matchRules=[rule])
@@ -66,7 +66,7 @@ def mock_one_domain(steps: DemoSteps) -> None:
 
 
 def ask(steps: DemoSteps, wanted: dict[str, Callable[[HTTPAnswer], bool]]) -> None:
-    """A request for each host to every gateway pod, and what must be true of the answers."""
+    """Send a request for each host to every gateway pod, and check the answers."""
     for named, holds in wanted.items():
         for pod, answer in steps.ask({"Host": named}):
             asked = f"-H 'Host: {named}'"
@@ -75,24 +75,24 @@ def ask(steps: DemoSteps, wanted: dict[str, Callable[[HTTPAnswer], bool]]) -> No
 
 
 def marks(answer: HTTPAnswer) -> bool:
-    """The upstream answered, and it saw the plugin's header."""
+    """Return whether the upstream answered and received the plugin's header."""
     return answer.status == 200 and seen_upstream(answer).get("hello") == "world"
 
 
 def mocks(answer: HTTPAnswer) -> bool:
-    """The plugin answered."""
+    """Return whether the plugin answered."""
     return answer.status == 200 and answer.body.decode() == MOCK
 
 
 def told(answer: HTTPAnswer) -> str:
-    """For people."""
+    """Return the answer for people."""
     if marker := seen_upstream(answer).get("hello"):
         return f"the upstream saw hello: {marker}"
     return "the upstream saw no such header" if seen_upstream(answer) else repr(answer.body.decode()[:80])
 
 
 def seen_upstream(answer: HTTPAnswer) -> dict[str, str]:
-    """The headers that the lab's upstream answers with; none where it was not asked."""
+    """Return the headers that the lab's upstream received; none if it was not asked."""
     try:
         return dict(json.loads(answer.body)["headers"])
     except ValueError:

@@ -1,6 +1,7 @@
-"""The main job on two of Istio's gateways by one release: a guide's plugin does its work, and bad ones do no harm.
+"""The main job on two Istio gateways with one release: a guide's plugin works, and bad ones do no harm.
 
-The gateways are in two namespaces. One bad plugin is rolled back on both, the other refused before either saw it.
+The gateways are in two namespaces. One bad plugin is rolled back on both; the other is refused before a gateway
+receives it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ ROLLED_BACK_SECONDS = 60.0
 GUIDE_BODY = "Forbidden by ASM Wasm Plugin"
 TRY = "-H 'allow: true'"
 
-# a module of 53 bytes that is sound in every way but one: its only ABI version is one that no Envoy knows
+# a module of 53 bytes with a single error: it exports only one ABI version, which no Envoy knows
 UNKNOWN_ABI = bytes.fromhex(
     "0061736d01000000"  # header
     "010401600000"  # one type: () -> ()
@@ -30,7 +31,7 @@ UNKNOWN_ABI = bytes.fromhex(
     "0a040102000b"  # with an empty body
 )
 
-# a module that is sound in every way, and refuses to be configured: only a gateway can find that out
+# a valid module that refuses its configuration: only a gateway can detect this
 REFUSES_TO_CONFIGURE = bytes.fromhex(
     "0061736d01000000"  # header
     "010f0360000060017f017f60027f7f017f"  # three types: () -> (), (i32) -> i32, (i32 i32) -> i32
@@ -41,12 +42,12 @@ REFUSES_TO_CONFIGURE = bytes.fromhex(
     "18" + b"proxy_on_memory_allocate".hex() + "0001"
     "12" + b"proxy_on_configure".hex() + "0002"
     "06" + b"memory".hex() + "0200"
-    "0a0e0302000b040041000b040041000b"  # an empty body, and two that return 0: the configuration is not taken
+    "0a0e0302000b040041000b040041000b"  # an empty body, and two that return 0: the configuration is refused
 )
 
 
 def play(steps: DemoSteps) -> None:
-    """All steps after the operator's start, in order."""
+    """Run all steps after the operator's start, in order."""
     add_a_gateway(steps)
     release_plugin(steps)
     ask_the_gateways(steps)
@@ -56,7 +57,7 @@ def play(steps: DemoSteps) -> None:
 
 
 def add_a_gateway(steps: DemoSteps) -> None:
-    """Apply a gateway in a namespace of its own, which consents to releases of the first one's."""
+    """Apply a gateway in a namespace of its own, which allows releases of the first one's namespace."""
     steps.title("A second gateway, in a namespace of its own")
     applied = steps.lab.kubectl("apply", "-f", str(MANIFESTS / "internal-gateways.yaml"))
     for line in applied.splitlines():
@@ -65,7 +66,7 @@ def add_a_gateway(steps: DemoSteps) -> None:
 
 
 def release_plugin(steps: DemoSteps) -> None:
-    """Source → image → PluginRelease → Ready."""
+    """Build the source, push the image, apply the PluginRelease, and wait for Ready."""
     steps.title(f"Build and push examples/{EXAMPLE}")
     image = f"plugins/{EXAMPLE}:1.0"
     steps.push(steps.build(EXAMPLE), image)
@@ -77,13 +78,13 @@ def release_plugin(steps: DemoSteps) -> None:
 
 
 def expect_both(steps: DemoSteps) -> None:
-    """Every pod of both gateways runs the plugin."""
+    """Expect that every pod of both gateways runs the plugin."""
     summary = steps.release(EXAMPLE)["status"]["summary"]
     steps.expect(summary["gateways"] == "2/2", "the plugin runs on both gateways")
 
 
 def roll_back_a_bad_version(steps: DemoSteps) -> None:
-    """Take what the gateways refuse back on both of them, by what each says itself."""
+    """Expect a rollback on both gateways of what they refuse."""
     steps.title("Version 1.1, which refuses to be configured")
     image = f"plugins/{EXAMPLE}:1.1"
     steps.push(REFUSES_TO_CONFIGURE, image)
@@ -95,14 +96,14 @@ def roll_back_a_bad_version(steps: DemoSteps) -> None:
 
 
 def is_rolled_back(release: JSON) -> bool:
-    """Whether what ran before runs again on every gateway, and the newest spec failed."""
+    """Return whether the former revision runs again on every gateway, and the newest spec failed."""
     status = release.get("status", {})
     current = status.get("observedGeneration") == release["metadata"]["generation"]
     return bool(current and status.get("phase") == "RolledBack")
 
 
 def ask_the_gateways(steps: DemoSteps) -> None:
-    """The guide's two requests, on every gateway pod."""
+    """Send the guide's two requests to every gateway pod."""
     steps.title("The guide's requests, on every gateway")
     for headers, status, text in (({}, 403, GUIDE_BODY), ({"allow": "true"}, 200, "")):
         asked = " ".join(f"-H '{name}: {value}'" for name, value in headers.items()) or "no header"
@@ -113,7 +114,7 @@ def ask_the_gateways(steps: DemoSteps) -> None:
 
 
 def refuse_unknown_abi(steps: DemoSteps) -> None:
-    """Refused before either gateway saw it: no WasmPlugin was ever asked for."""
+    """Expect a refusal before any gateway received it: no WasmPlugin was written."""
     name = "unknown-abi"
     steps.title("A second release, whose module has an unknown ABI")
     steps.push(UNKNOWN_ABI, f"plugins/{name}:1.0")
@@ -128,7 +129,7 @@ def refuse_unknown_abi(steps: DemoSteps) -> None:
 
 
 def writes_of_wasm_plugins(steps: DemoSteps) -> Iterator[str]:
-    """Names of all WasmPlugins that anybody asked the API server to write."""
+    """Yield the names of all WasmPlugins that any client asked the API server to write."""
     with steps.lab.audit_log.open() as lines:
         for line in lines:
             event = json.loads(line)

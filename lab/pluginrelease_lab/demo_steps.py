@@ -1,4 +1,4 @@
-"""What every demo is made of: a lab, an operator on it, and small steps that show what a person would look at."""
+"""Steps of every demo: a lab, an operator on it, and small steps that show what a user would look at."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PORT = 8080
 
 @dataclass
 class DemoSteps:
-    """``report`` prints a line, ``failures`` are what did not hold."""
+    """``report`` prints a line; ``failures`` are the expectations that did not hold."""
 
     lab: host.Lab
     report: Callable[[str], None]
@@ -36,13 +36,13 @@ class DemoSteps:
 
     @property
     def namespace(self) -> str:
-        """That of the gateways, where the releases of a demo are, too."""
+        """Return the namespace of the gateways, which is also that of a demo's releases."""
         return self.lab.gateway_namespace
 
     # -------------------------------------------------------------------------------------------- the operator
 
     def start_operator(self, *, stays: bool) -> None:
-        """As the chart's ServiceAccount, with the chart's permissions."""
+        """Start the operator with the chart's ServiceAccount and permissions."""
         self.title("The operator, with the permissions of the Helm chart")
         operator.install(self.lab)
         start = operator.leave_running if stays else operator.run
@@ -50,14 +50,14 @@ class DemoSteps:
         self.report(f"  its log: {self.lab.log('operator')}")
 
     def check_permissions(self) -> None:
-        """The chart's permissions were enough."""
+        """Expect that the chart's permissions were sufficient."""
         forbidden = operator.forbidden(self.lab)
         self.expect(not forbidden, f"the API server refused the operator nothing {forbidden[:1] or ''}")
 
     # ---------------------------------------------------------------------------------------------- the plugin
 
     def build(self, example: str) -> bytes:
-        """The module of a plugin in examples/."""
+        """Return the module of a plugin in examples/."""
         with tempfile.TemporaryDirectory() as scratch:
             module = Path(scratch) / "plugin.wasm"
             built = builder.compile_go(shipped.folder("examples") / example, module, deadline=600)
@@ -65,7 +65,7 @@ class DemoSteps:
             return module.read_bytes()
 
     def push(self, module: bytes, image: str) -> Digest:
-        """By the registry's address on the host; gateways know it by another."""
+        """Push to the registry's address on the host; gateways use another address."""
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch) / "plugin.wasm"
             file.write_bytes(module)
@@ -88,22 +88,22 @@ class DemoSteps:
         self.report("  " + self.lab.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest)).strip())
 
     def reference(self, image: str) -> str:
-        """Return an image's reference as gateways know it."""
+        """Return an image's reference for gateways."""
         return f"{self.lab.registry}/{image}"
 
     def change(self, name: str, **plugin: Any) -> None:
-        """Change fields of ``spec.plugin``, as one would by hand."""
+        """Change fields of ``spec.plugin``, as a user would."""
         self.patch(name, {"plugin": plugin})
 
     def patch(self, name: str, spec: JSON) -> None:
-        """Change fields of ``spec``, and show the command."""
+        """Change fields of ``spec``, and print the command."""
         patch = json.dumps({"spec": spec})
         self.report(f"  kubectl patch {api.SHORT_NAME} {name} --type merge -p '{patch}'")
         about = (api.SHORT_NAME, name, "-n", self.namespace)
         self.report("  " + self.lab.kubectl("patch", *about, "--type", "merge", "-p", patch).strip())
 
     def watch(self, name: str, done: Callable[[JSON], bool], seconds: float = READY_SECONDS) -> bool:
-        """Shows the status as it changes, until the release is as wanted."""
+        """Print the status when it changes, until ``done`` returns True."""
         one = f"--field-selector=metadata.name={name}"
         started, shown = time.monotonic(), ""
         for release in self.lab.watch(api.SHORT_NAME, one, "-n", self.namespace, seconds=seconds):
@@ -115,40 +115,40 @@ class DemoSteps:
         return False
 
     def expect_ready(self, name: str) -> None:
-        """Ready, and for what is asked for now."""
+        """Expect Ready for the newest generation."""
         self.expect(self.watch(name, is_ready), f"{name} is Ready")
 
     def show(self, name: str) -> None:
-        """As kubectl shows it."""
+        """Print the release as kubectl shows it."""
         for line in self.lab.kubectl("get", api.SHORT_NAME, name, "-n", self.namespace).splitlines():
             self.report(f"  {line}")
 
     def release(self, name: str) -> JSON:
-        """The object."""
+        """Return the object."""
         return dict(json.loads(self.lab.kubectl("get", api.SHORT_NAME, name, "-n", self.namespace, "-o", "json")))
 
     # -------------------------------------------------------------------------------------------- the gateways
 
     def ask(self, headers: Mapping[str, str]) -> Iterator[tuple[GatewayPod, HTTPAnswer]]:
-        """One request to every gateway pod."""
+        """Send one request to every gateway pod; yield pods and answers."""
         for pod in self.lab.gateway_pods():
             yield pod, self.lab.request(pod.address, _PORT, "/", headers)
 
     # ---------------------------------------------------------------------------------------------- small steps
 
     def title(self, text: str) -> None:
-        """A heading."""
+        """Print a heading."""
         self.report(f"\n== {text}")
 
     def expect(self, holds: bool, what: str) -> None:
-        """Notes what did not hold; the demo goes on, so that one sees all of it."""
+        """Note an expectation that does not hold. The demo continues, so that the user sees all of it."""
         if not holds:
             self.failures.append(what)
             self.report(f"  DID NOT HOLD: {what}")
 
 
 def in_brief(release: JSON) -> str:
-    """Phase, how many gateways have it, whether it is ready, and why not."""
+    """Return the phase, how many gateways have the plugin, whether the release is ready, and why not."""
     status = release.get("status", {})
     counted = status.get("summary", {})
     counts = counted.get("gateways", "-"), counted.get("pods", "-")
@@ -158,13 +158,13 @@ def in_brief(release: JSON) -> str:
 
 
 def is_ready(release: JSON) -> bool:
-    """Of the newest generation."""
+    """Return whether the release is ready for its newest generation."""
     ready = condition(release, "Ready")
     current = ready.get("observedGeneration") == release["metadata"]["generation"]
     return bool(current and ready["status"] == "True")
 
 
 def condition(release: JSON, kind: str) -> JSON:
-    """One condition of a release; empty while there is none."""
+    """Return one condition of a release; empty if there is none."""
     every = release.get("status", {}).get("conditions", [])
     return next((each for each in every if each["type"] == kind), {})

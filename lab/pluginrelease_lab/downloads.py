@@ -1,7 +1,7 @@
-"""Programs from their publishers, over https, each held against the checksum file that lies beside it.
+"""Download programs from their publishers over https, and compare each with its published checksum.
 
-A machine without a way out must not pay for that: the first host that cannot be reached within `REACH` seconds closes
-downloads for the rest of the process, and the Go build takes over.
+A machine without internet access must not wait for each of them. The first host that cannot be reached within `REACH`
+seconds disables downloads for the rest of the process, and Go builds replace them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import requests
 
 from pluginrelease_lab.recipes import Download
 
-REACH = 6.0  # seconds within which a publisher's checksum file must have been read
-STALL = 15.0  # seconds without a byte after which a download is given up
-DEADLINE = 900.0  # seconds for one whole artifact
+REACH = 6.0  # seconds within which a publisher's checksum file must be read
+STALL = 15.0  # seconds without a byte after which a download is aborted
+DEADLINE = 900.0  # seconds for one whole file
 CHECKSUMS_LIMIT = 256 * 1024
 ARTIFACT_LIMIT = 512 * 1024 * 1024
 CHUNK = 1024 * 1024
@@ -33,20 +33,20 @@ Report = Callable[[str], None]
 
 
 class Unusable(Exception):
-    """This download cannot be had or cannot be trusted; the message says why. The caller builds instead."""
+    """A download is not available or cannot be trusted; the message says why. The caller builds the program instead."""
 
 
 class Downloads:
-    """The way to the publishers, and whether it was found closed.
+    """Downloads, and whether they were found impossible.
 
-    ``PLUGINRELEASE_DOWNLOAD=never`` closes it from the start: then everything is built from the pinned sources.
+    ``PLUGINRELEASE_DOWNLOAD=never`` disables them: then everything is built from the pinned sources.
     """
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self.closed = environ.get("PLUGINRELEASE_DOWNLOAD") == "never"
 
     def fetch(self, download: Download, version: str, into: Path, report: Report) -> Path | None:
-        """The program, unpacked into the folder ``into`` and not yet executable, or None with a word in the report."""
+        """Unpack the program into the folder ``into``, not yet executable; return its path, or None after a report."""
         place = _filled(download, version)
         if self.closed or place is None:
             return None
@@ -86,14 +86,17 @@ def _host(url: str) -> str:
 
 
 def _within(seconds: float, call: Callable[[], str]) -> str:
-    """``call``'s answer, or `TimeoutError`. In a thread, because a name look-up knows no time limit of its own."""
+    """Return the answer of ``call``, or raise `TimeoutError`.
+
+    It runs in a thread, because a name look-up has no time limit.
+    """
     answer: list[str] = []
     failure: list[BaseException] = []
 
     def attempt() -> None:
         try:
             answer.append(call())
-        except BaseException as error:  # handed to the waiting thread
+        except BaseException as error:  # the waiting thread raises it
             failure.append(error)
 
     thread = threading.Thread(target=attempt, daemon=True)
@@ -124,7 +127,10 @@ def _artifact(url: str, path: Path, report: Report) -> Path:
 
 
 def _chunks(url: str, limit: int, deadline: float) -> Iterator[bytes]:
-    """The body of ``url``; at most ``limit`` bytes, by ``deadline``; never from https to something less."""
+    """Yield the body of ``url``:
+
+    at most ``limit`` bytes, until ``deadline``, and never redirected from https to http.
+    """
     with requests.get(url, stream=True, timeout=(REACH, STALL)) as response:
         hops = [*(hop.url for hop in response.history), response.url]
         if url.startswith("https:") and not all(hop.startswith("https:") for hop in hops):
@@ -150,7 +156,7 @@ def _hold_against(artifact: Path, wanted: str, url: str) -> None:
 
 
 def _unpacked(artifact: Path, member: str) -> Path:
-    """The program itself: one regular file of the archive, by its full name; nothing else is written."""
+    """Return the program: one regular file of the archive, by its full name. No other file is written."""
     if not member:
         return artifact
     program = artifact.with_suffix(".program")

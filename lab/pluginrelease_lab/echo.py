@@ -1,4 +1,4 @@
-"""The upstream behind the lab's gateways: it answers 200 with what it was asked, as JSON."""
+"""The upstream behind the lab's gateways: it answers 200 with the request as JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aiohttp import web
 
 
 async def answer(request: web.Request) -> web.Response:
-    """``{"method": …, "path": …, "headers": {name in lower case: value}}``"""
+    """Return ``{"method": …, "path": …, "headers": {name in lower case: value}}``."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     return web.json_response({"method": request.method, "path": request.path_qs, "headers": headers})
 

@@ -1,4 +1,4 @@
-"""How a lab is found running, ended from the host, and what is left of it: its logs."""
+"""Find a running lab, end it from the host, and keep only its logs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from pathlib import Path
 from pluginrelease_lab.errors import LabError
 
 GUARD_WITHIN = 5.0
-"""Seconds that may pass between taking the lock and having started the guard."""
+"""Seconds from taking the lock until the guard must have started."""
 DOWN_WITHIN = 20.0
-"""Seconds that the kernel may take to end everything."""
+"""Seconds that the kernel may take to end all processes."""
 
 
 def guard_of(state: Path) -> int | None:
-    """The process id of the lab's guard; None when nobody holds the lock. Raises FileNotFoundError without any lab."""
+    """Return the process id of the lab's guard; None if no process holds the lock.
+
+    Raises FileNotFoundError if there is no lab.
+    """
     deadline = time.monotonic() + GUARD_WITHIN
     with (state / "lock").open() as lock:
         while _held(lock.fileno()):
@@ -42,7 +45,7 @@ def _held(lock: int) -> bool:
 
 
 def end(guard: int) -> None:
-    """End a lab by its guard, after the programs of the host that were put into its network."""
+    """End a lab through its guard, after the host's programs in its network."""
     with contextlib.suppress(ProcessLookupError):
         handle = os.pidfd_open(guard)
         try:
@@ -57,7 +60,7 @@ def end(guard: int) -> None:
 
 
 def wait(guard: int) -> None:
-    """Wait, without a limit, until the lab has ended."""
+    """Wait without a limit until the lab has ended."""
     handle = os.pidfd_open(guard)
     try:
         _wait_for_end(handle, None)
@@ -73,7 +76,7 @@ def _wait_for_end(handle: int, within: float | None) -> None:
 
 
 def _visitors(guard: int) -> Iterator[int]:
-    """Processes in the lab's network that are not of the lab itself: started by `lab exec` or `Lab.popen`."""
+    """Yield processes in the lab's network that are not its own: started by `lab exec` or `Lab.popen`."""
     theirs = _namespaces_of(guard)
     if theirs is None:
         return
@@ -92,7 +95,7 @@ def _namespaces_of(pid: int) -> tuple[str, str] | None:
 
 
 def keep_only_logs(state: Path) -> None:
-    """Delete what an ended lab kept, its keys among it."""
+    """Delete all files of an ended lab except its logs, including its keys."""
     for entry in state.iterdir():
         if entry.is_dir() and entry.name != "logs":
             shutil.rmtree(entry)

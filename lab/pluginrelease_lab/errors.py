@@ -1,4 +1,4 @@
-"""What goes wrong with a lab, in words for the person at the terminal."""
+"""Errors of a lab, in words for the user at the terminal."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ NAMESPACES_FORBIDDEN = (
 
 
 class LabError(Exception):
-    """The lab cannot do what was asked. The text says what was found and what to do."""
+    """The lab cannot do what was requested. The text says what was found and what to do."""

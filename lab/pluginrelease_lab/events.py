@@ -1,4 +1,4 @@
-"""What the running lab tells the one who started it: lines of progress, then whether it is ready or has failed."""
+"""What the running lab reports to its starter: lines of progress, then whether it is ready or has failed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Teller:
-    """The lab's end of the pipe. Nobody has to be listening."""
+    """The lab's end of the pipe. A reader is not necessary."""
 
     descriptor: int
 
@@ -35,7 +35,7 @@ class Teller:
 
 
 class EventListener:
-    """The starter's end. It goes on reporting after the lab is ready: a part may die later."""
+    """The starter's end. It continues after the lab is ready, because a part may exit later."""
 
     def __init__(self, descriptor: int, report: Report) -> None:
         self._descriptor = descriptor
@@ -46,7 +46,7 @@ class EventListener:
         self._thread.start()
 
     def wait_until_ready(self, within: float) -> None:
-        """Raises LabError when the lab has failed, has ended, or is not ready after ``within`` seconds."""
+        """Wait until the lab is ready. Raises LabError if it fails, ends, or needs more than ``within`` seconds."""
         if not self._settled.wait(within):
             raise LabError(f"the lab was not ready within {within:.0f} s")
         if self._failure is not None:

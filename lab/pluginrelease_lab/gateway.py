@@ -1,7 +1,7 @@
-"""The life of one gateway pod: its network, its real pilot-agent with a real Envoy, and what its status says.
+"""The life of one gateway pod: its network, its real pilot-agent with a real Envoy, and its status.
 
-The lab does here what a kubelet does: it starts the container, probes it, starts it again when it ends, and on
-deletion asks it to stop, waits, and only then lets the object go.
+The lab acts as the kubelet here. It starts the container, probes it, and restarts it when it ends. On deletion it asks
+the container to stop, waits, and only then deletes the object.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ _PROBE_UNTIL_READY = 0.1
 _PROBE_WHEN_READY = 1.0
 _FAILURES_UNTIL_UNREADY = 3
 _CHUNK = 64 * 1024
+OUT_OF_MEMORY = "out-of-memory"
+"""A file in a pod's folder: the lab limits no memory, so who ends a container as the kernel would says so by it."""
 _TROUBLE = (ApiError, aiohttp.ClientError, TimeoutError, OSError)
 
 Tell = Callable[[str, str], None]
@@ -44,7 +46,7 @@ Tell = Callable[[str, str], None]
 
 
 class GatewayProcess:
-    """Lives from the moment its Pod is seen until that is gone. ``address`` is the pod's IP."""
+    """One gateway, from the first sight of its Pod until the Pod is gone. ``address`` is the pod's IP."""
 
     def __init__(self, lab: Blueprint, api: KubeApi, pod: Pod, number: int, tell: Tell) -> None:
         self.pod = pod
@@ -67,7 +69,7 @@ class GatewayProcess:
         return self._lab.state / "logs" / "pods" / f"{self.pod.namespace}_{self.pod.name}_{self.pod.uid[:8]}"
 
     def see(self, pod: Pod) -> None:
-        """Take in a newer state of the Pod object."""
+        """Process a newer state of the Pod object."""
         self.pod = pod
         if pod.leaving:
             self._leaving.set()
@@ -75,7 +77,7 @@ class GatewayProcess:
             self._write_downward()
 
     async def vanish(self) -> None:
-        """The Pod object is gone: nothing is waited for."""
+        """End at once, because the Pod object is gone."""
         self._vanished = True
         self._leaving.set()
         await self._life
@@ -86,7 +88,7 @@ class GatewayProcess:
         while not self._leaving.is_set():
             try:
                 await self._serve()
-            except Exception as trouble:  # whatever it is: said, and tried again while there is a pod
+            except Exception as trouble:  # any error is reported, and tried again while the pod exists
                 self._tell("ended", f"could not be run, and is tried again: {trouble!r}")
                 await self._unless_leaving(1.0)
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
@@ -103,7 +105,7 @@ class GatewayProcess:
             await asyncio.to_thread(own.close)
 
     async def _prepare(self) -> None:
-        """The files that the kubelet mounts into the pod: downward API, token, authority, empty directories."""
+        """Write the files that the kubelet mounts into the pod: downward API, token, CA, empty directories."""
         for place in (
             "data",
             "etc/istio/proxy",
@@ -134,7 +136,7 @@ class GatewayProcess:
         return str(made["status"]["token"])
 
     async def _once_there(self, call: Callable[[], Awaitable[Object]]) -> Object:
-        """The answer of ``call``, which may have to wait for a controller to make what it asks for."""
+        """Return the answer of ``call``; repeat it while a controller still has to create the object."""
         while True:
             try:
                 return await call()
@@ -144,7 +146,7 @@ class GatewayProcess:
             await self._unless_leaving(_RETRY_AFTER)
 
     async def _map_ports(self, own: network.Namespace) -> dict[int, relay.Relay]:
-        """Tell kwok a way to each port of the pod's own loopback. None of them accepts before the pod's port does."""
+        """Register with kwok a way to each port of the pod's loopback. Each refuses until the pod's port listens."""
         ports = sorted(ADMIN_PORTS | {LISTENER_PORT} | self.pod.container_ports)
         ways = {port: relay.Relay(relay.reserve_on_loopback(), relay.into(own, port)) for port in ports}
         forwards = [
@@ -160,7 +162,7 @@ class GatewayProcess:
         await self._api.apply(self._mapping("Logs", {"logs": [entry]}))
 
     async def _show_last_log(self, restarts: int) -> None:
-        """Of a container that waits to be started again a kubelet gives out the log of its end, by either name."""
+        """Show the log of the container's end under both names, as a kubelet does before the restart."""
         log = str(self._log(restarts))
         entry = {"containers": [self.pod.proxy["name"]], "logsFile": log, "previousLogsFile": log}
         await self._api.apply(self._mapping("Logs", {"logs": [entry]}))
@@ -169,7 +171,7 @@ class GatewayProcess:
         return self._logs / f"{restarts}.log"
 
     def _mapping(self, kind: str, spec: Object) -> Object:
-        """An object of kwok's about this pod. It goes with the pod: the garbage collector sees to it."""
+        """Create a kwok object about this pod. The garbage collector deletes it with the pod."""
         owner = {"apiVersion": "v1", "kind": "Pod", "name": self.pod.name, "uid": self.pod.uid}
         about = {"name": self.pod.name, "namespace": self.pod.namespace, "ownerReferences": [owner]}
         return {"apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": kind, "metadata": about, "spec": spec}
@@ -181,19 +183,27 @@ class GatewayProcess:
             code = await self._run(own, container)
             if self._leaving.is_set():
                 return
-            ended = ContainerEnd(code, container.started, containers.now())
+            ended = ContainerEnd(code, container.started, containers.now(), self._ran_out_of_memory())
             self._say_that_it_ended(code, self._log(restarts))
             await self._show_last_log(restarts)
             await self._report(replace(container, ended=ended, waiting="CrashLoopBackOff"))
             await self._unless_leaving(min(_LONGEST_BACK_OFF, float(restarts)))
             restarts += 1
 
+    def _ran_out_of_memory(self) -> bool:
+        """Whether that was said of the end; it is said of one end only."""
+        try:
+            (self._folder / OUT_OF_MEMORY).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
     def _say_that_it_ended(self, code: int, log: Path) -> None:
         lines = "\n".join(f"    {line}" for line in last_lines(log))
         self._tell("ended", f"ended with {code} and is started again. The end of {log}:\n{lines}")
 
     async def _run(self, own: network.Namespace, container: LabContainer) -> int:
-        """Run the container until it ends or the pod has to leave; its exit status."""
+        """Run the container until it ends or the pod must stop; return its exit status."""
         began = time.monotonic()
         await self._show_log(container.restarts)
         ways = await self._map_ports(own)
@@ -222,7 +232,7 @@ class GatewayProcess:
         agent: Argv = [
             self._lab.programs["pilot-agent"],
             "proxy",
-            "router",
+            self.pod.role,
             f"--domain={self.pod.namespace}.svc.cluster.local",
             "--proxyLogLevel=warning",
             "--proxyComponentLogLevel=misc:error",
@@ -242,7 +252,7 @@ class GatewayProcess:
         )
 
     async def _until_ended(self, process: asyncio.subprocess.Process) -> int:
-        """Wait for the end; when the pod has to leave, ask for it and give the time that the pod grants."""
+        """Wait for the end. If the pod must stop, ask for it and wait for the pod's grace period."""
         ended, leaving = asyncio.ensure_future(process.wait()), asyncio.ensure_future(self._leaving.wait())
         try:
             await asyncio.wait({ended, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -267,7 +277,7 @@ class GatewayProcess:
             await asyncio.sleep(_PROBE_WHEN_READY if self.ready else _PROBE_UNTIL_READY)
 
     async def _report(self, container: LabContainer) -> None:
-        """Write the pod's status. It may be gone by now, which is no concern."""
+        """Write the pod's status. It is no error if the pod is gone."""
         with contextlib.suppress(*_TROUBLE):
             status = containers.status(self.pod, self.address, container)
             self.pod.manifest["status"] = (await self._api.patch_status(self.pod.path, status))["status"]
@@ -277,7 +287,7 @@ class GatewayProcess:
             await asyncio.wait_for(self._leaving.wait(), seconds)
 
     async def _let_the_object_go(self) -> None:
-        """The last act of a kubelet: delete the Pod for good, this one and no other of its name."""
+        """Delete exactly this Pod object, as a kubelet does at the end."""
         while not self._vanished:
             body = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.pod.uid}}
             try:
@@ -298,7 +308,7 @@ def _readiness(up: bool, address: str, seconds: float) -> tuple[str, str]:
 
 
 async def _open_as_they_listen(own: network.Namespace, ways: dict[int, relay.Relay]) -> None:
-    """A port-forward to a port on which nothing listens has to fail at once, as it does with a kubelet."""
+    """Let port-forwards to a port without a listener fail at once, as with a kubelet."""
     closed = set(ways)
     while closed:
         listening = closed & own.listening_ports()
@@ -315,6 +325,6 @@ async def _record(output: asyncio.StreamReader | None, log: CriLog) -> None:
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    """To the agent and to its Envoy, which would outlive it."""
+    """Send a signal to the agent and to its Envoy, which would outlive the agent."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)

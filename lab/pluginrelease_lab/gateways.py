@@ -1,4 +1,4 @@
-"""Watches Pods that ask to be real gateways, in any namespace, and gives each of them a life."""
+"""Watch Pods that ask to be real gateways, in any namespace, and run a gateway for each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WATCH_AGAIN_AFTER = 0.5
 
 
 async def install(lab: Blueprint, api: KubeApi) -> None:
-    """The gateway Deployment with as many replicas as the lab was asked for, its Service and its route."""
+    """Create the gateway Deployment with the lab's number of replicas, its Service and its route."""
     for manifest in read_manifests((MANIFESTS / meshes.of(lab).gateways).read_text()):
         if manifest["kind"] == "Deployment" and _is_gateway(manifest):
             manifest["spec"]["replicas"] = lab.gateways
@@ -40,7 +40,7 @@ def _is_gateway(deployment: Object) -> bool:
 
 
 def is_for_the_lab(spec: Object) -> bool:
-    """Whether a gateway pod is one that the lab runs, and not a pod for another node."""
+    """Return whether the lab runs this gateway pod, and no other node does."""
     node = spec.get("nodeName") or spec.get("nodeSelector", {}).get(HOSTNAME)
     return node in {None, NODE}
 
@@ -58,7 +58,7 @@ class Gateways:
         self._changed = asyncio.Event()
 
     async def keep(self) -> None:
-        """List, then watch, and begin again when the watch ends; never returns."""
+        """List, then watch, and begin again when the watch ends. Never returns."""
         while True:
             try:
                 version = await self._catch_up()
@@ -69,7 +69,7 @@ class Gateways:
             await asyncio.sleep(_WATCH_AGAIN_AFTER)
 
     async def _catch_up(self) -> str:
-        """See what there is now and say farewell to what is not; the version to watch from."""
+        """Process all current pods, and end gateways without one; return the version to watch from."""
         listed = await self._api.get(f"{_PODS}?{_CHOSEN}")
         there = {item["metadata"]["uid"] for item in listed["items"]}
         for item in listed["items"]:
@@ -105,7 +105,7 @@ class Gateways:
             self._later(gateway.vanish())
 
     async def _bind(self, pod: Pod) -> None:
-        """There is one node, so this is all the scheduling there is."""
+        """Bind the pod to the one node: this is all scheduling in the lab."""
         target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
         binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod.name}, "target": target}
         try:
@@ -119,7 +119,7 @@ class Gateways:
         task.add_done_callback(self._farewells.discard)
 
     async def wait_until_serving(self, namespace: str, count: int) -> None:
-        """Until ``count`` gateways of ``namespace`` are ready and let a request through. The caller sets a deadline."""
+        """Wait until ``count`` gateways of ``namespace`` are ready and serve a request. The caller sets a deadline."""
         while len(ready := self._ready(namespace)) < count:
             self._changed.clear()
             await self._changed.wait()

@@ -1,22 +1,22 @@
-"""The lab's stand-in for Higress's controller: Higress's WasmPlugins become Istio's, by its rules and no better.
+"""The lab's substitute for Higress's controller: it turns Higress's WasmPlugins into Istio's, by Higress's rules.
 
-`translate` is what Higress 2.2 does with one WasmPlugin (higress-group/higress, ``convertIstioWasmPlugin`` in
-``pkg/ingress/config/ingress_config.go``), with its traps: a ``pluginConfig`` hides all rules, a rule that is
-disabled is left out and switches nothing off, a route type other than HTTP replaces the route's name, and a rule
-without a condition is an error, after which what was accepted last stays live.
+`translate` does what Higress 2.2 does with one WasmPlugin (higress-group/higress, ``convertIstioWasmPlugin`` in
+``pkg/ingress/config/ingress_config.go``), with its traps. A ``pluginConfig`` hides all rules. A disabled rule is left
+out, which disables nothing. A route type other than HTTP replaces the route's name. A rule without a condition is an
+error, and then the last accepted version stays active.
 
-Higress hands the result to its istiod by MCP. Here it is an object of Istio's kind in the API server, which carries
-the label `LABEL`; so it must also pass the checks of that kind, which Higress's never meets. Name and spec are all
-that Higress hands over: no label and no annotation of the WasmPlugin gets to istiod. A change of any WasmPlugin makes
-Higress hand over all of them; its istiod sends none to gateways unless the spec of one has changed, and then all as
-new versions. Here all are written again then, with a number that has grown, and otherwise none.
+Higress sends the result to its istiod by MCP. Here it is an object of Istio's kind in the API server with the label
+`LABEL`, so it must also pass that kind's validation, which Higress's own never meets. Only name and spec are sent: no
+label and no annotation of the WasmPlugin reaches istiod. A change of any WasmPlugin makes Higress send all of them. Its
+istiod sends none to gateways unless the spec of one has changed, and then all as new versions. Here all are written
+again then, with an increased number, and otherwise none.
 
-On their way placeholders for Secrets are replaced, as Higress's ``pkg/ingress/config/ingress_template.go`` does it: in
-the JSON of the whole object as text, all of them or, where one cannot be had or the JSON breaks, none. A Secret whose
-value is in use is followed; one that comes or goes later is found at the next push of anything.
+Placeholders for Secrets are replaced as in Higress's ``pkg/ingress/config/ingress_template.go``: as text in the JSON of
+the whole object. All of them are replaced, or none if one is missing or the JSON becomes invalid. A Secret whose value
+is in use is watched. Another Secret that appears or disappears later is noticed at the next push.
 
-Higress reads the WasmPlugins of all namespaces, and heeds those of its own. A priority beyond 32 bits anywhere, which
-its kind takes, is an error of the whole list: nothing is read any more until that object is gone.
+Higress reads the WasmPlugins of all namespaces and uses those of its own. Its kind accepts a priority beyond 32 bits,
+but such a priority anywhere breaks the whole list: nothing is read until that object is gone.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _PASSED_ON = (
 )
 _PLACEHOLDER = re.compile(r"\$\{([^.}/]+)\.(?:([^/}]+)/)?([^.}/]+)\.([^}]+)\}")
 _SECRETS = "/api/v1/secrets"
-# its informer leaves these out (pkg/ingress/kube/secret/controller.go)
+# its informer ignores these (pkg/ingress/kube/secret/controller.go)
 _OF_NO_INTEREST = "fieldSelector=type!%3Dhelm.sh/release.v1,type!%3Dkubernetes.io/service-account-token"
 _CONDITIONS = (("_match_route_", "ingress"), ("_match_service_", "service"), ("_match_domain_", "domain"))
 _AGAIN_AFTER = 0.5
@@ -69,11 +69,11 @@ _GONE = 410  # the version to watch from is too old
 
 
 class InvalidPlugin(Exception):
-    """Higress refuses the WasmPlugin; the text is what its log says after ``err:``."""
+    """Higress refuses the WasmPlugin. The text is what its log says after ``err:``."""
 
 
 def translate(spec: Object) -> Object | None:
-    """The spec of Istio's WasmPlugin for one of Higress; None: it is handed over no more. Raises InvalidPlugin."""
+    """Return the spec of Istio's WasmPlugin for one of Higress; None if it is no longer sent. Raises InvalidPlugin."""
     made: Object = {"selector": {"matchLabels": SELECTOR}}
     made |= {field: spec[field] for field in _PASSED_ON if spec.get(field) is not None}
     if "pluginConfig" in made:
@@ -89,7 +89,7 @@ def translate(spec: Object) -> Object | None:
 
 
 def _rules(spec: Object) -> Iterator[Object]:
-    """What the plugin's SDK finds under ``_rules_``: the configuration of each rule, with its conditions in it."""
+    """Yield the configuration of each rule with its conditions, which the plugin's SDK finds under ``_rules_``."""
     for rule in spec.get("matchRules", []):
         if rule.get("configDisable"):
             continue
@@ -100,18 +100,21 @@ def _rules(spec: Object) -> Iterator[Object]:
 
 
 def _values(rule: Object, field: str) -> list[str]:
-    """Those of one condition. A route type other than HTTP takes the place of each route's name: Higress's own bug."""
+    """Return the values of one condition.
+
+    A route type other than HTTP replaces each route's name: a bug of Higress.
+    """
     values: list[str] = rule[field]
     kind = rule.get("routeType", "HTTP")
     return [kind] * len(values) if field == "ingress" and kind != "HTTP" else values
 
 
 class Undecodable(Exception):
-    """One object breaks the list, or the watch, of all."""
+    """One object breaks the list or the watch of all."""
 
 
 def decoded(plugin: Object) -> Object:
-    """The WasmPlugin, if Go's type has room for it."""
+    """Return the WasmPlugin if it fits Go's type."""
     priority = plugin.get("spec", {}).get("priority") or 0
     if not -(2**31) <= priority < 2**31:
         raise Undecodable(f"json: cannot unmarshal number {priority} into Go value of type int32")
@@ -119,20 +122,22 @@ def decoded(plugin: Object) -> Object:
 
 
 class Unreplaced(Exception):
-    """Higress leaves the placeholders of the object as they are; the text is what its log says."""
+    """Higress leaves the object's placeholders as they are. The text is what its log says."""
 
 
 def placeholders(spec: Object) -> list[tuple[str, str, str, str]]:
-    """Type, namespace ("" for Higress's own), name and key of each, in the order of the object's JSON."""
-    return [(one[1], one[2] or "", one[3], one[4]) for one in _PLACEHOLDER.finditer(_json(spec))]
+    """Return type, namespace ("" for Higress's own), name and key of each placeholder, in the order of the JSON."""
+    return [(match[1], match[2] or "", match[3], match[4]) for match in _PLACEHOLDER.finditer(_json(spec))]
 
 
 def replaced(spec: Object, value_of: Callable[[str, str, str, str], str]) -> Object:
-    """The spec with values in the place of placeholders; raises Unreplaced, as ``value_of`` does for one that is not
-    there."""
+    """Return the spec with values instead of placeholders.
+
+    Raises Unreplaced, as ``value_of`` does for a missing value.
+    """
     text = _json(spec)
-    for one in list(_PLACEHOLDER.finditer(text)):
-        text = text.replace(one[0], value_of(one[1], one[2] or NAMESPACE, one[3], one[4]), 1)
+    for match in list(_PLACEHOLDER.finditer(text)):
+        text = text.replace(match[0], value_of(match[1], match[2] or NAMESPACE, match[3], match[4]), 1)
     try:
         made: Object = json.loads(text)
     except ValueError:
@@ -145,7 +150,7 @@ def _json(spec: Object) -> str:
 
 
 class Translator:
-    """Follows the WasmPlugins of `NAMESPACE`, and hands over what was accepted last of each."""
+    """Follow the WasmPlugins of `NAMESPACE`, and send the last accepted version of each."""
 
     def __init__(self, api: KubeApi) -> None:
         self._api = api
@@ -157,7 +162,7 @@ class Translator:
         self._one_at_a_time = asyncio.Lock()
 
     async def follow(self) -> None:
-        """Never returns."""
+        """Follow forever."""
         await asyncio.gather(self._again_and_again(self._follow_plugins), self._again_and_again(self._follow_secrets))
 
     async def _again_and_again(self, follow: Callable[[], Awaitable[None]]) -> None:
@@ -174,7 +179,7 @@ class Translator:
         await self._follow(await self._catch_up())
 
     async def _follow_secrets(self) -> None:
-        """A change of a Secret whose value was handed over is a push; nothing else of Secrets is."""
+        """Push when a Secret changes whose value was sent; ignore other changes of Secrets."""
         listed = await self._api.get(f"{_SECRETS}?{_OF_NO_INTEREST}&limit=1")
         version = listed["metadata"]["resourceVersion"]
         async for kind, found in self._api.watch(_SECRETS, f"{_OF_NO_INTEREST}&resourceVersion={version}"):
@@ -185,13 +190,13 @@ class Translator:
                 await self._hand_over()
 
     async def _catch_up(self) -> str:
-        """Take in what changed while nobody watched; the version to watch from."""
+        """Process what changed while nothing watched; return the version to watch from."""
         listed = await self._api.get(_PLUGINS)
         mine = [item for item in map(decoded, listed["items"]) if item["metadata"]["namespace"] == NAMESPACE]
         there = {item["metadata"]["name"]: item for item in mine}
         changed = [self._take_in(item) for item in there.values()]
         changed += [self._forget(name) for name in set(self._seen) - set(there)]
-        if any(changed) or self._handed is None:  # what a translator before this one handed over is not taken over
+        if any(changed) or self._handed is None:  # what an earlier translator sent is not known
             await self._hand_over()
         return str(listed["metadata"]["resourceVersion"])
 
@@ -206,7 +211,7 @@ class Translator:
                 await self._hand_over()
 
     def _take_in(self, plugin: Object) -> bool:
-        """Whether this is news; what it asks for is accepted, taken off, or refused with what was before it kept."""
+        """Return whether this is news. Accept it, remove it, or refuse it and keep the former version."""
         name, version = plugin["metadata"]["name"], plugin["metadata"]["resourceVersion"]
         if self._seen.get(name) == version:
             return False
@@ -228,14 +233,14 @@ class Translator:
         return self._accepted.pop(name, None) is not None
 
     async def _hand_over(self) -> None:
-        """All of them, as new versions, and none that is accepted no more; nothing where no spec is another one."""
+        """Send all accepted plugins as new versions, and no others; do nothing if no spec has changed."""
         async with self._one_at_a_time:
             wanted = {name: await self._replace(name, spec) for name, spec in self._accepted.items()}
             if wanted != self._handed:
                 await self._hand_over_all(wanted)
 
     async def _replace(self, name: str, spec: Object) -> Object:
-        """With the values that its placeholders stand for, or as it is."""
+        """Return the spec with its placeholders' values, or unchanged."""
         found = {(of, space or NAMESPACE, secret) for of, space, secret, _ in placeholders(spec)}
         data = {(space, secret): await self._secret(space, secret) for of, space, secret in found if of == "secret"}
 
@@ -257,7 +262,7 @@ class Translator:
             return spec
 
     async def _secret(self, namespace: str, name: str) -> Object | None:
-        """What is in a Secret; None: there is none that Higress would read."""
+        """Return the data of a Secret; None if there is none that Higress would read."""
         listed = await self._api.get(f"/api/v1/namespaces/{namespace}/secrets?{_OF_NO_INTEREST},metadata.name%3D{name}")
         return next((item.get("data", {}) for item in listed["items"]), None)
 
@@ -280,7 +285,7 @@ class Translator:
         self._handed = wanted
 
     async def _write(self, name: str, spec: Object, version: str | None) -> None:
-        """As a whole: a server-side apply makes null of a configuration that becomes empty."""
+        """Replace the whole object: a server-side apply sets a configuration to null when it becomes empty."""
         about: Object = {"name": name, "namespace": NAMESPACE, "labels": {LABEL: LABELLED}}
         about["annotations"] = {PUSH: str(self._pushes)}
         made = {"apiVersion": "extensions.istio.io/v1alpha1", "kind": "WasmPlugin", "metadata": about, "spec": spec}
@@ -292,13 +297,13 @@ class Translator:
 
 
 def say(level: str, text: str) -> None:
-    """A line as Higress's controller writes it."""
+    """Print a line in the form of Higress's controller."""
     now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     print(f"{now}\t{level}\tingress\t{text}", flush=True)
 
 
 def controller(lab: Blueprint) -> Program:
-    """The translator as a part of the lab."""
+    """Return the translator as a part of the lab."""
     argv: Argv = [sys.executable, "-P", Path(__file__), lab.state]
     packages = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return Program("higress-controller", argv, lab.log("higress-controller"), env=packages)

@@ -1,4 +1,4 @@
-"""The lab as seen from the host: start one, find a running one, talk to it, end it."""
+"""The lab from the host: start one, find a running one, talk to it, end it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -29,9 +30,11 @@ from pluginrelease_lab.node.joining import IMPORT_SECONDS
 from pluginrelease_lab.processes import Argv
 
 UP_WITHIN = 300.0
-"""Seconds for all parts together, once their programs are there."""
+"""Seconds for all parts together, after their programs are available."""
 LOAD_WITHIN = 300.0
-"""Seconds for one image: a node unpacks it."""
+"""Seconds for one image, which a node unpacks."""
+GATEWAY_API = Path("config/crd/standard")
+GATEWAY_API_KINDS = ("gatewayclasses", "gateways", "httproutes", "referencegrants")
 _ANSWER_LIMIT = 16 * 1024 * 1024
 
 
@@ -51,7 +54,7 @@ class GatewayPod(NamedTuple):
 
 
 def state_directory(name: str) -> Path:
-    """Where the lab ``name`` keeps everything: below PLUGINRELEASE_LAB_DIR, else below the user's state directory."""
+    """Return the directory of the lab ``name``, below PLUGINRELEASE_LAB_DIR or the user's state directory."""
     chosen = os.environ.get("PLUGINRELEASE_LAB_DIR")
     if chosen:
         return Path(chosen).absolute() / name
@@ -72,11 +75,11 @@ def up(
 ) -> Lab:
     """Start a lab and wait until everything in it is ready.
 
-    ``mesh`` is one of `meshes.NAMED`. With ``node`` there is a real node beside the simulated one, which has the
-    ``images`` (archives); ``gateways_on_node`` means that, and that the gateways are pods on it.
+    ``mesh`` is one of `meshes.NAMED`. With ``node`` there is a real node beside the simulated one, and it gets the
+    ``images`` (archives). ``gateways_on_node`` implies ``node``, and gateways are pods on it.
 
-    The lab ends with this process, however that ends, unless ``detached``. Raises LabError when a lab of that name
-    runs already, when the system forbids private networks, or when a part does not come up.
+    The lab ends with this process, also after a crash, unless ``detached``. Raises LabError if a lab of that name is
+    running, if the system forbids private networks, or if a part does not become ready.
     """
     if sys.platform != "linux":
         raise LabError("the lab needs Linux: run it in a Linux container or a virtual machine")
@@ -87,7 +90,7 @@ def up(
         packages.require(packages.RUNTIME, "a real node")
     given = [*images, *([gateway_image.archive(report)] if gateways_on_node else [])]
     programs = binaries.ensure((*blueprint.PROGRAMS, *(blueprint.NODE_PROGRAMS if node else ())), report=report)
-    sources = {tool: binaries.module_dir(tool, report=report) for tool in ("istio", "kwok")}
+    sources = {tool: binaries.module_dir(tool, report=report) for tool in ("istio", "kwok", "gateway-api")}
     state = state_directory(name)
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = _lock(state, name)
@@ -103,6 +106,7 @@ def up(
         programs=programs,
         istio_sources=sources["istio"],
         kwok_sources=sources["kwok"],
+        gateway_api_sources=sources["gateway-api"],
         ports=ports,
         mesh=mesh,
         node=cgroup,
@@ -115,13 +119,13 @@ def up(
 
 
 def _lock(state: Path, name: str) -> int:
-    """Take the lab's lock: the descriptor holds it, here and in the processes that it is handed to."""
+    """Take the lab's lock. The descriptor holds it, here and in the processes that inherit it."""
     path = state / "lock"
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not path.exists() or path.stat().st_ino != os.fstat(lock).st_ino:
-            raise BlockingIOError  # an ending lab took the file away meanwhile
+            raise BlockingIOError  # an ending lab has deleted the file meanwhile
         os.ftruncate(lock, 0)
     except BlockingIOError:
         os.close(lock)
@@ -133,7 +137,7 @@ def _lock(state: Path, name: str) -> int:
 
 
 def _forget(state: Path) -> None:
-    """Nothing of an earlier lab of this name is taken over."""
+    """Delete everything of an earlier lab of this name."""
     for entry in state.iterdir():
         if entry.name == "lock":
             continue
@@ -145,7 +149,7 @@ def _forget(state: Path) -> None:
 
 def _start(plan: Blueprint, lock: int, listeners: Mapping[str, socket.socket], report: Report, detached: bool) -> Lab:
     heard, told = os.pipe()
-    os.set_blocking(told, False)  # a starter that does not listen must not hold the lab up
+    os.set_blocking(told, False)  # a starter that does not read must not block the lab
     bound = None if detached else os.pidfd_open(os.getpid())
     descriptors = {way: listener.fileno() for way, listener in listeners.items()}
     order = keeper.Order(str(plan.state), told, lock, descriptors, bound, plan.node)
@@ -174,7 +178,7 @@ def _start(plan: Blueprint, lock: int, listeners: Mapping[str, socket.socket], r
 
 
 def attach(name: str = "default") -> Lab:
-    """The running lab of that name. Raises LabError when there is none. Leaving its context does not end it."""
+    """Return the running lab of that name. Raises LabError if there is none. Leaving its context does not end it."""
     state = state_directory(name)
     with contextlib.suppress(FileNotFoundError):
         if ending.guard_of(state) is not None:
@@ -183,7 +187,7 @@ def attach(name: str = "default") -> Lab:
 
 
 def down(name: str = "default") -> bool:
-    """End the lab of that name and wait until nothing of it is left but its logs. False when none was running."""
+    """End the lab of that name, and wait until only its logs remain. Return False if none was running."""
     state = state_directory(name)
     try:
         guard = ending.guard_of(state)
@@ -226,32 +230,32 @@ class Lab:
 
     @property
     def state(self) -> Path:
-        """The one directory in which everything of this lab is."""
+        """Return the one directory with everything of this lab."""
         return self._plan.state
 
     @property
     def gateway_namespace(self) -> str:
-        """Where the gateways of its mesh are."""
+        """Return the namespace of its mesh's gateways."""
         return meshes.of(self._plan).namespace
 
     @property
     def kubeconfig(self) -> Path:
-        """Admin, for programs on the host."""
+        """Return the admin's kubeconfig for programs on the host."""
         return self._plan.admin_kubeconfig
 
     @property
     def kubeconfig_inside(self) -> Path:
-        """Admin, for programs that run inside the lab's network (`popen`, `lab exec`)."""
+        """Return the admin's kubeconfig for programs in the lab's network (`popen`, `lab exec`)."""
         return self._plan.inside_kubeconfig
 
     @property
     def registry(self) -> str:
-        """host:port of the open registry as gateways see it: what belongs in an image reference."""
+        """Return host:port of the open registry for gateways, which belongs in an image reference."""
         return f"{network.ADDRESS}:{REGISTRY_PORT}"
 
     @property
     def registry_host(self) -> str:
-        """The same registry from the host."""
+        """Return host:port of the same registry for the host."""
         return f"127.0.0.1:{self._plan.ports.registry}"
 
     @property
@@ -264,22 +268,22 @@ class Lab:
 
     @property
     def private_credentials(self) -> tuple[str, str]:
-        """(user, password) of the private registry."""
+        """Return (user, password) of the private registry."""
         return PRIVATE_USER, registries.PRIVATE_PASSWORD
 
     @property
     def key_credentials(self) -> tuple[str, str]:
-        """Others for the same, whose password has several lines."""
+        """Return another (user, password) of the same registry; this password has several lines."""
         return registries.KEY_USER, registries.KEY
 
     @property
     def proxy(self) -> str:
-        """An HTTP proxy on the host that leads to addresses of the lab: `curl -x PROXY http://POD-IP:8080/`."""
+        """Return an HTTP proxy on the host that leads into the lab: `curl -x PROXY http://POD-IP:8080/`."""
         return f"http://127.0.0.1:{self._plan.ports.proxy}"
 
     @property
     def audit_log(self) -> Path:
-        """One JSON line for each request to the API server, written before it is answered."""
+        """Return the file with one JSON line for each request to the API server, written before the answer."""
         return self._plan.audit_log
 
     def log(self, part: str) -> Path:
@@ -290,7 +294,7 @@ class Lab:
         return dict(json.loads((self.state / "status.json").read_text()))
 
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
-        """Run kubectl as admin and return what it prints. Raises LabError with its message when it fails."""
+        """Run kubectl as admin and return its output. Raises LabError with its message."""
         argv: Argv = [binaries.provide("kubectl"), "--kubeconfig", self.kubeconfig, *arguments]
         try:
             done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
@@ -301,10 +305,10 @@ class Lab:
         return done.stdout
 
     def watch(self, *arguments: str, seconds: float) -> Iterator[dict[str, Any]]:
-        """The objects of ``kubectl get … --watch``: as they are, and each change; ends after ``seconds``.
+        """Yield the objects of ``kubectl get … --watch``: first all, then each change; end after ``seconds``.
 
-        Select an object by ``--field-selector=metadata.name=…`` and never name it: of one object by its name, kubectl
-        drops the first event of the watch, and with it a change that came between its look and its watch.
+        Select an object with ``--field-selector=metadata.name=…``, never by its name. With a name kubectl drops the
+        first event of the watch, and so loses a change between its read and its watch.
         """
         argv: Argv = [binaries.provide("kubectl"), "--kubeconfig", self.kubeconfig, "get", *arguments]
         with subprocess.Popen([*argv, "--watch", "-o", "json"], stdout=subprocess.PIPE, text=True) as process:
@@ -317,13 +321,13 @@ class Lab:
                 process.kill()
 
     def gateway_pods(self, selector: str = "") -> list[GatewayPod]:
-        """The pods that are real gateways, by namespace and name; ``selector`` narrows them by labels."""
+        """Return the pods that are real gateways, by namespace and name; ``selector`` filters them by labels."""
         wanted = ",".join(filter(None, [f"{GATEWAY_LABEL}={GATEWAY_VALUE}", selector]))
         listed = json.loads(self.kubectl("get", "pods", "-A", "-l", wanted, "-o", "json"))
         return sorted(_gateway_pod(pod) for pod in listed["items"])
 
     def kubeconfig_for(self, namespace: str, service_account: str, *, outside: bool = False) -> Path:
-        """A kubeconfig of a ServiceAccount by a token for it; for programs inside the lab unless ``outside``."""
+        """Write a kubeconfig with a token of a ServiceAccount, for programs inside the lab unless ``outside``."""
         token = self.kubectl("create", "token", service_account, "-n", namespace, "--duration=24h").strip()
         server = self._plan.api_outside if outside else self._plan.api_inside
         place = self.state / "kubeconfigs" / f"{namespace}.{service_account}{'.outside' * outside}"
@@ -331,17 +335,30 @@ class Lab:
         return write_kubeconfig(place, server=server, ca=ca, token=token, namespace=namespace)
 
     def command_inside(self, argv: Argv, *, parent: int | None = None) -> list[str]:
-        """The command line that runs ``argv`` inside the lab's network."""
+        """Return the command line that runs ``argv`` inside the lab's network."""
         own = [f"/proc/{self._guard}/ns/{kind}" for kind in ("user", "net")]
         if os.readlink(own[0]) == os.readlink("/proc/self/ns/user"):
             own = own[1:]
         return namespaces.launcher(argv, namespaces=own, parent=parent)
 
     def command_on_node(self, argv: Argv) -> list[str]:
-        """The command line that runs ``argv`` with the network and the files of the real node. Raises LabError."""
+        """Return the command line that runs ``argv`` with the network and files of the real node. Raises LabError."""
         if not self._plan.node:
             raise LabError(f"lab {self.name} has no real node: start it with `pluginrelease lab up --node`")
         return namespaces.launcher(argv, namespaces=[f"/proc/{self._guard}/ns/{kind}" for kind in ("net", "mnt")])
+
+    def install_gateway_api(self, kinds: Sequence[str] = GATEWAY_API_KINDS) -> None:
+        """Install the kinds of the Gateway API, of which istiod then makes Deployments. A second time it does nothing.
+
+        No lab has them from the start: they are large, and few tests need them. Routes are the largest.
+        """
+        folder = self._plan.gateway_api_sources / GATEWAY_API
+        names = [f"{kind}.gateway.networking.k8s.io" for kind in kinds]
+        for kind in kinds:
+            file = folder / f"gateway.networking.k8s.io_{kind}.yaml"
+            self.kubectl("apply", "--server-side", "-f", str(file), timeout=LOAD_WITHIN)
+        established = ("--for=condition=Established", "--timeout=120s")
+        self.kubectl("wait", *established, "crd", *names, timeout=LOAD_WITHIN)
 
     def load_image(self, archive: Path) -> None:
         """Give an archive (of OCI or Docker) to the real node, as if it had pulled its images. Raises LabError."""
@@ -354,12 +371,31 @@ class Lab:
     def popen(self, argv: Argv, **options: Any) -> subprocess.Popen[Any]:
         """Start a program of the host inside the lab's network. It ends with this process and with the lab.
 
-        ``options`` are those of `subprocess.Popen`; the process id is the program's own. The thread that calls this
-        must live as long as the program is wanted: the kernel ends it with that thread.
+        ``options`` are those of `subprocess.Popen`; the process id is the program's own. The calling thread must live
+        as long as the program should run, because the kernel ends the program with the thread.
         """
         process = subprocess.Popen(self.command_inside(argv, parent=os.getpid()), **options)
         self._visitors.append(process)
         return process
+
+    def await_answer(
+        self, name: str, process: subprocess.Popen[Any], port: int, path: str, *, status: int, within: float
+    ) -> None:
+        """Return when a program of `popen` answers on the lab's address with this status.
+
+        ``name`` is that of its log. Raises LabError if it ends, or does not answer so within ``within`` seconds.
+        """
+        deadline = time.monotonic() + within
+        while not self._answers(port, path, status):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise LabError(f"{name} does not answer: see {self.log(name)}")
+            time.sleep(0.1)
+
+    def _answers(self, port: int, path: str, status: int) -> bool:
+        try:
+            return self.request(network.ADDRESS, port, path, timeout=2).status == status
+        except OSError:
+            return False
 
     def request(
         self,
@@ -372,7 +408,7 @@ class Lab:
         body: bytes | None = None,
         timeout: float = 10.0,
     ) -> HTTPAnswer:
-        """One HTTP request to an address of the lab. Raises OSError when nothing answers there."""
+        """Send one HTTP request to an address of the lab. Raises OSError if there is no answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self._plan.ports.proxy, timeout=timeout)
         connection.set_tunnel(address, port)
         try:
@@ -386,11 +422,11 @@ class Lab:
             connection.close()
 
     def wait(self) -> None:
-        """Wait until the lab ends by itself or by someone else."""
+        """Wait until the lab has ended."""
         ending.wait(self._guard)
 
     def close(self) -> None:
-        """End the lab and wait until nothing of it is left but its logs."""
+        """End the lab, and wait until only its logs remain."""
         for visitor in self._visitors:
             if visitor.poll() is None:
                 visitor.kill()

@@ -1,4 +1,4 @@
-"""What is said about each part: a line for the person who waits, and the file that ``lab status`` reads."""
+"""Reports about each part: a line for the waiting user, and the file that ``lab status`` reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pluginrelease_lab.files import write_private
 
 
 class Journal:
-    """One for the whole lab."""
+    """The journal of a whole lab."""
 
     def __init__(self, lab: Blueprint, teller: Teller) -> None:
         self._lab = lab
@@ -21,7 +21,7 @@ class Journal:
         self._phase = "starting"
 
     def note(self, part: str, state: str, text: str) -> None:
-        """``state`` is starting, ready, ended (which it should not) or gone (which it should)."""
+        """Note a part's state: starting, ready, ended (unexpected) or gone (expected)."""
         self._parts[part] = {"state": state, "text": text}
         if state == "gone":
             del self._parts[part]
@@ -29,7 +29,7 @@ class Journal:
         self._write()
 
     def enter(self, phase: str) -> None:
-        """``phase`` is ready or failed."""
+        """Note the lab's phase: ready or failed."""
         self._phase = phase
         self._write()
 

@@ -1,9 +1,9 @@
 """The processes that hold a lab together.
 
-The process that `command` starts makes the namespaces and stays as the *guard*: it ends the lab when it is
-told to, or when the process that the lab is bound to ends. Its child is the first process of the lab's own process
-namespace, so when that one ends, for whatever reason, the kernel ends everything else in the lab. The child of that
-one is the *keeper*, which starts the parts and carries connections in.
+The process that `command` starts creates the namespaces and stays as the *guard*. It ends the lab on a signal, or when
+the process that the lab is bound to ends. Its child is the first process of the lab's process namespace: when that one
+ends for any reason, the kernel ends everything else in the lab. The child of that one is the *keeper*, which starts the
+parts and forwards connections.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _COVERED = "/var/lib"
 
 @dataclass(frozen=True)
 class Order:
-    """What the starter hands over. Numbers are open file descriptors; ``bound`` is a pidfd, None when detached.
+    """What the starter passes on. Numbers are open file descriptors; ``bound`` is a pidfd, None if detached.
 
-    ``cgroup`` is that of a real node, which has to be removed when the lab has ended; empty without one.
+    ``cgroup`` is that of a real node, which must be removed after the lab; empty without one.
     """
 
     state: str
@@ -50,7 +50,7 @@ class Order:
 
 
 def command(order: Order) -> list[str]:
-    """The command line of the process that holds a lab together."""
+    """Return the command line of the process that holds a lab together."""
     call = f"import sys; from {__name__} import main; sys.exit(main(sys.argv[1]))"
     return [sys.executable, "-c", call, order.text()]
 
@@ -76,7 +76,7 @@ def main(text: str) -> int:
 
 
 def enter_namespaces() -> None:
-    """A network, mounts and processes of our own; for an ordinary user, or a powerless root, by a user namespace."""
+    """Enter own network, mount and process namespaces; without privileges, through a user namespace."""
     wanted = namespaces.NEW_NETWORK | namespaces.NEW_MOUNTS | namespaces.NEW_PROCESSES
     try:
         namespaces.unshare(wanted)
@@ -88,7 +88,7 @@ def enter_namespaces() -> None:
 
 
 def guard(first: int, bound: int | None) -> int:
-    """Wait until the lab has ended; end it on SIGTERM, SIGINT, SIGHUP and when the process behind ``bound`` ends."""
+    """Wait until the lab has ended. End it on SIGTERM, SIGINT, SIGHUP, and when the process of ``bound`` ends."""
 
     def end(*_: object) -> None:
         os.kill(first, signal.SIGKILL)
@@ -106,7 +106,7 @@ def guard(first: int, bound: int | None) -> int:
 
 
 def _be_first_process(order: Order) -> None:
-    """Never returns: start the keeper, wait for orphans, and end (so that all ends) when the keeper does."""
+    """Start the keeper, reap orphans, and exit when the keeper does, which ends the whole lab. Never returns."""
     namespaces.die_with_parent()
     keeper = os.fork()
     if keeper == 0:

@@ -1,4 +1,4 @@
-"""The few calls the lab makes to its own API server: write an object whole, patch, list, watch and forward a port."""
+"""The lab's few calls to its own API server: write a whole object, patch, list, watch and forward a port."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class ApiError(Exception):
 
 
 class KubeApi:
-    """A client of one API server at ``address`` (https://…), authenticated by a bearer token.
+    """A client of one API server at ``address`` (https://…), authenticated with a bearer token.
 
-    ``ca`` is the authority that the server's certificate is of, as PEM, where no ``ca_file`` has it.
+    ``ca``: the CA of the server's certificate as PEM, if there is no ``ca_file``.
     """
 
     def __init__(self, address: str, token: str, ca_file: Path | None = None, *, ca: str | None = None) -> None:
@@ -53,7 +53,7 @@ class KubeApi:
 
     @classmethod
     def of(cls, kubeconfig: Path) -> KubeApi:
-        """A client by a kubeconfig that `write_kubeconfig` wrote."""
+        """Return a client for a kubeconfig that `write_kubeconfig` wrote."""
         content = yaml.safe_load(kubeconfig.read_text())
         cluster, user = content["clusters"][0]["cluster"], content["users"][0]["user"]
         ca = base64.b64decode(cluster["certificate-authority-data"]).decode()
@@ -71,7 +71,7 @@ class KubeApi:
         await self._session.close()
 
     async def text(self, path: str) -> str:
-        """The body of a GET. Raises ApiError for any answer but a 2xx."""
+        """Return the body of a GET. Raises ApiError for any answer except 2xx."""
         async with self._session.get(self._address + path, timeout=_CALL_TIMEOUT) as answer:
             body = await answer.text()
             if answer.status >= 300:
@@ -82,7 +82,7 @@ class KubeApi:
         return _object(await self.text(path))
 
     async def send(self, method: str, path: str, body: Object, kind: str = "application/json") -> Object:
-        """Send a body and return the object in the answer. Raises ApiError for any answer but a 2xx."""
+        """Send a body; return the object in the answer. Raises ApiError for any answer except 2xx."""
         async with self._session.request(
             method,
             self._address + path,
@@ -96,12 +96,12 @@ class KubeApi:
             return _object(text)
 
     async def apply(self, manifest: Object) -> Object:
-        """Server-side apply of one whole object."""
+        """Apply one whole object with server-side apply."""
         query = f"?fieldManager={_FIELD_MANAGER}&force=true"
         return await self.send("PATCH", path_of(manifest) + query, manifest, "application/apply-patch+yaml")
 
     async def apply_when_known(self, manifest: Object) -> Object:
-        """Like `apply`, and waits while its kind or its namespace is still being set up. The caller sets a deadline."""
+        """Apply, and wait while the kind or the namespace is being created. The caller sets a deadline."""
         while True:
             try:
                 return await self.apply(manifest)
@@ -114,7 +114,7 @@ class KubeApi:
         return await self.send("PATCH", f"{path}/status", {"status": status}, "application/merge-patch+json")
 
     async def watch(self, path: str, query: str = "") -> AsyncIterator[tuple[str, Object]]:
-        """Everything there is as ADDED, then each change, as (type, object); ends when the server ends it."""
+        """Yield all objects as ADDED, then each change, as (type, object); end when the server ends it."""
         url = f"{self._address}{path}?watch=1&timeoutSeconds={_WATCH_SECONDS}&{query}"
         async with self._session.get(url, timeout=_WATCH_TIMEOUT) as answer:
             if answer.status >= 300:
@@ -125,7 +125,7 @@ class KubeApi:
 
     @contextlib.asynccontextmanager
     async def port_forward(self, namespace: str, pod: str, port: int) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-        """A stream to a pod's port: each message begins with its channel, 0 for data and 1 for an error's text.
+        """Open a stream to a pod's port: each message begins with its channel, 0 for data and 1 for an error's text.
 
         The first message of each channel is the port's number.
         """
@@ -145,7 +145,7 @@ _CLUSTER_WIDE = {"Namespace", "Node", "CustomResourceDefinition", "ClusterRole",
 
 
 def collection_of(manifest: Mapping[str, Any]) -> str:
-    """The path of the collection that an object belongs to, by the rules by which kinds are made plural."""
+    """Return the path of an object's collection. The plural follows Kubernetes' rules."""
     version, kind = str(manifest["apiVersion"]), str(manifest["kind"])
     plural = _plural(kind.lower())
     root = f"/apis/{version}" if "/" in version else f"/api/{version}"
@@ -165,13 +165,13 @@ def path_of(manifest: Mapping[str, Any]) -> str:
 
 
 def read_manifests(text: str) -> list[Object]:
-    """The objects of a YAML stream."""
+    """Return the objects of a YAML stream."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return [item for item in yaml.load_all(text, loader) if item]
 
 
 def read_documents(lines: Iterable[str]) -> Iterator[Object]:
-    """The JSON objects that ``kubectl get --watch -o json`` prints one after the other."""
+    """Yield the JSON objects that ``kubectl get --watch -o json`` prints."""
     text = ""
     for line in lines:
         text += line
@@ -181,7 +181,7 @@ def read_documents(lines: Iterable[str]) -> Iterator[Object]:
 
 
 def write_kubeconfig(path: Path, *, server: str, ca: bytes, token: str, namespace: str = "default") -> Path:
-    """A kubeconfig with one context, readable by its owner alone."""
+    """Write a kubeconfig with one context that only its owner can read."""
     content = {
         "apiVersion": "v1",
         "kind": "Config",

@@ -1,4 +1,4 @@
-"""Whose gateways a lab has: the data plane is the same, and what stands around it is not."""
+"""The mesh of a lab: the data plane is the same for all; the control plane differs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pluginrelease_lab.blueprint import Blueprint
 
 @dataclass(frozen=True)
 class LabMesh:
-    """One kind of installation. Files are those of the folder ``manifests``; ``namespace`` is that of its gateways.
+    """One kind of installation. ``namespace`` is that of its gateways. Files are in the folder ``manifests``.
 
-    ``translated``: WasmPlugins of a kind of its own become Istio's, by a part of the lab (`pluginrelease_lab.higress`).
+    ``translated``: a part of the lab turns its own kind of WasmPlugin into Istio's (`pluginrelease_lab.higress`).
     """
 
     namespace: str
@@ -29,5 +29,5 @@ NAMED = {"istio": ISTIO, "higress": HIGRESS}
 
 
 def of(lab: Blueprint) -> LabMesh:
-    """The mesh that a lab was asked for."""
+    """Return the mesh of a lab."""
     return NAMED[lab.mesh]

@@ -1,8 +1,8 @@
 """Linux namespaces by their system calls, and a launcher that starts a program inside them.
 
-Python 3.11 has no ``os.unshare`` and ``os.setns``, so the C library is called. The module needs nothing but the
-standard library: it is also run by its path (`launch`) to put any program into a lab's namespaces, which has to be
-done by a fresh process because only a process with one thread may enter a user namespace.
+Python 3.11 has no ``os.unshare`` and ``os.setns``, so the C library is called. The module needs only the standard
+library, because it is also run by its path (`launch`) to put a program into a lab's namespaces. A new process must do
+that: only a process with one thread may enter a user namespace.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _checked(result: int, what: str) -> None:
 
 
 def unshare(kinds: int) -> None:
-    """Give the calling thread namespaces of its own. Raises OSError where the kernel forbids it."""
+    """Give the calling thread its own namespaces. Raises OSError if the kernel forbids it."""
     _checked(_libc.unshare(kinds), "unshare")
 
 
@@ -49,12 +49,12 @@ def join(namespace: str | int) -> None:
 
 
 def die_with_parent() -> None:
-    """Have the kernel end this process by SIGKILL when the thread that started it ends."""
+    """Let the kernel send SIGKILL to this process when the thread that started it ends."""
     _checked(_libc.prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0), "prctl")
 
 
 def become_root_inside() -> None:
-    """Enter a new user namespace in which the calling user is root. Raises OSError where that is forbidden."""
+    """Enter a new user namespace in which the calling user is root. Raises OSError if that is forbidden."""
     user, group = os.geteuid(), os.getegid()
     unshare(NEW_USER)
     for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
@@ -63,26 +63,26 @@ def become_root_inside() -> None:
 
 
 def keep_mounts_private() -> None:
-    """What is mounted from here on is seen by this mount namespace alone."""
+    """Show later mounts only in this mount namespace."""
     _mount("none", "/", None, _MOUNT_RECURSIVE | _MOUNT_PRIVATE)
 
 
 def bind(source: str, target: str) -> None:
-    """Show the directory (or file) ``source`` at ``target`` too."""
+    """Show the directory or file ``source`` at ``target`` as well."""
     _mount(source, target, None, _MOUNT_BIND | _MOUNT_RECURSIVE)
 
 
 def make_directory_visible(path: str, below: str) -> None:
-    """Make the empty directory ``path`` exist inside the system directory ``below`` without writing to the disk."""
+    """Make the empty directory ``path`` appear inside the system directory ``below`` without a write to the disk."""
     if not os.path.isdir(path):
         cover(below)
         os.makedirs(path, exist_ok=True)
 
 
 def cover(below: str) -> None:
-    """Put an empty directory in memory over ``below``, and show everything in it again that was there before.
+    """Mount an empty directory in memory over ``below``, and show its former content in it.
 
-    What is made in it from then on never comes to the disk, and an ordinary user can make it.
+    New entries never reach the disk, and an ordinary user can create them.
     """
     covered = os.open(below, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -100,12 +100,12 @@ def cover(below: str) -> None:
 
 
 def mount_in_memory(path: str) -> None:
-    """Put an empty directory in memory over ``path``."""
+    """Mount an empty directory in memory over ``path``."""
     _mount("tmpfs", path, "tmpfs", 0)
 
 
 def mount_processes() -> None:
-    """Have ``/proc`` show the processes of the caller's own process namespace."""
+    """Mount ``/proc`` for the caller's own process namespace."""
     _mount("proc", "/proc", "proc", 0)
 
 
@@ -131,17 +131,17 @@ def launcher(
     bound: tuple[str, str] | None = None,
     parent: int | None = None,
 ) -> list[str]:
-    """The command line that runs ``argv`` inside ``namespaces``.
+    """Return the command line that runs ``argv`` inside ``namespaces``.
 
-    A user namespace must come first. ``bound`` is (source, target) of a directory shown to that program alone.
-    With ``parent`` (a process id) the program ends when its parent does.
+    A user namespace must come first. ``bound`` is (source, target) of a directory that only this program sees. With
+    ``parent`` (a process id) the program ends when its parent does.
     """
     order = json.dumps({"namespaces": list(namespaces), "bound": bound, "parent": parent})
     return [sys.executable, "-I", "-S", __file__, order, *(os.fspath(part) for part in argv)]
 
 
 def launch(order: str, argv: Sequence[str]) -> None:
-    """Do what `launcher` described, in this process, and become the program."""
+    """Do what `launcher` describes in this process, and become the program."""
     wanted = json.loads(order)
     for namespace in wanted["namespaces"]:
         join(namespace)

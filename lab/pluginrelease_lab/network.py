@@ -1,7 +1,7 @@
 """The lab's private network: one bridge, and one network namespace per gateway whose address is the pod's IP.
 
-There is no default route, so nothing that runs in the lab reaches another machine, and because the whole network is
-the lab's own, its addresses cannot collide with the machine's.
+There is no default route, so no program in the lab reaches another machine. The whole network belongs to the lab, so
+its addresses cannot collide with the machine's.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ ADDRESS = "10.244.0.1"
 """Where the API server, the registries, istiod and the echo upstream listen, as gateways see them."""
 PREFIX_LENGTH = 16
 SIMULATED_PODS = "10.244.128.0/17"
-"""Addresses of pods that are only simulated; real gateways have theirs below, and the real node's pods between."""
+"""Addresses of simulated pods; real gateways are below, and the real node's pods between."""
 _LOOPBACK_INDEX = 1
 _LISTENING = "0A"
-"""The state as proc(5) writes it in net/tcp."""
+"""The state of a listening socket in proc(5), net/tcp."""
 _FIRST_POD = 256
 _LAST_POD = 126 * 256 + 255
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 def make_bridge() -> None:
-    """Bring loopback up and make the bridge. Call it once, inside the lab's network namespace."""
+    """Bring loopback up and create the bridge. Call it once, in the lab's network namespace."""
     _in_thread(_make_bridge)
 
 
@@ -48,30 +48,30 @@ def _make_bridge() -> None:
 
 
 def pod_address(number: int) -> str:
-    """The address of the lab's ``number``-th gateway, counted from 0; starts again after the last one."""
+    """Return the address of the lab's ``number``-th gateway, counted from 0; after the last one it starts again."""
     place = _FIRST_POD + 1 + number % (_LAST_POD - _FIRST_POD)
     return f"10.244.{place // 256}.{place % 256}"
 
 
 @dataclass(frozen=True)
 class Namespace:
-    """A gateway's own network. It lives as long as the descriptor, a socket or a process in it does."""
+    """A gateway's own network. It lives as long as the descriptor, or a socket or process in it."""
 
     descriptor: int
     address: str
     link: str
 
     def close(self) -> None:
-        """Take the gateway off the network and let go of it."""
+        """Take the gateway off the network and close the descriptor."""
         _in_thread(lambda: _remove(self.link))
         os.close(self.descriptor)
 
     def socket(self) -> socket.socket:
-        """A TCP socket that belongs to this network although the caller does not."""
+        """Return a TCP socket in this network, although the caller is in another."""
         return _inside(self.descriptor, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
 
     def listening_ports(self) -> set[int]:
-        """The TCP ports that something in this network accepts connections on."""
+        """Return the TCP ports on which programs in this network listen."""
         return _inside(self.descriptor, _listening_ports)
 
 
@@ -85,7 +85,7 @@ def _listening_ports() -> set[int]:
 
 
 def make_namespace(number: int) -> Namespace:
-    """A new network namespace on the bridge with the address of gateway ``number``."""
+    """Create a network namespace on the bridge with the address of gateway ``number``."""
     descriptor = _in_thread(_new_namespace)
     link, address = f"gw{number}", pod_address(number)
     _in_thread(lambda: _plug_in(link, descriptor))
@@ -129,7 +129,7 @@ def _inside(descriptor: int, work: Callable[[], T]) -> T:
 def _in_thread(work: Callable[[], T]) -> T:
     """Run ``work`` in a thread that ends afterwards.
 
-    It may change its namespace there, and pyroute2 brings an event loop that must not meet the caller's.
+    It may change its namespace there. Also pyroute2 starts an event loop, which must not meet the caller's.
     """
     results: list[T] = []
     failures: list[BaseException] = []

@@ -1,4 +1,4 @@
-"""One program of the lab: how it is started, when it counts as ready, and what is said when it dies."""
+"""One program of the lab: its start, its readiness, and the report when it exits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from pluginrelease_lab.errors import LabError
 
 READY_WITHIN = 90.0
-"""Seconds a part may take to become ready. Generous: a slow machine is not an error, a part that exits is one."""
+"""Seconds until a part must be ready. A slow machine is no error, so this is long; a part that exits is one."""
 POLL_EVERY = 0.05
 LAST_LINES = 15
 _TAIL_BYTES = 16 * 1024
@@ -25,7 +25,7 @@ Probe = Callable[[], Awaitable[bool]]
 
 @dataclass(frozen=True)
 class Program:
-    """What to run. ``ready`` answers whether it does its work yet; None means that starting it is enough."""
+    """What to run. ``ready`` returns whether it works yet; None: it is ready as soon as it is started."""
 
     name: str
     argv: Argv
@@ -53,7 +53,7 @@ class Part:
         return self.process.returncode is None
 
     async def wait_until_ready(self, within: float = READY_WITHIN) -> float:
-        """Seconds from its start until it was ready. Raises LabError when it exits first or takes too long."""
+        """Return the seconds from its start until it was ready. Raises LabError if it exits first or takes too long."""
         ready = asyncio.ensure_future(self._poll())
         ended = asyncio.ensure_future(self.process.wait())
         try:
@@ -72,7 +72,7 @@ class Part:
             await until(self.program.ready)
 
     def obituary(self) -> str:
-        """One sentence with the exit status, then the last lines of the log."""
+        """Return one sentence with the exit status, then the last lines of the log."""
         return f"{self.program.name} ended ({_exit_text(self.process.returncode)}). {self._last_words()}"
 
     def _last_words(self) -> str:
@@ -80,19 +80,19 @@ class Part:
         return f"The end of {self.program.log}:\n" + "\n".join(f"    {line}" for line in lines)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the program and to everything that it started in its session."""
+        """Send a signal to the program and to all processes in its session."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
 
 async def until(probe: Probe) -> None:
-    """Ask ``probe`` until it says yes. The caller sets a deadline."""
+    """Call ``probe`` until it returns True. The caller sets a deadline."""
     while not await probe():  # noqa: ASYNC110 - another program's health can only be asked for
         await asyncio.sleep(POLL_EVERY)
 
 
 async def start(program: Program) -> Part:
-    """Start ``program`` in a session of its own with its output appended to its log."""
+    """Start ``program`` in its own session, with its output appended to its log."""
     program.log.parent.mkdir(parents=True, exist_ok=True)
     with program.log.open("ab") as log:
         process = await asyncio.create_subprocess_exec(
@@ -109,12 +109,12 @@ async def start(program: Program) -> Part:
 
 
 def clean_environment() -> dict[str, str]:
-    """What a part inherits: enough to run, nothing that points it at a cluster or a proxy of the user."""
+    """Return the environment of a part: enough to run, and nothing about the user's cluster or proxy."""
     return {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
 
 
 def last_lines(log: Path, count: int = LAST_LINES) -> list[str]:
-    """The last ``count`` lines of a log of any size; none when there is no log."""
+    """Return the last ``count`` lines of a log of any size; none if there is no log."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL_BYTES))

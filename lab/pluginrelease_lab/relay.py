@@ -1,4 +1,4 @@
-"""Connections carried from one network to another: from the host's loopback into the lab, and into a gateway."""
+"""Forward connections between networks: from the host's loopback into the lab, and into a gateway."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Connect = Callable[[], Awaitable[socket.socket]]
 
 
 class Relay:
-    """Carries every connection to where ``connect`` leads. A socket that does not listen yet refuses until `open`."""
+    """Forward every connection to the target of ``connect``. Until `open` the socket refuses connections."""
 
     def __init__(self, listener: socket.socket, connect: Connect) -> None:
         listener.setblocking(False)
@@ -34,14 +34,14 @@ class Relay:
         return int(self._listener.getsockname()[1])
 
     def open(self) -> None:
-        """Accept connections from now on; nothing happens when it does already."""
+        """Accept connections from now on; do nothing if it already does."""
         if self._accepting is None:
             self._listener.listen(_WAITING_CONNECTIONS)
             self._accepting = asyncio.ensure_future(self._accept())
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
-        with self._listener:  # closed here and not in `close`: the event loop has to have let go of it first
+        with self._listener:  # closed here and not in `close`: the event loop must first have released it
             while True:
                 client, _ = await loop.sock_accept(self._listener)
                 task = asyncio.ensure_future(self._serve(client))
@@ -61,7 +61,7 @@ class Relay:
                 await carry(client, target)
 
     def close(self) -> None:
-        """Accept no more and end what is carried."""
+        """Accept no more connections, and end the current ones."""
         if self._accepting is not None:
             self._accepting.cancel()
         else:
@@ -71,16 +71,16 @@ class Relay:
 
 
 def _refuse(client: socket.socket) -> None:
-    """Reset the connection, so that the client sees an error and not an empty answer."""
+    """Reset the connection, so that the client gets an error and not an empty answer."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 async def carry(one: socket.socket, other: socket.socket) -> None:
-    """Copy both ways until both sides have finished; a side that is done is told to the other at once.
+    """Copy in both directions until both sides have finished. If one side is done, the other learns it at once.
 
-    When one way fails the other is ended and awaited before the caller closes the sockets: a socket that is closed
-    while the event loop waits for it leaves its number behind in the loop's selector, and the next connection that
-    gets that number is then never woken.
+    If one direction fails, the other is ended and awaited before the caller closes the sockets. A socket that is closed
+    while the event loop waits for it leaves its number in the loop's selector. The next connection with that number
+    would then never wake.
     """
     one.setblocking(False)
     try:
@@ -88,7 +88,7 @@ async def carry(one: socket.socket, other: socket.socket) -> None:
             ways.create_task(_copy(one, other))
             ways.create_task(_copy(other, one))
     except* OSError:
-        pass  # the connection is over either way
+        pass  # the connection has ended anyway
 
 
 async def _copy(source: socket.socket, target: socket.socket) -> None:
@@ -102,7 +102,7 @@ async def _copy(source: socket.socket, target: socket.socket) -> None:
 
 
 def to(address: str, port: int) -> Connect:
-    """Connect to an address of the lab's main network."""
+    """Return a function that connects to an address of the lab's main network."""
 
     async def connect() -> socket.socket:
         made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -112,7 +112,7 @@ def to(address: str, port: int) -> Connect:
 
 
 def into(namespace: network.Namespace, port: int) -> Connect:
-    """Connect to a port on a gateway's own loopback, where nobody else can reach it."""
+    """Return a function that connects to a port on a gateway's own loopback, which no other network reaches."""
 
     async def connect() -> socket.socket:
         return await _connected(namespace.socket(), "127.0.0.1", port)
@@ -132,21 +132,21 @@ async def _connected(made: socket.socket, address: str, port: int) -> socket.soc
 
 
 def listen_on_loopback() -> socket.socket:
-    """A listening socket on a free port of 127.0.0.1 of the network that the caller is in."""
+    """Return a listening socket on a free port of 127.0.0.1 in the caller's network."""
     listener = reserve_on_loopback()
     listener.listen(_WAITING_CONNECTIONS)
     return listener
 
 
 def reserve_on_loopback() -> socket.socket:
-    """A socket that holds a free port of 127.0.0.1 and refuses connections until it listens."""
+    """Return a socket that holds a free port of 127.0.0.1 and refuses connections until it listens."""
     reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     reserved.bind(("127.0.0.1", 0))
     return reserved
 
 
 async def serve_proxy(listener: socket.socket) -> asyncio.Server:
-    """An HTTP proxy that knows the way to the lab's addresses and to nothing else: CONNECT, or a whole URL."""
+    """Serve an HTTP proxy that leads only to the lab's addresses: CONNECT, or a whole URL."""
     listener.setblocking(False)
     return await asyncio.start_server(_serve_proxy_client, sock=listener, limit=_REQUEST_HEAD_LIMIT)
 
@@ -172,14 +172,17 @@ def _request_line(head: bytes) -> tuple[str, str, bytes]:
 
 
 def _request_for_one_answer(method: str, path: str, rest: bytes) -> bytes:
-    """The request as the target gets it. It closes after the answer: the next one may be for another target."""
+    """Return the request for the target.
+
+    It closes after the answer, because the next request may have another target.
+    """
     lines = rest.removesuffix(b"\r\n\r\n").split(b"\r\n")
     kept = [line for line in lines if not line.lower().startswith((b"connection:", b"proxy-connection:"))]
     return f"{method} {path} ".encode("latin-1") + b"\r\n".join([*kept, b"Connection: close", b"", b""])
 
 
 def _target(method: str, url: str) -> tuple[str, int, str]:
-    """(address, port, path) of a proxied request. Raises ValueError for a place outside the lab's network."""
+    """Return (address, port, path) of a proxied request. Raises ValueError for a target outside the lab's network."""
     rest = url if method == "CONNECT" else url.removeprefix("http://")
     authority, slash, path = rest.partition("/")
     host, _, port = authority.partition(":")

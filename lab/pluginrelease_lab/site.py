@@ -1,4 +1,4 @@
-"""Inside the lab: its parts are started in the order in which they need each other, and watched to the end."""
+"""Inside the lab: start its parts in the order of their dependencies, and watch them to the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pluginrelease_lab.processes import READY_WITHIN, Program, start
 
 
 async def keep(lab: Blueprint, listeners: dict[str, socket.socket], teller: Teller) -> None:
-    """Build the lab, say that it is ready, and keep it until it is ended from outside."""
+    """Build the lab, report that it is ready, and keep it until it is ended from outside."""
     site = Site(lab, Journal(lab, teller))
     try:
         await site.build(listeners)
@@ -43,7 +43,7 @@ def _first_cause(failure: BaseException) -> str:
 
 
 class Site:
-    """The lab while it runs."""
+    """The running lab."""
 
     def __init__(self, lab: Blueprint, journal: Journal) -> None:
         self.lab = lab
@@ -145,7 +145,7 @@ class Site:
     async def step(
         self, name: str, work: Coroutine[Any, Any, None], text: str = "", within: float = READY_WITHIN
     ) -> None:
-        """Something to wait for that is not a program. Raises LabError when it takes too long."""
+        """Wait for work that is not a program. Raises LabError if it takes too long."""
         began = time.monotonic()
         try:
             async with asyncio.timeout(within):

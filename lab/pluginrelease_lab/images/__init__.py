@@ -1,1 +1,1 @@
-"""Container images for the lab's real node, built with buildah: no Docker engine and no registry is needed."""
+"""Container images for the lab's real node, built with buildah, without a Docker engine and a registry."""

@@ -1,7 +1,7 @@
-"""A stand-in for the image python:3.x-slim where none can be pulled: made from packages of Debian.
+"""A substitute for the image python:3.x-slim if it cannot be pulled, made from Debian packages.
 
-It differs from Docker's in the Python's version and build. Of this machine it has the authorities that it trusts, and
-pip's settings: building in it uses the same package index as the machine.
+It differs from Docker's image in the version and build of Python. It contains this machine's CA certificates and pip's
+settings, so that builds use the same package index as the machine.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _SECONDS = 900.0
 _PATH = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 _AUTHORITIES = "etc/ssl/certs/ca-certificates.crt"
 _NOT_NEEDED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
-"""What a slim image is without."""
+"""What a slim image lacks."""
 
 Report = Callable[[str], None]
 
 
 def ensure(buildah: Buildah, report: Report) -> str:
-    """The name of the stand-in, made when it is not there. Raises LabError."""
+    """Return the name of the substitute, and build it if it is missing. Raises LabError."""
     if not buildah.has(REFERENCE):
         report(f"making a stand-in for python:3.13-slim from packages of Debian {_SUITE} …")
         with tempfile.TemporaryDirectory(prefix="pluginrelease-base-", dir=buildah.folder) as scratch:
@@ -54,7 +54,7 @@ def _bootstrap(root: Path) -> None:
 
 
 def _mirror() -> list[str]:
-    """Where this machine takes its Debian packages from; debootstrap's own default when it says nothing."""
+    """Return this machine's Debian mirror, or debootstrap's default."""
     argv = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian"]
     found = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False).stdout.splitlines()
     return [uri for uri in found if uri.endswith("/debian/")][:1]

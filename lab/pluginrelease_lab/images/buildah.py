@@ -1,4 +1,4 @@
-"""buildah with a storage of its own in the cache; what it mounts is seen by nobody else."""
+"""buildah with its own storage in the cache. No other process sees its mounts."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _LAST_LINES = 20
 
 @dataclass(frozen=True)
 class Buildah:
-    """``folder`` is kept: what was built once is found again."""
+    """``folder`` is kept, so that an image is built only once."""
 
     folder: Path
 
     def run(self, *arguments: str | Path, within: float = BUILD_SECONDS, stdin: str | None = None) -> str:
-        """Run one command of buildah and return what it prints. Raises LabError with its last lines."""
+        """Run one command of buildah; return its output. Raises LabError with its last lines."""
         with tempfile.TemporaryDirectory(prefix="buildah-") as scratch:
             own: list[str | Path] = [
                 "--root",
@@ -47,24 +47,24 @@ class Buildah:
         return str(done.stdout).strip()
 
     def has(self, reference: str) -> bool:
-        """Whether an image of that name was built here."""
+        """Return whether an image of this name was built here."""
         return bool(self.run("images", "--quiet", "--filter", f"reference={reference}"))
 
     def build(self, context: Path, reference: str, *, file: Path, base: str) -> None:
-        """Build ``file`` with ``base`` in place of its argument PYTHON; the network is the machine's."""
+        """Build ``file`` with ``base`` as its argument PYTHON, on the machine's network."""
         options = ["--isolation", "chroot", "--network", "host", "--pull-never", "--layers", "--format", "oci"]
         named = ["--build-arg", f"PYTHON={base}", "--file", str(file), "--tag", reference]
         self.run("bud", *options, *named, context)
 
     def export(self, reference: str, archive: Path, name: str) -> Path:
-        """Write an image as a Docker archive in which it is called ``name``: unlike an OCI one it is not compressed."""
+        """Write an image as a Docker archive with the name ``name``. Unlike an OCI archive it is not compressed."""
         archive.unlink(missing_ok=True)
         self.run("push", reference, f"docker-archive:{archive}:{name}")
         return archive
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """One process at a time builds here; the kernel lets go of the lock when its holder ends."""
+        """Let one process at a time build here. The kernel releases the lock when its holder ends."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -72,6 +72,6 @@ class Buildah:
 
 
 def in_cache() -> Buildah:
-    """The one in the lab's cache. Raises LabError where a package is missing."""
+    """Return the buildah of the lab's cache. Raises LabError if a package is missing."""
     packages.require({**packages.IMAGES}, "building images")
     return Buildah(golang.cache_folder() / "images")

@@ -1,4 +1,4 @@
-"""The image of a gateway as a pod: Istio's agent and Envoy, laid out as in Istio's own image."""
+"""The image of a gateway as a pod: Istio's agent and Envoy, at the paths of Istio's own image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Report = Callable[[str], None]
 
 
 def archive(report: Report) -> Path:
-    """The image as an archive in the cache, built when it is not there. Raises LabError and `Refused`."""
+    """Return the image as an archive in the cache, and build it if it is missing. Raises LabError and `Refused`."""
     programs = binaries.ensure(["pilot-agent", "envoy"], report=report)
     builder = buildah.in_cache()
     file = builder.folder / f"gateway-{_pin(list(programs.values()))}.tar"
@@ -39,7 +39,7 @@ def archive(report: Report) -> Path:
 
 
 def _pin(programs: list[Path]) -> str:
-    """Stands for what the image is made of; programs of other sources are at other paths, or of another time."""
+    """Return a name for the image's sources: other programs have other paths, or another time."""
     marks = [f"{program} {program.stat().st_size} {program.stat().st_mtime_ns}" for program in programs]
     return hashlib.sha256("\n".join([_RECIPE, base.REFERENCE, *marks]).encode()).hexdigest()[:8]
 

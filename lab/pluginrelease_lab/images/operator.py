@@ -1,4 +1,4 @@
-"""The operator's own image, from the Dockerfile as it is, on a stand-in for its base."""
+"""The operator's own image, from the unchanged Dockerfile on a substitute for its base."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m pluginrelease_lab.node [--install]``: what of the system's packages a real node lacks."""
+"""``python -m pluginrelease_lab.node [--install]``: list or install the system packages that a real node lacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images as archives: one of a single program, made without any other tool, and the sizes of what others made."""
+"""Images as archives: write one with a single program, and read the layer sizes of others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def write_single_program(program: Path, reference: str, archive: Path) -> None:
-    """An image called ``reference`` with nothing in it but ``program``, which it starts."""
+    """Write an image ``reference`` that contains only ``program`` and starts it."""
     layer = _tar({program.name: program.read_bytes()}, mode=0o755)
     config = {
         "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
@@ -45,7 +45,10 @@ def write_single_program(program: Path, reference: str, archive: Path) -> None:
 
 
 def layer_sizes(archive: Path) -> list[int]:
-    """How many bytes each layer of the one image in a Docker archive has, the lowest first: they are not compressed."""
+    """Return the bytes of each layer of the one image in a Docker archive, lowest layer first.
+
+    They are not compressed.
+    """
     with tarfile.open(archive) as tar:
         manifest = tar.extractfile("manifest.json")
         if manifest is None:
@@ -55,7 +58,7 @@ def layer_sizes(archive: Path) -> list[int]:
 
 
 def _added(blobs: dict[str, bytes], media_type: str, content: bytes) -> dict[str, Any]:
-    """Put a blob in its place; its descriptor."""
+    """Add a blob; return its descriptor."""
     digest = _digest(content)
     blobs[f"blobs/{digest.replace(':', '/')}"] = content
     return {"mediaType": media_type, "digest": digest, "size": len(content)}

@@ -1,4 +1,4 @@
-"""The node's own cgroup: made in every hierarchy, and removed by a process outside of the lab when that has ended."""
+"""The node's own cgroup: create it in every hierarchy; a process outside the lab removes it when the lab has ended."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from pathlib import Path
 from pluginrelease_lab.errors import LabError
 
 REMOVED_WITHIN = 20.0
-"""Seconds that the kernel may take to end what was in them."""
+"""Seconds that the kernel may take to end the processes in them."""
 _MOUNTS = Path("/proc/mounts")
 _INHERITED = ("cpuset.cpus", "cpuset.mems")
-"""A new cpuset has neither processors nor memory, and nothing can run in it until it has."""
+"""Files of a new cpuset that are empty: no process can run in it until they are set."""
 
 
 def family(state: Path) -> str:
-    """What the names of all cgroups of the labs in one state directory begin with."""
+    """Return the prefix of the names of all cgroups of one state directory's labs."""
     return f"pluginrelease-lab-{hashlib.sha256(os.fsencode(state)).hexdigest()[:8]}"
 
 
 def new_name(state: Path) -> str:
-    """A name that no other lab and no earlier run of this one has."""
+    """Return a name that no other lab and no earlier run has."""
     return f"{family(state)}-{secrets.token_hex(3)}"
 
 
 def hierarchies(mounts: str) -> list[tuple[Path, str]]:
-    """(where it is mounted, cgroup or cgroup2) of each hierarchy, by the text of /proc/mounts."""
+    """Return (mount point, cgroup or cgroup2) of each hierarchy, from the text of /proc/mounts."""
     rows = [line.split() for line in mounts.splitlines()]
     return [(Path(row[1]), row[2]) for row in rows if len(row) > 2 and row[2] in {"cgroup", "cgroup2"}]
 
 
 def make(name: str) -> None:
-    """In each hierarchy of version 1, or in that of version 2 when there is no other."""
+    """Create the cgroup in each hierarchy of version 1, or in that of version 2 if there is no other."""
     every = hierarchies(_MOUNTS.read_text())
     older = [place for place, version in every if version == "cgroup"]
     for place in older or [place for place, _ in every]:
@@ -48,12 +48,12 @@ def make(name: str) -> None:
 
 
 def remains(prefix: str) -> list[Path]:
-    """The cgroups whose name begins with ``prefix``."""
+    """Return the cgroups whose name begins with ``prefix``."""
     return [found for place, _ in hierarchies(_MOUNTS.read_text()) for found in sorted(place.glob(f"{prefix}*"))]
 
 
 def remove(prefix: str, within: float = REMOVED_WITHIN) -> None:
-    """Remove the cgroups whose name begins with ``prefix``. Raises LabError when a process stays in one."""
+    """Remove the cgroups whose name begins with ``prefix``. Raises LabError if a process stays in one."""
     deadline = time.monotonic() + within
     while there := remains(prefix):
         for cgroup in there:
@@ -64,7 +64,7 @@ def remove(prefix: str, within: float = REMOVED_WITHIN) -> None:
 
 
 def _remove_tree(cgroup: Path) -> None:
-    """Bottom-up, as far as no process is in it."""
+    """Remove bottom-up the cgroups without processes."""
     for folder in _depth_first(cgroup):
         with contextlib.suppress(OSError):
             folder.rmdir()
@@ -79,9 +79,9 @@ def _depth_first(folder: Path) -> Iterator[Path]:
 
 
 def leave_sweeper(name: str, descriptors: list[int]) -> None:
-    """Start the process that removes the cgroup ``name`` when the calling process has ended, however it ends.
+    """Start the process that removes the cgroup ``name`` when the calling process has ended, also after a crash.
 
-    ``descriptors`` are the caller's own, which nobody else may hold open.
+    ``descriptors`` belong to the caller; no other process may hold them open.
     """
     caller = os.pidfd_open(os.getpid())
     if os.fork() == 0:

@@ -17,11 +17,11 @@ PAUSE_IMAGE = "pluginrelease.io/lab/pause:1"
 SOCKET = mounts.CONTAINERD_STATE / "containerd.sock"
 CNI_FOLDER = mounts.CONFIGURATION / "cni"
 FIRST_POD, LAST_POD = "10.244.127.1", "10.244.127.250"
-"""The addresses of its pods: above those of the lab's own gateways, and below those that are only simulated."""
+"""Addresses of the node's pods: between those of the lab's own gateways and those of simulated pods."""
 
 
 def containerd() -> str:
-    """Without a network of its own to pull from: images are imported."""
+    """Return containerd's configuration. It has no registry to pull from: images are imported."""
     return f"""version = 2
 root = "{mounts.CONTAINERD_ROOT}"
 state = "{mounts.CONTAINERD_STATE}"
@@ -42,7 +42,10 @@ state = "{mounts.CONTAINERD_STATE}"
 
 
 def cni() -> str:
-    """Pods are on the lab's bridge, so that they, the lab's gateways and its registries reach each other."""
+    """Return the CNI configuration.
+
+    Pods join the lab's bridge, so that they reach the lab's gateways and registries.
+    """
     subnet = ipaddress.ip_network(f"{network.ADDRESS}/{network.PREFIX_LENGTH}", strict=False)
     addresses = {"subnet": str(subnet), "rangeStart": FIRST_POD, "rangeEnd": LAST_POD, "gateway": network.ADDRESS}
     ipam = {"type": "host-local", "ranges": [[addresses]], "routes": [{"dst": "0.0.0.0/0"}]}
@@ -51,7 +54,11 @@ def cni() -> str:
 
 
 def kubelet(cgroup: str, pod_logs: Path) -> str:
-    """Anonymous, as only the lab's private network leads to it. It answers no DNS: there is none."""
+    """Return the kubelet's configuration. It needs no login, because only the lab's private network leads to it.
+
+    There is no DNS. As in a cluster, it measures its disk and evicts pods if it is full. Ten seconds after the disk has
+    room again, it accepts pods; the default is five minutes.
+    """
     return yaml.safe_dump(
         {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -65,9 +72,10 @@ def kubelet(cgroup: str, pod_logs: Path) -> str:
             "containerRuntimeEndpoint": f"unix://{SOCKET}",
             "enforceNodeAllocatable": [],
             "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+            "evictionPressureTransitionPeriod": "10s",
             "failCgroupV1": False,
             "failSwapOn": False,
-            "localStorageCapacityIsolation": False,
+            "localStorageCapacityIsolation": True,
             "podLogsDir": str(pod_logs),
             "protectKernelDefaults": True,
             "registerWithTaints": [],

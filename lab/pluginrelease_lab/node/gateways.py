@@ -1,4 +1,4 @@
-"""Gateways as pods of the real node: what Istio's injection makes of a gateway's Deployment."""
+"""Gateways as pods of the real node, as Istio's injection makes them from a gateway's Deployment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pluginrelease_lab.node import configuration
 from pluginrelease_lab.processes import until
 
 IMAGE = "docker.io/istio/proxyv2:1.31.0"
-"""The name of the image that `images.gateway` builds: that of the containers of the lab's gateways."""
+"""The name of the image that `images.gateway` builds; the containers of the lab's gateways use it."""
 LISTENER_PORT = 8080
 _USER = 1337
 _DISCOVERY = f"{network.ADDRESS}:{DISCOVERY_PORT}"
@@ -61,11 +61,11 @@ _VOLUMES: dict[str, tuple[str, Object]] = {
         {"projected": {"sources": [{"serviceAccountToken": {"audience": "istio-ca", "path": "istio-token"}}]}},
     ),
 }
-"""By name: where it is mounted, and its source."""
+"""Volumes by name: mount path and source."""
 
 
 def injected(deployment: Object) -> Object:
-    """The Deployment whose first container is a whole proxy, for the real node. What it says itself is kept."""
+    """Return the Deployment whose first container is a whole proxy, for the real node. Its own fields are kept."""
     made = copy.deepcopy(deployment)
     pod = made["spec"]["template"]["spec"]
     pod.pop("nodeName", None)
@@ -112,7 +112,7 @@ def _variable(name: str, **source: Any) -> Object:
 
 
 async def wait_until_serving(api: KubeApi, namespace: str, count: int) -> None:
-    """Until ``count`` gateway pods are ready and let a request through. The caller sets a deadline."""
+    """Wait until ``count`` gateway pods are ready and serve a request. The caller sets a deadline."""
     path = f"/api/v1/namespaces/{namespace}/pods?labelSelector={GATEWAY_LABEL}%3D{GATEWAY_VALUE}"
     while len(addresses := ready_addresses(await api.get(path))) < count:  # noqa: ASYNC110 - only to be asked for
         await asyncio.sleep(0.2)
@@ -121,7 +121,7 @@ async def wait_until_serving(api: KubeApi, namespace: str, count: int) -> None:
 
 
 def ready_addresses(pods: Object) -> list[str]:
-    """The addresses of the pods of a list that say that they are ready."""
+    """Return the addresses of a list's ready pods."""
     return [pod["status"]["podIP"] for pod in pods["items"] if _is_ready(pod)]
 
 

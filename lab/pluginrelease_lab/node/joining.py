@@ -1,4 +1,4 @@
-"""How the node is a part of the lab: started with it, known to its API server, left alone by kwok."""
+"""Make the node a part of the lab: start it with the lab, register it, and keep kwok away from it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pluginrelease_lab.kubeapi import ApiError, KubeApi
 from pluginrelease_lab.node import archives, configuration, parts
 
 IMPORT_SECONDS = 240.0
-"""For all images together: each is unpacked."""
+"""Seconds for all images together: each one is unpacked."""
 
 
 async def import_images(lab: Blueprint) -> None:
-    """The one image that every pod needs, and those that the lab was given. Raises LabError."""
+    """Import the image that every pod needs, and the images given to the lab. Raises LabError."""
     pause = lab.run / "pause.tar"
     await asyncio.to_thread(archives.write_single_program, lab.programs["lab-pause"], configuration.PAUSE_IMAGE, pause)
     for archive in (pause, *lab.images):
@@ -32,7 +32,7 @@ def _import(archive: Path) -> None:
 
 
 async def wait_until_ready(api: KubeApi) -> None:
-    """Until the kubelet has registered its node and says that it is ready. The caller sets a deadline."""
+    """Wait until the kubelet has registered its node and reports it ready. The caller sets a deadline."""
     while True:
         try:
             if controlplane.is_ready(await api.get(f"/api/v1/nodes/{configuration.NAME}")):

@@ -1,4 +1,4 @@
-"""What the node's programs find at the paths that are fixed in them: folders in memory, seen by this lab alone."""
+"""Folders in memory at the fixed paths that the node's programs use; only this lab sees them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ KERNEL_SETTINGS = {
     "kernel/keys/root_maxkeys": 1_000_000,
     "kernel/keys/root_maxbytes": 25_000_000,
 }
-"""What the kubelet sets for the whole machine, with its values; it is shown that they are so already."""
+"""Settings that the kubelet changes for the whole machine. The lab pretends that they already have these values."""
 
 
 def prepare() -> None:
-    """Call it in the lab's first mounts and processes, before any program of the node starts."""
+    """Prepare the mounts, in the lab's first mount and process namespaces and before any program of the node starts."""
     namespaces.mount_processes()
     for folder in ("/run", "/var/lib", "/var/log"):
         namespaces.cover(folder)
@@ -40,7 +40,7 @@ def prepare() -> None:
 
 
 def _show(setting: str, value: int) -> None:
-    """Let the kernel's setting read as ``value`` in this lab; a write to it has no effect on the machine."""
+    """Let the kernel's setting read as ``value`` in this lab. A write to it does not change the machine."""
     shown = CONFIGURATION / setting.replace("/", ".")
     shown.write_text(f"{value}\n")
     if os.path.exists(f"/proc/sys/{setting}"):

@@ -18,7 +18,7 @@ _PROXY_PORT = 10256
 
 
 def containerd(lab: Blueprint) -> Program:
-    """With runc and the CNI plugins of the system."""
+    """Return containerd with runc and the system's CNI plugins."""
     config = _written("containerd.toml", configuration.containerd())
     configuration.CNI_FOLDER.mkdir(exist_ok=True)
     (configuration.CNI_FOLDER / "10-lab.conflist").write_text(configuration.cni())
@@ -32,7 +32,7 @@ def _written(name: str, text: str) -> Path:
 
 
 def ctr(*arguments: str) -> list[str]:
-    """The command line of containerd's own client, for the images and containers that Kubernetes sees."""
+    """Return the command line of containerd's own client, for the images and containers of Kubernetes."""
     return ["ctr", "--address", str(SOCKET), "--namespace", "k8s.io", *arguments]
 
 
@@ -51,7 +51,7 @@ def _succeeds(argv: Argv) -> bool:
 
 
 def kubelet(lab: Blueprint) -> Program:
-    """It takes the port that the API server expects of a kubelet; kwok has another."""
+    """Return the kubelet. It uses the port that the API server expects of a kubelet; kwok uses another."""
     config = _written("kubelet.yaml", configuration.kubelet(lab.node, lab.state / "logs" / "node-pods"))
     argv: Argv = [
         lab.programs["kubelet"],
@@ -66,7 +66,7 @@ def kubelet(lab: Blueprint) -> Program:
 
 
 def scheduler(lab: Blueprint) -> Program:
-    """For every pod that names no node."""
+    """Return the scheduler, for every pod that names no node."""
     argv: Argv = [
         lab.programs["kube-scheduler"],
         f"--kubeconfig={part_kubeconfig(lab, 'nodes')}",
@@ -78,7 +78,10 @@ def scheduler(lab: Blueprint) -> Program:
 
 
 def proxy(lab: Blueprint) -> Program:
-    """Service addresses, by iptables. Everything is masqueraded: pods of one bridge answer each other directly."""
+    """Return kube-proxy with iptables.
+
+    All traffic is masqueraded, because pods of one bridge answer each other directly.
+    """
     argv: Argv = [
         lab.programs["kube-proxy"],
         f"--kubeconfig={part_kubeconfig(lab, 'nodes')}",
