@@ -1,1 +1,1 @@
-"""Figures of this project against what people do without it, measured on the lab: ``make bench``."""
+"""Measure this project in the lab, and compare it with work without it: ``make bench``."""

@@ -1,4 +1,4 @@
-"""``make bench``: measure on labs of its own, print the tables, write bench/results.json."""
+"""``make bench``: measure in labs of its own, print the tables, write bench/results.json."""
 
 from __future__ import annotations
 
@@ -11,24 +11,27 @@ from pathlib import Path
 import click
 
 import pluginrelease_lab
-from bench import figures, observation, pulls
+from bench import figures, many, observation, pulls, storm
 from bench.apply_to_served import Bench
 from bench.figures import Figure
 from bench.put_right import Harm
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.edges.toolchain import builder
 from pluginrelease_lab import Lab, LabError, operator
+from tests import wasm_modules
+from tests.harness import registries
 
 HERE = Path(__file__).parent
 PLUGIN = HERE.parent / "tests" / "fixtures" / "plugins" / "versioned"
 AIMS = {"apply-to-served": 1.25, "bad-update-to-right": 2.0, "bad-first-release-to-right": 2.0, "pull-50mb-cold": 2.0}
+AIMS |= {"releases-500-seconds": 1.25, "releases-500-cpu": 2.0, "releases-500-peak": 1.25}
 LOOK_TURNS = 3
 
 Part = Callable[[int, int, Path], list[Figure]]
 
 
 @click.command()
-@click.argument("parts", nargs=-1, type=click.Choice(["served", "right", "looks", "pull"]))
+@click.argument("parts", nargs=-1, type=click.Choice(["served", "right", "looks", "pull", "releases"]))
 @click.option("--turns", default=10, show_default=True, type=click.IntRange(1, 100), help="Counted turns of each way.")
 @click.option("--gateways", default=2, show_default=True, type=click.IntRange(1, 20), help="Gateway pods.")
 @click.option(
@@ -37,7 +40,7 @@ Part = Callable[[int, int, Path], list[Figure]]
 def main(parts: tuple[str, ...], turns: int, gateways: int, results: Path) -> None:
     """The parts named, or all.
 
-    From apply to served; from a bad apply to put right; the look at many gateway pods; a pull of 50 MB.
+    From apply to served; from a bad apply to put right; the look at many gateway pods; a pull of 50 MB; many releases.
     """
     found: list[Figure] = []
     try:
@@ -56,7 +59,7 @@ def main(parts: tuple[str, ...], turns: int, gateways: int, results: Path) -> No
 
 
 def served(turns: int, gateways: int, workplace: Path) -> list[Figure]:
-    """From apply to served, ours against a bare kubectl apply."""
+    """Compare from apply to served with a bare kubectl apply."""
     with pluginrelease_lab.up(name="bench", gateways=gateways, report=say) as running:
         bench = prepared(running, workplace)
         found = bench.run(turns)
@@ -66,7 +69,7 @@ def served(turns: int, gateways: int, workplace: Path) -> list[Figure]:
 
 
 def right(turns: int, gateways: int, workplace: Path) -> list[Figure]:
-    """From a bad apply to traffic put right."""
+    """Measure from a bad apply to correct traffic."""
     with pluginrelease_lab.up(name="bench", gateways=gateways, report=say) as running:
         harm = Harm(prepared(running, workplace), say)
         found = harm.run(turns)
@@ -75,7 +78,7 @@ def right(turns: int, gateways: int, workplace: Path) -> list[Figure]:
 
 
 def looks(_turns: int, _gateways: int, workplace: Path) -> list[Figure]:
-    """The look at 10, 100 and 500 gateway pods."""
+    """Measure the observation of 10, 100 and 500 gateway pods."""
     with pluginrelease_lab.up(name="bench", gateways=0, report=say) as running:
         found, rows = observation.run(running, workplace, LOOK_TURNS, say)
     click.echo(f"\n{figures.aligned(rows)}")
@@ -83,15 +86,29 @@ def looks(_turns: int, _gateways: int, workplace: Path) -> list[Figure]:
 
 
 def pull(turns: int, _gateways: int, workplace: Path) -> list[Figure]:
-    """A cold and a warm pull of 50 MB, against skopeo."""
+    """Measure a cold and a warm pull of 50 MB, and compare them with skopeo."""
     return pulls.run(turns, workplace, say)
 
 
-PARTS: dict[str, Part] = {"served": served, "right": right, "looks": looks, "pull": pull}
+def releases(_turns: int, _gateways: int, workplace: Path) -> list[Figure]:
+    """Measure 50 to 1,000 releases of one image, and source-controller with as many OCIRepositories; 200 changes."""
+    with pluginrelease_lab.up(name="bench", gateways=0, report=say) as running:
+        operator.install(running)
+        module = workplace / "many.wasm"
+        module.write_bytes(wasm_modules.answering("many"))
+        ref = registries.push(running, module, "bench/many:1.0")
+        found, rows = many.run(running, ref, many.SIZES, say)
+        changed = [*storm.run(running, ref, say), *storm.run_shared(running, ref, say)]
+        check(running)
+    click.echo(f"\n{figures.aligned(rows)}\n\n{figures.aligned(changed)}")
+    return found
+
+
+PARTS: dict[str, Part] = {"served": served, "right": right, "looks": looks, "pull": pull, "releases": releases}
 
 
 def prepared(running: Lab, workplace: Path) -> Bench:
-    """The plugin is built, and the operator runs as the chart's ServiceAccount, with its default settings."""
+    """Build the plugin, and start the operator with the chart's ServiceAccount and default settings."""
     module = builder.compile_go(PLUGIN, workplace / "versioned.wasm", deadline=600).path.read_bytes()
     operator.install(running)
     operator.run(running, "--liveness-port", "0", log=running.log("operator"))
@@ -99,13 +116,13 @@ def prepared(running: Lab, workplace: Path) -> Bench:
 
 
 def check(running: Lab) -> None:
-    """Raises LabError when the operator was not allowed something: then not the whole of its work was measured."""
+    """Raise LabError if the operator lacked a right: then its work was not complete."""
     if refused := operator.forbidden(running):
         raise LabError(f"the operator was refused {refused[0]}: what was measured is not the whole of its work")
 
 
 def say(line: str) -> None:
-    """Progress, on stderr."""
+    """Print progress to stderr."""
     print(line, file=sys.stderr, flush=True)
 
 

@@ -1,10 +1,10 @@
-"""From apply to served: a PluginRelease against the same change as a bare WasmPlugin.
+"""Compare from apply to served: a PluginRelease, and the same change as a bare WasmPlugin.
 
-Both ways are applied by kubectl, one after the other in the same lab, with new bytes of the same size each time, so
-that nothing that was pulled, compiled or inspected before is of use. The clock runs from the start of kubectl until
-every gateway pod has answered a request with the new version. Each turn is a first release and then a change of it;
-afterwards the object is deleted, and the next turn begins when no gateway runs the plugin any more. The order of the
-two ways changes from turn to turn. A first turn of both is not counted.
+kubectl applies both, one after the other in the same lab. The bytes are new each time and of the same size, so that no
+earlier pull, compilation or inspection helps. The clock runs from the start of kubectl until every gateway pod has
+answered a request with the new version. Each turn is a first release and then a change of it. Then the object is
+deleted, and the next turn begins when no gateway runs the plugin. The order of the two ways alternates. A first turn of
+both does not count.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Report = Callable[[str], None]
 
 
 def plugin_release(image: str) -> Manifest:
-    """Our way. The lab's registry speaks plain http."""
+    """Return our object. The lab's registry speaks plain http."""
     return {
         "apiVersion": "pluginrelease.io/v1alpha1",
         "kind": "PluginRelease",
@@ -54,7 +54,7 @@ def plugin_release(image: str) -> Manifest:
 
 
 def wasm_plugin(image: str) -> Manifest:
-    """The other way: the WasmPlugin itself, by digest, as the operator would write it."""
+    """Return the WasmPlugin with a digest, as the operator would write it."""
     return {
         "apiVersion": "extensions.istio.io/v1alpha1",
         "kind": "WasmPlugin",
@@ -73,7 +73,7 @@ WAYS: Mapping[str, Callable[[str], Manifest]] = {"ours": plugin_release, "other"
 
 @dataclass
 class Bench:
-    """The lab, its gateways' addresses, the module to make new versions of, and what was measured so far."""
+    """The lab, its gateways' addresses, the module for new versions, and the measurements so far."""
 
     lab: Lab
     module: bytes
@@ -89,7 +89,7 @@ class Bench:
         self.gateways = [pod.address for pod in self.lab.gateway_pods(SELECTOR)]
 
     def run(self, turns: int) -> list[Figure]:
-        """Measure ``turns`` turns of both ways after one that is not counted."""
+        """Measure both ways ``turns`` times, after one turn that does not count."""
         for turn in range(turns + 1):
             for way in sorted(WAYS, reverse=turn % 2 == 1):
                 self._turn(way, counted=turn > 0)
@@ -100,7 +100,7 @@ class Bench:
 
     @property
     def median_ready(self) -> float:
-        """Seconds from apply until the operator itself said Ready."""
+        """Return the median of the seconds from apply until the operator reported Ready."""
         return statistics.median(self.ready)
 
     def _turn(self, way: str, *, counted: bool) -> None:
@@ -113,7 +113,7 @@ class Bench:
             self.change[way].append(times[1])
 
     def served(self, way: str) -> float:
-        """Seconds from apply until every gateway answers with a new version."""
+        """Return the seconds from apply until every gateway answers with a new version."""
         version, image, digest = self.new_version()
         manifest = WAYS[way](image if way == "ours" else digest)
         time.sleep(SETTLE)
@@ -127,11 +127,11 @@ class Bench:
         return served
 
     def apply(self, manifest: Manifest) -> None:
-        """As a user does it."""
+        """Apply a manifest with kubectl, as a user does."""
         self.lab.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
 
     def new_version(self) -> tuple[str, str, str]:
-        """A module that was never seen before, pushed: (what it answers with, its image by tag, and by digest)."""
+        """Push a new module; return (what it answers, its image by tag, its image by digest)."""
         self.versions += 1
         version = f"{self.versions:0{STAMP_DIGITS}x}"
         file = self.workplace / "plugin.wasm"
@@ -142,7 +142,7 @@ class Bench:
         return version, f"{repository}:{version}", f"{repository}@{digest}"
 
     def await_answers(self, version: str | None) -> None:
-        """Until every gateway answers 200 with this version in the header (None: without the header)."""
+        """Wait until every gateway answers 200 with this version in the header (None: without the header)."""
         until = time.monotonic() + SERVED_WITHIN
         waiting = list(self.gateways)
         while waiting:
@@ -161,19 +161,19 @@ class Bench:
         return answer.status, answer.headers.get(HEADER)
 
     def await_ready(self) -> None:
-        """Our release's own verdict, so that its looking at the gateways does not run into the next measurement."""
+        """Wait until our release is Ready, so that its observations do not disturb the next measurement."""
         self.lab.kubectl(
             "wait", "pluginrelease", NAME, "-n", NAMESPACE, "--for=condition=Ready", "--timeout=120s", timeout=130
         )
 
     def take_away(self, way: str) -> None:
-        """Deletes the object of this way; returns when no gateway runs the plugin any more."""
+        """Delete the object of this way; return when no gateway runs the plugin."""
         manifest = json.dumps(WAYS[way]("none.example/none:none"))
         self.lab.kubectl("delete", "--wait=true", "-f", "-", stdin=manifest, timeout=120)
         self.await_answers(None)
 
 
 def stamped(module: bytes, version: str) -> bytes:
-    """The module with another version in its data: other bytes, the same size."""
+    """Return the module with another version in its data: other bytes, the same size."""
     at = module.index(STAMP) + len(STAMP)
     return module[:at] + version.encode().rjust(STAMP_DIGITS, b"0") + module[at + STAMP_DIGITS :]

@@ -1,4 +1,7 @@
-"""Measured times → a figure, a table for people, and results.json for programs. Pure: no clock, no files."""
+"""Turn measured times into a figure, a table for people, and results.json for programs.
+
+It uses no clock and no files.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """One comparison: what each run of both ways measured, in ``unit``."""
+    """One comparison: the measurements of both ways, in ``unit``."""
 
     name: str
     ours: tuple[float, ...]
@@ -18,11 +21,11 @@ class Figure:
 
     @property
     def ratio(self) -> float:
-        """Median of ours over median of the other; below 1 ours is faster."""
+        """Return our median over the other median; below 1 ours is faster."""
         return statistics.median(self.ours) / statistics.median(self.other)
 
     def result(self) -> dict[str, float | int | str]:
-        """The entry in results.json: medians, their ratio, the unit, and how many runs each side had."""
+        """Return the entry in results.json: medians, their ratio, the unit, and the number of runs of each side."""
         return {
             "ours": round(statistics.median(self.ours), 3),
             "other": round(statistics.median(self.other), 3),
@@ -33,18 +36,18 @@ class Figure:
 
 
 def results(figures: Iterable[Figure]) -> dict[str, dict[str, float | int | str]]:
-    """The content of results.json."""
+    """Return the content of results.json."""
     return {figure.name: figure.result() for figure in figures}
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """Medians side by side, their ratio, and the spread (smallest to largest) of each side."""
+    """Return medians side by side, their ratio, and the spread (smallest to largest) of each side."""
     header = ("figure", "ours", "other", "ratio", "spread of ours", "spread of other", "runs")
     return aligned([header, *map(_row, figures)])
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of words, the first of them the heading, in columns as wide as their widest cell."""
+    """Return rows of words, the heading first, in columns as wide as their widest cell."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

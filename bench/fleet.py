@@ -1,7 +1,7 @@
-"""Gateway pods that are only simulated, as many as wanted: kwok serves their port-forwards and their logs.
+"""Any number of simulated gateway pods: kwok serves their port-forwards and their logs.
 
-All of them are forwarded to one admin port with recorded answers, and have one recorded log. API server, kwok's kubelet
-and every byte between them and the operator are real; the Envoys are not.
+All are forwarded to one admin port with recorded answers, and share one recorded log. The API server, kwok's kubelet
+and all bytes between them and the operator are real; the Envoys are not.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ JSON = dict[str, Any]
 
 @contextmanager
 def admin_port(lab: Lab, folder: Path) -> Iterator[None]:
-    """The recorded admin port, while the context lasts."""
+    """Serve the recorded admin port during the body."""
     argv = [sys.executable, recorded.__file__, network.ADDRESS, str(SERVER_PORT), str(folder)]
     with lab.popen(argv, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -44,23 +44,26 @@ def admin_port(lab: Lab, folder: Path) -> Iterator[None]:
 
 
 def make(lab: Lab, log: Path, numbers: range) -> None:
-    """Pods ``gateway-<number>`` with the label ``fleet: <size>`` for each size in which they are; ready on return."""
+    """Create pods ``gateway-<number>`` with a label ``fleet:
+
+    <size>`` for each size that includes them; return when ready.
+    """
     lab.kubectl("apply", "-f", "-", stdin=json.dumps(namespace()))
     for start in range(numbers.start, numbers.stop, BATCH):
         batch = range(start, min(start + BATCH, numbers.stop))
-        objects = [one for number in batch for one in objects_of(number, log)]
+        objects = [manifest for number in batch for manifest in objects_of(number, log)]
         lab.kubectl("create", "-f", "-", stdin=yaml.safe_dump_all(objects), timeout=180)
     waiting = ["wait", "pods", "--all", "-n", NAMESPACE, "--for=condition=Ready", f"--timeout={READY_WITHIN}"]
     lab.kubectl(*waiting, timeout=200)
 
 
 def namespace() -> JSON:
-    """Where they are."""
+    """Return their namespace."""
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
 
 
 def objects_of(number: int, log: Path) -> list[JSON]:
-    """The pod, and where kwok finds its admin port and its log."""
+    """Return the pod, and the objects that lead kwok to its admin port and its log."""
     about = {"name": f"gateway-{number:04}", "namespace": NAMESPACE}
     target = {"address": network.ADDRESS, "port": SERVER_PORT}
     container = {"name": CONTAINER, "image": "istio/proxyv2:1.31.0", "ports": [{"containerPort": ADMIN_PORT}]}
@@ -77,11 +80,11 @@ def objects_of(number: int, log: Path) -> list[JSON]:
 
 
 def kwok(kind: str, about: JSON, spec: JSON) -> JSON:
-    """One of kwok's own objects about a pod."""
+    """Return one of kwok's own objects about a pod."""
     return {"apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": kind, "metadata": about, "spec": spec}
 
 
 def write_log(recorded_lines: str, place: Path) -> None:
-    """A recorded log as the kubelet keeps it: each line's own time in front."""
+    """Write a recorded log in the kubelet's form: each line begins with its time."""
     lines = [line for line in recorded_lines.splitlines() if line[:4].isdigit()]
     place.write_text("".join(f"{line.split()[0].rstrip('Z')}000Z stdout F {line}\n" for line in lines))

@@ -1,6 +1,6 @@
-"""What the inspection of a module costs, against hashing the same bytes: ``python -m bench.inspection [FILE.wasm …]``.
+"""Compare the inspection of a module with hashing the same bytes: ``python -m bench.inspection [FILE.wasm …]``.
 
-Without files it builds the plugin that the other parts use, as a release of Go would be.
+Without files it builds the plugin of the other parts, as for a release with Go.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pluginrelease.edges.toolchain import builder
 
 PLUGIN = Path(__file__).parent.parent / "tests" / "fixtures" / "plugins" / "versioned"
 NAME = "inspection-to-hashing"
-AIM = 40.0  # milliseconds a megabyte: all code is walked, so hashing, which the processor does by itself, is no match
+AIM = 40.0  # milliseconds per megabyte: all code is read, so this is slower than hashing in hardware
 TURNS = 30
 
 
 def measure(content: bytes, turns: int = TURNS) -> Figure:
-    """Inspection (read and compared with a gateway) and SHA-256 of the same bytes, in turns. Milliseconds."""
+    """Measure inspection (parse and compare with a gateway) and SHA-256 of the same bytes in turns, in milliseconds."""
     pairs = [(timed(lambda: inspect(content)), timed(lambda: hash_of(content))) for _ in range(turns)]
     return Figure(NAME, tuple(ours for ours, _ in pairs), tuple(other for _, other in pairs), "ms")
 
@@ -46,7 +46,7 @@ def timed(act: Callable[[], None]) -> float:
 
 
 def built() -> bytes:
-    """The module of the plugin that the other parts use."""
+    """Return the module of the plugin that the other parts use."""
     with tempfile.TemporaryDirectory(prefix="pluginrelease-bench-") as folder:
         return builder.compile_go(PLUGIN, Path(folder, "plugin.wasm"), deadline=600).path.read_bytes()
 
@@ -54,7 +54,7 @@ def built() -> bytes:
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def main(files: Sequence[Path]) -> None:
-    """One row a module, and how long a megabyte takes."""
+    """Print one row per module, and the time per megabyte."""
     modules = [(file.name, file.read_bytes()) for file in files] or [("the bench's plugin", built())]
     for name, content in modules:
         figure = measure(content)

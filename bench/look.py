@@ -1,7 +1,7 @@
-"""One look at many gateway pods in a process of its own, and what it took: ``python -m bench.look KUBECONFIG COUNT …``.
+"""Observe many gateway pods in a process of its own, and print the cost: ``python -m bench.look KUBECONFIG COUNT …``.
 
-Prints one line of JSON. Memory is the process's peak during the look, above what it had when it was connected and had
-listed the pods.
+Prints one line of JSON. Memory is the process's peak during the observation, minus its memory after connecting and
+listing the pods.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SINCE = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 async def measure(kubeconfig: Path, count: int, digest: str) -> dict[str, float]:
-    """Seconds, CPU seconds and KiB for one look at the first ``count`` pods."""
+    """Return seconds, CPU seconds and KiB for one observation of the first ``count`` pods."""
     async with await Cluster.connect(kubeconfig) as cluster:
         listed = await cluster.list(PODS, fleet.NAMESPACE, {"istio": "fleet"})
         selected = pods.select(listed, fleet.CONTAINER)[:count]
@@ -48,19 +48,19 @@ async def measure(kubeconfig: Path, count: int, digest: str) -> dict[str, float]
 
 
 def check(seen: Sequence[PodObservation], selected: Sequence[PodRef], count: int) -> None:
-    """Every pod was there and was read."""
-    blind = [one.unreachable for one in seen if one.unreachable is not None]
+    """Check that every pod existed and was read."""
+    blind = [observation.unreachable for observation in seen if observation.unreachable is not None]
     if len(selected) != count or blind:
         raise SystemExit(f"{len(selected)} pods of {count}; {len(blind)} could not be read: {blind[:1]}")
 
 
 def forget_peak() -> None:
-    """The kernel's mark of the highest memory begins anew."""
+    """Reset the kernel's mark of the highest memory."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def memory(field: str) -> float:
-    """A line of /proc/self/status, in KiB."""
+    """Return a line of /proc/self/status in KiB."""
     [found] = re.findall(rf"^{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
     return float(found)
 

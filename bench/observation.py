@@ -1,7 +1,7 @@
-"""The look at 10, 100 and 500 gateway pods: time, memory and bytes that come from the API server.
+"""Measure the observation of 10, 100 and 500 gateway pods: time, memory and bytes from the API server.
 
-A figure compares what one pod costs among many with what it costs among ten, within the same run: a ratio near 1 says
-that a look grows with the number of pods and no faster.
+A figure compares the cost of a pod among many with its cost among ten in the same run. A ratio near 1 means that the
+cost grows only with the number of pods.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import yaml
 
 from bench import fleet
 from bench.figures import Figure
-from bench.relay import Counter, relay
+from bench.relay import RequestCounter, relay
 from pluginrelease_lab import Lab
 
 SIZES = (10, 100, 500)
@@ -33,7 +33,7 @@ Report = Callable[[str], None]
 
 @dataclass
 class Looks:
-    """What the looks at one size took; each list has one number for each look."""
+    """The costs of the observations of one size; each list has one number per observation."""
 
     size: int
     seconds: list[float] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Looks:
     received: list[float] = field(default_factory=list)
 
     def row(self) -> tuple[str, ...]:
-        """For the table: the medians."""
+        """Return the medians for the table."""
         return (
             str(self.size),
             f"{statistics.median(self.seconds):.2f} s",
@@ -58,7 +58,7 @@ HEADER = ("pods", "look", "CPU of the operator", "memory for the look", "peak of
 
 
 def run(lab: Lab, workplace: Path, turns: int, report: Report) -> tuple[list[Figure], list[tuple[str, ...]]]:
-    """(the ratios, the rows of the table) of ``turns`` looks at each size; on a lab that may have no gateways."""
+    """Return (the ratios, the table's rows) of ``turns`` observations of each size. The lab may have no gateways."""
     log = lab.state / "logs" / "fleet.log"
     fleet.write_log((RECORDED / "log.txt").read_text(), log)
     digest = (RECORDED / "digest.txt").read_text().strip().removeprefix("sha256:")
@@ -67,14 +67,14 @@ def run(lab: Lab, workplace: Path, turns: int, report: Report) -> tuple[list[Fig
         fleet.make(lab, log, range(max(SIZES)))
         report(f"{max(SIZES)} simulated gateway pods are ready")
         for _ in range(turns):
-            for one in looks.values():
-                look(lab, one, digest, workplace)
-                report("  ".join(one.row()))
-    return ratios(looks), [HEADER, *(one.row() for one in looks.values())]
+            for look_taken in looks.values():
+                look(lab, look_taken, digest, workplace)
+                report("  ".join(look_taken.row()))
+    return ratios(looks), [HEADER, *(look_taken.row() for look_taken in looks.values())]
 
 
 def look(lab: Lab, one: Looks, digest: str, workplace: Path) -> None:
-    """Two looks: one for time and memory, and one whose bytes are counted on their way."""
+    """Observe twice: once for time and memory, and once with a count of the bytes."""
     for name, value in measured(lab.kubeconfig, one.size, digest).items():
         getattr(one, name).append(value)
     with counted(lab.kubeconfig, workplace) as (through, counter):
@@ -83,7 +83,7 @@ def look(lab: Lab, one: Looks, digest: str, workplace: Path) -> None:
 
 
 def measured(kubeconfig: Path, size: int, digest: str) -> dict[str, float]:
-    """What `bench.look` prints."""
+    """Return what `bench.look` prints."""
     argv = [sys.executable, "-m", "bench.look", str(kubeconfig), str(size), digest]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=LOOK_WITHIN, check=False)
     if done.returncode:
@@ -92,7 +92,7 @@ def measured(kubeconfig: Path, size: int, digest: str) -> dict[str, float]:
 
 
 def ratios(looks: dict[int, Looks]) -> list[Figure]:
-    """What a pod costs among many against what it costs among the fewest, in thousandths of a second and in KiB."""
+    """Return the cost of a pod among many over that among the fewest, in milliseconds and in KiB."""
     few, *many = looks.values()
     return [
         Figure(f"look-{what}-per-pod-{more.size}-against-{few.size}", per_pod(more, what), per_pod(few, what), unit)
@@ -102,7 +102,7 @@ def ratios(looks: dict[int, Looks]) -> list[Figure]:
 
 
 def per_pod(one: Looks, what: str) -> tuple[float, ...]:
-    """Each look's cost divided by its pods."""
+    """Return each observation's cost divided by its pods."""
     scale = {"seconds": 1000.0, "kib": 1.0, "received": 1 / 1024}[what]
     return tuple(value * scale / one.size for value in getattr(one, what))
 
@@ -111,12 +111,12 @@ def per_pod(one: Looks, what: str) -> tuple[float, ...]:
 
 
 @contextmanager
-def counted(kubeconfig: Path, workplace: Path) -> Iterator[tuple[Path, Counter]]:
-    """(a kubeconfig that leads through a relay, the relay's count of what the API server sent)."""
+def counted(kubeconfig: Path, workplace: Path) -> Iterator[tuple[Path, RequestCounter]]:
+    """Yield (a kubeconfig that leads through a relay, the relay's count of the API server's bytes)."""
     content = yaml.safe_load(kubeconfig.read_text())
     cluster = content["clusters"][0]["cluster"]
     host, _, port = cluster["server"].removeprefix("https://").partition(":")
-    counter, loop = Counter(), asyncio.new_event_loop()
+    counter, loop = RequestCounter(), asyncio.new_event_loop()
     server = loop.run_until_complete(relay("127.0.0.1", 0, host, int(port), counter))
     cluster["server"] = f"https://{host}:{server.sockets[0].getsockname()[1]}"
     through = workplace / "counted.kubeconfig"
@@ -135,7 +135,7 @@ def counted(kubeconfig: Path, workplace: Path) -> Iterator[tuple[Path, Counter]]
 
 
 async def ended(loop: asyncio.AbstractEventLoop) -> None:
-    """What is still under way is cancelled."""
+    """Cancel what is still running."""
     left = [task for task in asyncio.all_tasks(loop) if task is not asyncio.current_task()]
     for task in left:
         task.cancel()

@@ -1,10 +1,10 @@
-"""A cold and a warm pull of an image of 50 MB by the operator's way to registries, against ``skopeo copy`` of the same.
+"""Compare a cold and a warm pull of a 50 MB image by the operator with ``skopeo copy`` of the same image.
 
-Both ask one real registry (CNCF distribution) on loopback, in turns. *Cold*: nothing is there yet. *Warm*: what the
-cold turn has kept is there, the operator's cache and skopeo's folder; both ask for the manifest again. The operator
-reads the image as it always does: every byte is checked, the archive is unpacked and the module in it is read; skopeo
-keeps the layer as it is. Its times and its memory are those of a whole process. The operator's are those of one call in
-a process that runs already, as the operator does, and its memory is what comes on top of that process.
+Both ask one real registry (CNCF distribution) on loopback, in turns. *Cold*: nothing is cached. *Warm*: the operator's
+cache and skopeo's folder have what the cold turn kept; both ask for the manifest again. The operator reads the image as
+always: it checks every byte, unpacks the archive, and parses the module. skopeo keeps the layer as it is. skopeo's time
+and memory are those of a whole process. The operator's are those of one call in a running process, and its memory is
+what the call adds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pluginrelease.edges.oci.access import Access
 from pluginrelease_lab import LabError
 from tests import wasm_modules
 from tests.edges import real_registry
-from tests.edges.puller import Order, Outcome
+from tests.edges.puller import PullOrder, PullOutcome
 
 SIZE = 50 * 1000 * 1000
 MIB = 1024 * 1024
@@ -37,7 +37,7 @@ SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Cost:
-    """One pull: seconds, those of them that a processor worked for it, and bytes of memory at the peak."""
+    """One pull: seconds, CPU seconds, and bytes of memory at the peak."""
 
     seconds: float
     processor: float
@@ -45,7 +45,7 @@ class Cost:
 
 
 def run(turns: int, workplace: Path, report: Callable[[str], None]) -> list[Figure]:
-    """The figures. Raises `LabError` when skopeo is not there."""
+    """Return the figures. Raises `LabError` if skopeo is missing."""
     skopeo = shutil.which("skopeo")
     if skopeo is None:
         raise LabError("skopeo is missing: apt-get install skopeo")
@@ -57,20 +57,20 @@ def run(turns: int, workplace: Path, report: Callable[[str], None]) -> list[Figu
         file.write_bytes(module(SIZE))
         registry.push(real.reference("bench/pull:1"), file, Access(insecure=True, deadline_seconds=SECONDS))
         pairs: list[tuple[Cost, Cost, Cost, Cost]] = []
-        for turn in range(turns + 1):  # the first one warms what is everybody's: the registry, the files' cache
+        for turn in range(turns + 1):  # the first turn warms what both share: the registry and the file cache
             cache, copy = workplace / f"cache-{turn}", workplace / f"copy-{turn}"
-            order = Order(reference, cache=str(cache), deadline=SECONDS)
+            order = PullOrder(reference, cache=str(cache), deadline=SECONDS)
             once = (ours(order), copied(skopeo, reference, copy), ours(order), copied(skopeo, reference, copy))
             shutil.rmtree(cache)
             shutil.rmtree(copy)
-            report(f"turn {turn}: " + ", ".join(f"{one.seconds:.2f} s {one.memory / MIB:.0f} MiB" for one in once))
+            report(f"turn {turn}: " + ", ".join(f"{pull.seconds:.2f} s {pull.memory / MIB:.0f} MiB" for pull in once))
             pairs += [once] if turn else []
     cold, cold_other, warm, warm_other = zip(*pairs, strict=True)
     return [
-        figure("pull-50mb-cold", "s", cold, cold_other, lambda one: one.seconds),
-        figure("pull-50mb-cold-processor", "s", cold, cold_other, lambda one: one.processor),
-        figure("pull-50mb-cold-memory", "MiB", cold, cold_other, lambda one: one.memory / MIB),
-        figure("pull-50mb-warm", "s", warm, warm_other, lambda one: one.seconds),
+        figure("pull-50mb-cold", "s", cold, cold_other, lambda pull: pull.seconds),
+        figure("pull-50mb-cold-processor", "s", cold, cold_other, lambda pull: pull.processor),
+        figure("pull-50mb-cold-memory", "MiB", cold, cold_other, lambda pull: pull.memory / MIB),
+        figure("pull-50mb-warm", "s", warm, warm_other, lambda pull: pull.seconds),
     ]
 
 
@@ -81,14 +81,14 @@ def figure(
 
 
 def module(size: int) -> bytes:
-    """A plugin of about so many bytes, which no archive makes smaller."""
+    """Return a plugin of about this size that no archive compresses."""
     ballast = wasm_modules.name("ballast") + random.Random(size).randbytes(size)
     return wasm_modules.plugin("0_2_1") + wasm_modules.section(0, ballast)
 
 
 @contextmanager
-def puller(log: Path) -> Iterator[Callable[[Order], Cost]]:
-    """A process that pulls as the operator does."""
+def puller(log: Path) -> Iterator[Callable[[PullOrder], Cost]]:
+    """Start a process that pulls like the operator."""
     program = [sys.executable, "-m", "tests.edges.puller"]
     with (
         log.open("wb") as errors,
@@ -100,19 +100,19 @@ def puller(log: Path) -> Iterator[Callable[[Order], Cost]]:
         process.stdin.close()
 
 
-def told(order: Order, ask: IO[str] | None, answers: IO[str] | None) -> Cost:
-    """One order, and what it cost."""
+def told(order: PullOrder, ask: IO[str] | None, answers: IO[str] | None) -> Cost:
+    """Send one order; return its cost."""
     assert ask is not None
     assert answers is not None
     print(json.dumps(asdict(order)), file=ask, flush=True)
-    outcome = Outcome(**json.loads(answers.readline()))
+    outcome = PullOutcome(**json.loads(answers.readline()))
     if outcome.reason:
         raise LabError(f"the operator did not pull: {outcome.text}")
     return Cost(outcome.seconds, outcome.processor, outcome.more)
 
 
 def copied(skopeo: str, reference: str, folder: Path) -> Cost:
-    """One ``skopeo copy`` into an OCI layout."""
+    """Run one ``skopeo copy`` into an OCI layout; return its cost."""
     argv = [skopeo, "--insecure-policy", "copy", "--quiet", "--src-tls-verify=false"]
     began = time.monotonic()
     process = subprocess.Popen([*argv, f"docker://{reference}", f"oci:{folder}:1"], stdin=subprocess.DEVNULL)

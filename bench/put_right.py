@@ -1,10 +1,10 @@
-"""From a bad apply to traffic put right, over the time that a gateway itself needs for a good plugin.
+"""Measure the time from a bad apply to correct traffic, over the time that a gateway needs to load a good plugin.
 
-Two ways to do harm at once, with the operator's own checks passed: an update to an image that the operator can fetch
-and the gateways cannot (each request is then answered by Istio's 403), and a first release whose configuration the
-plugin refuses (each request is then answered by Envoy's 500). Requests are counted all the while. The clock runs from
-the start of kubectl to the last wrong answer. The other side is a bare WasmPlugin with a good plugin of the same size,
-from the start of kubectl until every gateway answers with it: an update, or a first one.
+There are two ways to do harm at once that pass the operator's checks. The first is an update to an image that the
+operator can fetch and the gateways cannot: each request then gets Istio's 403. The second is a first release whose
+configuration the plugin refuses: each request then gets Envoy's 500. Requests are counted meanwhile. The clock runs
+from the start of kubectl to the last wrong answer. The comparison is a bare WasmPlugin with a good plugin of the same
+size, as an update or a first one. Its clock runs from the start of kubectl until every gateway answers with it.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from pluginrelease_lab import LabError, network
 from tests.harness.traffic import Answer, Traffic
 
 DOOR = 5009
-"""A second port of the open registry, which lets the operator in and no gateway, as by a network policy."""
+"""A second port of the open registry that accepts the operator and no gateway, as with a network policy."""
 RATE = 25.0
-"""Requests a second to each gateway: enough to time the last wrong answer, and too few to slow anything down."""
+"""Requests per second to each gateway: enough to time the last wrong answer, and too few to slow anything down."""
 PUT_RIGHT_WITHIN = "120s"
 QUIET = 2.0
 
 
 @dataclass
 class Harm:
-    """What was measured so far, in seconds; and how many requests were answered wrongly."""
+    """The measurements so far in seconds, and the number of wrong answers."""
 
     bench: Bench
     report: Report
@@ -42,7 +42,7 @@ class Harm:
     wrong: list[int] = field(default_factory=list)
 
     def run(self, turns: int) -> list[Figure]:
-        """``turns`` turns of both, each beside the bare load in the same lab, after one that is not counted."""
+        """Measure both ways ``turns`` times beside the bare load in one lab, after one turn that does not count."""
         with second_door(self.bench):
             for turn in range(turns + 1):
                 self.turn(counted=turn > 0)
@@ -52,7 +52,7 @@ class Harm:
         ]
 
     def turn(self, *, counted: bool) -> None:
-        """A bad update and a bad first release, and a good one of each by hand."""
+        """Run a bad update and a bad first release, and a good one of each by hand."""
         first, update = self.bench.served("other"), self.bench.served("other")
         self.bench.take_away("other")
         bad_update, wrong = self.bad_update()
@@ -70,7 +70,7 @@ class Harm:
             self.wrong += [wrong, more]
 
     def bad_update(self) -> tuple[float, int]:
-        """A good version runs; then one comes that no gateway can fetch."""
+        """Release a good version, then one that no gateway can fetch; return the harm."""
         bench = self.bench
         good, image, _ = bench.new_version()
         bench.apply(plugin_release(image))
@@ -83,7 +83,7 @@ class Harm:
         return took
 
     def bad_first(self) -> tuple[float, int]:
-        """Nothing runs; then a plugin comes that refuses its configuration."""
+        """Release as the first plugin one that refuses its configuration; return the harm."""
         bad = plugin_release(self.bench.new_version()[1])
         bad["spec"]["plugin"]["config"] = {"version": 5}
         took = self.harm(bad, "Removed", lambda answer: (answer.status, answer.plugin) == (200, "-"))
@@ -91,7 +91,7 @@ class Harm:
         return took
 
     def await_phase(self, phase: str) -> None:
-        """Raises LabError with what the release says, when it does not come to this."""
+        """Wait for the phase. Raises LabError with the release's message if it does not come."""
         where = ["pluginrelease", NAME, "-n", NAMESPACE]
         wait = [*where, f"--for=jsonpath={{.status.phase}}={phase}", f"--timeout={PUT_RIGHT_WITHIN}"]
         try:
@@ -101,7 +101,7 @@ class Harm:
             raise LabError(f"the release did not come to {phase}, but: {said}") from error
 
     def harm(self, bad: Manifest, phase: str, right: Callable[[Answer], bool]) -> tuple[float, int]:
-        """(seconds from the apply to the last wrong answer, how many there were)."""
+        """Return (seconds from the apply to the last wrong answer, number of wrong answers)."""
         bench = self.bench
         time.sleep(QUIET)
         with Traffic(bench.lab, bench.lab.gateway_pods(SELECTOR), rate=RATE, marker=HEADER) as traffic:
@@ -118,7 +118,7 @@ class Harm:
 
 @contextmanager
 def second_door(bench: Bench) -> Iterator[None]:
-    """The open registry by another port, inside the lab's network."""
+    """Open another port of the open registry in the lab's network."""
     host, _, port = bench.lab.registry.partition(":")
     argv: list[Any] = [sys.executable, relay.__file__, network.ADDRESS, str(DOOR), host, port, network.ADDRESS]
     with bench.lab.popen(argv, stdout=subprocess.PIPE, text=True) as process:

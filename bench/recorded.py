@@ -1,4 +1,4 @@
-"""An Envoy's admin port that answers what was recorded of a real one: ``python recorded.py ADDRESS PORT FOLDER``.
+"""An Envoy admin port that answers as a real one was recorded: ``python recorded.py ADDRESS PORT FOLDER``.
 
 Many simulated gateway pods are forwarded to it. FOLDER is one of tests/fixtures/envoy. Prints ``listening``.
 """
@@ -25,13 +25,13 @@ class Recording:
         self.answers: dict[str, bytes] = {}
 
     def answer(self, target: str) -> bytes:
-        """The body of a request to the admin port; asked once, it is kept."""
+        """Return the body of a request to the admin port; keep it after the first request."""
         if target not in self.answers:
             self.answers[target] = self.read(target)
         return self.answers[target]
 
     def read(self, target: str) -> bytes:
-        """Raises KeyError for what was not recorded."""
+        """Return the body. Raises KeyError if it was not recorded."""
         url = urlsplit(target)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         match url.path:
@@ -46,7 +46,7 @@ class Recording:
         raise KeyError(target)
 
     def file(self, name: str) -> bytes:
-        """One recorded answer."""
+        """Return one recorded answer."""
         return (self.folder / f"{name}.json").read_bytes()
 
 
@@ -54,14 +54,17 @@ SECTIONS = {"last_updated": "start", "ecds_filters": "ecds", "dynamic_listeners"
 
 
 def masked(dump: bytes, section: str, mask: str) -> bytes:
-    """A dump of one section with only the fields of a mask, as Envoy cuts it; the whole section without a mask."""
-    found = [one for config in json.loads(dump)["configs"] for one in config.get(section, [config])]
-    kept = [cut(one, [path.split(".") for path in mask.split(",")]) if mask else one for one in found]
+    """Return the dump of one section with only the fields of a mask, as Envoy does; all of it without a mask."""
+    found = [config_entry for config in json.loads(dump)["configs"] for config_entry in config.get(section, [config])]
+    kept = [
+        cut(config_entry, [path.split(".") for path in mask.split(",")]) if mask else config_entry
+        for config_entry in found
+    ]
     return json.dumps({"configs": kept}).encode()
 
 
 def cut(value: JSON, paths: list[list[str]]) -> JSON:
-    """Only these paths of a value, and its type."""
+    """Return only these paths of a value, and its type."""
     kept = {key: one for key, one in value.items() if key == "@type" or [key] in paths}
     for key in {path[0] for path in paths if len(path) > 1} & value.keys():
         kept[key] = cut(value[key], [path[1:] for path in paths if path[0] == key and len(path) > 1])
@@ -69,7 +72,7 @@ def cut(value: JSON, paths: list[list[str]]) -> JSON:
 
 
 async def serve(recording: Recording, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One connection, kept for as many requests as come."""
+    """Serve one connection for any number of requests."""
     with contextlib.suppress(OSError, asyncio.IncompleteReadError):
         while head := await reader.readuntil(b"\r\n\r\n"):
             _, target, _ = head.decode("latin-1").split(" ", 2)
@@ -82,14 +85,14 @@ async def serve(recording: Recording, reader: asyncio.StreamReader, writer: asyn
 
 
 def framed(status: str, body: bytes) -> bytes:
-    """A whole answer."""
+    """Return a whole HTTP answer."""
     date = email.utils.formatdate(usegmt=True)
     head = f"HTTP/1.1 {status}\r\nDate: {date}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
 async def main(address: str, port: str, folder: str) -> None:
-    """Until the process is ended."""
+    """Run until the process is ended."""
     recording = Recording(Path(folder))
     server = await asyncio.start_server(lambda reader, writer: serve(recording, reader, writer), address, int(port))
     print("listening", flush=True)

@@ -1,7 +1,7 @@
-"""A port that leads to another one and counts what comes back.
+"""A port that forwards to another one and counts the bytes that come back.
 
-Also a program, ``python relay.py ADDRESS PORT HOST PORT CLIENT``: it prints ``listening``, runs until it is ended, and
-closes every connection that does not come from the address CLIENT, as a network policy does.
+It is also a program, ``python relay.py ADDRESS PORT HOST PORT CLIENT``, which prints ``listening`` and runs until it is
+ended. Like a network policy, it closes every connection that does not come from the address CLIENT.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ PIECE = 2**18
 
 
 @dataclass
-class Counter:
-    """Bytes as they came over the wire."""
+class RequestCounter:
+    """The number of bytes on the wire."""
 
     received: int = 0
 
 
 async def relay(
-    address: str, port: int, host: str, to: int, counter: Counter, client: str | None = None
+    address: str, port: int, host: str, to: int, counter: RequestCounter, client: str | None = None
 ) -> asyncio.Server:
-    """Listens on ``address``; port 0 takes a free one. Without a ``client`` everybody is served."""
+    """Listen on ``address``; port 0 uses a free one. Without a ``client`` every client is accepted."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if client is not None and writer.get_extra_info("peername")[0] != client:
             writer.close()
             return
         answers, upstream = await asyncio.open_connection(host, to)
-        sending = asyncio.ensure_future(pipe(reader, upstream, Counter()))
+        sending = asyncio.ensure_future(pipe(reader, upstream, RequestCounter()))
         await pipe(answers, writer, counter)
         sending.cancel()
 
     return await asyncio.start_server(serve, address, port)
 
 
-async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counter: Counter) -> None:
-    """Bytes from one to the other until the end, counted."""
+async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counter: RequestCounter) -> None:
+    """Copy bytes from one to the other until the end, and count them."""
     with contextlib.suppress(OSError):
         while piece := await reader.read(PIECE):
             counter.received += len(piece)
@@ -49,8 +49,8 @@ async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count
 
 
 async def main(address: str, port: str, host: str, to: str, client: str) -> None:
-    """Until the process is ended."""
-    server = await relay(address, int(port), host, int(to), Counter(), client)
+    """Run until the process is ended."""
+    server = await relay(address, int(port), host, int(to), RequestCounter(), client)
     print("listening", flush=True)
     await server.serve_forever()
 

@@ -14,13 +14,18 @@ from pluginrelease_lab import binaries, blueprint
 
 ROOT = Path(__file__).resolve().parents[1]
 NEEDED = (*blueprint.PROGRAMS, "kubectl", "helm")
+READERS = ("kubectl", "kubeconform")
 SIGNING = ("registry", "cosign", "cosign-2")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """A first run builds programs for minutes: outside of the tests' time limits, and telling what it does."""
     used = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    needed = (*(NEEDED if {"lab", "higress_lab"} & used else ()), *(SIGNING if "cosign" in used else ()))
+    needed = (
+        *(NEEDED if {"lab", "higress_lab"} & used else ()),
+        *(SIGNING if "cosign" in used else ()),
+        *(READERS if "readers" in used else ()),
+    )
     if needed:
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         binaries.ensure(tuple(dict.fromkeys(needed)), report=reporter.write_line if reporter else print)

@@ -7,23 +7,22 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from pluginrelease import api
+from pluginrelease.api import times
 from pluginrelease.api.reasons import Reason
-from pluginrelease.core import timestamps
 from pluginrelease.core.gateway import checkpoint, notes, raised_loggers
 from pluginrelease.core.gateway.container import Container
 from pluginrelease.core.gateway.identity import Incarnation, pod_mark
 from pluginrelease.core.gateway.observations import ExtensionConfig, FilterKind, PodObservation, PodRef, Stats
 from pluginrelease.core.gateway.raised_loggers import RaisedLogger
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
+from pluginrelease.core.status import room
 from tests.harness.releases import ARTIFACT, JSON, manifest
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 5, tzinfo=UTC)
 OLD, NEW = "0123456789", "abcdef0123"
 ENTRIES = range(api.MAX_GATEWAYS)
 SAID = "Envoy said that it cannot run the plugin, and why, at length. "
-DONE = "The artifact was fetched, and everything that was asked of it was found to be right."
-TELLING = (api.ConditionType.READY, api.ConditionType.STALLED, api.ConditionType.LOADED)
-TIME = timestamps.metav1_time(NOW)
+TIME = times.to_seconds(NOW)
 
 
 def large(namespace: str) -> JSON:
@@ -60,18 +59,21 @@ def observe(namespace: str, number: int) -> PodObservation:
         started_at=NOW - timedelta(days=30, milliseconds=number),
         entries=(code,),
         others_updated=NOW - timedelta(days=3, milliseconds=number),
-        stats=Stats(12, 0, 0, vm_created=345, vm_reloads=number % 10, named=True),
+        stats=Stats(98765, 4321, 123, vm_created=87654, vm_reloads=number % 1000, named=True),
     )
 
 
 def rolling(entry: int) -> api.Observation:
     """The notes on one entry while its last pod is awaited: every pod runs the revision, and ran the one before."""
     seen = pods_of(entry)
-    runs = frozenset(Incarnation.of(one.pod.uid, one.started_at or NOW) for one in seen)
+    runs = frozenset(Incarnation.of(sighting.pod.uid, sighting.started_at or NOW) for sighting in seen)
     first = begin(None, entry, OLD, seen)
     first = notes.store(replace(notes.read(first), loaded=runs), first)
     second = begin(first, entry, NEW, seen)
-    levels = [RaisedLogger(one.pod.namespace, one.pod.name, pod_mark(one.pod.uid), "warning") for one in seen]
+    levels = [
+        RaisedLogger(sighting.pod.namespace, sighting.pod.name, pod_mark(sighting.pod.uid), "warning")
+        for sighting in seen
+    ]
     second = second.model_copy(update={"raised_loggers": raised_loggers.store(levels)})
     return notes.store(replace(notes.read(second), loaded=runs), second)
 
@@ -93,7 +95,7 @@ def begin(known: api.Observation | None, entry: int, revision: str, seen: list[P
 def resting(entry: int) -> api.Observation:
     """The notes on the same entry once it runs everywhere."""
     known = rolling(entry).model_copy(update={"raised_loggers": []})
-    rows = tuple(PodVerdict(one.pod, State.LOADED, Reason.LOADED, "") for one in pods_of(entry))
+    rows = tuple(PodVerdict(sighting.pod, State.LOADED, Reason.LOADED, "") for sighting in pods_of(entry))
     runs = notes.read(known).loaded
     return checkpoint.keep(known, Verdict(State.LOADED, Reason.LOADED, "", rows, runs), at_rest=True)
 
@@ -104,7 +106,7 @@ def describe(observations: list[api.Observation], message: str, failure: api.Rol
         observed_generation=1,
         phase="Progressing",
         summary=api.GatewaysSummary(gateways="0/64", pods="1960/2000", desired=2000, loaded=1960, failed=40),
-        conditions=[condition(kind, message if kind in TELLING else DONE) for kind in api.ConditionType],
+        conditions=[condition(kind, message) for kind in api.ConditionType],
         target_revision=NEW,
         stable_revision=OLD,
         artifact=ARTIFACT,
@@ -136,7 +138,7 @@ def row(entry: int, message: str) -> api.GatewayStatus:
         stable=api.StableRevision(revision=OLD, selector=api.Selector(match_labels=labels)),
         state=api.GatewayState.UNHEALTHY,
         reason="PluginRejected",
-        message=message,
+        message=message[: api.ENTRY_MESSAGE_MAX],
         desired=32,
         loaded=31,
         failed=1,
@@ -151,7 +153,7 @@ def pod_row(number: int, message: str) -> api.PodStatus:
         namespace=seen.namespace,
         state="Unhealthy",
         reason="PluginRejected",
-        message=message,
+        message=message[: api.ENTRY_MESSAGE_MAX],
     )
 
 
@@ -170,12 +172,12 @@ def deployed(number: int) -> api.HistoryEntry:
 
 def status_rolling() -> api.Status:
     """A rollout that every gateway has loaded but one pod each, every message as long as it may be."""
-    said = (SAID * 9)[: api.ENTRY_MESSAGE_MAX]
+    said = (SAID * 34)[: api.MESSAGE_MAX]
     failure = api.RolloutFailure(
         revision=NEW, gateways=[name_entry(entry) for entry in ENTRIES], reason="PluginRejected",
         message=(SAID * 34)[: api.MESSAGE_MAX], at=TIME,
     )  # fmt: skip
-    return describe([rolling(entry) for entry in ENTRIES], said, failure)
+    return room.fit(describe([rolling(entry) for entry in ENTRIES], said, failure))
 
 
 def status_resting() -> api.Status:

@@ -37,7 +37,7 @@ def value(kind: str) -> bytes:
 def signature(takes: str = "", gives: str = "") -> bytes:
     """A function type; values by one letter each, or by a word where there is one of them."""
     return b"\x60" + b"".join(
-        vector(VALUES[one] for one in ([text] if text in VALUES else text)) for text in (takes, gives)
+        vector(VALUES[value_type] for value_type in ([text] if text in VALUES else text)) for text in (takes, gives)
     )
 
 

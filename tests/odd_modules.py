@@ -166,7 +166,7 @@ BORDER: list[Odd] = [
     Odd("global-imported-v128", "an imported global of v128", DIES, lambda: importing(GLOBAL, b"\x7b\0"), UNREACHABLE, "UnsupportedBorderType"),
     Odd("table-anyref", "an exported table of anyref", DIES, lambda: exporting_table(value("anyref")), UNREACHABLE, "UnsupportedBorderType"),
     Odd("table-imported-exnref", "an imported table of exnref", DIES, lambda: importing(TABLE, b"\x69\0\1"), UNREACHABLE, "UnsupportedBorderType"),
-    Odd("export-funcref", "exported functions that take funcref, externref and (ref func)", LOADS, lambda: plugin(lambda draft: [draft.callback(f"odd-{one}", b"\0", one) for one in ("funcref", "externref", "func")] and None)),
+    Odd("export-funcref", "exported functions that take funcref, externref and (ref func)", LOADS, lambda: plugin(lambda draft: [draft.callback(f"odd-{kind}", b"\0", kind) for kind in ("funcref", "externref", "func")] and None)),
     Odd("kept-inside", "v128, anyref, i31ref, exnref, eqref and nullfuncref within", LOADS, kept_inside),
 ]  # fmt: skip
 MEMORIES: list[Odd] = [
@@ -270,4 +270,4 @@ ALL: tuple[Odd, ...] = (*START, *BORDER, *MEMORIES, *LANGUAGE, *LIMITS, *EXPORTS
 
 def named(name: str) -> bytes:
     """One of the modules."""
-    return next(one.make() for one in ALL if one.name == name)
+    return next(odd.make() for odd in ALL if odd.name == name)

@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pluginrelease import api
-from pluginrelease.api import ConditionType
+from pluginrelease.api import ConditionType, times
 from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused, ReleaseError, Transient, Waiting
 from pluginrelease.core.findings import Finding
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 from pluginrelease.core.rollout.decisions import Goal, Intent
+from pluginrelease.core.rollout.report import EntryReport, Failure, Report
 from pluginrelease.core.status import settlement
-from pluginrelease.core.status.report import EntryReport, Failure, Report
 from tests.harness.reasons import give_reason
 from tests.harness.releases import ARTIFACT, release
 
@@ -50,13 +50,13 @@ def judged(state: State, reason: str, *rows: PodVerdict) -> Verdict:
 
 def entry(name: str = PUBLIC, verdict: Verdict | None = None, **news: Any) -> EntryReport:
     """An entry whose object was written, and with a verdict looked at."""
-    known = EntryReport(name, selector=SELECTOR, findings=APPLIED, verdict=verdict, running=NEW)
+    known = EntryReport(name, attachment=api.Attachment(SELECTOR), findings=APPLIED, verdict=verdict, running=NEW)
     return replace(known, **news)
 
 
 def left_out(name: str, error: ReleaseError, **news: Any) -> EntryReport:
     """An entry that ended with an error before anything was written."""
-    return EntryReport(name, selector=SELECTOR, failure=Failure(ConditionType.APPLIED, error), **news)
+    return EntryReport(name, attachment=api.Attachment(SELECTOR), failure=Failure(ConditionType.APPLIED, error), **news)
 
 
 def whole(*entries: EntryReport, **news: Any) -> Report:
@@ -155,7 +155,23 @@ def broken(decided: api.RolloutStatus, error: ReleaseError, goal: Goal = Goal.RO
 
 def taken_off(decided: api.RolloutStatus) -> Report:
     """A pass that took the plugin off the gateways of its one entry."""
-    return whole(EntryReport(PUBLIC, selector=SELECTOR, intent=Intent(Goal.NOTHING), running=""), rollout=decided)
+    return whole(
+        EntryReport(PUBLIC, attachment=api.Attachment(SELECTOR), intent=Intent(Goal.NOTHING), running=""),
+        rollout=decided,
+    )
+
+
+def switched_off(error: ReleaseError | None = None) -> Report:
+    """A pass over a release that is off: its one entry has no object, or it could not be deleted."""
+    failure = Failure(ConditionType.APPLIED, error) if error is not None else None
+    entry = EntryReport(
+        PUBLIC,
+        attachment=api.Attachment(SELECTOR),
+        intent=Intent(Goal.OFF),
+        running=None if error else "",
+        failure=failure,
+    )
+    return whole(entry, switched_off=api.SwitchedOff(at=times.to_seconds(NOW), reason="it drops requests"))
 
 
 def stood_before(name: str = PUBLIC, **news: Any) -> api.GatewayStatus:

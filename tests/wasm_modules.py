@@ -54,6 +54,27 @@ def answering(value: str, *, refuses_configuration: bool = False) -> bytes:
     )
 
 
+def licensed(value: str) -> bytes:
+    """`answering`, which starts only in a gateway whose metadata have LICENSE (variable ISTIO_META_LICENSE).
+
+    Its proxy_on_configure returns whether proxy_get_property finds it. What is found is copied to 512.
+    """
+    key, answer, path = b"x-plugin", value.encode(), b"xds\0node\0metadata\0LICENSE"
+    texts = [0, len(key), len(key), len(answer)]
+    add = b"\x41\x02" + b"".join(b"\x41" + leb(number) for number in texts) + b"\x10\0\x1a\x41\0"
+    ask = constant(len(key) + len(answer)) + constant(len(path)) + constant(256) + constant(260) + b"\x10\x01"
+    return composed(
+        [("env", "proxy_add_header_map_value", 5, 1), ("env", "proxy_get_property", 4, 1)],
+        [
+            ("proxy_abi_version_0_2_0", 0, 0, b""),
+            ("proxy_on_memory_allocate", 1, 1, constant(512)),
+            ("proxy_on_configure", 2, 1, ask + b"\x45"),  # i32.eqz: 0 is Ok
+            ("proxy_on_response_headers", 3, 1, add),
+        ],
+        data=key + answer + path,
+    )
+
+
 def configured_once(value: str) -> bytes:
     """`answering`, which refuses to be configured a second time in one VM, as a plugin does that registers a name.
 
@@ -216,16 +237,31 @@ def component() -> bytes:
 
 def answering_until_trapped(value: str, header: str = "x-trap") -> bytes:
     """`answering` and `traps_on_request` in one."""
+    return _answering_until(value, header, b"\0")
+
+
+def answering_until_aborted(value: str, header: str = "x-trap") -> bytes:
+    """`answering`, until a request with this header: then Envoy aborts, as for `aborts_at_configure`."""
+    call = b"\x41\0" * 10 + b"\x41\xe4\0\x41\xc0\0\x10\x02\x1a"  # 100 ms, the call's token at 64
+    return _answering_until(value, header, call, [("env", "proxy_grpc_call", 12, 1)])
+
+
+def answering_until_hung(value: str, header: str = "x-trap") -> bytes:
+    """`answering`, until a request with this header never returns: that worker hangs, and the others go on."""
+    return _answering_until(value, header, b"\x03\x40\x0c\0\x0b")
+
+
+def _answering_until(value: str, header: str, deed: bytes, imports: Iterable[tuple[str, str, int, int]] = ()) -> bytes:
     added, asked = b"x-plugin" + value.encode(), header.encode()
     key, size = b"x-plugin", len(added)
     add = b"\x41\x02" + b"".join(b"\x41" + leb(number) for number in (0, len(key), len(key), size - len(key)))
     found = b"\x41\0\x41" + leb(size) + b"\x41" + leb(len(asked)) + b"\x41\x30\x41\x34\x10\0\x41\x01\x47"
     return composed(
-        [("env", "proxy_get_header_map_value", 5, 1), ("env", "proxy_add_header_map_value", 5, 1)],
+        [("env", "proxy_get_header_map_value", 5, 1), ("env", "proxy_add_header_map_value", 5, 1), *imports],
         [
             ("proxy_abi_version_0_2_0", 0, 0, b""),
             ("proxy_on_memory_allocate", 1, 1, b"\x41\0"),
-            ("proxy_on_request_headers", 3, 1, found + b"\x04\x40\0\x0b\x41\0"),
+            ("proxy_on_request_headers", 3, 1, found + b"\x04\x40" + deed + b"\x0b\x41\0"),
             ("proxy_on_response_headers", 3, 1, add + b"\x10\x01\x1a\x41\0"),
         ],
         data=added + asked,

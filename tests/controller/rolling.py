@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from pluginrelease import api
-from pluginrelease.core import revision, timestamps
+from pluginrelease.core import revision
 from pluginrelease.core.gateway.identity import Incarnation
 from pluginrelease.core.mesh import istio
 from pluginrelease.core.mesh.placement import placements
@@ -24,8 +25,8 @@ def rolling_out(**changes: Any) -> JSON:
     """The release as the API server has it after the write."""
     steps = ("ArtifactReady", "Compatible", "Applied")
     about = {"reason": "Done", "message": "", "lastTransitionTime": WROTE, "observedGeneration": 1}
-    run = Incarnation.of("pod", timestamps.parse_time("2025-12-31T00:00:00Z"))
-    times = {"firstDeployed": WROTE, "lastDeployed": WROTE}
+    run = Incarnation.of("pod", datetime(2025, 12, 31, tzinfo=UTC))
+    deployed = {"firstDeployed": WROTE, "lastDeployed": WROTE}
     observation = {"name": ENTRY, "revision": NEW, "loadHash": "", "since": WROTE, "pods": [f"{run.pod}.{run.run} - 0"]}
     body = manifest(**changes)
     selector = body["spec"]["gateways"][0].get("selector")
@@ -39,7 +40,7 @@ def rolling_out(**changes: Any) -> JSON:
         "checkpoint": {"gateways": [observation]},
         "rollout": {"specHash": revision.spec_hash(release().spec), "startedAt": WROTE},
         "stableRevision": OLD,
-        "history": [{"revision": NEW, "number": 2, "state": "Deploying", "ref": "r", "digest": DIGEST, **times}],
+        "history": [{"revision": NEW, "number": 2, "state": "Deploying", "ref": "r", "digest": DIGEST, **deployed}],
     }
     return manifest(**{"status": status, **changes})
 

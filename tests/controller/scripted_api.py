@@ -13,6 +13,7 @@ from typing import Any, cast
 from pluginrelease import api
 from pluginrelease.api.reasons import Reason
 from pluginrelease.controller.context import Context
+from pluginrelease.controller.writer import Writer
 from pluginrelease.core.errors import Transient
 from pluginrelease.edges.kubernetes import resources
 from pluginrelease.edges.kubernetes.resources import BY_KIND, NAMESPACES, Resource
@@ -28,10 +29,13 @@ class ScriptedAPI:
     """``faults``: "VERB plural" → an exception to raise, or `HANG`. ``requests``: what was asked, in order."""
 
     def __init__(self, *objects: JSON, faults: dict[str, BaseException | str] | None = None) -> None:
-        self.objects = {self._key(one): one for one in objects}
+        for item in objects:
+            item["metadata"].setdefault("resourceVersion", "1")
+        self.objects = {self._key(item): item for item in objects}
         self.faults = faults or {}
         self.requests: list[str] = []
         self.namespaces: dict[str, JSON] = {}
+        self.written: dict[str, int] = {}  # name of an object → how often it was applied
 
     @staticmethod
     def _key(one: JSON) -> tuple[Resource, str, str]:
@@ -63,14 +67,22 @@ class ScriptedAPI:
             and labels.items() <= (one["metadata"].get("labels") or {}).items()
         ]
 
-    async def apply(self, manifest: JSON, *, uid: str | None) -> JSON:
+    async def apply(self, manifest: JSON, *, uid: str | None, version: str | None = None) -> JSON:
         key = self._key(manifest)
         await self._ask("APPLY", key[0].plural)
+        self.written[key[-1]] = self.written.get(key[-1], 0) + 1
         metadata = {**manifest["metadata"], "uid": uid or "made"}
         self.objects[key] = {**manifest, "metadata": metadata}
         return self.objects[key]
 
-    async def apply_status(self, release: api.Release, status: api.Status) -> None:
+    async def merge(self, observed: JSON, patch: JSON) -> JSON:
+        key = self._key(observed)
+        await self._ask("MERGE", key[0].plural)
+        changed = {**self.objects[key]["metadata"], **patch["metadata"], "resourceVersion": "merged"}
+        self.objects[key] = {**self.objects[key], "metadata": changed}
+        return self.objects[key]
+
+    async def apply_status(self, release: api.Release, status: api.Status, version: str | None = None) -> None:
         await self._ask("STATUS", api.PLURAL)
 
     async def delete(self, observed: JSON) -> None:
@@ -97,7 +109,7 @@ class ScriptedAPI:
 
     def writes(self) -> list[str]:
         """What was asked to be changed, in order."""
-        return [one for one in self.requests if one.split()[0] in ("APPLY", "STATUS", "DELETE", "DISOWN")]
+        return [item for item in self.requests if item.split()[0] in ("APPLY", "STATUS", "DELETE", "DISOWN")]
 
 
 class ScriptedRegistry:
@@ -115,7 +127,8 @@ class ScriptedRegistry:
             await asyncio.Event().wait()
 
 
-def world(cluster: ScriptedAPI, registry: ScriptedRegistry | None = None) -> Context:
-    """The operator's world around both."""
+def context(cluster: ScriptedAPI, registry: ScriptedRegistry | None = None) -> Context:
+    """The operator's context around both."""
     shelf = registry or ScriptedRegistry()
-    return Context(cluster=cast(Any, cluster), settings=Settings(), shelf=cast(Any, shelf))
+    writer = Writer(cast(Any, cluster))
+    return Context(cluster=cast(Any, cluster), writer=writer, settings=Settings(), shelf=cast(Any, shelf))

@@ -10,14 +10,14 @@ import pytest
 
 from pluginrelease import api
 from pluginrelease.api.reasons import Reason
-from pluginrelease.controller import fallback, preflight
 from pluginrelease.controller import reconcile as passes
+from pluginrelease.controller.actions import roll_back
 from pluginrelease.controller.reconcile import reconcile
-from pluginrelease.controller.scope import EntryScope, ReconcileScope
 from pluginrelease.core import revision
 from pluginrelease.core.errors import Refused, Waiting
+from tests.controller import scripted_steps
 from tests.controller.rolling import NEW, OLD, crashed, failed, old, rolling_out, written
-from tests.controller.scripted_api import HANG, ScriptedAPI, ScriptedRegistry, world
+from tests.controller.scripted_api import HANG, ScriptedAPI, ScriptedRegistry, context
 from tests.harness.releases import ARTIFACT
 
 FORBIDDEN = Waiting(Reason.FORBIDDEN, "the API server does not allow this")
@@ -53,10 +53,24 @@ async def test_the_old_revision_is_written(
         cluster.namespaces["istio-ingress"] = consents
     with contextlib.suppress(TimeoutError):  # what hangs goes on hanging
         async with asyncio.timeout(3):
-            await reconcile(world(cluster), api.Release.model_validate(body), attempt=0)
+            await reconcile(context(cluster), api.Release.model_validate(body), attempt=0)
     assert "APPLY wasmplugins" in cluster.requests, cluster.requests
     [plugin] = [one for key, one in cluster.objects.items() if key[0].plural == "wasmplugins"]
     assert plugin["metadata"]["annotations"][api.REVISION_ANNOTATION] == OLD, reason
+
+
+@pytest.mark.parametrize(("written_at", "put_back"), [("2026-01-01T00:00:12Z", False), ("2026-01-01T00:00:05Z", True)])
+async def test_a_crash_before_the_write_is_not_blamed_on_it(written_at: str, put_back: bool) -> None:
+    """A gateway that crashed once counts only if the API server had accepted the write before that."""
+    body, once = rolling_out(), crashed()
+    once["status"]["containerStatuses"][0] |= {"restartCount": 1, "state": {"running": {}}}
+    plugin = written(body)
+    plugin["metadata"]["managedFields"] = [{"manager": api.FIELD_MANAGER, "time": written_at}]
+    cluster = ScriptedAPI(body, plugin, old(body), once)
+    with contextlib.suppress(TimeoutError):  # the gateway cannot be asked
+        async with asyncio.timeout(3):
+            await reconcile(context(cluster), api.Release.model_validate(body), attempt=0)
+    assert ("APPLY wasmplugins" in cluster.requests) is put_back
 
 
 async def test_what_is_back_is_looked_at_though_its_secret_cannot_be_read() -> None:
@@ -64,18 +78,18 @@ async def test_what_is_back_is_looked_at_though_its_secret_cannot_be_read() -> N
     body = rolling_out(**ABROAD)
     body = failed(body, "GatewayCrashed")
     cluster = ScriptedAPI(body, written(body), old(body), crashed(), faults={"GET secrets": FORBIDDEN})
-    ending = await reconcile(world(cluster), api.Release.model_validate(body), attempt=0)
+    ending = await reconcile(context(cluster), api.Release.model_validate(body), attempt=0)
     assert [row.desired for row in ending.status.gateways] == [1]
 
 
 async def test_a_status_that_could_not_be_written_counts_for_a_changed_spec_too() -> None:
     """What ran everywhere is what a later failure goes back to, also where only this process knows that it did."""
     body = rolling_out(metadata__generation=2)
-    unwritten = api.Release.model_validate(body).status.model_copy(update={"stable_revision": NEW})
-    there = world(ScriptedAPI(body, written(body), old(body), crashed()))
+    unwritten = api.Release.model_validate(body).status.model_copy(update={"stable_revision": "c" * 10})
+    there = context(ScriptedAPI(body, written(body), old(body), crashed()))
     there.unwritten[body["metadata"]["uid"]] = unwritten
     ending = await reconcile(there, api.Release.model_validate(body), attempt=0)
-    assert ending.status.stable_revision == NEW
+    assert ending.status.stable_revision == "c" * 10
     assert there.unwritten == {}
 
 
@@ -88,26 +102,23 @@ async def test_a_gateway_that_crashes_meanwhile_ends_the_wait_for_the_image(monk
     well["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
     hangs = {"FORWARD pods": HANG}
     cluster = ScriptedAPI(body, written(body), old(body), crashed(), well, faults=hangs)
-    monkeypatch.setattr(fallback, "FETCHABLE_DEADLINE", 0.2)
+    monkeypatch.setattr(roll_back, "FETCHABLE_DEADLINE", 0.2)
     with contextlib.suppress(TimeoutError):  # the look at what was put back waits for the other gateway
         async with asyncio.timeout(3):
-            await reconcile(world(cluster, gone), api.Release.model_validate(body), attempt=0)
+            await reconcile(context(cluster, gone), api.Release.model_validate(body), attempt=0)
     assert "APPLY wasmplugins" in cluster.requests
 
 
 async def test_a_revision_that_is_refused_after_it_was_written_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """It was written while no gateway was there; the first one crashes of it, and shows that it never fitted."""
 
-    async def refuse(work: ReconcileScope, entries: list[EntryScope], *_: object) -> None:
-        preflight.aim(entries, work.release, ARTIFACT)
-        raise Refused("MissingImports", "the gateway lacks a function")
-
-    monkeypatch.setattr(preflight, "check", refuse)
+    refused = Refused("MissingImports", "the gateway lacks a function")
+    scripted_steps.check_by(monkeypatch, scripted_steps.refusing(refused))
     body = rolling_out()
     body["status"]["conditions"][1]["status"] = "Unknown"
     new = revision.manifest(api.Release.model_validate(body), ARTIFACT, 1)
     cluster = ScriptedAPI(body, written(body), old(body), new, crashed())
-    ending = await reconcile(world(cluster), api.Release.model_validate(body), attempt=0)
+    ending = await reconcile(context(cluster), api.Release.model_validate(body), attempt=0)
     assert "APPLY wasmplugins" in cluster.requests
     assert ending.status.rollout is not None
     assert ending.status.rollout.failure is not None

@@ -3,158 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
-from pluginrelease import api
 from pluginrelease.api.reasons import Reason
-from pluginrelease.controller import observe, preflight
-from pluginrelease.controller.reconcile import reconcile
-from pluginrelease.controller.scope import Candidate, EntryScope, ReconcileScope
-from pluginrelease.core import revision
-from pluginrelease.core.errors import Refused, Transient, Waiting
-from pluginrelease.core.gateway.observations import PodRef
-from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
-from pluginrelease.core.mesh import istio
-from pluginrelease.core.mesh.placement import placements
-from pluginrelease.core.status import settlement
-from tests.controller.scripted_api import ScriptedAPI, world
-from tests.harness.reasons import give_reason
-from tests.harness.releases import ARTIFACT, DIGEST, UID, manifest
-
-JSON = dict[str, Any]
-
-PUBLIC, INTERNAL = "public", "internal"
-NAMESPACES = {PUBLIC: "istio-ingress", INTERNAL: "apps"}
-LABELS = {"istio": "ingressgateway"}
-AT = "2026-01-01T00:00:00Z"
-OLD_PLUGIN: JSON = {"config": {"old": True}}
-BUSY = Transient(Reason.API_SERVER_UNAVAILABLE, "the API server answered 503")
-
-
-def entries(*names: str) -> list[JSON]:
-    return [{"name": name, "namespace": NAMESPACES[name], "selector": {"matchLabels": LABELS}} for name in names]
-
-
-def two(*names: str, **changes: Any) -> JSON:
-    """Return a release of these entries, by default both, as a person wrote it."""
-    return manifest(spec__gateways=entries(*(names or (PUBLIC, INTERNAL))), **changes)
-
-
-def revision_of(body: JSON, plugin: JSON | None = None) -> str:
-    spec = {**body["spec"], **({"plugin": plugin} if plugin else {})}
-    return revision.compute_identity(api.Spec.model_validate(spec), DIGEST)
-
-
-def consent(*names: str) -> dict[str, JSON]:
-    """Return the Namespaces of these entries; each allows all others."""
-    annotations = {api.ALLOWED_NAMESPACES_ANNOTATION: "*"}
-    return {
-        NAMESPACES[name]: {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": NAMESPACES[name], "annotations": annotations},
-        }
-        for name in names
-    }
-
-
-def carrier(body: JSON, name: str, plugin: JSON | None = None) -> JSON:
-    """Return the WasmPlugin of an entry, with the plugin of some revision."""
-    changed = {**body, "spec": {**body["spec"], **({"plugin": plugin} if plugin else {})}}
-    [placement] = [found for found in placements(api.Release.model_validate(changed)) if found.name == name]
-    made = istio.wasm_plugin(placement, ARTIFACT, 0)
-    made["metadata"]["uid"] = f"object-{name}"
-    return made
-
-
-def kept(body: JSON, plugin: JSON) -> JSON:
-    """Return the ControllerRevision of an old plugin."""
-    return revision.manifest(
-        api.Release.model_validate({**body, "spec": {**body["spec"], "plugin": plugin}}), ARTIFACT, 0
-    )
-
-
-def ran(body: JSON, stable: dict[str, str]) -> JSON:
-    """Return the release after a rollout that has run; entry → the revision that is stable there."""
-    done = {"type": "", "status": "True", "reason": "Done", "message": "", "lastTransitionTime": AT}
-    rows = [
-        {
-            "name": name,
-            "state": "Loaded",
-            "reason": "Loaded",
-            "revision": there,
-            "stable": {"revision": there, "selector": {"matchLabels": LABELS}},
-            "object": {
-                "apiVersion": istio.TARGET.api_version,
-                "kind": "WasmPlugin",
-                "namespace": NAMESPACES[name],
-                "name": carrier(two(), name)["metadata"]["name"],
-            },
-        }
-        for name, there in stable.items()
-    ]
-    noted = [{"name": name, "revision": there, "since": AT} for name, there in stable.items()]
-    spec = api.Release.model_validate(body).spec
-    status = {
-        "observedGeneration": 1,
-        "artifact": ARTIFACT.wire(),
-        "conditions": [{**done, "type": step} for step in ("Ready", "ArtifactReady", "Compatible", "Applied")],
-        "targetRevision": revision_of(body),
-        "gateways": rows,
-        "checkpoint": {"gateways": noted},
-        "rollout": {"specHash": revision.spec_hash(spec), "startedAt": AT, "completedAt": AT},
-    }
-    return {**body, "status": status}
-
-
-ROWS = {
-    "loaded": (State.LOADED, "Loaded"),
-    "refuses": (State.UNHEALTHY, "PluginRejected"),
-    "crashes": (State.UNHEALTHY, "GatewayCrashed"),
-    "coming": (State.PENDING, "AwaitingConfig"),
-}
-
-
-@pytest.fixture
-def shows(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What the gateways of each entry show of the revision that is not old, by default that it is loaded."""
-    said: dict[str, str] = {}
-
-    async def judge(entry: EntryScope, candidate: Candidate) -> tuple[tuple[()], Verdict]:
-        is_old = candidate.release.spec.plugin.config == OLD_PLUGIN["config"]
-        state, reason = ROWS["loaded" if is_old else said.get(entry.name, "loaded")]
-        pod = PodRef(entry.gateway.namespace, f"pod-{entry.name}", f"uid-{entry.name}", ready=True)
-        return (), Verdict(
-            state, give_reason(state, reason), f"it {reason}", (PodVerdict(pod, state, give_reason(state, reason), ""),)
-        )
-
-    async def check(
-        work: ReconcileScope, pending: list[EntryScope], effective: api.Release, *_: object
-    ) -> dict[str, tuple[Candidate, tuple[()]]]:
-        preflight.aim(pending, effective, ARTIFACT)
-        return {entry.name: (Candidate(entry.place(effective), ARTIFACT), ()) for entry in pending}
-
-    monkeypatch.setattr(observe, "judge", judge)
-    monkeypatch.setattr(preflight, "check", check)
-    return said
-
-
-async def settle(cluster: ScriptedAPI, body: JSON) -> settlement.Ending:
-    return await reconcile(world(cluster), api.Release.model_validate(body), attempt=0)
-
-
-def carried(cluster: ScriptedAPI) -> dict[str, str]:
-    """Return entry → the revision that its object carries."""
-    return {
-        found["metadata"]["annotations"][api.GATEWAY_ANNOTATION]: found["metadata"]["annotations"].get(
-            api.REVISION_ANNOTATION, ""
-        )
-        for (kind, _, _), found in cluster.objects.items()
-        if kind.plural == "wasmplugins"
-    }
-
+from pluginrelease.controller import looking
+from pluginrelease.controller.pass_context import PassContext
+from pluginrelease.core.errors import Refused, Waiting
+from pluginrelease.core.rollout.candidate import Candidate
+from pluginrelease.core.rollout.facts import EntryView
+from tests.controller import scripted_steps
+from tests.controller.entries import (
+    BUSY,
+    INTERNAL,
+    JSON,
+    OLD_PLUGIN,
+    PUBLIC,
+    carried,
+    carrier,
+    consent,
+    kept,
+    ran,
+    revision_of,
+    settle,
+    two,
+)
+from tests.controller.scripted_api import ScriptedAPI
 
 # ----------------------------------------------------------------------------------------------------- forward
 
@@ -221,18 +95,37 @@ async def test_a_revision_that_one_gateway_refuses_before_the_write_is_written_t
 ) -> None:
     """What the gateways of any placed entry could not load reaches nobody."""
 
-    async def refuse(work: ReconcileScope, pending: list[EntryScope], *_: object) -> None:
-        preflight.aim(pending, work.release, ARTIFACT)
-        work.step = api.ConditionType.COMPATIBLE
-        raise Refused("MissingImports", "gateway internal: the gateway lacks a function")
-
-    monkeypatch.setattr(preflight, "check", refuse)
+    refused = Refused("MissingImports", "gateway internal: the gateway lacks a function")
+    scripted_steps.check_by(monkeypatch, scripted_steps.refusing(refused))
     body = two()
     cluster = ScriptedAPI(body)
     cluster.namespaces = consent(INTERNAL)
     ending = await settle(cluster, body)
     assert carried(cluster) == {}
     assert (ending.status.phase, [row.object for row in ending.status.gateways]) == ("Refused", [None, None])
+
+
+async def test_a_fault_of_ours_in_one_entry_loses_nothing_of_the_other(
+    monkeypatch: pytest.MonkeyPatch, shows: dict[str, str]
+) -> None:
+    """What was written and seen of the other entry is in the status; the faulty one says that it is our fault."""
+    body = two()
+    cluster = ScriptedAPI(body)
+    cluster.namespaces = consent(INTERNAL)
+    judge = looking.judge
+
+    async def fail_for_one(work: PassContext, entry: EntryView, candidate: Candidate) -> object:
+        if entry.name == INTERNAL:
+            raise RuntimeError("a fault of ours")
+        return await judge(work, entry, candidate)
+
+    monkeypatch.setattr(looking, "judge", fail_for_one)
+    ending = await settle(cluster, body)
+    rows = {row.name: row for row in ending.status.gateways}
+    assert carried(cluster) == {PUBLIC: revision_of(body), INTERNAL: revision_of(body)}
+    assert (rows[PUBLIC].state, rows[PUBLIC].reason) == ("Loaded", Reason.LOADED)
+    assert rows[INTERNAL].reason is Reason.INTERNAL_ERROR
+    assert ending.status.phase != "Ready"
 
 
 # ------------------------------------------------------------------------------------------------------- failure
@@ -285,6 +178,8 @@ async def test_a_failure_puts_back_what_each_entry_ran(case: Failing, shows: dic
     assert ending.status.rollout.failure is not None
     assert ending.status.rollout.failure.revision == names[NEW]
     untouched = [name for name, which in case.stable.items() if which == NEW]
+    assert not set(untouched) & {row.name for row in ending.status.gateways if row.revision != names[NEW]}
+    assert all(cluster.written.get(carrier(body, name)["metadata"]["name"], 0) == 0 for name in untouched)
     assert not set(untouched) & set(ending.status.rollout.failure.gateways)
 
 
@@ -330,50 +225,3 @@ async def test_a_removed_entry_is_left_where_the_policy_says_so(shows: dict[str,
     await settle(cluster, body)
     assert "DELETE wasmplugins" not in cluster.requests
     assert "DISOWN wasmplugins" in cluster.requests
-
-
-# ------------------------------------------------------------------------------------------------------ adoption
-
-FOREIGN: JSON = {
-    "apiVersion": istio.TARGET.api_version,
-    "kind": "WasmPlugin",
-    "metadata": {"name": "auth-public", "namespace": "istio-ingress", "uid": "theirs", "labels": {"team": "edge"}},
-    "spec": {"selector": {"matchLabels": LABELS}, "url": "oci://registry.example.com/theirs:1", "phase": "AUTHN"},
-}
-
-
-async def test_an_adopted_object_is_put_back_as_it_was(shows: dict[str, str]) -> None:
-    """Its first revision fails: the object has its own spec and labels again, and is reported as not proven."""
-    body = two(PUBLIC)
-    body["spec"]["gateways"][0]["adopt"] = True
-    body["spec"]["plugin"] = {"phase": "AUTHN"}
-    cluster = ScriptedAPI(body, FOREIGN)
-    shows[PUBLIC] = "refuses"
-    ending = await settle(cluster, body)
-    [found] = [thing for (kind, _, _), thing in cluster.objects.items() if kind.plural == "wasmplugins"]
-    assert found["spec"] == FOREIGN["spec"]
-    assert found["metadata"]["labels"].items() >= {"team": "edge", api.UID_LABEL: UID}.items()
-    assert api.REVISION_ANNOTATION not in found["metadata"]["annotations"]
-    [row] = ending.status.gateways
-    assert (ending.status.phase, row.adopted is not None, row.revision) == ("RolledBack", True, None)
-
-
-async def test_an_object_that_says_more_is_not_adopted(shows: dict[str, str]) -> None:
-    """A field that the release does not set would go on acting beside it: nothing is written, and nothing kept."""
-    body = two(PUBLIC)
-    body["spec"]["gateways"][0]["adopt"] = True
-    cluster = ScriptedAPI(body, FOREIGN)
-    ending = await settle(cluster, body)
-    assert "APPLY wasmplugins" not in cluster.requests
-    ready = next(condition for condition in ending.status.conditions if condition.type == "Ready")
-    assert (ready.reason, "spec.phase" in ready.message) == ("ForeignFields", True)
-    assert ending.status.gateways[0].adopted is None
-
-
-async def test_an_object_that_is_not_to_be_adopted_is_not_touched(shows: dict[str, str]) -> None:
-    """Without `adopt: true` it is refused, with what to do."""
-    body = two(PUBLIC)
-    cluster = ScriptedAPI(body, FOREIGN)
-    ending = await settle(cluster, body)
-    assert "APPLY wasmplugins" not in cluster.requests
-    assert next(one for one in ending.status.conditions if one.type == "Ready").reason == "ObjectNotOurs"

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
 
 from pluginrelease import api
 from pluginrelease.controller import loggers
+from pluginrelease.controller.actions import notes
 from pluginrelease.controller.context import Context
-from pluginrelease.controller.scope import EntryScope, ReconcileScope
+from pluginrelease.controller.pass_context import PassContext
+from pluginrelease.controller.reading import DirectReader
+from pluginrelease.controller.steps import run_action
 from pluginrelease.core.gateway import raised_loggers
 from pluginrelease.core.gateway.identity import pod_mark
 from pluginrelease.core.gateway.observations import PodRef
+from pluginrelease.core.rollout import facts
+from pluginrelease.core.rollout.actions import RollOut
 from pluginrelease.edges.envoy import control
 from pluginrelease.edges.envoy.access import GatewayAccess
-from tests.controller.scripted_api import ScriptedAPI, world
+from tests.controller.scripted_api import ScriptedAPI, context
 from tests.harness.releases import manifest, release
 
+NOW, NAMES = datetime(2026, 1, 1, tzinfo=UTC), frozenset({"public"})
 RUNNING = {
     "apiVersion": "v1",
     "kind": "Pod",
@@ -35,7 +43,7 @@ def noting(level: str) -> dict[str, Any]:
     return manifest(metadata__name="other", metadata__uid="other", status=noted)
 
 
-class Gateway:
+class ScriptedGateway:
     """A pod whose logger is read; what happens after a read is the other release's doing."""
 
     def __init__(self, cluster: ScriptedAPI, levels: list[str], *, noted_after: int | None = None) -> None:
@@ -70,8 +78,9 @@ async def test_the_level_to_restore(
 ) -> None:
     """It is the one from before anybody raised it, so that no gateway stays at debug."""
     cluster = ScriptedAPI(*others)
-    monkeypatch.setattr(control, "read_logging", Gateway(cluster, levels, noted_after=noted_after).read)
-    [raised] = await loggers.find_levels_to_restore(cast(Any, cluster), release(), [POD], GatewayAccess())
+    monkeypatch.setattr(control, "read_logging", ScriptedGateway(cluster, levels, noted_after=noted_after).read)
+    reader = DirectReader(cast(Any, cluster))
+    [raised] = await loggers.find_levels_to_restore(cast(Any, cluster), reader, release(), [POD], GatewayAccess())
     assert raised.level == kept, reason
 
 
@@ -97,11 +106,11 @@ async def test_of_two_releases_that_are_done_at_once_one_restores(monkeypatch: p
 
     monkeypatch.setattr(cluster, "list", list_together)
     monkeypatch.setattr(control, "set_logging", set_logging)
-    there = world(cluster)
-    done = [working(there, one) for one in (first, second)]
-    await asyncio.gather(*(one.put_loggers_back() for one in done))
+    there = context(cluster)
+    began = [facts.begin(api.Release.model_validate(body), NOW) for body in (first, second)]
+    restored = await asyncio.gather(*(notes.restore_levels(acting(there), known, NAMES) for known in began))
     assert set_to == ["warning"]
-    assert [one.known_observation().raised_loggers for one in done] == [[], []]
+    assert [found and found.observations["public"].raised_loggers for found in restored] == [[], []]
 
 
 async def test_no_logger_is_raised_that_is_not_noted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,15 +129,14 @@ async def test_no_logger_is_raised_that_is_not_noted(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(control, "set_logging", set_logging)
     monkeypatch.setattr(control, "read_logging", read_logging)
     monkeypatch.setattr(api, "MAX_OBSERVED_PODS", 2)
-    work = working(world(ScriptedAPI(found)), found)
-    await work.raise_loggers(pods)
-    noted = raised_loggers.read(work.known_observation().raised_loggers)
-    assert raised == [one.pod for one in noted] == ["gateway-0", "gateway-1"]
+    known = facts.begin(api.Release.model_validate(found), NOW)
+    known = known.with_entry(replace(known.entry("public"), to_raise=tuple(pods)))
+    steps = (notes.FIND_LEVELS, notes.CHECKPOINT, notes.RAISE_LEVELS)
+    done = await run_action(acting(context(ScriptedAPI(found))), known, RollOut(("public",)), steps)
+    noted = raised_loggers.read(done.view("public").observation.raised_loggers)
+    assert raised == [logger.pod for logger in noted] == ["gateway-0", "gateway-1"]
 
 
-def working(there: Context, body: dict[str, Any]) -> EntryScope:
-    """The only entry of this release, in a pass over it."""
-    work = ReconcileScope(there, api.Release.model_validate(body))
-    work.learn(rollout=api.RolloutStatus(spec_hash="", started_at="2026-01-01T00:00:00Z"))
-    [entry] = work.all_entries()
-    return entry
+def acting(there: Context) -> PassContext:
+    """What the steps of a pass act with."""
+    return PassContext(there, DirectReader(there.cluster))

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from pluginrelease import api
+from pluginrelease.api import times
 from pluginrelease.api.reasons import Reason
-from pluginrelease.controller import cleanup, fallback, loggers
+from pluginrelease.controller import cleanup, loggers
+from pluginrelease.controller.actions import roll_back
 from pluginrelease.controller.reconcile import reconcile
-from pluginrelease.core import duration, revision
+from pluginrelease.core import revision
 from pluginrelease.core.errors import Refused, Transient, Waiting
 from pluginrelease.core.gateway.identity import pod_mark
 from pluginrelease.core.mesh import istio, target
 from pluginrelease.core.mesh.placement import placements
-from pluginrelease.core.rollout import decisions
-from tests.controller.scripted_api import HANG, ScriptedAPI, ScriptedRegistry, world
+from pluginrelease.core.rollout import decisions, plan
+from tests.controller.scripted_api import HANG, ScriptedAPI, ScriptedRegistry, context
 from tests.harness.releases import ARTIFACT, DIGEST, UID, manifest, release
 
 JSON = dict[str, Any]
 
 BUSY = Transient(Reason.API_SERVER_UNAVAILABLE, "the API server answered 429", retry_after=1.0)
+CHANGED = Transient(Reason.CONFLICT, "the object changed meanwhile")
 FORBIDDEN = Waiting(Reason.FORBIDDEN, "the API server does not allow this")
 STABLE = revision.compute_identity(release().spec, DIGEST)
 FAILED = "ffffffffff"
@@ -64,6 +68,11 @@ def carrier(body: JSON, carried: str = FAILED) -> JSON:
     return made
 
 
+def carrier_key(body: JSON) -> Any:
+    """Where `ScriptedAPI` has it."""
+    return next(iter(ScriptedAPI(carrier(body)).objects))
+
+
 def kept(body: JSON) -> JSON:
     """The ControllerRevision of the stable one."""
     return revision.manifest(api.Release.model_validate(body), ARTIFACT, 0)
@@ -94,11 +103,52 @@ async def test_the_object_comes_first(reason: str, stable: str | None, write: st
     body = failed(reason, stable=stable)
     cluster = ScriptedAPI(body, carrier(body), kept(body), POD, faults=EVERYTHING)
     registry = ScriptedRegistry(HANG)
-    with pytest.raises(Transient):
-        async with asyncio.timeout(20):
-            await reconcile(world(cluster, registry), api.Release.model_validate(body), attempt=0)
+    with pytest.raises((Transient, TimeoutError)):  # what hangs goes on hanging, after the write
+        async with asyncio.timeout(3):
+            await reconcile(context(cluster, registry), api.Release.model_validate(body), attempt=0)
     assert cluster.writes()[0] == write
     assert registry.asked == 0
+
+
+SWITCHED: list[tuple[str, JSON]] = [
+    ("a rollout that failed", {}),
+    ("an invalid spec", {"spec__checks": {"load": {"timeout": "9999999h"}}}),
+    ("a suspended release", {"spec__suspend": True}),
+    ("a release without status", {"status": {}}),
+]
+
+
+@pytest.mark.parametrize(("reason", "changes"), SWITCHED, ids=[row[0] for row in SWITCHED])
+async def test_off_takes_the_object_away_first(reason: str, changes: JSON) -> None:
+    """With everything else out of reach the plugin leaves the gateways, whatever is true of the release."""
+    body = failed("GatewayCrashed", metadata__annotations={api.OFF_ANNOTATION: "1: it drops requests"}, **changes)
+    body |= {"status": {}} if "status" in changes else {}
+    cluster = ScriptedAPI(body, carrier(body), kept(body), POD, faults=EVERYTHING)
+    registry = ScriptedRegistry(HANG)
+    with pytest.raises((Transient, TimeoutError)):  # what hangs goes on hanging, after the write
+        async with asyncio.timeout(3):
+            await reconcile(context(cluster, registry), api.Release.model_validate(body), attempt=0)
+    assert cluster.writes()[0] == "DELETE wasmplugins", reason
+    assert registry.asked == 0
+
+
+async def test_another_hand_is_answered_in_the_same_pass() -> None:
+    """Where the object changed just before the write, the same pass reads it, decides and writes again."""
+    body = failed("GatewayCrashed")
+    cluster = ScriptedAPI(body, carrier(body), kept(body), POD)
+    apply, conflicts = cluster.apply, [CHANGED, CHANGED]
+
+    async def apply_late(wanted: JSON, **about: Any) -> JSON:
+        if wanted["kind"] == "WasmPlugin" and conflicts:
+            cluster.requests.append("APPLY wasmplugins")
+            raise conflicts.pop()
+        return await apply(wanted, **about)
+
+    cluster.apply = apply_late  # type: ignore[method-assign]
+    await reconcile(context(cluster), api.Release.model_validate(body), attempt=0)
+    first = [request for request in cluster.requests if request.endswith("wasmplugins")][:6]
+    assert first == ["GET wasmplugins", "APPLY wasmplugins"] * 3
+    assert plan.read_revision(cluster.objects[carrier_key(body)]) == STABLE
 
 
 async def test_an_invalid_spec_does_not_hold_it_up() -> None:
@@ -106,8 +156,8 @@ async def test_an_invalid_spec_does_not_hold_it_up() -> None:
     body = failed("GatewayCrashed", stable=None, spec__checks={"load": {"timeout": "9999999h"}})
     cluster = ScriptedAPI(body, carrier(body), POD)
     with pytest.raises(Refused):
-        duration.parse("9999999h")
-    await reconcile(world(cluster), api.Release.model_validate(body), attempt=0)
+        plan.check_durations(api.Release.model_validate(body).spec)
+    await reconcile(context(cluster), api.Release.model_validate(body), attempt=0)
     assert cluster.writes()[0] == "DELETE wasmplugins"
 
 
@@ -123,10 +173,10 @@ async def test_gateways_that_refused_keep_the_code_they_have(
     reason: str, fault: BaseException | str | None, written: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They serve the old code from memory: it is put back only when its image can be fetched."""
-    monkeypatch.setattr(fallback, "FETCHABLE_DEADLINE", 0.2)
+    monkeypatch.setattr(roll_back, "FETCHABLE_DEADLINE", 0.2)
     body = failed("PluginRejected")
     cluster = ScriptedAPI(body, carrier(body), kept(body), POD)
-    ending = await reconcile(world(cluster, ScriptedRegistry(fault)), api.Release.model_validate(body), attempt=0)
+    ending = await reconcile(context(cluster, ScriptedRegistry(fault)), api.Release.model_validate(body), attempt=0)
     assert ("APPLY wasmplugins" in cluster.requests) is written, reason
     assert (ending.status.phase == "RollbackBlocked") is not written, reason
 
@@ -135,7 +185,7 @@ async def test_a_decision_that_could_not_be_written_is_not_taken_again() -> None
     """The API server refuses the status: the next pass knows the failure all the same, and writes it then."""
     body = failed("GatewayCrashed")
     cluster = ScriptedAPI(body, carrier(body), kept(body), POD, faults={"STATUS pluginreleases": BUSY})
-    there = world(cluster)
+    there = context(cluster)
     with pytest.raises(Transient):
         await reconcile(there, api.Release.model_validate(body), attempt=0)
     cluster.faults.clear()
@@ -178,7 +228,7 @@ async def test_a_deletion_takes_the_plugin_first(
     body = failed("PluginRejected", **changes)
     cluster = ScriptedAPI(body, carrier(body), POD, faults=faults)
     began = time.monotonic()
-    events = await cleanup.clean_up(world(cluster), body)
+    events = await cleanup.clean_up(context(cluster), body)
     assert time.monotonic() - began < 5.0, reason
     assert cluster.writes() == ["DELETE wasmplugins"], reason
     assert cluster.requests[:2] == ["GET wasmplugins", "DELETE wasmplugins"], reason
@@ -193,7 +243,7 @@ async def test_a_release_that_does_not_fit_its_schema_takes_its_plugin_along() -
     copy = target.render_pull_secret(placements(api.Release.model_validate(body))[0], "e30=")
     body["spec"]["plugin"] = {"phase": "A_PHASE_OF_TOMORROW"}
     cluster = ScriptedAPI(plugin, stranger, copy)
-    assert await cleanup.clean_up(world(cluster), body) == ()
+    assert await cleanup.clean_up(context(cluster), body) == ()
     assert sorted(cluster.writes()) == ["DELETE secrets", "DELETE wasmplugins"]
     assert [key[-1] for key in cluster.objects] == ["other"]
 
@@ -203,8 +253,32 @@ async def test_a_deletion_waits_for_the_plugin() -> None:
     body = manifest()
     cluster = ScriptedAPI(carrier(body), faults={"DELETE wasmplugins": BUSY})
     with pytest.raises(Transient):
-        await cleanup.clean_up(world(cluster), body)
+        await cleanup.clean_up(context(cluster), body)
     assert UID in str(cluster.objects)
+
+
+LEAVING: list[tuple[str, str | None, BaseException, bool]] = [
+    ("Orphan, and the namespace is out of reach for good", "Orphan", FORBIDDEN, True),
+    ("Orphan, and the API server is busy", "Orphan", BUSY, False),
+    ("no policy", None, FORBIDDEN, False),
+    ("Delete", "Delete", FORBIDDEN, False),
+]
+
+
+@pytest.mark.parametrize(("reason", "policy", "fault", "ends"), LEAVING, ids=[row[0] for row in LEAVING])
+async def test_orphan_lets_a_release_go_that_nobody_can_clean_up(
+    reason: str, policy: str | None, fault: BaseException, ends: bool
+) -> None:
+    """What cannot be reached does not hold the release; an event names it. Nobody else's policy leaves anything."""
+    body = manifest(**({"spec__deletionPolicy": policy} if policy else {}))
+    cluster = ScriptedAPI(carrier(body), faults={"GET wasmplugins": fault})
+    if not ends:
+        with pytest.raises(type(fault)):
+            await cleanup.clean_up(context(cluster), body)
+        return
+    events = await cleanup.clean_up(context(cluster), body)
+    assert [event.reason for event in events] == ["LeftBehind"], reason
+    assert "auth-public" in events[0].message
 
 
 # ------------------------------------------------------------------------------------------------------ suspended
@@ -214,7 +288,7 @@ async def test_suspended_is_said_though_no_log_level_can_be_restored() -> None:
     """Suspending a release is written to its status while the API server or the gateways refuse all else."""
     body = failed("PluginRejected", spec__suspend=True)
     cluster = ScriptedAPI(body, carrier(body), POD, faults={"LIST pluginreleases": BUSY})
-    ending = await reconcile(world(cluster), api.Release.model_validate(body), attempt=0)
+    ending = await reconcile(context(cluster), api.Release.model_validate(body), attempt=0)
     assert ending.status.phase == "Suspended"
     assert cluster.writes() == ["STATUS pluginreleases"]
     known = ending.status.observation("public")
@@ -222,7 +296,41 @@ async def test_suspended_is_said_though_no_log_level_can_be_restored() -> None:
     assert known.raised_loggers, "what is still raised is not forgotten"
 
 
+SUSPENDED = [
+    ("the revision that failed is still written", FAILED, ["APPLY wasmplugins", "STATUS pluginreleases"]),
+    ("what ran before is written already", STABLE, ["STATUS pluginreleases"]),
+]
+
+
+@pytest.mark.parametrize(("reason", "carries", "writes"), SUSPENDED, ids=[row[0] for row in SUSPENDED])
+async def test_a_suspension_comes_after_a_way_back_that_was_not_begun(
+    reason: str, carries: str, writes: list[str]
+) -> None:
+    """Gateways do not go on crashing because somebody suspends the release; nothing else is written."""
+    body = failed("GatewayCrashed", spec__suspend=True)
+    body["status"]["gateways"][0]["revision"] = carries
+    cluster = ScriptedAPI(body, carrier(body, carries), kept(body), POD)
+    ending = await reconcile(context(cluster), api.Release.model_validate(body), attempt=0)
+    assert ending.status.phase == "Suspended"
+    assert [write for write in cluster.writes() if write in writes] == cluster.writes(), reason
+    assert cluster.writes()[0] == writes[0], reason
+
+
 # -------------------------------------------------------------------------------------------------------- a detour
+
+
+async def test_envoy_refuses_what_is_put_back() -> None:
+    """The plugin is off while the old listeners drain, as the condition Applied says; nothing is written back yet."""
+    body = failed("PluginRefusedByWorkers")
+    since = times.to_microseconds(datetime.now(UTC)).isoformat()
+    body["status"]["rollout"]["fallbacks"] = [{"name": "public", "detour": {"offSince": since, "wasOff": True}}]
+    cluster = ScriptedAPI(body, carrier(body, STABLE), kept(body), POD)
+    ending = await reconcile(context(cluster), api.Release.model_validate(body), attempt=0)
+    [applied] = [about for about in ending.status.conditions if about.type == "Applied"]
+    assert (applied.status, applied.reason) == ("False", "RollbackRefusedByEnvoy")
+    assert "DELETE wasmplugins" in cluster.writes()
+    assert "APPLY wasmplugins" not in cluster.writes()
+
 
 VIA = "0123456789"
 DETOURS: list[tuple[str, BaseException | None, bool]] = [
@@ -241,7 +349,7 @@ async def test_a_detour_that_cannot_be_taken_ends(reason: str, fault: BaseExcept
     detour = {"via": via if fault else VIA, "triedOthers": True}
     body["status"]["rollout"]["fallbacks"] = [{"name": "public", "detour": detour}]
     cluster = ScriptedAPI(body, carrier(body, STABLE), kept(body), kept(older), POD)
-    ending = await reconcile(world(cluster, ScriptedRegistry(fault)), api.Release.model_validate(body), attempt=0)
+    ending = await reconcile(context(cluster, ScriptedRegistry(fault)), api.Release.model_validate(body), attempt=0)
     decided = ending.status.rollout
     assert decided is not None
     taken = decisions.detour_of(decided, "public")

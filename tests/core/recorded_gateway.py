@@ -40,7 +40,7 @@ def listeners(text: str) -> Listeners:
             reader.take(path, kind, value)
     except ijson.JSONError:
         reader.strange("no JSON")
-    return reader.finished()
+    return reader.finish()
 
 
 def wanted(case: str = "") -> DesiredPlugin:

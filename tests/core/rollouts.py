@@ -7,7 +7,6 @@ from typing import Any
 
 from pluginrelease import api
 from pluginrelease.core import revision as revisions
-from pluginrelease.core import timestamps
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 from tests.harness.reasons import give_reason
@@ -18,12 +17,13 @@ DEADLINE = timedelta(minutes=10)
 OLD, NEW, NEXT = "aaaaaaaaaa", "bbbbbbbbbb", "cccccccccc"
 
 
-def ago(**elapsed: float) -> str:
-    return timestamps.metav1_time(NOW - timedelta(**elapsed))
+def ago(**elapsed: float) -> datetime:
+    return NOW - timedelta(**elapsed)
 
 
 PUBLIC, INTERNAL = "public", "internal"
 SELECTOR = api.Selector(match_labels={"istio": "ingressgateway"})
+TARGET = api.TargetReference(group="gateway.networking.k8s.io", kind="Gateway", name="edge")
 OTHER_SPEC: dict[str, Any] = {"spec__plugin": {"config": {"other": True}}}
 
 
@@ -49,11 +49,13 @@ def entry(
     stable: str | None = None,
     *,
     selector: api.Selector | None = SELECTOR,
+    attachment: api.Attachment | None = None,
     adopted: str | None = None,
     state: api.GatewayState = api.GatewayState.PENDING,
 ) -> api.GatewayStatus:
     """Return the row of an entry with what it falls back to."""
-    kept = api.StableRevision(revision=stable, selector=selector) if stable else None
+    pods = attachment or api.Attachment(selector)
+    kept = api.StableRevision(revision=stable, **pods._asdict()) if stable else None
     return api.GatewayStatus(name=name, stable=kept, adopted=adopted, state=state, reason="Pending")
 
 

@@ -22,7 +22,9 @@ FOREIGN = made.plugin("0_2_100", imports=[("env", "proxy_redis_init"), ("env", "
 def announced(module: Module, abi: str) -> Module:
     """The module with its only ABI version called otherwise."""
     prefix = wasm.ABI_PREFIX
-    exports = (replace(one, name=prefix + abi) if one.name.startswith(prefix) else one for one in module.exports)
+    exports = (
+        replace(export, name=prefix + abi) if export.name.startswith(prefix) else export for export in module.exports
+    )
     return replace(module, exports=tuple(exports), size=module.size - 2)
 
 
@@ -67,7 +69,7 @@ def test_functions_that_only_higress_has_are_named() -> None:
         abi_rewrite.adapt(FOREIGN)
     assert refused.value.reason == "MissingHostFunction"
     assert "env.proxy_redis_init, env.proxy_redis_call" in refused.value.message
-    assert "Only Higress has these functions" in refused.value.remedy
+    assert "Higress" in refused.value.remedy
 
 
 @pytest.mark.parametrize("abi", ["0_2_0", "0_2_1", "9_9_9"])
@@ -98,7 +100,7 @@ def test_what_may_be_different_is_told_where_it_can_be() -> None:
     [restarts] = abi_rewrite.adapt(HIGRESS).differences
     assert "VM" in restarts
     headers = made.rename_abi(made.answering("x"), "0_2_100")
-    assert any("StopIteration" in one for one in abi_rewrite.adapt(headers).differences)
+    assert any("StopIteration" in difference for difference in abi_rewrite.adapt(headers).differences)
 
 
 def test_the_command_says_what_it_made_and_what_is_different(tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ def test_the_command_says_what_it_made_and_what_is_different(tmp_path: Path) -> 
     assert wasm.read((tmp_path / "plugin.adapted.wasm").read_bytes()).abi == "0_2_1"
     assert file.read_bytes() == HIGRESS
     assert done.stderr.startswith("warning: ")
-    assert "ABI 0.2.1 in place of Higress's 0.2.100" in done.stdout
+    assert {"0.2.1", "0.2.100"} <= set(done.stdout.split())
 
 
 @pytest.mark.parametrize(

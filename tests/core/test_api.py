@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -52,7 +53,7 @@ FULL = manifest(
                 }
             ],
         },
-        "rollout": {"progressDeadline": "30m", "onFailure": "Hold"},
+        "rollout": {"progressDeadline": "30m", "onFailure": "Hold", "watchFor": "1h"},
         "revisionHistoryLimit": 0,
     },
 )
@@ -72,9 +73,9 @@ def test_a_spec_comes_back_as_it_was_written() -> None:
         ("plugin.phase", None),
         ("plugin.priority", None),
         ("plugin.config", None),
-        ("checks.load.timeout", "2m"),
+        ("checks.load.timeout", timedelta(minutes=2)),
         ("checks.probes", []),
-        ("rollout.progress_deadline", "10m"),
+        ("rollout.progress_deadline", timedelta(minutes=10)),
         ("rollout.on_failure", "Rollback"),
         ("revision_history_limit", 10),
         ("artifact.image.insecure", False),

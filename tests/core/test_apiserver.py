@@ -28,7 +28,7 @@ def status(message: str, code: int = 0, **more: Any) -> bytes:
 
 
 @dataclass(frozen=True)
-class Row:
+class AnswerRow:
     """``kind`` says whether a person must act, something may still come, or it is tried again."""
 
     why: str
@@ -42,7 +42,7 @@ class Row:
 
 FORBIDDEN = 'wasmplugins.extensions.istio.io "one" is forbidden: '
 ROWS = (
-    Row(
+    AnswerRow(
         "an authorizer of a cloud has other words behind the same beginning",
         ServerAnswer(
             403, status(f'{FORBIDDEN}User "x" cannot patch resource: requires one of ["a.b"] permission(s)', 403)
@@ -50,116 +50,134 @@ ROWS = (
         "Forbidden",
         Waiting,
     ),
-    Row(
+    AnswerRow(
         "a refusal for no reason that is known may be a right that is missing",
         ServerAnswer(403, status("no", 403)),
         "Forbidden",
         Waiting,
     ),
-    Row(
+    AnswerRow(
         "an owner whose finalizers the operator may not set: a right, though it does not say User",
         ServerAnswer(403, status(f"{FORBIDDEN}cannot set blockOwnerDeletion if an ownerReference refers to ...", 403)),
         "Forbidden",
         Waiting,
     ),
-    Row(
+    AnswerRow(
         "a quota that was just made and is not counted yet",
         ServerAnswer(403, status(f"{FORBIDDEN}status unknown for quota: q, resources: count/wasmplugins", 403)),
         "QuotaExceeded",
         Waiting,
     ),
-    Row(
+    AnswerRow(
         "a limit of the namespace is no right",
         ServerAnswer(403, status('pods "a" is forbidden: maximum cpu usage per Pod is 1, but limit is 2', 403)),
         "AdmissionDenied",
         Refused,
         words="maximum cpu usage",
     ),
-    Row(
+    AnswerRow(
         "a policy may deny with 401, and the credentials are good",
         ServerAnswer(401, status(f"{FORBIDDEN}ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no", 401)),
         "AdmissionDenied",
         Refused,
         words="ValidatingAdmissionPolicy 'p' with binding 'b'",
     ),
-    Row(
+    AnswerRow(
         "a webhook may deny with 429, and nothing is busy",
         ServerAnswer(429, status('admission webhook "a.b.c" denied the request: full', 429)),
         "AdmissionDenied",
         Refused,
         words="the admission webhook a.b.c",
     ),
-    Row(
+    AnswerRow(
         "a webhook that converts versions is down",
         ServerAnswer(500, status('conversion webhook for x/v1, Kind=Y failed: Post "https://a": EOF', 500)),
         "WebhookUnavailable",
         Transient,
         words="converts x/v1, Kind=Y",
     ),
-    Row(
+    AnswerRow(
         "too busy",
         ServerAnswer(429, status("Too many requests", 429), retry_after="7"),
         "TooManyRequests",
         Transient,
         pause=7,
     ),
-    Row(
+    AnswerRow(
         "too busy, with a date",
         ServerAnswer(429, status("Too many requests", 429), retry_after="Thu, 01 Jan 2026 00:00:09 GMT"),
         "TooManyRequests",
         Transient,
         pause=9,
     ),
-    Row(
+    AnswerRow(
         "too busy, with a date that has passed",
         ServerAnswer(429, status("x", 429), retry_after="Wed, 31 Dec 2025 23:00:00 GMT"),
         "TooManyRequests",
         Transient,
         pause=0,
     ),
-    Row(
+    AnswerRow(
         "too busy, said in the Status alone",
         ServerAnswer(429, status("storage is initializing", 429, details={"retryAfterSeconds": 3})),
         "TooManyRequests",
         Transient,
         pause=3,
     ),
-    Row(
+    AnswerRow(
         "a pause of a day would hold up a way back",
         ServerAnswer(429, status("Too many requests", 429), retry_after="86400"),
         "TooManyRequests",
         Transient,
         pause=60,
     ),
-    Row(
+    AnswerRow(
         "a number of seconds without end",
         ServerAnswer(429, status("x", 429, details={"retryAfterSeconds": 10**400})),
         "TooManyRequests",
         Transient,
         pause=60,
     ),
-    Row("no time at all", ServerAnswer(429, status("x", 429), retry_after="soon"), "TooManyRequests", Transient),
-    Row("a proxy that limits", ServerAnswer(429, PAGE, "text/html", "5"), "TooManyRequests", Transient, pause=5),
-    Row(
+    AnswerRow("no time at all", ServerAnswer(429, status("x", 429), retry_after="soon"), "TooManyRequests", Transient),
+    AnswerRow("a proxy that limits", ServerAnswer(429, PAGE, "text/html", "5"), "TooManyRequests", Transient, pause=5),
+    AnswerRow(
         "etcd is away",
         ServerAnswer(500, status("etcdserver: request timed out", 500)),
         "APIServerUnavailable",
         Transient,
     ),
-    Row(
+    AnswerRow(
         "it ends just now",
         ServerAnswer(503, status("apiserver is shutting down", 503), retry_after="1"),
         "APIServerUnavailable",
         Transient,
         pause=1,
     ),
-    Row(
+    AnswerRow(
         "a timeout of its own",
         ServerAnswer(504, status("Timeout: request did not …", 504)),
         "APIServerUnavailable",
         Transient,
     ),
-    Row(
+    AnswerRow(
+        "overloaded, it takes longer than a minute, and its Status has no kind and the wrong type",
+        ServerAnswer(
+            504,
+            b'{"metadata":{},"status":"Failure","reason":"Timeout","details":{},"code":504,'
+            b'"message":"Timeout: request did not complete within the allotted timeout"}\n',
+            "text/plain",
+        ),
+        "APIServerUnavailable",
+        Transient,
+        words="within the allotted timeout",
+    ),
+    AnswerRow(
+        "JSON of a proxy that only looks like a Status",
+        ServerAnswer(504, b'{"status":"Failure","code":1004,"reason":"upstream"}', "text/plain"),
+        "NotTheAPIServer",
+        Transient,
+    ),
+    AnswerRow(
         "gRPC between it and etcd has a limit of its own",
         ServerAnswer(
             500, status("rpc error: code = ResourceExhausted desc = trying to send message larger than max", 500)
@@ -167,44 +185,48 @@ ROWS = (
         "ObjectTooLarge",
         Refused,
     ),
-    Row(
+    AnswerRow(
         "another conflict than one of fields",
         ServerAnswer(409, status('Operation cannot be fulfilled on x "one": the object has been modified', 409)),
         "Conflict",
         Transient,
     ),
-    Row("a code that nobody knows", ServerAnswer(418, status("I am a teapot", 418)), "RequestRefused", Refused),
-    Row("what is read is no object to correct", ServerAnswer(422, status("no", 422)), "RequestRefused", Refused, READ),
+    AnswerRow("a code that nobody knows", ServerAnswer(418, status("I am a teapot", 418)), "RequestRefused", Refused),
+    AnswerRow(
+        "what is read is no object to correct", ServerAnswer(422, status("no", 422)), "RequestRefused", Refused, READ
+    ),
     # what stands between
-    Row(
+    AnswerRow(
         "a proxy without a server behind it",
         ServerAnswer(502, PAGE, "text/html"),
         "NotTheAPIServer",
         Transient,
         words="Gateway",
     ),
-    Row("a proxy that says no", ServerAnswer(403, PAGE, "text/html"), "NotTheAPIServer", Transient),
-    Row("a proxy that knows no such place", ServerAnswer(404, PAGE, "text/html"), "NotTheAPIServer", Transient, READ),
-    Row(
+    AnswerRow("a proxy that says no", ServerAnswer(403, PAGE, "text/html"), "NotTheAPIServer", Transient),
+    AnswerRow(
+        "a proxy that knows no such place", ServerAnswer(404, PAGE, "text/html"), "NotTheAPIServer", Transient, READ
+    ),
+    AnswerRow(
         "a gateway's own JSON", ServerAnswer(404, b'{"message":"no Route matched"}'), "NotTheAPIServer", Transient, READ
     ),
-    Row(
+    AnswerRow(
         "plain words",
         ServerAnswer(503, b"upstream connect error", "text/plain"),
         "NotTheAPIServer",
         Transient,
         words="upstream",
     ),
-    Row("nothing", ServerAnswer(503, b"", ""), "NotTheAPIServer", Transient),
-    Row("a redirect to a page to log in", ServerAnswer(302, b"", ""), "NotTheAPIServer", Transient),
-    Row("a proxy that wants credentials", ServerAnswer(401, PAGE, "text/html"), "Unauthorized", Waiting),
-    Row("a refusal that broke off", ServerAnswer(403, status("x" * 99, 403)[:50]), "AnswerUnreadable", Transient),
-    Row("an error of brackets", ServerAnswer(500, b"[" * 100_000), "AnswerUnreadable", Transient),
+    AnswerRow("nothing", ServerAnswer(503, b"", ""), "NotTheAPIServer", Transient),
+    AnswerRow("a redirect to a page to log in", ServerAnswer(302, b"", ""), "NotTheAPIServer", Transient),
+    AnswerRow("a proxy that wants credentials", ServerAnswer(401, PAGE, "text/html"), "Unauthorized", Waiting),
+    AnswerRow("a refusal that broke off", ServerAnswer(403, status("x" * 99, 403)[:50]), "AnswerUnreadable", Transient),
+    AnswerRow("an error of brackets", ServerAnswer(500, b"[" * 100_000), "AnswerUnreadable", Transient),
 )
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.why)
-def test_a_failure(row: Row) -> None:
+def test_a_failure(row: AnswerRow) -> None:
     """Every answer has a reason and a remedy of its own, and says whose turn it is."""
     error = answers.read_failure(row.asked, row.answer, NOW)
     assert isinstance(error, ReleaseError)

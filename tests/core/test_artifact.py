@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact import image_manifests, packing
 from pluginrelease.core.artifact.archive import MAX_MEMBERS
 from pluginrelease.core.artifact.image_manifests import Digest, Layout
 from pluginrelease.core.errors import Refused
@@ -57,17 +57,17 @@ def test_references(text: str, whole: str, endpoint: str, question: str) -> None
         ("oci://r.io/p:1", "scheme"),
         ("https://r.io/p:1", "scheme"),
         ("r.io/Plugin:1", "upper-case"),
-        ("r.io/p:", "tag is empty"),
-        ("r.io/p:-1", "not a tag"),
-        ("r.io/p:" + "a" * 129, "not a tag"),
-        ("r.io/:1", "repository is missing"),
-        ("r.io//p:1", "not a repository"),
-        ("r.io/p/:1", "not a repository"),
-        ("-r.io/p:1", "not a host name"),
-        ("r.io:99999/p:1", "not a port"),
-        ("[::1]:99999/p:1", "not a port"),
-        ("fd00::1/p:1", "stands in brackets"),
-        ("fd00::1:5000/p:1", "stands in brackets"),
+        ("r.io/p:", "tag"),
+        ("r.io/p:-1", "'-1'"),
+        ("r.io/p:" + "a" * 129, "up to 128"),
+        ("r.io/:1", "repository"),
+        ("r.io//p:1", "'/p'"),
+        ("r.io/p/:1", "'p/'"),
+        ("-r.io/p:1", "'-r.io'"),
+        ("r.io:99999/p:1", "99999"),
+        ("[::1]:99999/p:1", "99999"),
+        ("fd00::1/p:1", "in brackets"),
+        ("fd00::1:5000/p:1", "in brackets"),
         ("[:::]:5000/p:1", "no IPv6 address"),
         ("[1.2.3.4]:5000/p:1", "no IPv6 address"),
         ("[12345::]/p:1", "no IPv6 address"),
@@ -88,7 +88,7 @@ def test_no_references(text: str, names: str) -> None:
 
 def test_a_tag_is_never_made_up() -> None:
     """No tag and no digest is refused with an example; "latest" is not assumed."""
-    with pytest.raises(Refused, match="neither a tag nor a digest") as refused:
+    with pytest.raises(Refused, match=r"r\.io/team/plugin") as refused:
         image_manifests.parse("r.io/team/plugin")
     assert refused.value.reason == "MissingTag"
     assert "r.io/team/plugin:1.0.0" in refused.value.remedy
@@ -165,7 +165,8 @@ def test_unreadable_layouts(raw: bytes, reason: str) -> None:
         image_manifests.find_layer(raw)
     assert refused.value.reason == "UnreadableLayout", reason
     assert "layer" in refused.value.message
-    assert "last layer must be" in refused.value.message
+    accepted = (image_manifests.OCI_LAYER, image_manifests.DOCKER_LAYER)
+    assert any(layer in refused.value.message for layer in accepted)
     assert "pluginrelease push" in refused.value.remedy
 
 
@@ -336,16 +337,16 @@ def test_any_damaged_archive(data: st.DataObject) -> None:
 
 def test_pack_is_readable_and_the_same_every_time() -> None:
     """What is pushed reads back byte for byte, by the rules above, and packs to the same digest again."""
-    image = image_manifests.pack(WASM)
+    image = packing.pack(WASM)
     layout, layer = image_manifests.find_layer(image.manifest)
     assert (layout, layer.digest, layer.size) == (Layout.OCI_COMPAT, Digest.of(image.layer), len(image.layer))
     assert image_manifests.extract(image.layer) == WASM
-    assert image_manifests.pack(WASM) == image
+    assert packing.pack(WASM) == image
 
 
 def test_pack_is_an_image_for_container_tools() -> None:
     """The config names a platform and the digest of the layer unpacked, without which container tools refuse it."""
-    image = image_manifests.pack(WASM)
+    image = packing.pack(WASM)
     config = json.loads(image.config)
     assert (config["os"], config["architecture"]) == ("linux", "amd64")
     assert config["rootfs"]["diff_ids"] == [str(Digest.of(gzip.decompress(image.layer)))]

@@ -56,9 +56,9 @@ def everything(name: str) -> list[str]:
         f"extensions.istio.io/trafficextension/{name}{TRANSLATED}",
     )
     return [
-        *(said(f"Updated filter config {one} created, warming done") for one in ecds),
+        *(said(f"Updated filter config {filter_name} created, warming done") for filter_name in ecds),
         *(said(f"Updating filter config {one} failed due to 2", thread=20 + at) for at, one in enumerate(ecds)),
-        *(said(f"{REFUSED}Unable to create Wasm plugin {one}") for one in (name, name + TRANSLATED)),
+        *(said(f"{REFUSED}Unable to create Wasm plugin {filter_name}") for filter_name in (name, name + TRANSLATED)),
         said(f"Plugin {name} failed to load", level="critical"),
         said(f"lds: listener 'x' config rejected: Unable to create Wasm HTTP filter {name}"),
         said(f"{REFUSED}Error adding/updating listener(s) a: x\n0.0.0.0_443: Unable to create Wasm plugin {name}"),

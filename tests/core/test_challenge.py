@@ -12,6 +12,13 @@ from hypothesis import strategies as st
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.registry import challenge
 
+# what the guard of Istio's agent says (istio pkg/wasm/imagefetcher.go)
+REJECTED = 'rejected unsafe bearer realm: realm scheme "" not allowed'
+MISSING_HOST = "realm missing host"
+LOCALHOST = "realm targets localhost"
+METADATA_SERVICE = "realm targets cloud metadata service"
+PRIVATE = "realm targets private/loopback/link-local IP"
+
 
 @pytest.mark.parametrize(
     ("realm", "objection"),
@@ -23,18 +30,18 @@ from pluginrelease.core.registry import challenge
         ("Registry Realm", 'realm scheme "" not allowed'),
         ("", 'realm scheme "" not allowed'),
         ("file:///etc/passwd", 'realm scheme "file" not allowed'),
-        ("https://", "realm missing host"),
-        ("https://localhost:5000/token", "realm targets localhost"),
-        ("http://metadata.google.internal/token", "realm targets cloud metadata service"),
-        ("http://127.0.0.1/token", "realm targets private/loopback/link-local IP"),
-        ("http://10.0.0.5/token", "realm targets private/loopback/link-local IP"),
-        ("http://172.16.3.4/", "realm targets private/loopback/link-local IP"),
-        ("http://192.168.1.1/", "realm targets private/loopback/link-local IP"),
-        ("http://169.254.169.254/latest", "realm targets private/loopback/link-local IP"),
-        ("http://[::1]:5000/", "realm targets private/loopback/link-local IP"),
-        ("http://[fe80::1]/", "realm targets private/loopback/link-local IP"),
-        ("http://[fd00::1]/", "realm targets private/loopback/link-local IP"),
-        ("http://[::ffff:127.0.0.1]/", "realm targets private/loopback/link-local IP"),
+        ("https://", MISSING_HOST),
+        ("https://localhost:5000/token", LOCALHOST),
+        ("http://metadata.google.internal/token", METADATA_SERVICE),
+        ("http://127.0.0.1/token", PRIVATE),
+        ("http://10.0.0.5/token", PRIVATE),
+        ("http://172.16.3.4/", PRIVATE),
+        ("http://192.168.1.1/", PRIVATE),
+        ("http://169.254.169.254/latest", PRIVATE),
+        ("http://[::1]:5000/", PRIVATE),
+        ("http://[fe80::1]/", PRIVATE),
+        ("http://[fd00::1]/", PRIVATE),
+        ("http://[::ffff:127.0.0.1]/", PRIVATE),
     ],
 )
 def test_the_guard(realm: str, objection: str) -> None:
@@ -47,7 +54,7 @@ def test_basic_with_a_word_for_a_realm_is_refused() -> None:
     with pytest.raises(Refused) as refused:
         challenge.check_gateways("registry.example.com", ['Basic realm="Registry"'], {"1.31.0"})
     assert refused.value.reason == "RegistryChallengeRefused"
-    assert 'rejected unsafe bearer realm: realm scheme "" not allowed' in refused.value.message
+    assert REJECTED in refused.value.message
     assert "https://registry.example.com/" in refused.value.remedy
 
 
@@ -100,9 +107,11 @@ def test_reading() -> None:
     read = challenge.read(
         ['Bearer realm="https://a/t",service="r.io",scope="repository:a/b:pull,push"', "basic realm=x, Negotiate"]
     )
-    assert [one.scheme for one in read] == ["bearer", "basic", "negotiate"]
+    assert [challenge_read.scheme for challenge_read in read] == ["bearer", "basic", "negotiate"]
     assert read[0].parameters["scope"] == "repository:a/b:pull,push"
-    assert [one.scheme for one in challenge.read(['Basic realm="x", Bearer realm="https://y/"'])] == ["basic", "bearer"]
+    assert [
+        challenge_read.scheme for challenge_read in challenge.read(['Basic realm="x", Bearer realm="https://y/"'])
+    ] == ["basic", "bearer"]
 
 
 @given(st.lists(st.text(max_size=80), max_size=3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import types
 
@@ -47,8 +48,37 @@ def test_a_broken_module_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
         CliRunner().invoke(main, ["crd"], catch_exceptions=False)
 
 
+def test_a_start_searches_for_no_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a subcommand is imported the garbage collector rests; it works again after that, also if that failed."""
+    seen: list[bool] = []
+
+    def fail(name: str) -> types.ModuleType:
+        seen.append(gc.isenabled())
+        raise ModuleNotFoundError(name="pyroute2")
+
+    monkeypatch.setattr(importlib, "import_module", fail)
+    CliRunner().invoke(main, ["crd", "--help"])
+    assert seen == [False]
+    assert gc.isenabled()
+
+
 def test_an_unknown_command_is_refused() -> None:
     """A typo is an error of usage."""
     refused = CliRunner().invoke(main, ["rnu"])
     assert refused.exit_code == 2
-    assert "No such command 'rnu'" in refused.output
+    assert "'rnu'" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("0s", "90s or 5m"),
+        ("999ms", "1s"),
+        ("soon", "90s, 2m or 1h30m"),
+    ],
+)
+def test_a_resync_that_never_rests_is_refused(given: str, why: str) -> None:
+    """An operator that looked again at once would do nothing else; the message says what to write."""
+    refused = CliRunner().invoke(main, ["run", "--resync", given])
+    assert refused.exit_code == 2
+    assert why in " ".join(refused.output.split())

@@ -15,7 +15,12 @@ from pluginrelease.core.compat import Compatibility, CompatibilityState, gateway
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.status import compatible
 from pluginrelease.core.wasm import Export, ExternKind, Feature, FunctionType, Import, Module, StartSection
-from pluginrelease.settings import Settings
+
+# what Envoy's log says
+UNKNOWN_ABI = "Missing or unknown Proxy-Wasm ABI version"
+IMPORT_MISMATCH = "import type mismatch: {}, want: {}, but host exports: {}"
+BAD_SIGNATURE = "Bad function signature for: {}, want: {}, but the module exports: {}"
+NO_MALLOC = "Wasm module is missing malloc function"
 
 
 def signature(text: str) -> FunctionType:
@@ -59,7 +64,7 @@ def importing(*imports: Import) -> Module:
 
 
 def without(name: str) -> Module:
-    return replace(PLUGIN, exports=tuple(one for one in PLUGIN.exports if one.name != name))
+    return replace(PLUGIN, exports=tuple(export for export in PLUGIN.exports if export.name != name))
 
 
 def in_rust(module: Module) -> Module:
@@ -67,7 +72,7 @@ def in_rust(module: Module) -> Module:
 
 
 def announcing(*abis: str) -> Module:
-    others = tuple(one for one in PLUGIN.exports if not one.name.startswith("proxy_abi"))
+    others = tuple(export for export in PLUGIN.exports if not export.name.startswith("proxy_abi"))
     return replace(PLUGIN, exports=(*(function(f"proxy_abi_version_{abi}", ":") for abi in abis), *others))
 
 
@@ -175,17 +180,17 @@ def test_judgement(module: Module, versions: set[str], state: CompatibilityState
 @pytest.mark.parametrize(
     ("module", "words"),
     [
-        (announcing("0_2_100"), "Missing or unknown Proxy-Wasm ABI version"),
+        (announcing("0_2_100"), UNKNOWN_ABI),
         (importing(STAT), "missing import: wasi_snapshot_preview1.path_filestat_get: not in Envoy 1.38.0"),
         (
             importing(wanted("env.proxy_done", "i:i")),
-            "import type mismatch: env.proxy_done, want: i32 -> i32, but host exports: void -> i32",
+            IMPORT_MISMATCH.format("env.proxy_done", "i32 -> i32", "void -> i32"),
         ),
         (
             exporting(function("malloc", "ii:i")),
-            "Bad function signature for: malloc, want: i32 -> i32, but the module exports: i32 i32 -> i32",
+            BAD_SIGNATURE.format("malloc", "i32 -> i32", "i32 i32 -> i32"),
         ),
-        (without("proxy_on_memory_allocate"), "Wasm module is missing malloc function"),
+        (without("proxy_on_memory_allocate"), NO_MALLOC),
     ],
 )
 def test_words(module: Module, words: str) -> None:
@@ -271,8 +276,7 @@ def test_higress_by_its_image(image: str, envoy: str | None, release: tuple[int,
 def test_the_oldest_higress_for_plain_go() -> None:
     """A Go module on an older Higress is refused in one sentence, with the versions that take it and what there is."""
     answer = compat.compare(announcing("0_2_100"), higress("2.0.7"))[0]
-    assert "need Higress 2.1.4 or newer, or an MSE gateway of 2.0.11 or newer" in answer.message
-    assert "this gateway is Higress 2.0.7" in answer.message
+    assert all(version in answer.message for version in ("Higress 2.1.4", "MSE", "2.0.11", "Higress 2.0.7"))
     mixed = compat.judge_strictest(announcing("0_2_100"), (*higress("2.2.4"), *higress("2.1.1")), "Higress")
     assert mixed.reason == "GatewayTooOld", "the oldest pod counts"
     assert (
@@ -286,7 +290,7 @@ def test_all_that_is_wrong_is_told() -> None:
     flawed = replace(
         importing(wanted("env.proxy_new", ":i")), exports=(function("proxy_abi_version_0_2_1", ":"), MEMORY)
     )
-    assert [one.reason for one in compat.compare(flawed, ())] == ["MissingAllocator", "MissingHostFunction"]
+    assert [finding.reason for finding in compat.compare(flawed, ())] == ["MissingAllocator", "MissingHostFunction"]
 
 
 def test_a_strangers_names_are_shown_short() -> None:
@@ -365,7 +369,7 @@ def test_parts_of_the_language(gateway: str, state: CompatibilityState, warned: 
     hosts = gateway_versions.read(gateway).hosts
     answer = compat.compare(GC, hosts)[0]
     assert answer.state is state, reason
-    assert [one.reason for one in compat.find_warnings(GC, hosts)] == ["UnsupportedFeature"] * warned, reason
+    assert [finding.reason for finding in compat.find_warnings(GC, hosts)] == ["UnsupportedFeature"] * warned, reason
     if warned:
         assert str(hosts[0]) in str(compat.find_warnings(GC, hosts)[0])
     if state is CompatibilityState.INCOMPATIBLE:
@@ -395,7 +399,7 @@ def test_native_code(provider: str, allowed: bool, state: CompatibilityState, wa
     answer = compat.judge_strictest(NATIVE, (), provider, allow_native=allowed)
     assert (answer.state, answer.reason == "NativeCode") == (state, not warned)
     said = compat.find_warnings(NATIVE, (), provider, allow_native=allowed)
-    assert [one.reason for one in said] == ["NativeCode"] * warned
+    assert [finding.reason for finding in said] == ["NativeCode"] * warned
 
 
 def test_native_code_on_the_desk() -> None:
@@ -411,9 +415,12 @@ def test_the_start_section() -> None:
     def starting(**facts: Any) -> compat.Compatibility:
         return compat.judge(replace(PLUGIN, imports=(log, growth), start=StartSection(**facts)), {"1.40.0"})
 
-    assert "calls env.proxy_log" in starting(certain=(log,), possible=(log,)).message
-    assert "may call env.proxy_log" in starting(possible=(log, growth)).message
-    assert "too long to be read" in starting(whole=False).message
+    certain = starting(certain=(log,), possible=(log,)).message
+    possible = starting(possible=(log, growth)).message
+    unread = starting(whole=False).message
+    assert "env.proxy_log" in certain
+    assert "env.proxy_log" in possible
+    assert len({certain, possible, unread}) == 3
     assert "exportStart" in starting(whole=False).remedy
     assert starting(certain=(growth,), possible=(growth,)).state is CompatibilityState.COMPATIBLE
     harmless = replace(PLUGIN, imports=(growth,), start=StartSection(possible=(growth,), whole=False))
@@ -423,7 +430,7 @@ def test_the_start_section() -> None:
 def test_a_killer_is_named_first() -> None:
     """Of several faults the one that would take the gateway down comes before the ones that Envoy refuses."""
     both = replace(importing(wanted("env.proxy_new", ":i")), start=StartSection(certain=(PLUGIN.imports[0],)))
-    assert [one.reason for one in compat.compare(both, ())] == ["StartCallsHost", "MissingHostFunction"]
+    assert [finding.reason for finding in compat.compare(both, ())] == ["StartCallsHost", "MissingHostFunction"]
 
 
 # --- the condition ---
@@ -454,21 +461,18 @@ def test_the_condition(
 @pytest.mark.parametrize("allowed", [False, True])
 def test_the_owner_of_the_gateways_allows_native_code(allowed: bool) -> None:
     """The operator's own setting decides whether a module with native code is written to Higress; no field does."""
-    work: Any = SimpleNamespace(
+    entry: Any = SimpleNamespace(
         release=SimpleNamespace(spec=SimpleNamespace(provider="Higress")),
-        world=SimpleNamespace(settings=Settings(allow_native_code=allowed)),
-        provider=SimpleNamespace(hosts=lambda before: higress("2.2.0")),
-        report=SimpleNamespace(findings=()),
-        learn=lambda **told: learnt.update(told),
+        mesh=SimpleNamespace(hosts=lambda before: higress("2.2.0"), find_warnings=lambda placement, before: ()),
+        aimed=SimpleNamespace(placement=None),
     )
     found: Any = SimpleNamespace(
         artifact=SimpleNamespace(module=NATIVE, reference=SimpleNamespace(registry="r")), challenges=()
     )
-    learnt: dict[str, Any] = {}
     if not allowed:
         with pytest.raises(Refused) as refused:
-            preflight.check_compatibility(work, found, (), "")
+            preflight.judge_compatibility(entry, found, (), "", allowed=False)
         assert refused.value.reason == "NativeCode"
         return
-    preflight.check_compatibility(work, found, (), "")
-    assert [(one.status, one.reason) for one in learnt["findings"]] == [("True", "NativeCode")]
+    finding = preflight.judge_compatibility(entry, found, (), "", allowed=True)
+    assert (finding.status, finding.reason) == ("True", "NativeCode")

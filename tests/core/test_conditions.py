@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from pluginrelease import api
-from pluginrelease.api import ConditionType
+from pluginrelease.api import ConditionType, times
 from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.findings import Finding
-from pluginrelease.core.status import conditions as step_conditions
-from pluginrelease.core.status.report import Report
+from pluginrelease.core.rollout import settled
+from pluginrelease.core.rollout.report import Report
 from tests.harness.releases import release
 from tests.reports import (
     APPLIED,
@@ -79,10 +79,10 @@ def test_a_transition_time_moves_with_the_status_alone() -> None:
     before = after(PENDING)
     waiting = with_entry(PENDING, verdict=replace(verdict_of(PENDING), reason=Reason.POD_NOT_READY))
     same, turned = (
-        by_type(settle(one, before, now=NOW + timedelta(minutes=1)).status)["Ready"] for one in (waiting, LOADED)
+        by_type(settle(report, before, now=NOW + timedelta(minutes=1)).status)["Ready"] for report in (waiting, LOADED)
     )
-    assert (same.reason, same.last_transition_time) == ("PodNotReady", "2026-01-01T12:00:00Z")
-    assert turned.last_transition_time == "2026-01-01T12:01:00Z"
+    assert (same.reason, same.last_transition_time) == ("PodNotReady", times.to_seconds(NOW))
+    assert turned.last_transition_time == times.to_seconds(NOW + timedelta(minutes=1))
 
 
 def test_a_long_message_is_cut() -> None:
@@ -124,7 +124,17 @@ def stood(**changes: tuple[str, str]) -> api.Status:
 )
 def test_when_nothing_needs_a_second_thought(before: api.Status, stands: bool, reason: str) -> None:
     """Only a release whose every step held is looked at without being checked anew."""
-    assert step_conditions.checks_still_valid(release().model_copy(update={"status": before})) is stands, reason
+    assert settled.checks_still_valid(release().model_copy(update={"status": before})) is stands, reason
+
+
+def test_without_a_pod_nothing_new_is_to_be_learned() -> None:
+    """A release that waits for its first pod is not checked anew at each look, but when there is one."""
+    waiting = stood(Compatible=("Unknown", "GatewayVersionUnknown")).model_copy(update={"summary": None})
+    waits = release().model_copy(update={"status": waiting})
+    assert settled.awaits_first_pod(waits)
+    assert settled.checks_still_valid(waits, has_pods=False)
+    assert not settled.checks_still_valid(waits, has_pods=True)
+    assert not settled.awaits_first_pod(release().model_copy(update={"status": stood()}))
 
 
 def test_what_runs_in_place_of_the_failed_one_is_not_called_loaded() -> None:
@@ -132,7 +142,7 @@ def test_what_runs_in_place_of_the_failed_one_is_not_called_loaded() -> None:
     found = settle(running(LOADED, BACK), knowing(BACK)).status
     loaded = by_type(found)["Loaded"]
     assert (loaded.status, loaded.reason) == ("False", "PluginRejected")
-    assert loaded.message.startswith(f"Revision {OLD} is to run in place of {NEW}. ")
+    assert loaded.message.index(OLD) < loaded.message.index(NEW)
     assert [pod.revision for pod in found.pods] == [OLD]
 
 

@@ -30,6 +30,13 @@ def old(**changes: Any) -> api.Release:
 
 REF, LABELS = "spec__artifact__image__ref", "spec__gateways__0__selector__matchLabels"
 NAMESPACE, CONFIG = "spec__gateways__0__namespace", "spec__plugin__config"
+MATCH = "spec__plugin__match"
+
+
+def ports(*numbers: int) -> list[dict[str, Any]]:
+    """``plugin.match`` for the listeners at these ports."""
+    return [{"ports": [{"number": number} for number in numbers]}]
+
 
 ALIKE: list[tuple[str, api.Release, api.Release]] = [
     ("the same twice", young(), old()),
@@ -46,6 +53,8 @@ ALIKE: list[tuple[str, api.Release, api.Release]] = [
     ("both in the root namespace", young(**{NAMESPACE: ROOT}), old(**{NAMESPACE: ROOT})),
     ("made in one second: by the uid", release(metadata__creationTimestamp=OLDER), old(metadata__uid="0")),
     ("of another namespace, for the same gateways", young(), old(metadata__namespace="team-a")),
+    ("a listener of both", young(**{MATCH: ports(8080, 8443)}), old(**{MATCH: ports(8443)})),
+    ("one means every listener", young(**{MATCH: ports(8080)}), old()),
     ("a reference that is none is like itself", young(**{REF: "no tag"}), old(**{REF: "no tag"})),
 ]
 
@@ -62,6 +71,7 @@ APART: list[tuple[str, api.Release, api.Release]] = [
     ("no phase and one", young(), old(spec__plugin__phase="STATS")),
     ("no pod carries both values", young(**{LABELS: {"app": "a"}}), old(**{LABELS: {"app": "b", "tier": "edge"}})),
     ("gateways of another namespace", young(), old(**{NAMESPACE: "elsewhere"})),
+    ("other listeners", young(**{MATCH: ports(8080)}), old(**{MATCH: ports(8443)})),
 ]
 
 
@@ -117,7 +127,10 @@ def test_of_two_at_most_one_gives_way(first: dict[str, Any], second: dict[str, A
     """Two releases never refuse each other, and whether they are alike does not depend on who asks."""
     mine = young(**first)
     other = old(**second, metadata__creationTimestamp=YOUNGER if same_age else OLDER)
-    refused = [bool(list(conflict.find_older_duplicates(placed(one), [mine, other], MESH))) for one in (mine, other)]
+    refused = [
+        bool(list(conflict.find_older_duplicates(placed(release_of), [mine, other], MESH)))
+        for release_of in (mine, other)
+    ]
     alike, and_back = (
         conflict.same_plugin(one.spec, two.spec) and bool(conflict.find_shared_pods(placed(one), two, MESH))
         for one, two in ((mine, other), (other, mine))

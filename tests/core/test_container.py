@@ -98,13 +98,13 @@ WORDS: list[tuple[str, Termination, list[str], Cause]] = [
     ("no agent: the code of SIGSEGV", Termination(AT, "Error", 139), [], Cause.FATAL),
     ("the kernel's word on memory", Termination(AT, "OOMKilled", 137), [], Cause.OUT_OF_MEMORY),
     (
-        "the agent's guess on memory",
+        "the agent's guess on memory, which it makes of every SIGKILL",
         Termination(AT),
         [
             agent("Envoy may have been out of memory killed. Check memory usage and limits.", "warn"),
             agent(EXITED.format("signal: killed")),
         ],
-        Cause.OUT_OF_MEMORY,
+        Cause.UNCLEAR,
     ),
     ("killed by somebody", Termination(AT), [agent(EXITED.format("signal: killed"))], Cause.UNCLEAR),
     ("a bootstrap that Envoy refuses", Termination(AT), [agent(EXITED.format("exit status 1"))], Cause.UNCLEAR),
@@ -138,6 +138,17 @@ def test_the_words_are_kept_in_their_order_and_are_few() -> None:
     found = container.read_last_words(Termination(AT), "\n".join(lines))
     assert found.lines == (CAUGHT, EXITED.format("signal: segmentation fault"))
     assert len(container.read_last_words(Termination(AT), "\n".join(lines * 9)).lines) == container.MAX_WORDS
+
+
+def test_frames_that_name_wasm_are_quoted() -> None:
+    """Where Envoy's build has symbols they show what the plugin had to do with it; the rest says nothing."""
+    frames = ["#0: __restore_rt [0x7f]", "#1: proxy_wasm::ContextBase::log() [0x5]", "#2: Envoy::X::run() [0x6]"]
+    more = ["#3: Envoy::Extensions::Common::Wasm::Context::onConfigure() [0x7]", "#4: v8::internal::Invoke [0x8]"]
+    lines = [ENVOY.format(text=text) for text in (CAUGHT, *frames, *more)]
+    found = container.read_last_words(Termination(AT), "\n".join(lines))
+    assert found.lines == (CAUGHT, frames[1], more[0])
+    forged = container.read_last_words(Termination(AT), "\n".join([lines[0], ACCESS.format(text=frames[1]), frames[1]]))
+    assert forged.lines == (CAUGHT,), "an access log and a bare line say nothing in Envoy's name"
 
 
 @given(st.lists(st.text(max_size=80), max_size=10))

@@ -83,8 +83,8 @@ def test_an_answer(code: int, out: bytes, words: bytes, found: Credentials | Non
 @pytest.mark.parametrize(
     ("code", "out", "words", "said_why"),
     [
-        (1, b"", b"ERROR: run gcloud auth login\x1b[0m", "run gcloud auth login"),
-        (2, b"keychain is locked", b"", "keychain is locked"),
+        (1, b"", b"ERROR: run gcloud-login\x1b[0m", "gcloud-login"),
+        (2, b"keychain locked", b"", "keychain locked"),
         (1, said(), b"", "code 1"),
         (0, b"", b"", "no JSON"),
         (0, SECRET.encode(), b"", "no JSON"),

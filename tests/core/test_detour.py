@@ -8,23 +8,22 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pluginrelease import api
-from pluginrelease.api import HistoryState
-from pluginrelease.core import timestamps
+from pluginrelease.api import HistoryState, times
 from pluginrelease.core.gateway.container import Container
 from pluginrelease.core.gateway.identity import pod_mark
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.core.gateway.outage import Silence
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
 from pluginrelease.core.rollout import detour
-from pluginrelease.core.rollout.detour import Step, WayBack
+from pluginrelease.core.rollout.detour import DetourText, Step, WayBack
 from tests.harness.reasons import give_reason
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 STABLE, NEW, OLDER = "stable0000", "new0000000", "older00000"
 
 
-def ago(seconds: float) -> str:
-    return timestamps.metav1_micro_time(NOW - timedelta(seconds=seconds))
+def ago(seconds: float) -> datetime:
+    return times.to_microseconds(NOW - timedelta(seconds=seconds))
 
 
 def row(number: int, state: State, reason: str = "", *, ready: bool = True) -> PodVerdict:
@@ -34,7 +33,7 @@ def row(number: int, state: State, reason: str = "", *, ready: bool = True) -> P
 
 def seen(*rows: PodVerdict, silent: tuple[str, ...] = ()) -> Verdict:
     order = (State.UNHEALTHY, State.UNKNOWN, State.PENDING, State.LOADED)
-    worst = min(rows, key=lambda one: order.index(one.state))
+    worst = min(rows, key=lambda row: order.index(row.state))
     return Verdict(worst.state, worst.reason, "", rows, silent=tuple(Silence(pod_mark(uid), NOW) for uid in silent))
 
 
@@ -68,13 +67,16 @@ QUIET = (row(1, State.PENDING, "PodUnreachable"), row(2, State.PENDING, "PodUnre
 
 
 @dataclass(frozen=True)
-class Case:
+class DetourCase:
+    """``may_restart``: whether the operator may end gateways."""
+
     reason: str
     verdict: Verdict
     step: Step | None
     way: WayBack = field(default_factory=rollback)
     history: tuple[api.HistoryEntry, ...] = SAME_BYTES
     pod: str | None = None
+    may_restart: bool = True
 
 
 RESTARTED = api.Detour(restarted=[pod_mark("uid-1")], restarted_at=ago(5))
@@ -82,49 +84,64 @@ LONG_AGO = api.Detour(restarted=[pod_mark("uid-1")], restarted_at=ago(600))
 VIA = api.Detour(via=OLDER, tried_others=True)
 
 CASES = [
-    Case("it runs again: nothing to do", seen(RUNS), None),
-    Case("it is still coming", seen(COMES), None),
-    Case("another failure: the bytes are not to blame", seen(refused(1)), None, rollback(reason="ProbeFailed")),
-    Case("refused, and one of other bytes is kept", seen(refused(1)), Step.OTHER_BYTES, history=OTHERS),
-    Case(
+    DetourCase("it runs again: nothing to do", seen(RUNS), None),
+    DetourCase("it is still coming", seen(COMES), None),
+    DetourCase("another failure: the bytes are not to blame", seen(refused(1)), None, rollback(reason="ProbeFailed")),
+    DetourCase("refused, and one of other bytes is kept", seen(refused(1)), Step.OTHER_BYTES, history=OTHERS),
+    DetourCase(
         "one of other bytes that never ran everywhere is none to go to",
         seen(*BOTH),
         Step.RESTART,
         history=(*SAME_BYTES, entry(OLDER, "sha256:b", HistoryState.FAILED)),
         pod="gateway-1",
     ),
-    Case("that one is coming", seen(COMES), Step.WAIT, rollback(VIA), OTHERS),
-    Case("that one runs: what is put back comes next", seen(RUNS), Step.WAIT, rollback(VIA), OTHERS),
-    Case("that one is refused too", seen(*BOTH), Step.RESTART, rollback(VIA), OTHERS, "gateway-1"),
-    Case("no other is kept: the first of two gateways", seen(*BOTH), Step.RESTART, pod="gateway-1"),
-    Case("the other one may soon be ready to serve meanwhile", seen(DOWN, refused(2)), Step.WAIT),
-    Case("the other one does not come", seen(LOST, refused(2)), Step.TAKE_OFF),
-    Case("the first one is still coming up", seen(COMES, refused(2)), Step.WAIT, rollback(RESTARTED)),
-    Case("the first one has not ended yet", seen(*BOTH), Step.WAIT, rollback(RESTARTED)),
-    Case("the first one runs: now 2", seen(refused(2), RUNS), Step.RESTART, rollback(RESTARTED), pod="gateway-2"),
-    Case("a new start did not help: no other is ended", seen(*BOTH), Step.TAKE_OFF, rollback(LONG_AGO)),
-    Case("the only gateway: off for a while", seen(refused(1)), Step.TAKE_OFF),
-    Case("that did not help either", seen(refused(1)), Step.STUCK, rollback(api.Detour(was_off=True))),
-    Case(
+    DetourCase("that one is coming", seen(COMES), Step.WAIT, rollback(VIA), OTHERS),
+    DetourCase("that one runs: what is put back comes next", seen(RUNS), Step.WAIT, rollback(VIA), OTHERS),
+    DetourCase("that one is refused too", seen(*BOTH), Step.RESTART, rollback(VIA), OTHERS, "gateway-1"),
+    DetourCase("no other is kept: the first of two gateways", seen(*BOTH), Step.RESTART, pod="gateway-1"),
+    DetourCase("the other one may soon be ready to serve meanwhile", seen(DOWN, refused(2)), Step.WAIT),
+    DetourCase("the other one does not come", seen(LOST, refused(2)), Step.TAKE_OFF),
+    DetourCase("the first one is still coming up", seen(COMES, refused(2)), Step.WAIT, rollback(RESTARTED)),
+    DetourCase("the first one has not ended yet", seen(*BOTH), Step.WAIT, rollback(RESTARTED)),
+    DetourCase("the first one runs: now 2", seen(refused(2), RUNS), Step.RESTART, rollback(RESTARTED), pod="gateway-2"),
+    DetourCase("a new start did not help: no other is ended", seen(*BOTH), Step.TAKE_OFF, rollback(LONG_AGO)),
+    DetourCase("the only gateway: off for a while", seen(refused(1)), Step.TAKE_OFF),
+    DetourCase("that did not help either", seen(refused(1)), Step.STUCK, rollback(api.Detour(was_off=True))),
+    DetourCase(
         "two gateways that hang: the first of them",
         seen(*QUIET, silent=("uid-1", "uid-2")),
         Step.RESTART,
         rollback(reason="GatewayUnresponsive"),
         pod="gateway-1",
     ),
-    Case(
+    DetourCase(
         "the only gateway hangs: to be off would not reach it",
         seen(row(1, State.UNHEALTHY, "GatewayUnresponsive"), silent=("uid-1",)),
         Step.STUCK,
         rollback(reason="GatewayUnresponsive"),
     ),
+    DetourCase(
+        "a worker of one of two gateways hangs of a request, and takes nothing that is put back",
+        seen(row(1, State.UNHEALTHY, "GatewayUnresponsive"), row(2, State.LOADED)),
+        Step.RESTART,
+        rollback(reason="ProbeUnanswered"),
+        pod="gateway-1",
+    ),
+    DetourCase("no gateway may be ended: a pause heals what refuses", seen(*BOTH), Step.TAKE_OFF, may_restart=False),
+    DetourCase(
+        "no gateway may be ended, and nothing else heals one that hangs",
+        seen(*QUIET, silent=("uid-1", "uid-2")),
+        Step.STUCK,
+        rollback(reason="GatewayUnresponsive"),
+        may_restart=False,
+    ),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.reason)
-def test_what_heals_a_gateway_that_does_not_take_what_is_put_back(case: Case) -> None:
+def test_what_heals_a_gateway_that_does_not_take_what_is_put_back(case: DetourCase) -> None:
     """Other bytes first, then a new start one by one while another gateway is ready, then off for the drain."""
-    turn = detour.decide_turn(case.way, case.verdict, case.history, NOW)
+    turn = detour.decide_turn(case.way, case.verdict, case.history, NOW, may_restart=case.may_restart)
     assert (turn.step if turn else None) == case.step
     assert (turn.pod.name if turn and turn.pod else None) == case.pod
 
@@ -207,13 +224,13 @@ def replace_given_up(known: api.Detour) -> api.Detour:
 @pytest.mark.parametrize(
     ("known", "said"),
     [
-        (VIA, OLDER),
-        (api.Detour(off_since=ago(1)), "is off"),
-        (RESTARTED, "one after the other"),
-        (replace_given_up(RESTARTED), "delete the pods"),
-        (None, STABLE),
+        (VIA, DetourText.VIA.format(revision=STABLE, via=OLDER)),
+        (api.Detour(off_since=ago(1)), DetourText.OFF.format(revision=STABLE)),
+        (RESTARTED, DetourText.RESTARTING.format(revision=STABLE)),
+        (replace_given_up(RESTARTED), DetourText.GIVEN_UP.format(revision=STABLE)),
+        (None, DetourText.RESTORING.format(revision=STABLE)),
     ],
 )
 def test_each_step_is_said(known: api.Detour | None, said: str) -> None:
     """In the release's status a reader finds what is done, and at the end what is left to do."""
-    assert said in detour.describe(rollback(known))
+    assert detour.describe(rollback(known)) == said

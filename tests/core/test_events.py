@@ -10,7 +10,7 @@ from pluginrelease.api import ConditionType
 from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.findings import Finding
-from pluginrelease.core.status.report import Report
+from pluginrelease.core.rollout.report import Report
 from tests.reports import (
     APPLIED,
     BACK,
@@ -19,6 +19,7 @@ from tests.reports import (
     LOADED,
     NEW,
     NO_PODS,
+    NOW,
     PENDING,
     REFUSED,
     SUSPENDED,
@@ -44,7 +45,7 @@ from tests.reports import (
 @pytest.mark.parametrize(
     ("reports", "expected", "reason"),
     [
-        ((PENDING,), [("Normal", "ArtifactReady"), ("Normal", "Applied")], "progress is told by its steps"),
+        ((PENDING,), [("Normal", "Applied")], "progress is told by its steps, those of one pass together"),
         ((PENDING, LOADED), [("Normal", "Loaded")], "then that it runs"),
         ((LOADED, LOADED), [], "nothing new"),
         ((PENDING, PENDING), [], "waiting is not told again and again"),
@@ -65,17 +66,28 @@ def test_what_kubectl_describe_tells(reports: tuple[Report, ...], expected: list
     assert told(*reports) == expected, reason
 
 
+DOUBT = Finding(ConditionType.COMPATIBLE, "Unknown", Reason.GATEWAY_VERSION_UNKNOWN, "no pod has told its version")
+
+
 def test_a_gateway_of_an_unknown_version_is_a_warning() -> None:
     """The release goes on, and what could not be checked is told once."""
-    doubt = Finding(ConditionType.COMPATIBLE, "Unknown", Reason.GATEWAY_VERSION_UNKNOWN, "no pod has told its version")
-    report = with_entry(NO_PODS, findings=(doubt, APPLIED[1]))
-    assert told(report) == [
-        ("Warning", "NoGatewayPods"),
-        ("Normal", "ArtifactReady"),
-        ("Warning", "GatewayVersionUnknown"),
-        ("Normal", "Applied"),
-    ]
+    report = with_entry(PENDING, findings=(DOUBT, APPLIED[1]))
+    assert told(report) == [("Warning", "GatewayVersionUnknown"), ("Normal", "Applied")]
     assert told(report, report) == []
+
+
+def test_where_no_gateway_is_none_is_missed_twice() -> None:
+    """That no pod tells its version is said by there being none."""
+    report = with_entry(NO_PODS, findings=(DOUBT, APPLIED[1]))
+    assert told(report) == [("Warning", "NoGatewayPods"), ("Normal", "Applied")]
+
+
+def test_steps_of_one_pass_are_one_event() -> None:
+    """What was fetched is told with what was applied, so that each release costs few Events."""
+    [event] = settle(PENDING).events
+    conditions = {condition.type: condition for condition in after(PENDING).status.conditions}
+    fetched, applied = conditions[ConditionType.ARTIFACT_READY].message, conditions[ConditionType.APPLIED].message
+    assert event.message == f"{applied.removesuffix('.')}. {fetched.removesuffix('.')}"
 
 
 def test_the_next_revision_is_told_again() -> None:
@@ -118,10 +130,10 @@ def story(*reports: Report) -> list[list[tuple[str, str]]]:
 ROUTINE = ("Applied", "ArtifactReady")
 
 
-AGAIN = TRYING.model_copy(update={"started_at": "2026-01-01T12:00:00Z"})
+AGAIN = TRYING.model_copy(update={"started_at": NOW})
 
 
-SECOND = BACK.model_copy(update={"failure": WHY.model_copy(update={"at": "2026-01-01T12:00:00Z"})})
+SECOND = BACK.model_copy(update={"failure": WHY.model_copy(update={"at": NOW})})
 
 
 FAILS, ENDS = [("Warning", "PluginRejected")], [("Warning", "RolledBack")]

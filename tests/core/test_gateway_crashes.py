@@ -24,10 +24,9 @@ def test_a_trap_on_a_request_is_a_crash_of_nobody_known() -> None:
 
 def test_a_plugins_line_may_have_colons() -> None:
     """The name ends at the first one."""
-    found = read(
-        *spoken(1, "config: asked to fail: now"), line(1, f"{REFUSED}Unable to create Wasm plugin apps.header")
-    )
-    assert found.events[0].causes == (f"wasm log {OUR_NAME}: config: asked to fail: now",)
+    said = "config: asked to fail: now"
+    found = read(*spoken(1, said), line(1, f"{REFUSED}Unable to create Wasm plugin apps.header"))
+    assert found.events[0].causes == (f"wasm log {OUR_NAME}: {said}",)
 
 
 def test_a_panic_that_was_printed_tells_whose_crash_it_is() -> None:

@@ -39,6 +39,10 @@ from tests.core.recorded_gateway import (
     wanted,
 )
 
+# what the recorded Envoy says of a module without an ABI, and of every plugin that it refuses
+ENVOYS_CAUSES = ("Wasm VM failed Missing or unknown Proxy-Wasm ABI version", "Wasm VM failed Failed to load Wasm code")
+ENVOY_REFUSES = "Unable to create Wasm plugin"
+
 # ------------------------------------------------------------------------------------------------------ the documents
 
 
@@ -64,10 +68,7 @@ def test_a_refused_plugin_shows_as_current_and_counts_as_reloaded() -> None:
     assert sighting.entries[0].digest_hex == wanted("refused").digest_hex
     assert (sighting.stats.config_reload, sighting.stats.update_rejected) == (2, 1)
     (event,) = [event for event in sighting.log.events if event.kind is LogKind.REJECTED]
-    assert event.causes == (
-        "Wasm VM failed Missing or unknown Proxy-Wasm ABI version",
-        "Wasm VM failed Failed to load Wasm code",
-    )
+    assert event.causes == ENVOYS_CAUSES
     assert "apps.header" in event.line
 
 
@@ -79,7 +80,7 @@ def test_the_newest_event_counts() -> None:
 
 def test_a_neighbours_refusal_is_in_the_log_and_not_ours() -> None:
     """Lines that name another plugin, and the causes before them, leave ours alone."""
-    assert "Unable to create Wasm plugin apps.neighbour" in documents("neighbour_refused").log
+    assert f"{ENVOY_REFUSES} apps.neighbour" in documents("neighbour_refused").log
     assert [event.kind for event in seen("neighbour_refused").log.events] == [LogKind.LOADED]
 
 
@@ -87,7 +88,7 @@ def test_a_listener_refused_because_of_us() -> None:
     """The error is ours, has its time also where Envoy leaves that out, and comes before the refusal of the plugin."""
     sighting = seen("listener_refused")
     assert {error.details for error in sighting.listener_errors} == {
-        "Unable to create Wasm plugin apps.header~istio-translated-wasmplugin"
+        f"{ENVOY_REFUSES} apps.header~istio-translated-wasmplugin"
     }
     assert all(error.attempted for error in sighting.listener_errors)
     assert sighting.other_listener_errors == ()
@@ -180,7 +181,11 @@ def test_a_neighbours_configuration_that_nests_without_end_ends_no_look() -> Non
     """Anybody who may write a plugin for the gateway chooses its configuration, and every release reads all of them."""
     strange = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": "[" * 3000 + "]" * 3000}
     dump = json.loads(documents("loaded").ecds)
-    theirs = next(one for one in dump["configs"][0]["ecds_filters"] if "neighbour" in one["ecds_filter"]["name"])
+    theirs = next(
+        filter_entry
+        for filter_entry in dump["configs"][0]["ecds_filters"]
+        if "neighbour" in filter_entry["ecds_filter"]["name"]
+    )
     theirs["ecds_filter"]["typed_config"]["config"]["configuration"] = strange
     sighting = changed("loaded", ecds=json.dumps(dump))
     assert [entry.config for entry in sighting.entries] == [CONFIG]

@@ -93,8 +93,10 @@ def test_created_is_no_success_where_the_same_thread_has_just_failed() -> None:
     """Envoy logs that it created a plugin that none of its threads could configure."""
     found = read(*created(1, NAME))
     assert [(event.kind, event.causes) for event in found.events] == [(LogKind.REFUSED_BY_WORKERS, (NOT_ON_THREAD,))]
-    assert {one.thread for one in found.missing} == {"15", "16"}
-    healed = read(*created(1, NAME), *(one for one in created(3, NAME) if NOT_ON_THREAD not in one)).events
+    assert {missing.thread for missing in found.missing} == {"15", "16"}
+    healed = read(
+        *created(1, NAME), *(log_line for log_line in created(3, NAME) if NOT_ON_THREAD not in log_line)
+    ).events
     assert [(event.kind, event.everywhere) for event in healed][1:] == [(LogKind.LOADED, True)]
 
 
@@ -103,7 +105,7 @@ def test_workers_that_refused_a_neighbour_lack_nothing_of_ours() -> None:
     found = read(*created(1, NEIGHBOUR))
     assert (found.events, found.missing) == ((), ())
     both = read(*created(1, NEIGHBOUR), line(5, NOT_ON_THREAD, thread=16))
-    assert [one.at and one.at.second for one in both.missing] == [5]
+    assert [missing.at and missing.at.second for missing in both.missing] == [5]
 
 
 def test_only_with_all_workers_envoys_word_is_whole() -> None:

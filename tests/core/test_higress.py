@@ -146,22 +146,22 @@ def test_istio_is_given_the_configuration_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "place"),
+    ("fields", "names"),
     [
-        ({"config": {"_rules_": []}}, "plugin.config has the key _rules_"),
-        ({"config": {"_match_domain_": ["*"]}}, "plugin.config has the key _match_domain_"),
+        ({"config": {"_rules_": []}}, ["plugin.config", "_rules_"]),
+        ({"config": {"_match_domain_": ["*"]}}, ["plugin.config", "_match_domain_"]),
         (
             {"matchRules": [SHOP, {**SHOP, "config": {"_match_route_prefix_": ["a"]}}]},
-            "plugin.matchRules[1].config has the key _match_route_prefix_",
+            ["plugin.matchRules[1].config", "_match_route_prefix_"],
         ),
     ],
 )
-def test_the_controllers_own_keys(fields: JSON, place: str) -> None:
+def test_the_controllers_own_keys(fields: JSON, names: list[str]) -> None:
     """A key that the controller would replace, or that is a condition to plugins, is refused by its place."""
     with pytest.raises(Refused) as refused:
         higress.check(entry(**fields), ())
     assert refused.value.reason == "ReservedKey"
-    assert place in refused.value.message
+    assert all(name in refused.value.message for name in names)
     higress.check(entry(config={"rules": {"_rules_": 1}}, matchRules=[SHOP]), ())
 
 
@@ -199,34 +199,34 @@ def test_rules_that_no_request_fulfils(rule: JSON, version: str, reason: str, re
 
 def test_where_the_gateways_are() -> None:
     """All gateway pods of the installation whose namespace it is, by the label that its controller selects by."""
-    found = providers.of(release().spec).pods(gateway(), MESH)
+    found = providers.mesh_of(release().spec).pods(gateway(), MESH)
     assert found == target.Pods("higress-system", {"higress": "higress-system-higress-gateway"}, "higress-gateway")
 
 
 def test_a_namespace_without_higress_is_told() -> None:
     """Nobody would read the object there: the refusal says where to look, and is looked at again."""
-    known = higress.landmarks(api.Gateway(name="all", namespace="team-a"), MESH)
+    known = higress.find_install_marker(api.Gateway(name="all", namespace="team-a"), MESH)
     assert known is not None
     assert {"app": "higress-controller"} in known.any_of
     assert known.missing.reason == "NotHigressNamespace"
     assert "namespace team-a" in known.missing.message
     assert known.missing.recheck == 30
-    assert istio.landmarks(gateway(), MESH) is None, "istiod reads every namespace"
+    assert istio.find_install_marker(gateway(), MESH) is None, "istiod reads every namespace"
 
 
 def test_gateways_that_it_deploys_for_a_gateway_each() -> None:
     """They are in any namespace, and no label makes them those of a release."""
-    found = higress.unreached()
+    found = higress.select_unreached()
     assert found is not None
     assert (found.namespace, found.labels) == (None, {"gateway.higress.io/managed": "true"})
-    assert istio.unreached() is None
+    assert istio.select_unreached() is None
 
 
 def given(*labels: str) -> target.MeshSettings:
     """An operator that was given these labels."""
-    parsed = [target.GatewayLabel.parse(one) for one in labels]
+    parsed = [target.GatewayLabel.parse(label) for label in labels]
     assert None not in parsed
-    return target.MeshSettings(higress_labels=tuple(one for one in parsed if one))
+    return target.MeshSettings(higress_labels=tuple(label for label in parsed if label))
 
 
 @pytest.mark.parametrize(
@@ -264,15 +264,15 @@ EDGE = ("--gatewaySelectorKey", "gw", "--gatewaySelectorValue", "edge")
     ("seen", "labels", "reason", "words"),
     [
         ([controller(*USUAL)], (), None, ""),
-        ([controller()], (), None, "an older one, which says nothing"),
-        ([controller("--gatewaySelectorValue=higress-system-higress-gateway")], (), None, "the flag's own default"),
+        ([controller()], (), None, ""),  # an older one, which says nothing
+        ([controller("--gatewaySelectorValue=higress-system-higress-gateway")], (), None, ""),  # the flag's own default
         ([controller(*EDGE)], (), "GatewayLabelDiffers", "--higress-gateway-label=higress-system:gw=edge"),
-        ([controller(*EDGE)], ("gw=edge",), None, "the operator was given it"),
+        ([controller(*EDGE)], ("gw=edge",), None, ""),  # the operator was given it
         ([controller(*USUAL)], ("gw=edge",), "GatewayLabelDiffers", "higress-system:higress=higress-system-higress-"),
-        ([controller(*EDGE), controller(*USUAL)], (), None, "one of two during its own rollout"),
-        ([controller(*EDGE, deletionTimestamp="now"), controller(*USUAL)], (), None, "one that is going"),
-        ([controller(*USUAL, "--watchNamespace=")], (), None, "every namespace"),
-        ([controller(*USUAL, "--watchNamespace=higress-system")], (), None, "its own"),
+        ([controller(*EDGE), controller(*USUAL)], (), None, ""),  # one of two during its own rollout
+        ([controller(*EDGE, deletionTimestamp="now"), controller(*USUAL)], (), None, ""),  # one that is being deleted
+        ([controller(*USUAL, "--watchNamespace=")], (), None, ""),  # every namespace
+        ([controller(*USUAL, "--watchNamespace=higress-system")], (), None, ""),  # its own
         ([controller(*USUAL, "--watchNamespace=shop")], (), "NotHigressNamespace", "without global.watchNamespace"),
     ],
 )
@@ -281,7 +281,7 @@ def test_what_a_controller_says_of_itself(
 ) -> None:
     """It gives plugins to the pods that its arguments name, of the namespace that it reads: where that is not what the
     operator looks at, nothing is written, and the remedy has the flag."""
-    known = higress.landmarks(gateway(), given(*labels))
+    known = higress.find_install_marker(gateway(), given(*labels))
     assert known is not None
     if reason is None:
         known.check(seen)
@@ -295,8 +295,8 @@ def test_what_a_controller_says_of_itself(
 
 def test_of_a_namespace_that_the_operator_was_told_nothing_is_looked_for() -> None:
     """An installation that the chart was made to call otherwise has neither of the usual pods."""
-    assert higress.landmarks(gateway(), given("higress-system:higress=edge")) is None
-    known = higress.landmarks(gateway(), given("higress=edge"))
+    assert higress.find_install_marker(gateway(), given("higress-system:higress=edge")) is None
+    known = higress.find_install_marker(gateway(), given("higress=edge"))
     assert known is not None
     assert {"higress": "edge"} in known.any_of
 

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pluginrelease import api
-from pluginrelease.api import HistoryEntry
-from pluginrelease.core import timestamps
+from pluginrelease.api import HistoryEntry, times
 from pluginrelease.core.rollout import history
 from pluginrelease.core.rollout.history import Deployed
 
@@ -24,7 +23,7 @@ def deployed(revision: str, number: int = 1) -> Deployed:
 
 
 def failure(revision: str, reason: str = "PluginRejected") -> api.RolloutFailure:
-    return api.RolloutFailure(revision=revision, reason=reason, message="no", at=timestamps.metav1_time(NOW))
+    return api.RolloutFailure(revision=revision, reason=reason, message="no", at=times.to_seconds(NOW))
 
 
 def update(
@@ -98,8 +97,8 @@ def test_when_it_was_deployed_first_and_last() -> None:
     first = update([], A, "a")
     again = update(update(first, B, "b"), deployed("a", 3), "b", now=LATER)
     assert (again[0].first_deployed, again[0].last_deployed) == (
-        timestamps.metav1_time(NOW),
-        timestamps.metav1_time(LATER),
+        times.to_seconds(NOW),
+        times.to_seconds(LATER),
     )
     assert update(again, deployed("a", 3), "b", now=LATER + timedelta(hours=1)) == again
 

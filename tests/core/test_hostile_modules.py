@@ -22,7 +22,7 @@ ONE_TYPE = section(made.TYPE, vector([b"\x60\0\0"]))
 def many_types() -> bytes:
     """As many types as are read, no two alike, each of as many values as the section has room for."""
     values = [made.vector([bytes([0x7C + (i >> 2 * k & 3)]) for k in range(45)]) for i in range(wasm.MAX_TYPES)]
-    return made.section(made.TYPE, made.vector(b"\x60" + one + b"\0" for one in values))
+    return made.section(made.TYPE, made.vector(b"\x60" + value_type + b"\0" for value_type in values))
 
 
 def many_imports() -> bytes:

@@ -34,14 +34,15 @@ CONTROLLER = "the modules of the controller are layers"
 EDGES = "each outside world has an edge of its own"
 CIRCLES = "nothing imports in a circle"
 OFFENCES = [
-    (LAYERS, "core/rollout/plan.py", "from pluginrelease.controller import scope"),
+    (LAYERS, "core/rollout/plan.py", "from pluginrelease.controller import reading"),
     (LAYERS, "core/new.py", "from pluginrelease.edges import cel"),
     (LAYERS, "edges/new.py", "from pluginrelease.controller import artifacts"),
     (LAYERS, "api/new.py", "from pluginrelease.core import errors"),
     (LAYERS, "new.py", ""),
     (CORE, "core/gateway/logs.py", "from pluginrelease.core.rollout import plan"),
     (CORE, "core/new.py", ""),
-    (CONTROLLER, "controller/scope.py", "from pluginrelease.controller import delivery"),
+    (CONTROLLER, "controller/looking.py", "from pluginrelease.controller import preflight"),
+    (CONTROLLER, "controller/steps.py", "from pluginrelease.controller.actions import observe"),
     (CONTROLLER, "controller/new.py", ""),
     (EDGES, "edges/envoy/tunnel.py", "from pluginrelease.edges.kubernetes import client"),
     (EDGES, "edges/new.py", ""),
@@ -79,6 +80,7 @@ OFFENCES = [
         "edges/oci/registry.py",
         "import aiohttp",
     ),
+    ("Prometheus: its client only in metrics", "controller/measuring.py", "import prometheus_client"),
     ("CEL only in cel", "core/offline/schema.py", "from cel_expr_python import cel"),
     (
         "programs are started only by the edges of toolchains and of a person's desk, and by the lab",
@@ -173,3 +175,26 @@ def test_core_does_not_ask() -> None:
         if not any(keyword.arg == "fileobj" for keyword in node.keywords)  # a tar archive in memory
     ]
     assert found == []
+
+
+def test_one_module_knows_the_kinds_of_source() -> None:
+    """What is not the API itself asks `core.sources` for the image that a source comes to."""
+    product = CHECKOUT / "operator" / "pluginrelease"
+    asked = [
+        f"{path.relative_to(product)}:{node.lineno}"
+        for path in sorted(product.rglob("*.py"))
+        if path.relative_to(product).parts[0] != "api" and path.name != "sources.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr == "image" and is_source(node.value)
+    ]
+    assert asked == []
+
+
+def is_source(node: ast.expr) -> bool:
+    """Whether an expression is ``….spec.artifact``, ``spec.artifact`` or ``source``."""
+    match node:
+        case ast.Attribute(value=ast.Attribute(attr="spec") | ast.Name(id="spec"), attr="artifact"):
+            return True
+        case ast.Name(id="source"):
+            return True
+    return False

@@ -13,10 +13,11 @@ import yaml
 from click.testing import CliRunner, Result
 
 from pluginrelease.cli import main
-from pluginrelease.core.artifact import image_manifests, salvage
+from pluginrelease.core.artifact import image_manifests, packing, salvage
 from pluginrelease.core.artifact.image_manifests import Descriptor, Digest
 from pluginrelease.core.compat import gateway_versions
 from pluginrelease.core.errors import Refused
+from pluginrelease.core.wasm import Feature
 from tests import odd_modules
 from tests import wasm_modules as made
 
@@ -76,7 +77,7 @@ def test_the_shape_of_the_answer(plugin: str) -> None:
     assert code == 2
     assert absent.keys() == usable.keys()
     assert (absent["wasm"], absent["for"], absent["ok"]) == (None, None, False)
-    assert [one["reason"] for one in absent["reasons"]] == ["TargetNotFound"]
+    assert [finding["reason"] for finding in absent["reasons"]] == ["TargetNotFound"]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_the_shape_of_the_answer(plugin: str) -> None:
 def test_answers(tmp_path: Path, content: bytes, gateway: str, code: int, reasons: list[str]) -> None:
     """0 for what the gateway can run, 1 for what it cannot, 2 where nobody can tell; with all that is wrong."""
     ended, seen = told(write(tmp_path, content), *(["--for", gateway] if gateway else []))
-    assert (ended, [one["reason"] for one in seen["reasons"]]) == (code, reasons)
+    assert (ended, [finding["reason"] for finding in seen["reasons"]]) == (code, reasons)
     assert seen["ok"] is (code == 0)
 
 
@@ -131,15 +132,15 @@ def test_odd_modules(
     """What kills a gateway is refused; what loads and is odd is a warning, which leaves the answer alone; what is not
     read is not called refused."""
     ended, seen = told(write(tmp_path, content), *options)
-    assert (ended, [one["reason"] for one in seen["reasons"]]) == (code, reasons)
-    assert [one["reason"] for one in seen["warnings"]] == warnings
+    assert (ended, [finding["reason"] for finding in seen["reasons"]]) == (code, reasons)
+    assert [finding["reason"] for finding in seen["warnings"]] == warnings
 
 
 def test_what_the_table_shows_of_an_odd_module(tmp_path: Path) -> None:
     """The memory, the parts of the language that it needs, native code, and each warning."""
     table = run(write(tmp_path, odd_modules.named("garbage-collection") + NATIVE_CODE)).stdout
     assert "MEMORY      pages of 64 KiB: 1" in table
-    assert "NEEDS       garbage collection, typed references" in table
+    assert f"NEEDS       {Feature.GC}, {Feature.REFERENCES}" in table
     assert "NATIVE      wamr-aot: native code" in table
     assert "WARNING     NativeCode: " in table
 
@@ -188,7 +189,7 @@ def layout(
     folder: Path, content: bytes, media_type: str = image_manifests.OCI_LAYER, tags: tuple[str, ...] = ("1.0",)
 ) -> Path:
     """An OCI image layout with one image of one layer, under these tags."""
-    image = image_manifests.pack(content)
+    image = packing.pack(content)
     layer = image.layer if media_type == image_manifests.OCI_LAYER else content
     manifest = json.loads(image.manifest)
     manifest["layers"] = [{"mediaType": media_type, "digest": str(Digest.of(layer)), "size": len(layer)}]
@@ -245,6 +246,24 @@ def test_a_folder_with_a_bad_index(tmp_path: Path, index: bytes) -> None:
     code, seen = told(str(tmp_path))
     assert code in (1, 2)
     assert seen["reasons"][0]["reason"] in ("MalformedManifest", "ManifestNotInLayout")
+
+
+def test_a_folder_that_lacks_a_file(tmp_path: Path) -> None:
+    """It is no whole image layout, and the answer says with what to write one."""
+    folder = layout(tmp_path / "oci", GO_1_26)
+    for blob in (folder / "blobs" / "sha256").iterdir():
+        blob.unlink()
+    _, seen = told(str(folder))
+    assert seen["reasons"][0]["reason"] == "InvalidLayout"
+    assert "skopeo" in seen["reasons"][0]["message"]
+
+
+@pytest.mark.parametrize("text", ["istio", "envoy@", "kong@3.0"])
+def test_a_gateway_that_is_none(text: str) -> None:
+    """What names no gateway and version is refused, with the form that does."""
+    with pytest.raises(Refused) as refused:
+        gateway_versions.read(text)
+    assert refused.value.reason == "InvalidGateway"
 
 
 # --- versions ---

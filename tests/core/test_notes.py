@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pluginrelease import api
-from pluginrelease.core import timestamps
+from pluginrelease.api import times
 from pluginrelease.core.gateway import notes, raised_loggers
 from pluginrelease.core.gateway.identity import Incarnation, pod_mark
 from pluginrelease.core.gateway.notes import NOT_KEPT, Notes
@@ -22,7 +22,7 @@ from pluginrelease.core.gateway.raised_loggers import RaisedLogger
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 5, tzinfo=UTC)
 EARLIER = NOW - timedelta(minutes=5)
-KNOWN = api.Observation(revision="0123456789", since=timestamps.metav1_micro_time(NOW))
+KNOWN = api.Observation(revision="0123456789", since=times.to_microseconds(NOW))
 RUN, OTHER = Incarnation.of("uid-1", EARLIER), Incarnation.of("uid-2", EARLIER)
 IMAGE, DIGEST = "0123abcd", "c" * 64
 COUNTED = Baseline(RUN, 3, 0, 0, 17, 0, True, DIGEST, EARLIER, 2, 1, IMAGE)
@@ -61,10 +61,12 @@ AT_REST = st.builds(
 @st.composite
 def anything(draw: st.DrawFn) -> Notes:
     """Notes with baselines of runs that are loaded, of some that ran before, and of others."""
-    baselines = draw(st.lists(BASELINES | AT_REST, max_size=5, unique_by=lambda one: one.incarnation))
-    runs = [one.incarnation for one in baselines] + draw(st.lists(RUNS, max_size=4))
+    baselines = draw(st.lists(BASELINES | AT_REST, max_size=5, unique_by=lambda baseline: baseline.incarnation))
+    runs = [baseline.incarnation for baseline in baselines] + draw(st.lists(RUNS, max_size=4))
     some = st.frozensets(st.sampled_from(runs)) if runs else st.just(frozenset[Incarnation]())
-    silent = draw(st.lists(st.builds(Silence, UIDS.map(pod_mark), TIMES), max_size=4, unique_by=lambda one: one.pod))
+    silent = draw(
+        st.lists(st.builds(Silence, UIDS.map(pod_mark), TIMES), max_size=4, unique_by=lambda silence: silence.pod)
+    )
     return Notes(tuple(baselines), draw(some), draw(some), tuple(silent))
 
 
@@ -125,7 +127,7 @@ def test_a_line_of_another_form_is_refused(line: str) -> None:
 def test_a_number_that_nothing_stands_for_is_not_known() -> None:
     """A table that was cut by hand costs a sign, and never the pass."""
     known = KNOWN.model_copy(update={"pods": [f"{RUN.pod}.{RUN.run} - 1,7"], "shared": [""]})
-    assert [(one.restarts, one.image) for one in notes.read(known).baselines] == [(1, None)]
+    assert [(baseline.restarts, baseline.image) for baseline in notes.read(known).baselines] == [(1, None)]
 
 
 LEFT: list[tuple[str, Baseline, list[Baseline]]] = [
@@ -140,8 +142,11 @@ LEFT: list[tuple[str, Baseline, list[Baseline]]] = [
 def test_what_is_left_at_rest(reason: str, baseline: Baseline, left: list[Baseline]) -> None:
     """Once all gateways run it, counters that prove that are not kept, nor what ran before."""
     rested = notes.rest(Notes((baseline,), frozenset({RUN}), frozenset({RUN})), {RUN.pod})
-    kept = [(one.incarnation, one.crashes, one.config_reload, one.digest_hex) for one in rested.baselines]
-    assert kept == [(one.incarnation, one.crashes, None, NOT_KEPT) for one in left], reason
+    kept = [
+        (baseline.incarnation, baseline.crashes, baseline.config_reload, baseline.digest_hex)
+        for baseline in rested.baselines
+    ]
+    assert kept == [(baseline.incarnation, baseline.crashes, None, NOT_KEPT) for baseline in left], reason
     assert (rested.loaded, rested.before) == (frozenset({RUN}), frozenset())
 
 
@@ -149,7 +154,7 @@ def test_a_pod_that_was_started_again_keeps_its_count() -> None:
     """The line of its earlier run goes, and how often it had ended before the write stays."""
     now = Incarnation.of("uid-1", NOW)
     rested = notes.rest(Notes((COUNTED,), frozenset({now})), {RUN.pod})
-    assert [(one.incarnation, one.restarts) for one in rested.baselines] == [(now, 1)]
+    assert [(baseline.incarnation, baseline.restarts) for baseline in rested.baselines] == [(now, 1)]
 
 
 def pods(count: int) -> Notes:
@@ -168,7 +173,7 @@ def test_a_pod_costs_a_hundred_bytes_at_most() -> None:
     """In a rollout with everything known, and a log level to put back; at rest it is one short hash."""
     rolling = notes.store(pods(500), KNOWN).model_copy(update={"raised_loggers": raised_loggers.store(raised(500))})
     assert size(rolling) / 500 <= 80
-    quiet = tuple(replace(one, restarts=0, crashes=None) for one in pods(500).baselines)
+    quiet = tuple(replace(baseline, restarts=0, crashes=None) for baseline in pods(500).baselines)
     resting = notes.rest(replace(pods(500), baselines=quiet), {run.pod for run in pods(500).loaded})
     assert size(notes.store(resting, KNOWN)) / 500 <= 16
 

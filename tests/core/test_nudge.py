@@ -29,7 +29,7 @@ RELEASES = {
 
 def rendered(provider: str, nudge: int) -> JSON:
     [placement] = placements(RELEASES[provider])
-    return providers.of(placement.spec).wasm_plugin(placement, ARTIFACT, nudge)
+    return providers.plugin_api_of(placement.spec).wasm_plugin(placement, ARTIFACT, nudge)
 
 
 def istiod_sends(before: JSON, after: JSON) -> bool:
@@ -40,7 +40,10 @@ def istiod_sends(before: JSON, after: JSON) -> bool:
     another spec.
     """
     marks = [
-        key for one in (before, after) for part in ("labels", "annotations") for key in one["metadata"].get(part) or {}
+        key
+        for manifest in (before, after)
+        for part in ("labels", "annotations")
+        for key in manifest["metadata"].get(part) or {}
     ]
     return any("istio.io" in key for key in marks) or before["spec"] != after["spec"]
 

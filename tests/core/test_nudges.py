@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pluginrelease import api
+from pluginrelease.api import times
 from pluginrelease.api.reasons import Reason
-from pluginrelease.core import timestamps
 from pluginrelease.core.gateway import refetch
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
@@ -33,9 +33,7 @@ def verdict(*reasons: str) -> Verdict:
 
 
 def last(seconds_ago: float, attempts: int = 1) -> api.Refetch:
-    return api.Refetch(
-        count=7, attempts=attempts, at=timestamps.metav1_micro_time(NOW - timedelta(seconds=seconds_ago))
-    )
+    return api.Refetch(count=7, attempts=attempts, at=times.to_microseconds(NOW - timedelta(seconds=seconds_ago)))
 
 
 STUCK = verdict("FetchFailed")
@@ -86,8 +84,8 @@ def test_every_push_has_a_number_of_its_own() -> None:
     first = refetch.make_next(None, NOW)
     second = refetch.make_next(first, NOW)
     third = refetch.make_next(refetch.reset_attempts(second), NOW)
-    assert [(one.count, one.attempts) for one in (first, second, third)] == [(1, 1), (2, 2), (3, 1)]
-    assert timestamps.parse_time(third.at) == NOW
+    assert [(refetch.count, refetch.attempts) for refetch in (first, second, third)] == [(1, 1), (2, 2), (3, 1)]
+    assert third.at == NOW
 
 
 @pytest.mark.parametrize(

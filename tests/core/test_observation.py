@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pluginrelease import api
+from pluginrelease.api import times
 from pluginrelease.api.reasons import Reason
-from pluginrelease.core import timestamps
 from pluginrelease.core.gateway import checkpoint, notes
 from pluginrelease.core.gateway.container import Container
 from pluginrelease.core.gateway.identity import Incarnation, pod_mark
@@ -53,7 +53,7 @@ def known(
     fields = {
         "load_hash": LOADS[revision],
         "load_hash_before": before[0],
-        "since": timestamps.metav1_micro_time(EARLIER),
+        "since": times.to_microseconds(EARLIER),
     }
     found = api.Observation(revision=revision, **{**fields, **changes})
     return notes.store(Notes((baseline,), loaded, before[1]), found)
@@ -61,7 +61,7 @@ def known(
 
 def pods_of(found: api.Observation) -> list[str]:
     """The pods whose counters it knows."""
-    return [one.incarnation.pod for one in notes.read(found).baselines]
+    return [baseline.incarnation.pod for baseline in notes.read(found).baselines]
 
 
 def begin(last: api.Observation | None, revision: str, **changes: Any) -> api.Observation:
@@ -79,9 +79,11 @@ def begin(last: api.Observation | None, revision: str, **changes: Any) -> api.Ob
 def test_the_first_one_starts_from_the_look_before_the_write() -> None:
     """It has the time of now, the counters of every pod that could be read, and nothing that is proved."""
     begun = begin(None, A, probes_failed_before={"second", "first"})
-    assert (begun.revision, begun.load_hash, begun.since) == (A, "load-a", timestamps.metav1_micro_time(NOW))
+    assert (begun.revision, begun.load_hash, begun.since) == (A, "load-a", times.to_microseconds(NOW))
     noted = notes.read(begun)
-    assert [(one.incarnation, one.config_reload, one.digest_hex) for one in noted.baselines] == [(RUN, 1, "b" * 64)]
+    assert [(baseline.incarnation, baseline.config_reload, baseline.digest_hex) for baseline in noted.baselines] == [
+        (RUN, 1, "b" * 64)
+    ]
     assert (noted.loaded, noted.before, noted.silent) == (NOBODY, NOBODY, ())
     assert (begun.name, begun.load_hash_before, begun.refetch, begun.raised_loggers) == ("public", "", None, [])
     assert begun.probes_failed_before == ["first", "second"]
@@ -161,7 +163,7 @@ def test_from_when_gateways_are_judged(
 ) -> None:
     """From this write on, unless the gateways are still at work on the same since an earlier one."""
     begun = begin(before, revision, carried=carried, stable=stable)
-    assert begun.since == timestamps.metav1_micro_time(EARLIER if kept else NOW), reason
+    assert begun.since == times.to_microseconds(EARLIER if kept else NOW), reason
     assert pods_of(begun) == [pod_mark("uid-9" if kept else "uid-1")], reason
 
 
@@ -177,13 +179,13 @@ def test_log_levels_are_put_back_whatever_is_written() -> None:
 )
 def test_nudges_are_counted_for_one_revision(revision: str, kept: bool, reason: str) -> None:
     """The WasmPlugin carries the count, so it may not fall while the revision stays."""
-    last = api.Refetch(count=3, attempts=2, at=timestamps.metav1_micro_time(EARLIER))
+    last = api.Refetch(count=3, attempts=2, at=times.to_microseconds(EARLIER))
     assert begin(known(A, refetch=last), revision).refetch == (last if kept else None), reason
 
 
 def test_probes_begin_to_fail_anew() -> None:
     """How long probes failed with one revision is not held against the next."""
-    assert begin(known(A, probes_failing_since=timestamps.metav1_micro_time(EARLIER)), B).probes_failing_since is None
+    assert begin(known(A, probes_failing_since=times.to_microseconds(EARLIER)), B).probes_failing_since is None
 
 
 @pytest.mark.parametrize(
@@ -200,7 +202,7 @@ def test_a_neighbours_crash_is_not_counted_twice(state: State, ready: bool, rest
     row = PodVerdict(pod, state, Reason.GATEWAY_CRASHED, "")
     before = known(A, baseline=replace(BASELINE, restarts=1))
     after = checkpoint.keep(before, Verdict(state, Reason.GATEWAY_CRASHED, "", (row,)), at_rest=False)
-    assert [one.restarts for one in notes.read(after).baselines] == [restarts], reason
+    assert [baseline.restarts for baseline in notes.read(after).baselines] == [restarts], reason
 
 
 @pytest.mark.parametrize(

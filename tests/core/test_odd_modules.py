@@ -36,7 +36,7 @@ def said(data: bytes, gateway: str = "envoy@1.40") -> tuple[str, tuple[str, ...]
     answer = compat.compare(module, meant.hosts, provider)[0]
     assert answer.state is CompatibilityState.COMPATIBLE or answer.remedy
     reason = "" if answer.state is CompatibilityState.COMPATIBLE else answer.reason
-    return reason, tuple(one.reason for one in compat.find_warnings(module, meant.hosts, provider))
+    return reason, tuple(finding.reason for finding in compat.find_warnings(module, meant.hosts, provider))
 
 
 @EVERY
@@ -71,13 +71,13 @@ def test_what_it_costs(odd: Odd) -> None:
 
 def test_the_page() -> None:
     """docs/modules.md has just what the table says; `make modules` writes it of what Envoys did."""
-    seen = {version: {one.name: one.does for one in odd_modules.ALL} for version in envoys.MATRIX}
+    seen = {version: {odd.name: odd.does for odd in odd_modules.ALL} for version in envoys.MATRIX}
     assert (CHECKOUT / "docs" / "modules.md").read_text(encoding="utf-8") == page.text(seen)
 
 
 def test_the_table() -> None:
     """The table has sixty modules and more, each once; no killer is let through but those that only a trial shows."""
-    names = [one.name for one in odd_modules.ALL]
+    names = [odd.name for odd in odd_modules.ALL]
     assert len(names) == len(set(names)) >= 60
-    passed = {one.name for one in odd_modules.ALL if one.does in HARMFUL and not one.reason}
+    passed = {odd.name for odd in odd_modules.ALL if odd.does in HARMFUL and not odd.reason}
     assert passed == ONLY_A_TRIAL

@@ -65,6 +65,23 @@ def judged(*sightings: PodObservation, **given: Any) -> Verdict:
 
 NEW = {"created_at": after(1)}
 
+WRITTEN: list[tuple[str, PodObservation, datetime | None, bool]] = [
+    ("a fault before the API server took the write", seen(pod()), after(4), False),
+    ("in the same second, so nobody can say which was first", seen(pod()), after(3), True),
+    ("after it", seen(pod()), after(1), True),
+    ("it is not known when that was", seen(pod()), None, True),
+    ("two, the last of them by a clock that is late", seen(pod(5)), after(4), True),
+]
+
+
+@pytest.mark.parametrize(("why", "sighting", "written", "crashed"), WRITTEN, ids=[row[0] for row in WRITTEN])
+def test_what_ended_before_the_write(
+    why: str, sighting: PodObservation, written: datetime | None, crashed: bool
+) -> None:
+    """One end between the look before the write and the write is not the plugin's doing."""
+    assert (judged(sighting, written_at=written).reason == "GatewayCrashed") is crashed, why
+
+
 ENDS: list[tuple[str, PodObservation, bool]] = [
     ("a fault of Envoy's, once", seen(pod()), True),
     ("and the container waits to be started again", seen(pod(waiting=True)), True),

@@ -13,8 +13,11 @@ from pluginrelease.core import compat, placeholders
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.logs import LogEvent, LogFindings, LogKind
+from pluginrelease.core.gateway.verdict import judging
+from pluginrelease.core.gateway.verdict.values import State
 from pluginrelease.core.mesh import higress, istio
 from pluginrelease.core.mesh.placement import Placement
+from tests.core import gateway_signs
 from tests.harness.releases import placement
 
 JSON = dict[str, Any]
@@ -95,6 +98,14 @@ def test_what_is_not_replaced_is_compared_as_text() -> None:
     assert not replace(wanted, replaces=True).is_given({"a": "x"}, {"E": "y", "H": "z"})
 
 
+def test_a_placeholder_that_stays_text_is_told() -> None:
+    """Right code with the placeholder itself as its configuration: the control plane has replaced nothing."""
+    wanted = DesiredPlugin("apps", "header", gateway_signs.NEW, {"a": TOKEN}, "FAIL_CLOSE", replaces=True)
+    seen = replace(gateway_signs.QUIET, entries=gateway_signs.entry(config={"a": TOKEN}))
+    found = judging.judge(wanted, [seen], **gateway_signs.GIVEN)
+    assert (found.state, found.reason) == (State.PENDING, "PlaceholderNotReplaced")
+
+
 def test_many_placeholders_cost_no_more_than_their_text() -> None:
     """A release cannot keep the operator busy with them."""
     wanted, given = TOKEN * 2000 + "!", "a" * 200_000
@@ -122,7 +133,7 @@ def test_no_value_is_read_in_what_a_gateway_says() -> None:
 # --------------------------------------------------------------------------------------------- refused before a write
 
 
-class Written(NamedTuple):
+class WrittenSecret(NamedTuple):
     """A plugin, the Higress that is to run it, and why it is refused; None: it is not."""
 
     reason: str
@@ -132,45 +143,49 @@ class Written(NamedTuple):
 
 
 WRITTEN = [
-    Written("none", {"config": {"a": 1}}, (NEWEST,), None),
-    Written("a good one", {"config": {"a": TOKEN}}, (NEWEST,), None),
-    Written("of an unknown version", {"config": {"a": TOKEN}}, (compat.higress("", None),), None),
-    Written("without gateways", {"config": {"a": TOKEN}}, (), None),
-    Written("in a rule", {"matchRules": [{"domain": ["a"], "config": {"a": TOKEN}}]}, (NEWEST,), None),
-    Written("in the environment", {"env": [{"name": "A", "value": TOKEN}]}, (NEWEST,), None),
-    Written("other placeholders stay text", {"config": {"a": "${request.header.host}"}}, (NEWEST,), None),
-    Written("too few parts", {"config": {"a": "${secret.keys}"}}, (NEWEST,), "plugin.config.a has ${secret.…"),
-    Written("not closed", {"config": {"a": "${secret.keys.token"}}, (NEWEST,), "plugin.config.a has"),
-    Written("a name in upper case", {"config": {"a": "${secret.Keys.token}"}}, (NEWEST,), "plugin.config.a has"),
-    Written("a slash in the key", {"config": {"a": "${secret.a/b.c/d}"}}, (NEWEST,), "plugin.config.a has"),
-    Written("in a key", {"config": {"${secret.x}": 1}}, (NEWEST,), "plugin.config (a key of it) has"),
-    Written(
+    WrittenSecret("none", {"config": {"a": 1}}, (NEWEST,), None),
+    WrittenSecret("a good one", {"config": {"a": TOKEN}}, (NEWEST,), None),
+    WrittenSecret("of an unknown version", {"config": {"a": TOKEN}}, (compat.higress("", None),), None),
+    WrittenSecret("without gateways", {"config": {"a": TOKEN}}, (), None),
+    WrittenSecret("in a rule", {"matchRules": [{"domain": ["a"], "config": {"a": TOKEN}}]}, (NEWEST,), None),
+    WrittenSecret("in the environment", {"env": [{"name": "A", "value": TOKEN}]}, (NEWEST,), None),
+    WrittenSecret("other placeholders stay text", {"config": {"a": "${request.header.host}"}}, (NEWEST,), None),
+    WrittenSecret("too few parts", {"config": {"a": "${secret.keys}"}}, (NEWEST,), "plugin.config.a has ${secret.…"),
+    WrittenSecret("not closed", {"config": {"a": "${secret.keys.token"}}, (NEWEST,), "plugin.config.a has"),
+    WrittenSecret("a name in upper case", {"config": {"a": "${secret.Keys.token}"}}, (NEWEST,), "plugin.config.a has"),
+    WrittenSecret("a slash in the key", {"config": {"a": "${secret.a/b.c/d}"}}, (NEWEST,), "plugin.config.a has"),
+    WrittenSecret("in a key", {"config": {"${secret.x}": 1}}, (NEWEST,), "plugin.config (a key of it) has"),
+    WrittenSecret(
         "another one beside it keeps all as text",
         {"config": {"a": TOKEN, "b": "${request.header.host}"}},
         (NEWEST,),
         "and ${request.header.host} is there too",
     ),
-    Written(
+    WrittenSecret(
         "one that is not closed reaches to the end",
         {"config": {"a": TOKEN, "b": "${a.b.c"}},
         (NEWEST,),
         "is there too",
     ),
-    Written("before 2.1", {"config": {"a": TOKEN}}, (compat.higress("gateway:2.0.7", None),), "Higress 2.0.7 does not"),
-    Written("2.1 reads the long form", {"config": {"a": TOKEN, "b": "c/d"}}, (compat.higress("g:2.1.11", None),), None),
-    Written("and the short one at the end", {"config": {"a": SHORT}}, (compat.higress("g:2.1.11", None),), None),
-    Written(
+    WrittenSecret(
+        "before 2.1", {"config": {"a": TOKEN}}, (compat.higress("gateway:2.0.7", None),), "Higress 2.0.7 does not"
+    ),
+    WrittenSecret(
+        "2.1 reads the long form", {"config": {"a": TOKEN, "b": "c/d"}}, (compat.higress("g:2.1.11", None),), None
+    ),
+    WrittenSecret("and the short one at the end", {"config": {"a": SHORT}}, (compat.higress("g:2.1.11", None),), None),
+    WrittenSecret(
         "and not before a slash",
         {"config": {"a": SHORT, "b": "c/d"}},
         (compat.higress("g:2.2.0", None),),
         "Higress 2.2.0, as all before 2.2.1,",
     ),
-    Written("2.2.1 does", {"config": {"a": SHORT, "b": "c/d"}}, (compat.higress("g:2.2.1", None),), None),
+    WrittenSecret("2.2.1 does", {"config": {"a": SHORT, "b": "c/d"}}, (compat.higress("g:2.2.1", None),), None),
 ]
 
 
 @pytest.mark.parametrize("case", WRITTEN, ids=lambda case: case.reason)
-def test_what_higress_would_leave_as_text(case: Written) -> None:
+def test_what_higress_would_leave_as_text(case: WrittenSecret) -> None:
     """It is refused before anything is written, with the field and the placeholder."""
     if case.words is None:
         higress.check(entry(**case.plugin), case.hosts)
@@ -196,9 +211,10 @@ def test_whose_secrets_a_release_may_name(namespace: str, text: str, allowed: bo
     if allowed:
         higress.check(one, (NEWEST,))
         return
-    with pytest.raises(Refused, match="of its own namespace only") as refused:
+    with pytest.raises(Refused) as refused:
         higress.check(one, (NEWEST,))
     assert refused.value.reason == "InvalidPlaceholder", reason
+    assert f"secret.{namespace}/" in refused.value.remedy
 
 
 def test_which_secrets_are_looked_for() -> None:

@@ -101,6 +101,9 @@ def test_two_releases_at_home_may_meet_and_the_second_is_refused() -> None:
     with pytest.raises(Refused) as refused:
         plan.check_owner(second, {"kind": "WasmPlugin", "metadata": target.render_metadata(first, "auth-api-edge")})
     assert refused.value.reason == "ObjectNotOurs"
+    assert {"gateways[edge]", "objectName"} <= set(re.findall(r"[\w.]+(?:\[\w+\])?", refused.value.remedy))
+    free = placement(metadata__name="auth-api", spec__gateways__0__name="edge", spec__gateways__0__objectName="mine")
+    assert target.name_object(free) == "mine"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +130,26 @@ RENAMED = [
     ("the same pods, and another objectName", gateway("edge", objectName="other"), row("public", "mine"), False),
     ("other pods", gateway("edge", INNER), row("public", "auth-public"), False),
     ("another namespace", {**gateway("edge"), "namespace": "inner"}, row("public", "auth-public"), False),
-    ("it was never seen running: nothing is lost", gateway("edge"), row("public", "auth-public", stable=None), False),
+    ("never seen running: it may run all the same", gateway("edge"), row("public", "auth-public", stable=None), True),
+    ("never seen running, and other pods", gateway("edge", INNER), row("public", "auth-public", stable=None), True),
+    (
+        "never seen running, and elsewhere",
+        {**gateway("edge"), "namespace": "inner"},
+        row("public", "auth-public", stable=None),
+        False,
+    ),
+    (
+        "never seen running, and another objectName",
+        gateway("edge", objectName="other"),
+        row("public", "auth-public", stable=None),
+        False,
+    ),
+    (
+        "what was adopted is put back under its own name",
+        gateway("edge"),
+        row("public", "theirs", stable=None, adopted="auth-adopted-1"),
+        False,
+    ),
     ("it has no object", gateway("edge"), row("public"), False),
     ("it is still there", gateway("public"), row("public", "auth-public"), False),
 ]
@@ -182,6 +204,15 @@ def test_one_object_is_carried_over_to_one_entry() -> None:
     found = placements.carry_over(having([gateway("edge")], *rows))
     assert sorted(known.name for known in found.status.gateways) == ["edge", "partners"]
     assert [known.name for known in placements.removed_rows(found)] == ["partners"]
+
+
+def test_who_of_two_that_never_ran_was_renamed_is_not_guessed() -> None:
+    """Two that are gone, or two that are new, in one namespace: which is which cannot be known."""
+    public, partners = (row(name, f"auth-{name}", stable=None) for name in ("public", "partners"))
+    asked = having([gateway("edge")], public, partners)
+    assert placements.carry_over(asked) == asked
+    asked = having([gateway("edge"), gateway("inner", INNER)], public)
+    assert placements.carry_over(asked) == asked
 
 
 # ------------------------------------------------------------------------------------------------ entries that go

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from pluginrelease.api import times
 from pluginrelease.api.reasons import Reason
-from pluginrelease.core import timestamps
 from pluginrelease.core.gateway.identity import Incarnation
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State, Verdict
@@ -91,7 +91,7 @@ def silent(pod: PodRef, name: str = "login") -> PodProbe:
 
 def weigh(judged: Verdict, *answers: PodProbe, since: float | None = None, **given: Any) -> probe_verdict.Weighed:
     """``since``: seconds that probes have failed for, by status."""
-    failing_since = None if since is None else timestamps.metav1_micro_time(NOW - timedelta(seconds=since))
+    failing_since = None if since is None else times.to_microseconds(NOW - timedelta(seconds=since))
     fields: dict[str, Any] = {"seen": SEEN, "probes_failed_before": [], "settled": False, "now": NOW}
     return probe_verdict.weigh(judged, answers, failing_since=failing_since, **{**fields, **given})
 
@@ -120,7 +120,7 @@ def test_a_probe_that_tells_new_from_old_is_a_proof(probes_failed_before: list[s
     weighed = weigh(DOUBTED, passed(A), passed(B), probes_failed_before=probes_failed_before)
     assert weighed.verdict.state is state, reason
     if state is State.LOADED:
-        assert {one.state for one in weighed.verdict.pods} == {State.LOADED}
+        assert {pod.state for pod in weighed.verdict.pods} == {State.LOADED}
         assert "login" in weighed.verdict.pods[0].message
         assert weighed.verdict.verified == DOUBTED.verified | RUNS, "and need not be proved again"
     else:
@@ -164,7 +164,7 @@ def test_a_wrong_answer_is_asked_again_before_it_is_told(
     assert (weighed.finding.status, weighed.finding.reason) == ("False", told), reason
     assert weighed.failing_since is not None
     kept = since is not None and since > 0
-    assert timestamps.parse_time(weighed.failing_since) == (NOW - timedelta(seconds=since or 0) if kept else NOW)
+    assert weighed.failing_since == (NOW - timedelta(seconds=since or 0) if kept else NOW)
 
 
 def test_patience_has_an_end_whatever_the_clock_does() -> None:
@@ -196,13 +196,13 @@ def test_the_cause_is_told_as_it_is(answers: list[PodProbe], reason: str) -> Non
     """Ready, the condition Probed and the pod's row say one reason: what was wrong with the worst answer."""
     weighed = weigh(LOADED, *answers, since=60)
     assert weighed.finding.reason == weighed.verdict.reason == reason
-    assert reason in {one.reason for one in weighed.verdict.pods}
+    assert reason in {pod.reason for pod in weighed.verdict.pods}
 
 
 def test_the_pods_that_answer_wrongly_come_first() -> None:
     """Their rows say which probe and what was wrong; the others stay as they are, and nothing proved is lost."""
     weighed = weigh(LOADED, passed(A), wrong(B, failed=1), since=60)
-    assert [(one.pod.name, one.state, one.reason) for one in weighed.verdict.pods] == [
+    assert [(pod.pod.name, pod.state, pod.reason) for pod in weighed.verdict.pods] == [
         ("b", State.UNHEALTHY, "ProbeFailed"),
         ("a", State.LOADED, "Loaded"),
     ]

@@ -71,30 +71,31 @@ def test_istios_own_ports_are_never_picked() -> None:
     """A listener on one of Istio's own ports is no candidate for a probe that names none."""
     own = Listener(15021, tls=False, plain=True, has_plugin=True)
     assert probe.find_port(asking(), [own, HTTP]) == 8080
-    with pytest.raises(Refused, match="no listener of scheme HTTP"):
+    with pytest.raises(Refused) as refused:
         probe.find_port(asking(), [own], written=False)
+    assert refused.value.reason == "ProbePortUnknown"
 
 
 @pytest.mark.parametrize(
-    ("fields", "listeners", "reason", "text"),
+    ("fields", "listeners", "reason", "names"),
     [
-        ({"port": 22}, [HTTP, HTTPS], "ProbePortUnknown", "no listener on port 22; its listeners have 8080, 8443"),
-        ({"port": 80}, [], "ProbePortUnknown", "its listeners have none"),
-        ({}, [], "ProbePortUnknown", "no listener of scheme HTTP has the plugin"),
-        ({}, [HTTPS, BARE], "ProbePortUnknown", "no listener of scheme HTTP has the plugin"),
-        ({"scheme": "HTTPS", "host": "a"}, [HTTP], "ProbePortUnknown", "no listener of scheme HTTPS has the plugin"),
-        ({}, [HTTP, BOTH], "ProbePortAmbiguous", "on ports 8080, 9000"),
+        ({"port": 22}, [HTTP, HTTPS], "ProbePortUnknown", ["22", "8080, 8443"]),
+        ({"port": 80}, [], "ProbePortUnknown", ["80", "none"]),
+        ({}, [], "ProbePortUnknown", ["HTTP"]),
+        ({}, [HTTPS, BARE], "ProbePortUnknown", ["HTTP"]),
+        ({"scheme": "HTTPS", "host": "a"}, [HTTP], "ProbePortUnknown", ["HTTPS"]),
+        ({}, [HTTP, BOTH], "ProbePortAmbiguous", ["8080, 9000"]),
     ],
     ids=["named: not there", "named: nothing there", "nothing there", "another scheme", "no TLS", "several"],
 )
 def test_a_probe_without_a_port_of_its_own_is_refused(
-    fields: dict[str, Any], listeners: list[Listener], reason: str, text: str
+    fields: dict[str, Any], listeners: list[Listener], reason: str, names: list[str]
 ) -> None:
     """What cannot be asked is said, with the ports that could be."""
     with pytest.raises(Refused) as refused:
         probe.find_port(asking(**fields), listeners)
     assert refused.value.reason == reason
-    assert text in refused.value.message
+    assert all(name in refused.value.message for name in names)
 
 
 def test_before_the_first_write_the_only_listener_will_get_the_plugin() -> None:
@@ -125,30 +126,30 @@ FULL = ProbeResponse(200, (("X-Plugin", "one"), ("Set-Thing", "a"), ("set-thing"
     [
         ({}, FULL, None),
         ({"status": 403}, ProbeResponse(403), None),
-        ({}, ProbeResponse(403), "answered 403, expected 200"),
+        ({}, ProbeResponse(403), ["403", "200"]),
         ({"headers": {"x-plugin": "one"}}, FULL, None),
         ({"headers": {"X-PLUGIN": " one "}}, FULL, None),
-        ({"headers": {"x-plugin": "ONE"}}, FULL, "answered 200 with another value of the header x-plugin"),
-        ({"headers": {"x-other": SECRET}}, FULL, "answered 200 without the header x-other"),
+        ({"headers": {"x-plugin": "ONE"}}, FULL, ["x-plugin"]),
+        ({"headers": {"x-other": SECRET}}, FULL, ["x-other"]),
         ({"headers": {"set-thing": "a, b"}}, FULL, None),
-        ({"headers": {"set-thing": "a"}}, FULL, "answered 200 with another value of the header set-thing"),
+        ({"headers": {"set-thing": "a"}}, FULL, ["set-thing"]),
         ({"bodyContains": "ä says"}, FULL, None),
-        ({"bodyContains": SECRET}, FULL, "answered 200 without the expected text in its body"),
+        ({"bodyContains": SECRET}, FULL, ["body"]),
         (
             {"bodyContains": "end"},
             ProbeResponse(200, body=b"." * probe.BODY_LIMIT + b"end"),
-            "answered 200 without the expected",
+            ["body"],
         ),
-        ({"status": 200, "headers": {"a": "b"}}, ProbeResponse(500), "answered 500, expected 200"),
+        ({"status": 200, "headers": {"a": "b"}}, ProbeResponse(500), ["500", "200"]),
     ],
 )
 def test_an_answer_is_as_expected_or_one_thing_is_wrong(
-    expect: dict[str, Any], answer: ProbeResponse, wrong: str | None
+    expect: dict[str, Any], answer: ProbeResponse, wrong: list[str] | None
 ) -> None:
     """Status, then headers by exact value, then the first 64 KiB of the body; upper and lower case of names is one."""
     found = probe.find_mismatch(answer, asking(expect=expect).expect)
     assert (found is None) == (wrong is None)
-    assert (found or "").startswith(wrong or "")
+    assert all(name in str(found) for name in wrong or [])
 
 
 def test_no_secret_is_repeated() -> None:
@@ -168,19 +169,21 @@ def test_one_wrong_answer_of_many_is_a_failed_probe() -> None:
     assert probe.count(POD, asked, [ProbeResponse(200)] * 6).ok
     found = probe.count(POD, asked, [*[ProbeResponse(200)] * 5, ProbeResponse(503)])
     assert (found.ok, found.reason, found.asked, found.failed, found.unanswered) == (False, "ProbeFailed", 6, 1, 0)
-    assert found.message == "1 of 6 connections: answered 503, expected 200"
-    silent = probe.count(POD, asked, [*[ProbeResponse(200)] * 5, Unanswered("no answer in time")])
+    assert "1 of 6" in found.message
+    assert "503" in found.message
+    silence = Unanswered("no answer in time")
+    silent = probe.count(POD, asked, [*[ProbeResponse(200)] * 5, silence])
     assert (silent.ok, silent.reason, silent.failed, silent.unanswered) == (False, "ProbeUnanswered", 1, 1)
-    assert silent.message == "1 of 6 connections without an answer: no answer in time"
+    assert "1 of 6" in silent.message
+    assert silence.why in silent.message
 
 
 def test_the_most_frequent_fault_is_told() -> None:
     """Of many connections the message has one wrong answer and one silence, and the number of each."""
     outcomes = [ProbeResponse(500), ProbeResponse(403), ProbeResponse(403), Unanswered("reset"), ProbeResponse(200)]
     found = probe.count(POD, asking(), outcomes)
-    assert found.message == (
-        "3 of 5 connections: answered 403, expected 200; 1 of 5 connections without an answer: reset"
-    )
+    assert all(part in found.message for part in ("3 of 5", "403", "1 of 5", "reset"))
+    assert "500" not in found.message
     assert (found.reason, found.failed, found.unanswered) == ("ProbeFailed", 4, 1)
 
 
@@ -215,12 +218,10 @@ def test_a_release_names_the_worst_pod_and_probe() -> None:
     """A wrong answer comes before a port that is refused, and that before silence; the others are counted."""
     good = probe.sum_up([passed(POD), passed(OTHER), passed(OTHER, "second")])
     assert (good.ok, good.failed, good.reason) == (True, 0, "Probed")
-    assert good.message == "Answered as expected in 2 gateway pods: first, second."
+    assert "2 gateway pods: first, second" in good.message
     bad = probe.sum_up([passed(POD), silent(POD, "second"), portless(OTHER), wrong(OTHER, "second")])
     assert (bad.ok, bad.failed, bad.reason) == (False, 3, "ProbeFailed")
-    assert bad.message == (
-        "Probe second in apps/gateway-2: 3 of 3 connections: answered 403, expected 200 (3 of 4 probes in pods failed)."
-    )
+    assert all(part in bad.message for part in ("second", "apps/gateway-2", "3 of 3", "403", "3 of 4"))
     assert probe.sum_up([silent(POD), portless(OTHER)]).reason == "ProbePortRefused"
     assert probe.sum_up([silent(POD), passed(OTHER)]).reason == "ProbeUnanswered"
 

@@ -153,19 +153,19 @@ def test_the_agents_choice(
 @pytest.mark.parametrize(
     ("raw", "reference", "words", "server"),
     [
-        (config(**{f"{HOST}/a": ME, f"{HOST}/team": YOU}), PLUGIN, "several entries for registry.example.com (", HOST),
+        (config(**{f"{HOST}/a": ME, f"{HOST}/team": YOU}), PLUGIN, HOST, HOST),
         (
             config(**{"docker.io": ME}),
             HUB,
-            "it has docker.io, and gateways look for https://index.docker.io/v1/",
+            "docker.io",
             HUB_KEY,
         ),
-        (config(**{"https://index.docker.io": ME}), HUB, "gateways look for", HUB_KEY),
+        (config(**{"https://index.docker.io": ME}), HUB, HUB_KEY, HUB_KEY),
         (json.dumps({"auths": {HOST: ME}, "credsStore": "desktop"}).encode(), PLUGIN, "helper 'desktop'", HOST),
         (json.dumps({"auths": {HOST: ME}, "credHelpers": {HOST: "gcr"}}).encode(), PLUGIN, "helper 'gcr'", HOST),
-        (config(**{HOST: ME, "other.example.com": {"auth": "%%%"}}), PLUGIN, "entry for other.example.com", ""),
-        (config(**{HOST: ME, "other.example.com": {"auth": encoded(":x")}}), PLUGIN, "has no user", ""),
-        (config(**{HOST: {"auth": encoded("<token>:tok")}}), PLUGIN, "want it as identitytoken", ""),
+        (config(**{HOST: ME, "other.example.com": {"auth": "%%%"}}), PLUGIN, "other.example.com", ""),
+        (config(**{HOST: ME, "other.example.com": {"auth": encoded(":x")}}), PLUGIN, "other.example.com", ""),
+        (config(**{HOST: {"auth": encoded("<token>:tok")}}), PLUGIN, "identitytoken", ""),
     ],
 )
 def test_what_the_agent_cannot_use(raw: bytes, reference: image_manifests.Reference, words: str, server: str) -> None:

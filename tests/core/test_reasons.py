@@ -96,7 +96,7 @@ def test_a_status_may_have_words_of_another_version(word: str, reason: Reason | 
         ("means_crash", {"PluginCrashed", "VMCrashed"}, "the gateway may start the plugin again"),
         ("lacks_only_proof", {"AwaitingPositiveSign", "NoPositiveSign", "VMCrashed"}, "a probe can prove it"),
         ("is_of_the_signature", {"NotSigned", "UntrustedSigner", "SignatureInvalid"}, "somebody looked"),
-        ("is_asked_for", {"Suspended", "RollbackTo"}, "no warning"),
+        ("is_asked_for", {"Suspended", "RollbackTo", "SwitchedOff"}, "no warning"),
     ],
 )
 def test_what_hangs_on_a_reason(attribute: str, words: set[str], why: str) -> None:
@@ -144,7 +144,9 @@ def bare_words(tree: ast.AST) -> Iterator[int]:
     """Yield the lines where a reason is given, or compared with, as a bare string."""
     for node in ast.walk(tree):
         match node:
-            case ast.Call(keywords=keywords) if any(one.arg in KEYWORDS and has_word(one.value) for one in keywords):
+            case ast.Call(keywords=keywords) if any(
+                keyword.arg in KEYWORDS and has_word(keyword.value) for keyword in keywords
+            ):
                 yield node.lineno
             case ast.Dict(keys=keys, values=values) if any(
                 getattr(key, "value", None) == "reason" and has_word(value)
@@ -179,6 +181,22 @@ def test_no_reason_is_a_bare_string() -> None:
 def test_a_bare_string_is_found(code: str, lines: list[int]) -> None:
     """The check above finds what it is for, and leaves states and the API server's own reasons alone."""
     assert list(bare_words(ast.parse(code))) == lines
+
+
+def test_every_reason_is_seen_in_a_test() -> None:
+    """Whatever reason the operator or the command line may give, some test has it given, by its word or its member."""
+    tests = CHECKOUT / "tests"
+    files = [file for file in tests.rglob("*.*") if file.suffix in (".py", ".txt") and file != Path(__file__)]
+    said = " ".join(file.read_text(encoding="utf-8") for file in files if "fixtures" not in file.parts)
+    words, members = set(re.findall(r"\b[A-Z]\w+", said)), set(re.findall(r"\bReason\.(\w+)", said))
+    assert sorted(reason for reason in Reason if str(reason) not in words and reason.name not in members) == []
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason.means_gateway_down], ids=str)
+def test_a_gateway_that_is_down_has_a_page(reason: Reason) -> None:
+    """What takes a gateway down is in the runbook of its alert and in the table of signs."""
+    pages = ("docs/runbooks/gateway-crashed.md", "docs/signs.md", "docs/incidents.md")
+    assert [page for page in pages if f"{reason}" not in (CHECKOUT / page).read_text(encoding="utf-8")] == []
 
 
 def test_every_reason_is_used() -> None:

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from pluginrelease import api
-from pluginrelease.api import ConditionType
+from pluginrelease.api import ConditionType, times
 from pluginrelease.api.reasons import Reason
-from pluginrelease.core import timestamps
 from pluginrelease.core.errors import Refused, Transient, Waiting
 from pluginrelease.core.gateway.verdict.values import State
-from pluginrelease.core.status import settlement
-from pluginrelease.core.status.report import EntryReport, Failure, Report
+from pluginrelease.core.rollout.report import EntryReport, Failure, Report
+from pluginrelease.core.status import requeue, settlement
 from tests.harness.releases import release
 from tests.reports import (
     BACK,
@@ -102,7 +101,7 @@ def test_a_refusal_that_is_cheap_to_see_lifted_is_looked_at_soon() -> None:
 
 
 LONG_AGO = api.Refetch(count=1, attempts=1, at="2026-01-01T11:00:00Z")
-JUST_NUDGED = api.Refetch(count=1, attempts=1, at=timestamps.metav1_micro_time(NOW))
+JUST_NUDGED = api.Refetch(count=1, attempts=1, at=times.to_microseconds(NOW))
 
 
 @pytest.mark.parametrize(
@@ -138,14 +137,14 @@ def test_what_moves_after_ready_is_looked_at_soon(
 )
 def test_a_deadline_is_noticed_in_time(reason: str, elapsed: timedelta, expected: float) -> None:
     """A release that waits, and is looked at now and then only, is said to be overdue when it is."""
-    begun = api.RolloutStatus(spec_hash="h", started_at=timestamps.metav1_time(NOW - elapsed))
+    begun = api.RolloutStatus(spec_hash="h", started_at=times.to_seconds(NOW - elapsed))
     waiting = Report(rollout=begun, failure=Failure(ConditionType.ARTIFACT_READY, Waiting("TagNotFound", "no tag")))
     assert settle(waiting).look_again == pytest.approx(expected, abs=1.1), reason
 
 
 def test_a_way_back_that_was_cut_short_is_tried_again_soon() -> None:
     """However long the rollout was looked at before, as its gateways are down meanwhile."""
-    put_back = api.GatewayFallback(name=PUBLIC, loaded_at=timestamps.metav1_time(NOW))
+    put_back = api.GatewayFallback(name=PUBLIC, loaded_at=times.to_seconds(NOW))
     done = BACK.model_copy(update={"fallbacks": [put_back]})
     error = Transient(Reason.CONFLICT, "the object changed meanwhile")
     assert settle(broken(BACK, error), knowing(BACK), attempt=20).look_again == 5.0
@@ -174,3 +173,18 @@ def test_the_entry_that_needs_it_soonest_is_looked_at(
 ) -> None:
     """Of several entries the earliest look counts."""
     assert settle(whole(first, second)).look_again == pytest.approx(expected), reason
+
+
+def test_releases_on_the_same_pods_look_at_once() -> None:
+    """At rest they wake at one time, whenever they settled; those on other pods wake at other times."""
+    wakes = {round(now + requeue.until_slot(300.0, "apps/istio", now), 3) for now in (1000.0, 1031.0, 1077.7)}
+    assert len({wake % 270.0 for wake in wakes}) == 1
+    others = {round(requeue.until_slot(300.0, f"apps/{number}", 1000.0)) for number in range(50)}
+    assert len(others) > 25
+
+
+def test_no_look_is_later_than_it_was_to_be() -> None:
+    """Nor does one follow the last one at once."""
+    waits = [requeue.until_slot(300.0, "apps/istio", 1000.0 + second) for second in range(600)]
+    assert min(waits) >= 30.0
+    assert max(waits) <= 300.0

@@ -248,7 +248,7 @@ def test_old_revisions_go(limit: int, needed: set[str | None], gone: str, reason
     found = [
         {"metadata": {"name": revision.name(asked, name)}, "revision": number} for number, name in enumerate("abcd", 1)
     ]
-    went = [one["metadata"]["name"][-1] for one in revision.find_superfluous(asked, found, needed)]
+    went = [kept["metadata"]["name"][-1] for kept in revision.find_superfluous(asked, found, needed)]
     assert "".join(went) == gone, reason
 
 
@@ -328,6 +328,21 @@ def test_what_is_no_adopted_object_is_not_written_back(data: Any, reason: str) -
     with pytest.raises(Refused) as refused:
         revision.read_adopted({**revision.adopted_manifest(release(), THEIRS), "data": data})
     assert refused.value.reason == "RevisionUnreadable", reason
+
+
+def test_an_adopted_object_is_found_by_what_it_is() -> None:
+    """When a status was lost nobody knows the name of what keeps it; of two adoptions in a row the later one counts."""
+    place = ("istio-ingress", "auth-public")
+    first, second = (
+        revision.adopted_manifest(release(), {**THEIRS, "spec": {"url": url}}) for url in ("oci://1", "oci://2")
+    )
+    first["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    second["metadata"]["creationTimestamp"] = "2026-01-02T00:00:00Z"
+    unreadable = {**second, "data": {"schema": revision.SCHEMA + 1, "object": {}}}
+    listed = [stored(release()), unreadable, second, first]
+    assert revision.find_adopted(listed, place) == second
+    assert revision.find_adopted(listed, ("istio-ingress", "other")) is None
+    assert revision.find_adopted([unreadable], place) is None
 
 
 def test_an_adopted_object_is_never_pruned() -> None:

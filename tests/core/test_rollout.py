@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from pluginrelease import api
+from pluginrelease.api import times
 from pluginrelease.api.reasons import Reason
 from pluginrelease.core import revision as revisions
-from pluginrelease.core import timestamps
 from pluginrelease.core.gateway.observations import ExtensionConfig, FilterKind, PodObservation, PodRef
 from pluginrelease.core.gateway.verdict.values import State, Verdict
 from pluginrelease.core.rollout import decisions
@@ -33,6 +33,7 @@ from tests.core.rollouts import (
     REJECTED,
     SECOND,
     SELECTOR,
+    TARGET,
     UNKNOWN,
     ago,
     entry,
@@ -140,7 +141,7 @@ def test_a_rollout_begins_with_another_revision_or_a_command(case: Begin) -> Non
     """Another wanted revision, each retry and each rollback-to begin one; anything else goes on with the last."""
     asked = having(case.known, annotations=case.annotations, handled=case.handled, **case.spec)
     begun = decisions.start(asked, NOW)
-    assert (begun.rollout.started_at == timestamps.metav1_time(NOW)) is case.begins
+    assert (begun.rollout.started_at == times.to_seconds(NOW)) is case.begins
     assert (begun.rollout.rollback_to, begun.retry) == (case.wants, case.retry)
     echoed = case.echoed or api.Handled(retry=case.annotations.get(RETRY), rollback_to=case.annotations.get(BACK))
     assert begun.handled == echoed
@@ -176,7 +177,7 @@ def test_an_entry_that_comes_has_its_own_time(
     asked = with_two(known, *rows, target_revision=NEW)
     found = decisions.start(asked, NOW).rollout
     assert found == (
-        known.model_copy(update={"completed_at": None, "started_at": timestamps.metav1_time(NOW)}) if opens else known
+        known.model_copy(update={"completed_at": None, "started_at": times.to_seconds(NOW)}) if opens else known
     ), reason
 
 
@@ -198,6 +199,8 @@ def test_the_revision_stands_before_the_colon(wish: str | None, revision: str | 
 # ---------------------------------------------------------------------------------------------- what is to run
 
 
+PODS, MOVED_PODS = api.Attachment(SELECTOR), api.Attachment(MOVED)
+OF_GATEWAY = api.Attachment(None, [TARGET])
 VIA = rolling(failure=failure(), fallbacks=[api.GatewayFallback(name=PUBLIC, detour=api.Detour(via=NEXT))])
 ALONE = rolling(failure=failure(NEW, INTERNAL))
 
@@ -209,22 +212,33 @@ ALONE = rolling(failure=failure(NEW, INTERNAL))
         (DONE, entry(stable=NEW), Intent(Goal.SPEC), "and once it runs"),
         (rolling(rollback_to=OLD), entry(stable=NEW), Intent(Goal.REVISION, OLD), "what was asked for"),
         (rolling(failure=failure(held=True)), entry(stable=OLD), Intent(Goal.SPEC), "Hold: the failed one stays"),
-        (FAILED, entry(stable=OLD), Intent(Goal.ROLLBACK, OLD, SELECTOR), "Rollback: the stable one"),
-        (FAILED, entry(stable=OLD, selector=MOVED), Intent(Goal.ROLLBACK, OLD, MOVED), "with the selector it had"),
-        (FAILED, entry(stable=NEW, selector=MOVED), Intent(Goal.ROLLBACK, NEW, MOVED), "a selector that failed alone"),
+        (FAILED, entry(stable=OLD), Intent(Goal.ROLLBACK, OLD, PODS), "Rollback: the stable one"),
+        (FAILED, entry(stable=OLD, selector=MOVED), Intent(Goal.ROLLBACK, OLD, MOVED_PODS), "with the selector it had"),
+        (
+            FAILED,
+            entry(stable=OLD, attachment=OF_GATEWAY),
+            Intent(Goal.ROLLBACK, OLD, OF_GATEWAY),
+            "with the Gateway it had",
+        ),
+        (
+            FAILED,
+            entry(stable=NEW, selector=MOVED),
+            Intent(Goal.ROLLBACK, NEW, MOVED_PODS),
+            "a selector that failed alone",
+        ),
         (FAILED, entry(), Intent(Goal.NOTHING), "nothing ran before"),
         (FAILED, None, Intent(Goal.NOTHING), "also before anything was noted"),
         (FAILED, entry(adopted="kept"), Intent(Goal.ADOPTED, "kept"), "what was there before it was adopted"),
         (
             FAILED,
             entry(stable=OLD, adopted="kept"),
-            Intent(Goal.ROLLBACK, OLD, SELECTOR),
+            Intent(Goal.ROLLBACK, OLD, PODS),
             "ours is nearer",
         ),
         (
             rolling(rollback_to=NEXT, failure=failure(NEXT)),
             entry(stable=OLD),
-            Intent(Goal.ROLLBACK, OLD, SELECTOR),
+            Intent(Goal.ROLLBACK, OLD, PODS),
             "one that was asked for fails like any other",
         ),
         (
@@ -234,7 +248,7 @@ ALONE = rolling(failure=failure(NEW, INTERNAL))
             "one that was asked for, held",
         ),
         (ALONE, entry(stable=NEW), Intent(Goal.STAY, NEW), "it runs here, and failed elsewhere"),
-        (VIA, entry(stable=OLD), Intent(Goal.ROLLBACK, NEXT, SELECTOR), "other bytes first, where Envoy refuses it"),
+        (VIA, entry(stable=OLD), Intent(Goal.ROLLBACK, NEXT, PODS), "other bytes first, where Envoy refuses it"),
     ],
 )
 def test_what_an_entry_is_to_run(
@@ -249,7 +263,7 @@ def test_what_an_entry_is_to_run(
 
 
 @dataclass(frozen=True)
-class Turn:
+class RolloutTurn:
     """A look at NEW; ``failed``: the reason of the failure after it; ``goal``: what the entry is to run then."""
 
     reason: str
@@ -281,24 +295,26 @@ def counted(desired: int) -> dict[str, Any]:
 
 
 TURNS = [
-    Turn("a gateway refused it: the stable one comes back", REJECTED, "PluginRejected", Goal.ROLLBACK),
-    Turn("a first release is taken off", REJECTED, "PluginRejected", Goal.NOTHING, stable=None),
-    Turn("what was adopted is put back", REJECTED, "PluginRejected", Goal.ADOPTED, stable=None, adopted="kept"),
-    Turn("what was adopted has a stable one by now", REJECTED, "PluginRejected", Goal.ROLLBACK, adopted="kept"),
-    Turn("Hold: it stays", REJECTED, "PluginRejected", on_failure="Hold"),
-    Turn("Hold: also a first release", REJECTED, "PluginRejected", stable=None, on_failure="Hold"),
-    Turn("Hold: not where gateways are down", CRASHED, "GatewayCrashed", Goal.ROLLBACK, on_failure="Hold"),
-    Turn("Hold: nor a first release", HANGING, "GatewayUnresponsive", Goal.NOTHING, stable=None, on_failure="Hold"),
-    Turn("gateways crashed: the stable one comes back", CRASHED, "GatewayCrashed", Goal.ROLLBACK),
-    Turn("a neighbour is to blame for a crash", BLAMELESS, None),
-    Turn("a crash after Ready puts nothing back", CRASHED, None, known=DONE, stable=NEW),
-    Turn("still coming", PENDING, None),
-    Turn("it cannot be known: that is no failure", UNKNOWN, None, known=LATE),
-    Turn("too late", PENDING, "ProgressDeadlineExceeded", Goal.ROLLBACK, known=LATE),
-    Turn("too late, first release", PENDING, "ProgressDeadlineExceeded", Goal.NOTHING, known=LATE, stable=None),
-    Turn("nobody is there, for however long", NO_PODS, None, known=LATE, stable=None),
-    Turn("the first pod comes with all its time", PENDING, None, known=LATE, stable=None, status=counted(0)),
-    Turn(
+    RolloutTurn("a gateway refused it: the stable one comes back", REJECTED, "PluginRejected", Goal.ROLLBACK),
+    RolloutTurn("a first release is taken off", REJECTED, "PluginRejected", Goal.NOTHING, stable=None),
+    RolloutTurn("what was adopted is put back", REJECTED, "PluginRejected", Goal.ADOPTED, stable=None, adopted="kept"),
+    RolloutTurn("what was adopted has a stable one by now", REJECTED, "PluginRejected", Goal.ROLLBACK, adopted="kept"),
+    RolloutTurn("Hold: it stays", REJECTED, "PluginRejected", on_failure="Hold"),
+    RolloutTurn("Hold: also a first release", REJECTED, "PluginRejected", stable=None, on_failure="Hold"),
+    RolloutTurn("Hold: not where gateways are down", CRASHED, "GatewayCrashed", Goal.ROLLBACK, on_failure="Hold"),
+    RolloutTurn(
+        "Hold: nor a first release", HANGING, "GatewayUnresponsive", Goal.NOTHING, stable=None, on_failure="Hold"
+    ),
+    RolloutTurn("gateways crashed: the stable one comes back", CRASHED, "GatewayCrashed", Goal.ROLLBACK),
+    RolloutTurn("a neighbour is to blame for a crash", BLAMELESS, None),
+    RolloutTurn("a crash after Ready puts nothing back", CRASHED, None, known=DONE, stable=NEW),
+    RolloutTurn("still coming", PENDING, None),
+    RolloutTurn("it cannot be known: that is no failure", UNKNOWN, None, known=LATE),
+    RolloutTurn("too late", PENDING, "ProgressDeadlineExceeded", Goal.ROLLBACK, known=LATE),
+    RolloutTurn("too late, first release", PENDING, "ProgressDeadlineExceeded", Goal.NOTHING, known=LATE, stable=None),
+    RolloutTurn("nobody is there, for however long", NO_PODS, None, known=LATE, stable=None),
+    RolloutTurn("the first pod comes with all its time", PENDING, None, known=LATE, stable=None, status=counted(0)),
+    RolloutTurn(
         "one more pod has none of its own",
         PENDING,
         "ProgressDeadlineExceeded",
@@ -307,12 +323,12 @@ TURNS = [
         None,
         status=counted(1),
     ),
-    Turn("the first pod refuses it", REJECTED, "PluginRejected", Goal.ROLLBACK, known=LATE, status=counted(0)),
-    Turn("the artifact was long in coming", PENDING, None, known=LATE, status=written(seconds=1)),
-    Turn(
+    RolloutTurn("the first pod refuses it", REJECTED, "PluginRejected", Goal.ROLLBACK, known=LATE, status=counted(0)),
+    RolloutTurn("the artifact was long in coming", PENDING, None, known=LATE, status=written(seconds=1)),
+    RolloutTurn(
         "and so are the gateways", PENDING, "ProgressDeadlineExceeded", Goal.ROLLBACK, LATE, status=written(minutes=11)
     ),
-    Turn(
+    RolloutTurn(
         "when another was written is nothing to it",
         PENDING,
         "ProgressDeadlineExceeded",
@@ -320,12 +336,12 @@ TURNS = [
         LATE,
         status=written(OLD),
     ),
-    Turn("a clock set back: not late yet", PENDING, None, known=rolling(started_at=ago(hours=-1))),
-    Turn("it ran everywhere before: there is nothing better", REJECTED, None, stable=NEW),
-    Turn("it ran everywhere before, and is late", PENDING, None, known=LATE, stable=NEW),
-    Turn("late is no word for what is done", PENDING, None, known=DONE, stable=NEW),
-    Turn("held, and then a gateway crashes", CRASHED, "GatewayCrashed", Goal.ROLLBACK, HELD, on_failure="Hold"),
-    Turn(
+    RolloutTurn("a clock set back: not late yet", PENDING, None, known=rolling(started_at=ago(hours=-1))),
+    RolloutTurn("it ran everywhere before: there is nothing better", REJECTED, None, stable=NEW),
+    RolloutTurn("it ran everywhere before, and is late", PENDING, None, known=LATE, stable=NEW),
+    RolloutTurn("late is no word for what is done", PENDING, None, known=DONE, stable=NEW),
+    RolloutTurn("held, and then a gateway crashes", CRASHED, "GatewayCrashed", Goal.ROLLBACK, HELD, on_failure="Hold"),
+    RolloutTurn(
         "held, then one hangs of a first one",
         HANGING,
         "GatewayUnresponsive",
@@ -334,12 +350,14 @@ TURNS = [
         None,
         on_failure="Hold",
     ),
-    Turn("held, and a neighbour is to blame for a crash", BLAMELESS, "PluginRejected", known=HELD, on_failure="Hold"),
-    Turn("held, and another trouble", verdict(State.UNHEALTHY, "FetchFailed"), "PluginRejected", known=HELD),
+    RolloutTurn(
+        "held, and a neighbour is to blame for a crash", BLAMELESS, "PluginRejected", known=HELD, on_failure="Hold"
+    ),
+    RolloutTurn("held, and another trouble", verdict(State.UNHEALTHY, "FetchFailed"), "PluginRejected", known=HELD),
 ]
 
 
-def asked_of(case: Turn) -> api.Release:
+def asked_of(case: RolloutTurn) -> api.Release:
     row = entry(stable=case.stable, adopted=case.adopted)
     found: api.Release = having(case.known, gateways=[row], spec__rollout={"onFailure": case.on_failure}, **case.status)
     return found
@@ -350,12 +368,12 @@ def look(asked: api.Release, known: api.RolloutStatus, judged: Verdict, revision
     return decisions.advance(asked, known, revision, {PUBLIC: judged}, NOW, DEADLINE)
 
 
-def turned(case: Turn) -> api.RolloutStatus:
+def turned(case: RolloutTurn) -> api.RolloutStatus:
     return look(asked_of(case), case.known, case.verdict)
 
 
 @pytest.mark.parametrize("case", TURNS, ids=lambda case: case.reason)
-def test_when_a_rollout_fails_and_what_comes_back(case: Turn) -> None:
+def test_when_a_rollout_fails_and_what_comes_back(case: RolloutTurn) -> None:
     """It fails by what a gateway says, or by its deadline; never by doubt, for want of pods, or after Ready."""
     found, asked = turned(case), asked_of(case)
     assert (found.failure.reason if found.failure else None) == case.failed
@@ -366,21 +384,20 @@ def test_when_a_rollout_fails_and_what_comes_back(case: Turn) -> None:
 def test_a_failure_says_which_revision_and_why() -> None:
     """Its words fit into a status, and its time is that of the look."""
     wordy = Verdict(State.UNHEALTHY, Reason.PLUGIN_REJECTED, "x" * 10_000, REJECTED.pods)
-    failed = turned(Turn("", wordy, "PluginRejected")).failure
+    failed = turned(RolloutTurn("", wordy, "PluginRejected")).failure
     assert failed == api.RolloutFailure(
         revision=NEW,
         gateways=[PUBLIC],
         reason="PluginRejected",
         message="x" * api.MESSAGE_MAX,
-        at=timestamps.metav1_time(NOW),
+        at=times.to_seconds(NOW),
     )
 
 
 def test_the_time_of_who_was_alone_begins_again() -> None:
     """A release that waited a day for its first pod is not overdue when that starts."""
-    begun = turned(Turn("", PENDING, None, known=LATE, stable=None, status=counted(0)))
-    assert not decisions.is_overdue(begun, NEWER, DEADLINE)
-    assert decisions.is_overdue(LATE, NEWER, DEADLINE)
+    begun = turned(RolloutTurn("", PENDING, None, known=LATE, stable=None, status=counted(0)))
+    assert begun.started_at + DEADLINE > NEWER > LATE.started_at + DEADLINE
 
 
 NEWER = NOW + timedelta(minutes=1)
@@ -388,8 +405,8 @@ NEWER = NOW + timedelta(minutes=1)
 
 def test_what_runs_everywhere_is_done() -> None:
     """The first look that sees it everywhere ends the rollout; a later one does not move that time."""
-    done = turned(Turn("", LOADED, None))
-    assert (done.completed_at, done.failure) == (timestamps.metav1_time(NOW), None)
+    done = turned(RolloutTurn("", LOADED, None))
+    assert (done.completed_at, done.failure) == (times.to_seconds(NOW), None)
     asked = having(done, gateways=[entry(stable=NEW)])
     assert decisions.advance(asked, done, NEW, {PUBLIC: LOADED}, NEWER, DEADLINE) == done
 
@@ -398,7 +415,7 @@ def test_another_try_of_what_is_stable_is_done_when_it_is_seen() -> None:
     """A retry of the stable revision completes with the look that sees it, and not by its being stable alone."""
     asked = having(rolling(), gateways=[entry(stable=NEW)])
     assert look(asked, rolling(), REJECTED).completed_at is None
-    assert look(asked, rolling(), LOADED).completed_at == timestamps.metav1_time(NOW)
+    assert look(asked, rolling(), LOADED).completed_at == times.to_seconds(NOW)
 
 
 def test_what_runs_on_the_way_is_not_yet_what_is_put_back() -> None:
@@ -406,23 +423,23 @@ def test_what_runs_on_the_way_is_not_yet_what_is_put_back() -> None:
     assert decisions.advance_fallback(VIA, PUBLIC, LOADED, NOW) == VIA
     tried = api.GatewayFallback(name=PUBLIC, detour=api.Detour(tried_others=True))
     ended = decisions.advance_fallback(VIA.model_copy(update={"fallbacks": [tried]}), PUBLIC, LOADED, NOW)
-    assert decisions.fallback_of(ended, PUBLIC).loaded_at == timestamps.metav1_time(NOW)
+    assert decisions.fallback_of(ended, PUBLIC).loaded_at == times.to_seconds(NOW)
 
 
 def test_what_was_held_may_heal() -> None:
     """With Hold the failed revision stays; once it runs everywhere the failure is over."""
-    healed = turned(Turn("", LOADED, None, known=HELD, on_failure="Hold"))
-    assert (healed.failure, healed.completed_at) == (None, timestamps.metav1_time(NOW))
+    healed = turned(RolloutTurn("", LOADED, None, known=HELD, on_failure="Hold"))
+    assert (healed.failure, healed.completed_at) == (None, times.to_seconds(NOW))
 
 
 @pytest.mark.parametrize("judged", [LOADED, PENDING, REJECTED, UNKNOWN, NO_PODS], ids=lambda judged: judged.reason)
 def test_what_is_put_back_does_not_undo_the_failure(judged: Verdict) -> None:
     """The stable revision that runs again, or does not, makes no new failure; that it runs is noted once."""
     found = decisions.advance_fallback(FAILED, PUBLIC, judged, NOW)
-    back = timestamps.metav1_time(NOW) if judged is LOADED else None
+    back = times.to_seconds(NOW) if judged is LOADED else None
     assert (found.failure, decisions.fallback_of(found, PUBLIC).loaded_at) == (FAILED.failure, back)
     later = decisions.advance_fallback(found, PUBLIC, LOADED, NEWER)
-    assert decisions.fallback_of(later, PUBLIC).loaded_at == (back or timestamps.metav1_time(NEWER))
+    assert decisions.fallback_of(later, PUBLIC).loaded_at == (back or times.to_seconds(NEWER))
 
 
 def test_a_new_failure_takes_the_place_of_an_older_one() -> None:

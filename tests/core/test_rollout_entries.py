@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pluginrelease import api
-from pluginrelease.core import timestamps
+from pluginrelease.api import times
 from pluginrelease.core.gateway.verdict.values import Verdict
 from pluginrelease.core.rollout import decisions
 from pluginrelease.core.rollout.decisions import Goal
@@ -154,7 +154,7 @@ def test_a_failure_goes_with_its_entry(reason: str, why: api.RolloutFailure, sta
 
 # -------------------------------------------------------------------------------------------------- at all times
 
-MOMENTS = st.integers(-(10**6), 10**6).map(lambda seconds: timestamps.metav1_time(NOW + timedelta(seconds=seconds)))
+MOMENTS = st.integers(-(10**6), 10**6).map(lambda seconds: times.to_seconds(NOW + timedelta(seconds=seconds)))
 REVISIONS = st.sampled_from([OLD, NEW, NEXT])
 NAMES = st.sets(st.sampled_from([PUBLIC, INTERNAL]), min_size=1).map(sorted)
 FAILURES = st.builds(lambda revision, names: failure(revision, *names), REVISIONS, NAMES)
@@ -187,20 +187,3 @@ def test_no_look_makes_more_of_a_rollout_than_it_is(
         assert found.failure.revision == revision
         assert set(found.failure.gateways) <= verdicts.keys() | earlier
     assert decisions.advance(asked, found, revision, verdicts, NOW, DEADLINE) == found
-
-
-# ---------------------------------------------------------------------------------------------- the time that is left
-
-TIMES = [
-    ("under way", rolling(started_at=ago(minutes=4)), timedelta(minutes=6)),
-    ("at its very end", rolling(started_at=ago(minutes=10)), timedelta()),
-    ("over", rolling(started_at=ago(minutes=11)), None),
-    ("completed", rolling(completed_at=ago(seconds=1)), None),
-    ("failed", rolling(failure=failure()), None),
-]
-
-
-@pytest.mark.parametrize(("reason", "known", "left"), TIMES, ids=[row[0] for row in TIMES])
-def test_the_time_that_is_left(reason: str, known: api.RolloutStatus, left: timedelta | None) -> None:
-    """A rollout that goes on is looked at when its deadline is over; one that ended has no deadline."""
-    assert decisions.until_overdue(known, NOW, DEADLINE) == left, reason

@@ -7,9 +7,12 @@ from dataclasses import replace
 import pytest
 
 from pluginrelease import api
+from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
+from pluginrelease.core.findings import Finding
 from pluginrelease.core.rollout import history
-from pluginrelease.core.status import settlement
-from pluginrelease.core.status.report import Report
+from pluginrelease.core.rollout.report import Report
+from pluginrelease.core.status import room, settlement
 from tests.reports import (
     BACK,
     HELD,
@@ -25,11 +28,21 @@ from tests.reports import (
     TRYING,
     UNHEALTHY,
     broken,
+    by_type,
+    entry,
     knowing,
     running,
     settle,
+    verdict_of,
+    whole,
     with_entry,
 )
+
+
+def condition(message: str) -> api.Condition:
+    """One that says this."""
+    at = "2026-01-01T12:00:00Z"
+    return api.Condition(type="Ready", status="False", reason="Pending", message=message, last_transition_time=at)
 
 
 def test_the_history_follows_what_is_seen() -> None:
@@ -79,3 +92,47 @@ def test_the_notes_of_an_entry() -> None:
     assert found.checkpoint == api.Checkpoint(gateways=old[:2])
     noted = api.Observation(name=PUBLIC, revision=NEW, since="2026-01-01T11:58:00Z")
     assert settle(with_entry(LOADED, observation=noted), before).status.observation(PUBLIC) == noted
+
+
+@pytest.mark.parametrize(
+    ("entries", "of_row", "of_condition", "reason"),
+    [
+        (1, 512, 2048, "one entry has all the room"),
+        (24, 512, 2048, "so have two dozen"),
+        (32, 384, 2048, "the rows share what there is"),
+        (64, 192, 1024, "as many entries as there may be"),
+    ],
+)
+def test_messages_share_the_room(entries: int, of_row: int, of_condition: int, reason: str) -> None:
+    """The more entries, the shorter is what is said of each; one that is cut ends in an ellipsis."""
+    text = "x" * 512
+    long = api.Status(
+        gateways=[
+            api.GatewayStatus(name=f"e{number}", state="Pending", reason="Pending", message=text)
+            for number in range(entries)
+        ],
+        pods=[api.PodStatus(name="p", namespace="n", state="Pending", reason="Pending", message=text)],
+        conditions=[condition(message="x" * 2048), condition(message="short")],
+    )
+    fitted = room.fit(long)
+    assert {len(row.message) for row in (*fitted.gateways, *fitted.pods)} == {of_row}, reason
+    assert [len(found.message) for found in fitted.conditions] == [of_condition, 5]
+    assert fitted.gateways[0].message.endswith("…") == (of_row < 512)
+    assert room.fit(fitted) == fitted
+
+
+@pytest.mark.parametrize(
+    ("reason", "warned"),
+    [("DuplicatePlugin", True), ("ForeignFields", True), ("Applied", False), ("RolledBack", False)],
+)
+def test_what_a_person_should_know_stands_beside_ready(reason: str, warned: bool) -> None:
+    """A warning of one of two entries is the reason of Applied, and is in Ready's message; the Event is a warning."""
+    found = Finding(ConditionType.APPLIED, "True", Reason(reason), "it carries more than it should")
+    other = entry(INTERNAL, verdict_of(LOADED))
+    report = whole(entry(verdict=verdict_of(LOADED), findings=(found,)), other, rollout=TRYING)
+    ending = settle(report)
+    conditions = by_type(ending.status)
+    assert not warned or conditions["Applied"].reason == reason
+    assert ("Warning: " in conditions["Ready"].message) is warned
+    assert (("Warning", reason) in [(event.type, event.reason) for event in ending.events]) is warned
+    assert conditions["Ready"].status == "True"

@@ -18,6 +18,8 @@ from pluginrelease.api.reasons import Reason
 from pluginrelease.core import revision
 from pluginrelease.core.artifact.image_manifests import Digest
 from pluginrelease.core.errors import Waiting
+from pluginrelease.core.rollout import settled
+from pluginrelease.core.rollout.report import Failure, Report
 from pluginrelease.core.signing import signature
 from pluginrelease.core.signing.signature import (
     BUNDLE,
@@ -28,7 +30,6 @@ from pluginrelease.core.signing.signature import (
     Signed,
 )
 from pluginrelease.core.status import conditions, settlement
-from pluginrelease.core.status.report import Failure, Report
 from tests.harness.releases import ARTIFACT, release
 
 IMAGE, INDEX = Digest("ab" * 32), Digest("cd" * 32)
@@ -177,8 +178,8 @@ def test_likely_referrers_come_first_and_the_newest_of_them() -> None:
     entries = [descriptor(n, artifactType=BUNDLE) for n in range(300)]
     entries += [descriptor(500, artifactType=BUNDLE, annotations=other), descriptor(501, artifactType="text/x")]
     entries += [{"digest": "nonsense"}, descriptor(502)]
-    found = [one.manifest for one in signature.list_referring(wire({"manifests": entries}))]
-    numbers = [int(one.digest.hex, 16) for one in found if one is not None]
+    found = [candidate.manifest for candidate in signature.list_referring(wire({"manifests": entries}))]
+    numbers = [int(candidate.digest.hex, 16) for candidate in found if candidate is not None]
     assert numbers == [502, *range(299, -1, -1), 500]
 
 
@@ -258,11 +259,11 @@ def verified(asked: dict[str, Any], **fields: Any) -> api.Release:
 
 def test_the_same_policy_needs_no_second_look() -> None:
     """A release that was verified by the policy that it has is settled; by another one, or by none, it is not."""
-    assert conditions.checks_still_valid(verified(KEYED))
-    assert conditions.checks_still_valid(verified(KEYLESS))
-    assert not conditions.checks_still_valid(verified(KEYED, policy="0123456789"))
-    assert not conditions.checks_still_valid(verified(KEYED, signer=None))
-    assert not conditions.checks_still_valid(verified(KEYED, signer=None, policy=None))
+    assert settled.checks_still_valid(verified(KEYED))
+    assert settled.checks_still_valid(verified(KEYLESS))
+    assert not settled.checks_still_valid(verified(KEYED, policy="0123456789"))
+    assert not settled.checks_still_valid(verified(KEYED, signer=None))
+    assert not settled.checks_still_valid(verified(KEYED, signer=None, policy=None))
 
 
 def test_another_key_secret_is_another_policy() -> None:
@@ -280,8 +281,8 @@ def test_whose_signature_it_is_makes_no_other_revision() -> None:
 
 def test_a_condition_only_where_it_is_asked_for() -> None:
     """Verified is there while artifact.verify is, like Probed with its probes; before it is reached it says so."""
-    assert conditions.is_asked(api.ConditionType.VERIFIED, release(spec__artifact__verify=KEYED))
-    assert not conditions.is_asked(api.ConditionType.VERIFIED, release())
+    assert settled.is_asked(api.ConditionType.VERIFIED, release(spec__artifact__verify=KEYED))
+    assert not settled.is_asked(api.ConditionType.VERIFIED, release())
 
 
 @pytest.mark.parametrize(("policy", "told"), [(KEYED, ("Unknown", "NotReached")), (None, None)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,10 +17,21 @@ from pluginrelease.cli import main
 from pluginrelease.cli import status as status_command
 from pluginrelease.controller import handlers, loggers, preflight
 from pluginrelease.controller.handlers import Memo
-from pluginrelease.controller.scope import Candidate
+from pluginrelease.controller.interruption import SeenRelease
+from pluginrelease.controller.reading import DirectReader
+from pluginrelease.controller.recorder import Recorder
+from pluginrelease.controller.right_of_way import RightOfWay
+from pluginrelease.controller.store import Store
+from pluginrelease.controller.wakeups import Wakeups
+from pluginrelease.controller.writer import Writer
 from pluginrelease.core.apiserver import stored
+from pluginrelease.core.apiserver.watching import Change
 from pluginrelease.core.errors import Refused, Transient
-from pluginrelease.core.mesh.placement import Placement
+from pluginrelease.core.mesh.target import MeshSettings
+from pluginrelease.core.rollout import facts
+from pluginrelease.core.rollout.candidate import Candidate
+from pluginrelease.core.rollout.report import Event
+from pluginrelease.core.status.event_records import Regarding
 from pluginrelease.settings import Settings
 from tests.harness.releases import ARTIFACT, JSON, manifest, release
 
@@ -52,9 +64,19 @@ class Listing:
         self.releases = releases
         self.fault = fault
         self.told: list[JSON] = []
+        self.carriers: list[JSON] = []
+        self.deleted: list[str] = []
+        self.unlistable: Exception | None = None
 
     async def list(self, resource: Any, namespace: str | None, labels: dict[str, str]) -> list[JSON]:
+        if self.unlistable is not None and resource.plural == "wasmplugins":
+            raise self.unlistable
+        if resource.group == "extensions.istio.io":
+            return [*self.carriers]
         return [*self.releases] if resource.plural == "pluginreleases" else []
+
+    async def delete(self, observed: JSON) -> None:
+        self.deleted.append(observed["metadata"]["name"])
 
     async def get(self, resource: Any, namespace: str, name: str) -> JSON | None:
         return self.releases[0]
@@ -65,27 +87,47 @@ class Listing:
         self.told.append(status)
 
 
-def world(cluster: Listing) -> Any:
-    return SimpleNamespace(cluster=cluster, mesh=None, now=lambda: NOW, settings=Settings())
+def context(cluster: Listing) -> Any:
+    writer = Writer(cast(Any, cluster))
+    return SimpleNamespace(
+        cluster=cluster,
+        writer=writer,
+        mesh=MeshSettings(),
+        store=None,
+        now=lambda: NOW,
+        settings=Settings(),
+        readings=stored.ReleaseReadings(),
+        right_of_way=RightOfWay(),
+    )
 
 
-@pytest.fixture
-def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The reasons of what is posted as an Event."""
-    posted: list[str] = []
-    monkeypatch.setattr(kopf, "event", lambda body, *, reason, **_: posted.append(reason))
-    return posted
+class Heard(Recorder):
+    """Keeps the reasons of what would be posted as an Event."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def record(self, regarding: Regarding, event: Event, *, action: str = "") -> None:
+        self.reasons.append(str(event.reason))
+
+
+async def one_pass(cluster: Listing, found: JSON, heard: Heard) -> handlers.Next:
+    """One pass over a release."""
+    memo = Memo(Settings(), context=context(cluster), recorder=heard)
+    return await handlers.one_pass(memo, kopf.Body(found), cast(Any, None), 0, SeenRelease())
 
 
 @CASES
 async def test_no_rollout_is_held_up(found: JSON) -> None:
     """A release that cannot be read is no rival, and its log levels are nobody's."""
     cluster = Listing(found, manifest())
-    mine = release()
-    entry = SimpleNamespace(world=world(cluster), release=mine)
-    candidate = Candidate(Placement(mine, mine.spec.gateways[0]), ARTIFACT)
-    await preflight.check_rivals(cast(Any, entry), candidate)
-    assert await loggers.noted_by_others(cast(Any, cluster), "mine") == {}
+    mine = facts.begin(release(), NOW)
+    candidate = Candidate(mine.view("public").placement(), ARTIFACT)
+    mine = mine.with_entry(replace(mine.entry("public"), aimed=candidate))
+    work: Any = SimpleNamespace(reader=DirectReader(cast(Any, cluster)), mesh=MeshSettings(), context=context(cluster))
+    left_out = await preflight.check_rivals(work, mine, frozenset({"public"}))
+    assert left_out.errors == {}
+    assert await loggers.noted_by_others(work.reader, "mine", ["0123456"]) == {}
 
 
 async def test_what_can_be_read_of_it_counts() -> None:
@@ -93,40 +135,73 @@ async def test_what_can_be_read_of_it_counts() -> None:
     note = {"namespace": "istio-ingress", "level": "info", "pods": ["p 0123456"]}
     noted = {**OBSERVED, "raisedLoggers": [{"pod": "q"}, note]}
     cluster = Listing(from_the_future(status__checkpoint={"gateways": [noted]}))
-    assert await loggers.noted_by_others(cast(Any, cluster), "mine") == {"0123456": "info"}
+    reader = DirectReader(cast(Any, cluster))
+    assert await loggers.noted_by_others(reader, "mine", ["0123456"]) == {"0123456": "info"}
 
 
 @CASES
 async def test_its_bell_rings(found: JSON) -> None:
     """A change of it is heard, whatever it says of its gateways."""
     memo = Memo(Settings())
-    await handlers.release_changed(memo=memo, type="MODIFIED", body=kopf.Body(found), uid="future")
-    assert memo.bell("future").is_set()
+    bell = memo.bell("future")
+    Wakeups(Store(cast(Any, None), MeshSettings()), memo.ring, memo.forget).release_changed(
+        Change(None, found), is_own=False
+    )
+    assert bell.is_set()
 
 
 @CASES
-async def test_it_says_so_itself(found: JSON, events: list[str]) -> None:
+async def test_it_says_so_itself(found: JSON) -> None:
     """A pass over it ends in its own status and an Event, once, and loses nothing of what the status has."""
-    cluster = Listing(found)
-    step = await handlers.one_pass(world(cluster), kopf.Body(found), cast(Any, None), 0)
+    cluster, heard = Listing(found), Heard()
+    step = await one_pass(cluster, found, heard)
     assert step.look_again == Settings().resync
     [told] = cluster.told
-    states = {one["type"]: (one["status"], one["reason"]) for one in told["conditions"]}
+    states = {condition["type"]: (condition["status"], condition["reason"]) for condition in told["conditions"]}
     assert states == {"Ready": ("False", "ReleaseUnreadable"), "Stalled": ("True", "ReleaseUnreadable")}
     assert told["observedGeneration"] == 1
     assert {key: told[key] for key in found.get("status") or {}} == (found.get("status") or {})
     again = Listing({**found, "status": told})
-    await handlers.one_pass(world(again), kopf.Body(found), cast(Any, None), 0)
-    assert (again.told, events) == ([], ["ReleaseUnreadable"])
+    await one_pass(again, found, heard)
+    assert (again.told, heard.reasons) == ([], ["ReleaseUnreadable"])
 
 
-async def test_a_status_that_cannot_be_written(events: list[str]) -> None:
+async def test_it_is_switched_off_all_the_same() -> None:
+    """Its plugin leaves the gateways, found by its uid; the switch stays in the status."""
+    carrier = {"metadata": {"name": "future-public", "namespace": "istio-ingress", "labels": {api.UID_LABEL: "future"}}}
+    found = from_the_future(metadata__annotations={api.OFF_ANNOTATION: "1: it drops requests"})
+    cluster, heard = Listing(found), Heard()
+    cluster.carriers = [carrier]
+    await one_pass(cluster, found, heard)
+    [told] = cluster.told
+    states = {condition["type"]: (condition["status"], condition["reason"]) for condition in told["conditions"]}
+    assert states == {"Ready": ("False", "SwitchedOff"), "Stalled": ("True", "SwitchedOff")}
+    assert cluster.deleted == ["future-public"]
+    assert (told["switchedOff"]["reason"], told["handled"]) == ("it drops requests", {"off": "1: it drops requests"})
+    without = {**found, "metadata": {**found["metadata"], "annotations": {}}, "status": told}
+    later = Listing(without)
+    later.carriers = [carrier]
+    await one_pass(later, without, heard)
+    assert (later.deleted, later.told) == (["future-public"], []), "the switch does not end with its annotation"
+
+
+async def test_what_could_not_be_taken_off_is_tried_again() -> None:
+    """The message says that the plugin may still be there, and the next try comes soon."""
+    found = from_the_future(metadata__annotations={api.OFF_ANNOTATION: "1: it drops requests"})
+    cluster, heard = Listing(found), Heard()
+    cluster.unlistable = Transient(Reason.API_SERVER_UNAVAILABLE, "gone")
+    step = await one_pass(cluster, found, heard)
+    assert step.look_again < Settings().resync
+    assert str(cluster.unlistable.sentence()) in cluster.told[0]["conditions"][0]["message"]
+
+
+async def test_a_status_that_cannot_be_written() -> None:
     """An API server that refuses it is no reason to end."""
     found = from_the_future()
-    cluster = Listing(found, fault=Transient(Reason.API_SERVER_UNAVAILABLE, "gone"))
-    step = await handlers.one_pass(world(cluster), kopf.Body(found), cast(Any, None), 0)
+    cluster, heard = Listing(found, fault=Transient(Reason.API_SERVER_UNAVAILABLE, "gone")), Heard()
+    step = await one_pass(cluster, found, heard)
     assert step.look_again == Settings().resync
-    assert events == ["ReleaseUnreadable"]
+    assert heard.reasons == ["ReleaseUnreadable"]
 
 
 def test_conditions_keep_their_time() -> None:
@@ -137,7 +212,7 @@ def test_conditions_keep_their_time() -> None:
     ]
     refused = Refused(Reason.RELEASE_UNREADABLE, "found", "remedy")
     told = stored.describe_status(from_the_future(status__conditions=old), refused, NOW)["conditions"]
-    times = {one["type"]: one["lastTransitionTime"] for one in told}
+    times = {condition["type"]: condition["lastTransitionTime"] for condition in told}
     assert times == {"Ready": "2026-01-01T12:00:00Z", "Stalled": EARLIER, "Applied": EARLIER}
     later = stored.describe_status(from_the_future(status__conditions=told), refused, NOW + timedelta(hours=1))[
         "conditions"
@@ -153,3 +228,15 @@ def test_a_table_shows_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended.exit_code == 5
     assert "auth" in ended.stdout
     assert "ReleaseUnreadable: PluginRelease istio-ingress/future" in ended.stderr
+
+
+def test_each_version_is_read_once() -> None:
+    """Hundreds of passes list the same releases: what has not changed is not read again."""
+    readings, same, other = stored.ReleaseReadings(), manifest(), manifest()
+    same["metadata"]["resourceVersion"] = "1"
+    other["metadata"] |= {"uid": "other", "name": "other", "resourceVersion": "1"}
+    [first, _], _ = readings.sort_out([same, other])
+    [again], _ = readings.sort_out([same])
+    assert again is first
+    [changed], _ = readings.sort_out([{**same, "metadata": {**same["metadata"], "resourceVersion": "2"}}])
+    assert changed is not first

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from pluginrelease import api
-from pluginrelease.core import revision, timestamps
+from pluginrelease.api import times
+from pluginrelease.core import revision
 from pluginrelease.core.errors import Refused, Waiting
 from pluginrelease.core.registry import tags
 from tests.harness.releases import ARTIFACT, DIGEST, release
@@ -24,7 +25,7 @@ OTHER = "sha256:" + "cd" * 32
 
 def followed(interval: str | None, asked: datetime | None, **more: object) -> api.Release:
     """A release whose tag was asked for at this time."""
-    artifact = ARTIFACT.model_copy(update={"asked_at": timestamps.metav1_time(asked) if asked else None})
+    artifact = ARTIFACT.model_copy(update={"asked_at": times.to_seconds(asked) if asked else None})
     image = {"ref": ARTIFACT.ref, **({"interval": interval} if interval else {})}
     found = release(spec__artifact={"image": image})
     return found.model_copy(update={"status": api.Status(artifact=artifact, **more)})
@@ -62,9 +63,9 @@ def test_what_is_news() -> None:
         revision=revision.compute_identity(known.spec, OTHER),
         reason="PluginRejected",
         message="no",
-        at=timestamps.metav1_time(NOW),
+        at=times.to_seconds(NOW),
     )
-    rollout = api.RolloutStatus(spec_hash="h", started_at=timestamps.metav1_time(NOW), failure=failure)
+    rollout = api.RolloutStatus(spec_hash="h", started_at=times.to_seconds(NOW), failure=failure)
     assert not tags.is_news(followed("5m", NOW, rollout=rollout), OTHER)
 
 

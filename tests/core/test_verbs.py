@@ -46,6 +46,11 @@ RETRIED = {"pluginrelease.io/retry": "t2"}
 ASKED = {**RETRIED, "pluginrelease.io/rollback-to": f"{OLD}:t1"}
 
 
+def row(name: str, state: str = "Loaded") -> dict[str, Any]:
+    """One entry's row."""
+    return {"name": name, "state": state, "reason": state}
+
+
 INSTEAD = condition("Ready", "False", "RollbackTo")
 STALLED_INSTEAD = condition("Stalled", "True", "RollbackTo")
 
@@ -107,6 +112,24 @@ def test_waiting_for_a_rollback_ends_when_what_was_asked_for_runs(
     """Ready is False while something else runs than the spec wants: for who asked for it that is success."""
     outcome = _wait.judge(found, WaitGoal.ROLLED_BACK)
     assert (None if outcome is None else int(outcome.code), outcome and outcome.word) == (code, word)
+
+
+OFF, STALLED_OFF = condition("Ready", "False", "SwitchedOff"), condition("Stalled", "True", "SwitchedOff")
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        pytest.param(waiting(OFF, STALLED_OFF, status__gateways=[row("public", state="Off")]), 0, id="on no gateway"),
+        pytest.param(waiting(OFF, MOVING, status__gateways=[row("public")]), None, id="on its way"),
+        pytest.param(waiting(OFF, STALLED_OFF, status__gateways=[row("public")]), 1, id="it could not be taken off"),
+        pytest.param(waiting(READY, status__gateways=[row("public")]), None, id="not asked for, or not seen yet"),
+    ],
+)
+def test_waiting_for_off_ends_when_the_plugin_is_on_no_gateway(found: api.Release, code: int | None) -> None:
+    """Stalled alone is not enough: the API server may refuse to delete an object."""
+    outcome = _wait.judge(found, WaitGoal.OFF)
+    assert (None if outcome is None else int(outcome.code)) == code
 
 
 def test_progress_counts_gateways_and_pods() -> None:
@@ -175,22 +198,22 @@ THIRD, SECOND, FIRST = entry("3" * 10, 3, "Stable"), entry("2" * 10, 2, "Failed"
 )
 def test_a_rollback_goes_to_what_ran(found: api.Release, named: str | None, chosen: str) -> None:
     """Unnamed it is the newest that ran and does not run now; a failed one only by name."""
-    assert _action.choose(found, named).revision == chosen
+    assert _action.choose(found, named).wish == chosen
 
 
 @pytest.mark.parametrize(
     ("found", "named", "reason", "words"),
     [
-        (past(THIRD, targetRevision="3" * 10), None, "RevisionNotFound", "has no other revision that ran"),
-        (release(), None, "RevisionNotFound", "It has none"),
+        (past(THIRD, targetRevision="3" * 10), None, "RevisionNotFound", "3" * 10),
+        (release(), None, "RevisionNotFound", "none"),
         (
             past(THIRD, FIRST),
             "f",
             "RevisionNotFound",
             f"Its revisions: {'3' * 10} (r.example.com/auth:3",
         ),
-        (past(entry("21", 2, "Stable"), entry("22", 1, "Failed")), "2", "RevisionNotFound", "beginning of several"),
-        (past(THIRD), "", "RevisionNotFound", "is no revision"),
+        (past(entry("21", 2, "Stable"), entry("22", 1, "Failed")), "2", "RevisionNotFound", "several"),
+        (past(THIRD), "", "RevisionNotFound", "''"),
         (
             release(status=ROLLED_BACK),
             None,
@@ -201,7 +224,7 @@ def test_a_rollback_goes_to_what_ran(found: api.Release, named: str | None, chos
             release(status={**ROLLED_BACK, "gateways": two_put_back()}),
             None,
             "AlreadyPutBack",
-            f"has put back {OLD} and {'9' * 10}",
+            f"{OLD} and {'9' * 10}",
         ),
     ],
 )
@@ -251,7 +274,7 @@ def test_a_tag_needs_a_digest() -> None:
     refused = invoke("render", "-f", "-", stdin=local())
     assert refused.exit_code == 5
     assert refused.stdout == ""
-    assert refused.stderr.startswith("Error: DigestUnknown: registry.example.com/plugins/auth:1.2 was not resolved")
+    assert refused.stderr.startswith("Error: DigestUnknown: registry.example.com/plugins/auth:1.2 ")
     given = invoke("render", "-f", "-", "--digest", DIGEST, stdin=local())
     assert yaml.safe_load(given.stdout)["spec"]["url"] == f"oci://{IMAGE}"
 
@@ -260,11 +283,11 @@ def test_a_range_needs_a_digest() -> None:
     """So is a range of versions, and a status that is about it has the digest."""
     ranged = {"spec__artifact__image": {"ref": "registry.example.com/plugins/auth", "semver": "1.x"}}
     refused = invoke("render", "-f", "-", stdin=local(**ranged))
-    assert "registry.example.com/plugins/auth within 1.x was not resolved" in refused.stderr
+    assert refused.stderr.startswith("Error: DigestUnknown: registry.example.com/plugins/auth within 1.x ")
     given = invoke("render", "-f", "-", "--digest", DIGEST, stdin=local(**ranged))
     assert yaml.safe_load(given.stdout)["spec"]["url"] == f"oci://{IMAGE}"
     known = release(**ranged, status__artifact={**ARTIFACT.wire(), "semver": "1.x"})
-    assert [one.manifest["spec"]["url"] for one in _manifest.render(known)] == [f"oci://{IMAGE}"]
+    assert [rendered.manifest["spec"]["url"] for rendered in _manifest.render(known)] == [f"oci://{IMAGE}"]
 
 
 def test_each_provider_has_its_own_object() -> None:
@@ -282,7 +305,7 @@ def test_what_is_rendered_is_what_the_operator_writes() -> None:
     """Of a release in the cluster the very object of the operator is rendered, revision and owner included."""
     found = release(status__artifact=ARTIFACT.wire())
     [entry] = placements(found)
-    assert [one.manifest for one in _manifest.render(found)] == [istio.wasm_plugin(entry, ARTIFACT)]
+    assert [rendered.manifest for rendered in _manifest.render(found)] == [istio.wasm_plugin(entry, ARTIFACT)]
 
 
 TWO = [
@@ -296,9 +319,9 @@ def test_each_gateway_has_an_object_of_its_own() -> None:
     text = local(spec__gateways=TWO)
     command = ("render", "-f", "-", "--digest", DIGEST)
     documents = list(yaml.safe_load_all(invoke(*command, stdin=text).stdout))
-    places = [(one["metadata"]["namespace"], one["metadata"]["name"]) for one in documents]
+    places = [(document["metadata"]["namespace"], document["metadata"]["name"]) for document in documents]
     assert places == [("istio-ingress", "auth-public"), ("edge", "guard")]
-    assert [one["spec"]["selector"]["matchLabels"] for one in documents] == [
+    assert [document["spec"]["selector"]["matchLabels"] for document in documents] == [
         {"istio": "ingressgateway"},
         {"app": "edge"},
     ]
@@ -340,11 +363,14 @@ def test_of_a_secret_only_the_name_is_told() -> None:
     text = local(metadata__namespace="team-a", spec__artifact__image__pullSecretRef={"name": "keys"})
     shown = invoke("render", "-f", "-", "--digest", DIGEST, stdin=text)
     secret = yaml.safe_load(shown.stdout)["spec"]["imagePullSecret"]
-    assert shown.stderr == f"# the gateways pull with Secret istio-ingress/{secret}, a copy of team-a/keys\n"
+    assert shown.stderr.startswith("# ")
+    assert f"istio-ingress/{secret}" in shown.stderr
+    assert "team-a/keys" in shown.stderr
     there = local(metadata__namespace="team-a", spec__artifact__image__gatewayPullSecretRef={"name": "keys"})
     shown = invoke("render", "-f", "-", "--digest", DIGEST, stdin=there)
     assert yaml.safe_load(shown.stdout)["spec"]["imagePullSecret"] == "keys"
-    assert shown.stderr == "# the gateways pull with Secret istio-ingress/keys, which must be there\n"
+    assert shown.stderr.startswith("# ")
+    assert "istio-ingress/keys" in shown.stderr
 
 
 @pytest.mark.parametrize(
@@ -352,12 +378,12 @@ def test_of_a_secret_only_the_name_is_told() -> None:
     [
         ("kind: Deployment\n", "has 0 PluginReleases"),
         (local() + "---\n" + local(), "has 2 PluginReleases"),
-        ("a: [\n", "cannot be read"),
+        ("a: [\n", "line 2"),
         (local(spec__provider="Linkerd"), "spec.provider"),
         (local(spec=None), "spec: "),
         ("kind: PluginRelease\n", "metadata.name: Field required"),
         ("[1, 2]\n", "has 0 PluginReleases"),
-        ("x" * (_manifest.MAX_FILE_BYTES + 1), "is larger than"),
+        ("x" * (_manifest.MAX_FILE_BYTES + 1), str(_manifest.MAX_FILE_BYTES)),
     ],
 )
 def test_a_file_that_is_no_release_is_refused(text: str, words: str) -> None:
@@ -373,7 +399,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     """So is a file that cannot be opened."""
     refused = invoke("render", "-f", str(tmp_path / "none.yaml"))
     assert refused.exit_code == 2
-    assert "No such file" in refused.stderr
+    assert "none.yaml" in refused.stderr
 
 
 # ------------------------------------------------------------------------------------------------------ diff
@@ -423,7 +449,7 @@ def test_a_reference_that_nobody_resolved_is_shown_as_it_is() -> None:
     shown = differs(live(), wanted)
     assert "+  url: oci://registry.example.com/plugins/auth:9" in shown
     assert "+    pluginrelease.io/revision: unresolved" in shown
-    assert "was not resolved" in _manifest.render_unresolved(only(wanted)).notes[0]
+    assert "registry.example.com/plugins/auth:9" in _manifest.render_unresolved(only(wanted)).notes[0]
 
 
 def test_without_an_object_all_of_it_is_new() -> None:
@@ -442,13 +468,13 @@ def test_without_an_object_all_of_it_is_new() -> None:
         (
             ["status", "--kubeconfig", "/nonexistent"],
             5,
-            "KubeconfigUnusable: the kubeconfig /nonexistent cannot be used: there is no",
+            "KubeconfigUnusable: the kubeconfig /nonexistent",
         ),
-        (["wait", "auth", "-n", "a", "--kubeconfig", "/nonexistent"], 5, "there is no such file"),
-        (["wait", "auth", "--timeout", "soon"], 2, "'soon' is not a duration"),
+        (["wait", "auth", "-n", "a", "--kubeconfig", "/nonexistent"], 5, "/nonexistent"),
+        (["wait", "auth", "--timeout", "soon"], 2, "'soon'"),
         (["wait"], 2, "Missing argument 'NAME'"),
         (["status", "--watch"], 2, "--watch needs NAME"),
-        (["status", "auth", "-A"], 2, "leave --all-namespaces out"),
+        (["status", "auth", "-A"], 2, "--all-namespaces"),
         (["render"], 2, "give NAME, or -f FILE"),
         (["diff"], 2, "give NAME, or -f FILE"),
         (["diff", "-f", "a", "--to", NEW], 2, "give one"),

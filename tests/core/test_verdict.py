@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pluginrelease.core import placeholders
+from pluginrelease.core.gateway.container import Container
 from pluginrelease.core.gateway.identity import Incarnation
 from pluginrelease.core.gateway.listeners import ListenerError
 from pluginrelease.core.gateway.logs import LogEvent, LogFindings, LogKind
@@ -37,6 +38,10 @@ from tests.core.gateway_signs import (
     judged,
 )
 
+# the kubelet started it again, of a crash, in the second before what ran was written back
+RESTARTED = replace(QUIET, at=after(10), started_at=after(-0.5))
+UNSEEN: dict[str, Any] = {"baselines": []}
+
 POSITIVE: Mapping[str, tuple[PodObservation, dict[str, Any]]] = {
     "the counter of reloads rose and no refusal was counted": (COUNTED, {}),
     "Envoy logged that it created our plugin": (replace(QUIET, log=event(LogKind.LOADED)), {}),
@@ -46,6 +51,7 @@ POSITIVE: Mapping[str, tuple[PodObservation, dict[str, Any]]] = {
         replace(FRESH, envoy_version="1.32.4", stats=Stats(vm_active=4)),
         {},
     ),
+    "an Envoy that started just before the write has loaded nothing else": (RESTARTED, UNSEEN),
     "VMs were made for new code": (replace(QUIET, stats=replace(QUIET.stats, vm_created=10)), {}),
     "this run of this Envoy was proved before": (QUIET, {"verified": [RUN]}),
 }
@@ -98,6 +104,23 @@ NOT_POSITIVE: Mapping[str, tuple[PodObservation, dict[str, Any]]] = {
     "the VMs may be those of a plugin with the same code": (
         replace(FRESH, envoy_version="1.32.4", stats=Stats(vm_active=4), code_shared=True),
         {},
+    ),
+    "it started just before, and has loaded something before": (
+        replace(RESTARTED, stats=replace(QUIET.stats, vm_created=6)),
+        UNSEEN,
+    ),
+    "it started just before, and had the configuration before the write": (
+        replace(RESTARTED, entries=entry(last_updated=after(-3))),
+        UNSEEN,
+    ),
+    "it started just before, and a worker has no VM": (
+        replace(RESTARTED, stats=replace(QUIET.stats, vm_active=3), entries=entry(fail="FAIL_RELOAD")),
+        UNSEEN,
+    ),
+    "nobody looked at it before, and it has run for long": (replace(RESTARTED, started_at=after(-60)), UNSEEN),
+    "it started just before, and was looked at": (
+        RESTARTED,
+        {"baselines": [replace(BEFORE, incarnation=Incarnation.of("uid-1", after(-0.5)), named=True)]},
     ),
     "one VM was made, as for a refused module": (replace(QUIET, stats=replace(QUIET.stats, vm_created=6)), {}),
     "the VMs may be a neighbour's": (
@@ -272,6 +295,29 @@ def test_what_silence_means_when_the_time_is_up(sighting: PodObservation, state:
     """After the deadline waiting becomes a finding; a pod that merely is not ready is never blamed on the plugin."""
     found = judged(sighting, late=True)
     assert (found.state, found.reason) == (state, reason)
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(5.9, State.PENDING), (6, State.LOADED)])
+def test_what_an_envoy_has_just_received_may_be_untried(seconds: float, state: State) -> None:
+    """The documents of one look are not of one moment: VMs of before beside what has just arrived prove nothing."""
+    assert judged(replace(RESTARTED, at=after(seconds)), **UNSEEN).state is state
+
+
+@pytest.mark.parametrize(
+    ("waiting", "back_off", "seconds", "state"),
+    [
+        pytest.param("CrashLoopBackOff", 300, 359, State.PENDING, id="the kubelet has not started it again yet"),
+        pytest.param("CrashLoopBackOff", 300, 361, State.UNKNOWN, id="it should have by now"),
+        pytest.param("CrashLoopBackOff", 0, 61, State.UNKNOWN, id="a revision that is not put back has its time only"),
+        pytest.param("ContainerCreating", 300, 61, State.UNKNOWN, id="it waits for something else"),
+        pytest.param("", 300, 61, State.UNKNOWN, id="it runs, and is not ready"),
+    ],
+)
+def test_a_gateway_in_back_off_is_waited_for(waiting: str, back_off: int, seconds: int, state: State) -> None:
+    """What is put back is not told to be back while the kubelet makes the gateway wait, and not waited for for ever."""
+    pod = replace(POD, ready=False, container=Container(restarts=4, running=False, waiting=waiting))
+    found = judged(replace(COUNTED, pod=pod, at=after(seconds)), back_off=timedelta(seconds=back_off))
+    assert (found.state, found.reason) == (state, "PodNotReady")
 
 
 def test_another_environment_has_not_arrived() -> None:

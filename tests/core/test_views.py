@@ -9,10 +9,17 @@ import pytest
 
 from pluginrelease import api
 from pluginrelease.cli import _view
+from pluginrelease.cli._view import ViewText
 from tests.harness.releases import ARTIFACT, DIGEST, release
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 OLD, NEW = "0123456789", "abcdefabcd"
+WHY_PUBLIC = "one pod refused it"
+
+
+def restores(revision: str, age: str = "") -> str:
+    """What the tree says of a gateway that goes back to a revision, since when all of it runs that."""
+    return ViewText.RESTORES.format(revision=revision, done=ViewText.RUNS_SINCE.format(age=age) if age else "")
 
 
 def ago(**passed: float) -> str:
@@ -62,7 +69,7 @@ ROLLED_BACK: dict[str, Any] = {
             "stable": {"revision": OLD},
             "state": "Unhealthy",
             "reason": "PluginRejected",
-            "message": "one pod refused it",
+            "message": WHY_PUBLIC,
             "desired": 3,
             "loaded": 1,
             "failed": 1,
@@ -132,7 +139,7 @@ def rolled_back(**changes: Any) -> api.Release:
 )
 def test_an_age_is_one_number_with_its_unit(passed: timedelta, shown: str) -> None:
     """Ages are read at a glance; a clock that is behind the server's makes none negative."""
-    assert _view.format_age((NOW - passed).isoformat(), NOW) == shown
+    assert _view.format_age(NOW - passed, NOW) == shown
 
 
 def test_what_never_was_has_no_age() -> None:
@@ -155,15 +162,15 @@ def test_what_never_was_has_no_age() -> None:
         "│  └─ ✗ Loaded: PluginRejected",
         "├─ gateways 1/2, pods 2/4 loaded, 1 failed",
         f"│  ├─ ✗ public 1/3 Unhealthy {OLD}: PluginRejected",
-        "│  │  │    one pod refused it",
+        f"│  │  │    {WHY_PUBLIC}",
         f"│  │  ├─ WasmPlugin edge/auth-public, stable {OLD}",
-        f"│  │  ├─ puts back {OLD}, runs everywhere since 1m",
+        f"│  │  ├─ {restores(OLD, '1m')}",
         "│  │  ├─ ✗ edge/a Unhealthy: PluginRejected",
         f"│  │  ├─ ✓ edge/b Loaded {OLD}",
         "│  │  └─ and 1 more",
         "│  └─ ✓ internal 1/1 Loaded",
-        "│     ├─ WasmPlugin edge/legacy, adopted, kept as auth-adopted-1",
-        "│     ├─ puts back the object as it was before it was adopted",
+        f"│     ├─ WasmPlugin edge/legacy, {ViewText.ADOPTED.format(kept='auth-adopted-1')}",
+        f"│     ├─ {ViewText.RESTORES_ADOPTED}",
         "│     └─ ✓ edge/c Loaded",
         "└─ history",
         f"   ├─  >  2       {NEW}  Failed  PluginRejected  r.example.com/auth:2  abababababab  2d     2h",
@@ -200,10 +207,10 @@ def test_long_messages_are_wrapped_and_whole() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"status": {}}, "No operator has looked at it yet"),
-        ({"metadata__generation": 3}, "What follows is about generation 2 of the spec; 3 has not been looked at yet"),
-        ({"metadata__deletionTimestamp": ago(seconds=1)}, "It is being deleted"),
-        ({"spec__artifact__image__ref": "registry.example.com/plugins/auth:9"}, "wanted by the spec"),
+        ({"status": {}}, ViewText.UNSEEN),
+        ({"metadata__generation": 3}, ViewText.OLD.format(seen=2, generation=3)),
+        ({"metadata__deletionTimestamp": ago(seconds=1)}, ViewText.DELETING),
+        ({"spec__artifact__image__ref": "registry.example.com/plugins/auth:9"}, ViewText.UNRESOLVED),
         (
             {"spec__artifact__image": {"ref": "registry.example.com/plugins/auth", "semver": "2.x"}},
             "artifact registry.example.com/plugins/auth within 2.x",
@@ -219,12 +226,10 @@ def test_an_old_status_is_not_shown_as_the_present_one(changes: dict[str, Any], 
 @pytest.mark.parametrize(
     ("held", "row", "said", "unsaid"),
     [
-        pytest.param(True, {"stable": {"revision": OLD}}, "it stays as it is", "puts back", id="held"),
-        pytest.param(None, {}, "nothing ran before: the plugin is taken off", "puts back", id="nothing before"),
-        pytest.param(None, {"adopted": "a"}, "puts back the object as it was", "taken off", id="adopted"),
-        pytest.param(
-            None, {"stable": {"revision": OLD}, "adopted": "a"}, f"puts back {OLD}", "the object", id="stable"
-        ),
+        pytest.param(True, {"stable": {"revision": OLD}}, ViewText.STAYS, "restores", id="held"),
+        pytest.param(None, {}, ViewText.REMOVES, "restores", id="nothing before"),
+        pytest.param(None, {"adopted": "a"}, ViewText.RESTORES_ADOPTED, ViewText.REMOVES, id="adopted"),
+        pytest.param(None, {"stable": {"revision": OLD}, "adopted": "a"}, restores(OLD), "the object", id="stable"),
     ],
 )
 def test_a_failure_says_what_each_gateway_runs_now(
@@ -243,7 +248,7 @@ def test_a_gateway_that_another_did_not_drag_along_says_nothing_of_a_way_back() 
     """Only the gateways that the failure names go back."""
     failure = {**ROLLED_BACK["rollout"]["failure"], "gateways": ["internal"]}
     found = rolled_back(status={**ROLLED_BACK, "rollout": {**ROLLED_BACK["rollout"], "failure": failure}})
-    assert f"puts back {OLD}" not in _view.tree(found, NOW, width=200)
+    assert restores(OLD) not in _view.tree(found, NOW, width=200)
 
 
 @pytest.mark.parametrize(("state", "mark"), [("NotPlaced", "✗"), ("Removing", "…"), ("Unknown", "?")])

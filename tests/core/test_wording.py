@@ -55,7 +55,7 @@ MESSAGES: dict[str, Callable[[], str]] = {
         image_manifests.parse("r.test/p:1"), Transport.UNTRUSTED, [("a", RegistryTrust()), ("b", RegistryTrust())]
     ),
     "signatures": lambda: signature.conclude([signature.reject_invalid("x")], [Digest.of(b"")], "somebody").sentence(),
-    "identities": lambda: signatures.Identities(tuple(SIGNERS), b"", "here").wanted(),
+    "identities": lambda: signatures.Identities(tuple(SIGNERS), b"", "here").describe_wanted(),
     "findings": lambda: "\n".join(lint.lines([lint.Linted("f", releases=1, skipped=1, findings=[flaw()])])),
 }
 

@@ -14,16 +14,22 @@ import pytest
 
 from pluginrelease import api
 from pluginrelease.cli import crd
+from pluginrelease.core import revision
+from pluginrelease.core.mesh import istio
+from pluginrelease.core.mesh.placement import placements
 from pluginrelease_lab import operator
 from pluginrelease_lab.host import Lab
-from tests.edges import plain_envoy, real_registry
-from tests.edges.gateway_delivery import Delivery, StartDelivery, variant
-from tests.edges.puller import Order
+from tests.edges import cli_release, contenders, plain_envoy, real_registry
+from tests.edges.cli_release import Shop
+from tests.edges.gateway_delivery import GatewayDelivery, StartDelivery, variant
+from tests.edges.lone_apiserver import Lone
+from tests.edges.puller import PullOrder
 from tests.edges.puller_process import CHECKOUT, PullerProcess
-from tests.edges.real_envoy import Gateway, api_server
+from tests.edges.real_envoy import RealGateway, api_server
 from tests.edges.real_registry import Real
 from tests.edges.registry_access import WASM
 from tests.edges.scripted import Scripted, good, serving
+from tests.harness import releases
 
 CRD_NAME = f"crd/{api.PLURAL}.{api.GROUP}"
 
@@ -41,6 +47,13 @@ def private(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
     realm = getattr(request.module, "REALM", real_registry.REALM)
     with real_registry.guarded(tmp_path_factory.mktemp("private"), realm) as real:
         yield real
+
+
+@pytest.fixture(scope="module")
+def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lone]:
+    """An API server with the chart in two namespaces, but for its Deployments."""
+    with contenders.running(tmp_path_factory.mktemp("lone")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -67,13 +80,13 @@ def puller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PullerProcess]:
         pipes: dict[str, IO[str] | int] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": out}
         with subprocess.Popen(program, cwd=CHECKOUT, text=True, **pipes) as process:  # type: ignore[call-overload]
             one = PullerProcess(process, log)
-            assert one(Order(str(start(good).reference()))).reason == ""
+            assert one(PullOrder(str(start(good).reference()))).reason == ""
             yield one
             process.stdin.close()
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[plain_envoy.Gateway]:
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[plain_envoy.PlainGateway]:
     """One Envoy for all tests of a file; each has a listener of its own."""
     with plain_envoy.running(tmp_path_factory.mktemp("envoy")) as one:
         yield one
@@ -84,8 +97,8 @@ async def start_delivery(tmp_path: Path) -> AsyncIterator[StartDelivery]:
     """Makes a gateway that runs the first variant of the plugin, and of other plugins that are named."""
     async with AsyncExitStack() as stack:
 
-        async def make(*others: str, show_subscriptions: bool = False, concurrency: int = 2) -> Delivery:
-            gateway = Gateway(tmp_path, show_subscriptions=show_subscriptions, concurrency=concurrency)
+        async def make(*others: str, show_subscriptions: bool = False, concurrency: int = 2) -> GatewayDelivery:
+            gateway = RealGateway(tmp_path, show_subscriptions=show_subscriptions, concurrency=concurrency)
             gateway.deliver("header", variant("first"))
             for other in others:
                 gateway.deliver(other, variant(other))
@@ -93,7 +106,7 @@ async def start_delivery(tmp_path: Path) -> AsyncIterator[StartDelivery]:
             stack.push_async_callback(gateway.stop)
             await gateway.start()
             channels = await stack.enter_async_context(api_server(gateway=gateway))
-            return Delivery(gateway, channels)
+            return GatewayDelivery(gateway, channels)
 
         yield make
 
@@ -106,3 +119,29 @@ def cluster(lab: Lab, request: pytest.FixtureRequest) -> Lab:
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": request.module.NAMESPACE}}
     lab.kubectl("apply", "-f", "-", stdin=json.dumps(namespace))
     return lab
+
+
+@pytest.fixture
+def shop(cluster: Lab) -> Iterator[Shop]:
+    """The namespace with a new release in it."""
+    shop = Shop(cluster, cluster.kubeconfig)
+    shop.create(cli_release.written())
+    yield shop
+    cluster.kubectl("delete", "prel,wasmplugin,controllerrevision", "--all", "-n", cli_release.NAMESPACE)
+
+
+@pytest.fixture
+def released(shop: Shop) -> Shop:
+    """The release with what the operator writes for it: WasmPlugin, ControllerRevision and status."""
+    found = shop.release
+    for entry_placement in placements(found):
+        shop.create(istio.wasm_plugin(entry_placement, releases.ARTIFACT))
+    shop.create(revision.manifest(found, releases.ARTIFACT, 1))
+    wanted = revision.compute_identity(found.spec, releases.ARTIFACT.digest)
+    shop.tell(
+        cli_release.READY,
+        targetRevision=wanted,
+        artifact=releases.ARTIFACT.wire(),
+        history=[cli_release.entry(wanted, 1, "Stable")],
+    )
+    return shop

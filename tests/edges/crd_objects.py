@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from pluginrelease import api
+from pluginrelease.api import crd
 from pluginrelease_lab.host import Lab
 
 NAMESPACE = "crd-rules"
@@ -35,14 +36,20 @@ RELEASE: Node = {
     },
 }
 
+TARGET: Node = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "public"}
 PROBE: Node = {"name": "hello"}
 # what an item of a list has, beside the field that a row is about
 ITEMS: dict[str, Node] = {
     "gateways": GATEWAY,
+    "targetRefs": TARGET,
     "probes": PROBE,
     "matchRules": {},
+    "match": {"mode": "CLIENT"},
+    "ports": {"number": 8080},
     "env": {"name": "LEVEL", "value": "info"},
 }
+# what must be beside a field
+BESIDE: dict[str, Node] = {"spec.plugin.matchRules[].config": {"domain": ["api.example.com"]}}
 SIGNER: Node = {"issuer": "https://issuer[.]example[.]com", "subject": ".*@example[.]com"}
 ITEMS["matchOIDCIdentity"] = SIGNER
 VERIFY = "spec.artifact.verify"
@@ -50,14 +57,14 @@ ROOT = f"{VERIFY}.trustedRootSecretRef"
 SEMVER = "spec.artifact.image.semver"
 
 
-class Rule(NamedTuple):
-    """One constraint of the schema, a value it takes, a value it refuses, and words of the refusal."""
+class CrdRule(NamedTuple):
+    """One constraint of the schema, a value it takes, a value it refuses, and words of the refusal if it is not CEL."""
 
     path: str
     keyword: str
     accepted: Any
     refused: Any
-    words: str
+    words: str = ""
 
 
 def release(path: str = "", value: object = UNSET) -> Node:
@@ -83,12 +90,20 @@ def release(path: str = "", value: object = UNSET) -> Node:
         del node[last]
     if last == "valueFrom":
         del node["value"]
+    node |= BESIDE.get(path, {})
+    complete(changed, path)
+    return changed
+
+
+def complete(changed: Node, path: str) -> None:
+    """Set what else a release needs where the field of this path is set."""
+    if path.startswith("spec.gateways[].targetRefs"):
+        del changed["spec"]["gateways"][0]["selector"]
     if path.startswith((ROOT, f"{VERIFY}.provider")):
         changed["spec"]["artifact"]["verify"]["matchOIDCIdentity"] = [SIGNER]
     if path.startswith("spec.plugin") and HIGRESS_ONLY & changed["spec"]["plugin"].keys():
         changed["spec"] |= {"provider": "Higress", "gateways": [copy.deepcopy(HIGRESS)]}
         changed["spec"]["plugin"]["priority"] = 1
-    return changed
 
 
 def gateways(*entries: Node, **spec: object) -> Node:
@@ -101,6 +116,27 @@ def gateways(*entries: Node, **spec: object) -> Node:
 def offer(lab: Lab, manifest: Node, *verb: str) -> str:
     """Show the API server an object without storing it. Raises LabError with the server's words."""
     return lab.kubectl(*(verb or ("create",)), "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(manifest))
+
+
+def cel_messages() -> dict[tuple[str, str], str]:
+    """The message of each CEL rule of the CRD, by path and keyword."""
+    schema = crd.object_schema()
+    return {
+        ("metadata.name", "cel"): schema[CEL][0]["message"],
+        **dict(find_messages(schema["properties"]["spec"], "spec")),
+    }
+
+
+def find_messages(node: Node, path: str) -> Iterator[tuple[tuple[str, str], str]]:
+    """The messages of the CEL rules below a schema node, each with its path and keyword."""
+    rules = node.get(CEL, [])
+    for number, rule in enumerate(rules):
+        yield (path, "cel" if len(rules) == 1 else f"cel {number}"), rule["message"]
+    for name, child in node.get("properties", {}).items():
+        yield from find_messages(child, f"{path}.{name}")
+    for key, mark in (("items", "[]"), ("additionalProperties", "{}")):
+        if key in node:
+            yield from find_messages(node[key], f"{path}{mark}")
 
 
 def constraints(node: Node, path: str) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from pluginrelease.core.gateway.verdict import judging
 from pluginrelease.core.gateway.verdict.values import State, Verdict
 from pluginrelease.edges.envoy import dump_cache, observing
 from tests import wasm_modules as made
-from tests.edges.real_envoy import Channels, Gateway
+from tests.edges.real_envoy import EnvoyChannels, RealGateway
 
 POD = PodRef("apps", "gateway", "uid-1", ready=True)
 TIMEOUT = timedelta(hours=1)
@@ -26,11 +26,11 @@ def variant(text: str) -> bytes:
 
 
 @dataclass
-class Delivery:
+class GatewayDelivery:
     """One gateway, and a release that delivers to it as the operator would: look, write, look again."""
 
-    gateway: Gateway
-    channels: Channels
+    gateway: RealGateway
+    channels: EnvoyChannels
     wanted: DesiredPlugin = field(default_factory=lambda: DesiredPlugin("apps", "header", "", {}, "FAIL_CLOSE"))
     write_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     baselines: tuple[Baseline, ...] = ()
@@ -77,11 +77,11 @@ class Delivery:
         raise AssertionError(f"still {found}")
 
 
-StartDelivery = Callable[..., Awaitable[Delivery]]
+StartDelivery = Callable[..., Awaitable[GatewayDelivery]]
 TRAP = {"x-trap": "now"}
 
 
-async def look(delivery: Delivery, habit: dump_cache.ReadOptions) -> tuple[PodObservation, int]:
+async def look(delivery: GatewayDelivery, habit: dump_cache.ReadOptions) -> tuple[PodObservation, int]:
     """A look, and how many bytes the gateway sent for it."""
     before = delivery.channels.relayed
     (seen,) = await observing.observe(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
@@ -14,10 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from pluginrelease_lab import binaries
+from pluginrelease_lab.controlplane import MANIFESTS
 from pluginrelease_lab.kubeapi import write_kubeconfig
 from tests.edges.real_envoy import free_port
 
 SECONDS = 120.0
+AUDIT_LOG = "audit.log"
 TOKEN = "lone-token-" + "x" * 20
 SERVICES = "fd00:10:96::/112"
 ADVERTISED = "fd00::1"  # must not be a loopback address; nobody connects to it
@@ -30,19 +33,48 @@ class Lone:
     folder: Path
     port: int
     ca: bytes
+    argv: Sequence[str] = ()
+    process: list[subprocess.Popen[bytes]] = field(default_factory=list)
     token: str = TOKEN
 
     @property
     def url(self) -> str:
         return f"https://[::1]:{self.port}"
 
+    def kubeconfig(self, token: str = TOKEN) -> Path:
+        """A file for the holder of a token, by default the administrator."""
+        place = self.folder / f"kubeconfig-{hashlib.sha256(token.encode()).hexdigest()[:8]}"
+        return write_kubeconfig(place, server=self.url, ca=self.ca, token=token)
+
+    def kill(self) -> None:
+        """End the API server as the kernel does; etcd keeps what it had."""
+        [process] = self.process
+        process.kill()
+        process.wait()
+
+    def start_again(self) -> None:
+        """Start it again; return when it answers."""
+        path = self.folder / "kube-apiserver-again.log"
+        with path.open("ab") as log:
+            self.process[:] = [subprocess.Popen(self.argv, stdout=log, stderr=log, cwd=self.folder)]
+        until_ok(f"{self.url}/readyz", self.process[0], path, self.folder / "certificates" / "apiserver.crt")
+
+    @property
+    def audit_log(self) -> Path:
+        """One JSON line for each request."""
+        return self.folder / AUDIT_LOG
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 90) -> str:
+        """As the administrator; returns what it prints."""
+        argv = [str(binaries.provide("kubectl")), f"--kubeconfig={self.kubeconfig()}", *arguments]
+        done = subprocess.run(argv, input=stdin, text=True, timeout=seconds, capture_output=True, check=False)
+        assert done.returncode == 0, f"{arguments}: {done.stderr}"
+        return done.stdout
+
     def apply(self, manifest: str) -> None:
         """By kubectl; returns when a CRD in it is served."""
-        kubeconfig = self.folder / "kubeconfig"
-        write_kubeconfig(kubeconfig, server=self.url, ca=self.ca, token=self.token)
-        kubectl = [str(binaries.provide("kubectl")), f"--kubeconfig={kubeconfig}"]
-        for argv in (["apply", "--server-side", "-f", "-"], ["wait", "--for=condition=Established", "crd", "--all"]):
-            subprocess.run([*kubectl, *argv], input=manifest, text=True, check=True, timeout=60, capture_output=True)
+        self.kubectl("apply", "--server-side", "-f", "-", stdin=manifest)
+        self.kubectl("wait", "--for=condition=Established", "crd", "--all")
 
 
 @contextlib.contextmanager
@@ -55,10 +87,13 @@ def running(folder: Path, address: str) -> Iterator[Lone]:
         )
         until_ok(f"http://[{address}]:{store}/readyz", etcd, folder / "etcd.log")
         _write_secrets(folder)
-        server = stack.enter_context(_program(folder, _apiserver(folder, address, port, store)))
+        argv = _apiserver(folder, address, port, store)
+        server = stack.enter_context(_program(folder, argv))
         ca = folder / "certificates" / "apiserver.crt"
         until_ok(f"https://[{address}]:{port}/readyz", server, folder / "kube-apiserver.log", ca)
-        yield Lone(folder, port, ca.read_bytes())
+        lone = Lone(folder, port, ca.read_bytes(), argv, [server])
+        stack.callback(lambda: lone.process[0].kill())
+        yield lone
 
 
 def _etcd(folder: Path, clients: str, peers: str) -> list[str]:
@@ -99,6 +134,9 @@ def _apiserver(folder: Path, address: str, port: int, store: int) -> list[str]:
         f"--token-auth-file={folder / 'users.csv'}",
         "--authorization-mode=RBAC",
         "--profiling=false",
+        f"--audit-policy-file={MANIFESTS / 'audit-policy.yaml'}",
+        f"--audit-log-path={folder / AUDIT_LOG}",
+        "--audit-log-mode=blocking",
     ]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import requests
 
 from tests.edges import plain_envoy
-from tests.edges.plain_envoy import Backends, Plugin
+from tests.edges.plain_envoy import ACTIVE_VMS, Backends, PlainPlugin
 from tests.odd_modules import Does, Odd
 
 PATIENCE = 120.0  # seconds
@@ -23,13 +23,12 @@ HANGING = 4.0  # seconds of the processor; all that a good one of these modules 
 COMPILING = 60.0  # the same for a heavy one
 PLUGINS = "x-plugin"  # the header of answers that met the plugin that is configured twice
 VMS = 3  # for each distinct module: the base, the main thread and one worker
-ACTIVE_VMS = "wasm.envoy.wasm.runtime.v8.active"
 NO_RUNTIME = "Failed to create Wasm VM using envoy.wasm.runtime.v8 runtime. Envoy was compiled without support for it"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
-class Seen:
+class ModuleSeen:
     """What came of a module, what Envoy's log said, and the most memory that it had, where that was looked at."""
 
     does: Does
@@ -37,12 +36,12 @@ class Seen:
     mebibytes: int = 0
 
 
-def is_as_told(odd: Odd, seen: Seen) -> bool:
+def is_as_told(odd: Odd, seen: ModuleSeen) -> bool:
     """Whether Envoy did what the table says, in its words, and took the memory."""
     return seen.does is odd.does and odd.words in seen.log and seen.mebibytes >= odd.mebibytes
 
 
-def load(program: Path, folder: Path, odd: Odd) -> Seen:
+def load(program: Path, folder: Path, odd: Odd) -> ModuleSeen:
     """Load a module as Envoy does when it validates a configuration, and for one that dies or fails later serve it."""
     module = _written(folder, odd)
     if act := LIVES.get(odd.does):
@@ -55,12 +54,12 @@ def load(program: Path, folder: Path, odd: Odd) -> Seen:
     code, mebibytes = _ended(process, COMPILING if odd.heavy else HANGING)
     text = (folder / "validated.log").read_text(errors="replace")
     if code is None:
-        return Seen(Does.HANGS, text)
+        return ModuleSeen(Does.HANGS, text)
     if code < 0:
-        return Seen(Does.DIES, f"{text}\nended by {signal.Signals(-code).name}")
+        return ModuleSeen(Does.DIES, f"{text}\nended by {signal.Signals(-code).name}")
     if code == 0:
-        return Seen(Does.LOADS, text, mebibytes)
-    return Seen(Does.NO_RUNTIME if NO_RUNTIME in text else Does.REFUSES, text)
+        return ModuleSeen(Does.LOADS, text, mebibytes)
+    return ModuleSeen(Does.NO_RUNTIME if NO_RUNTIME in text else Does.REFUSES, text)
 
 
 def _written(folder: Path, odd: Odd) -> Path:
@@ -70,7 +69,7 @@ def _written(folder: Path, odd: Odd) -> Path:
 
 
 def _listener(name: str, module: Path) -> dict[str, object]:
-    return plain_envoy.listener(name, Plugin(module), Backends())
+    return plain_envoy.listener(name, PlainPlugin(module), Backends())
 
 
 def _ended(process: subprocess.Popen[bytes], most: float) -> tuple[int | None, int]:
@@ -96,7 +95,7 @@ def _processor_time(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def _served(program: Path, folder: Path, module: Path) -> Seen:
+def _served(program: Path, folder: Path, module: Path) -> ModuleSeen:
     """One request to a gateway that has the module."""
     with plain_envoy.running(folder, program=program) as gateway:
         url = gateway.serve("odd", module)
@@ -105,20 +104,20 @@ def _served(program: Path, folder: Path, module: Path) -> Seen:
         except requests.ConnectionError:
             assert gateway.process is not None
             code = gateway.process.wait(PATIENCE)
-            return Seen(Does.DIES_LATER, f"{gateway.log}\nended by {signal.Signals(-code).name}")
-        return Seen(Does.LOADS if status == 200 else Does.FAILS, gateway.log)
+            return ModuleSeen(Does.DIES_LATER, f"{gateway.log}\nended by {signal.Signals(-code).name}")
+        return ModuleSeen(Does.LOADS if status == 200 else Does.FAILS, gateway.log)
 
 
-def _taken_off(program: Path, folder: Path, module: Path) -> Seen:
+def _taken_off(program: Path, folder: Path, module: Path) -> ModuleSeen:
     """One request to a gateway that has the module, and then the plugin is taken off it."""
     with plain_envoy.running(folder, program=program) as gateway:
         status = requests.get(gateway.serve("odd", module), timeout=PATIENCE).status_code
         if status != 200:
-            return Seen(Does.FAILS, gateway.log)
-        return Seen(Does.HANGS_LATER if _hangs_without(gateway) else Does.LOADS, gateway.log)
+            return ModuleSeen(Does.FAILS, gateway.log)
+        return ModuleSeen(Does.HANGS_LATER if _hangs_without(gateway) else Does.LOADS, gateway.log)
 
 
-def _hangs_without(gateway: plain_envoy.Gateway) -> bool:
+def _hangs_without(gateway: plain_envoy.PlainGateway) -> bool:
     """Whether a gateway that its only plugin is taken off is silent and busy; it is killed then, as it would take no
     signal to end. One that is neither has thrown the plugin's VMs away."""
     assert gateway.process is not None
@@ -135,17 +134,17 @@ def _hangs_without(gateway: plain_envoy.Gateway) -> bool:
     raise AssertionError("neither silent and busy nor without the plugin's VMs")
 
 
-def _configured_again(program: Path, folder: Path, module: Path) -> Seen:
+def _configured_again(program: Path, folder: Path, module: Path) -> ModuleSeen:
     """Two listeners with one module and two configurations: they have the same VM on each thread."""
     with plain_envoy.running(folder, program=program) as gateway:
         urls = [gateway.serve(name, module, name) for name in ("first", "second")]
         answers = [requests.get(url, timeout=PATIENCE) for url in urls]
-        met = [PLUGINS in one.headers for one in answers if one.status_code == 200]
+        met = [PLUGINS in answer.headers for answer in answers if answer.status_code == 200]
         kinds = {(True, True): Does.LOADS, (True, False): Does.RUNS_NOWHERE}
-        return Seen(kinds.get(tuple(met), Does.FAILS), gateway.log)
+        return ModuleSeen(kinds.get(tuple(met), Does.FAILS), gateway.log)
 
 
-LIVES: dict[Does, Callable[[Path, Path, Path], Seen]] = {
+LIVES: dict[Does, Callable[[Path, Path, Path], ModuleSeen]] = {
     Does.DIES_LATER: _served,
     Does.FAILS: _served,
     Does.HANGS_LATER: _taken_off,

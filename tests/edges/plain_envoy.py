@@ -19,17 +19,19 @@ from typing import Any, TypeVar
 import requests
 
 from pluginrelease_lab import binaries
+from tests import wasm_modules
 
 Found = TypeVar("Found")
 API = "type.googleapis.com/envoy"
 FILTERS = f"{API}.extensions.filters"
 ROUTE = "apps/upstream"  # the only one, as Higress names a route: by its Ingress
+ACTIVE_VMS = "wasm.envoy.wasm.runtime.v8.active"
 PATIENCE = 240.0  # seconds; while Envoy compiles, its admin port answers nobody
 VALIDATE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
-class Plugin:
+class PlainPlugin:
     """One plugin as a listener has it: its module and the text of its configuration."""
 
     module: Path
@@ -51,7 +53,7 @@ class NotTaken(Exception):
     """Envoy refused a listener for its plugin; the text is what its log said meanwhile."""
 
 
-class Gateway:
+class PlainGateway:
     """One Envoy with one worker."""
 
     def __init__(self, folder: Path, backends: Backends | None = None, program: Path | None = None) -> None:
@@ -65,10 +67,15 @@ class Gateway:
         return (self.folder / "envoy.log").read_text()
 
     def start(self) -> None:
-        """Returns when Envoy is live; it has no listener yet."""
+        """Returns when Envoy is live; it has no listener yet.
+
+        An older one begins with a plugin, and loses it: V8 before Envoy 1.38 guards its code by a protection key of the
+        processor, where there is one (pku in /proc/cpuinfo), which threads that began before V8 may not read. Such a
+        gateway ends by SIGSEGV with the first plugin that it gets after its start, whatever that does.
+        """
         address = self.folder / "admin"
         self._write("envoy.json", self._bootstrap())
-        self._write("listeners.json", {"resources": []})
+        self._write("listeners.json", {"resources": [self._first_plugin()] if self.program else []})
         envoy = self.program or binaries.provide("envoy")
         program = [envoy, "-c", self.folder / "envoy.json", "--admin-address-path", address]
         options = ["--use-dynamic-base-id", "--concurrency", "1", "--component-log-level", "wasm:info"]
@@ -78,6 +85,15 @@ class Gateway:
         self._wait(lambda: address.exists() and address.read_text().strip())
         self.admin = f"http://{address.read_text().strip()}"
         self._wait(lambda: requests.get(f"{self.admin}/ready", timeout=PATIENCE).status_code == 200)
+        if self.program:
+            self.take_off_all()
+            self._wait(lambda: self.statistic(ACTIVE_VMS) == 0)
+
+    def _first_plugin(self) -> dict[str, Any]:
+        module = self.folder / "first.wasm"
+        module.write_bytes(wasm_modules.answering("first"))
+        kind = {"@type": f"{API}.config.listener.v3.Listener"}
+        return kind | listener("first", PlainPlugin(module), self.backends)
 
     def stop(self) -> None:
         if self.process is None:
@@ -91,12 +107,12 @@ class Gateway:
 
     def serve(self, name: str, module: Path, configuration: str = "") -> str:
         """A listener with this plugin, and its URL. Raises `NotTaken` when Envoy refuses the plugin."""
-        self._take({name: Plugin(module, configuration)})
+        self._take({name: PlainPlugin(module, configuration)})
         return self._wait(lambda: self._url(name))
 
     def serve_all(self, modules: Mapping[str, Path]) -> dict[str, str]:
         """A listener with each of these plugins, all at once, and their URLs. Raises `NotTaken` as `serve`."""
-        self._take({name: Plugin(module) for name, module in modules.items()})
+        self._take({name: PlainPlugin(module) for name, module in modules.items()})
         return {name: self._wait(functools.partial(self._url, name)) for name in modules}
 
     def take_off_all(self) -> None:
@@ -109,7 +125,7 @@ class Gateway:
         text = requests.get(f"{self.admin}/stats", params={"filter": f"^{name}$"}, timeout=patience).text
         return int(text.partition(": ")[2] or 0)
 
-    def _take(self, plugins: Mapping[str, Plugin]) -> None:
+    def _take(self, plugins: Mapping[str, PlainPlugin]) -> None:
         before, said = self._updates(), len(self.log)
         fresh = {name: listener(name, plugin, self.backends) for name, plugin in plugins.items()}
         kind = {"@type": f"{API}.config.listener.v3.Listener"}
@@ -155,11 +171,11 @@ class Gateway:
             "node": {"id": "gateway", "cluster": "gateway"},
             "admin": {"address": _loopback(0)},
             "dynamic_resources": {"lds_config": {"path_config_source": {"path": str(self.folder / "listeners.json")}}},
-            "static_resources": {"clusters": [_cluster(*one) for one in self.backends.clusters.items()]},
+            "static_resources": {"clusters": [_cluster(*backend) for backend in self.backends.clusters.items()]},
         }
 
 
-def takes(folder: Path, plugin: Plugin) -> tuple[bool, str]:
+def takes(folder: Path, plugin: PlainPlugin) -> tuple[bool, str]:
     """Whether Envoy loads the plugin and the plugin takes its configuration, and Envoy's log.
 
     Envoy does both when it validates a configuration, and then ends by itself.
@@ -171,7 +187,7 @@ def takes(folder: Path, plugin: Plugin) -> tuple[bool, str]:
     return done.returncode == 0, done.stderr
 
 
-def listener(name: str, plugin: Plugin, backends: Backends) -> dict[str, Any]:
+def listener(name: str, plugin: PlainPlugin, backends: Backends) -> dict[str, Any]:
     """Envoy's configuration of a listener on a free port."""
     answer = {"direct_response": {"status": 200, "body": {"inline_string": "reached"}}}
     way = {"route": {"cluster": backends.upstream}} if backends.upstream else answer
@@ -192,7 +208,7 @@ def listener(name: str, plugin: Plugin, backends: Backends) -> dict[str, Any]:
     }
 
 
-def _wasm(plugin: Plugin) -> dict[str, Any]:
+def _wasm(plugin: PlainPlugin) -> dict[str, Any]:
     text = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": plugin.configuration}
     config = {
         "name": "plugin",
@@ -214,9 +230,9 @@ def _loopback(port: int) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def running(folder: Path, backends: Backends | None = None, program: Path | None = None) -> Iterator[Gateway]:
+def running(folder: Path, backends: Backends | None = None, program: Path | None = None) -> Iterator[PlainGateway]:
     """An Envoy that has started, ``program`` or else the lab's; ended on leaving, also where it did not start."""
-    one = Gateway(folder, backends, program)
+    one = PlainGateway(folder, backends, program)
     try:
         one.start()
         yield one

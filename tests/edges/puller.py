@@ -26,7 +26,7 @@ from pluginrelease.edges.oci.blobs import Blobs
 
 
 @dataclass(frozen=True)
-class Order:
+class PullOrder:
     """``secret`` is a .dockerconfigjson, empty for none; ``cache`` a folder, empty for none; ``tags``: they alone."""
 
     reference: str
@@ -38,7 +38,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PullOutcome:
     """``reason`` empty: it was pulled. ``more``: bytes of memory at the peak beyond those before. Times in seconds,
     ``processor`` being what the processors worked for it."""
 
@@ -56,7 +56,7 @@ def memory(field: str) -> int:
     return int(found.group(1)) * 1024
 
 
-def follow(order: Order) -> Outcome:
+def follow(order: PullOrder) -> PullOutcome:
     access = Access(
         insecure=True,
         dockerconfigjson=order.secret.encode() or None,
@@ -78,13 +78,13 @@ def follow(order: Order) -> Outcome:
         text = error.sentence() + "\n" + "".join(traceback.format_exception(error))
         structlog.get_logger(__name__).warning("not pulled", access=access, exc_info=error)
     more, seconds, processor = memory("VmHWM") - before, time.monotonic() - began, time.process_time() - worked
-    return Outcome(reason, kind, text, more, seconds, processor)
+    return PullOutcome(reason, kind, text, more, seconds, processor)
 
 
 def main() -> None:
     telemetry.configure("json", "debug")
     for line in sys.stdin:
-        print(json.dumps(asdict(follow(Order(**json.loads(line))))), flush=True)
+        print(json.dumps(asdict(follow(PullOrder(**json.loads(line))))), flush=True)
 
 
 if __name__ == "__main__":

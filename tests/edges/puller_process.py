@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.edges.puller import Order, Outcome
+from tests.edges.puller import PullOrder, PullOutcome
 
 CHECKOUT = Path(__file__).parents[2]
 MIB = 1024 * 1024
@@ -27,11 +27,11 @@ class PullerProcess:
     process: subprocess.Popen[str]
     log: Path
 
-    def __call__(self, order: Order) -> Outcome:
+    def __call__(self, order: PullOrder) -> PullOutcome:
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(json.dumps(asdict(order)) + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         assert answer, self.log.read_text()
-        return Outcome(**json.loads(answer))
+        return PullOutcome(**json.loads(answer))

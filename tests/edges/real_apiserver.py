@@ -372,12 +372,18 @@ def abridged(body: str) -> str:
 def settled(lab: Lab) -> None:
     """Policies and webhooks begin a moment after they are made, and so does a quota."""
     end = time.monotonic() + SECONDS
-    waiting = {one.name: one for one in SITUATIONS if one.name.startswith(("policy", "webhook", "quota"))}
+    waiting = {
+        situation.name: situation
+        for situation in SITUATIONS
+        if situation.name.startswith(("policy", "webhook", "quota"))
+    }
     while waiting and time.monotonic() < end:
-        for one in list(waiting.values()):
-            said = asyncio.run(raw(replace(one, query={**one.query, "dryRun": "All"}), read(lab.kubeconfig)))
+        for situation in list(waiting.values()):
+            said = asyncio.run(
+                raw(replace(situation, query={**situation.query, "dryRun": "All"}), read(lab.kubeconfig))
+            )
             if said["code"] >= 400 and "status unknown for quota" not in said["body"]:
-                del waiting[one.name]
+                del waiting[situation.name]
     assert not waiting, waiting
 
 
@@ -385,10 +391,10 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     with labs.up("record-apiserver", gateways=1) as lab, staged(lab) as who:
         settled(lab)
-        for one in SITUATIONS:
-            said = asyncio.run(raw(one, read(who[one.who])))
-            (FOLDER / f"{one.name}.json").write_text(json.dumps(said, indent=2) + "\n")
-            print(one.name, said["code"], said["body"][:300])
+        for situation in SITUATIONS:
+            said = asyncio.run(raw(situation, read(who[situation.who])))
+            (FOLDER / f"{situation.name}.json").write_text(json.dumps(said, indent=2) + "\n")
+            print(situation.name, said["code"], said["body"][:300])
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def free_port(address: str = "127.0.0.1") -> int:
         return int(probe.getsockname()[1])
 
 
-class Gateway:
+class RealGateway:
     """One Envoy and the files that it watches; ``plugins`` are WasmPlugin names in namespace ``apps``.
 
     ``address`` is the loopback address that its admin port and its listener are on; ``bound``, where that is another,
@@ -215,13 +215,13 @@ async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 60
             await asyncio.sleep(0.05)
 
 
-class Channels:
+class EnvoyChannels:
     """What the operator's cluster edge offers, for pods named like gateways; the next ``broken`` forwards fail.
 
     ``relayed``: bytes that came from gateways.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, address: str, gateways: dict[str, Gateway]) -> None:
+    def __init__(self, session: aiohttp.ClientSession, address: str, gateways: dict[str, RealGateway]) -> None:
         self.session = session
         self.address = address
         self.gateways = gateways
@@ -259,11 +259,11 @@ class Channels:
         return next((at for at in times if at), None)
 
 
-CURRENT: web.AppKey[list[Channels]] = web.AppKey("current", list)
+CURRENT: web.AppKey[list[EnvoyChannels]] = web.AppKey("current", list)
 
 
 @contextlib.asynccontextmanager
-async def api_server(**gateways: Gateway) -> AsyncIterator[Channels]:
+async def api_server(**gateways: RealGateway) -> AsyncIterator[EnvoyChannels]:
     """A port-forward server for these gateways, and the way to it."""
     app = web.Application()
     current = app[CURRENT] = []
@@ -275,7 +275,7 @@ async def api_server(**gateways: Gateway) -> AsyncIterator[Channels]:
     port = runner.addresses[0][1]
     try:
         async with aiohttp.ClientSession() as session:
-            current.append(Channels(session, f"http://127.0.0.1:{port}", gateways))
+            current.append(EnvoyChannels(session, f"http://127.0.0.1:{port}", gateways))
             yield current[0]
     finally:
         await runner.cleanup()
@@ -310,7 +310,7 @@ async def _connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWri
         return await asyncio.open_connection("::1", port)
 
 
-async def _relay(reader: asyncio.StreamReader, stream: web.WebSocketResponse, channels: Channels) -> None:
+async def _relay(reader: asyncio.StreamReader, stream: web.WebSocketResponse, channels: EnvoyChannels) -> None:
     while data := await reader.read(1 << 15):
         channels.relayed += len(data)
         await stream.send_bytes(b"\0" + data)

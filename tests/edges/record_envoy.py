@@ -18,7 +18,7 @@ from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.edges.envoy import admin, control, observing
 from tests import wasm_modules as made
-from tests.edges.real_envoy import Channels, Gateway, api_server, until
+from tests.edges.real_envoy import EnvoyChannels, RealGateway, api_server, until
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "envoy"
 POD = PodRef("apps", "gateway", "uid-1", ready=True)
@@ -28,47 +28,47 @@ CONFIG = {"allow": True, "size": 1}
 WANTED_DIGEST: dict[str, str] = {}
 
 
-async def loaded(gateway: Gateway) -> None:
+async def loaded(gateway: RealGateway) -> None:
     WANTED_DIGEST["loaded"] = gateway.deliver("header", GOOD, CONFIG)
     await in_log(gateway, "apps.header~istio-translated-wasmplugin created")
 
 
-async def refused(gateway: Gateway) -> None:
+async def refused(gateway: RealGateway) -> None:
     WANTED_DIGEST["refused"] = gateway.deliver("header", made.unknown_abi(), CONFIG)
     await in_log(gateway, "Unable to create Wasm plugin apps.header")
 
 
-async def refused_then_loaded(gateway: Gateway) -> None:
+async def refused_then_loaded(gateway: RealGateway) -> None:
     await refused(gateway)
     await loaded(gateway)
     WANTED_DIGEST["refused_then_loaded"] = WANTED_DIGEST["loaded"]
 
 
-async def neighbour_refused(gateway: Gateway) -> None:
+async def neighbour_refused(gateway: RealGateway) -> None:
     await loaded(gateway)
     gateway.deliver("neighbour", made.missing_import())
     await in_log(gateway, "Unable to create Wasm plugin apps.neighbour")
     WANTED_DIGEST["neighbour_refused"] = WANTED_DIGEST["loaded"]
 
 
-async def listener_refused(gateway: Gateway) -> None:
+async def listener_refused(gateway: RealGateway) -> None:
     await refused(gateway)
     gateway.listen("header", "neighbour", prefix="changed")
     await in_log(gateway, "adding/updating listener")
     WANTED_DIGEST["listener_refused"] = WANTED_DIGEST["refused"]
 
 
-async def denied(gateway: Gateway) -> None:
+async def denied(gateway: RealGateway) -> None:
     gateway.stand_in("header", deny=True)
     await in_log(gateway, "apps.header~istio-translated-wasmplugin created")
 
 
-async def allowed(gateway: Gateway) -> None:
+async def allowed(gateway: RealGateway) -> None:
     gateway.stand_in("header", deny=False)
     await in_log(gateway, "apps.header~istio-translated-wasmplugin created")
 
 
-async def crashed(gateway: Gateway) -> None:
+async def crashed(gateway: RealGateway) -> None:
     """With FAIL_CLOSE, on one of the two workers."""
     WANTED_DIGEST["crashed"] = gateway.deliver("header", made.traps_on_request(), CONFIG)
     await in_log(gateway, "apps.header~istio-translated-wasmplugin created")
@@ -76,14 +76,14 @@ async def crashed(gateway: Gateway) -> None:
     await in_log(gateway, "Function: proxy_on_request_headers failed")
 
 
-async def in_log(gateway: Gateway, text: str) -> None:
+async def in_log(gateway: RealGateway, text: str) -> None:
     async def there() -> bool:
         return text in gateway.log.read_text()
 
     await until(there)
 
 
-CASES: tuple[Callable[[Gateway], Awaitable[None]], ...] = (
+CASES: tuple[Callable[[RealGateway], Awaitable[None]], ...] = (
     loaded,
     refused,
     refused_then_loaded,
@@ -95,8 +95,8 @@ CASES: tuple[Callable[[Gateway], Awaitable[None]], ...] = (
 )
 
 
-async def record(case: Callable[[Gateway], Awaitable[None]], scratch: Path) -> None:
-    gateway = Gateway(scratch, show_subscriptions=True)
+async def record(case: Callable[[RealGateway], Awaitable[None]], scratch: Path) -> None:
+    gateway = RealGateway(scratch, show_subscriptions=True)
     gateway.deliver("header", made.plugin())
     gateway.deliver("neighbour", made.plugin() + made.section(0, made.name("variant") + b"neighbour"))
     gateway.listen("header", "neighbour")
@@ -110,7 +110,7 @@ async def record(case: Callable[[Gateway], Awaitable[None]], scratch: Path) -> N
         await gateway.stop()
 
 
-async def keep(case: str, gateway: Gateway, channels: Channels) -> None:
+async def keep(case: str, gateway: RealGateway, channels: EnvoyChannels) -> None:
     """What `gateways.look` asks for, without this machine's folders and the list of Envoy's extensions."""
     since = datetime.fromtimestamp(0, UTC)
     async with asyncio.timeout(30):

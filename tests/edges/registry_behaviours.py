@@ -17,9 +17,9 @@ from tests.edges.puller_process import MIB
 from tests.edges.scripted import (
     IMAGE,
     WASM,
-    Answer,
     Request,
     Script,
+    ScriptedAnswer,
     good,
     with_layer,
 )
@@ -90,12 +90,12 @@ def many_files() -> Script:
     return with_layer(archive(*((entry(f"f{number}"), b"") for number in range(MAX_MEMBERS + 1))))
 
 
-def indexes(asked: Request) -> Answer:
+def indexes(asked: Request) -> ScriptedAnswer:
     """An index whose child is an index, and so on, each of them right."""
     depth = int(asked.path.rpartition("-")[2]) if "depth-" in asked.path else 0
     known = {str(Digest.of(nested(number))): number for number in range(6)}
     depth = known.get(asked.path.rpartition("/")[2], depth)
-    return Answer(200, nested(depth), {"Content-Type": image_manifests.OCI_INDEX})
+    return ScriptedAnswer(200, nested(depth), {"Content-Type": image_manifests.OCI_INDEX})
 
 
 def nested(depth: int) -> bytes:
@@ -106,9 +106,11 @@ def nested(depth: int) -> bytes:
     return json.dumps({"schemaVersion": 2, "depth": depth, "manifests": [listed]}).encode()
 
 
-def many_children(asked: Request) -> Answer:
+def many_children(asked: Request) -> ScriptedAnswer:
     one = {"mediaType": image_manifests.OCI_MANIFEST, "digest": str(IMAGE.digest), "size": 1}
-    return Answer(200, json.dumps({"manifests": [one] * 1000}).encode(), {"Content-Type": image_manifests.OCI_INDEX})
+    return ScriptedAnswer(
+        200, json.dumps({"manifests": [one] * 1000}).encode(), {"Content-Type": image_manifests.OCI_INDEX}
+    )
 
 
 def deleted(part: str, after: int) -> Callable[[], Script]:
@@ -117,11 +119,11 @@ def deleted(part: str, after: int) -> Callable[[], Script]:
     def fresh() -> Script:
         seen: list[str] = []
 
-        def script(asked: Request) -> Answer:
+        def script(asked: Request) -> ScriptedAnswer:
             if part in asked.path:
                 seen.append(asked.path)
                 if len(seen) > after:
-                    return Answer(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN"}]}')
+                    return ScriptedAnswer(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN"}]}')
             return good(asked)
 
         return script
@@ -129,25 +131,27 @@ def deleted(part: str, after: int) -> Callable[[], Script]:
     return fresh
 
 
-def locked(asked: Request) -> Answer:
+def locked(asked: Request) -> ScriptedAnswer:
     """Lets nobody in without credentials."""
     if "Authorization" not in asked.headers:
-        return Answer(401, b"", {"WWW-Authenticate": f'Basic realm="{REALM}"'})
+        return ScriptedAnswer(401, b"", {"WWW-Authenticate": f'Basic realm="{REALM}"'})
     return good(asked)
 
 
-def closes_after_the_manifest(asked: Request) -> Answer:
+def closes_after_the_manifest(asked: Request) -> ScriptedAnswer:
     return (
-        Answer(401, b"", {"WWW-Authenticate": f'Basic realm="{REALM}"'}) if "/blobs/" in asked.path else locked(asked)
+        ScriptedAnswer(401, b"", {"WWW-Authenticate": f'Basic realm="{REALM}"'})
+        if "/blobs/" in asked.path
+        else locked(asked)
     )
 
 
 def realm(address: str) -> Script:
-    return lambda _: Answer(401, b"", {"WWW-Authenticate": f'Bearer realm="{address}",service="x"'})
+    return lambda _: ScriptedAnswer(401, b"", {"WWW-Authenticate": f'Bearer realm="{address}",service="x"'})
 
 
 def redirect(address: str) -> Script:
-    return lambda _: Answer(307, b"", {"Location": address})
+    return lambda _: ScriptedAnswer(307, b"", {"Location": address})
 
 
 def ever(piece: bytes, count: int = 100_000) -> Iterator[bytes]:
@@ -155,7 +159,7 @@ def ever(piece: bytes, count: int = 100_000) -> Iterator[bytes]:
         yield piece
 
 
-def endless(answer: Answer) -> Answer:
+def endless(answer: ScriptedAnswer) -> ScriptedAnswer:
     return replace(answer, length=-1, more=ever(b" " * 65536))
 
 
@@ -164,7 +168,7 @@ MANIFEST = {"Content-Type": image_manifests.OCI_MANIFEST}
 
 
 @dataclass(frozen=True)
-class Row:
+class BehaviourRow:
     """``reason`` empty: it is taken. ``kind`` says whether a person must act, or it is tried again."""
 
     name: str

@@ -11,12 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact import image_manifests, packing
 from pluginrelease.core.artifact.image_manifests import Digest, Reference
 from tests import wasm_modules as made
 
 WASM = made.plugin("0_2_1")
-IMAGE = image_manifests.pack(WASM)
+IMAGE = packing.pack(WASM)
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Request:
 
 
 @dataclass
-class Answer:
+class ScriptedAnswer:
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Answer:
     hangs: bool = False  # after the body, until the test ends
 
 
-Script = Callable[[Request], Answer]
+Script = Callable[[Request], ScriptedAnswer]
 
 
 @dataclass
@@ -53,11 +53,11 @@ class Scripted:
         return image_manifests.parse(f"{self.host}/{name}")
 
     def paths(self) -> list[str]:
-        return [f"{one.method} {one.path}" for one in self.seen]
+        return [f"{request.method} {request.path}" for request in self.seen]
 
     def asked(self, part: str) -> int:
         """How many requests had this in their path."""
-        return sum(part in one.path for one in self.seen)
+        return sum(part in request.path for request in self.seen)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -83,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
         while not self.scripted.stopped.wait(0.01 if text else 60):
             self.wfile.write(text)
 
-    def say(self, said: Answer) -> None:
+    def say(self, said: ScriptedAnswer) -> None:
         if said.pace:
             for number in range(len(said.body)):
                 self.wfile.write(said.body[number : number + 1])
@@ -130,13 +130,13 @@ def serving() -> Iterator[Callable[..., Scripted]]:
             server.server_close()
 
 
-def good(asked: Request) -> Answer:
+def good(asked: Request) -> ScriptedAnswer:
     """A registry that has one image under every name."""
     if "/manifests/" in asked.path:
-        return Answer(200, IMAGE.manifest, {"Content-Type": image_manifests.OCI_MANIFEST})
+        return ScriptedAnswer(200, IMAGE.manifest, {"Content-Type": image_manifests.OCI_MANIFEST})
     if "/blobs/" in asked.path:
-        return Answer(200, IMAGE.layer)
-    return Answer(200, b"{}")
+        return ScriptedAnswer(200, IMAGE.layer)
+    return ScriptedAnswer(200, b"{}")
 
 
 def with_layer(layer: bytes, media_type: str = image_manifests.OCI_LAYER) -> Script:
@@ -144,30 +144,30 @@ def with_layer(layer: bytes, media_type: str = image_manifests.OCI_LAYER) -> Scr
     entry = {"mediaType": media_type, "digest": str(Digest.of(layer)), "size": len(layer)}
     manifest = manifest_of([entry])
 
-    def script(asked: Request) -> Answer:
+    def script(asked: Request) -> ScriptedAnswer:
         if "/manifests/" in asked.path:
-            return Answer(200, manifest, {"Content-Type": image_manifests.OCI_MANIFEST})
-        return Answer(200, layer) if "/blobs/" in asked.path else Answer(200, b"{}")
+            return ScriptedAnswer(200, manifest, {"Content-Type": image_manifests.OCI_MANIFEST})
+        return ScriptedAnswer(200, layer) if "/blobs/" in asked.path else ScriptedAnswer(200, b"{}")
 
     return script
 
 
 def manifest_of(layers: list[dict[str, Any]]) -> bytes:
     config = {"mediaType": image_manifests.OCI_CONFIG, "digest": str(Digest.of(b"{}")), "size": 2}
-    return image_manifests._json(
+    return packing._json(
         {"schemaVersion": 2, "mediaType": image_manifests.OCI_MANIFEST, "config": config, "layers": layers}
     )
 
 
-def on_blobs(change: Callable[[Answer], Answer]) -> Script:
+def on_blobs(change: Callable[[ScriptedAnswer], ScriptedAnswer]) -> Script:
     """A good registry, but for its blobs."""
     return on("/blobs/", change)
 
 
-def on_manifests(change: Callable[[Answer], Answer]) -> Script:
+def on_manifests(change: Callable[[ScriptedAnswer], ScriptedAnswer]) -> Script:
     """A good registry, but for its manifests."""
     return on("/manifests/", change)
 
 
-def on(part: str, change: Callable[[Answer], Answer]) -> Script:
+def on(part: str, change: Callable[[ScriptedAnswer], ScriptedAnswer]) -> Script:
     return lambda asked: change(good(asked)) if part in asked.path else good(asked)

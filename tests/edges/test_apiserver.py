@@ -23,14 +23,14 @@ from pluginrelease.edges.kubernetes.resources import PODS
 from pluginrelease_lab import Lab
 from tests.edges import real_apiserver
 from tests.edges.real_apiserver import SITUATIONS, Situation
-from tests.edges.scripted import Answer, Request, Script, Scripted, serving
+from tests.edges.scripted import Request, Script, Scripted, ScriptedAnswer, serving
 
 T = TypeVar("T")
 Proxied = Callable[[Script], tuple[Path, Scripted]]
 
 PLUGINS = resources.resource_for(istio.TARGET)
 PLUGIN = real_apiserver.plugin("team", uid="uid-1")
-PAGE = Answer(200, b"<html><title>Log in</title></html>", {"Content-Type": "text/html"})
+PAGE = ScriptedAnswer(200, b"<html><title>Log in</title></html>", {"Content-Type": "text/html"})
 JSON_TYPE = {"Content-Type": "application/json"}
 
 
@@ -139,18 +139,18 @@ ACTS = (get, delete, read_log, apply, watch)
     ("answer", "reason"),
     [
         (PAGE, "NotTheAPIServer"),
-        (Answer(404, PAGE.body, PAGE.headers), "NotTheAPIServer"),
-        (Answer(503, PAGE.body, PAGE.headers), "NotTheAPIServer"),
-        (Answer(302, b"", {"Location": "/login"}), "NotTheAPIServer"),
-        (Answer(403, b"x" * (clusters.FAILURE_LIMIT + 1), JSON_TYPE), "AnswerTooLarge"),
-        (Answer(503, b'{"kind":"Status","mess', JSON_TYPE, length=100), "APIServerUnavailable"),
+        (ScriptedAnswer(404, PAGE.body, PAGE.headers), "NotTheAPIServer"),
+        (ScriptedAnswer(503, PAGE.body, PAGE.headers), "NotTheAPIServer"),
+        (ScriptedAnswer(302, b"", {"Location": "/login"}), "NotTheAPIServer"),
+        (ScriptedAnswer(403, b"x" * (clusters.FAILURE_LIMIT + 1), JSON_TYPE), "AnswerTooLarge"),
+        (ScriptedAnswer(503, b'{"kind":"Status","mess', JSON_TYPE, length=100), "APIServerUnavailable"),
     ],
     ids=["page", "page-404", "page-503", "redirect", "endless", "cut"],
 )
 def test_a_proxys_answer(
     proxy: Proxied,
     act: Callable[[Cluster], Awaitable[Any]],
-    answer: Answer,
+    answer: ScriptedAnswer,
     reason: str,
 ) -> None:
     """A proxy's page is never taken for an object, for a log, or for the word that an object is gone.
@@ -165,7 +165,7 @@ def test_a_proxys_answer(
 
 def test_no_redirect_is_followed(proxy: Proxied) -> None:
     """No API server sends its clients elsewhere; whoever does gets neither the credentials nor the object."""
-    kubeconfig, server = proxy(lambda asked: Answer(307, b"", {"Location": "/elsewhere"}))
+    kubeconfig, server = proxy(lambda asked: ScriptedAnswer(307, b"", {"Location": "/elsewhere"}))
     raised(kubeconfig, apply)
     assert server.asked("elsewhere") == 0
 
@@ -173,17 +173,19 @@ def test_no_redirect_is_followed(proxy: Proxied) -> None:
 @pytest.mark.parametrize("body", [b'{"kind":"WasmPlugin","spec":{"url', b""], ids=["cut", "empty"])
 def test_half_an_object(proxy: Proxied, body: bytes) -> None:
     """What breaks off without a word, as a proxy that closes early lets it, is tried again."""
-    kubeconfig, _ = proxy(lambda _: Answer(200, body, JSON_TYPE))
+    kubeconfig, _ = proxy(lambda _: ScriptedAnswer(200, body, JSON_TYPE))
     assert reason_of(raised(kubeconfig, get)) == "AnswerUnreadable"
 
 
 def test_half_an_event(proxy: Proxied) -> None:
     """A watch that breaks off in the middle of an event is no fault of the operator's."""
 
-    def script(asked: Request) -> Answer:
+    def script(asked: Request) -> ScriptedAnswer:
         if "watch=true" in asked.path:
-            return Answer(200, b'{"type":"ADDED","object":{"met', JSON_TYPE)
-        return Answer(200, json.dumps({"kind": "PodList", "metadata": {"resourceVersion": "1"}}).encode(), JSON_TYPE)
+            return ScriptedAnswer(200, b'{"type":"ADDED","object":{"met', JSON_TYPE)
+        return ScriptedAnswer(
+            200, json.dumps({"kind": "PodList", "metadata": {"resourceVersion": "1"}}).encode(), JSON_TYPE
+        )
 
     kubeconfig, _ = proxy(script)
     assert reason_of(raised(kubeconfig, watch)) == "AnswerUnreadable"
@@ -191,7 +193,7 @@ def test_half_an_event(proxy: Proxied) -> None:
 
 def test_a_pause_that_is_asked_for(proxy: Proxied) -> None:
     """Retry-After reaches whoever tries again."""
-    kubeconfig, _ = proxy(lambda _: Answer(429, b'{"kind":"Status"}', {**JSON_TYPE, "Retry-After": "17"}))
+    kubeconfig, _ = proxy(lambda _: ScriptedAnswer(429, b'{"kind":"Status"}', {**JSON_TYPE, "Retry-After": "17"}))
     error = raised(kubeconfig, get)
     assert isinstance(error, Transient)
     assert (error.reason, error.retry_after) == ("TooManyRequests", 17)

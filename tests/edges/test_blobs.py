@@ -21,7 +21,7 @@ from pluginrelease.core.errors import Refused, Transient
 from pluginrelease.edges.oci import blobs
 from pluginrelease.edges.oci.access import Access
 from pluginrelease.edges.oci.blobs import Blobs
-from tests.edges.scripted import IMAGE, Answer, Request, Scripted, good
+from tests.edges.scripted import IMAGE, Request, Scripted, ScriptedAnswer, good
 
 CHECKOUT = Path(__file__).parents[2]
 PLACE = image_manifests.parse("registry.example.com/team/plugin:1")
@@ -80,9 +80,9 @@ def with_password(host: str, password: str) -> Access:
 def test_what_is_kept_serves_nobody_without_the_secret(scripted: Callable[..., Scripted], tmp_path: Path) -> None:
     """A private module that one release has fetched is not given to another without its own credentials for it."""
 
-    def script(asked: Request) -> Answer:
+    def script(asked: Request) -> ScriptedAnswer:
         if asked.headers.get("Authorization") != "Basic " + base64.b64encode(b"tester:right").decode():
-            return Answer(401, b"", {"WWW-Authenticate": 'Basic realm="https://registry.example.com/"'})
+            return ScriptedAnswer(401, b"", {"WWW-Authenticate": 'Basic realm="https://registry.example.com/"'})
         return good(asked)
 
     server, shelf = scripted(script), ArtifactCache(blobs=Blobs(tmp_path, 1024**2))
@@ -124,8 +124,8 @@ def test_a_refusal_that_may_heal_is_asked_again(scripted: Callable[..., Scripted
     """What a registry refuses is asked again; what is wrong with the bytes is not."""
     denied = {"once": True}
 
-    def script(asked: Request) -> Answer:
-        return Answer(403) if denied.pop("once", False) else good(asked)
+    def script(asked: Request) -> ScriptedAnswer:
+        return ScriptedAnswer(403) if denied.pop("once", False) else good(asked)
 
     server, shelf = scripted(script), ArtifactCache()
     reference = server.reference(f"team/plugin@{IMAGE.digest}")
@@ -134,7 +134,7 @@ def test_a_refusal_that_may_heal_is_asked_again(scripted: Callable[..., Scripted
     assert obtain(shelf, reference).artifact.digest == IMAGE.digest
 
     manifest = b'{"layers":[]}'
-    empty = scripted(lambda _: Answer(200, manifest, {"Content-Type": image_manifests.OCI_MANIFEST}))
+    empty = scripted(lambda _: ScriptedAnswer(200, manifest, {"Content-Type": image_manifests.OCI_MANIFEST}))
     for _ in range(2):
         with pytest.raises(Refused, match="layers"):
             obtain(shelf, empty.reference(f"team/plugin@{Digest.of(manifest)}"))
@@ -160,7 +160,7 @@ def test_no_more_at_once_than_allowed(scripted: Callable[..., Scripted]) -> None
     async def ask_all() -> None:
         loop, arrived = asyncio.get_running_loop(), asyncio.Semaphore(0)
 
-        def hold(asked: Request) -> Answer:
+        def hold(asked: Request) -> ScriptedAnswer:
             loop.call_soon_threadsafe(arrived.release)
             open_again.wait(20)
             return good(asked)

@@ -78,7 +78,7 @@ def taken_by_envoy(module: bytes, folder: Path) -> tuple[bool, str]:
     """Whether Envoy loads the module, and its log."""
     file = folder / "plugin.wasm"
     file.write_bytes(module)
-    return plain_envoy.takes(folder, plain_envoy.Plugin(file))
+    return plain_envoy.takes(folder, plain_envoy.PlainPlugin(file))
 
 
 @pytest.mark.parametrize("abi", compat.ACCEPTED_ABIS)

@@ -20,7 +20,10 @@ from pluginrelease.edges.desk import Desk
 from pluginrelease.edges.oci import registry
 from pluginrelease.edges.oci.access import Access
 from tests.edges.real_registry import PASSWORD, USER, Real, as_tester, secret
-from tests.edges.scripted import WASM, Answer, Request, good, serving
+from tests.edges.scripted import WASM, Request, ScriptedAnswer, good, serving
+
+# of a helper's answer, which has the key Secret
+FIELDS_OF_A_HELPER = "username and secret"
 
 KNOWN = json.dumps({"ServerURL": "", "Username": USER, "Secret": PASSWORD})
 
@@ -137,17 +140,22 @@ def test_the_files_own_entry_where_the_helper_has_none(
 @pytest.mark.parametrize(
     ("content", "body", "reason", "words"),
     [
-        ({"credsStore": "absent"}, "", "CredentialHelperMissing", "docker-credential-absent, which is not on PATH"),
-        ({"credsStore": "test"}, "echo 'locked' >&2; exit 3", "CredentialHelperFailed", "ended with code 3: locked"),
-        ({"credsStore": "test"}, "echo nonsense", "CredentialHelperFailed", "no JSON"),
+        ({"credsStore": "absent"}, "", "CredentialHelperMissing", "docker-credential-absent"),
+        ({"credsStore": "test"}, "echo 'locked' >&2; exit 3", "CredentialHelperFailed", "3: locked"),
+        ({"credsStore": "test"}, "echo nonsense", "CredentialHelperFailed", "JSON"),
         ({"credsStore": "test"}, f"{prints(KNOWN)}\nexit 1", "CredentialHelperFailed", "code 1"),
-        ({"credsStore": "test"}, "head -c 1000000 /dev/zero", "CredentialHelperFailed", "more than 65536 bytes"),
-        ({"credsStore": "test"}, "echo 'credentials not found'; exit 1", "AuthenticationRequired", "has none for"),
-        ({"credsStore": "../x"}, "", "InvalidDockerConfig", "none of a program"),
-        ({"auths": {"other.example.com": {}}}, "", "AuthenticationRequired", "(it has other.example.com)"),
-        ({}, "", "AuthenticationRequired", "(it has nothing)"),
+        ({"credsStore": "test"}, "head -c 1000000 /dev/zero", "CredentialHelperFailed", "65536 bytes"),
+        (
+            {"credsStore": "test"},
+            "echo 'credentials not found'; exit 1",
+            "AuthenticationRequired",
+            "docker-credential-test",
+        ),
+        ({"credsStore": "../x"}, "", "InvalidDockerConfig", "docker config"),
+        ({"auths": {"other.example.com": {}}}, "", "AuthenticationRequired", "other.example.com"),
+        ({}, "", "AuthenticationRequired", "config.json"),
         ({"credsStore": "test"}, prints(KNOWN.replace(PASSWORD, "wrong")), "AuthenticationFailed", "refuses"),
-        ({"auths": {"HOST": {"auth": "?"}}}, "", "InvalidDockerConfig", "config.json cannot be used"),
+        ({"auths": {"HOST": {"auth": "?"}}}, "", "InvalidDockerConfig", "config.json"),
     ],
 )
 def test_no_way_in(
@@ -168,7 +176,7 @@ def test_no_way_in(
     assert f"{reason}: " in ended.stderr
     assert words in ended.stderr
     assert PASSWORD not in ended.output
-    assert "secret" not in ended.stderr.lower().replace("username and secret", "")
+    assert "secret" not in ended.stderr.lower().replace(FIELDS_OF_A_HELPER, "")
 
 
 def test_a_helper_that_does_not_end(private: Real, image: str, helper: Callable[[str], Path], tmp_path: Path) -> None:
@@ -179,7 +187,7 @@ def test_a_helper_that_does_not_end(private: Real, image: str, helper: Callable[
     with pytest.raises(Refused) as raised:
         registry.resolve(image_manifests.parse(image), Access(insecure=True, desk=desk))
     assert raised.value.reason == "CredentialHelperFailed"
-    assert "did not end within 0.5 s" in raised.value.message
+    assert " 0.5 s" in raised.value.message
     assert time.monotonic() - began < 20
 
 
@@ -200,13 +208,13 @@ def test_an_identity_token(helper: Callable[[str], Path], tmp_path: Path) -> Non
     """What docker keeps for the user <token> is exchanged for a token, and is no password."""
     helper(prints(json.dumps({"Username": "<token>", "Secret": "planted-identity"})))
 
-    def script(asked: Request) -> Answer:
+    def script(asked: Request) -> ScriptedAnswer:
         if asked.path == "/token":
             right = b"refresh_token=planted-identity" in asked.body and asked.method == "POST"
-            return Answer(200, b'{"access_token":"let-in"}') if right else Answer(403)
+            return ScriptedAnswer(200, b'{"access_token":"let-in"}') if right else ScriptedAnswer(403)
         if asked.headers.get("Authorization") != "Bearer let-in":
             realm = f'Bearer realm="http://{asked.headers["Host"]}/token",service="x"'
-            return Answer(401, b"", {"WWW-Authenticate": realm})
+            return ScriptedAnswer(401, b"", {"WWW-Authenticate": realm})
         return good(asked)
 
     with serving() as start:

@@ -7,11 +7,11 @@ import signal
 
 import pytest
 
-from tests.edges.gateway_delivery import Delivery, StartDelivery
+from tests.edges.gateway_delivery import GatewayDelivery, StartDelivery
 from tests.harness import gateways
 
 
-async def asked(delivery: Delivery, method: str, target: str, pod: str = "gateway") -> str:
+async def asked(delivery: GatewayDelivery, method: str, target: str, pod: str = "gateway") -> str:
     async with delivery.channels.portforward("apps", pod, gateways.ADMIN_PORT) as stream:
         return await gateways.ask(stream, method, target)
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from pluginrelease.core.gateway.observations import FilterKind
+from pluginrelease.core.gateway.verdict.refusal import RefusalText
 from pluginrelease.core.gateway.verdict.values import State
 from pluginrelease.edges.envoy import control
 from tests import wasm_modules as made
 from tests.edges.gateway_delivery import POD, TRAP, StartDelivery, variant
-from tests.edges.real_envoy import Gateway, until
+from tests.edges.real_envoy import RealGateway, until
 
 NEIGHBOUR_CREATED = "apps.neighbour~istio-translated-wasmplugin created"
 
 
-async def in_log(gateway: Gateway, text: str, times: int) -> None:
+async def in_log(gateway: RealGateway, text: str, times: int) -> None:
     """The gateway has logged it so often."""
 
     async def there() -> bool:
@@ -41,7 +43,7 @@ async def test_refused_code_is_unhealthy_though_the_dump_shows_it(start_delivery
     await delivery.write(module)
     found = await delivery.settled(State.LOADED, State.UNHEALTHY)
     assert (found.state, found.reason) == (State.UNHEALTHY, "PluginRejected")
-    assert "what ran before goes on running" in found.message
+    assert RefusalText.OLD_CODE_RUNS in found.message
     assert "Wasm VM failed" in found.message or "missing import" in found.message
     seen = await delivery.see()
     assert seen.entries[0].digest_hex == delivery.wanted.digest_hex
@@ -75,7 +77,7 @@ async def test_a_new_configuration_is_proved_by_the_counter(start_delivery: Star
     delivery = await start_delivery(show_subscriptions=True)
     await delivery.write(variant("first"), {"allow": ["a", 1, True]})
     found = await delivery.settled(State.LOADED, State.UNHEALTHY)
-    assert "config_reload rose from 1 to 2" in found.pods[0].message
+    assert re.search("config_reload .* 1 to 2", found.pods[0].message)
 
 
 async def test_a_new_configuration_is_proved_by_the_log(start_delivery: StartDelivery) -> None:
@@ -85,7 +87,7 @@ async def test_a_new_configuration_is_proved_by_the_log(start_delivery: StartDel
     await control.set_logging(delivery.channels, POD, "debug")
     await delivery.write(variant("first"), {"allow": True})
     found = await delivery.settled(State.LOADED, State.UNHEALTHY)
-    assert "created, warming done" in found.pods[0].message
+    assert "warming done" in found.pods[0].message
     await control.set_logging(delivery.channels, POD, "warning")
     assert await control.read_logging(delivery.channels, POD) == "warning"
 
@@ -143,7 +145,7 @@ async def test_a_pod_that_starts_later_is_proved_by_the_plugins_own_statistics(s
     delivery.gateway.log.write_text("")
     await delivery.gateway.restart()
     found = await delivery.settled(State.LOADED, State.UNHEALTHY)
-    assert "Envoy made the plugin's statistics" in found.pods[0].message
+    assert " VMs " in found.pods[0].message
 
 
 async def test_a_pod_that_starts_with_refused_code_answers_500(start_delivery: StartDelivery) -> None:
@@ -155,7 +157,7 @@ async def test_a_pod_that_starts_with_refused_code_answers_500(start_delivery: S
     await delivery.gateway.restart()
     found = await delivery.settled(State.LOADED, State.UNHEALTHY)
     assert (found.state, found.reason) == (State.UNHEALTHY, "PluginRejected")
-    assert "answers 500 to every request" in found.message
+    assert RefusalText.NO_CODE_RUNS in found.message
     assert await delivery.gateway.answer() == 500
     assert not (await delivery.see()).stats.named
 
@@ -169,7 +171,7 @@ async def test_what_was_proved_holds_for_that_run_of_envoy_only(start_delivery: 
     delivery.baselines = ()
     again = await delivery.judged()
     assert again.state is State.LOADED
-    assert "seen running this revision before" in again.pods[0].message
+    assert not again.verified.isdisjoint(before)
     await delivery.gateway.restart()
     assert (await delivery.settled(State.LOADED)).verified.isdisjoint(before)
 
@@ -223,7 +225,7 @@ async def test_a_plugin_that_traps_on_a_request_is_told(start_delivery: StartDel
         STRATEGIES[fail],
         "Function: proxy_on_request_headers failed: Uncaught RuntimeError: unreachable",
     )
-    assert "in 1 of 2 workers" in found.message
+    assert "1 of 2 workers" in found.message
     await delivery.write(made.traps_on_request(), {"again": True}, fail=fail)
     assert (await delivery.settled(State.LOADED)).reason == "Loaded"
     assert await delivery.gateway.answer() == 200

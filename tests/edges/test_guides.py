@@ -22,21 +22,21 @@ CLUSTER = ("wait", "status")  # and those that need releases: tests/passes has t
 
 
 @dataclass(frozen=True)
-class Step:
+class GuideStep:
     """A command line, and the exit code that the page says or 0."""
 
     words: tuple[str, ...]
     code: int
 
 
-def steps() -> Iterator[Step]:
+def steps() -> Iterator[GuideStep]:
     """Every line with our own program that runs without a cluster."""
     blocks = re.findall(r"^```console\n(.*?)^```$", GUIDES.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     for block in blocks:
         for line, code in re.findall(r"^\$ (pluginrelease .*)(?:\n\$ echo \$\?\n(\d+))?", block, re.MULTILINE):
             words = shlex.split(line)[1:]
             if words[0] not in CLUSTER:
-                yield Step(tuple(words), int(code or 0))
+                yield GuideStep(tuple(words), int(code or 0))
 
 
 def as_here(words: tuple[str, ...], registry: str) -> list[str]:

@@ -17,6 +17,8 @@ from pluginrelease_lab import Lab, network, operator
 from tests.edges import in_a_pod
 from tests.harness.releases import manifest
 
+NO_TOKEN_FILE = "Service token file does not exist"  # words of the kubernetes client
+
 NAMESPACE = "in-a-pod"
 ACCOUNT = "operator"
 PORT = 18080
@@ -27,7 +29,7 @@ READY_SECONDS = 40.0
 REFUSED_SECONDS = 60.0
 
 
-class Pod:
+class SecretPod:
     """The operator's process, its ServiceAccount's folder, and what its probes say."""
 
     def __init__(self, lab: Lab, folder: Path) -> None:
@@ -102,14 +104,23 @@ def account(lab: Lab) -> Iterator[None]:
     lab.kubectl("create", "serviceaccount", ACCOUNT, "-n", NAMESPACE)
     bound = [f"--serviceaccount={NAMESPACE}:{ACCOUNT}", "--clusterrole=pluginrelease"]
     lab.kubectl("create", "clusterrolebinding", NAMESPACE, *bound)
+    allow_lease(lab, "kube-system", "--role=pluginrelease-lease")
+    lab.kubectl("create", "role", "lease", "-n", NAMESPACE, "--verb=get,create,update", "--resource=leases")
+    allow_lease(lab, NAMESPACE, "--role=lease")
     yield
+    lab.kubectl("delete", "rolebinding", NAMESPACE, "-n", "kube-system")
     lab.kubectl("delete", "clusterrolebinding", NAMESPACE)
     lab.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
+def allow_lease(lab: Lab, namespace: str, role: str) -> None:
+    """The Lease is where the operator watches, or in kube-system when it watches everything."""
+    lab.kubectl("create", "rolebinding", NAMESPACE, "-n", namespace, role, f"--serviceaccount={NAMESPACE}:{ACCOUNT}")
+
+
 @pytest.fixture
-def pod(lab: Lab, account: None, tmp_path: Path) -> Iterator[Pod]:
-    one = Pod(lab, tmp_path)
+def pod(lab: Lab, account: None, tmp_path: Path) -> Iterator[SecretPod]:
+    one = SecretPod(lab, tmp_path)
     yield one
     one.stop()
 
@@ -122,7 +133,7 @@ def asked_in_vain(lab: Lab) -> int:
 
 
 @pytest.mark.parametrize("flags", [(), (f"--namespace={NAMESPACE}",)], ids=["all namespaces", "one"])
-def test_it_runs_as_any_user(lab: Lab, pod: Pod, flags: tuple[str, ...]) -> None:
+def test_it_runs_as_any_user(lab: Lab, pod: SecretPod, flags: tuple[str, ...]) -> None:
     """A UID that no file names and an empty environment are enough: the operator logs in with the pod's token, answers
     its probes on IPv4 and IPv6, and looks at releases; what its token is, it does not say."""
     token = new_token(lab)
@@ -138,7 +149,7 @@ def test_it_runs_as_any_user(lab: Lab, pod: Pod, flags: tuple[str, ...]) -> None
     assert token not in pod.log.read_text()
 
 
-def test_a_token_that_is_refused(lab: Lab, pod: Pod) -> None:
+def test_a_token_that_is_refused(lab: Lab, pod: SecretPod) -> None:
     """An operator that the API server does not know is not ready and says so, is not restarted for it, asks a few times
     a minute and no more, and goes on as soon as its token is good."""
     pod.give(NOBODYS)
@@ -149,13 +160,13 @@ def test_a_token_that_is_refused(lab: Lab, pod: Pod) -> None:
     since = time.monotonic()
     pod.becomes(lambda *_: time.monotonic() - since > 10)
     assert asked_in_vain(lab) - before <= 30
-    assert pod.log.read_text().count("the API server refuses the login") in range(1, 8)
+    assert sum("Unauthorized" in line for line in pod.log.read_text().splitlines()) in range(1, 8)
     pod.give(new_token(lab))
     pod.becomes(is_ready, REFUSED_SECONDS)
     assert NOBODYS not in pod.log.read_text()
 
 
-def test_a_token_that_is_renewed(lab: Lab, pod: Pod) -> None:
+def test_a_token_that_is_renewed(lab: Lab, pod: SecretPod) -> None:
     """A token that the API server takes no longer is one that is read again: a renewed one goes on at once."""
     pod.give(new_token(lab))
     pod.start()
@@ -170,10 +181,10 @@ def test_a_token_that_is_renewed(lab: Lab, pod: Pod) -> None:
     lab.kubectl("delete", f"{api.PLURAL}/asleep", "-n", NAMESPACE, "--timeout=60s")
 
 
-def test_a_pod_without_a_token(pod: Pod) -> None:
+def test_a_pod_without_a_token(pod: SecretPod) -> None:
     """An operator that has nothing to log in with ends, so that the pod crash-loops, and its last line says why."""
     pod.start()
     assert pod.process is not None
     assert pod.process.wait(30) == 1
     assert "Traceback" not in pod.log.read_text()
-    assert "the pod's ServiceAccount: Service token file does not exist" in pod.log.read_text().splitlines()[-1]
+    assert NO_TOKEN_FILE in pod.log.read_text().splitlines()[-1]

@@ -35,7 +35,7 @@ from pluginrelease_lab.kubeapi import write_kubeconfig
 from tests import wasm_modules as made
 from tests.edges import lone_apiserver, real_envoy, real_registry
 from tests.edges.lone_apiserver import Lone
-from tests.edges.real_envoy import Channels, Gateway
+from tests.edges.real_envoy import EnvoyChannels, RealGateway
 from tests.edges.real_registry import Real, as_tester
 
 ADDRESS = "::1"
@@ -204,8 +204,8 @@ def test_the_operator_becomes_ready(server: Lone, tmp_path: Path) -> None:
 class Reached:
     """A gateway, the API server's ways to it, and the plugin that it has."""
 
-    gateway: Gateway
-    channels: Channels
+    gateway: RealGateway
+    channels: EnvoyChannels
     wanted: DesiredPlugin
 
     async def look(self) -> PodObservation:
@@ -217,7 +217,7 @@ class Reached:
 @pytest.fixture(params=[ADDRESS, "::"], ids=["loopback", "any address"])
 async def reached(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Reached]:
     """Its admin port is on ::1 alone, and its listener there or on every IPv6 address."""
-    gateway = Gateway(tmp_path, address=ADDRESS, bound=request.param)
+    gateway = RealGateway(tmp_path, address=ADDRESS, bound=request.param)
     wanted = DesiredPlugin("apps", "header", gateway.deliver("header", WASM), None, "FAIL_CLOSE")
     gateway.listen("header")
     try:
@@ -232,7 +232,7 @@ async def test_a_gateway_is_looked_at_and_probed(reached: Reached) -> None:
     """The look finds its listener, and a probe's requests meet the plugin there."""
     while not (seen := await reached.look()).listeners:
         pass
-    assert ([one.port for one in seen.listeners], seen.referenced) == ([reached.gateway.port], True)
+    assert ([listener.port for listener in seen.listeners], seen.referenced) == ([reached.gateway.port], True)
     asked = Probe.model_validate({"name": "first", "expect": {"headers": {"x-plugin": "here"}}})
     (found,) = await probes.ask(reached.channels, [seen], [asked], deadline_seconds=30)
     assert found.ok, found.message

@@ -188,7 +188,7 @@ def test_a_bundle_of_another_image(plain: Real, sigstore: Sigstore, image: Artif
     refer(plain, image, json.dumps(sigstore.sign(other, RELEASE, ISSUER)).encode())
     error = refusal(image, policy(sigstore))
     assert error.reason == "SignatureInvalid"
-    assert f"it is about sha256:{'ab' * 32}" in error.message
+    assert f"sha256:{'ab' * 32}" in error.message
 
 
 def test_a_bundle_that_was_made_with_a_key(plain: Real, sigstore: Sigstore, image: Artifact) -> None:
@@ -197,7 +197,7 @@ def test_a_bundle_that_was_made_with_a_key(plain: Real, sigstore: Sigstore, imag
     bundle["verificationMaterial"] = {"publicKey": {"hint": "x"}}
     refer(plain, image, json.dumps(bundle).encode())
     error = refusal(image, policy(sigstore))
-    assert (error.reason, "made with a key" in error.message) == ("UntrustedSigner", True)
+    assert (error.reason, "key" in error.message) == ("UntrustedSigner", True)
 
 
 def test_the_older_keyless_form_is_named(plain: Real, sigstore: Sigstore, image: Artifact) -> None:
@@ -211,7 +211,7 @@ def test_the_older_keyless_form_is_named(plain: Real, sigstore: Sigstore, image:
     )
     error = refusal(image, policy(sigstore))
     assert error.reason == "UntrustedSigner"
-    assert "sign it with cosign 3" in error.message
+    assert "cosign 3" in error.message
 
 
 def test_a_bundle_of_the_public_instance() -> None:

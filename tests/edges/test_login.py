@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import pytest
 import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from kubernetes.aio.client import Configuration
 from yarl import URL
 
-from pluginrelease.core.apiserver.health import Facts, Watch
+from pluginrelease.core.apiserver.health import ContactFacts, Watch
 from pluginrelease.edges.kubernetes.contact import Contact
 from pluginrelease.edges.kubernetes.login import Login, origin, strip_scheme
 
@@ -21,7 +24,7 @@ WATCHED = "/apis/example.com/v1/things"
 NEEDED = Watch(WATCHED, is_kopfs=True, may_miss=False)
 
 
-class Server:
+class LoginServer:
     """Answers with ``status`` unless the token is ``good``; a watch stays open until ``over``."""
 
     def __init__(self) -> None:
@@ -45,7 +48,7 @@ class Server:
         return stream
 
 
-async def served(server: Server, host: str = "127.0.0.1") -> AsyncIterator[str]:
+async def served(server: LoginServer, host: str = "127.0.0.1") -> AsyncIterator[str]:
     application = web.Application()
     application.add_routes([web.get("/{path:.*}", server.answer)])
     async with TestServer(application, host=host) as running:
@@ -53,14 +56,14 @@ async def served(server: Server, host: str = "127.0.0.1") -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def server() -> Server:
-    return Server()
+async def server() -> LoginServer:
+    return LoginServer()
 
 
 @pytest.fixture
-async def url(server: Server) -> AsyncIterator[str]:
-    async for one in served(server):
-        yield one
+async def url(server: LoginServer) -> AsyncIterator[str]:
+    async for address in served(server):
+        yield address
 
 
 @pytest.fixture
@@ -99,13 +102,13 @@ def test_a_token_is_taken_without_its_scheme(written: str | None, token: str | N
     assert strip_scheme(written) == token
 
 
-async def test_the_scheme_is_sent_once(server: Server, url: str, kubeconfig: Path) -> None:
+async def test_the_scheme_is_sent_once(server: LoginServer, url: str, kubeconfig: Path) -> None:
     """The API server gets ``Bearer`` and the token."""
     async with (await Login.read(kubeconfig)).session(None) as session, session.get(f"{url}{WATCHED}"):
         assert server.tokens == ["Bearer first"]
 
 
-async def test_an_ipv6_address_in_another_spelling(server: Server, tmp_path: Path) -> None:
+async def test_an_ipv6_address_in_another_spelling(server: LoginServer, tmp_path: Path) -> None:
     """The token goes out however the kubeconfig writes the address, which is sent in its short form."""
     async for url in served(server, "::1"):
         write(tmp_path / "kubeconfig", url.replace("[::1]", "[0:0:0:0:0:0:0:1]"), "first")
@@ -114,7 +117,7 @@ async def test_an_ipv6_address_in_another_spelling(server: Server, tmp_path: Pat
             assert server.tokens == ["Bearer first"]
 
 
-async def test_a_token_that_is_refused_is_read_again(server: Server, url: str, kubeconfig: Path) -> None:
+async def test_a_token_that_is_refused_is_read_again(server: LoginServer, url: str, kubeconfig: Path) -> None:
     """After a 401 the files are read again. The request goes out once more if they have another token, else not."""
     login = await Login.read(kubeconfig)
     server.good = "second"
@@ -128,13 +131,40 @@ async def test_a_token_that_is_refused_is_read_again(server: Server, url: str, k
     assert server.tokens == ["Bearer first", "Bearer first", "Bearer second"]
 
 
-async def test_another_server_gets_no_token(server: Server, kubeconfig: Path, url: str) -> None:
+async def test_another_server_gets_no_token(server: LoginServer, kubeconfig: Path, url: str) -> None:
     """A redirect to another server does not carry the credentials there."""
-    other = Server()
+    other = LoginServer()
     async for there in served(other):
         server.elsewhere = f"{there}/"
         async with (await Login.read(kubeconfig)).session(None) as session, session.get(f"{url}{WATCHED}"):
             assert (server.tokens, other.tokens) == (["Bearer first"], [None])
+
+
+@pytest.mark.parametrize(("excluded", "is_sent"), [("", True), ("10.96.0.0/12,.svc", False)])
+async def test_a_proxy_of_the_environment(
+    server: LoginServer, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, excluded: str, is_sent: bool
+) -> None:
+    """The way to an API server leads through HTTP_PROXY, except where a range in NO_PROXY has its address."""
+    monkeypatch.setenv("HTTP_PROXY", url)
+    monkeypatch.setenv("NO_PROXY", excluded)
+    write(tmp_path / "kubeconfig", "http://10.96.0.1:9", "first")
+    login = await Login.read(tmp_path / "kubeconfig")
+    async with login.session(None, timeout=aiohttp.ClientTimeout(total=0.5)) as session:
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            async with session.get(f"{login.server}{WATCHED}"):
+                pass
+    assert bool(server.tokens) is is_sent
+
+
+async def test_no_proxy_within_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pod reaches its own API server directly, whatever proxy it has for registries."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+    found = Configuration()
+    found.host = "https://10.96.0.1:443"
+    assert Login(None, None, found).proxy == "http://proxy.example.com:3128"
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    assert Login(None, None, found).proxy is None
+    assert Login(Path("kubeconfig"), None, found).proxy == "http://proxy.example.com:3128"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +193,7 @@ class Clock:
         return self.now
 
 
-async def noted(url: str, contact: Contact, path: str = WATCHED) -> Facts:
+async def noted(url: str, contact: Contact, path: str = WATCHED) -> ContactFacts:
     """What is known after one request that is over."""
     async with aiohttp.ClientSession(middlewares=[contact.note]) as session:
         try:
@@ -187,7 +217,7 @@ async def noted(url: str, contact: Contact, path: str = WATCHED) -> Facts:
     ],
 )
 async def test_an_answer_is_noted(
-    server: Server, url: str, status: int, refusal: str | None, answers: bool, is_missing: bool
+    server: LoginServer, url: str, status: int, refusal: str | None, answers: bool, is_missing: bool
 ) -> None:
     """A 401 says that the API server does not know us, another 4xx that it does, a 5xx that it is ill."""
     server.status = status
@@ -207,7 +237,7 @@ async def test_a_server_that_is_gone_does_not_answer(url: str) -> None:
     assert (await noted(url, contact)).failing_since is None
 
 
-async def test_a_kubelet_that_is_gone_is_not_the_api_server(server: Server, url: str) -> None:
+async def test_a_kubelet_that_is_gone_is_not_the_api_server(server: LoginServer, url: str) -> None:
     """A gateway's node that does not answer, which the API server reports, says nothing of the API server."""
     contact = Contact([NEEDED], Clock())
     await noted(url, contact)
@@ -216,7 +246,7 @@ async def test_a_kubelet_that_is_gone_is_not_the_api_server(server: Server, url:
         assert (await noted(url, contact, path)).answering_since == Clock.now
 
 
-async def test_a_watch_is_open_as_long_as_its_stream(server: Server, url: str) -> None:
+async def test_a_watch_is_open_as_long_as_its_stream(server: LoginServer, url: str) -> None:
     """A listing is no watch; a watch counts while its stream is open, and then from when it was last seen open."""
     clock = Clock()
     contact = Contact([NEEDED], clock)
@@ -233,7 +263,21 @@ async def test_a_watch_is_open_as_long_as_its_stream(server: Server, url: str) -
         assert contact.facts().watches[0].last_open == 200.0
 
 
-async def test_logins_are_counted_until_one_is_taken(server: Server, url: str) -> None:
+async def test_a_peer_that_is_gone_is_noticed(server: LoginServer, url: str, kubeconfig: Path) -> None:
+    """Every connection asks a silent peer whether it is there, from 10 s on and three times, so that a watch over a way
+    that is cut ends after 25 s."""
+    login = await Login.read(kubeconfig)
+    async with login.session(None) as session, session.get(f"{url}{WATCHED}?watch=true") as answer:
+        assert answer.connection is not None
+        assert answer.connection.transport is not None
+        made = answer.connection.transport.get_extra_info("socket")
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        asked = [getattr(socket, name) for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")]
+        assert [made.getsockopt(socket.IPPROTO_TCP, option) for option in asked] == [10, 5, 3]
+        server.over.set()
+
+
+async def test_logins_are_counted_until_one_is_taken(server: LoginServer, url: str) -> None:
     """Refusals in a row are counted by logins, and an answer to us ends the row."""
     contact = Contact([NEEDED], Clock())
     assert contact.count_login() == 0

@@ -24,12 +24,12 @@ from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.artifact.image_manifests import Digest
 from pluginrelease.edges.oci.access import Access
 from tests import wasm_modules as made
-from tests.edges.puller import Order
+from tests.edges.puller import PullOrder
 from tests.edges.puller_process import MIB, MORE_BYTES, MOST_SECONDS, PASSWORD, TOKEN, USER, PullerProcess, secret
 from tests.edges.registry_behaviours import (
     MANIFEST,
     UNAVAILABLE,
-    Row,
+    BehaviourRow,
     archive,
     bomb,
     closes_after_the_manifest,
@@ -51,9 +51,9 @@ from tests.edges.registry_behaviours import (
 from tests.edges.scripted import (
     IMAGE,
     WASM,
-    Answer,
     Request,
     Scripted,
+    ScriptedAnswer,
     good,
     manifest_of,
     on_blobs,
@@ -64,44 +64,58 @@ from tests.edges.scripted import (
 METADATA = "http://169.254.169.254/latest/meta-data?signature=planted-signature"
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[BehaviourRow]:
     """Each behaviour with the reason that a release shows for it."""
-    yield Row("says nothing", lambda _: Answer(before=b""), *UNAVAILABLE, 1.5)
-    yield Row("status line without end", lambda _: Answer(before=b"HTTP/1.1 100 Continue\r\n\r\n"), *UNAVAILABLE, 1.5)
-    yield Row("headers byte by byte", lambda _: Answer(before=b"x"), *UNAVAILABLE, 1.5)
+    yield BehaviourRow("says nothing", lambda _: ScriptedAnswer(before=b""), *UNAVAILABLE, 1.5)
+    yield BehaviourRow(
+        "status line without end", lambda _: ScriptedAnswer(before=b"HTTP/1.1 100 Continue\r\n\r\n"), *UNAVAILABLE, 1.5
+    )
+    yield BehaviourRow("headers byte by byte", lambda _: ScriptedAnswer(before=b"x"), *UNAVAILABLE, 1.5)
     for part, on in (("manifest", on_manifests), ("layer", on_blobs)):
-        yield Row(
+        yield BehaviourRow(
             f"{part} hangs",
             on(lambda said: replace(said, body=said.body[:50], length=200, hangs=True)),
             *UNAVAILABLE,
             1.5,
         )
-        yield Row(f"{part} byte by byte", on(lambda said: replace(said, pace=0.2)), *UNAVAILABLE, 1.5)
+        yield BehaviourRow(f"{part} byte by byte", on(lambda said: replace(said, pace=0.2)), *UNAVAILABLE, 1.5)
         broken = on(lambda said: replace(said, body=said.body[:50], length=len(said.body)))
-        yield Row(f"{part} breaks off", broken, *UNAVAILABLE)
-    yield Row("manifest without end", on_manifests(endless), "ArtifactTooLarge")
-    announced = on_manifests(lambda said: Answer(200, b"", MANIFEST, length=100 * MIB, more=ever(b" " * MIB, 100)))
-    yield Row("manifest of 100 MB", announced, "ArtifactTooLarge")
+        yield BehaviourRow(f"{part} breaks off", broken, *UNAVAILABLE)
+    yield BehaviourRow("manifest without end", on_manifests(endless), "ArtifactTooLarge")
+    announced = on_manifests(
+        lambda said: ScriptedAnswer(200, b"", MANIFEST, length=100 * MIB, more=ever(b" " * MIB, 100))
+    )
+    yield BehaviourRow("manifest of 100 MB", announced, "ArtifactTooLarge")
     small = b'{"layers":[' + b"{}," * 300_000 + b"{}]}"
-    yield Row("manifest of 300,000 things", on_manifests(lambda _: Answer(200, small, MANIFEST)), "MalformedManifest")
+    yield BehaviourRow(
+        "manifest of 300,000 things", on_manifests(lambda _: ScriptedAnswer(200, small, MANIFEST)), "MalformedManifest"
+    )
     deep = b"[" * 500_000
-    yield Row("manifest of brackets", on_manifests(lambda _: Answer(200, deep, MANIFEST)), "MalformedManifest")
-    encoded = Answer(200, zeros(64 * MIB), MANIFEST | {"Content-Encoding": "gzip"})
-    yield Row("manifest in gzip", on_manifests(lambda _: encoded), "MalformedManifest")
+    yield BehaviourRow(
+        "manifest of brackets", on_manifests(lambda _: ScriptedAnswer(200, deep, MANIFEST)), "MalformedManifest"
+    )
+    encoded = ScriptedAnswer(200, zeros(64 * MIB), MANIFEST | {"Content-Encoding": "gzip"})
+    yield BehaviourRow("manifest in gzip", on_manifests(lambda _: encoded), "MalformedManifest")
     lying = on_manifests(lambda said: replace(said, headers=MANIFEST | {"Docker-Content-Digest": f"sha256:{'0' * 64}"}))
-    yield Row("manifest of another digest", lying, "DigestMismatch")
+    yield BehaviourRow("manifest of another digest", lying, "DigestMismatch")
     huge = manifest_of([{"mediaType": image_manifests.OCI_LAYER, "digest": f"sha256:{'0' * 64}", "size": 10**12}])
-    yield Row("layer announced as 1 TB", on_manifests(lambda _: Answer(200, huge, MANIFEST)), "ArtifactTooLarge")
-    yield Row("layer without end", on_blobs(endless), "DigestMismatch")
-    yield Row("layer with a wrong byte", on_blobs(lambda a: replace(a, body=a.body[:-1] + b"!")), "DigestMismatch")
-    yield Row("layer too short", on_blobs(lambda a: replace(a, body=a.body[:-1])), "DigestMismatch")
-    yield Row("layer too long", on_blobs(lambda a: replace(a, body=a.body + b"more")), "DigestMismatch")
-    yield Row("index of indexes", indexes, "UnreadableLayout")
-    yield Row("index of 1000 children", many_children, "MalformedManifest")
-    yield Row("redirect to the cloud's metadata", redirect(METADATA), "RegistryRedirectRefused")
+    yield BehaviourRow(
+        "layer announced as 1 TB", on_manifests(lambda _: ScriptedAnswer(200, huge, MANIFEST)), "ArtifactTooLarge"
+    )
+    yield BehaviourRow("layer without end", on_blobs(endless), "DigestMismatch")
+    yield BehaviourRow(
+        "layer with a wrong byte", on_blobs(lambda a: replace(a, body=a.body[:-1] + b"!")), "DigestMismatch"
+    )
+    yield BehaviourRow("layer too short", on_blobs(lambda a: replace(a, body=a.body[:-1])), "DigestMismatch")
+    yield BehaviourRow("layer too long", on_blobs(lambda a: replace(a, body=a.body + b"more")), "DigestMismatch")
+    yield BehaviourRow("index of indexes", indexes, "UnreadableLayout")
+    yield BehaviourRow("index of 1000 children", many_children, "MalformedManifest")
+    yield BehaviourRow("redirect to the cloud's metadata", redirect(METADATA), "RegistryRedirectRefused")
     for address in ("http://localhost:1/x", "http://10.1.2.3/", "http://[fe80::1]/", "file:///etc/passwd"):
-        yield Row(f"redirect to {address}", redirect(address), "RegistryRedirectRefused")
-    yield Row("redirect in a circle", lambda a: Answer(302, b"", {"Location": a.path}), "RegistryRedirectRefused")
+        yield BehaviourRow(f"redirect to {address}", redirect(address), "RegistryRedirectRefused")
+    yield BehaviourRow(
+        "redirect in a circle", lambda a: ScriptedAnswer(302, b"", {"Location": a.path}), "RegistryRedirectRefused"
+    )
     for address in (
         "http://169.254.169.254/token",
         "http://localhost:9/token",
@@ -109,24 +123,28 @@ def rows() -> Iterator[Row]:
         "token",
         "file:///t",
     ):
-        yield Row(f"realm {address}", realm(address), "RegistryChallengeRefused")
+        yield BehaviourRow(f"realm {address}", realm(address), "RegistryChallengeRefused")
     slowly = 'Bearer realm="' + 'a="b\\",' * 500
-    yield Row("challenge of riddles", lambda _: Answer(401, b"", {"WWW-Authenticate": slowly}), "AuthenticationFailed")
-    yield Row("429 for ever", lambda _: Answer(429), *UNAVAILABLE)
-    yield Row("503 for ever", lambda _: Answer(503), *UNAVAILABLE)
-    told = Answer(429, b"", {"Retry-After": "86400"})
-    yield Row("429 for a day", lambda _: told, *UNAVAILABLE)
-    yield Row("401 after success", closes_after_the_manifest, "AuthenticationFailed")
-    yield Row("deleted before the layer", deleted("/blobs/", 0)(), "ManifestNotFound", "Waiting")
-    yield Row("deleted before the manifest", deleted("/manifests/", 0)(), "ManifestNotFound", "Waiting")
-    yield Row("gzip cut off", with_layer(IMAGE.layer[:60]), "MalformedLayer")
-    yield Row("gzip bomb", bomb(), "ArtifactTooLarge")
-    yield Row("gzip bomb before the file", filler(), "ArtifactTooLarge")
-    yield Row("gzip in a million parts", with_layer(gzip.compress(b"") * 1_000_000 + IMAGE.layer), "MalformedLayer")
-    yield Row("not gzip", with_layer(WASM), "MalformedLayer")
-    yield Row("tar of 10,001 files", many_files(), "NoPluginWasm")
-    yield Row("tar with a remark of 32 MiB", records(32 * MIB), "MalformedLayer")
-    yield Row("tar with an endless sparse map", sparse(), "MalformedLayer")
+    yield BehaviourRow(
+        "challenge of riddles", lambda _: ScriptedAnswer(401, b"", {"WWW-Authenticate": slowly}), "AuthenticationFailed"
+    )
+    yield BehaviourRow("429 for ever", lambda _: ScriptedAnswer(429), *UNAVAILABLE)
+    yield BehaviourRow("503 for ever", lambda _: ScriptedAnswer(503), *UNAVAILABLE)
+    told = ScriptedAnswer(429, b"", {"Retry-After": "86400"})
+    yield BehaviourRow("429 for a day", lambda _: told, *UNAVAILABLE)
+    yield BehaviourRow("401 after success", closes_after_the_manifest, "AuthenticationFailed")
+    yield BehaviourRow("deleted before the layer", deleted("/blobs/", 0)(), "ManifestNotFound", "Waiting")
+    yield BehaviourRow("deleted before the manifest", deleted("/manifests/", 0)(), "ManifestNotFound", "Waiting")
+    yield BehaviourRow("gzip cut off", with_layer(IMAGE.layer[:60]), "MalformedLayer")
+    yield BehaviourRow("gzip bomb", bomb(), "ArtifactTooLarge")
+    yield BehaviourRow("gzip bomb before the file", filler(), "ArtifactTooLarge")
+    yield BehaviourRow(
+        "gzip in a million parts", with_layer(gzip.compress(b"") * 1_000_000 + IMAGE.layer), "MalformedLayer"
+    )
+    yield BehaviourRow("not gzip", with_layer(WASM), "MalformedLayer")
+    yield BehaviourRow("tar of 10,001 files", many_files(), "NoPluginWasm")
+    yield BehaviourRow("tar with a remark of 32 MiB", records(32 * MIB), "MalformedLayer")
+    yield BehaviourRow("tar with an endless sparse map", sparse(), "MalformedLayer")
     for name, kind, target in (
         ("symbolic link", tarfile.SYMTYPE, "/etc/passwd"),
         ("hard link", tarfile.LNKTYPE, "../../etc/passwd"),
@@ -134,17 +152,19 @@ def rows() -> Iterator[Row]:
         ("pipe", tarfile.FIFOTYPE, ""),
         ("folder", tarfile.DIRTYPE, ""),
     ):
-        yield Row(f"tar with a {name}", special(kind, target), "NoPluginWasm")
+        yield BehaviourRow(f"tar with a {name}", special(kind, target), "NoPluginWasm")
     for path in ("../plugin.wasm", "/etc/plugin.wasm"):  # an agent takes it too, and nothing is written by its name
-        yield Row(f"tar with {path}", with_layer(archive((entry(path), WASM))), "", "")
+        yield BehaviourRow(f"tar with {path}", with_layer(archive((entry(path), WASM))), "", "")
 
 
 @pytest.mark.parametrize("row", list(rows()), ids=lambda row: row.name)
-def test_a_behaviour(row: Row, puller: PullerProcess, scripted: Callable[..., Scripted], tmp_path: Path) -> None:
+def test_a_behaviour(
+    row: BehaviourRow, puller: PullerProcess, scripted: Callable[..., Scripted], tmp_path: Path
+) -> None:
     """Whatever a registry does: a reason of its own, within a minute, with at most 64 MiB more memory; nothing of the
     credentials in what is told, and nothing left on disk that was not checked."""
     server = scripted(row.script)
-    order = Order(str(server.reference()), secret(server.host), str(tmp_path), row.deadline)
+    order = PullOrder(str(server.reference()), secret(server.host), str(tmp_path), row.deadline)
     outcome = puller(order)
     assert (outcome.reason, outcome.kind) == (row.reason, row.kind), outcome.text
     assert outcome.seconds < MOST_SECONDS / 2
@@ -158,7 +178,7 @@ def test_a_behaviour(row: Row, puller: PullerProcess, scripted: Callable[..., Sc
 def test_by_digest(puller: PullerProcess, scripted: Callable[..., Scripted]) -> None:
     """Who asks by digest gets the bytes of that digest, or an error."""
     server = scripted(good)
-    outcome = puller(Order(str(server.reference(f"team/plugin@sha256:{'0' * 64}"))))
+    outcome = puller(PullOrder(str(server.reference(f"team/plugin@sha256:{'0' * 64}"))))
     assert outcome.reason == "DigestMismatch"
 
 
@@ -182,14 +202,14 @@ def test_a_large_image(puller: PullerProcess, scripted: Callable[..., Scripted],
         [{"mediaType": image_manifests.OCI_LAYER, "digest": str(digest), "size": layer.stat().st_size}]
     )
 
-    def script(asked: Request) -> Answer:
+    def script(asked: Request) -> ScriptedAnswer:
         if "/blobs/" in asked.path:
-            return Answer(200, b"", length=layer.stat().st_size, more=iter_file(layer))
-        return Answer(200, manifest, MANIFEST)
+            return ScriptedAnswer(200, b"", length=layer.stat().st_size, more=iter_file(layer))
+        return ScriptedAnswer(200, manifest, MANIFEST)
 
     server = scripted(script)
     for _ in ("cold", "warm"):
-        outcome = puller(Order(str(server.reference()), cache=str(tmp_path), deadline=120))
+        outcome = puller(PullOrder(str(server.reference()), cache=str(tmp_path), deadline=120))
         assert outcome.reason == "", outcome.text
         assert outcome.more <= MORE_BYTES
     assert server.asked("/blobs/") == 1
@@ -203,28 +223,35 @@ def iter_file(path: Path) -> Iterator[bytes]:
 
 def test_no_secret_is_anywhere(puller: PullerProcess, scripted: Callable[..., Scripted], tmp_path: Path) -> None:
     """User, password and tokens are in no log line, message, traceback, cache file, argument or environment."""
-    store = scripted(lambda asked: Answer(500) if "refused" in asked.path else good(asked))
+    store = scripted(lambda asked: ScriptedAnswer(500) if "refused" in asked.path else good(asked))
 
-    def script(asked: Request) -> Answer:
+    def script(asked: Request) -> ScriptedAnswer:
         if asked.path.startswith("/token"):
-            return Answer(200, json.dumps({"token": TOKEN}).encode())
+            return ScriptedAnswer(200, json.dumps({"token": TOKEN}).encode())
         if asked.headers.get("Authorization") != f"Bearer {TOKEN}" or "denied" in asked.path:
-            return Answer(401, b"", {"WWW-Authenticate": f'Bearer realm="http://{server.host}/token"'})
+            return ScriptedAnswer(401, b"", {"WWW-Authenticate": f'Bearer realm="http://{server.host}/token"'})
         if "/blobs/" in asked.path:
             part = "refused" if "refused" in asked.path else "blobs"
-            return Answer(307, b"", {"Location": f"http://{store.host}/{part}/blobs/x?signature=planted-signature"})
+            return ScriptedAnswer(
+                307, b"", {"Location": f"http://{store.host}/{part}/blobs/x?signature=planted-signature"}
+            )
         return good(asked)
 
     server = scripted(script)
     keys = [secret(server.host), secret(server.host, identitytoken="planted-identity")]
     names = ("team/plugin:1", "team/refused:1", "team/denied:1")
-    orders = [Order(str(server.reference(name)), key, str(tmp_path), private=True) for key in keys for name in names]
+    orders = [
+        PullOrder(str(server.reference(name)), key, str(tmp_path), private=True) for key in keys for name in names
+    ]
     told = [puller(order) for order in orders]
-    assert [one.reason for one in told] == ["", "RegistryUnavailable", "AuthenticationFailed"] * 2
-    assert any(PASSWORD.encode() in one.body or "Basic " in one.headers.get("Authorization", "") for one in server.seen)
+    assert [answer.reason for answer in told] == ["", "RegistryUnavailable", "AuthenticationFailed"] * 2
+    assert any(
+        PASSWORD.encode() in request.body or "Basic " in request.headers.get("Authorization", "")
+        for request in server.seen
+    )
     encoded = base64.b64encode(f"{USER}:{PASSWORD}".encode())
     process = Path(f"/proc/{puller.process.pid}")
-    texts = [one.text.encode() for one in told] + [puller.log.read_bytes()]
+    texts = [answer.text.encode() for answer in told] + [puller.log.read_bytes()]
     texts += [(process / name).read_bytes() for name in ("cmdline", "environ")]
     texts += [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert b"not pulled" in puller.log.read_bytes()
@@ -241,9 +268,9 @@ def test_one_that_hangs_holds_up_nobody_else(scripted: Callable[..., Scripted]) 
     async def both() -> float:
         loop, asked = asyncio.get_running_loop(), asyncio.Semaphore(0)
 
-        def hang(_: Request) -> Answer:
+        def hang(_: Request) -> ScriptedAnswer:
             loop.call_soon_threadsafe(asked.release)
-            return Answer(before=b"")
+            return ScriptedAnswer(before=b"")
 
         hanging = scripted(hang)
         shelf = ArtifactCache(parallel=2, parallel_in_all=4)

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from typing import cast
 
 import pytest
 
-from pluginrelease import api
+from pluginrelease.controller import pulling
 from pluginrelease.controller.artifacts import ArtifactCache
-from pluginrelease.controller.context import Context
-from pluginrelease.controller.scope import ReconcileScope
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Refused, Transient
 from pluginrelease.core.registry import tags
-from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.oci import registry
 from pluginrelease.edges.oci.access import Access
-from pluginrelease.settings import Settings
-from tests.edges.puller import Order
+from tests.edges.puller import PullOrder
 from tests.edges.puller_process import MIB, MORE_BYTES, MOST_SECONDS, PullerProcess, secret
-from tests.edges.registry_behaviours import REALM, UNAVAILABLE, Row, endless, ever
+from tests.edges.registry_behaviours import REALM, UNAVAILABLE, BehaviourRow, endless, ever
 from tests.edges.scripted import (
-    Answer,
     Request,
     Script,
     Scripted,
+    ScriptedAnswer,
     good,
 )
 from tests.harness.releases import ARTIFACT, release
@@ -35,13 +30,13 @@ from tests.harness.releases import ARTIFACT, release
 def pages(tags: Callable[[int], str], link: str = "/v2/team/plugin/tags/list?last={}", count: int = 10**9) -> Script:
     """A list of tags of so many pages; by default it always goes on."""
 
-    def script(asked: Request) -> Answer:
+    def script(asked: Request) -> ScriptedAnswer:
         last = asked.path.rpartition("last=")[2] if "last=" in asked.path else "0"
         if not last.isdigit():
-            return Answer(200, list_of().encode())
+            return ScriptedAnswer(200, list_of().encode())
         number = int(last)
         further = {"Link": f'<{link.format(number + 1)}>; rel="next"'} if number + 1 < count else {}
-        return Answer(200, tags(number).encode(), further)
+        return ScriptedAnswer(200, tags(number).encode(), further)
 
     return script
 
@@ -50,33 +45,43 @@ def list_of(*tags: str) -> str:
     return json.dumps({"name": "team/plugin", "tags": tags})
 
 
-def tag_rows() -> Iterator[Row]:
-    yield Row("the same page for ever", pages(lambda _: list_of("1.0.0"), "/v2/team/plugin/tags/list?n=1"), "")
-    yield Row("pages without end", pages(lambda page: list_of(f"1.{page}.0")), "TooManyTags")
+def tag_rows() -> Iterator[BehaviourRow]:
+    yield BehaviourRow("the same page for ever", pages(lambda _: list_of("1.0.0"), "/v2/team/plugin/tags/list?n=1"), "")
+    yield BehaviourRow("pages without end", pages(lambda page: list_of(f"1.{page}.0")), "TooManyTags")
     for count, reason in ((20, ""), (21, "TooManyTags")):
         thousands = pages(lambda page: list_of(*(f"1.{page}.{n}" for n in range(1000))), count=count)
-        yield Row(f"{count} thousand tags", thousands, reason)
-    yield Row("full pages", pages(lambda page: list_of(f"1.{page}.0") + " " * (MIB - 100)), "TooManyTags")
+        yield BehaviourRow(f"{count} thousand tags", thousands, reason)
+    yield BehaviourRow("full pages", pages(lambda page: list_of(f"1.{page}.0") + " " * (MIB - 100)), "TooManyTags")
     elsewhere = "http://localhost:1/v2/team/plugin/tags/list?last={}"
     for address in (elsewhere, "https://registry.example.com/v2/", "file:///etc/passwd", "//10.0.0.1/v2/"):
-        yield Row(f"goes on at {address}", pages(lambda _: list_of("1.0.0"), address), "RegistryRedirectRefused")
-    yield Row("list without end", lambda _: endless(Answer(200, b'{"tags":["1.0.0"')), "TooManyTags")
-    yield Row("list of 100 MB", lambda _: Answer(200, b"", length=100 * MIB, more=ever(b" " * MIB, 100)), "TooManyTags")
-    yield Row("list byte by byte", lambda _: Answer(200, list_of("1.0.0").encode(), pace=0.2), *UNAVAILABLE, 1.5)
-    yield Row("list of things", lambda _: Answer(200, b'{"tags":[' + b"{}," * 300_000 + b"{}]}"), "")
-    yield Row("list of brackets", lambda _: Answer(200, b"[" * 500_000), "RegistryRefused")
-    yield Row("no list", lambda _: Answer(200, b'{"tags":{"1.0.0":1}}'), "RegistryRefused")
-    yield Row("a page of text", lambda _: Answer(200, b"<html>"), "RegistryRefused")
-    yield Row("no such question", lambda _: Answer(405), "RegistryRefused")
-    yield Row("nothing there", lambda _: Answer(404), "ManifestNotFound", "Waiting")
-    yield Row("503 for ever", lambda _: Answer(503), *UNAVAILABLE)
+        yield BehaviourRow(
+            f"goes on at {address}", pages(lambda _: list_of("1.0.0"), address), "RegistryRedirectRefused"
+        )
+    yield BehaviourRow("list without end", lambda _: endless(ScriptedAnswer(200, b'{"tags":["1.0.0"')), "TooManyTags")
+    yield BehaviourRow(
+        "list of 100 MB",
+        lambda _: ScriptedAnswer(200, b"", length=100 * MIB, more=ever(b" " * MIB, 100)),
+        "TooManyTags",
+    )
+    yield BehaviourRow(
+        "list byte by byte", lambda _: ScriptedAnswer(200, list_of("1.0.0").encode(), pace=0.2), *UNAVAILABLE, 1.5
+    )
+    yield BehaviourRow("list of things", lambda _: ScriptedAnswer(200, b'{"tags":[' + b"{}," * 300_000 + b"{}]}"), "")
+    yield BehaviourRow("list of brackets", lambda _: ScriptedAnswer(200, b"[" * 500_000), "RegistryRefused")
+    yield BehaviourRow("no list", lambda _: ScriptedAnswer(200, b'{"tags":{"1.0.0":1}}'), "RegistryRefused")
+    yield BehaviourRow("a page of text", lambda _: ScriptedAnswer(200, b"<html>"), "RegistryRefused")
+    yield BehaviourRow("no such question", lambda _: ScriptedAnswer(405), "RegistryRefused")
+    yield BehaviourRow("nothing there", lambda _: ScriptedAnswer(404), "ManifestNotFound", "Waiting")
+    yield BehaviourRow("503 for ever", lambda _: ScriptedAnswer(503), *UNAVAILABLE)
 
 
 @pytest.mark.parametrize("row", list(tag_rows()), ids=lambda row: row.name)
-def test_a_behaviour_when_asked_for_tags(row: Row, puller: PullerProcess, scripted: Callable[..., Scripted]) -> None:
+def test_a_behaviour_when_asked_for_tags(
+    row: BehaviourRow, puller: PullerProcess, scripted: Callable[..., Scripted]
+) -> None:
     """Whatever a registry lists: a reason of its own, within a minute, with at most 64 MiB more memory."""
     server = scripted(row.script)
-    order = Order(f"{server.host}/team/plugin", secret(server.host), deadline=row.deadline, tags=True)
+    order = PullOrder(f"{server.host}/team/plugin", secret(server.host), deadline=row.deadline, tags=True)
     outcome = puller(order)
     assert (outcome.reason, outcome.kind) == (row.reason, row.kind if row.reason else ""), outcome.text
     assert outcome.seconds < MOST_SECONDS / 2
@@ -93,15 +98,15 @@ def listing(*, link: str | None = None, heeds_last: bool = True, fails: int = 0)
     ``fails``: what it answers to a question with ``last``.
     """
 
-    def script(asked: Request) -> Answer:
+    def script(asked: Request) -> ScriptedAnswer:
         if "Authorization" not in asked.headers:
-            return Answer(401, b"", {"WWW-Authenticate": f'Basic realm="{REALM}"'})
+            return ScriptedAnswer(401, b"", {"WWW-Authenticate": f'Basic realm="{REALM}"'})
         last = asked.path.rpartition("last=")[2] if "last=" in asked.path else ""
         if last and fails:
-            return Answer(fails)
-        rest = [one for one in THOUSANDS if one > last or not heeds_last]
+            return ScriptedAnswer(fails)
+        rest = [tag for tag in THOUSANDS if tag > last or not heeds_last]
         further = {} if link is None or len(rest) <= 1000 else {"Link": f'<{link.format(rest[999])}>; rel="next"'}
-        return Answer(200, list_of(*rest[:1000]).encode(), further)
+        return ScriptedAnswer(200, list_of(*rest[:1000]).encode(), further)
 
     return script
 
@@ -134,7 +139,7 @@ def test_a_list_goes_on(name: str, link: str | None, scripted: Callable[..., Scr
     server.script = listing(link=link.replace("HOST", server.host) if link else None)
     found = listed(server)
     assert (sorted(found.tags), found.whole) == (THOUSANDS, True)
-    assert {one.path.partition("?")[0] for one in server.seen} == {"/v2/team/plugin/tags/list"}
+    assert {request.path.partition("?")[0] for request in server.seen} == {"/v2/team/plugin/tags/list"}
     assert len(server.seen) == 3
 
 
@@ -175,16 +180,16 @@ async def test_a_release_and_a_list_that_may_be_cut(
     ref = f"{server.host}/team/plugin"
     asking = release(spec__artifact={"image": {"ref": ref, "semver": ">=1.0.0"}})
     known = ARTIFACT.model_copy(update={"ref": f"{ref}:{ran}", "semver": ">=1.0.0"}) if ran else None
-    world = Context(cast("Cluster", None), Settings(), ArtifactCache())
-    work = ReconcileScope(world, asking.model_copy(update={"status": api.Status(artifact=known)}))
+    shelf, image = ArtifactCache(), asking.spec.artifact.image
     access = Access(insecure=True, deadline_seconds=20, dockerconfigjson=secret(server.host).encode())
-    if picked:
-        assert await work.resolve_name(asking.spec.artifact.image, access) == f"{ref}:{picked}", why
-    else:
+    if not picked:
         with pytest.raises(Refused) as raised:
-            await work.resolve_name(asking.spec.artifact.image, access)
+            await pulling.resolve_name(shelf, image, known, access)
         assert raised.value.reason == "TagListIncomplete", why
-    assert [event.reason for event in work.report.events] == events, why
+        return
+    found = await pulling.resolve_name(shelf, image, known, access)
+    assert found.ref == f"{ref}:{picked}", why
+    assert [event.reason for event in found.events] == events, why
 
 
 def test_a_list_that_cannot_be_asked_on_just_now(scripted: Callable[..., Scripted]) -> None:

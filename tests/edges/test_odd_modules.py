@@ -31,7 +31,7 @@ def test_what_envoy_does(version: str, odd: Odd, program: Callable[[str], Path],
 @pytest.mark.parametrize("version", envoys.MATRIX)
 def test_what_loads_serves(version: str, program: Callable[[str], Path], tmp_path: Path) -> None:
     """A module that loads when a configuration is validated runs on every thread of a gateway, and requests pass."""
-    good = [one for one in odd_modules.ALL if one.does is Does.LOADS and not one.heavy]
+    good = [odd for odd in odd_modules.ALL if odd.does is Does.LOADS and not odd.heavy]
     answers, active, wanted = odd_envoy.serve(program(version), tmp_path, good)
     assert {name: status for name, status in answers.items() if status != 200} == {}
     assert active == wanted
@@ -49,5 +49,5 @@ def test_an_envoy_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_an_envoy_without_v8(program: Callable[[str], Path], tmp_path: Path) -> None:
     """A build without V8 refuses the best of modules, in words that no module brings about."""
-    best = next(one for one in odd_modules.ALL if one.name == "memory-16384")
+    best = next(odd for odd in odd_modules.ALL if odd.name == "memory-16384")
     assert odd_envoy.load(program(envoys.WITHOUT_V8), tmp_path, best).does is Does.NO_RUNTIME

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -13,13 +14,16 @@ import pytest
 from click.testing import CliRunner
 
 from pluginrelease.cli import run as run_command
-from pluginrelease.controller import artifacts, preflight
+from pluginrelease.controller import artifacts, preflight, pulling
 from pluginrelease.controller.context import Context
-from pluginrelease.controller.scope import EntryScope, ReconcileScope
+from pluginrelease.controller.pass_context import PassContext
+from pluginrelease.controller.reading import DirectReader
+from pluginrelease.controller.writer import Writer
 from pluginrelease.core.artifact import image_manifests
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
-from pluginrelease.core.registry.transport import RegistryTrust
+from pluginrelease.core.mesh.placement import Placement
+from pluginrelease.core.registry.transport import RegistryTrust, TrustText
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.oci import registry
 from pluginrelease.edges.oci.access import Access
@@ -51,30 +55,43 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def entry_of(secured: Real, file: Path | None) -> EntryScope:
+@dataclass(frozen=True)
+class Asking:
+    """The only entry of a release that names this registry, and what a pass over it acts with."""
+
+    work: PassContext
+    placement: Placement
+
+    @property
+    def image(self) -> image_manifests.Reference:
+        return image_manifests.parse(self.placement.spec.artifact.image.ref)
+
+    async def obtain(self) -> artifacts.PulledArtifact:
+        """The release's artifact, as a pass gets it."""
+        return await self.work.context.shelf.obtain(self.image, await pulling.find_access(self.work, self.placement))
+
+
+def entry_of(secured: Real, file: Path | None) -> Asking:
     """The only entry of a release that names this registry."""
     asking = release(spec__artifact={"image": {"ref": f"{secured.host}/team/plugin:1"}})
-    context = Context(cast("Cluster", None), Settings(registry_ca_file=file), artifacts.ArtifactCache())
-    [entry] = ReconcileScope(context, asking).all_entries()
-    return entry
+    nobody = cast("Cluster", None)
+    context = Context(nobody, Settings(registry_ca_file=file), artifacts.ArtifactCache(), Writer(nobody))
+    return Asking(PassContext(context, DirectReader(context.cluster)), Placement(asking, asking.spec.gateways[0]))
 
 
-async def obtain(entry: EntryScope) -> artifacts.PulledArtifact:
+async def obtain(entry: Asking) -> artifacts.PulledArtifact:
     """The release's artifact, as a pass gets it."""
-    place = image_manifests.parse(entry.release.spec.artifact.image.ref)
-    return await entry.world.shelf.obtain(place, await entry.work.access(entry.placement()))
+    return await entry.obtain()
 
 
-async def doubts(entry: EntryScope, *trusts: RegistryTrust) -> str:
+async def doubts(entry: Asking, *trusts: RegistryTrust) -> str:
     """What is said of pods with these settings before anything is written."""
-    found = await entry.world.shelf.obtain(
-        image_manifests.parse(entry.release.spec.artifact.image.ref), await entry.work.access(entry.placement())
-    )
+    found = await entry.obtain()
     now = datetime.now(UTC)
     before = [
         PodObservation(PodRef("edge", f"pod-{number}", "u", True, trust=it), now) for number, it in enumerate(trusts)
     ]
-    return await preflight.find_doubts(entry, entry.placement(), found.artifact, before)
+    return await preflight.find_doubts(entry.work, entry.placement, found.artifact, before)
 
 
 async def test_an_authority_for_every_registry(secured: Real, tmp_path: Path) -> None:
@@ -124,14 +141,13 @@ async def test_an_authority_from_the_environment(name: str, secured: Real, monke
 async def test_an_operator_behind_a_proxy(secured: Real, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the operator reaches through its proxy, gateways may not: it is said, whatever they trust."""
     entry = entry_of(secured, AUTHORITY)
-    found = await entry.world.shelf.obtain(
-        image_manifests.parse(entry.release.spec.artifact.image.ref), await entry.work.access(entry.placement())
-    )
+    found = await entry.obtain()
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     before = [PodObservation(PodRef("edge", "pod", "u", True, trust=RegistryTrust(("*",))), datetime.now(UTC))]
-    assert "goes by a proxy" in await preflight.find_doubts(entry, entry.placement(), found.artifact, before)
+    doubt = await preflight.find_doubts(entry.work, entry.placement, found.artifact, before)
+    assert TrustText.BEHIND_PROXY.partition("{")[0] in doubt
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    assert await preflight.find_doubts(entry, entry.placement(), found.artifact, before) == ""
+    assert await preflight.find_doubts(entry.work, entry.placement, found.artifact, before) == ""
 
 
 @pytest.mark.parametrize("content", [None, b"", b"hush", b"x" * (2**20 + 1)], ids=["absent", "empty", "text", "large"])
@@ -161,4 +177,4 @@ def test_the_setting(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     flags = ["--registry-ca-file", str(AUTHORITY)] if by == "flag" else []
     env = {} if flags else {"PLUGINRELEASE_REGISTRY_CA_FILE": str(AUTHORITY)}
     assert CliRunner().invoke(run_command.run, flags, env=env).exit_code == 0
-    assert [one.registry_ca_file for one in seen] == [AUTHORITY]
+    assert [access.registry_ca_file for access in seen] == [AUTHORITY]

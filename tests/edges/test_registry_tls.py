@@ -19,7 +19,7 @@ from pluginrelease.edges.oci import registry
 from pluginrelease.edges.oci.access import Access
 from tests.edges.real_registry import Real, secret
 from tests.edges.registry_access import OPEN, WASM, failure, quick
-from tests.edges.scripted import Answer, Request, Scripted, good
+from tests.edges.scripted import Request, Scripted, ScriptedAnswer, good
 
 SELF_SIGNED = Path(__file__).parents[1] / "fixtures" / "tls" / "self-signed.pem"  # for 127.0.0.1; worth nothing
 
@@ -38,7 +38,7 @@ def test_a_trusted_certificate(scripted: Callable[..., Scripted], monkeypatch: p
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     monkeypatch.setenv("SSL_CERT_FILE", str(SELF_SIGNED))
 
-    def script(asked: Request) -> Answer:
+    def script(asked: Request) -> ScriptedAnswer:
         said = good(asked)
         said.pace = 0.2 if "slow" in asked.path else 0.0
         return said

@@ -15,11 +15,11 @@ from pluginrelease.edges.oci.access import Access
 from pluginrelease_lab.registries import KEY
 from tests.edges.real_registry import PASSWORD, USER, as_tester, secret
 from tests.edges.registry_access import OPEN, WASM, failure
-from tests.edges.scripted import Answer, Request, Scripted, good
+from tests.edges.scripted import Request, Scripted, ScriptedAnswer, good
 
 
 @dataclass
-class Tokens:
+class TokenServer:
     """A registry with a token service of its own, which gives each token to one scope and one use count."""
 
     uses: int = 1000
@@ -27,7 +27,7 @@ class Tokens:
     served: dict[str, int] = field(default_factory=dict)
     host: str = ""
 
-    def __call__(self, asked: Request) -> Answer:
+    def __call__(self, asked: Request) -> ScriptedAnswer:
         if asked.path.startswith("/token"):
             return self.issue(asked)
         token = asked.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -36,20 +36,20 @@ class Tokens:
         if token.split("-")[0] != action or self.served[token] > self.uses:
             scope = f"repository:team/plugin:{action}"
             header = f'Bearer realm="http://{self.host}/token",service="tests",scope="{scope}"'
-            return Answer(401, b"", {"WWW-Authenticate": header})
+            return ScriptedAnswer(401, b"", {"WWW-Authenticate": header})
         if asked.method == "HEAD":
-            return Answer(404)
+            return ScriptedAnswer(404)
         if asked.method == "POST":
-            return Answer(202, b"", {"Location": "/v2/team/plugin/blobs/uploads/1"})
-        return Answer(201) if asked.method == "PUT" else good(asked)
+            return ScriptedAnswer(202, b"", {"Location": "/v2/team/plugin/blobs/uploads/1"})
+        return ScriptedAnswer(201) if asked.method == "PUT" else good(asked)
 
-    def issue(self, asked: Request) -> Answer:
+    def issue(self, asked: Request) -> ScriptedAnswer:
         self.issued.append(asked)
         action = "pull,push" if "push" in asked.path + asked.body.decode() else "pull"
-        return Answer(200, json.dumps({"token": f"{action}-{len(self.issued)}"}).encode())
+        return ScriptedAnswer(200, json.dumps({"token": f"{action}-{len(self.issued)}"}).encode())
 
 
-def with_tokens(scripted: Callable[..., Scripted], tokens: Tokens) -> Scripted:
+def with_tokens(scripted: Callable[..., Scripted], tokens: TokenServer) -> Scripted:
     server = scripted(tokens)
     tokens.host = server.host
     return server
@@ -63,7 +63,7 @@ def on_loopback(access: Access) -> Access:
 @pytest.mark.parametrize("password", [PASSWORD, KEY.replace("none", "x" * 4000)], ids=["a word", "a key of lines"])
 def test_tokens_by_credentials(scripted: Callable[..., Scripted], password: str) -> None:
     """A bearer challenge is answered with a token that was asked for with the credentials, once for all reads."""
-    tokens = Tokens()
+    tokens = TokenServer()
     server = with_tokens(scripted, tokens)
     assert registry.pull(server.reference(), on_loopback(as_tester(server.host, password))).wasm == WASM
     assert len(tokens.issued) == 1
@@ -75,7 +75,7 @@ def test_tokens_by_credentials(scripted: Callable[..., Scripted], password: str)
 
 def test_anonymous_tokens(scripted: Callable[..., Scripted]) -> None:
     """Without credentials a token is asked for without them, as public registries want."""
-    tokens = Tokens()
+    tokens = TokenServer()
     server = with_tokens(scripted, tokens)
     assert registry.pull(server.reference(), on_loopback(OPEN)).wasm == WASM
     assert "Authorization" not in tokens.issued[0].headers
@@ -83,7 +83,7 @@ def test_anonymous_tokens(scripted: Callable[..., Scripted]) -> None:
 
 def test_tokens_by_identity_token(scripted: Callable[..., Scripted]) -> None:
     """An identity token is exchanged by POST, not sent as a password."""
-    tokens = Tokens()
+    tokens = TokenServer()
     server = with_tokens(scripted, tokens)
     access = Access(dockerconfigjson=secret(server.host, identitytoken="opaque"))
     assert registry.pull(server.reference(), on_loopback(access)).wasm == WASM
@@ -94,7 +94,7 @@ def test_tokens_by_identity_token(scripted: Callable[..., Scripted]) -> None:
 
 def test_an_expired_token_is_replaced(scripted: Callable[..., Scripted]) -> None:
     """A token that is no longer accepted is replaced by a new one, within the call."""
-    tokens = Tokens(uses=1)
+    tokens = TokenServer(uses=1)
     server = with_tokens(scripted, tokens)
     assert registry.pull(server.reference(), on_loopback(OPEN)).wasm == WASM
     assert len(tokens.issued) == 2
@@ -102,7 +102,7 @@ def test_an_expired_token_is_replaced(scripted: Callable[..., Scripted]) -> None
 
 def test_a_token_for_reading_is_not_used_for_writing(scripted: Callable[..., Scripted], file: Path) -> None:
     """Pushing asks for a token with the right to push, besides the one for reading."""
-    tokens = Tokens()
+    tokens = TokenServer()
     server = with_tokens(scripted, tokens)
     registry.push(server.reference(), file, on_loopback(as_tester(server.host)))
     assert len(tokens.issued) == 2
@@ -111,10 +111,10 @@ def test_a_token_for_reading_is_not_used_for_writing(scripted: Callable[..., Scr
 def test_a_token_service_that_says_no(scripted: Callable[..., Scripted]) -> None:
     """A refusing token service is a refusal of the credentials; nothing is repeated."""
 
-    def script(asked: Request) -> Answer:
+    def script(asked: Request) -> ScriptedAnswer:
         if asked.path.startswith("/token"):
-            return Answer(403)
-        return Answer(401, b"", {"WWW-Authenticate": f'Bearer realm="http://{server.host}/token"'})
+            return ScriptedAnswer(403)
+        return ScriptedAnswer(401, b"", {"WWW-Authenticate": f'Bearer realm="http://{server.host}/token"'})
 
     server = scripted(script)
     error = failure(server.reference(), on_loopback(as_tester(server.host)))

@@ -44,7 +44,7 @@ def test_what_inspect_says(
     assert exports <= set(about["exports"])
 
 
-def test_a_start_section_that_may_call_the_gateway(gateway: plain_envoy.Gateway) -> None:
+def test_a_start_section_that_may_call_the_gateway(gateway: plain_envoy.PlainGateway) -> None:
     """AssemblyScript without an exported start loads as long as nothing of its top level aborts or logs; its twin that
     does kills the gateway, and looks the same. It is refused with what to change, and so changed it is usable."""
     code, seen = inspected("assemblyscript-start-section")
@@ -56,7 +56,7 @@ def test_a_start_section_that_may_call_the_gateway(gateway: plain_envoy.Gateway)
 
 
 @pytest.mark.parametrize("name", [told[0] for told in TOLD])
-def test_a_real_envoy_runs_it(gateway: plain_envoy.Gateway, name: str) -> None:
+def test_a_real_envoy_runs_it(gateway: plain_envoy.PlainGateway, name: str) -> None:
     """What inspect calls usable is loaded, and does its work."""
     url = gateway.serve(name, BUILDS / f"{name}.wasm")
     answer = requests.get(url, timeout=20)

@@ -66,5 +66,5 @@ def test_the_notes_are_of_all_pods() -> None:
         assert sum(len(noted.baselines) for noted in known) == api.MAX_PODS
     rolling = large.status_rolling().checkpoint
     assert rolling is not None
-    raised = [one for gateway in rolling.gateways for one in raised_loggers.read(gateway.raised_loggers)]
-    assert len({one.mark for one in raised}) == api.MAX_PODS
+    raised = [logger for gateway in rolling.gateways for logger in raised_loggers.read(gateway.raised_loggers)]
+    assert len({logger.mark for logger in raised}) == api.MAX_PODS

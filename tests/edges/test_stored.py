@@ -15,6 +15,8 @@ import yaml
 from pluginrelease import api
 from pluginrelease.cli import crd
 from pluginrelease.controller import handlers
+from pluginrelease.controller.interruption import SeenRelease
+from pluginrelease.controller.writer import Writer
 from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.kubernetes.resources import RELEASES
 from pluginrelease.settings import Settings
@@ -107,13 +109,22 @@ async def test_its_status_says_so(server: Lab, spec: Node, status: Node) -> None
             assert there is not None
             await cluster.apply_raw_status(there["metadata"], status)
             define(server, crd.text(), takes=False)
-            world = SimpleNamespace(cluster=cluster, settings=Settings(), now=lambda: NOW)
-            await handlers.one_pass(cast(Any, world), kopf.Body(there), cast(Any, None), 0)
+            parts = {
+                "store": None,
+                "cluster": cluster,
+                "writer": Writer(cluster),
+                "settings": Settings(),
+                "now": lambda: NOW,
+            }
+            memo = SimpleNamespace(connected=lambda: SimpleNamespace(**parts), tell=lambda *_: None)
+            await handlers.one_pass(cast(Any, memo), kopf.Body(there), cast(Any, None), 0, SeenRelease())
             told = await cluster.get(RELEASES, NAMESPACE, "newer")
         finally:
             server.kubectl("patch", "prel", "newer", "-n", NAMESPACE, "--type=json", "-p", WITHOUT_FINALIZER)
     assert told is not None
-    conditions = {one["type"]: (one["status"], one["reason"]) for one in told["status"]["conditions"]}
+    conditions = {
+        condition["type"]: (condition["status"], condition["reason"]) for condition in told["status"]["conditions"]
+    }
     stalled = {kind: (state, "ReleaseUnreadable") for kind, state in (("Ready", "False"), ("Stalled", "True"))}
     assert conditions == {"Applied": ("True", "Running"), **stalled}
     kept = told["status"].pop("checkpoint")["gateways"][0]["raisedLoggers"][0]

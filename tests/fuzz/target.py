@@ -6,7 +6,7 @@ import functools
 import gzip
 
 from pluginrelease.core import compat, wasm
-from pluginrelease.core.artifact import image_manifests, salvage
+from pluginrelease.core.artifact import image_manifests, packing, salvage
 from pluginrelease.core.compat import gateway_versions
 from pluginrelease.core.errors import Refused
 from tests import odd_modules, tars
@@ -15,8 +15,8 @@ from tests import wasm_modules as made
 MEANT = [host for text in ("istio@1.24", "istio@1.31", "higress@2.2") for host in gateway_versions.read(text).hosts]
 MOST = 1 << 20
 MOST_OF_A_SEED = 2_000
-ARCHIVE = image_manifests.pack(made.plugin("0_2_1")).layer
-MANIFEST = image_manifests.pack(made.plugin("0_2_1")).manifest
+ARCHIVE = packing.pack(made.plugin("0_2_1")).layer
+MANIFEST = packing.pack(made.plugin("0_2_1")).manifest
 
 
 @functools.cache
@@ -32,8 +32,8 @@ def seeds() -> list[bytes]:
     modules += [small for odd in odd_modules.ALL if len(small := odd.make()) < MOST_OF_A_SEED]
     sparse = [tars.gnu_sparse(2000, (0, 8)) + tars.END, tars.pax_sparse(2000) + tars.END]
     layers = [ARCHIVE, *map(gzip.compress, sparse)]
-    seeds = [b"\0" + one for one in modules] + [b"\1" + one for one in layers]
-    return [*seeds, b"\2" + MANIFEST, b"\3" + ARCHIVE, *(b"\3" + one for one in sparse)]
+    seeds = [b"\0" + seed for seed in modules] + [b"\1" + seed for seed in layers]
+    return [*seeds, b"\2" + MANIFEST, b"\3" + ARCHIVE, *(b"\3" + seed for seed in sparse)]
 
 
 def one(data: bytes) -> None:

@@ -8,6 +8,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -48,11 +49,23 @@ class Operator:
     log: Path
     arguments: tuple[str, ...] = ()
     process: subprocess.Popen[Any] | None = None
+    restarts: int = 0
 
     def start(self, *more: str) -> None:
-        """Starts it; returns at once."""
+        """Starts it; returns at once. One that loses its Lease is started again, as by the kubelet."""
         assert self.process is None
-        self.process = operator.run(self.lab, "--liveness-port", "0", *self.arguments, *more, log=self.log)
+        self.process = self._run(more)
+        threading.Thread(target=self._keep_up, args=(self.process, more), daemon=True).start()
+
+    def _run(self, more: tuple[str, ...]) -> subprocess.Popen[Any]:
+        return operator.run(self.lab, "--liveness-port", "0", *self.arguments, *more, log=self.log)
+
+    def _keep_up(self, process: subprocess.Popen[Any], more: tuple[str, ...]) -> None:
+        """Lives as long as the process, which ends with the thread that started it."""
+        while process.wait() == operator.LEASE_LOST and self.process is process:
+            self.restarts += 1
+            print(f"the operator lost its Lease, and is started again: see {self.log}", file=sys.stderr)
+            self.process = process = self._run(more)
 
     def kill(self) -> None:
         """SIGKILL, as by the kernel."""
@@ -70,7 +83,7 @@ class Operator:
 
 
 @dataclass
-class World:
+class LabCluster:
     """One lab with an operator, and verbs that wait for what they cause."""
 
     lab: Lab
@@ -111,7 +124,8 @@ class World:
         """kubectl apply; deleted again when the test ends."""
         metadata = manifest["metadata"]
         self.created.append((manifest["kind"], metadata.get("namespace", ""), metadata["name"]))
-        return json.loads(self.lab.kubectl("apply", "-o", "json", "-f", "-", stdin=yaml.safe_dump(manifest)))
+        applied: JSON = json.loads(self.lab.kubectl("apply", "-o", "json", "-f", "-", stdin=yaml.safe_dump(manifest)))
+        return applied
 
     def get(self, kind: str, namespace: str, name: str) -> JSON | None:
         """The object, or None."""
@@ -164,7 +178,9 @@ class World:
         """kubectl delete, and wait until it is gone; not for a namespace, whose name no other test uses."""
         where = ["-n", namespace] if namespace else []
         wait = f"--wait={'false' if kind == 'Namespace' else 'true'}"
-        self.lab.kubectl("delete", kind, name, *where, wait, "--ignore-not-found", "--timeout=60s", timeout=90)
+        # a pod of a node that is gone has no kubelet that lets it go
+        now = ["--grace-period=0", "--force"] if kind == "Pod" else []
+        self.lab.kubectl("delete", kind, name, *where, wait, *now, "--ignore-not-found", "--timeout=60s", timeout=90)
 
     def clean_up(self) -> None:
         """Deletes what the test made, newest first."""
@@ -186,10 +202,17 @@ class World:
         return [(answer.status, answer.headers, answer.body.decode()) for answer in answers]
 
     def await_answers(self, wanted: Callable[[int, dict[str, str], str], bool], seconds: float = 50.0) -> None:
-        """Every gateway pod answers as wanted; a listener that drains may take up to 45 s."""
+        """Every gateway pod answers as wanted; a listener that drains may take up to 45 s, and one may be down yet."""
         deadline = time.monotonic() + seconds
-        while not all(wanted(*answer) for answer in self.answers()):
-            assert time.monotonic() < deadline, f"the gateways answer {self.answers()}"
+        while not ((answers := self.answers_if_any()) and all(wanted(*answer) for answer in answers)):
+            assert time.monotonic() < deadline, f"the gateways answer {answers}"
+
+    def answers_if_any(self) -> list[tuple[int, dict[str, str], str]]:
+        """The same as `answers`; none while a gateway does not answer."""
+        try:
+            return self.answers()
+        except OSError:
+            return []
 
 
 def placed(name: str, namespace: str, gateway: JSON) -> JSON:

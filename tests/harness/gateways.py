@@ -7,11 +7,15 @@ admin port listens on the pod's loopback alone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import io
+import os
 import re
+import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Iterable
+from pathlib import Path
 from typing import Any, cast
 
 import aiohttp
@@ -19,13 +23,15 @@ import yaml
 
 from pluginrelease_lab import Lab, network
 from pluginrelease_lab.controlplane import MANIFESTS
+from pluginrelease_lab.gateway import OUT_OF_MEMORY
 from pluginrelease_lab.host import GatewayPod
 from pluginrelease_lab.kubeapi import KubeApi
 from tests.harness import registries
-from tests.harness.cluster import World
+from tests.harness.cluster import LabCluster
 
 ADMIN_PORT = 15000
 SECONDS = 20.0
+LOWEST_PRIORITY = 19
 LAST_CHUNK = b"\r\n0\r\n\r\n"
 REQUEST = "{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -119,17 +125,75 @@ async def is_silent(stream: aiohttp.ClientWebSocketResponse, seconds: float) -> 
     return False
 
 
+def break_envoy(*pods: GatewayPod) -> None:
+    """End the Envoys of these pods as a fault of their own would, by SIGSEGV."""
+    for pod in pods:
+        assert end_envoy(pod, signal.SIGSEGV), f"{pod.name} has no Envoy"
+
+
+def end_envoy(pod: GatewayPod, by: signal.Signals) -> bool:
+    """Send a signal to the pod's Envoy; its agent ends for that. Return whether there was one."""
+    return send(by, find_processes(pod, {"envoy"})) > 0
+
+
+def run_out_of_memory(lab: Lab, pod: GatewayPod) -> bool:
+    """End the pod's container as the kernel does where it takes too much memory: all of it, by SIGKILL, and the status
+    says OOMKilled. Return whether it ran."""
+    found = find_processes(pod, {"envoy", "pilot-agent"})
+    if not found:
+        return False
+    uid = lab.kubectl("get", "pod", pod.name, "-n", pod.namespace, "-o", "jsonpath={.metadata.uid}")
+    (lab.state / "run" / "pods" / uid / OUT_OF_MEMORY).touch()
+    return send(signal.SIGKILL, found) > 0
+
+
+def find_processes(pod: GatewayPod, names: Collection[str]) -> list[int]:
+    """The process ids of a pod's programs of these names."""
+    wanted = {f"POD_NAME={pod.name}".encode(), f"POD_NAMESPACE={pod.namespace}".encode()}
+    return [int(process.name) for process in Path("/proc").iterdir() if is_of_pod(process, names, wanted)]
+
+
+def is_of_pod(process: Path, names: Collection[str], wanted: set[bytes]) -> bool:
+    """Whether a folder of /proc is of such a program with these variables in its environment."""
+    with contextlib.suppress(OSError):
+        is_named = (process / "comm").read_text().strip() in names
+        return is_named and wanted <= {*(process / "environ").read_bytes().split(b"\0")}
+    return False
+
+
+def calm_busiest_thread(pod: GatewayPod) -> None:
+    """Let a thread of the pod's Envoy that never returns give way to all others, as a CPU limit does in a cluster."""
+    for process in find_processes(pod, {"envoy"}):
+        busiest = max(Path(f"/proc/{process}/task").iterdir(), key=read_cpu_time)
+        os.setpriority(os.PRIO_PROCESS, int(busiest.name), LOWEST_PRIORITY)
+
+
+def read_cpu_time(thread: Path) -> int:
+    """Return a thread's time in user mode, in clock ticks (proc_pid_stat(5), field 14), from its folder in /proc."""
+    return int((thread / "stat").read_text().rpartition(")")[2].split()[11])
+
+
+def send(number: signal.Signals, processes: Iterable[int]) -> int:
+    """Send a signal; return how many processes were still there to get it."""
+    sent = 0
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, number)
+            sent += 1
+    return sent
+
+
 # --- gateways of a test's own ---
 
 
-def deploy(world: World, namespace: str, replicas: int) -> None:
+def deploy(cluster: LabCluster, namespace: str, replicas: int) -> None:
     """Gateways like the lab's own in a namespace of their own, with ``istio: <namespace>`` as their label.
 
     They may also pull from `registries.Registry`. Returns when all of them are ready.
     """
     for manifest in manifests(namespace, replicas):
-        world.apply(manifest)
-    world.lab.kubectl("rollout", "status", f"deployment/{namespace}", "-n", namespace, "--timeout=120s", timeout=150)
+        cluster.apply(manifest)
+    cluster.lab.kubectl("rollout", "status", f"deployment/{namespace}", "-n", namespace, "--timeout=120s", timeout=150)
 
 
 def manifests(namespace: str, replicas: int, port: int = registries.PORT) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ WRITES = "POST|PUT|PATCH|DELETE"
 
 
 @dataclass(frozen=True)
-class Order:
+class InterruptOrder:
     """Requests whose method, path and body match (path and body are searched), and the one of them that ends ``pid``.
 
     ``number`` counts from 1; 0 kills at none.
@@ -52,12 +52,12 @@ class Interrupter:
 
     host: str
     port: int
-    order: Order | None = None
+    order: InterruptOrder | None = None
     seen: int = 0
     tls: ssl.SSLContext = field(default_factory=lambda: trusting())
     serving: set[asyncio.Task[None] | None] = field(default_factory=set)
 
-    def take(self, order: Order) -> None:
+    def take(self, order: InterruptOrder) -> None:
         """From now on this order."""
         self.order, self.seen = order, 0
 
@@ -85,7 +85,7 @@ class Interrupter:
             writer.close()
             self.serving.discard(task)
 
-    def counts(self, head: bytes, body: bytes) -> Order | None:
+    def counts(self, head: bytes, body: bytes) -> InterruptOrder | None:
         """The order, when this is the request at which it kills."""
         order = self.order
         if order is None or not order.means(*request_line(head), body):
@@ -97,7 +97,7 @@ class Interrupter:
         return None
 
     async def answer(
-        self, doomed: Order | None, head: bytes, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, doomed: InterruptOrder | None, head: bytes, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Hands the answer on, or keeps it and kills."""
         if doomed is None:
@@ -106,7 +106,7 @@ class Interrupter:
         await upstream.read()
         self.kill(doomed, head)
 
-    def kill(self, order: Order, head: bytes) -> None:
+    def kill(self, order: InterruptOrder, head: bytes) -> None:
         """As by the kernel."""
         os.kill(order.pid, signal.SIGKILL)
         print("interrupted", *request_line(head), flush=True)
@@ -164,7 +164,7 @@ async def main(port: str, host: str, upstream: str) -> None:
     async with await asyncio.start_server(one.serve, LOOPBACK, int(port), limit=HEAD_LIMIT):
         print("listening", flush=True)
         while line := await orders.readline():
-            one.take(Order(**json.loads(line)))
+            one.take(InterruptOrder(**json.loads(line)))
             print("taken", flush=True)
 
 

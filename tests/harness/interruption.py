@@ -17,13 +17,13 @@ import yaml
 from pluginrelease_lab import Lab, blueprint, network, operator
 from tests.harness import interrupter, registries
 from tests.harness.cluster import python
-from tests.harness.interrupter import Order
+from tests.harness.interrupter import InterruptOrder
 
 SECONDS = 60.0
 
 
 @dataclass
-class Relay:
+class InterruptingRelay:
     """A running interrupter; an operator with its ``kubeconfig`` goes through it."""
 
     process: subprocess.Popen[Any]
@@ -32,7 +32,7 @@ class Relay:
     """What it has said since the last order."""
     _rest: bytes = b""
 
-    def take(self, order: Order) -> None:
+    def take(self, order: InterruptOrder) -> None:
         """Returns when the order counts."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
@@ -58,14 +58,14 @@ class Relay:
 
 
 @contextmanager
-def relay(lab: Lab, folder: Path) -> Iterator[Relay]:
+def relay(lab: Lab, folder: Path) -> Iterator[InterruptingRelay]:
     """The interrupter in the lab's network, with no order yet."""
     port = registries.free_port()
     upstream = (network.ADDRESS, str(blueprint.API_PORT))
     argv = python(str(interrupter.__file__), str(port), *upstream)
     with lab.popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
-            one = Relay(process, through(lab, port, folder))
+            one = InterruptingRelay(process, through(lab, port, folder))
             one.await_line("listening")
             yield one
         finally:

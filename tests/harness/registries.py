@@ -25,6 +25,7 @@ from pluginrelease_lab import Lab, binaries, network
 
 PORT = 5002
 SECONDS = 60.0
+ESTABLISHED = "01"  # a state of proc(5)
 ANY_USER = "$2a$05$S91tG/pyL09/yzzt/kancOHwdng41vl7sFK3TpgRbYommpPF1s52S"  # bcrypt of the lab's own password
 
 
@@ -58,7 +59,7 @@ class Registry:
         settings = {"version": 0.1, "storage": storage, "http": {"addr": self.host, "secret": "s", **tls}, **auth}
         config.write_text(yaml.safe_dump(settings))
         with (self.folder / "log").open("ab") as log:
-            argv = [binaries.provide("registry"), "serve", config]
+            argv: list[str | Path] = [binaries.provide("registry"), "serve", config]
             self.process = self.lab.popen(argv, stdout=log, stderr=log)
         deadline = time.monotonic() + SECONDS
         while not self.answers():
@@ -88,6 +89,19 @@ class Registry:
             yield
         finally:
             self.process.send_signal(signal.SIGCONT)
+
+    def await_unread_request(self) -> None:
+        """Return once somebody's request waits for a registry that hangs: its socket has bytes that nobody reads."""
+        assert self.process is not None
+        port, deadline = f":{self.port:04X}", time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            sockets = [line.split() for line in Path(f"/proc/{self.process.pid}/net/tcp").read_text().splitlines()[1:]]
+            # by proc(5): slot, local address, remote address, state, transmit:receive queue
+            waiting = [row for row in sockets if row[1].endswith(port) and row[3] == ESTABLISHED]
+            if any(int(row[4].partition(":")[2], 16) for row in waiting):
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"nobody asked {self.host}")
 
     def forget(self, repository: str) -> None:
         """A repository is deleted, as by a clean-up that did not know that it was still needed."""

@@ -57,7 +57,7 @@ class Answer(NamedTuple):
 
 
 @dataclass
-class Row:
+class TrafficRow:
     """How often a gateway gave one kind of answer; ``first`` and ``last`` in seconds of `time.monotonic`."""
 
     pod: str
@@ -79,7 +79,7 @@ class Row:
 class Totals:
     """What was counted until now."""
 
-    rows: list[Row]
+    rows: list[TrafficRow]
     seconds: float
     """How long the stream has run."""
     sent: dict[str, int]
@@ -102,7 +102,7 @@ class Totals:
         """Requests per second by gateway, as achieved."""
         return {pod: number / self.seconds if self.seconds else 0.0 for pod, number in self.sent.items()}
 
-    def odd(self, wanted: Callable[[Answer], bool]) -> list[Row]:
+    def odd(self, wanted: Callable[[Answer], bool]) -> list[TrafficRow]:
         """The rows of answers that were not as wanted, by their first time."""
         return sorted((row for row in self.rows if not wanted(row.answer)), key=lambda row: row.first)
 
@@ -136,7 +136,7 @@ class Traffic:
     ) -> None:
         self._lab = lab
         addresses = {pod.name: pod.address for pod in pods}
-        self._order = Order(addresses, rate, path, dict(headers or {}), port, fresh, marker)
+        self._order = TrafficOrder(addresses, rate, path, dict(headers or {}), port, fresh, marker)
         self._process: subprocess.Popen[str] | None = None
         self._totals: Totals | None = None
 
@@ -195,14 +195,14 @@ class Traffic:
 
 def read(printed: dict[str, Any]) -> Totals:
     """The inverse of `dataclasses.asdict`."""
-    return Totals(**{**printed, "rows": [Row(**row) for row in printed["rows"]]})
+    return Totals(**{**printed, "rows": [TrafficRow(**row) for row in printed["rows"]]})
 
 
 # ------------------------------------------------------------------------------------------- the process of its own
 
 
 @dataclass(frozen=True)
-class Order:
+class TrafficOrder:
     """What the process is asked to do: ``pods`` is address by name."""
 
     pods: dict[str, str]
@@ -220,10 +220,10 @@ class Order:
         return "\r\n".join([*lines, *(["Connection: close"] if close else []), "", ""]).encode("latin-1")
 
 
-class Connection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """One connection to a gateway: one request at a time, and the answer to it. It opens with its first request."""
 
-    def __init__(self, gateway: Gateway, request: bytes, began: float, *, kept: bool) -> None:
+    def __init__(self, gateway: TrafficTarget, request: bytes, began: float, *, kept: bool) -> None:
         self.gateway, self.kept = gateway, kept
         self.first = request
         self.began: float | None = began
@@ -320,15 +320,15 @@ def sort_of(status: int, body: bytes) -> str:
 
 
 @dataclass
-class Gateway:
+class TrafficTarget:
     """One gateway: its connections, and what it answered."""
 
     pod: str
     address: str
-    order: Order
-    rows: dict[Answer, Row] = field(default_factory=dict)
-    idle: deque[Connection] = field(default_factory=deque)
-    open: dict[Connection, None] = field(default_factory=dict)
+    order: TrafficOrder
+    rows: dict[Answer, TrafficRow] = field(default_factory=dict)
+    idle: deque[ClientConnection] = field(default_factory=deque)
+    open: dict[ClientConnection, None] = field(default_factory=dict)
     kept: int = 0
     sent: int = 0
     answered: int = 0
@@ -360,12 +360,12 @@ class Gateway:
             self.idle.popleft().send(self.again, began)
             return
         self.kept += not fresh
-        one = Connection(self, self.once if fresh else self.again, began, kept=not fresh)
+        one = ClientConnection(self, self.once if fresh else self.again, began, kept=not fresh)
         task = asyncio.ensure_future(self.connect(one, began))
         self.opening.add(task)
         task.add_done_callback(self.opening.discard)
 
-    async def connect(self, one: Connection, began: float) -> None:
+    async def connect(self, one: ClientConnection, began: float) -> None:
         """Opens the connection, which sends its request by itself."""
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
@@ -374,7 +374,7 @@ class Gateway:
             self.count(Answer(0, "-", "lost"), began)
             self.forget(one)
 
-    def forget(self, one: Connection) -> None:
+    def forget(self, one: ClientConnection) -> None:
         """A connection that is closed or never was."""
         self.kept -= one.kept
         self.open.pop(one, None)
@@ -384,7 +384,7 @@ class Gateway:
     def count(self, answer: Answer, began: float) -> None:
         """One more answer of this kind."""
         now = time.monotonic()
-        row = self.rows.setdefault(answer, Row(self.pod, *answer, first=now))
+        row = self.rows.setdefault(answer, TrafficRow(self.pod, *answer, first=now))
         row.count += 1
         row.last = now
         row.slowest = max(row.slowest, now - began)
@@ -392,15 +392,19 @@ class Gateway:
 
     def sweep(self, now: float) -> None:
         """Gives up what has waited too long."""
-        for one in [one for one in self.open if one.began is not None and now - one.began > ANSWER_WITHIN]:
-            one.give_up()
+        for connection in [
+            connection
+            for connection in self.open
+            if connection.began is not None and now - connection.began > ANSWER_WITHIN
+        ]:
+            connection.give_up()
 
 
 @dataclass
 class Load:
     """All gateways of an order."""
 
-    gateways: list[Gateway]
+    gateways: list[TrafficTarget]
     rate: float
     began: float = field(default_factory=time.monotonic)
     ended: float | None = None
@@ -439,8 +443,8 @@ async def serve(asked: IO[str], said: IO[str]) -> None:
     """The order, the looks and the end, line by line."""
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), asked)
-    order = Order(**json.loads(await lines.readline()))
-    load = Load([Gateway(pod, address, order) for pod, address in order.pods.items()], order.rate)
+    order = TrafficOrder(**json.loads(await lines.readline()))
+    load = Load([TrafficTarget(pod, address, order) for pod, address in order.pods.items()], order.rate)
     stopping = asyncio.Event()
     running = asyncio.ensure_future(load.run(stopping))
     while await lines.readline():

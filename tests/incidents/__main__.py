@@ -21,9 +21,10 @@ import click
 import pluginrelease_lab as labs
 from pluginrelease_lab import Lab, operator
 from tests.harness.cluster import Operator
-from tests.incidents import book, stage
-from tests.incidents.book import Half, Incident, Mode, Row
-from tests.incidents.stage import Pace, Stage
+from tests.incidents import book
+from tests.incidents.book import Half, Incident, IncidentRow, Mode
+from tests.incidents.pace import Pace
+from tests.incidents.run import SECONDS, IncidentRun
 
 RESYNC = "20s"
 FIRST_PORT = 5100
@@ -34,11 +35,11 @@ HEADINGS = ("incident", "bare Istio shows", "the release says", "lost bare", "lo
 
 @dataclass(frozen=True)
 class Play:
-    """An incident and its two stages."""
+    """An incident and its two runs."""
 
     name: str
     incident: Incident
-    stages: dict[Mode, Stage]
+    runs: dict[Mode, IncidentRun]
 
 
 @click.command()
@@ -54,7 +55,7 @@ def main(names: Sequence[str]) -> None:
     rows = {name: book.unrun(name, "did not run") for name in chosen}
     try:
         with tempfile.TemporaryDirectory(prefix="pluginrelease-incidents-") as folder:
-            run(chosen, Path(folder), rows)
+            play_all(chosen, Path(folder), rows)
     except (Exception, KeyboardInterrupt):
         traceback.print_exc()
     right = sum(not row.wrong for row in rows.values())
@@ -64,7 +65,7 @@ def main(names: Sequence[str]) -> None:
     sys.exit(right != len(rows))
 
 
-def run(chosen: Sequence[str], folder: Path, rows: dict[str, Row]) -> None:
+def play_all(chosen: Sequence[str], folder: Path, rows: dict[str, IncidentRow]) -> None:
     """Plays them one after the other; the gateways of the next one start meanwhile."""
     with labs.up("incidents", gateways=0, report=say) as lab:
         operator.install(lab)
@@ -78,52 +79,54 @@ def run(chosen: Sequence[str], folder: Path, rows: dict[str, Row]) -> None:
         running.stop()
 
 
-def keep_running(one: Operator) -> None:
+def keep_running(operator_process: Operator) -> None:
     """An incident may have ended the operator, or have started it in its own thread, with which it then ended."""
-    if one.process is None or one.process.poll() is not None:
-        one.process = None
-        one.start()
+    if operator_process.process is None or operator_process.process.poll() is not None:
+        operator_process.process = None
+        operator_process.start()
 
 
-def prepared(lab: Lab, running: Operator, folder: Path, rows: dict[str, Row], name: str, number: int) -> Play | None:
-    """The incident's stages with their gateways asked for; None when its file is broken."""
+def prepared(
+    lab: Lab, running: Operator, folder: Path, rows: dict[str, IncidentRow], name: str, number: int
+) -> Play | None:
+    """The incident's runs with their gateways asked for; None when its file is broken."""
     try:
         incident, pace = book.open_at(name), Pace()
-        stages = {
-            mode: Stage(lab, running, folder, name, incident, mode, FIRST_PORT + 2 * number + place, pace)
+        runs = {
+            mode: IncidentRun(lab, running, folder, name, incident, mode, FIRST_PORT + 2 * number + place, pace)
             for place, mode in enumerate(Mode)
         }
-        for one in stages.values():
-            one.prepare()
+        for run in runs.values():
+            run.prepare()
     except Exception as error:
         rows[name] = book.unrun(name, f"{type(error).__name__}: {error}")
         return None
-    return Play(name, incident, stages)
+    return Play(name, incident, runs)
 
 
-def played(play: Play) -> Row:
+def played(play: Play) -> IncidentRow:
     """Both runs at the same time, on gateways of their own, and what came of them."""
-    futures = {mode: in_thread(one) for mode, one in play.stages.items()}
+    futures = {mode: in_thread(run) for mode, run in play.runs.items()}
     try:
-        halves = {mode: future.result(stage.SECONDS + PATIENCE) for mode, future in futures.items()}
+        halves = {mode: future.result(SECONDS + PATIENCE) for mode, future in futures.items()}
     except TimeoutError:
         return book.unrun(play.name, "did not come to its end in time")
     finally:
-        for one in play.stages.values():
-            one.strike()
+        for run in play.runs.values():
+            run.clean_up()
     for half in halves.values():
         if half.trouble:
             say(half.trouble)
     return book.judge(play.name, play.incident, halves[Mode.BARE], halves[Mode.RELEASE])
 
 
-def in_thread(one: Stage) -> Future[Half]:
+def in_thread(run: IncidentRun) -> Future[Half]:
     """One run in a thread of its own, which is left behind when it hangs."""
     future: Future[Half] = Future()
 
     def work() -> None:
         try:
-            future.set_result(one.play())
+            future.set_result(run.execute())
         except BaseException as error:
             future.set_exception(error)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from tests.harness.traffic import Answer
 
 if TYPE_CHECKING:
-    from tests.incidents.stage import Stage
+    from tests.incidents.run import IncidentRun
 
 CASES = Path(__file__).parent / "cases"
 
@@ -40,7 +40,7 @@ class Becomes(StrEnum):
 
     UNTOUCHED = "untouched"
     RESTORED = "put back"
-    REMOVED = "taken off"
+    REMOVED = "removed"
     WRITTEN = "written"
 
 
@@ -55,7 +55,7 @@ class Shows:
     text: str
     log: str | None = None
     answer: tuple[int, str] | None = None
-    seen: Callable[[Stage], bool] | None = None
+    seen: Callable[[IncidentRun], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ class Says:
 class Incident:
     """One incident.
 
+    ``gateways`` is how many there are, ``elsewhere`` how many more in a second namespace, which lack the licence that
+    `wasm_modules.licensed` needs.
     ``right`` are the values of the header x-plugin ("-": none) of which a 200 is a right answer. ``because`` says why
     a gateway makes it impossible to lose nothing more than with a bare apply; without it, that must hold.
     """
@@ -78,8 +80,9 @@ class Incident:
     shows: Shows
     says: Says
     right: frozenset[str]
-    story: Callable[[Stage], None]
+    story: Callable[[IncidentRun], None]
     gateways: int = 1
+    elsewhere: int = 0
     because: str = ""
 
 
@@ -99,7 +102,7 @@ class Half:
 
 
 @dataclass(frozen=True)
-class Row:
+class IncidentRow:
     """One line of the table."""
 
     name: str
@@ -139,7 +142,7 @@ def losses(answers: Counter[Answer], right: frozenset[str]) -> Counter[str]:
     return found
 
 
-def judge(name: str, incident: Incident, bare: Half, release: Half) -> Row:
+def judge(name: str, incident: Incident, bare: Half, release: Half) -> IncidentRow:
     """Right is: both runs came to their end, the release said what it must, and nothing more was lost."""
     said = release.said
     reasons = [
@@ -148,7 +151,7 @@ def judge(name: str, incident: Incident, bare: Half, release: Half) -> Row:
         *([f"wanted {told(incident.says)}"] if said != incident.says else []),
         *too_much(incident, bare, release),
     ]
-    return Row(
+    return IncidentRow(
         name,
         incident.shows.text,
         told(said) if said else "-",
@@ -187,9 +190,9 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def unrun(name: str, why: str) -> Row:
+def unrun(name: str, why: str) -> IncidentRow:
     """An incident that did not come to its end counts as wrong."""
-    return Row(name, "-", "-", "-", "-", why)
+    return IncidentRow(name, "-", "-", "-", "-", why)
 
 
 def names() -> list[str]:

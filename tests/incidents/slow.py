@@ -18,7 +18,7 @@ DROPPED = ("Transfer-Encoding", "Connection", "Content-Encoding")
 
 
 @dataclass(frozen=True)
-class Relay:
+class SlowRelay:
     """Requests of gateways, and of the operator."""
 
     registry: str
@@ -46,7 +46,7 @@ class Relay:
         return answer
 
 
-def serve(listen: str, relay: Relay) -> None:
+def serve(listen: str, relay: SlowRelay) -> None:
     """Serve until the process is ended."""
     host, _, port = listen.partition(":")
     application = web.Application()
@@ -55,4 +55,4 @@ def serve(listen: str, relay: Relay) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], Relay(sys.argv[2], sys.argv[3], int(sys.argv[4])))
+    serve(sys.argv[1], SlowRelay(sys.argv[2], sys.argv[3], int(sys.argv[4])))

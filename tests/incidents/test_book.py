@@ -15,7 +15,7 @@ from tests.incidents.book import GONE, Becomes, Half, Incident, Says, Shows
 
 REASONS = Path(__file__).resolve().parents[2] / "docs" / "reasons.md"
 SAYS = Says("PluginRejected", "RolledBack", Becomes.RESTORED)
-INCIDENT = Incident(Shows("nothing"), SAYS, frozenset({"v1"}), lambda stage: None)
+INCIDENT = Incident(Shows("nothing"), SAYS, frozenset({"v1"}), lambda run: None)
 BARE = Half(Counter(failed=10), requests=100, seconds=2.0)
 RELEASE = Half(Counter(), requests=100, seconds=2.0, said=SAYS)
 
@@ -48,7 +48,7 @@ def test_what_a_gateway_makes_impossible() -> None:
     """Where a file says why more may be lost, that is printed, and everything else must still be right."""
     stated = replace(INCIDENT, because="a worker is dead")
     lost = replace(RELEASE, lost=Counter(failed=11))
-    assert book.judge("one", stated, BARE, lost).cells()[-1] == "right (a worker is dead)"
+    assert book.judge("one", stated, BARE, lost).cells()[-1] == f"right ({stated.because})"
     assert book.judge("one", stated, BARE, replace(lost, said=replace(SAYS, phase="Held"))).wrong
 
 

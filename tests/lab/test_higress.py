@@ -12,6 +12,10 @@ import pytest
 from pluginrelease_lab import Lab, LabError, higress
 from tests.lab.gateway_under_test import eventually
 
+# lines of the log of Higress's controller
+NOT_TRANSFERRED = r"\tinfo\tingress\twasmPlugin:off will not be transferred to istio since config disabled$"
+TEMPLATE_FAILED = r"\terror\tingress\tFailed to process template for config higress-system/placed: secret"
+
 NAMESPACE = "higress-system"
 OURS = "wasmplugins.extensions.higress.io"
 ISTIO_S = "wasmplugins.extensions.istio.io"
@@ -117,7 +121,7 @@ def test_a_plugin_with_nothing_to_do_is_taken_off(cluster: Lab) -> None:
     eventually(lambda: names(cluster) == ["off"])
     apply(cluster, "off", url=MISSING, defaultConfig={"on": False}, defaultConfigDisable=True)
     eventually(lambda: names(cluster) == [])
-    assert logged(cluster, r"\tinfo\tingress\twasmPlugin:off will not be transferred to istio since config disabled$")
+    assert logged(cluster, NOT_TRANSFERRED)
 
 
 def test_only_the_installations_own_namespace_is_read(cluster: Lab) -> None:
@@ -168,7 +172,7 @@ def test_secrets_are_put_in_and_followed_as_higress_does_it(cluster: Lab) -> Non
     try:
         apply(cluster, "placed", url=url, defaultConfig={"token": text})
         eventually(lambda: given() == text)
-        assert logged(cluster, r"\terror\tingress\tFailed to process template for config higress-system/placed: secret")
+        assert logged(cluster, TEMPLATE_FAILED)
         make("first-s3cret")
         apply(cluster, "another", url=url)
         eventually(lambda: given() == "first-s3cret")

@@ -18,6 +18,10 @@ from pluginrelease_lab import Lab, LabError
 from tests import wasm_modules
 from tests.lab.gateway_under_test import NAMESPACE, Edge, eventually
 
+# words of Linux and of the kubelet
+NO_ROUTE = "Network is unreachable"
+NOT_FORWARDED = "error forwarding port 9999"
+
 
 @pytest.fixture(scope="module")
 def edge(lab: Lab) -> Iterator[Edge]:
@@ -61,7 +65,7 @@ def test_nothing_that_runs_in_the_lab_reaches_another_network(lab: Lab) -> None:
     """There is no route out: a mistaken address costs nothing and harms nobody."""
     program = "import socket; socket.create_connection(('192.0.2.1', 80), 5)"
     run = lab.popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
-    assert "Network is unreachable" in run.communicate(timeout=30)[1]
+    assert NO_ROUTE in run.communicate(timeout=30)[1]
 
 
 def test_a_program_of_the_host_that_is_put_into_the_lab_reaches_its_parts(lab: Lab) -> None:
@@ -111,7 +115,7 @@ async def test_a_port_forward_to_a_port_where_nothing_listens_fails_at_once(edge
     """An error on the second channel, not a silent stream."""
     answer, complaint = await edge.forward(9999, b"")
     assert answer == b""
-    assert "error forwarding port 9999" in complaint
+    assert NOT_FORWARDED in complaint
 
 
 async def test_the_pods_environment_annotations_and_labels_reach_its_real_proxy(edge: Edge) -> None:

@@ -64,8 +64,42 @@ def test_a_package_is_missing_when_one_of_its_programs_is(there: set[str], missi
 def test_what_is_missing_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error is one line to copy into a shell."""
     monkeypatch.setattr(packages.os, "geteuid", lambda: 0)
-    with pytest.raises(LabError, match=r"apt-get install --yes --no-install-recommends nowhere-to-be-found$"):
+    with pytest.raises(LabError, match=r"apt-get .* install --yes --no-install-recommends nowhere-to-be-found$"):
         packages.require({"nowhere-to-be-found": ("no-such-program",)}, "a test")
+
+
+@pytest.mark.parametrize(
+    ("user", "apt", "said"),
+    [
+        pytest.param(1000, "exit 0", "root", id="another user"),
+        pytest.param(0, None, "apt-get", id="another system"),
+        pytest.param(0, "exit 100", "As root: DEBIAN_FRONTEND=noninteractive apt-get", id="a mirror that fails"),
+        pytest.param(0, "exit 0", "programs", id="programs elsewhere"),
+    ],
+)
+def test_packages_that_cannot_be_had_fail_with_what_to_do(
+    user: int,
+    apt: str | None,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Nothing is skipped: the exit status is 1, and the line says what a person is to run."""
+    monkeypatch.setattr(packages.os, "geteuid", lambda: user)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if apt is not None:
+        (tmp_path / "apt-get").write_text(f"#!/bin/sh\n{apt}\n")
+        (tmp_path / "apt-get").chmod(0o755)
+    assert packages.main(["--install"]) == 1
+    assert said in capfd.readouterr().err
+
+
+def test_packages_are_asked_for_without_a_release() -> None:
+    """A mirror has one release of each, and another one next week."""
+    command = packages.install_command(["containerd", "runc"])
+    assert command.endswith(" containerd runc")
+    assert "=" not in command.rpartition("install")[2]
 
 
 def test_without_root_a_node_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,10 @@ import pytest
 from pluginrelease_lab import higress
 from pluginrelease_lab.higress import InvalidPlugin
 
+# words of Higress's controller
+NO_CONDITION = r"^invalid match rule has no match condition, rule:\{"
+NOT_JSON = "failed to unmarshal"
+
 JSON = dict[str, Any]
 SELECTOR = {"matchLabels": {"higress": "higress-system-higress-gateway"}}
 RULE = {"domain": ["a.example"], "config": {"on": True}}
@@ -92,7 +96,7 @@ def test_a_plugin_whose_default_is_disabled_and_that_has_no_rule_is_taken_off(ru
 @pytest.mark.parametrize("rule", [{}, {"config": {"on": True}}, {"domain": [], "ingress": [], "service": []}])
 def test_a_rule_without_a_condition_is_refused_in_higress_s_words(rule: JSON) -> None:
     """One is enough, whatever the others are."""
-    with pytest.raises(InvalidPlugin, match=r"^invalid match rule has no match condition, rule:\{"):
+    with pytest.raises(InvalidPlugin, match=NO_CONDITION):
         higress.translate({"matchRules": [RULE, rule]})
 
 
@@ -159,7 +163,7 @@ def test_one_that_cannot_be_had_leaves_all_of_the_object_as_they_are(spec: JSON)
 @pytest.mark.parametrize("value", ['a"b', "a\nb"])
 def test_a_value_that_breaks_the_json_leaves_them_as_they_are(value: str) -> None:
     """It is put into the text of the object as it is."""
-    with pytest.raises(higress.Unreplaced, match="failed to unmarshal"):
+    with pytest.raises(higress.Unreplaced, match=NOT_JSON):
         higress.replaced({"a": "${secret.keys.token}"}, lambda *_: value)
 
 

@@ -16,7 +16,7 @@ import click
 import pluginrelease_lab as labs
 from pluginrelease_lab import binaries
 from tests.layouts import book, page
-from tests.layouts.book import Row, unrun
+from tests.layouts.book import LayoutRow, unrun
 from tests.layouts.cases import CASES
 from tests.layouts.counter import Counter
 from tests.layouts.workshop import require_tools
@@ -46,7 +46,7 @@ def main(names: Sequence[str]) -> None:
     sys.exit(right != len(rows))
 
 
-def run(folder: Path, rows: dict[str, Row]) -> None:
+def run(folder: Path, rows: dict[str, LayoutRow]) -> None:
     """One after the other, on one gateway."""
     with labs.up("layouts", gateways=1, report=say) as lab:
         counter = Counter(lab, folder)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.layouts.workshop import Workshop
 
 
-class Outcome(StrEnum):
+class LayoutOutcome(StrEnum):
     """What became of a WasmPlugin with FAIL_CLOSE that names an image."""
 
     LOADED = "loads"
@@ -23,7 +23,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Case:
+class LayoutCase:
     """One row: an image, and what has to come of it.
 
     ``make`` puts it into the registry under the row's own repository, tag ``1``. ``reason`` is what ``inspect`` says
@@ -34,7 +34,7 @@ class Case:
     name: str
     what: str
     source: str
-    outcome: Outcome
+    outcome: LayoutOutcome
     make: Callable[[Workshop], None]
     reason: str = ""
     shows: Callable[[HTTPAnswer], bool] | None = None
@@ -42,11 +42,11 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Seen:
+class LayoutSeen:
     """What came of it. ``words`` is what the gateway said when it did not load; ``usable`` and ``reasons`` are what
     ``inspect`` had said, and ``layout`` what it had read."""
 
-    outcome: Outcome | None
+    outcome: LayoutOutcome | None
     words: str
     usable: bool
     reasons: tuple[str, ...]
@@ -54,11 +54,11 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Row:
+class LayoutRow:
     """One line of the table. ``wrong`` is empty when it is right."""
 
-    case: Case
-    seen: Seen | None
+    case: LayoutCase
+    seen: LayoutSeen | None
     wrong: str
 
     def cells(self) -> list[str]:
@@ -70,20 +70,20 @@ class Row:
         return [self.case.what, self.case.source, said, outcome, words, f"WRONG: {self.wrong}" if self.wrong else ""]
 
 
-def judge(case: Case, seen: Seen) -> Row:
+def judge(case: LayoutCase, seen: LayoutSeen) -> LayoutRow:
     """Right is: the gateway did what the row says, and ``inspect`` had said just that before."""
-    loaded = seen.outcome is Outcome.LOADED
+    loaded = seen.outcome is LayoutOutcome.LOADED
     reasons = [
         *([f"wanted: {case.outcome}"] if seen.outcome is not case.outcome else []),
         *([f"inspect said {'usable' if seen.usable else 'refused'}"] if seen.usable is not loaded else []),
         *([f"wanted reason {case.reason or 'none'}"] if "".join(seen.reasons[:1]) != case.reason else []),
     ]
-    return Row(case, seen, "; ".join(reasons))
+    return LayoutRow(case, seen, "; ".join(reasons))
 
 
-def unrun(case: Case, why: str) -> Row:
+def unrun(case: LayoutCase, why: str) -> LayoutRow:
     """A row that did not come to its end counts as wrong."""
-    return Row(case, None, why)
+    return LayoutRow(case, None, why)
 
 
 def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -14,10 +14,10 @@ from pluginrelease.core.artifact.image_manifests import (
     WASM_LAYER,
 )
 from tests import wasm_modules
-from tests.layouts.book import Case, Outcome
+from tests.layouts.book import LayoutCase, LayoutOutcome
 from tests.layouts.workshop import WASM_CONFIG, Workshop, archived, linked, packed, platform
 
-LOADED, DENIED, REJECTED = Outcome.LOADED, Outcome.DENIED, Outcome.REJECTED
+LOADED, DENIED, REJECTED = LayoutOutcome.LOADED, LayoutOutcome.DENIED, LayoutOutcome.REJECTED
 OCI_TAR = "application/vnd.oci.image.layer.v1.tar"
 BY_HAND = "the registry's API"
 ZSTD = bytes.fromhex("28b52ffd240001000099e9d851")
@@ -256,51 +256,59 @@ def without_allocator(shop: Workshop) -> None:
 
 
 CASES = [
-    Case("artifact-of-old", "artifact whose manifest has no media type", BY_HAND, LOADED, artifact_of_old),
-    Case("two-modules", "artifact with two modules, a good one first", BY_HAND, LOADED, two_modules),
-    Case("docker-oci", "Docker manifest, OCI layer", BY_HAND, DENIED, docker_with_oci_layer, "UnreadableLayout"),
-    Case("oci-docker", "OCI manifest, Docker layer", BY_HAND, DENIED, oci_with_docker_layer, "UnreadableLayout"),
-    Case("not-compressed", "layer not compressed", BY_HAND, DENIED, not_compressed, "UnreadableLayout"),
-    Case("docker-artifact", "artifact under a Docker manifest", BY_HAND, DENIED, docker_artifact, "UnreadableLayout"),
-    Case("packed-artifact", "artifact, module compressed", BY_HAND, DENIED, packed_artifact, "NotWasm"),
-    Case("no-layer", "no layer", BY_HAND, DENIED, no_layer, "UnreadableLayout"),
-    Case("no-platform", "index, no platform named", BY_HAND, LOADED, no_platform),
-    Case("wasi-only", "index of wasip1/wasm alone", BY_HAND, DENIED, wasi_only, "NoUsablePlatform"),
-    Case("variant", "index of linux/amd64/v3", BY_HAND, LOADED, variant),
-    Case("attested", "index with buildx's attestations", BY_HAND, LOADED, attested),
-    Case("docker-list", "Docker's manifest list", BY_HAND, LOADED, docker_list),
-    Case("unreadable-first", "index, first of two unreadable", BY_HAND, DENIED, unreadable_first, "UnreadableLayout"),
-    Case("index-of-index", "index of an index", BY_HAND, LOADED, index_of_index),
-    Case("three-deep", "index of an index of an index", BY_HAND, LOADED, three_deep),
-    Case("empty-index", "index of nothing", BY_HAND, DENIED, empty_index, "NoUsablePlatform"),
-    Case("raw-gzip", "tar+gzip layer that is the module in gzip", BY_HAND, DENIED, raw_gzip, "MalformedLayer"),
-    Case("raw-module", "tar+gzip layer that is the module", BY_HAND, DENIED, raw_module, "MalformedLayer"),
-    Case("plain-tar", "tar+gzip layer that is only tar", BY_HAND, DENIED, plain_tar, "MalformedLayer"),
-    Case("zstd-disguised", "tar+gzip layer that is zstd", BY_HAND, DENIED, zstd_in_disguise, "MalformedLayer"),
-    Case("cut-gzip", "layer cut in the middle of the module", BY_HAND, DENIED, cut_gzip, "MalformedLayer"),
-    Case("cut-after", "layer cut after the module", BY_HAND, LOADED, cut_after_the_module),
-    Case("gzip-members", "layer of many gzip members (eStargz)", BY_HAND, LOADED, gzip_members),
-    Case("rest-after-gzip", "zeros after the gzip data", BY_HAND, LOADED, rest_after_gzip),
-    Case("without", "no plugin.wasm", BY_HAND, DENIED, without, "NoPluginWasm"),
-    Case("taken-away", "plugin.wasm deleted by the last layer", BY_HAND, DENIED, taken_away, "NoPluginWasm"),
-    Case("dot-slash", "./plugin.wasm", BY_HAND, LOADED, dot_slash),
-    Case("absolute", "/plugin.wasm", BY_HAND, LOADED, absolute),
-    Case("upwards", "../../plugin.wasm", BY_HAND, LOADED, upwards),
-    Case("pax", "name of 350 letters, PAX", BY_HAND, LOADED, pax),
-    Case("gnu", "name of 350 letters, GNU tar", BY_HAND, LOADED, gnu),
-    Case("good-first", "two plugin.wasm, the first good", BY_HAND, LOADED, good_first),
-    Case("bad-first", "two plugin.wasm, the first a text", BY_HAND, DENIED, bad_first, "NotWasm"),
-    Case("folder-first", "a folder called plugin.wasm before it", BY_HAND, DENIED, folder_first, "NoPluginWasm"),
-    Case("symlink", "plugin.wasm is a symbolic link", BY_HAND, DENIED, symlink, "NoPluginWasm"),
-    Case("hard-link", "plugin.wasm is a hard link", BY_HAND, DENIED, hard_link, "NoPluginWasm"),
-    Case("too-large", "plugin.wasm of 256 MiB and some bytes", BY_HAND, DENIED, too_large, "ArtifactTooLarge"),
-    Case("behind-much", "plugin.wasm behind 256 MiB of other files", BY_HAND, DENIED, behind_much, "ArtifactTooLarge"),
-    Case("empty", "plugin.wasm is empty", BY_HAND, DENIED, empty, "NotWasm"),
-    Case("text", "plugin.wasm is a text", BY_HAND, DENIED, text, "NotWasm"),
-    Case("component", "plugin.wasm is a component", BY_HAND, REJECTED, component, "ComponentNotModule"),
-    Case("header-only", "plugin.wasm has no sections", BY_HAND, REJECTED, header_only, "UnknownABI"),
-    Case("truncated", "plugin.wasm ends in the middle", BY_HAND, REJECTED, truncated, "TruncatedModule"),
-    Case("unknown-abi", "plugin.wasm with an unknown ABI", BY_HAND, REJECTED, unknown_abi, "UnknownABI"),
-    Case("missing-import", "plugin.wasm, unknown import", BY_HAND, REJECTED, missing_import, "MissingHostFunction"),
-    Case("no-allocator", "plugin.wasm, no allocator", BY_HAND, REJECTED, without_allocator, "MissingAllocator"),
+    LayoutCase("artifact-of-old", "artifact whose manifest has no media type", BY_HAND, LOADED, artifact_of_old),
+    LayoutCase("two-modules", "artifact with two modules, a good one first", BY_HAND, LOADED, two_modules),
+    LayoutCase("docker-oci", "Docker manifest, OCI layer", BY_HAND, DENIED, docker_with_oci_layer, "UnreadableLayout"),
+    LayoutCase("oci-docker", "OCI manifest, Docker layer", BY_HAND, DENIED, oci_with_docker_layer, "UnreadableLayout"),
+    LayoutCase("not-compressed", "layer not compressed", BY_HAND, DENIED, not_compressed, "UnreadableLayout"),
+    LayoutCase(
+        "docker-artifact", "artifact under a Docker manifest", BY_HAND, DENIED, docker_artifact, "UnreadableLayout"
+    ),
+    LayoutCase("packed-artifact", "artifact, module compressed", BY_HAND, DENIED, packed_artifact, "NotWasm"),
+    LayoutCase("no-layer", "no layer", BY_HAND, DENIED, no_layer, "UnreadableLayout"),
+    LayoutCase("no-platform", "index, no platform named", BY_HAND, LOADED, no_platform),
+    LayoutCase("wasi-only", "index of wasip1/wasm alone", BY_HAND, DENIED, wasi_only, "NoUsablePlatform"),
+    LayoutCase("variant", "index of linux/amd64/v3", BY_HAND, LOADED, variant),
+    LayoutCase("attested", "index with buildx's attestations", BY_HAND, LOADED, attested),
+    LayoutCase("docker-list", "Docker's manifest list", BY_HAND, LOADED, docker_list),
+    LayoutCase(
+        "unreadable-first", "index, first of two unreadable", BY_HAND, DENIED, unreadable_first, "UnreadableLayout"
+    ),
+    LayoutCase("index-of-index", "index of an index", BY_HAND, LOADED, index_of_index),
+    LayoutCase("three-deep", "index of an index of an index", BY_HAND, LOADED, three_deep),
+    LayoutCase("empty-index", "index of nothing", BY_HAND, DENIED, empty_index, "NoUsablePlatform"),
+    LayoutCase("raw-gzip", "tar+gzip layer that is the module in gzip", BY_HAND, DENIED, raw_gzip, "MalformedLayer"),
+    LayoutCase("raw-module", "tar+gzip layer that is the module", BY_HAND, DENIED, raw_module, "MalformedLayer"),
+    LayoutCase("plain-tar", "tar+gzip layer that is only tar", BY_HAND, DENIED, plain_tar, "MalformedLayer"),
+    LayoutCase("zstd-disguised", "tar+gzip layer that is zstd", BY_HAND, DENIED, zstd_in_disguise, "MalformedLayer"),
+    LayoutCase("cut-gzip", "layer cut in the middle of the module", BY_HAND, DENIED, cut_gzip, "MalformedLayer"),
+    LayoutCase("cut-after", "layer cut after the module", BY_HAND, LOADED, cut_after_the_module),
+    LayoutCase("gzip-members", "layer of many gzip members (eStargz)", BY_HAND, LOADED, gzip_members),
+    LayoutCase("rest-after-gzip", "zeros after the gzip data", BY_HAND, LOADED, rest_after_gzip),
+    LayoutCase("without", "no plugin.wasm", BY_HAND, DENIED, without, "NoPluginWasm"),
+    LayoutCase("taken-away", "plugin.wasm deleted by the last layer", BY_HAND, DENIED, taken_away, "NoPluginWasm"),
+    LayoutCase("dot-slash", "./plugin.wasm", BY_HAND, LOADED, dot_slash),
+    LayoutCase("absolute", "/plugin.wasm", BY_HAND, LOADED, absolute),
+    LayoutCase("upwards", "../../plugin.wasm", BY_HAND, LOADED, upwards),
+    LayoutCase("pax", "name of 350 letters, PAX", BY_HAND, LOADED, pax),
+    LayoutCase("gnu", "name of 350 letters, GNU tar", BY_HAND, LOADED, gnu),
+    LayoutCase("good-first", "two plugin.wasm, the first good", BY_HAND, LOADED, good_first),
+    LayoutCase("bad-first", "two plugin.wasm, the first a text", BY_HAND, DENIED, bad_first, "NotWasm"),
+    LayoutCase("folder-first", "a folder called plugin.wasm before it", BY_HAND, DENIED, folder_first, "NoPluginWasm"),
+    LayoutCase("symlink", "plugin.wasm is a symbolic link", BY_HAND, DENIED, symlink, "NoPluginWasm"),
+    LayoutCase("hard-link", "plugin.wasm is a hard link", BY_HAND, DENIED, hard_link, "NoPluginWasm"),
+    LayoutCase("too-large", "plugin.wasm of 256 MiB and some bytes", BY_HAND, DENIED, too_large, "ArtifactTooLarge"),
+    LayoutCase(
+        "behind-much", "plugin.wasm behind 256 MiB of other files", BY_HAND, DENIED, behind_much, "ArtifactTooLarge"
+    ),
+    LayoutCase("empty", "plugin.wasm is empty", BY_HAND, DENIED, empty, "NotWasm"),
+    LayoutCase("text", "plugin.wasm is a text", BY_HAND, DENIED, text, "NotWasm"),
+    LayoutCase("component", "plugin.wasm is a component", BY_HAND, REJECTED, component, "ComponentNotModule"),
+    LayoutCase("header-only", "plugin.wasm has no sections", BY_HAND, REJECTED, header_only, "UnknownABI"),
+    LayoutCase("truncated", "plugin.wasm ends in the middle", BY_HAND, REJECTED, truncated, "TruncatedModule"),
+    LayoutCase("unknown-abi", "plugin.wasm with an unknown ABI", BY_HAND, REJECTED, unknown_abi, "UnknownABI"),
+    LayoutCase(
+        "missing-import", "plugin.wasm, unknown import", BY_HAND, REJECTED, missing_import, "MissingHostFunction"
+    ),
+    LayoutCase("no-allocator", "plugin.wasm, no allocator", BY_HAND, REJECTED, without_allocator, "MissingAllocator"),
 ]

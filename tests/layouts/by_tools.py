@@ -6,10 +6,10 @@ from pluginrelease.core.artifact.image_manifests import (
     OCI_LAYER,
     WASM_LAYER,
 )
-from tests.layouts.book import Case, Outcome
+from tests.layouts.book import LayoutCase, LayoutOutcome
 from tests.layouts.workshop import WASM_CONFIG, Workshop, packed
 
-LOADED, DENIED = Outcome.LOADED, Outcome.DENIED
+LOADED, DENIED = LayoutOutcome.LOADED, LayoutOutcome.DENIED
 HIGRESS = "application/vnd.module.wasm"
 BUILDAH, ORAS = "buildah", "oras"
 
@@ -72,8 +72,8 @@ def of_platforms(shop: Workshop, *platforms: str) -> None:
     """As ``buildah manifest`` makes it: one image for each platform, and an index of them."""
     shop.file("plugin.wasm", shop.module)
     shop.file("Dockerfile", b"FROM scratch\nCOPY plugin.wasm ./\n")
-    for one in platforms:
-        shop.buildah("bud", "--manifest", "many", "--platform", one, ".")
+    for platform in platforms:
+        shop.buildah("bud", "--manifest", "many", "--platform", platform, ".")
     shop.buildah("manifest", "push", "--all", "--tls-verify=false", "many", f"docker://{shop.target}")
 
 
@@ -168,29 +168,31 @@ def chart(shop: Workshop) -> None:
 
 
 CASES = [
-    Case("push", "one tar+gzip layer (OCI)", "`pluginrelease push`", LOADED, pushed),
-    Case("copy", "higress#4528's image, packed anew", "`pluginrelease copy`", LOADED, copied),
-    Case("docker", "`FROM scratch`, `COPY plugin.wasm ./`, Docker format", BUILDAH, LOADED, docker),
-    Case("oci", "the same, OCI format", BUILDAH, LOADED, oci),
-    Case("last-of-three", "three layers, plugin.wasm in the last", BUILDAH, LOADED, last_of_three),
-    Case("not-last", "two layers, plugin.wasm in the first", BUILDAH, DENIED, not_last, "NoPluginWasm"),
-    Case("another-name", "`COPY main.wasm ./`", BUILDAH, DENIED, another_name, "NoPluginWasm"),
-    Case("in-a-folder", "`COPY plugin.wasm /opt/plugins/`", BUILDAH, LOADED, in_a_folder),
-    Case("zstd", "layer compressed with zstd", BUILDAH, DENIED, zstd, "UnreadableLayout"),
-    Case("for-arm", "one image, linux/arm64, no index", BUILDAH, LOADED, for_arm),
-    Case("for-wasm", "one image, wasi/wasm, no index", BUILDAH, LOADED, for_wasm),
-    Case("two-platforms", "index of linux/arm64 and linux/amd64", BUILDAH, LOADED, two_platforms),
-    Case("arm-only", "index of linux/arm64 alone", BUILDAH, DENIED, arm_only, "NoUsablePlatform"),
-    Case("by-skopeo", "copied as it is", "skopeo", LOADED, by_skopeo),
-    Case("as-docker", "converted to Docker's format", "skopeo", LOADED, as_docker),
-    Case("two-layers", "artifact: configuration and module as layers", ORAS, LOADED, two_layers),
-    Case("one-layer", "artifact: module as its one layer (higress#4528)", ORAS, DENIED, one_layer, "UnreadableLayout"),
-    Case("three-layers", "artifact with a README", ORAS, DENIED, three_layers, "UnreadableLayout"),
-    Case("no-type", "`oras push REF plugin.wasm`, no media type", ORAS, DENIED, no_type, "UnreadableLayout"),
-    Case("a-folder", "a folder as a tar+gzip layer", ORAS, LOADED, a_folder),
-    Case("wasm-to-oci", "wasm-to-oci's media types", ORAS, DENIED, wasm_to_oci, "UnreadableLayout"),
-    Case("cncf", "the CNCF's artifact (application/wasm)", ORAS, DENIED, cncf, "UnreadableLayout"),
-    Case("higress", "Higress's: spec, README, plugin.tar.gz last", ORAS, LOADED, higress),
-    Case("higress-first", "the same, plugin.tar.gz first", ORAS, DENIED, higress_first, "UnreadableLayout"),
-    Case("chart", "a chart with plugin.wasm in it", "helm", DENIED, chart, "UnreadableLayout"),
+    LayoutCase("push", "one tar+gzip layer (OCI)", "`pluginrelease push`", LOADED, pushed),
+    LayoutCase("copy", "higress#4528's image, repacked", "`pluginrelease copy`", LOADED, copied),
+    LayoutCase("docker", "`FROM scratch`, `COPY plugin.wasm ./`, Docker format", BUILDAH, LOADED, docker),
+    LayoutCase("oci", "the same, OCI format", BUILDAH, LOADED, oci),
+    LayoutCase("last-of-three", "three layers, plugin.wasm in the last", BUILDAH, LOADED, last_of_three),
+    LayoutCase("not-last", "two layers, plugin.wasm in the first", BUILDAH, DENIED, not_last, "NoPluginWasm"),
+    LayoutCase("another-name", "`COPY main.wasm ./`", BUILDAH, DENIED, another_name, "NoPluginWasm"),
+    LayoutCase("in-a-folder", "`COPY plugin.wasm /opt/plugins/`", BUILDAH, LOADED, in_a_folder),
+    LayoutCase("zstd", "layer compressed with zstd", BUILDAH, DENIED, zstd, "UnreadableLayout"),
+    LayoutCase("for-arm", "one image, linux/arm64, no index", BUILDAH, LOADED, for_arm),
+    LayoutCase("for-wasm", "one image, wasi/wasm, no index", BUILDAH, LOADED, for_wasm),
+    LayoutCase("two-platforms", "index of linux/arm64 and linux/amd64", BUILDAH, LOADED, two_platforms),
+    LayoutCase("arm-only", "index of linux/arm64 alone", BUILDAH, DENIED, arm_only, "NoUsablePlatform"),
+    LayoutCase("by-skopeo", "copied as it is", "skopeo", LOADED, by_skopeo),
+    LayoutCase("as-docker", "converted to Docker's format", "skopeo", LOADED, as_docker),
+    LayoutCase("two-layers", "artifact: configuration and module as layers", ORAS, LOADED, two_layers),
+    LayoutCase(
+        "one-layer", "artifact: module as its one layer (higress#4528)", ORAS, DENIED, one_layer, "UnreadableLayout"
+    ),
+    LayoutCase("three-layers", "artifact with a README", ORAS, DENIED, three_layers, "UnreadableLayout"),
+    LayoutCase("no-type", "`oras push REF plugin.wasm`, no media type", ORAS, DENIED, no_type, "UnreadableLayout"),
+    LayoutCase("a-folder", "a folder as a tar+gzip layer", ORAS, LOADED, a_folder),
+    LayoutCase("wasm-to-oci", "wasm-to-oci's media types", ORAS, DENIED, wasm_to_oci, "UnreadableLayout"),
+    LayoutCase("cncf", "the CNCF's artifact (application/wasm)", ORAS, DENIED, cncf, "UnreadableLayout"),
+    LayoutCase("higress", "Higress's: spec, README, plugin.tar.gz last", ORAS, LOADED, higress),
+    LayoutCase("higress-first", "the same, plugin.tar.gz first", ORAS, DENIED, higress_first, "UnreadableLayout"),
+    LayoutCase("chart", "a chart with plugin.wasm in it", "helm", DENIED, chart, "UnreadableLayout"),
 ]

@@ -18,7 +18,7 @@ from pluginrelease_lab import Lab
 from pluginrelease_lab.errors import LabError
 from pluginrelease_lab.host import GatewayPod, HTTPAnswer
 from tests.edges.real_registry import Real
-from tests.layouts.book import Case, Outcome, Row, Seen, judge, unrun
+from tests.layouts.book import LayoutCase, LayoutOutcome, LayoutRow, LayoutSeen, judge, unrun
 from tests.layouts.workshop import TAG, Workshop
 
 ISTIO = "istio@1.31"
@@ -60,7 +60,7 @@ class Counter:
     def __post_init__(self) -> None:
         self.pods = self.lab.gateway_pods("istio=ingressgateway")
 
-    def play(self, case: Case) -> Row:
+    def play(self, case: LayoutCase) -> LayoutRow:
         """The row. Raises nothing but what is no row's fault."""
         folder = self.folder / case.name
         folder.mkdir()
@@ -72,13 +72,13 @@ class Counter:
             before = len(self.log())
             with self.applied(case, f"{image}:{TAG}"):
                 outcome = self.outcome(case)
-                words = "" if outcome is Outcome.LOADED else said(self.log()[before:])
+                words = "" if outcome is LayoutOutcome.LOADED else said(self.log()[before:])
         except (AssertionError, LabError, OSError) as error:
             return unrun(case, f"{type(error).__name__}: {error}")
-        return judge(case, Seen(outcome, shortened(words, image), usable, reasons, layout))
+        return judge(case, LayoutSeen(outcome, shortened(words, image), usable, reasons, layout))
 
     @contextmanager
-    def applied(self, case: Case, image: str) -> Iterator[None]:
+    def applied(self, case: LayoutCase, image: str) -> Iterator[None]:
         """A WasmPlugin as people write it; when it goes, requests pass again."""
         manifest = {
             "apiVersion": istio.TARGET.api_version,
@@ -99,22 +99,22 @@ class Counter:
             self.lab.kubectl("delete", istio.TARGET.plural, case.name, "-n", NAMESPACE, "--ignore-not-found")
             self.until_free(case)
 
-    def outcome(self, case: Case) -> Outcome | None:
+    def outcome(self, case: LayoutCase) -> LayoutOutcome | None:
         """What the gateway makes of it; None when it goes on as if there were nothing."""
         end, failing = time.monotonic() + SECONDS, 0.0
         while time.monotonic() < end:
             answer = self.ask(self.pods[0])
             if answer and runs(case, answer):
-                return Outcome.LOADED
+                return LayoutOutcome.LOADED
             if answer and (answer.status, answer.body) == (403, DENIAL):
-                return Outcome.DENIED
+                return LayoutOutcome.DENIED
             failing = (failing or time.monotonic()) if answer and answer.status == 500 else 0.0
             if failing and time.monotonic() - failing > STEADY:
-                return Outcome.REJECTED
+                return LayoutOutcome.REJECTED
             time.sleep(PAUSE)
         return None
 
-    def until_free(self, case: Case) -> None:
+    def until_free(self, case: LayoutCase) -> None:
         """The plugin is off the gateway."""
         end = time.monotonic() + SECONDS
         for pod in self.pods:
@@ -134,7 +134,7 @@ class Counter:
         return self.lab.kubectl("logs", self.pods[0].name, "-n", self.pods[0].namespace, "--tail=-1")
 
 
-def runs(case: Case, answer: HTTPAnswer) -> bool:
+def runs(case: LayoutCase, answer: HTTPAnswer) -> bool:
     """Whether an answer shows that the row's plugin runs."""
     return case.shows(answer) if case.shows else answer.headers.get("x-plugin") == case.name
 
@@ -144,7 +144,7 @@ def inspected(target: str) -> tuple[bool, tuple[str, ...], str]:
     ended = CliRunner().invoke(main, ["inspect", target, "--insecure", "--for", ISTIO, "-o", "json"])
     assert ended.exit_code in (0, 1), ended.output
     seen = json.loads(ended.stdout)
-    return seen["ok"], tuple(one["reason"] for one in seen["reasons"]), seen["layout"] or ""
+    return seen["ok"], tuple(finding["reason"] for finding in seen["reasons"]), seen["layout"] or ""
 
 
 def said(log: str) -> str:

@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from pluginrelease.cli import main
 from pluginrelease.edges.toolchain import builder
 from pluginrelease_lab.host import HTTPAnswer
-from tests.layouts.book import Case, Outcome
+from tests.layouts.book import LayoutCase, LayoutOutcome
 from tests.layouts.workshop import Workshop
 
-LOADED, REJECTED = Outcome.LOADED, Outcome.REJECTED
+LOADED, REJECTED = LayoutOutcome.LOADED, LayoutOutcome.REJECTED
 FIXTURES, EXAMPLES = Path(__file__).parents[1] / "fixtures", Path(__file__).parents[2] / "examples"
 BUILT, AS = "a real build", "assemblyscript"
 
@@ -71,14 +71,16 @@ def is_mocked(answer: HTTPAnswer) -> bool:
 
 
 CASES = [
-    Case("sdk-go", "proxy-wasm-go-sdk, plain Go", BUILT, LOADED, go, shows=has_version, config={"version": "table"}),
-    Case("sdk-go-command", "the same without -buildmode=c-shared", BUILT, REJECTED, go_command, "NotAReactor"),
-    Case("sdk-rust", "proxy-wasm-rust-sdk 0.2.1, Rust 1.63", BUILT, LOADED, built_in("rust"), shows=says("rust")),
-    Case("sdk-cpp", "proxy-wasm-cpp-sdk, clang 14", BUILT, LOADED, built_in("cpp"), shows=says("cpp")),
-    Case("sdk-as", "proxy-runtime 0.1.8, AssemblyScript 0.14", BUILT, LOADED, built_in(AS), shows=says(AS)),
-    Case("sdk-higress", "Higress's wasm-go v1.1.1", BUILT, REJECTED, higress_go, "UnknownABI"),
-    Case("sdk-higress-before", "Higress's wasm-go v1.0.6", BUILT, REJECTED, higress_go_before, "UnknownABI"),
-    Case(
+    LayoutCase(
+        "sdk-go", "proxy-wasm-go-sdk, plain Go", BUILT, LOADED, go, shows=has_version, config={"version": "table"}
+    ),
+    LayoutCase("sdk-go-command", "the same without -buildmode=c-shared", BUILT, REJECTED, go_command, "NotAReactor"),
+    LayoutCase("sdk-rust", "proxy-wasm-rust-sdk 0.2.1, Rust 1.63", BUILT, LOADED, built_in("rust"), shows=says("rust")),
+    LayoutCase("sdk-cpp", "proxy-wasm-cpp-sdk, clang 14", BUILT, LOADED, built_in("cpp"), shows=says("cpp")),
+    LayoutCase("sdk-as", "proxy-runtime 0.1.8, AssemblyScript 0.14", BUILT, LOADED, built_in(AS), shows=says(AS)),
+    LayoutCase("sdk-higress", "Higress's wasm-go v1.1.1", BUILT, REJECTED, higress_go, "UnknownABI"),
+    LayoutCase("sdk-higress-before", "Higress's wasm-go v1.0.6", BUILT, REJECTED, higress_go_before, "UnknownABI"),
+    LayoutCase(
         "sdk-adapted", "wasm-go v1.1.1, after `pluginrelease adapt`", BUILT, LOADED, higress_adapted,
         shows=is_mocked, config={"mockEnable": True},
     ),

@@ -18,7 +18,7 @@ CELLS = {
     Does.DIES_LATER: "**dies** at a request",
     Does.HANGS: "**hangs**",
     Does.FAILS: "503",
-    Does.HANGS_LATER: "**hangs** when it is taken off",
+    Does.HANGS_LATER: "**hangs** when it is removed",
     Does.RUNS_NOWHERE: "**runs nowhere**",
     Does.NO_RUNTIME: "no V8",
 }
@@ -34,33 +34,36 @@ CHAPTERS = {
 INTRODUCTION = """\
 # Odd modules, and what Envoy does with them
 
-A module may have the right ABI and import only what a gateway has, and still kill the gateway, hang it or be refused
-by it. These are {count} such modules, and their harmless twins. Each was given to real Envoys of four releases, and
-before that to `pluginrelease inspect`. `make modules` does it again, in two to four minutes, and writes this page;
-`make test` does it, too, and fails where an Envoy or `inspect` does otherwise.
+A module may have the right ABI and import only what a gateway has, and still crash the gateway, hang it or be rejected.
+This page has {count} such modules, each with a harmless variant. Each was given to real Envoys of four releases, and
+before that to `pluginrelease inspect`. `make modules` repeats that in two to four minutes, and writes this page.
+`make test` repeats it too, and fails if an Envoy or `inspect` behaves differently.
 
-*dies*: the process ends by a signal. In a gateway that is every pod that has the plugin, as all get it within
-seconds; pilot-agent then ends with exit code 0. *refused*: Envoy does not take it; a gateway that runs an earlier
-version goes on with that one, and a new one answers 500. *hangs*: the main thread never comes back. *503*: it loads,
-and answers 503 to everyone. *runs nowhere*: Envoy accepts it and no worker runs it; requests pass without the plugin,
-`FAIL_CLOSE` or not. *MiB*: what the process had at least, with two VMs; a gateway has one more for each worker.
+* *dies*: a signal ends the process. All gateway pods receive the plugin within seconds, so all of them die. pilot-agent
+  then exits with 0.
+* *refused*: Envoy rejects the module. A gateway that runs an earlier version keeps it, and a new pod answers 500.
+* *hangs*: the main thread never returns.
+* *503*: the module loads, and every request gets 503.
+* *runs nowhere*: Envoy accepts the module, and no worker runs it. Requests pass without the plugin, also with
+  `FAIL_CLOSE`.
+* *MiB*: the memory of the process, at least, with two VMs. A gateway has one more VM for each worker.
 
-Where `inspect` says *warns*, the module is usable; the words are explained in [reasons.md](reasons.md). Where it says
-*usable* and Envoy does otherwise, it is what the code does, which nothing that can be read shows.
+If `inspect` says *warns*, the module is usable; [reasons.md](reasons.md) explains the reasons. If it says *usable* and
+Envoy fails, the cause is in what the code does at run time, which an inspection cannot see.
 
-A start section that *may* call the gateway is refused, though some such modules load: it depends on the way that the
-code takes, and one way kills the gateway.
+`inspect` refuses a start section that *may* call the gateway, although some of these modules load. It depends on the
+path that the code takes, and one path crashes the gateway.
 """
 END = """\
 ## What is not here
 
-An Envoy built without V8 takes no module at all ("Envoy was compiled without support for it"): the wheel of 1.38.3 is
-such a build. V8 before Envoy 1.36: what of the language it lacks is known by its version and was not tried. Higress's
-own Envoy, which is in no package registry: it is taken for stricter than stock Envoy where its code says so.
+An Envoy built without V8 accepts no module ("Envoy was compiled without support for it"); the wheel of 1.38.3 is such a
+build. For Envoy before 1.36, the missing language features are known from V8's version, and were not tested. Higress's
+own Envoy is in no package registry; where its code is stricter than stock Envoy, `inspect` follows it.
 
-What only shows when the plugin runs for a while: memory that grows with the requests, ticks. A gateway whose limit is
-below what a module fills is killed without a line in Envoy's log; [signs.md](signs.md) has how that is told. And
-gRPC with an empty service aborts by what the plugin is configured with: its code is fine.
+Some failures show only after a while: memory that grows with the requests, ticks. If a module fills more memory than
+the gateway's limit, the gateway is killed without a line in Envoy's log; [signs.md](signs.md) says how the operator
+detects that. gRPC with an empty service aborts because of the plugin's configuration, not of its code.
 """
 
 
@@ -93,5 +96,5 @@ def said(odd: Odd) -> str:
     answer = compat.compare(module, MEANT.hosts)[0]
     if answer.state is not CompatibilityState.COMPATIBLE:
         return f"`{answer.reason}`"
-    odd_things = ", ".join(f"`{one.reason}`" for one in compat.find_warnings(module, MEANT.hosts))
+    odd_things = ", ".join(f"`{warning.reason}`" for warning in compat.find_warnings(module, MEANT.hosts))
     return f"warns: {odd_things}" if odd_things else "usable"

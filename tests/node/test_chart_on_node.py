@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from pluginrelease_lab import Lab, operator
+from pluginrelease import shipped
+from pluginrelease_lab import Lab, LabError, operator
 from pluginrelease_lab.images.operator import OperatorImage
 from tests import wasm_modules
+from tests.harness import evidence
 from tests.harness.cluster import GATEWAY_NAMESPACE, is_ready, unique
+from tests.node.cluster import NAMESPACE, RELEASE, SELECTOR, NodeCluster, eventually
 from tests.node.conftest import Start
-from tests.node.world import NAMESPACE, RELEASE, SELECTOR, NodeWorld, eventually
 
 START_SECONDS = 3.0
 """From the start of the container to /readyz, without the time that its process waited for a processor."""
@@ -34,12 +39,12 @@ def node_lab(start_lab: Start) -> Lab:
 
 
 @pytest.fixture
-def installed(world: NodeWorld) -> Iterator[NodeWorld]:
+def installed(cluster: NodeCluster) -> Iterator[NodeCluster]:
     """The chart with its defaults; uninstalled, without releases, when the test ends."""
-    world.install()
-    yield world
-    world.clean_up()
-    world.uninstall()
+    cluster.install()
+    yield cluster
+    cluster.clean_up()
+    cluster.uninstall()
 
 
 def test_the_image_ships_what_is_imported(image: OperatorImage) -> None:
@@ -48,7 +53,21 @@ def test_the_image_ships_what_is_imported(image: OperatorImage) -> None:
     assert image.own_size < OWN_MEGABYTES * 1e6
 
 
-def test_install_release_upgrade_rollback_test(installed: NodeWorld, tmp_path: Path) -> None:
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_image_can_be_built_for_both_architectures(machine: str, tmp_path: Path) -> None:
+    """Of each package that the image takes there is a wheel for the Dockerfile's Python on this architecture, with a
+    hash that the lock has: nothing is compiled, and nothing else than pins is needed."""
+    lock = shipped.CHECKOUT / "requirements" / "operator.txt"
+    platforms = [f"--platform=manylinux_2_{glibc}_{machine}" for glibc in (17, 28)]
+    asked = ["--only-binary=:all:", "--no-deps", "--require-hashes", "--python-version=3.14", *platforms]
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet"]
+    subprocess.run([*pip, *asked, f"--dest={tmp_path}", f"--requirement={lock}"], check=True, timeout=300)
+    made = [wheel.name for wheel in tmp_path.iterdir() if not wheel.name.endswith("-none-any.whl")]
+    assert made
+    assert all(machine in name for name in made)
+
+
+def test_install_release_upgrade_rollback_test(installed: NodeCluster, tmp_path: Path) -> None:
     """A release becomes Ready by the operator in its pod, stays so through an upgrade and a rollback of the chart, and
     `helm test` asks the operator itself; the API server refused the operator nothing."""
     before = len(operator.forbidden(installed.lab))
@@ -75,26 +94,44 @@ def test_install_release_upgrade_rollback_test(installed: NodeWorld, tmp_path: P
     assert operator.forbidden(installed.lab)[before:] == []
 
 
-def test_uninstall_with_a_release_there(world: NodeWorld, tmp_path: Path) -> None:
+def test_scaled_to_two_and_back(installed: NodeCluster, tmp_path: Path) -> None:
+    """A second pod stands by and is Ready; whichever of the two stays, releases go on, and never do both write."""
+    began, name = datetime.now().astimezone(), unique("scaled")
+    installed.apply(installed.manifest(name, installed.push(wasm_modules.answering(name), tmp_path)))
+    installed.await_ready(name)
+    for replicas in (2, 1):
+        installed.lab.kubectl("scale", f"deployment/{RELEASE}", "-n", NAMESPACE, f"--replicas={replicas}")
+        installed.lab.kubectl(
+            "rollout", "status", f"deployment/{RELEASE}", "-n", NAMESPACE, "--timeout=120s", timeout=130
+        )
+        eventually(lambda wanted=replicas: len(installed.operator_pods()) == wanted)
+        changed = installed.push(wasm_modules.answering(f"{name}-{replicas}"), tmp_path)
+        installed.apply(installed.manifest(name, changed))
+        installed.await_ready(name)
+    found = evidence.read_writes(installed.lab.audit_log, began)
+    evidence.check_one_at_a_time(found)
+
+
+def test_uninstall_with_a_release_there(cluster: NodeCluster, tmp_path: Path) -> None:
     """Without the operator a release and its plugin stay as they are, and serve; the next install takes them up, so
     that deleting the release takes the plugin along; then an uninstall leaves the CRD and nothing else."""
-    world.install()
+    cluster.install()
     name = unique("left")
-    ref = world.push(wasm_modules.answering(name), tmp_path)
-    world.apply(world.manifest(name, ref))
-    world.await_ready(name)
-    world.uninstall()
-    assert world.pods(NAMESPACE, SELECTOR) == []
-    assert is_ready(world.release(name))
-    assert {headers.get("x-plugin") for _, headers, _ in world.answers()} == {name}
+    ref = cluster.push(wasm_modules.answering(name), tmp_path)
+    cluster.apply(cluster.manifest(name, ref))
+    cluster.await_ready(name)
+    cluster.uninstall()
+    assert cluster.pods(NAMESPACE, SELECTOR) == []
+    assert is_ready(cluster.release(name))
+    assert {headers.get("x-plugin") for _, headers, _ in cluster.answers()} == {name}
 
-    world.install()
-    world.clean_up()
-    assert world.get("wasmplugin", GATEWAY_NAMESPACE, name) is None
-    world.uninstall()
+    cluster.install()
+    cluster.clean_up()
+    assert cluster.get("wasmplugin", GATEWAY_NAMESPACE, name) is None
+    cluster.uninstall()
     kinds = "deployments,replicasets,pods,services,serviceaccounts,clusterroles,clusterrolebindings"
-    assert world.lab.kubectl("get", kinds, "-A", "-l", SELECTOR, "-o", "name").split() == []
-    assert world.lab.kubectl("get", operator.CRD, "-o", "name")
+    assert cluster.lab.kubectl("get", kinds, "-A", "-l", SELECTOR, "-o", "name").split() == []
+    assert cluster.lab.kubectl("get", operator.CRD, "-o", "name")
 
 
 @dataclass(frozen=True)
@@ -106,15 +143,15 @@ class OperatorPod:
     arguments: list[str]
 
 
-def only_pod(world: NodeWorld) -> OperatorPod:
+def only_pod(cluster: NodeCluster) -> OperatorPod:
     """The operator's pod, which is on the real node and was never restarted."""
-    [pod] = world.operator_pods()
+    [pod] = cluster.operator_pods()
     [status] = pod["status"]["containerStatuses"]
-    assert (pod["spec"]["nodeName"], status["restartCount"]) == ("real-node", 0), world.operator_log()
+    assert (pod["spec"]["nodeName"], status["restartCount"]) == ("real-node", 0), cluster.operator_log()
     return OperatorPod(pod["metadata"]["uid"], pod["status"]["podIP"], pod["spec"]["containers"][0]["args"])
 
 
-def test_it_starts_within_seconds(installed: NodeWorld) -> None:
+def test_it_starts_within_seconds(installed: NodeCluster) -> None:
     """A new pod is ready at /readyz in three seconds, once the first one has brought everything into memory."""
     old = only_pod(installed).uid
     installed.lab.kubectl("delete", "pod", "-n", NAMESPACE, "-l", SELECTOR, "--wait=false")
@@ -127,9 +164,9 @@ def test_it_starts_within_seconds(installed: NodeWorld) -> None:
     installed.lab.kubectl("rollout", "status", f"deployment/{RELEASE}", "-n", NAMESPACE, "--timeout=60s", timeout=90)
 
 
-def uids(world: NodeWorld) -> list[str]:
+def uids(cluster: NodeCluster) -> list[str]:
     """Those of the operator's pods."""
-    return [pod["metadata"]["uid"] for pod in world.operator_pods()]
+    return [pod["metadata"]["uid"] for pod in cluster.operator_pods()]
 
 
 def says_ready(lab: Lab, address: str) -> bool:
@@ -161,7 +198,14 @@ def times_of(process: Path) -> tuple[float, float, float]:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - started, int(waited) / 1e9, int(used) / 1e9
 
 
-def test_what_the_pod_may_do(installed: NodeWorld) -> None:
+def test_its_namespace_takes_only_restricted_pods(installed: NodeCluster) -> None:
+    """The chart's pod was let in by Pod Security at its strictest: one that may become root is refused there."""
+    run = ["run", "anybody", "--image=anything", "-n", NAMESPACE]
+    with pytest.raises(LabError, match='violates PodSecurity "restricted'):
+        installed.lab.kubectl(*run, "--overrides", json.dumps({"spec": {"securityContext": {"runAsUser": 0}}}))
+
+
+def test_what_the_pod_may_do(installed: NodeCluster) -> None:
     """It runs as nobody in particular, cannot write to its files, and has no capability."""
     only_pod(installed)
     [pod] = installed.operator_pods()

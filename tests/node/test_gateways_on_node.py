@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ import pytest
 from pluginrelease_lab import Lab
 from tests import wasm_modules
 from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, is_ready, observed, ready, unique
+from tests.node.cluster import NodeCluster, eventually
 from tests.node.conftest import Start
-from tests.node.world import NodeWorld, eventually
 
 GATEWAYS = "istio-ingressgateway"
 LIMIT_MEBIBYTES = 320
@@ -30,34 +31,34 @@ def node_lab(start_lab: Start) -> Lab:
 @pytest.fixture(scope="module")
 def helm_release(node_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The operator, by the chart with its defaults."""
-    NodeWorld(node_lab, tmp_path_factory.mktemp("helm")).install()
+    NodeCluster(node_lab, tmp_path_factory.mktemp("helm")).install()
 
 
 @pytest.fixture
-def stable(world: NodeWorld, helm_release: None, tmp_path: Path) -> tuple[str, JSON]:
+def stable(cluster: NodeCluster, helm_release: None, tmp_path: Path) -> tuple[str, JSON]:
     """The name of a release that is Ready on both gateways, and its manifest."""
     name = unique("on-pods")
-    manifest = world.manifest(name, world.push(wasm_modules.answering(name), tmp_path))
-    world.apply(manifest)
-    world.await_ready(name)
+    manifest = cluster.manifest(name, cluster.push(wasm_modules.answering(name), tmp_path))
+    cluster.apply(manifest)
+    cluster.await_ready(name)
     return name, manifest
 
 
-def gateway_pods(world: NodeWorld) -> list[JSON]:
+def gateway_pods(cluster: NodeCluster) -> list[JSON]:
     """Whole, without those on their way out."""
-    found = world.pods(GATEWAY_NAMESPACE, "istio=ingressgateway")
+    found = cluster.pods(GATEWAY_NAMESPACE, "istio=ingressgateway")
     return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
 
-def proxies(world: NodeWorld) -> list[JSON]:
+def proxies(cluster: NodeCluster) -> list[JSON]:
     """The container status of each gateway."""
-    return [status for pod in gateway_pods(world) for status in pod["status"]["containerStatuses"]]
+    return [status for pod in gateway_pods(cluster) for status in pod["status"]["containerStatuses"]]
 
 
-def change(world: NodeWorld, manifest: JSON, module: bytes, scratch: Path) -> str:
+def change(cluster: NodeCluster, manifest: JSON, module: bytes, scratch: Path) -> str:
     """Point the release to another module; its reference."""
-    manifest["spec"]["artifact"]["image"]["ref"] = ref = world.push(module, scratch)
-    world.lab.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+    manifest["spec"]["artifact"]["image"]["ref"] = ref = cluster.push(module, scratch)
+    cluster.lab.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
     return ref
 
 
@@ -66,46 +67,50 @@ def is_put_back(release: JSON) -> bool:
     return observed(release) and release["status"].get("phase") == "RolledBack"
 
 
-def test_a_release_is_ready_on_pods_of_a_real_node(world: NodeWorld, stable: tuple[str, JSON]) -> None:
+def test_a_release_is_ready_on_pods_of_a_real_node(cluster: NodeCluster, stable: tuple[str, JSON]) -> None:
     """Both gateways are on the node, and both serve the plugin that the operator saw in them."""
     name, _ = stable
-    assert [pod["spec"]["nodeName"] for pod in gateway_pods(world)] == ["real-node", "real-node"]
-    assert world.release(name)["status"]["summary"]["pods"] == "2/2"
-    assert {headers.get("x-plugin") for _, headers, _ in world.answers()} == {name}
+    assert [pod["spec"]["nodeName"] for pod in gateway_pods(cluster)] == ["real-node", "real-node"]
+    assert cluster.release(name)["status"]["summary"]["pods"] == "2/2"
+    assert {headers.get("x-plugin") for _, headers, _ in cluster.answers()} == {name}
 
 
 def test_a_plugin_that_crashes_the_gateways_is_put_back(
-    world: NodeWorld, stable: tuple[str, JSON], tmp_path: Path
+    cluster: NodeCluster, stable: tuple[str, JSON], tmp_path: Path
 ) -> None:
     """The kubelet restarts the containers, the operator puts back what ran, and the gateways serve it again."""
     name, manifest = stable
-    before = [status["restartCount"] for status in proxies(world)]
-    change(world, manifest, wasm_modules.aborts_at_configure(), tmp_path)
-    release = world.await_release(name, is_put_back)
+    before = [status["restartCount"] for status in proxies(cluster)]
+    change(cluster, manifest, wasm_modules.aborts_at_configure(), tmp_path)
+    began = time.monotonic()
+    release = cluster.await_release(name, is_put_back)
+    print(f"put back {time.monotonic() - began:.1f} s after the change")
     assert ready(release)["reason"] == "GatewayCrashed"
-    assert max(status["restartCount"] for status in proxies(world)) > max(before)
-    world.await_answers(lambda status, headers, _: (status, headers.get("x-plugin")) == (200, name), seconds=120)
+    assert max(status["restartCount"] for status in proxies(cluster)) > max(before)
+    cluster.await_answers(lambda status, headers, _: (status, headers.get("x-plugin")) == (200, name), seconds=120)
 
 
 def test_a_plugin_that_takes_too_much_memory_is_put_back(
-    world: NodeWorld, stable: tuple[str, JSON], tmp_path: Path
+    cluster: NodeCluster, stable: tuple[str, JSON], tmp_path: Path
 ) -> None:
     """The kernel ends what goes over the pod's limit, the kubelet says OOMKilled, and so does the release."""
     name, manifest = stable
     limit = f"--limits=memory={LIMIT_MEBIBYTES}Mi"
     where = ["-n", GATEWAY_NAMESPACE]
-    world.lab.kubectl("set", "resources", f"deployment/{GATEWAYS}", *where, "-c", "istio-proxy", limit)
-    world.lab.kubectl("rollout", "status", f"deployment/{GATEWAYS}", *where, "--timeout=120s", timeout=150)
-    world.await_release(name, lambda it: is_ready(it) and it["status"]["summary"]["pods"] == "2/2")
+    cluster.lab.kubectl("set", "resources", f"deployment/{GATEWAYS}", *where, "-c", "istio-proxy", limit)
+    cluster.lab.kubectl("rollout", "status", f"deployment/{GATEWAYS}", *where, "--timeout=120s", timeout=150)
+    cluster.await_release(name, lambda it: is_ready(it) and it["status"]["summary"]["pods"] == "2/2")
 
-    change(world, manifest, wasm_modules.eats_memory(EATEN_MEBIBYTES), tmp_path)
-    killed = eventually(lambda: [each for each in map(last_end, proxies(world)) if each.get("reason") == "OOMKilled"])
+    change(cluster, manifest, wasm_modules.eats_memory(EATEN_MEBIBYTES), tmp_path)
+    killed = eventually(lambda: [each for each in map(last_end, proxies(cluster)) if each.get("reason") == "OOMKilled"])
     assert killed
-    release = world.await_release(name, is_put_back)
+    began = time.monotonic()
+    release = cluster.await_release(name, is_put_back)
+    print(f"put back {time.monotonic() - began:.1f} s after the first kill")
     failure = release["status"]["rollout"]["failure"]
     assert (ready(release)["reason"], failure["reason"]) == ("GatewayCrashed", "GatewayCrashed")
     assert "OOMKilled" in failure["message"]
-    world.await_answers(lambda status, headers, _: (status, headers.get("x-plugin")) == (200, name), seconds=120)
+    cluster.await_answers(lambda status, headers, _: (status, headers.get("x-plugin")) == (200, name), seconds=120)
 
 
 def last_end(status: JSON) -> JSON:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pluginrelease_lab as labs
 from pluginrelease_lab import Lab, ending, operator
 from pluginrelease_lab.node import cgroups, configuration
 from tests.node import remains
-from tests.node.world import eventually
+from tests.node.cluster import eventually
 
 NAME = "with-node"
 
@@ -47,28 +48,58 @@ def containers_on(lab: Lab) -> str:
 
 @pytest.mark.timeout(600)
 def test_nothing_of_a_node_is_left_however_the_lab_ends(place: Path) -> None:
-    """Two runs one after the other that are ended as one should, and one that is killed: mounts, cgroups, interfaces,
-    iptables, kernel settings and folders are as before, and only logs stay with the lab."""
-    before = remains.of_the_machine()
+    """Two runs one after the other that are ended as one should, one that is killed, and one after that, which is ended
+    by `lab down`: mounts, cgroups, interfaces, iptables, kernel settings and files are as before, and only logs stay
+    with the lab."""
+    before = remains.of_the_machine(place)
     for turn in ("first", "second"):
         with labs.up(NAME, gateways=1, node=True) as lab:
             assert run_pod(lab, turn) == configuration.NAME
             assert configuration.PAUSE_IMAGE in containers_on(lab)
             assert cgroups.remains(cgroups.family(lab.state))
         assert remains.processes_in(place) == []
-        assert remains.of_the_machine() == before
+        assert remains.of_the_machine(place) == before
         assert {entry.name for entry in (place / NAME).iterdir()} == {"logs"}
 
-    lab = labs.up(NAME, gateways=1, node=True, detached=True)
-    run_pod(lab, "third")
+    killed = labs.up(NAME, gateways=1, node=True, detached=True)
+    run_pod(killed, "third")
+    kill(killed)
+    await_nothing_runs(place)
+    assert remains.of_the_machine(place) == before
+
+    run_pod(labs.up(NAME, gateways=1, node=True, detached=True), "fourth")
+    assert labs.down(NAME)
+    assert remains.processes_in(place) == []
+    assert remains.of_the_machine(place) == before
+    assert {entry.name for entry in (place / NAME).iterdir()} == {"logs"}
+
+
+@pytest.mark.timeout(600)
+def test_nothing_of_a_node_is_left_when_its_start_is_killed(place: Path) -> None:
+    """`lab up --node` is killed as soon as the node has its cgroups: all ends with it, and the next start goes well."""
+    before = remains.of_the_machine(place)
+    argv = [sys.executable, "-m", "pluginrelease.cli", "lab", "up", "--node", "--no-detach", "--name", NAME]
+    with subprocess.Popen([*argv, "--gateways", "1"], stdout=subprocess.DEVNULL) as starting:
+        eventually(lambda: cgroups.remains(cgroups.family(place / NAME)), 60)
+        starting.kill()
+    await_nothing_runs(place)
+    assert remains.of_the_machine(place) == before
+    with labs.up(NAME, gateways=1, node=True) as lab:
+        assert run_pod(lab, "next") == configuration.NAME
+    assert remains.of_the_machine(place) == before
+
+
+def kill(lab: Lab) -> None:
+    """End the lab's first process as nothing can prevent."""
     guard = ending.guard_of(lab.state)
     assert guard is not None
     os.kill(guard, signal.SIGKILL)
-    eventually(lambda: not cgroups.remains(cgroups.family(lab.state)), 30)
+
+
+def await_nothing_runs(place: Path) -> None:
+    """The kernel, and the process that waits for the lab's end, have done their work."""
+    eventually(lambda: not cgroups.remains(cgroups.family(place / NAME)), 30)
     eventually(lambda: not remains.processes_in(place), 30)
-    assert remains.of_the_machine() == before
-    labs.down(NAME)
-    assert {entry.name for entry in (place / NAME).iterdir()} == {"logs"}
 
 
 @pytest.mark.timeout(600)

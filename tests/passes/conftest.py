@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from pluginrelease_lab import Lab, operator
+from tests import wasm_modules
 from tests.harness import registries
-from tests.harness.cluster import Operator, World
+from tests.harness.cluster import LabCluster, Operator, unique
+from tests.passes.hanging import hold
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +30,9 @@ def running_operator(lab: Lab) -> Iterator[Operator]:
 
 
 @pytest.fixture
-def world(lab: Lab, running_operator: Operator) -> Iterator[World]:
+def cluster(lab: Lab, running_operator: Operator) -> Iterator[LabCluster]:
     """The lab with its operator; what the test applied is deleted when it ends."""
-    one = World(lab, running_operator)
+    one = LabCluster(lab, running_operator)
     yield one
     one.clean_up()
 
@@ -42,3 +44,11 @@ def registry(lab: Lab, tmp_path: Path) -> Iterator[registries.Registry]:
     one.start()
     yield one
     one.stop()
+
+
+@pytest.fixture
+def held(cluster: LabCluster, tmp_path: Path) -> tuple[str, str]:
+    """A release whose new revision the gateways refuse, and which is held; its name and its stable revision."""
+    name = unique("urgent")
+    ref = cluster.push(wasm_modules.answering(name, refuses_configuration=True), tmp_path)
+    return name, hold(cluster, name, ref)

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 import yaml
 
-from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact import image_manifests, packing
 from pluginrelease.core.mesh import istio
 from pluginrelease.edges.oci import registry
 from pluginrelease.edges.oci.access import Access
 from pluginrelease_lab import Lab
 from tests import odd_modules, wasm_modules
 from tests.harness import evidence, registries
-from tests.harness.cluster import GATEWAY_NAMESPACE, Operator, World, conditions, is_ready, observed, ready, unique
+from tests.harness.cluster import GATEWAY_NAMESPACE, LabCluster, Operator, conditions, is_ready, observed, ready, unique
 
 JSON = dict[str, Any]
 
@@ -44,7 +44,7 @@ while True:
 
 
 @dataclass(frozen=True)
-class Case:
+class BadInput:
     """One kind of bad input, what the condition says of it, and what it tells to do."""
 
     name: str
@@ -60,24 +60,28 @@ class Case:
 
 
 CASES = (
-    Case(
-        "no-reference", "InvalidReference", "Stalled", "ArtifactReady", "Write it as registry.example.com/team/plugin"
+    BadInput("no-reference", "InvalidReference", "Stalled", "ArtifactReady", "registry.example.com/team/plugin"),
+    BadInput("no-tag", "MissingTag", "Stalled", "ArtifactReady", ":1.0.0"),
+    BadInput("unknown-tag", "ManifestNotFound", "Reconciling", "ArtifactReady", "Push"),
+    BadInput("down", "RegistryUnavailable", "Reconciling", "ArtifactReady", "network policy"),
+    BadInput("silent", "RegistryUnavailable", "Reconciling", "ArtifactReady", "network policy"),
+    BadInput(
+        "no-credentials", "AuthenticationRequired", "Stalled", "ArtifactReady", "spec.artifact.image.pullSecretRef"
     ),
-    Case("no-tag", "MissingTag", "Stalled", "ArtifactReady", "Write the version that is wanted"),
-    Case("unknown-tag", "ManifestNotFound", "Reconciling", "ArtifactReady", "Push it, or correct the reference"),
-    Case("down", "RegistryUnavailable", "Reconciling", "ArtifactReady", "check the host, the network policy"),
-    Case("silent", "RegistryUnavailable", "Reconciling", "ArtifactReady", "check the host, the network policy"),
-    Case("no-credentials", "AuthenticationRequired", "Stalled", "ArtifactReady", "spec.artifact.image.pullSecretRef"),
-    Case("wrong-password", "AuthenticationFailed", "Stalled", "ArtifactReady", "Put credentials that may read"),
-    Case("no-secret", "PullSecretNotFound", "Reconciling", "ArtifactReady", "create secret docker-registry no-secret"),
-    Case("wrong-secret", "InvalidPullSecret", "Stalled", "ArtifactReady", "create secret docker-registry wrong-secret"),
-    Case("no-module", "NoPluginWasm", "Stalled", "ArtifactReady", "Call the file plugin.wasm"),
-    Case("truncated", "TruncatedModule", "Stalled", "ArtifactReady", "Compare the size of the pushed file"),
-    Case("text", "NotWasm", "Stalled", "ArtifactReady", "Push the .wasm file that the compiler wrote"),
-    Case("unknown-abi", "UnknownABI", "Stalled", "Compatible", "Build the plugin with a Proxy-Wasm SDK"),
-    Case("missing-import", "MissingHostFunction", "Stalled", "Compatible", "build the plugin with a Proxy-Wasm SDK"),
-    Case("kills-the-gateway", "StartCallsHost", "Stalled", "Compatible", '"exportStart": "_start"'),
-    Case("no-pods", "NoGatewayPods", "Reconciling", "Loaded", "when one comes"),
+    BadInput("wrong-password", "AuthenticationFailed", "Stalled", "ArtifactReady", "credentials"),
+    BadInput(
+        "no-secret", "PullSecretNotFound", "Reconciling", "ArtifactReady", "create secret docker-registry no-secret"
+    ),
+    BadInput(
+        "wrong-secret", "InvalidPullSecret", "Stalled", "ArtifactReady", "create secret docker-registry wrong-secret"
+    ),
+    BadInput("no-module", "NoPluginWasm", "Stalled", "ArtifactReady", "plugin.wasm"),
+    BadInput("truncated", "TruncatedModule", "Stalled", "ArtifactReady", "size"),
+    BadInput("text", "NotWasm", "Stalled", "ArtifactReady", ".wasm"),
+    BadInput("unknown-abi", "UnknownABI", "Stalled", "Compatible", "Proxy-Wasm SDK"),
+    BadInput("missing-import", "MissingHostFunction", "Stalled", "Compatible", "Proxy-Wasm SDK"),
+    BadInput("kills-the-gateway", "StartCallsHost", "Stalled", "Compatible", '"exportStart": "_start"'),
+    BadInput("no-pods", "NoGatewayPods", "Reconciling", "Loaded", "label "),
 )
 HEALTHY = "healthy"
 
@@ -86,18 +90,18 @@ HEALTHY = "healthy"
 class Badness:
     """All the releases of this file, applied at once."""
 
-    world: World
+    cluster: LabCluster
     scratch: Path
     refs: dict[str, str]
     silent: subprocess.Popen[str]
 
     @property
     def lab(self) -> Lab:
-        return self.world.lab
+        return self.cluster.lab
 
-    def settled(self, case: Case) -> JSON:
+    def settled(self, case: BadInput) -> JSON:
         """The release once it was judged as this case should be."""
-        return self.world.await_release(
+        return self.cluster.await_release(
             case.name,
             lambda it: observed(it) and ready(it)["reason"] == case.reason and case.turn in conditions(it),
             seconds=SETTLE,
@@ -107,10 +111,10 @@ class Badness:
 @pytest.fixture(scope="module")
 def bad(lab: Lab, running_operator: Operator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Badness]:
     """Applied in one go; taken away in one go."""
-    world, scratch = World(lab, running_operator), tmp_path_factory.mktemp("bad")
+    cluster, scratch = LabCluster(lab, running_operator), tmp_path_factory.mktemp("bad")
     silent = listen(lab, SILENT_PORT)
-    one = Badness(world, scratch, references(world, scratch), silent)
-    objects = [*secrets(lab), *(labelled(manifest(world, name, ref)) for name, ref in one.refs.items())]
+    one = Badness(cluster, scratch, references(cluster, scratch), silent)
+    objects = [*secrets(lab), *(labelled(manifest(cluster, name, ref)) for name, ref in one.refs.items())]
     lab.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
     try:
         yield one
@@ -138,21 +142,21 @@ def await_line(process: subprocess.Popen[str], wanted: str) -> None:
     raise AssertionError(f"ended without saying {wanted}")
 
 
-def references(world: World, scratch: Path) -> dict[str, str]:
+def references(cluster: LabCluster, scratch: Path) -> dict[str, str]:
     """Name of the release → its image, most of them pushed here."""
-    host = world.lab.registry.partition(":")[0]
+    host = cluster.lab.registry.partition(":")[0]
 
     def push(wasm: bytes) -> str:
-        return world.push(wasm, scratch)
+        return cluster.push(wasm, scratch)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_manifests, "PLUGIN_FILE", "main.wasm")
+        patch.setattr(packing, "PLUGIN_FILE", "main.wasm")
         no_module = push(wasm_modules.plugin())
-    private = push_private(world.lab, scratch)
+    private = push_private(cluster.lab, scratch)
     return {
-        "no-reference": f"{world.lab.registry}/Tests/Plugin:1.0",
-        "no-tag": f"{world.lab.registry}/tests/plugin",
-        "unknown-tag": f"{world.lab.registry}/tests/{unique('later')}:1.0",
+        "no-reference": f"{cluster.lab.registry}/Tests/Plugin:1.0",
+        "no-tag": f"{cluster.lab.registry}/tests/plugin",
+        "unknown-tag": f"{cluster.lab.registry}/tests/{unique('later')}:1.0",
         "down": f"{host}:{CLOSED_PORT}/tests/plugin:1.0",
         "silent": f"{host}:{SILENT_PORT}/tests/plugin:1.0",
         "no-credentials": private,
@@ -204,9 +208,9 @@ def secrets(lab: Lab) -> list[JSON]:
     return [pull_secret(lab, "wrong-password", "not-it"), {**wrong_type, "type": "Opaque"}]
 
 
-def manifest(world: World, name: str, ref: str) -> JSON:
+def manifest(cluster: LabCluster, name: str, ref: str) -> JSON:
     """The release; those named after a secret use it."""
-    made = world.manifest(name, ref)
+    made = cluster.manifest(name, ref)
     if name in ("wrong-password", "no-secret", "wrong-secret"):
         made["spec"]["artifact"]["image"]["pullSecretRef"] = {"name": name}
     if name == "no-pods":
@@ -234,11 +238,11 @@ def test_a_registry_that_comes_back_is_asked_again(bad: Badness) -> None:
 
 def test_the_others_go_on(bad: Badness) -> None:
     """A healthy release becomes Ready in the middle of all that."""
-    bad.world.await_ready(HEALTHY, seconds=SETTLE)
+    bad.cluster.await_ready(HEALTHY, seconds=SETTLE)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_it_is_told_with_a_remedy(bad: Badness, case: Case) -> None:
+def test_it_is_told_with_a_remedy(bad: Badness, case: BadInput) -> None:
     """Each ends in a condition with a CamelCase reason, a sentence and what to do; what failed is an Event as well.
 
     Stalled where a person must act, Reconciling where the operator goes on by itself; never both, never Ready. The
@@ -281,13 +285,13 @@ def test_what_can_heal_heals_by_itself(bad: Badness) -> None:
     bad.lab.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(pull_secret(bad.lab, "no-secret")))
     late = late_gateway(bad.lab)
     bad.lab.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(late))
-    [pod] = running_pods(bad.world.await_ready("no-pods", seconds=SETTLE))
+    [pod] = running_pods(bad.cluster.await_ready("no-pods", seconds=SETTLE))
     assert pod.startswith(late["metadata"]["name"])
     bad.lab.kubectl("delete", "deployment", late["metadata"]["name"], *IN_NAMESPACE, "--cascade=foreground")
-    assert len(running_pods(bad.world.await_ready("no-secret", seconds=SETTLE))) == 2
+    assert len(running_pods(bad.cluster.await_ready("no-secret", seconds=SETTLE))) == 2
     await_line(bad.silent, "asked")
     await_line(bad.silent, "asked")
-    assert len(running_pods(bad.world.await_ready("unknown-tag", seconds=SETTLE))) == 2
+    assert len(running_pods(bad.cluster.await_ready("unknown-tag", seconds=SETTLE))) == 2
 
 
 def late_gateway(lab: Lab) -> JSON:
@@ -326,7 +330,7 @@ def test_what_cannot_heal_is_not_pulled_again(bad: Badness) -> None:
         assert len(evidence.fetched(bad.lab, bad.refs[name])) == (1 if name in pulled else 0)
         bad.lab.kubectl("patch", "prel", name, *IN_NAMESPACE, "--type=merge", "-p", patch)
     for name in refused:
-        bad.world.await_release(name, has_answered_a_change)
+        bad.cluster.await_release(name, has_answered_a_change)
         assert len(evidence.fetched(bad.lab, bad.refs[name])) == (1 if name in pulled else 0)
 
 
@@ -335,6 +339,6 @@ def has_answered_a_change(release: JSON) -> bool:
     return observed(release) and release["metadata"]["generation"] == 2 and not is_ready(release)
 
 
-def case_of(name: str) -> Case:
+def case_of(name: str) -> BadInput:
     """The case of this name."""
     return next(case for case in CASES if case.name == name)

@@ -8,7 +8,9 @@ from typing import Any
 
 from tests import wasm_modules
 from tests.harness import evidence, gateways
-from tests.harness.cluster import JSON, World, is_ready, observed, ready, unique
+from tests.harness.cluster import JSON, LabCluster, is_ready, observed, ready, unique
+
+ABORTED = "Envoy exited with error: signal: aborted"  # words of Istio's agent
 
 SOON = timedelta(seconds=5)
 """From the first crash to the decision: about a second, and the times of both are whole ones on a busy machine."""
@@ -20,10 +22,10 @@ def on(gateways: str) -> dict[str, Any]:
     return {"namespace": gateways, "gateway": gateway}
 
 
-def first_end(world: World, namespace: str) -> datetime:
+def first_end(cluster: LabCluster, namespace: str) -> datetime:
     """When the container of a gateway of this namespace ended, which one is not of interest."""
-    pods = [world.get("pod", namespace, pod.name) for pod in world.gateways(namespace)]
-    ends = [one["lastState"]["terminated"] for pod in pods if pod for one in pod["status"]["containerStatuses"]]
+    pods = [cluster.get("pod", namespace, pod.name) for pod in cluster.gateways(namespace)]
+    ends = [status["lastState"]["terminated"] for pod in pods if pod for status in pod["status"]["containerStatuses"]]
     assert all((end["exitCode"], end["reason"]) == (0, "Completed") for end in ends), "what Istio's agent makes of it"
     return min(datetime.fromisoformat(end["finishedAt"]) for end in ends)
 
@@ -33,32 +35,32 @@ def has_ended(name: str) -> Any:
     return lambda it: observed(it) and it["status"].get("phase") == name
 
 
-def test_what_kills_gateways_goes_at_once_and_a_release_beside_it_stays(world: World, tmp_path: Path) -> None:
+def test_what_kills_gateways_goes_at_once_and_a_release_beside_it_stays(cluster: LabCluster, tmp_path: Path) -> None:
     """The plugin that was written last is taken off, in the gateway's own words, also where failures are to be held;
     the other one keeps its object untouched, and is Ready again when the gateways are back."""
     namespace, good, bad = unique("downed"), unique("beside"), unique("deadly")
-    gateways.deploy(world, namespace, replicas=2)
-    ref = world.push(wasm_modules.answering(good), tmp_path)
-    world.apply(world.manifest(good, ref, **on(namespace)))
-    world.await_ready(good, namespace=namespace)
-    before = world.get("wasmplugin", namespace, good)
+    gateways.deploy(cluster, namespace, replicas=2)
+    ref = cluster.push(wasm_modules.answering(good), tmp_path)
+    cluster.apply(cluster.manifest(good, ref, **on(namespace)))
+    cluster.await_ready(good, namespace=namespace)
+    before = cluster.get("wasmplugin", namespace, good)
 
-    deadly = world.push(wasm_modules.aborts_at_configure(), tmp_path)
-    held = world.manifest(bad, deadly, **on(namespace), rollout={"onFailure": "Hold"})
-    release = world.apply(held)
-    gone = world.await_release(bad, has_ended("Removed"), namespace=namespace)
+    deadly = cluster.push(wasm_modules.aborts_at_configure(), tmp_path)
+    held = cluster.manifest(bad, deadly, **on(namespace), rollout={"onFailure": "Hold"})
+    release = cluster.apply(held)
+    gone = cluster.await_release(bad, has_ended("Removed"), namespace=namespace)
     failure = gone["status"]["rollout"]["failure"]
     assert (ready(gone)["reason"], failure["reason"]) == ("GatewayCrashed", "GatewayCrashed")
-    assert "Envoy exited with error: signal: aborted" in failure["message"]
-    assert datetime.fromisoformat(failure["at"]) - first_end(world, namespace) <= SOON
-    evidence.await_events(world.lab, release, {"GatewayCrashed", "Removed"})
-    assert world.get("wasmplugin", namespace, bad) is None
+    assert ABORTED in failure["message"]
+    assert datetime.fromisoformat(failure["at"]) - first_end(cluster, namespace) <= SOON
+    evidence.await_events(cluster.lab, release, {"GatewayCrashed", "Removed"})
+    assert cluster.get("wasmplugin", namespace, bad) is None
 
-    after = world.await_release(good, is_ready, namespace=namespace)
+    after = cluster.await_release(good, is_ready, namespace=namespace)
     assert after["status"]["rollout"].get("failure") is None
-    assert version_of(world.get("wasmplugin", namespace, good)) == version_of(before)
-    world.lab.kubectl("rollout", "status", f"deployment/{namespace}", "-n", namespace, "--timeout=60s", timeout=90)
-    answers = [world.lab.request(pod.address, 8080).headers.get("x-plugin") for pod in world.gateways(namespace)]
+    assert version_of(cluster.get("wasmplugin", namespace, good)) == version_of(before)
+    cluster.lab.kubectl("rollout", "status", f"deployment/{namespace}", "-n", namespace, "--timeout=60s", timeout=90)
+    answers = [cluster.lab.request(pod.address, 8080).headers.get("x-plugin") for pod in cluster.gateways(namespace)]
     assert answers == [good, good]
 
 

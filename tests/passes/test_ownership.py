@@ -18,7 +18,7 @@ from pluginrelease.edges.oci.access import Access
 from pluginrelease_lab import Lab
 from tests import wasm_modules
 from tests.harness import evidence
-from tests.harness.cluster import GATEWAY_NAMESPACE, Operator, World, conditions, is_ready, ready, unique
+from tests.harness.cluster import GATEWAY_NAMESPACE, LabCluster, Operator, conditions, is_ready, ready, unique
 
 JSON = dict[str, Any]
 
@@ -28,12 +28,12 @@ CUSTOM_SECTION = b"\0\3\2ab"
 
 
 @pytest.fixture
-def team(world: World) -> Iterator[str]:
+def team(cluster: LabCluster) -> Iterator[str]:
     """A namespace without gateways, which no other test uses; nothing that it was allowed stays."""
     name = unique("team")
-    world.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     yield name
-    withdraw(world.lab)
+    withdraw(cluster.lab)
 
 
 def withdraw(lab: Lab) -> None:
@@ -44,7 +44,9 @@ def withdraw(lab: Lab) -> None:
 # --------------------------------------------------------------------------------------------- another namespace
 
 
-def test_a_release_of_another_namespace(world: World, team: str, built: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_release_of_another_namespace(
+    cluster: LabCluster, team: str, built: Callable[[str], Path], tmp_path: Path
+) -> None:
     """It goes where it is allowed and no further, and what it makes there is its own and goes with it.
 
     Refused until the gateways' namespace allows it, by the very command that the refusal names, and then at once. What
@@ -52,73 +54,73 @@ def test_a_release_of_another_namespace(world: World, team: str, built: Callable
     garbage collector would take it. The gateways pull from the private registry with a copy of the secret, which
     follows the original and is removed with the release, also when the leave was withdrawn before.
     """
-    name, lab = unique("abroad"), world.lab
+    name, lab = unique("abroad"), cluster.lab
     ref = push_private(lab, built("versioned"))
-    world.apply(pull_secret(lab, team))
-    manifest = world.manifest(name, ref, namespace=team, plugin={"config": {"version": "private"}})
+    cluster.apply(pull_secret(lab, team))
+    manifest = cluster.manifest(name, ref, namespace=team, plugin={"config": {"version": "private"}})
     manifest["spec"]["artifact"]["image"]["pullSecretRef"] = {"name": "keys"}
-    world.apply(manifest)
-    refused = world.await_reason(name, "NamespaceNotAllowed", namespace=team)
+    cluster.apply(manifest)
+    refused = cluster.await_reason(name, "NamespaceNotAllowed", namespace=team)
     assert "Stalled" in conditions(refused)
-    assert not copies(world, refused)
+    assert not copies(cluster, refused)
     command = re.search(r"kubectl (annotate namespace \S+ \S+)", ready(refused)["message"])
     assert command is not None
 
     lab.kubectl(*command[1].split())
-    release = world.await_ready(name, namespace=team, seconds=150)
-    assert [headers.get("x-plugin-version") for _, headers, _ in world.answers()] == ["private", "private"]
-    plugin, secret = copies(world, release)
+    release = cluster.await_ready(name, namespace=team, seconds=150)
+    assert [headers.get("x-plugin-version") for _, headers, _ in cluster.answers()] == ["private", "private"]
+    plugin, secret = copies(cluster, release)
     assert re.fullmatch(f"{team}-{name}-public-[0-9a-f]{{10}}", plugin["metadata"]["name"])
     assert secret["metadata"]["name"] == plugin["spec"]["imagePullSecret"] == f"{plugin['metadata']['name']}-pull"
     for thing in (plugin, secret):
         assert thing["metadata"]["annotations"][api.RELEASE_ANNOTATION] == f"{team}/{name}"
         assert "ownerReferences" not in thing["metadata"]
 
-    follows_the_secret(world, team, secret)
-    nothing_more_without_leave(world, manifest, release)
-    world.delete("prel", team, name)
-    assert not copies(world, release)
-    world.await_answers(lambda _status, headers, _body: "x-plugin-version" not in headers)
+    follows_the_secret(cluster, team, secret)
+    nothing_more_without_leave(cluster, manifest, release)
+    cluster.delete("prel", team, name)
+    assert not copies(cluster, release)
+    cluster.await_answers(lambda _status, headers, _body: "x-plugin-version" not in headers)
 
 
-def test_a_key_of_several_lines(world: World, built: Callable[[str], Path]) -> None:
+def test_a_key_of_several_lines(cluster: LabCluster, built: Callable[[str], Path]) -> None:
     """The Secret that kubectl makes of a key file, as Google's registries want it, lets operator and gateways in."""
-    name, lab = unique("key"), world.lab
+    name, lab = unique("key"), cluster.lab
     user, key = lab.key_credentials
     server, account = f"--docker-server={lab.private_registry}", f"--docker-username={user}"
     into = ("-n", GATEWAY_NAMESPACE)
     lab.kubectl("create", "secret", "docker-registry", name, *into, server, account, f"--docker-password={key}")
-    manifest = world.manifest(name, push_private(lab, built("versioned")), plugin={"config": {"version": name}})
+    manifest = cluster.manifest(name, push_private(lab, built("versioned")), plugin={"config": {"version": name}})
     manifest["spec"]["artifact"]["image"]["pullSecretRef"] = {"name": name}
     try:
-        world.apply(manifest)
-        world.await_ready(name)
-        assert {headers.get("x-plugin-version") for _, headers, _ in world.answers()} == {name}
+        cluster.apply(manifest)
+        cluster.await_ready(name)
+        assert {headers.get("x-plugin-version") for _, headers, _ in cluster.answers()} == {name}
     finally:
-        world.delete("prel", GATEWAY_NAMESPACE, name)
+        cluster.delete("prel", GATEWAY_NAMESPACE, name)
         lab.kubectl("delete", "secret", name, *into)
 
 
-def copies(world: World, release: JSON) -> list[JSON]:
+def copies(cluster: LabCluster, release: JSON) -> list[JSON]:
     """What is in the gateways' namespace with the release's uid: the WasmPlugin, then the secret."""
     label = f"{api.UID_LABEL}={release['metadata']['uid']}"
-    text = world.lab.kubectl("get", "wasmplugin,secret", "-n", GATEWAY_NAMESPACE, "-l", label, "-o", "json")
+    text = cluster.lab.kubectl("get", "wasmplugin,secret", "-n", GATEWAY_NAMESPACE, "-l", label, "-o", "json")
     return sorted(json.loads(text)["items"], key=lambda it: str(it["kind"]), reverse=True)
 
 
-def follows_the_secret(world: World, team: str, copy: JSON) -> None:
+def follows_the_secret(cluster: LabCluster, team: str, copy: JSON) -> None:
     """A rotated secret is copied again, and is no new revision.
 
     Secrets are never watched: it is noticed at the resync, which is five minutes by default.
     """
-    before = evidence.written(world.lab)
-    restart(world.operator, "--resync", QUICK)
-    rotated = pull_secret(world.lab, team, **{"registry.example.com": ("someone", "else")})
-    world.lab.kubectl("apply", "-f", "-", stdin=json.dumps(rotated))
+    before = evidence.written(cluster.lab)
+    restart(cluster.operator, "--resync", QUICK)
+    rotated = pull_secret(cluster.lab, team, **{"registry.example.com": ("someone", "else")})
+    cluster.lab.kubectl("apply", "-f", "-", stdin=json.dumps(rotated))
     name = copy["metadata"]["name"]
-    evidence.until(world.lab, "secret", GATEWAY_NAMESPACE, name, lambda it: it["data"] == rotated["data"])
-    assert evidence.written(world.lab) == before
-    restart(world.operator)
+    evidence.until(cluster.lab, "secret", GATEWAY_NAMESPACE, name, lambda it: it["data"] == rotated["data"])
+    assert evidence.written(cluster.lab) == before
+    restart(cluster.operator)
 
 
 def restart(operator: Operator, *arguments: str) -> None:
@@ -127,62 +129,64 @@ def restart(operator: Operator, *arguments: str) -> None:
     operator.start(*arguments)
 
 
-def nothing_more_without_leave(world: World, manifest: JSON, release: JSON) -> None:
+def nothing_more_without_leave(cluster: LabCluster, manifest: JSON, release: JSON) -> None:
     """A withdrawn annotation: status says so, what runs goes on running, and nothing is written any more."""
     name, team = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
-    withdraw(world.lab)
-    world.await_reason(name, "NamespaceNotAllowed", namespace=team)
-    before = copies(world, release)
+    withdraw(cluster.lab)
+    cluster.await_reason(name, "NamespaceNotAllowed", namespace=team)
+    before = copies(cluster, release)
     manifest["spec"]["plugin"] = {"config": {"version": "not allowed"}}
-    world.apply(manifest)
-    world.await_reason(name, "NamespaceNotAllowed", namespace=team)
-    assert copies(world, release) == before
-    assert {headers.get("x-plugin-version") for _, headers, _ in world.answers()} == {"private"}
+    cluster.apply(manifest)
+    cluster.await_reason(name, "NamespaceNotAllowed", namespace=team)
+    assert copies(cluster, release) == before
+    assert {headers.get("x-plugin-version") for _, headers, _ in cluster.answers()} == {"private"}
 
 
-def test_a_secret_that_is_there_already(world: World, team: str, built: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_secret_that_is_there_already(
+    cluster: LabCluster, team: str, built: Callable[[str], Path], tmp_path: Path
+) -> None:
     """A Secret in the gateways' namespace is not read before that namespace has consented, nor after it withdrew; it
     is pulled with, named to the gateways, and neither copied nor changed nor deleted."""
-    name, lab = unique("there"), world.lab
+    name, lab = unique("there"), cluster.lab
     ref = push_private(lab, built("versioned"))
-    manifest = world.manifest(name, ref, namespace=team, plugin={"config": {"version": "there"}})
+    manifest = cluster.manifest(name, ref, namespace=team, plugin={"config": {"version": "there"}})
     manifest["spec"]["artifact"]["image"] |= {"gatewayPullSecretRef": {"name": "their-keys"}, "interval": "1s"}
-    world.apply(manifest)
-    world.await_reason(name, "NamespaceNotAllowed", namespace=team)
+    cluster.apply(manifest)
+    cluster.await_reason(name, "NamespaceNotAllowed", namespace=team)
     allow = f"{api.ALLOWED_NAMESPACES_ANNOTATION}={team}"
     assert not secrets_read(lab)
 
     lab.kubectl("annotate", "namespace", GATEWAY_NAMESPACE, allow)
-    world.retry(name, team)
-    missing = world.await_reason(name, "PullSecretNotFound", namespace=team)
+    cluster.retry(name, team)
+    missing = cluster.await_reason(name, "PullSecretNotFound", namespace=team)
     assert f"gatewayPullSecretRef names Secret {GATEWAY_NAMESPACE}/their-keys" in ready(missing)["message"]
     keys = pull_secret(lab, GATEWAY_NAMESPACE)
     keys["metadata"]["name"] = "their-keys"
-    before = world.apply(keys)
-    world.retry(name, team)
-    release = world.await_ready(name, namespace=team)
-    assert [headers.get("x-plugin-version") for _, headers, _ in world.answers()] == ["there", "there"]
-    [plugin] = copies(world, release)
+    before = cluster.apply(keys)
+    cluster.retry(name, team)
+    release = cluster.await_ready(name, namespace=team)
+    assert [headers.get("x-plugin-version") for _, headers, _ in cluster.answers()] == ["there", "there"]
+    [plugin] = copies(cluster, release)
     assert plugin["spec"]["imagePullSecret"] == "their-keys"
 
     withdraw(lab)
-    world.await_reason(name, "NamespaceNotAllowed", namespace=team)
+    cluster.await_reason(name, "NamespaceNotAllowed", namespace=team)
     asked = len(secrets_read(lab))
-    restart(world.operator, "--resync", QUICK)
-    world.lab.kubectl("annotate", "--overwrite", "prel", name, "-n", team, f"{api.RETRY_ANNOTATION}=1")
-    world.await_release(name, lambda it: it["status"]["handled"].get("retry") == "1", namespace=team)
+    restart(cluster.operator, "--resync", QUICK)
+    cluster.lab.kubectl("annotate", "--overwrite", "prel", name, "-n", team, f"{api.RETRY_ANNOTATION}=1")
+    cluster.await_release(name, lambda it: it["status"]["handled"].get("retry") == "1", namespace=team)
     assert len(secrets_read(lab)) == asked, "a tag that is followed is not asked for with it either"
-    restart(world.operator)
+    restart(cluster.operator)
 
-    world.delete("prel", team, name)
-    assert not copies(world, release)
-    assert world.get("secret", GATEWAY_NAMESPACE, "their-keys") == before
+    cluster.delete("prel", team, name)
+    assert not copies(cluster, release)
+    assert cluster.get("secret", GATEWAY_NAMESPACE, "their-keys") == before
 
 
 def secrets_read(lab: Lab) -> list[JSON]:
     """The requests of the operator for this Secret."""
     wanted = {"resource": "secrets", "name": "their-keys"}
-    return [one for one in evidence.by_operator(lab) if wanted.items() <= one.get("objectRef", {}).items()]
+    return [request for request in evidence.by_operator(lab) if wanted.items() <= request.get("objectRef", {}).items()]
 
 
 def push_private(lab: Lab, module: Path) -> str:
@@ -215,43 +219,43 @@ def docker_config(logins: dict[str, tuple[str, str]]) -> bytes:
 # --------------------------------------------------------------------------------------------- somebody else's
 
 
-def test_somebody_elses_object_is_left_alone(world: World, tmp_path: Path) -> None:
+def test_somebody_elses_object_is_left_alone(cluster: LabCluster, tmp_path: Path) -> None:
     """A WasmPlugin of the wanted name that the release did not make stays as it is, until the entry may adopt it.
 
     What was adopted stays when the release is deleted.
     """
-    name, ref = unique("theirs"), world.push(wasm_modules.plugin(), tmp_path)
-    other = world.push(wasm_modules.plugin() + CUSTOM_SECTION, tmp_path)
+    name, ref = unique("theirs"), cluster.push(wasm_modules.plugin(), tmp_path)
+    other = cluster.push(wasm_modules.plugin() + CUSTOM_SECTION, tmp_path)
     theirs = {
         "apiVersion": "extensions.istio.io/v1alpha1",
         "kind": "WasmPlugin",
         "metadata": {"name": name, "namespace": GATEWAY_NAMESPACE},
         "spec": {"selector": {"matchLabels": {"istio": "ingressgateway"}}, "url": f"oci://{other}"},
     }
-    before = world.apply(theirs)
-    world.apply(world.manifest(name, ref))
-    refused = world.await_reason(name, "ObjectNotOurs")
+    before = cluster.apply(theirs)
+    cluster.apply(cluster.manifest(name, ref))
+    refused = cluster.await_reason(name, "ObjectNotOurs")
     assert "Stalled" in conditions(refused)
     assert "adopt: true" in ready(refused)["message"]
-    assert world.get("wasmplugin", GATEWAY_NAMESPACE, name) == before
-    assert (GATEWAY_NAMESPACE, name) not in evidence.written(world.lab)
+    assert cluster.get("wasmplugin", GATEWAY_NAMESPACE, name) == before
+    assert (GATEWAY_NAMESPACE, name) not in evidence.written(cluster.lab)
 
-    adopting = world.manifest(name, ref)
+    adopting = cluster.manifest(name, ref)
     adopting["spec"]["gateways"][0]["adopt"] = True
-    world.apply(adopting)
-    release = world.await_ready(name)
-    adopted = world.get("wasmplugin", GATEWAY_NAMESPACE, name)
+    cluster.apply(adopting)
+    release = cluster.await_ready(name)
+    adopted = cluster.get("wasmplugin", GATEWAY_NAMESPACE, name)
     assert adopted is not None
     assert adopted["metadata"]["uid"] == before["metadata"]["uid"]
     assert adopted["metadata"]["labels"][api.UID_LABEL] == release["metadata"]["uid"]
     assert adopted["spec"]["url"].endswith(release["status"]["artifact"]["digest"])
-    world.delete("prel", GATEWAY_NAMESPACE, name)
-    left = world.get("wasmplugin", GATEWAY_NAMESPACE, name)
+    cluster.delete("prel", GATEWAY_NAMESPACE, name)
+    left = cluster.get("wasmplugin", GATEWAY_NAMESPACE, name)
     assert left is not None
     assert api.UID_LABEL not in left["metadata"]["labels"]
 
 
-def test_an_adopted_object_is_put_back(world: World, tmp_path: Path) -> None:
+def test_an_adopted_object_is_put_back(cluster: LabCluster, tmp_path: Path) -> None:
     """The first revision over an adopted object fails: the object says what it said before, and gateways serve it."""
     name = unique("taken")
     theirs = {
@@ -260,27 +264,27 @@ def test_an_adopted_object_is_put_back(world: World, tmp_path: Path) -> None:
         "metadata": {"name": name, "namespace": GATEWAY_NAMESPACE, "labels": {"team": "edge"}},
         "spec": {
             "selector": {"matchLabels": {"istio": "ingressgateway"}},
-            "url": f"oci://{world.push(wasm_modules.answering(name), tmp_path)}",
+            "url": f"oci://{cluster.push(wasm_modules.answering(name), tmp_path)}",
             "phase": "AUTHN",
         },
     }
-    before = world.apply(theirs)
-    world.await_answers(lambda status, headers, _: headers.get("x-plugin") == name)
-    bad = world.push(wasm_modules.answering(f"{name}-bad", refuses_configuration=True), tmp_path)
-    manifest = world.manifest(name, bad, plugin={"phase": "AUTHN", "config": {"fail": True}})
+    before = cluster.apply(theirs)
+    cluster.await_answers(lambda status, headers, _: headers.get("x-plugin") == name)
+    bad = cluster.push(wasm_modules.answering(f"{name}-bad", refuses_configuration=True), tmp_path)
+    manifest = cluster.manifest(name, bad, plugin={"phase": "AUTHN", "config": {"fail": True}})
     manifest["spec"]["gateways"][0]["adopt"] = True
-    world.apply(manifest)
-    world.await_release(name, lambda it: it.get("status", {}).get("phase") == "RolledBack")
-    found = world.get("wasmplugin", GATEWAY_NAMESPACE, name)
+    cluster.apply(manifest)
+    cluster.await_release(name, lambda it: it.get("status", {}).get("phase") == "RolledBack")
+    found = cluster.get("wasmplugin", GATEWAY_NAMESPACE, name)
     assert found is not None
     assert found["spec"] == before["spec"]
     assert found["metadata"]["labels"]["team"] == "edge"
-    world.await_answers(lambda status, headers, _: headers.get("x-plugin") == name)
+    cluster.await_answers(lambda status, headers, _: headers.get("x-plugin") == name)
 
 
-def test_another_releases_object_is_never_adopted(world: World, tmp_path: Path) -> None:
+def test_another_releases_object_is_never_adopted(cluster: LabCluster, tmp_path: Path) -> None:
     """`adopt: true` is for what is nobody's: an object with another release's uid is refused all the same."""
-    name, ref = unique("twin"), world.push(wasm_modules.plugin(), tmp_path)
+    name, ref = unique("twin"), cluster.push(wasm_modules.plugin(), tmp_path)
     theirs = {
         "apiVersion": "extensions.istio.io/v1alpha1",
         "kind": "WasmPlugin",
@@ -291,27 +295,27 @@ def test_another_releases_object_is_never_adopted(world: World, tmp_path: Path) 
         },
         "spec": {"selector": {"matchLabels": {"nobody": "here"}}, "url": f"oci://{ref}"},
     }
-    before = world.apply(theirs)
-    manifest = world.manifest(name, ref)
+    before = cluster.apply(theirs)
+    manifest = cluster.manifest(name, ref)
     manifest["spec"]["gateways"][0]["adopt"] = True
-    world.apply(manifest)
-    refused = world.await_reason(name, "ObjectNotOurs")
+    cluster.apply(manifest)
+    refused = cluster.await_reason(name, "ObjectNotOurs")
     assert "another PluginRelease" in ready(refused)["message"]
-    assert world.get("wasmplugin", GATEWAY_NAMESPACE, name) == before
+    assert cluster.get("wasmplugin", GATEWAY_NAMESPACE, name) == before
 
 
 # --------------------------------------------------------------------------------------------- Istio's root namespace
 
 
-def test_the_root_namespace_reaches_all(world: World, tmp_path: Path) -> None:
+def test_the_root_namespace_reaches_all(cluster: LabCluster, tmp_path: Path) -> None:
     """A release in Istio's root namespace is Ready only when the selected pods of every namespace run it."""
-    name, ref = unique("everywhere"), world.push(wasm_modules.plugin(), tmp_path)
-    manifest = world.manifest(name, ref, namespace=ROOT_NAMESPACE)
+    name, ref = unique("everywhere"), cluster.push(wasm_modules.plugin(), tmp_path)
+    manifest = cluster.manifest(name, ref, namespace=ROOT_NAMESPACE)
     [gateway] = manifest["spec"]["gateways"]
     manifest["spec"]["gateways"] = [{**gateway, "namespace": ROOT_NAMESPACE}]
-    world.apply(manifest)
-    release = world.await_release(name, is_ready, namespace=ROOT_NAMESPACE)
+    cluster.apply(manifest)
+    release = cluster.await_release(name, is_ready, namespace=ROOT_NAMESPACE)
     rows = release["status"]["pods"]
     assert {(row["namespace"], row["name"]) for row in rows} == {
-        (GATEWAY_NAMESPACE, it.name) for it in world.gateways()
+        (GATEWAY_NAMESPACE, it.name) for it in cluster.gateways()
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests import wasm_modules
-from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, World, conditions, is_ready, observed, ready, unique
+from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, LabCluster, conditions, is_ready, observed, ready, unique
 
 
 def probes(value: str) -> JSON:
@@ -13,32 +13,32 @@ def probes(value: str) -> JSON:
     return {"probes": [{"name": "header", "port": 8080, "expect": {"headers": {"x-plugin": value}}}]}
 
 
-def test_a_plugin_that_loads_and_does_the_wrong_thing_is_put_back(world: World, tmp_path: Path) -> None:
+def test_a_plugin_that_loads_and_does_the_wrong_thing_is_put_back(cluster: LabCluster, tmp_path: Path) -> None:
     """An image that every gateway runs and that answers otherwise than its release expects is not Ready: the one
     before it is put back, whose own answers are then told."""
     name = unique("wrong")
-    good, wrong = (world.push(wasm_modules.answering(value), tmp_path) for value in (name, f"not-{name}"))
-    world.apply(world.manifest(name, good, checks=probes(name)))
-    release = world.await_ready(name)
+    good, wrong = (cluster.push(wasm_modules.answering(value), tmp_path) for value in (name, f"not-{name}"))
+    cluster.apply(cluster.manifest(name, good, checks=probes(name)))
+    release = cluster.await_ready(name)
     assert conditions(release)["Probed"]["status"] == "True"
     stable = release["status"]["stableRevision"]
 
-    world.apply(world.manifest(name, wrong, checks=probes(name)))
-    back = world.await_release(name, lambda it: observed(it) and it["status"]["phase"] == "RolledBack")
+    cluster.apply(cluster.manifest(name, wrong, checks=probes(name)))
+    back = cluster.await_release(name, lambda it: observed(it) and it["status"]["phase"] == "RolledBack")
     assert ready(back)["reason"] == "ProbeFailed"
-    assert "another value of the header x-plugin" in ready(back)["message"]
+    assert "header x-plugin" in ready(back)["message"]
     assert back["status"]["stableRevision"] == stable
     assert conditions(back)["Probed"]["status"] == "True", "what was put back answers as expected"
-    assert all(headers.get("x-plugin") == name for _, headers, _ in world.answers())
+    assert all(headers.get("x-plugin") == name for _, headers, _ in cluster.answers())
 
 
-def test_a_probe_that_no_listener_could_get_is_refused_beforehand(world: World, tmp_path: Path) -> None:
+def test_a_probe_that_no_listener_could_get_is_refused_beforehand(cluster: LabCluster, tmp_path: Path) -> None:
     """A probe of Envoy's admin port, or of a port that the gateway does not listen on, never starts a rollout."""
     name = unique("nowhere")
-    ref = world.push(wasm_modules.answering(name), tmp_path)
+    ref = cluster.push(wasm_modules.answering(name), tmp_path)
     for port, reason in ((15000, "ProbePortRefused"), (4711, "ProbePortUnknown")):
-        world.apply(world.manifest(name, ref, checks={"probes": [{"name": "admin", "port": port}]}))
-        world.await_reason(name, reason)
-        assert world.get("wasmplugin", GATEWAY_NAMESPACE, name) is None
-    world.apply(world.manifest(name, ref, checks={"probes": [{"name": "any"}]}))
-    world.await_release(name, is_ready)
+        cluster.apply(cluster.manifest(name, ref, checks={"probes": [{"name": "admin", "port": port}]}))
+        cluster.await_reason(name, reason)
+        assert cluster.get("wasmplugin", GATEWAY_NAMESPACE, name) is None
+    cluster.apply(cluster.manifest(name, ref, checks={"probes": [{"name": "any"}]}))
+    cluster.await_release(name, is_ready)

@@ -10,45 +10,45 @@ import pytest
 
 from pluginrelease_lab.errors import LabError
 from tests import wasm_modules
-from tests.harness.cluster import JSON, World, ready, unique
+from tests.harness.cluster import JSON, LabCluster, ready, unique
 
 SELECTOR = {"matchLabels": {"istio": "nowhere"}}
 
 
 @pytest.fixture
-def namespace(world: World) -> Iterator[str]:
+def namespace(cluster: LabCluster) -> Iterator[str]:
     """One without gateways: what is written there waits for some."""
     name = unique("refused-writes")
-    world.lab.kubectl("create", "namespace", name)
+    cluster.lab.kubectl("create", "namespace", name)
     yield name
-    world.lab.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+    cluster.lab.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
 
-def release(world: World, namespace: str, ref: str) -> JSON:
+def release(cluster: LabCluster, namespace: str, ref: str) -> JSON:
     gateway = {"provider": "Istio", "namespace": namespace, "selector": SELECTOR}
-    return world.manifest("plugin", ref, namespace=namespace, gateway=gateway)
+    return cluster.manifest("plugin", ref, namespace=namespace, gateway=gateway)
 
 
-def test_a_quota(world: World, namespace: str, tmp_path: Path) -> None:
+def test_a_quota(cluster: LabCluster, namespace: str, tmp_path: Path) -> None:
     """A quota is named as such, and the plugin is written once there is room."""
-    ref = world.push(wasm_modules.answering("quota"), tmp_path)
+    ref = cluster.push(wasm_modules.answering("quota"), tmp_path)
     hard = {"count/wasmplugins.extensions.istio.io": "0"}
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": namespace}}
-    world.apply({**quota, "spec": {"hard": hard}})
-    world.lab.kubectl(
+    cluster.apply({**quota, "spec": {"hard": hard}})
+    cluster.lab.kubectl(
         "wait", "resourcequota/none", "-n", namespace, "--for=jsonpath={.status.hard}", "--timeout=60s", timeout=90
     )
-    world.apply(release(world, namespace, ref))
-    refused = world.await_reason("plugin", "QuotaExceeded", namespace=namespace)
+    cluster.apply(release(cluster, namespace, ref))
+    refused = cluster.await_reason("plugin", "QuotaExceeded", namespace=namespace)
     assert "none" in ready(refused)["message"]
     assert "ServiceAccount" not in ready(refused)["message"]
-    world.delete("resourcequota", namespace, "none")
-    world.await_reason("plugin", "NoGatewayPods", namespace=namespace)
+    cluster.delete("resourcequota", namespace, "none")
+    cluster.await_reason("plugin", "NoGatewayPods", namespace=namespace)
 
 
-def test_a_policy(world: World, namespace: str, tmp_path: Path) -> None:
+def test_a_policy(cluster: LabCluster, namespace: str, tmp_path: Path) -> None:
     """A policy that denies is named, with its own words, also where it denies with the code of a missing right."""
-    ref = world.push(wasm_modules.answering("policy"), tmp_path)
+    ref = cluster.push(wasm_modules.answering("policy"), tmp_path)
     rule = {"apiGroups": ["extensions.istio.io"], "apiVersions": ["*"], "resources": ["wasmplugins"]}
     where = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
     version = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": namespace}}
@@ -60,23 +60,23 @@ def test_a_policy(world: World, namespace: str, tmp_path: Path) -> None:
         "validations": [{"expression": "false", "message": "no plugins on Fridays", "reason": "Forbidden"}],
     }
     binding = {"policyName": namespace, "validationActions": ["Deny"]}
-    world.apply({**version, "kind": "ValidatingAdmissionPolicy", "spec": spec})
-    world.apply({**version, "kind": "ValidatingAdmissionPolicyBinding", "spec": binding})
-    await_policy(world, namespace)
-    world.apply(release(world, namespace, ref))
-    refused = world.await_reason("plugin", "AdmissionDenied", namespace=namespace)
+    cluster.apply({**version, "kind": "ValidatingAdmissionPolicy", "spec": spec})
+    cluster.apply({**version, "kind": "ValidatingAdmissionPolicyBinding", "spec": binding})
+    await_policy(cluster, namespace)
+    cluster.apply(release(cluster, namespace, ref))
+    refused = cluster.await_reason("plugin", "AdmissionDenied", namespace=namespace)
     assert "no plugins on Fridays" in ready(refused)["message"]
     assert f"ValidatingAdmissionPolicy '{namespace}'" in ready(refused)["message"]
 
 
-def await_policy(world: World, namespace: str) -> None:
+def await_policy(cluster: LabCluster, namespace: str) -> None:
     """The API server takes a policy to heart a moment after it is made."""
     metadata = {"name": "try", "namespace": namespace}
     one = {"apiVersion": "extensions.istio.io/v1alpha1", "kind": "WasmPlugin", "metadata": metadata}
     text = json.dumps({**one, "spec": {"url": "oci://registry.example.com/a:1"}})
     for _ in range(100):
         try:
-            world.lab.kubectl("create", "--dry-run=server", "-f", "-", stdin=text)
+            cluster.lab.kubectl("create", "--dry-run=server", "-f", "-", stdin=text)
         except LabError as error:
             if "Fridays" in str(error):
                 return

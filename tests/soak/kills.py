@@ -1,43 +1,32 @@
 """The operator killed at every write, before and after it, and at random moments: the end is always the same.
 
-A run is a release's life in four stages: a first release, an update, an update that fails and is rolled back, and the
-deletion. In each stage of a run the operator is killed once, another is started, and what is then in the cluster and in
-the gateway must be what it is without any kill. The release is in a namespace of its own with a pull secret, so that
-nothing is found by owner references, and a copy of the secret is made.
+A run is the life of a release of three entries in three namespaces, in five stages: a first release, an update, an
+update that fails and is put back on all three, the removal of an entry, and the deletion. In each stage of a run the
+operator is killed once, another is started, and what is then in the cluster and in the gateways must be what it is
+without any kill.
 """
 
 from __future__ import annotations
 
-import asyncio
 import difflib
-import functools
-import json
 import random
-import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from bench.figures import aligned
-from pluginrelease import api
 from pluginrelease_lab import Lab
-from pluginrelease_lab.host import GatewayPod
-from pluginrelease_lab.kubeapi import KubeApi
-from tests import wasm_modules
-from tests.harness import gateways, interruption, registries
-from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, Operator, World, is_ready, observed, ready
-from tests.harness.interrupter import Order
-from tests.harness.interruption import Relay
+from tests.harness import interruption
+from tests.harness.cluster import JSON, LabCluster, Operator, is_ready, observed, ready
+from tests.harness.interrupter import InterruptOrder
+from tests.harness.interruption import InterruptingRelay
+from tests.soak import testbeds
+from tests.soak.testbeds import LEFT, NAME, NAMESPACE, Testbed
 
-NAME = "plugin"
-NAMESPACE = "soak"
-LEVEL = "error"
-"""Of the gateway's filter logger: nobody's default."""
 SETTLE = 90.0
 """Seconds to the end of a stage, with or without a kill."""
 STILL = 6.0
@@ -45,19 +34,20 @@ STILL = 6.0
 STAYS = 1.0
 PAUSE = 0.2
 NOT_EVENTS = r"^(?!.*/events).*$"
-# made by others, and different with each run
-IGNORED = frozenset({"pods", "events"})
+OBJECTS = r"^(?!.*/(events|leases|selfsubject\w+|pods/)).*$"
+"""Writes to objects that stay: no Event, no renewal of the Lease, no way to a gateway."""
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class LifeStage:
-    """One change by a user, and what ends it."""
+    """One change by a user, and what ends it. ``is_optional``: a life in which nothing is killed there goes without."""
 
     name: str
-    change: Callable[[Scene], None]
-    ended: Callable[[Scene], bool]
+    change: Callable[[Testbed], None]
+    ended: Callable[[Testbed], bool]
+    is_optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,16 +63,20 @@ class Kill:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Both sides of every write, then ``moments`` kills at moments that ``seed`` decides; or ``only`` these."""
+class KillPlan:
+    """Both sides of every write, then ``moments`` kills at moments that ``seed`` decides; or ``only`` these.
+
+    ``writes`` are the paths of the requests that count as writes.
+    """
 
     moments: int
     seed: int
     only: tuple[tuple[str, Kill], ...] = ()
+    writes: str = NOT_EVENTS
 
 
 @dataclass(frozen=True)
-class Run:
+class KillRun:
     """One kill in one stage: whether it came to it, and how the end differed from the one without a kill."""
 
     stage: str
@@ -92,15 +86,15 @@ class Run:
 
 
 @dataclass
-class Outcome:
+class KillReport:
     """What a whole series of runs has shown."""
 
     seed: int
     writes: dict[str, list[str]]
-    runs: list[Run] = field(default_factory=list)
+    runs: list[KillRun] = field(default_factory=list)
 
     @property
-    def counted(self) -> list[Run]:
+    def counted(self) -> list[KillRun]:
         """Those in which the operator was killed."""
         return [run for run in self.runs if run.killed]
 
@@ -130,140 +124,38 @@ class Outcome:
                     yield [stage, kind, str(len(runs)), str(sum(not run.difference for run in runs))]
 
 
-@dataclass(frozen=True, order=True)
-class Kind:
-    """Objects of one plural name; ``root`` is the API server's path to their version."""
-
-    plural: str
-    root: str
-
-    @classmethod
-    def of(cls, plural: str, version: str) -> Kind:
-        return cls(plural, f"/apis/{version}" if "/" in version else f"/api/{version}")
-
-
-@dataclass
-class Scene:
-    """A namespace with a pull secret, images to release, one gateway, and an operator behind a relay."""
-
-    world: World
-    relay: Relay
-    refs: dict[str, str]
-
-    @property
-    def lab(self) -> Lab:
-        return self.world.lab
-
-    # ------------------------------------------------------------------------------------ what the user does
-
-    def apply(self, version: str) -> None:
-        """The release with this image; the bad one is refused by the gateway because it is given a configuration."""
-        image = {"ref": self.refs[version], "insecure": True, "pullSecretRef": {"name": "login"}}
-        plugin = {"phase": "AUTHN", "config": {"key": "value"}}
-        manifest = self.world.manifest(NAME, "", namespace=NAMESPACE, artifact={"image": image}, plugin=plugin)
-        self.lab.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
-
-    def delete(self) -> None:
-        """Does not wait: the operator may be killed meanwhile."""
-        self.lab.kubectl("delete", "prel", NAME, "-n", NAMESPACE, "--wait=false")
-
-    def release(self) -> JSON:
-        """The release; an empty object when there is none."""
-        return self.world.get(api.PLURAL, NAMESPACE, NAME) or {}
-
-    # ------------------------------------------------------------------------------------------ what is there
-
-    def snapshot(self) -> str:
-        """All that is in both namespaces, the gateway's log level and its answer; without what time alone changes."""
-        [pod] = self.world.gateways()
-        answer = self.lab.request(pod.address, 8080, "/")
-        objects, level = asyncio.run(self.look(pod))
-        gateway = {"filterLogger": level, "answers": [answer.status, answer.headers.get("x-plugin")]}
-        return yaml.safe_dump({"gateway": gateway, "objects": objects}, sort_keys=True)
-
-    async def look(self, pod: GatewayPod) -> tuple[list[JSON], str]:
-        """Every object, ours whole and of all others the names; and the level of the gateway's filter logger."""
-        async with KubeApi.of(self.lab.kubeconfig) as api:
-            places = [(kind, namespace) for kind in self.kinds for namespace in (NAMESPACE, GATEWAY_NAMESPACE)]
-            asked = (api.get(f"{kind.root}/namespaces/{namespace}/{kind.plural}") for kind, namespace in places)
-            lists = await asyncio.gather(*asked)
-            answer = await gateways.ask_pod(api, pod, "POST", "/logging")
-        found = [
-            {"kind": kind.plural, "namespace": namespace, **(timeless(item) if is_ours(kind, item) else named(item))}
-            for (kind, namespace), listed in zip(places, lists, strict=True)
-            for item in listed["items"]
-        ]
-        return found, gateways.level_of(answer)
-
-    @functools.cached_property
-    def kinds(self) -> list[Kind]:
-        """Every kind of object that a namespace can have here."""
-        printed = self.lab.kubectl("api-resources", "--namespaced", "--verbs=list", "--no-headers").splitlines()
-        rows = [line.split() for line in printed]
-        return sorted(Kind.of(row[0], row[-3]) for row in rows if row[0] not in IGNORED)
-
-
-def is_ours(kind: Kind, one: JSON) -> bool:
-    """Whether the operator wrote it, or writes to it."""
-    return kind.plural == api.PLURAL or api.UID_LABEL in one["metadata"].get("labels", {})
-
-
-def named(one: JSON) -> JSON:
-    """Only what it is called."""
-    return {"metadata": {"name": one["metadata"]["name"]}}
-
-
 STAGES = (
-    LifeStage("release", lambda scene: scene.apply("v1"), lambda scene: is_ready(scene.release())),
-    LifeStage("update", lambda scene: scene.apply("v2"), lambda scene: is_ready(scene.release())),
-    LifeStage("rollback", lambda scene: scene.apply("bad"), lambda scene: rolled_back(scene.release())),
-    LifeStage("deletion", lambda scene: scene.delete(), lambda scene: not scene.release()),
+    LifeStage("release", lambda testbed: testbed.apply("v1"), lambda testbed: is_ready(testbed.release())),
+    LifeStage("update", lambda testbed: testbed.apply("v2"), lambda testbed: is_ready(testbed.release())),
+    LifeStage("rollback", lambda testbed: testbed.apply("bad"), lambda testbed: rolled_back(testbed.release())),
+    LifeStage(
+        "removal",
+        lambda testbed: testbed.apply("bad", LEFT),
+        lambda testbed: has_left(testbed.release(), LEFT),
+        is_optional=True,
+    ),
+    LifeStage("deletion", lambda testbed: testbed.delete(), lambda testbed: not testbed.release()),
 )
 
 
 def rolled_back(release: JSON) -> bool:
-    """The bad revision has failed, and the stable one is seen running again."""
+    """The bad revision has failed, and the stable one is seen running again in every entry."""
     return observed(release) and ready(release)["status"] == "False" and release["status"]["phase"] == "RolledBack"
 
 
-# ----------------------------------------------------------------------------------------- what two runs may differ in
-
-CHANGES_BY_ITSELF = frozenset({"managedFields", "resourceVersion", "generation"})
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-SPAN = re.compile(r"\b\d+(\.\d+)? (s|ms|min|seconds|minutes)\b")
-PROOF = re.compile(r"^(Runs the plugin): .*", re.DOTALL)
-
-
-def are_lines_of_pods(key: str, value: Any) -> bool:
-    """Whether these are hashes and counters of pods, or what they refer to, in a checkpoint."""
-    return key in ("pods", "shared") and all(isinstance(one, str) for one in value)
-
-
-def timeless(value: Any) -> Any:
-    """The same without versions of objects, uids, times and spans, and without what depends on the gateway's past:
-    its counters before the write, and which of several signs has proved that it runs the plugin.
-    """
-    match value:
-        case dict():
-            kept = {key: one for key, one in value.items() if key not in CHANGES_BY_ITSELF}
-            return {key: len(one) if are_lines_of_pods(key, one) else timeless(one) for key, one in kept.items()}
-        case list():
-            return sorted((timeless(one) for one in value), key=lambda one: json.dumps(one, sort_keys=True))
-        case str():
-            return PROOF.sub(r"\1", SPAN.sub("<span>", TIME.sub("<time>", UUID.sub("<uid>", value))))
-        case _:
-            return value
+def has_left(release: JSON, entries: Sequence[str]) -> bool:
+    """Whether the status has no other entries than these, about the newest spec."""
+    return observed(release) and [row["name"] for row in release["status"]["gateways"]] == list(entries)
 
 
 # ------------------------------------------------------------------------------------------------------------ the runs
 
 
-def run(lab: Lab, operator: Operator, folder: Path, plan: Plan, say: Say) -> Outcome:
+def run(lab: Lab, operator: Operator, folder: Path, plan: KillPlan, say: Say) -> KillReport:
     """Runs without kills, then those of the plan."""
     with interruption.relay(lab, folder) as relay:
         operator.arguments = ("--kubeconfig", str(relay.kubeconfig))
-        series = Series(prepare(World(lab, operator), relay, folder), say)
+        series = Series(testbeds.prepare(LabCluster(lab, operator), relay, folder), say, plan.writes)
         outcome = series.without_kills(plan.seed)
         for stage, kill in plan.only:
             series.life(outcome, {stage: kill})
@@ -274,43 +166,20 @@ def run(lab: Lab, operator: Operator, folder: Path, plan: Plan, say: Say) -> Out
     return outcome
 
 
-def prepare(world: World, relay: Relay, folder: Path) -> Scene:
-    """The namespace, its secret and its leave to write to the gateways; images; the gateway's log level."""
-    lab = world.lab
-    modules = {
-        "v1": wasm_modules.answering("v1"),
-        "v2": wasm_modules.answering("v2"),
-        "bad": wasm_modules.answering("bad", refuses_configuration=True),
-    }
-    secret = registries.pull_secret("login", NAMESPACE, lab.private_registry, lab.private_credentials)
-    for manifest in ({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}, secret):
-        lab.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
-    leave = f"{api.ALLOWED_NAMESPACES_ANNOTATION}={NAMESPACE}"
-    lab.kubectl("annotate", "namespace", GATEWAY_NAMESPACE, leave, "--overwrite")
-    for pod in world.gateways():
-        gateways.filter_level(lab, pod, LEVEL)
-    return Scene(world, relay, {version: push(lab, module, version, folder) for version, module in modules.items()})
-
-
-def push(lab: Lab, module: bytes, version: str, folder: Path) -> str:
-    """To the registry with a password; the reference as gateways know it."""
-    path = folder / f"{version}.wasm"
-    path.write_bytes(module)
-    return registries.push_private(lab, path, f"soak/plugin:{version}")
-
-
 @dataclass
 class Series:
-    """Many runs on one scene, all compared with the first."""
+    """Many runs on one testbed, all compared with the first."""
 
-    scene: Scene
+    testbed: Testbed
     say: Say
+    writes: str = NOT_EVENTS
     ends: dict[str, str] = field(default_factory=dict)
+    glimpses: dict[str, str] = field(default_factory=dict)
     took: dict[str, float] = field(default_factory=dict)
 
-    def without_kills(self, seed: int) -> Outcome:
+    def without_kills(self, seed: int) -> KillReport:
         """The ends to compare with, from one run; a second one must come to the same, or nothing can be compared."""
-        outcome = Outcome(seed, {})
+        outcome = KillReport(seed, {})
         for stage in STAGES:
             outcome.writes[stage.name] = self.uninterrupted(stage)
         for stage in STAGES:
@@ -319,15 +188,16 @@ class Series:
 
     def uninterrupted(self, stage: LifeStage) -> list[str]:
         """One stage to its end, by an operator that has just started; the writes that it made."""
-        scene, operator = self.scene, self.scene.world.operator
+        testbed, operator = self.testbed, self.testbed.cluster.operator
         pid = start(operator)
-        scene.relay.take(Order(pid, path=NOT_EVENTS, number=0))
+        testbed.relay.take(InterruptOrder(pid, path=self.writes, number=0))
         began = time.monotonic()
-        stage.change(scene)
-        self.await_(lambda: stage.ended(scene), f"{stage.name} does not end")
+        stage.change(testbed)
+        self.await_(lambda: stage.ended(testbed), f"{stage.name} does not end")
         self.took[stage.name] = time.monotonic() - began
         end = self.still()
-        writes = [line.removeprefix("passed ") for line in heard(scene.relay)]
+        self.glimpses[stage.name] = self.testbed.glimpse()
+        writes = [line.removeprefix("passed ") for line in heard(testbed.relay)]
         operator.kill()
         if difference := differences(self.ends.setdefault(stage.name, end), end):
             raise AssertionError(
@@ -338,25 +208,26 @@ class Series:
 
     def still(self) -> str:
         """The snapshot, once it has not changed for some time."""
-        seen, since = self.scene.snapshot(), time.monotonic()
+        seen, since = self.testbed.glimpse(), time.monotonic()
         while time.monotonic() < since + STILL:
             time.sleep(PAUSE)
-            now = self.scene.snapshot()
+            now = self.testbed.glimpse()
             if now != seen:
                 seen, since = now, time.monotonic()
-        return seen
+        return self.testbed.snapshot()
 
-    def at_writes(self, outcome: Outcome) -> None:
+    def at_writes(self, outcome: KillReport) -> None:
         """On both sides of the first write, of the second, and so on, until no stage has so many."""
-        number, killed = 0, True
-        while killed:
+        number, reached = 0, {stage.name for stage in STAGES}
+        while reached:
             number += 1
-            killed = False
+            over = set(reached)
             for when in ("before", "after"):
-                kills = {stage.name: Kill(number, when) for stage in STAGES}
-                killed |= any(run.killed for run in self.life(outcome, kills))
+                runs = self.life(outcome, {stage: Kill(number, when) for stage in reached})
+                over &= {run.stage for run in runs if not run.killed}
+            reached -= over
 
-    def at_moments(self, outcome: Outcome, moments: int) -> None:
+    def at_moments(self, outcome: KillReport, moments: int) -> None:
         """In each stage somewhen between the change and its end, as long as it takes without a kill."""
         chance = random.Random(outcome.seed)
         while (left := moments - sum(not run.kill.when for run in outcome.counted)) > 0:
@@ -364,33 +235,45 @@ class Series:
             kills = {stage.name: Kill(seconds=chance.uniform(0, self.took[stage.name])) for stage in chosen}
             self.life(outcome, kills)
 
-    def life(self, outcome: Outcome, kills: dict[str, Kill]) -> list[Run]:
+    def life(self, outcome: KillReport, kills: dict[str, Kill]) -> list[KillRun]:
         """One release through all stages, with a kill in each that has one; ends early when one ends otherwise."""
-        runs: list[Run] = []
+        runs: list[KillRun] = []
         for stage in STAGES:
-            one = self.interrupted(stage, kills.get(stage.name))
-            if one is not None:
-                runs.append(one)
-                self.say(f"{stage.name}, killed {one.kill}: {told(one)}")
-            if one is not None and one.difference:
-                self.say(one.difference)
+            if stage.is_optional and stage.name not in kills:
+                continue
+            run = self.interrupted(stage, kills.get(stage.name))
+            if run is not None:
+                runs.append(run)
+                self.say(f"{stage.name}, killed {run.kill}: {told(run)}")
+            if run is not None and run.difference:
+                self.say(run.difference)
                 self.clear()
                 break
         outcome.runs += runs
         return runs
 
-    def interrupted(self, stage: LifeStage, kill: Kill | None) -> Run | None:
+    def interrupted(self, stage: LifeStage, kill: Kill | None) -> KillRun | None:
         """One stage with a kill, another operator after it, and the end that it comes to."""
-        scene, operator = self.scene, self.scene.world.operator
-        pid = operator.process.pid if operator.process else start(operator)
+        testbed, operator = self.testbed, self.testbed.cluster.operator
+        pid = self.await_operator()
         number = kill.number if kill else 0
-        scene.relay.take(Order(pid, path=NOT_EVENTS, number=number, when=kill.when if kill and number else "after"))
-        stage.change(scene)
+        testbed.relay.take(
+            InterruptOrder(pid, path=self.writes, number=number, when=kill.when if kill and number else "after")
+        )
+        stage.change(testbed)
         killed = self.await_death(operator, kill, stage) if kill else False
         if killed:
             start(operator)
-        difference = self.difference(self.ends[stage.name])
-        return Run(stage.name, kill, killed, difference) if kill else None
+        difference = self.difference(stage.name)
+        return KillRun(stage.name, kill, killed, difference) if kill else None
+
+    def await_operator(self) -> int:
+        """The process id of an operator that runs, and that no order of the stage before will end any more."""
+        operator = self.testbed.cluster.operator
+        if operator.process is not None:
+            self.testbed.relay.take(InterruptOrder(operator.process.pid, path=self.writes, number=0))
+        is_running = operator.process is not None and operator.process.poll() is None
+        return operator.process.pid if is_running and operator.process is not None else start(operator)
 
     def await_death(self, operator: Operator, kill: Kill, stage: LifeStage) -> bool:
         """Whether the operator died by the kill before the stage came to its end."""
@@ -402,38 +285,36 @@ class Series:
         deadline = time.monotonic() + SETTLE
         while operator.process.poll() is None:
             time.sleep(PAUSE)
-            heard(self.scene.relay)
-            if time.monotonic() > deadline or (self.scene.snapshot() == self.ends[stage.name]):
+            heard(self.testbed.relay)
+            if time.monotonic() > deadline or (self.testbed.glimpse() == self.glimpses[stage.name]):
                 return False
         assert operator.process.returncode == -signal.SIGKILL, operator.log.read_text()[-3000:]
         operator.process = None
         return True
 
-    def difference(self, wanted: str) -> str:
-        """Nothing once the snapshot is as wanted, and stays so; else how it differs at the deadline."""
-        deadline = time.monotonic() + SETTLE
-        while True:
-            found = self.scene.snapshot()
-            time.sleep(PAUSE)
-            if found == wanted:
+    def difference(self, stage: str) -> str:
+        """Nothing once all is as wanted, and what the operator writes stays so; else how it differs at the deadline."""
+        deadline, wanted = time.monotonic() + SETTLE, self.ends[stage]
+        while time.monotonic() < deadline:
+            if self.testbed.glimpse() == self.glimpses[stage]:
                 time.sleep(STAYS)
-                found = self.scene.snapshot()
-            if found == wanted or time.monotonic() > deadline:
-                return differences(wanted, found)
+                if self.testbed.snapshot() == wanted:
+                    return ""
+            time.sleep(PAUSE)
+        return differences(wanted, self.testbed.snapshot())
 
     def clear(self) -> None:
         """After a run that ended otherwise: the next one begins without its release."""
-        self.scene.lab.kubectl(
+        self.testbed.lab.kubectl(
             "delete", "prel", NAME, "-n", NAMESPACE, "--ignore-not-found", "--timeout=60s", timeout=90
         )
-        for pod in self.scene.world.gateways():
-            gateways.filter_level(self.scene.lab, pod, LEVEL)
+        self.testbed.reset_levels()
 
     def await_(self, done: Callable[[], bool], otherwise: str) -> None:
         deadline = time.monotonic() + SETTLE
         while not done():
             time.sleep(PAUSE)
-            assert time.monotonic() < deadline, f"{otherwise}:\n{yaml.safe_dump(self.scene.release().get('status'))}"
+            assert time.monotonic() < deadline, f"{otherwise}:\n{yaml.safe_dump(self.testbed.release().get('status'))}"
 
 
 def start(operator: Operator) -> int:
@@ -444,18 +325,18 @@ def start(operator: Operator) -> int:
     return int(operator.process.pid)
 
 
-def heard(relay: Relay) -> Sequence[str]:
+def heard(relay: InterruptingRelay) -> Sequence[str]:
     """What the relay has said since its last order."""
     while relay.hear(0):
         pass
     return relay.said
 
 
-def told(one: Run) -> str:
+def told(run: KillRun) -> str:
     """In a word."""
-    if one.difference:
+    if run.difference:
         return "ENDED OTHERWISE"
-    return "ended the same" if one.killed else "it was over before"
+    return "ended the same" if run.killed else "it was over before"
 
 
 def differences(wanted: str, found: str) -> str:

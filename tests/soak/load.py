@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.figures import aligned
 from pluginrelease import api
 from pluginrelease_lab import Lab
-from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, Operator, World, is_ready, observed, ready
+from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, LabCluster, Operator, is_ready, observed, ready
 from tests.harness.traffic import Answer, Totals, Traffic
 from tests.soak import modules
 
@@ -55,7 +55,7 @@ STREAMS = (
 
 
 @dataclass(frozen=True)
-class Turn:
+class LoadTurn:
     """What was answered from just before one change until it was served everywhere and some seconds more."""
 
     change: str
@@ -96,10 +96,10 @@ HEADER = (
 
 
 @dataclass
-class Outcome:
+class LoadOutcome:
     """All turns, and the rate as it was achieved by gateway, both streams together."""
 
-    turns: list[Turn]
+    turns: list[LoadTurn]
     rates: dict[str, float]
     skipped: int
 
@@ -121,28 +121,28 @@ class Outcome:
 
 
 class Loaded:
-    """A world with the plugin on its gateways, and the changes that a user can make."""
+    """A cluster with the plugin on its gateways, and the changes that a user can make."""
 
-    def __init__(self, world: World, folder: Path) -> None:
-        self.world = world
+    def __init__(self, cluster: LabCluster, folder: Path) -> None:
+        self.cluster = cluster
         self.refs = {
-            version: world.push(modules.guarding(version), folder, version)  # two repositories: the references differ
+            version: cluster.push(modules.guarding(version), folder, version)  # two repositories: the references differ
             for version in VERSIONS
         }
         self.revisions: dict[str, str] = {}
 
     def apply(self, version: str) -> None:
         """By the spec; returns when it is Ready."""
-        self.world.apply(self.world.manifest(NAME, self.refs[version]))
-        found = self.world.await_ready(NAME)
+        self.cluster.apply(self.cluster.manifest(NAME, self.refs[version]))
+        found = self.cluster.await_ready(NAME)
         self.revisions[version] = found["status"]["stableRevision"]
 
     def roll_back(self, version: str) -> None:
         """By the annotation; returns when the old revision runs everywhere."""
         wanted = self.revisions[version]
         token = f"{api.ROLLBACK_ANNOTATION}={wanted}:{time.monotonic_ns()}"
-        self.world.lab.kubectl("annotate", "prel", NAME, "-n", GATEWAY_NAMESPACE, token, "--overwrite")
-        self.world.await_release(NAME, lambda it: runs(it, wanted))
+        self.cluster.lab.kubectl("annotate", "prel", NAME, "-n", GATEWAY_NAMESPACE, token, "--overwrite")
+        self.cluster.await_release(NAME, lambda it: runs(it, wanted))
 
 
 def runs(release: JSON, revision: str) -> bool:
@@ -151,11 +151,11 @@ def runs(release: JSON, revision: str) -> bool:
     return is_ready(release) and observed(release) and status["stableRevision"] == revision and bool(ready(release))
 
 
-def run(lab: Lab, operator: Operator, folder: Path, rounds: int, say: Say) -> Outcome:
+def run(lab: Lab, operator: Operator, folder: Path, rounds: int, say: Say) -> LoadOutcome:
     """The changes under load, ``rounds`` times; the gateways are left without the plugin."""
-    world = World(lab, operator)
+    cluster = LabCluster(lab, operator)
     try:
-        loaded = Loaded(world, folder)
+        loaded = Loaded(cluster, folder)
         loaded.apply("v1")
         changes: list[tuple[str, str, Callable[[str], None]]] = [
             ("update v1 → v2, by the spec", "v2", loaded.apply),
@@ -163,22 +163,22 @@ def run(lab: Lab, operator: Operator, folder: Path, rounds: int, say: Say) -> Ou
             ("update v1 → v2, by the spec", "v2", loaded.apply),
             ("rollback v2 → v1, by the annotation", "v1", loaded.roll_back),
         ] * rounds
-        return under_load(world, changes, say)
+        return under_load(cluster, changes, say)
     finally:
-        world.clean_up()
+        cluster.clean_up()
 
 
 def under_load(
-    world: World, changes: Sequence[tuple[str, str, Callable[[str], None]]], say: Say, rate: float = RATE
-) -> Outcome:
+    cluster: LabCluster, changes: Sequence[tuple[str, str, Callable[[str], None]]], say: Say, rate: float = RATE
+) -> LoadOutcome:
     """Each change while both streams run; counted without a gap from one to the next."""
-    pods = world.gateways()
+    pods = cluster.gateways()
     with ExitStack() as stack:
         streams = {
-            stream: stack.enter_context(Traffic(world.lab, pods, rate=rate * stream.share, headers=stream.headers))
+            stream: stack.enter_context(Traffic(cluster.lab, pods, rate=rate * stream.share, headers=stream.headers))
             for stream in STREAMS
         }
-        turns: list[Turn] = []
+        turns: list[LoadTurn] = []
         before = {stream: Totals([], 0, {}, {}) for stream in STREAMS}
         for words, version, change in changes:
             time.sleep(QUIET)
@@ -187,14 +187,16 @@ def under_load(
             served = await_version(list(streams.values()), version) - began
             time.sleep(QUIET)
             after = {stream: traffic.look() for stream, traffic in streams.items()}
-            turns += [Turn(words, stream, after[stream].since(before[stream]), served) for stream in STREAMS]
+            turns += [LoadTurn(words, stream, after[stream].since(before[stream]), served) for stream in STREAMS]
             before = after
             say(f"{words}: served after {served:.1f} s, wrong so far {sum(turn.wrong.total() for turn in turns)}")
         ends = [traffic.stop() for traffic in streams.values()]
         last = [end.since(before[stream]) for stream, end in zip(STREAMS, ends, strict=True)]
-        turns += [Turn("the end", stream, counts, 0.0) for stream, counts in zip(STREAMS, last, strict=True) if counts]
+        turns += [
+            LoadTurn("the end", stream, counts, 0.0) for stream, counts in zip(STREAMS, last, strict=True) if counts
+        ]
     rates = {pod.name: sum(end.rate()[pod.name] for end in ends) for pod in pods}
-    return Outcome(turns, rates, sum(sum(end.skipped.values()) for end in ends))
+    return LoadOutcome(turns, rates, sum(sum(end.skipped.values()) for end in ends))
 
 
 def await_version(streams: Collection[Traffic], version: str) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.harness import traffic
-from tests.harness.traffic import Answer, Gateway, Load, Order
+from tests.harness.traffic import Answer, Load, TrafficOrder, TrafficTarget
 
 HEAD = b"HTTP/1.1 200 OK\r\nx-plugin: v1\r\n"
 DENIED = b"RBAC: access denied"
@@ -46,7 +46,7 @@ def test_an_answer_is_counted_when_it_is_whole(came: bytes, wanted: object) -> N
 
 
 @dataclass
-class Server:
+class TrafficServer:
     """Answers requests in turn as told: with a version, or by closing the connection without a word."""
 
     script: list[str]
@@ -69,12 +69,12 @@ class Server:
         writer.close()
 
 
-async def counted(server: Server, fresh: float) -> Counter[Answer]:
+async def counted(server: TrafficServer, fresh: float) -> Counter[Answer]:
     """What the client counts for as many requests as the server wants."""
     async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listening:
         port = listening.sockets[0].getsockname()[1]
-        order = Order({"pod": "127.0.0.1"}, rate=500, path="/", headers={}, port=port, fresh=fresh)
-        gateway = Gateway("pod", "127.0.0.1", order)
+        order = TrafficOrder({"pod": "127.0.0.1"}, rate=500, path="/", headers={}, port=port, fresh=fresh)
+        gateway = TrafficTarget("pod", "127.0.0.1", order)
         load, stopping = Load([gateway], order.rate), asyncio.Event()
         running = asyncio.ensure_future(load.run(stopping))
         await server.enough.wait()
@@ -88,21 +88,21 @@ async def counted(server: Server, fresh: float) -> Counter[Answer]:
 @pytest.mark.parametrize("fresh", [0.0, 0.25, 1.0])
 async def test_every_request_is_counted_once(fresh: float) -> None:
     """Over kept and over fresh connections alike, what the server answered is what is counted."""
-    server = Server(["v1"] * 20 + ["v2"], wanted=100)
+    server = TrafficServer(["v1"] * 20 + ["v2"], wanted=100)
     counts = await counted(server, fresh)
     assert counts == {Answer(200, "v1", "served"): 20, Answer(200, "v2", "served"): server.asked - 20}
 
 
 async def test_a_request_without_an_answer_is_lost() -> None:
     """A connection that ends without a word is told, and the request is not tried again."""
-    server = Server(["v1"] * 10 + ["nothing", "v1"], wanted=50)
+    server = TrafficServer(["v1"] * 10 + ["nothing", "v1"], wanted=50)
     counts = await counted(server, 1.0)
     assert counts[Answer(0, "-", "lost")] == 1
 
 
 async def test_nobody_listens() -> None:
     """A refused connection is a lost request."""
-    gateway = Gateway("pod", "127.0.0.1", Order({"pod": "127.0.0.1"}, 1, "/", {}, port=1))
+    gateway = TrafficTarget("pod", "127.0.0.1", TrafficOrder({"pod": "127.0.0.1"}, 1, "/", {}, port=1))
     gateway.tick(3)
     await asyncio.gather(*gateway.opening)
     assert gateway.rows[Answer(0, "-", "lost")].count == 3

@@ -8,24 +8,25 @@ from dataclasses import replace
 
 from tests import wasm_modules
 from tests.incidents.book import Becomes, Incident, Says, Shows
-from tests.incidents.stage import Plugin, Stage, wasm_plugin
+from tests.incidents.plugins import IncidentPlugin, wasm_plugin
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    theirs = Plugin(stage.push(wasm_modules.answering("theirs", refuses_configuration=True)), priority=1)
-    apply(stage, theirs)
-    stage.until("their plugin runs", lambda: stage.answered() == {(200, "theirs")})
-    stage.run_good(priority=2)
+def story(run: IncidentRun) -> None:
+    theirs = IncidentPlugin(run.push(wasm_modules.answering("theirs", refuses_configuration=True)), priority=1)
+    apply(run, theirs)
+    run.until("their plugin runs", lambda: run.answered() == {(200, "theirs")})
+    run.deploy_good(priority=2)
 
-    stage.begin()
-    apply(stage, replace(theirs, config={"fail": True}))
-    stage.until("theirs is refused", lambda: "Failed to configure base Wasm plugin" in stage.logs())
-    stage.change(image=stage.push(wasm_modules.answering("v2")))
+    run.begin()
+    apply(run, replace(theirs, config={"fail": True}))
+    run.until("theirs is refused", lambda: "Failed to configure base Wasm plugin" in run.logs())
+    run.change(image=run.push(wasm_modules.answering("v2")))
 
 
-def apply(stage: Stage, theirs: Plugin) -> None:
-    """By hand, on either stage."""
-    stage.apply(wasm_plugin(theirs, "theirs", stage.namespace, {"istio": stage.namespace}))
+def apply(run: IncidentRun, theirs: IncidentPlugin) -> None:
+    """By hand, on either run."""
+    run.apply(wasm_plugin(theirs, "theirs", *run.places(theirs)))
 
 
 INCIDENT = Incident(

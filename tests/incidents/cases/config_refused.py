@@ -6,12 +6,13 @@ new configuration, the old one goes on serving, and a pod that starts answers 50
 
 from tests import wasm_modules
 from tests.incidents.book import Becomes, Incident, Says, Shows
-from tests.incidents.stage import Plugin, Stage
+from tests.incidents.plugins import IncidentPlugin
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    stage.run(Plugin(stage.push(wasm_modules.answering("v1", refuses_configuration=True))))
-    stage.change(config={"fail": True})
+def story(run: IncidentRun) -> None:
+    run.deploy(IncidentPlugin(run.push(wasm_modules.answering("v1", refuses_configuration=True))))
+    run.change(config={"fail": True})
 
 
 INCIDENT = Incident(

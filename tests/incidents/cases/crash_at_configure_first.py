@@ -8,16 +8,17 @@ of it.
 
 from tests import wasm_modules
 from tests.incidents.book import Becomes, Incident, Says, Shows
-from tests.incidents.stage import Plugin, Stage
+from tests.incidents.plugins import IncidentPlugin
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    stage.first(Plugin(stage.push(wasm_modules.aborts_at_configure())))
-    stage.await_back("GatewayCrashed", "Removed", "-")
+def story(run: IncidentRun) -> None:
+    run.first(IncidentPlugin(run.push(wasm_modules.aborts_at_configure())))
+    run.await_back("GatewayCrashed", "Removed", "-")
 
 
 INCIDENT = Incident(
-    shows=Shows("every gateway crash-loops, with exit code 0", seen=lambda stage: min(stage.restarts()) >= 2),
+    shows=Shows("every gateway crash-loops, with exit code 0", seen=lambda run: min(run.restarts()) >= 2),
     says=Says("GatewayCrashed", "Removed", Becomes.REMOVED),
     right=frozenset({"-"}),
     story=story,

@@ -6,15 +6,16 @@ started again, takes the same configuration, and dies again. With a release no g
 
 from tests import wasm_modules
 from tests.incidents.book import Incident, Says, Shows
-from tests.incidents.stage import Plugin, Stage
+from tests.incidents.plugins import IncidentPlugin
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    stage.first(Plugin(stage.push(wasm_modules.kills_at_load())))
+def story(run: IncidentRun) -> None:
+    run.first(IncidentPlugin(run.push(wasm_modules.kills_at_load())))
 
 
 INCIDENT = Incident(
-    shows=Shows("every gateway crash-loops, with exit code 0", seen=lambda stage: min(stage.restarts()) >= 2),
+    shows=Shows("every gateway crash-loops, with exit code 0", seen=lambda run: min(run.restarts()) >= 2),
     says=Says("StartCallsHost", "Refused"),
     right=frozenset({"-"}),
     story=story,

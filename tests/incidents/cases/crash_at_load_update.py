@@ -6,16 +6,16 @@ any gateway sees it, and the good plugin goes on serving.
 
 from tests import wasm_modules
 from tests.incidents.book import Incident, Says, Shows
-from tests.incidents.stage import Stage
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    stage.run_good()
-    stage.change(image=stage.push(wasm_modules.kills_at_load()))
+def story(run: IncidentRun) -> None:
+    run.deploy_good()
+    run.change(image=run.push(wasm_modules.kills_at_load()))
 
 
 INCIDENT = Incident(
-    shows=Shows("every gateway crash-loops, with exit code 0", seen=lambda stage: min(stage.restarts()) >= 2),
+    shows=Shows("every gateway crash-loops, with exit code 0", seen=lambda run: min(run.restarts()) >= 2),
     says=Says("StartCallsHost", "Refused"),
     right=frozenset({"v1"}),
     story=story,

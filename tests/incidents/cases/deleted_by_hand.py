@@ -1,23 +1,24 @@
 """Somebody deletes the WasmPlugin by hand.
 
-With bare Istio requests go by the plugin from then on, and nothing says so.
+With bare Istio requests bypass the plugin from then on, and nothing says so.
 """
 
 from pluginrelease.core.mesh import istio
 from tests.incidents.book import Becomes, Incident, Says, Shows
-from tests.incidents.stage import NAME, Stage
+from tests.incidents.plugins import NAME
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    stage.run_good()
-    stage.begin()
-    stage.lab.kubectl("delete", istio.TARGET.plural, NAME, "-n", stage.namespace)
-    if not stage.is_bare:
-        stage.await_event("DriftCorrected")
+def story(run: IncidentRun) -> None:
+    run.deploy_good()
+    run.begin()
+    run.lab.kubectl("delete", istio.TARGET.plural, NAME, "-n", run.namespace)
+    if not run.is_bare:
+        run.await_event("DriftCorrected")
 
 
 INCIDENT = Incident(
-    shows=Shows("nothing: requests go by the plugin", answer=(200, "-")),
+    shows=Shows("nothing: requests bypass the plugin", answer=(200, "-")),
     says=Says("Loaded", "Ready", Becomes.RESTORED),
     right=frozenset({"v1"}),
     story=story,

@@ -6,15 +6,15 @@ everything.
 
 from tests import wasm_modules
 from tests.incidents.book import Incident, Says, Shows
-from tests.incidents.stage import Stage
+from tests.incidents.run import IncidentRun
 
 NOWHERE = "sha256:" + "ab" * 32
 
 
-def story(stage: Stage) -> None:
-    stage.run_good()
-    pushed = stage.push(wasm_modules.answering("v2"))
-    stage.change(image=f"{pushed.rpartition(':')[0]}@{NOWHERE}")
+def story(run: IncidentRun) -> None:
+    run.deploy_good()
+    pushed = run.push(wasm_modules.answering("v2"))
+    run.change(image=f"{pushed.rpartition(':')[0]}@{NOWHERE}")
 
 
 INCIDENT = Incident(

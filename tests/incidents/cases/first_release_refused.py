@@ -6,11 +6,12 @@ what is lost is what the gateway answers until it was seen.
 
 from tests import wasm_modules
 from tests.incidents.book import Becomes, Incident, Says, Shows
-from tests.incidents.stage import Plugin, Stage
+from tests.incidents.plugins import IncidentPlugin
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    stage.first(Plugin(stage.push(wasm_modules.traps_at_start())))
+def story(run: IncidentRun) -> None:
+    run.first(IncidentPlugin(run.push(wasm_modules.traps_at_start())))
 
 
 INCIDENT = Incident(

@@ -5,15 +5,15 @@ probes meanwhile. Nothing is wrong, so nothing may be called wrong, and nothing 
 """
 
 from tests.incidents.book import Becomes, Incident, Says, Shows
-from tests.incidents.stage import Stage
+from tests.incidents.run import IncidentRun
 
 PLUGIN = "refuses-config"
 
 
-def story(stage: Stage) -> None:
-    stage.run_good()
-    stage.change(image=stage.push(stage.built(PLUGIN)))
-    stage.await_served(PLUGIN)
+def story(run: IncidentRun) -> None:
+    run.deploy_good()
+    run.change(image=run.push(run.built(PLUGIN)))
+    run.await_served(PLUGIN)
 
 
 INCIDENT = Incident(

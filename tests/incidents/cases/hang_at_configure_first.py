@@ -7,16 +7,17 @@ gateways, which take nothing any more, are started again one after the other.
 
 from tests import wasm_modules
 from tests.incidents.book import Becomes, Incident, Says, Shows
-from tests.incidents.stage import Plugin, Stage
+from tests.incidents.plugins import IncidentPlugin
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    stage.first(Plugin(stage.push(wasm_modules.hangs_at_configure()), checks={"load": {"timeout": "20s"}}))
-    stage.await_answering("GatewayUnresponsive", "Removed")
+def story(run: IncidentRun) -> None:
+    run.first(IncidentPlugin(run.push(wasm_modules.hangs_at_configure()), checks={"load": {"timeout": "20s"}}))
+    run.await_answering("GatewayUnresponsive", "Removed")
 
 
 INCIDENT = Incident(
-    shows=Shows("nothing: the pod is ready, and takes no configuration", answer=(200, "-"), seen=Stage.is_silent),
+    shows=Shows("nothing: the pod is ready, and takes no configuration", answer=(200, "-"), seen=IncidentRun.is_silent),
     says=Says("GatewayUnresponsive", "Removed", Becomes.REMOVED),
     right=frozenset({"-"}),
     story=story,

@@ -6,16 +6,16 @@ plugin is put back, and the gateways, which take nothing any more, are started a
 
 from tests import wasm_modules
 from tests.incidents.book import Becomes, Incident, Says, Shows
-from tests.incidents.stage import Stage
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    stage.run_good(checks={"load": {"timeout": "20s"}})
-    stage.change(image=stage.push(wasm_modules.hangs_at_configure()))
+def story(run: IncidentRun) -> None:
+    run.deploy_good(checks={"load": {"timeout": "20s"}})
+    run.change(image=run.push(wasm_modules.hangs_at_configure()))
 
 
 INCIDENT = Incident(
-    shows=Shows("nothing: the old code serves, and the gateway takes no configuration", seen=Stage.is_silent),
+    shows=Shows("nothing: the old code serves, and the gateway takes no configuration", seen=IncidentRun.is_silent),
     says=Says("GatewayUnresponsive", "RolledBack", Becomes.RESTORED),
     right=frozenset({"v1"}),
     story=story,

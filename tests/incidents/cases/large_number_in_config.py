@@ -5,14 +5,14 @@ given another number than the one that was written. With bare Istio nothing show
 """
 
 from tests.incidents.book import Incident, Says, Shows
-from tests.incidents.stage import Stage
+from tests.incidents.run import IncidentRun
 
 NUMBER = 2**53 + 1
 
 
-def story(stage: Stage) -> None:
-    stage.run_good(config={"account": 1})
-    stage.change(config={"account": NUMBER})
+def story(run: IncidentRun) -> None:
+    run.deploy_good(config={"account": 1})
+    run.change(config={"account": NUMBER})
 
 
 INCIDENT = Incident(

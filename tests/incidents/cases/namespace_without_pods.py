@@ -5,17 +5,18 @@ A WasmPlugin reaches the pods of its own namespace only. With bare Istio nothing
 
 from tests import wasm_modules
 from tests.incidents.book import Becomes, Incident, Says, Shows
-from tests.incidents.stage import Plugin, Stage
+from tests.incidents.plugins import IncidentPlugin
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    empty = stage.allow(f"{stage.namespace}-empty", make=True)
-    labels = {"istio": stage.namespace}
-    stage.first(Plugin(stage.push(wasm_modules.answering("v1")), namespace=empty, labels=labels))
+def story(run: IncidentRun) -> None:
+    empty = run.allow(f"{run.namespace}-empty", make=True)
+    labels = {"istio": run.namespace}
+    run.first(IncidentPlugin(run.push(wasm_modules.answering("v1")), namespace=empty, labels=labels))
 
 
 INCIDENT = Incident(
-    shows=Shows("nothing: requests go by it", answer=(200, "-")),
+    shows=Shows("nothing: requests bypass it", answer=(200, "-")),
     says=Says("NoGatewayPods", "Loading", Becomes.WRITTEN),
     right=frozenset({"-"}),
     story=story,

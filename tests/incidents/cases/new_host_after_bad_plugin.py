@@ -7,32 +7,32 @@ the new port is never opened, and nobody thinks of the plugin.
 from tests import wasm_modules
 from tests.harness import gateways
 from tests.incidents.book import Becomes, Incident, Says, Shows
-from tests.incidents.stage import Stage
+from tests.incidents.run import IncidentRun
 
 PORT = 8081
 TRAP = "Function: proxy_on_vm_start failed"
 SAYS = Says("PluginRejected", "RolledBack", Becomes.RESTORED)
 
 
-def story(stage: Stage) -> None:
-    stage.run_good()
-    stage.change(image=stage.push(wasm_modules.traps_at_start()))
-    if stage.is_bare:
-        stage.until("the plugin is refused", lambda: TRAP in stage.logs())
+def story(run: IncidentRun) -> None:
+    run.deploy_good()
+    run.change(image=run.push(wasm_modules.traps_at_start()))
+    if run.is_bare:
+        run.until("the plugin is refused", lambda: TRAP in run.logs())
     else:
-        stage.await_said(SAYS.reason, SAYS.phase)
-    open_port(stage)
-    stage.count(PORT)
-    if not stage.is_bare:
-        stage.until("the new port answers", lambda: stage.answered(PORT) == {(200, "v1")})
+        run.await_said(SAYS.reason, SAYS.phase)
+    open_port(run)
+    run.count(PORT)
+    if not run.is_bare:
+        run.until("the new port answers", lambda: run.answered(port=PORT) == {(200, "v1")})
 
 
-def open_port(stage: Stage) -> None:
+def open_port(run: IncidentRun) -> None:
     """One more server in the Gateway."""
-    [gateway] = [one for one in gateways.manifests(stage.namespace, 1) if one["kind"] == "Gateway"]
+    [gateway] = [manifest for manifest in gateways.manifests(run.namespace, 1) if manifest["kind"] == "Gateway"]
     port = {"number": PORT, "name": "http-new", "protocol": "HTTP"}
     gateway["spec"]["servers"].append({"port": port, "hosts": ["*"]})
-    stage.apply(gateway)
+    run.apply(gateway)
 
 
 INCIDENT = Incident(

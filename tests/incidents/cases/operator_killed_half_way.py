@@ -7,21 +7,21 @@ import time
 
 from tests import wasm_modules
 from tests.incidents.book import Becomes, Incident, Says, Shows
-from tests.incidents.stage import Stage
+from tests.incidents.run import IncidentRun
 
 AWAY = 3.0
 
 
-def story(stage: Stage) -> None:
-    stage.run_good()
-    stage.change(image=stage.push(wasm_modules.traps_at_start()))
-    if stage.is_bare:
+def story(run: IncidentRun) -> None:
+    run.deploy_good()
+    run.change(image=run.push(wasm_modules.traps_at_start()))
+    if run.is_bare:
         return
-    stage.until("the update is written", lambda: stage.written() != stage.before)
-    stage.operator.kill()
+    run.until("the update is written", lambda: run.is_written())
+    run.operator.kill()
     time.sleep(AWAY)
-    stage.operator.start()
-    stage.closing.callback(stage.operator.stop)
+    run.operator.start()
+    run.closing.callback(run.operator.stop)
 
 
 INCIDENT = Incident(

@@ -5,20 +5,20 @@ With bare Istio the old pod goes on with the old code, and the new one answers 5
 
 from tests import wasm_modules
 from tests.incidents.book import Becomes, Incident, Says, Shows
-from tests.incidents.stage import Stage
+from tests.incidents.run import IncidentRun
 
 TRAP = "Function: proxy_on_vm_start failed"
 SAYS = Says("PluginRejected", "RolledBack", Becomes.RESTORED)
 
 
-def story(stage: Stage) -> None:
-    stage.run_good()
-    stage.change(image=stage.push(wasm_modules.traps_at_start()))
-    if stage.is_bare:
-        stage.until("the plugin is refused", lambda: TRAP in stage.logs())
+def story(run: IncidentRun) -> None:
+    run.deploy_good()
+    run.change(image=run.push(wasm_modules.traps_at_start()))
+    if run.is_bare:
+        run.until("the plugin is refused", lambda: TRAP in run.logs())
     else:
-        stage.await_said(SAYS.reason, SAYS.phase)
-    stage.scale(2)
+        run.await_said(SAYS.reason, SAYS.phase)
+    run.scale(2)
 
 
 INCIDENT = Incident(

@@ -5,13 +5,13 @@ With bare Istio the working plugin is replaced by a filter that denies everythin
 
 from tests import wasm_modules
 from tests.incidents.book import Incident, Says, Shows
-from tests.incidents.stage import Stage
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    stage.run_good()
-    stage.secret("keys", stage.lab.private_credentials, kind="Opaque")
-    stage.change(image=stage.push_private(wasm_modules.answering("v2")), secret="keys")
+def story(run: IncidentRun) -> None:
+    run.deploy_good()
+    run.secret("keys", run.lab.private_credentials, kind="Opaque")
+    run.change(image=run.push_private(wasm_modules.answering("v2")), secret="keys")
 
 
 INCIDENT = Incident(

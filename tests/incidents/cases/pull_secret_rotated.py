@@ -8,23 +8,24 @@ from pluginrelease_lab.registries import REALM
 from tests import wasm_modules
 from tests.harness.registries import ANY_USER
 from tests.incidents.book import Incident, Says, Shows
-from tests.incidents.stage import Plugin, Stage
+from tests.incidents.plugins import IncidentPlugin
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    registry = stage.registry()
+def story(run: IncidentRun) -> None:
+    registry = run.registry()
     image = registry.push(wasm_modules.answering("v1"), "v1")
     registry.stop()
     registry.realm = REALM
     registry.start()
-    stage.secret("keys", stage.lab.private_credentials, registry.host)
-    stage.run(Plugin(image, secret="keys"))
+    run.secret("keys", run.lab.private_credentials, registry.host)
+    run.deploy(IncidentPlugin(image, secret="keys"))
 
-    stage.begin()
-    _, password = stage.lab.private_credentials
+    run.begin()
+    _, password = run.lab.private_credentials
     (registry.folder / "htpasswd").write_text(f"rotated:{ANY_USER}\n")
-    stage.secret("keys", ("rotated", password), registry.host)
-    stage.scale(2)
+    run.secret("keys", ("rotated", password), registry.host)
+    run.scale(2)
 
 
 INCIDENT = Incident(

@@ -6,18 +6,18 @@ denies everything.
 
 from tests import wasm_modules
 from tests.incidents.book import Incident, Says, Shows
-from tests.incidents.stage import Stage
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    stage.run_good()
-    registry = stage.registry()
+def story(run: IncidentRun) -> None:
+    run.deploy_good()
+    registry = run.registry()
     update = registry.push(wasm_modules.answering("v2"), "v2")
     registry.stop()
     registry.realm = "anything"
     registry.start()
-    stage.secret("keys", stage.lab.private_credentials, registry.host)
-    stage.change(image=update, secret="keys")
+    run.secret("keys", run.lab.private_credentials, registry.host)
+    run.change(image=update, secret="keys")
 
 
 INCIDENT = Incident(

@@ -6,26 +6,27 @@ Istio it stays so. With a release the pod is made to fetch anew once the registr
 
 from tests import wasm_modules
 from tests.incidents.book import Becomes, Incident, Says, Shows
-from tests.incidents.stage import Plugin, Stage
+from tests.incidents.plugins import IncidentPlugin
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    registry = stage.registry()
-    stage.run(Plugin(registry.push(wasm_modules.answering("v1"), "v1")))
+def story(run: IncidentRun) -> None:
+    registry = run.registry()
+    run.deploy(IncidentPlugin(registry.push(wasm_modules.answering("v1"), "v1")))
     registry.stop()
-    stage.begin()
-    stage.replace_one()
-    stage.until("the new pod has its stand-in", lambda: stage.answered() == {(200, "v1"), (403, "-")})
-    if stage.is_bare:
-        stage.await_quiet()  # a push that comes later would make the agent try again
+    run.begin()
+    run.replace_one()
+    run.until("the new pod has its stand-in", lambda: run.answered() == {(200, "v1"), (403, "-")})
+    if run.is_bare:
+        run.await_quiet()  # a push that comes later would make the agent try again
     else:
-        stage.await_said("FetchFailed", "Unhealthy")
+        run.await_said("FetchFailed", "Unhealthy")
     registry.start()
 
 
 INCIDENT = Incident(
     shows=Shows("the new pod answers 403 to everyone, for good", log="connection refused", answer=(403, "-")),
-    says=Says("Loaded", "Ready", Becomes.WRITTEN),
+    says=Says("Loaded", "Ready", Becomes.RESTORED),
     right=frozenset({"v1"}),
     story=story,
     gateways=2,

@@ -6,15 +6,16 @@ the registry is back.
 
 from tests import wasm_modules
 from tests.incidents.book import Incident, Says, Shows
-from tests.incidents.stage import Plugin, Stage
+from tests.incidents.plugins import IncidentPlugin
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    registry = stage.registry()
-    stage.run(Plugin(registry.push(wasm_modules.answering("v1"), "v1")))
+def story(run: IncidentRun) -> None:
+    registry = run.registry()
+    run.deploy(IncidentPlugin(registry.push(wasm_modules.answering("v1"), "v1")))
     update = registry.push(wasm_modules.answering("v2"), "v2")
     registry.stop()
-    stage.change(image=update)
+    run.change(image=update)
 
 
 INCIDENT = Incident(

@@ -7,18 +7,19 @@ from pluginrelease import api
 from pluginrelease.core.mesh import istio
 from tests import wasm_modules
 from tests.incidents.book import GONE, Becomes, Incident, Says, Shows
-from tests.incidents.stage import NAME, Stage
+from tests.incidents.plugins import NAME
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    stage.run_good()
-    update = stage.push(wasm_modules.answering("v2"))
-    stage.change(image=update)
-    if not stage.is_bare:
-        stage.until("the update is written", lambda: stage.written() != stage.before)
-    kind = istio.TARGET.plural if stage.is_bare else api.PLURAL
-    stage.lab.kubectl("delete", kind, NAME, "-n", stage.namespace, "--wait=false")
-    stage.await_served("-")
+def story(run: IncidentRun) -> None:
+    run.deploy_good()
+    update = run.push(wasm_modules.answering("v2"))
+    run.change(image=update)
+    if not run.is_bare:
+        run.until("the update is written", lambda: run.is_written())
+    kind = istio.TARGET.plural if run.is_bare else api.PLURAL
+    run.lab.kubectl("delete", kind, NAME, "-n", run.namespace, "--wait=false")
+    run.await_served("-")
 
 
 INCIDENT = Incident(

@@ -5,17 +5,18 @@ Whoever looks for its gateways in its own namespace finds none. All is well here
 
 from tests import wasm_modules
 from tests.incidents.book import Becomes, Incident, Says, Shows
-from tests.incidents.stage import NAME, Plugin, Stage
+from tests.incidents.plugins import NAME, IncidentPlugin
+from tests.incidents.run import IncidentRun
 
 ROOT = "istio-system"
 
 
-def story(stage: Stage) -> None:
-    stage.allow(ROOT)
-    if stage.is_bare:
-        stage.closing.callback(stage.lab.kubectl, "delete", "wasmplugin", NAME, "-n", ROOT)
-    stage.run(Plugin(stage.push(wasm_modules.answering("v1")), namespace=ROOT))
-    stage.change(image=stage.push(wasm_modules.answering("v2")))
+def story(run: IncidentRun) -> None:
+    run.allow(ROOT)
+    if run.is_bare:
+        run.closing.callback(run.lab.kubectl, "delete", "wasmplugin", NAME, "-n", ROOT)
+    run.deploy(IncidentPlugin(run.push(wasm_modules.answering("v1")), namespace=ROOT))
+    run.change(image=run.push(wasm_modules.answering("v2")))
 
 
 INCIDENT = Incident(

@@ -5,14 +5,14 @@ A pod that comes up is no failure, and one that has the old revision for a momen
 
 from tests import wasm_modules
 from tests.incidents.book import Becomes, Incident, Says, Shows
-from tests.incidents.stage import Stage
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    stage.run_good()
-    stage.change(image=stage.push(wasm_modules.answering("v2")))
-    stage.scale(3)
-    stage.await_served("v2")
+def story(run: IncidentRun) -> None:
+    run.deploy_good()
+    run.change(image=run.push(wasm_modules.answering("v2")))
+    run.scale(3)
+    run.await_served("v2")
 
 
 INCIDENT = Incident(

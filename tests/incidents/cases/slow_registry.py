@@ -10,36 +10,37 @@ from pluginrelease_lab import network
 from tests import wasm_modules
 from tests.incidents import slow
 from tests.incidents.book import Incident, Says, Shows
-from tests.incidents.stage import Plugin, Stage
+from tests.incidents.plugins import IncidentPlugin
+from tests.incidents.run import IncidentRun
 
 SLOW = "/late/"
 SECONDS = 40
 
 
-def story(stage: Stage) -> None:
-    start_relay(stage)
-    stage.run(Plugin(push(stage, "v1", "good:1.0")))
-    stage.change(image=push(stage, "v2", "late:1.0"))
+def story(run: IncidentRun) -> None:
+    start_relay(run)
+    run.deploy(IncidentPlugin(push(run, "v1", "good:1.0")))
+    run.change(image=push(run, "v2", "late:1.0"))
 
 
-def push(stage: Stage, says: str, name: str) -> str:
+def push(run: IncidentRun, says: str, name: str) -> str:
     """An image that is fetched by way of the relay."""
-    pushed = stage.push(wasm_modules.answering(says), name)
-    return pushed.replace(stage.lab.registry, f"{network.ADDRESS}:{stage.port}")
+    pushed = run.push(wasm_modules.answering(says), name)
+    return pushed.replace(run.lab.registry, f"{network.ADDRESS}:{run.port}")
 
 
-def start_relay(stage: Stage) -> None:
+def start_relay(run: IncidentRun) -> None:
     """Returns when it answers."""
-    argv = [slow.__file__, f"{network.ADDRESS}:{stage.port}", stage.lab.registry, SLOW, str(SECONDS)]
-    relay = stage.lab.popen([sys.executable, *argv])
-    stage.closing.callback(relay.kill)
-    stage.until("the relay answers", lambda: answers(stage))
+    argv = [slow.__file__, f"{network.ADDRESS}:{run.port}", run.lab.registry, SLOW, str(SECONDS)]
+    relay = run.lab.popen([sys.executable, *argv])
+    run.closing.callback(relay.kill)
+    run.until("the relay answers", lambda: answers(run))
 
 
-def answers(stage: Stage) -> bool:
+def answers(run: IncidentRun) -> bool:
     """Whether the relay does."""
     try:
-        return stage.lab.request(network.ADDRESS, stage.port, "/v2/", timeout=2.0).status == 200
+        return run.lab.request(network.ADDRESS, run.port, "/v2/", timeout=2.0).status == 200
     except OSError:
         return False
 

@@ -6,15 +6,16 @@ they are left alone, and that is said.
 
 from tests import wasm_modules
 from tests.incidents.book import Becomes, Incident, Says, Shows
-from tests.incidents.stage import Plugin, Stage
+from tests.incidents.plugins import IncidentPlugin
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    registry = stage.registry()
-    stage.run(Plugin(registry.push(wasm_modules.answering("v1"), "v1")))
+def story(run: IncidentRun) -> None:
+    registry = run.registry()
+    run.deploy(IncidentPlugin(registry.push(wasm_modules.answering("v1"), "v1")))
     update = registry.push(wasm_modules.traps_at_start(), "v2")
     registry.forget("spare/v1")
-    stage.change(image=update)
+    run.change(image=update)
 
 
 INCIDENT = Incident(

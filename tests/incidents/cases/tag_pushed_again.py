@@ -6,16 +6,17 @@ the digest.
 
 from tests import wasm_modules
 from tests.incidents.book import Incident, Says, Shows
-from tests.incidents.stage import Plugin, Stage
+from tests.incidents.plugins import IncidentPlugin
+from tests.incidents.run import IncidentRun
 
 TAG = "plugin:1.0"
 
 
-def story(stage: Stage) -> None:
-    stage.run(Plugin(stage.push(wasm_modules.answering("v1"), TAG)))
-    stage.begin()
-    stage.push(wasm_modules.answering("v2"), TAG)
-    stage.scale(2)
+def story(run: IncidentRun) -> None:
+    run.deploy(IncidentPlugin(run.push(wasm_modules.answering("v1"), TAG)))
+    run.begin()
+    run.push(wasm_modules.answering("v2"), TAG)
+    run.scale(2)
 
 
 INCIDENT = Incident(

@@ -6,12 +6,12 @@ answers 500.
 
 from tests import wasm_modules
 from tests.incidents.book import Becomes, Incident, Says, Shows
-from tests.incidents.stage import Stage
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    stage.run_good()
-    stage.change(image=stage.push(wasm_modules.traps_at_start()))
+def story(run: IncidentRun) -> None:
+    run.deploy_good()
+    run.change(image=run.push(wasm_modules.traps_at_start()))
 
 
 INCIDENT = Incident(

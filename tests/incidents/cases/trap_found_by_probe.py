@@ -6,17 +6,17 @@ probe is the first such request, and the old revision is put back.
 
 from tests import wasm_modules
 from tests.incidents.book import Becomes, Incident, Says, Shows
-from tests.incidents.stage import Stage
+from tests.incidents.run import IncidentRun
 
 PROBE = {"name": "odd-request", "headers": {"x-trap": "1"}}
 
 
-def story(stage: Stage) -> None:
-    stage.run_good(checks={"probes": [PROBE]})
-    stage.change(image=stage.push(wasm_modules.answering_until_trapped("v2")))
-    if stage.is_bare:
-        stage.await_served("v2")
-        stage.poison()
+def story(run: IncidentRun) -> None:
+    run.deploy_good(checks={"probes": [PROBE]})
+    run.change(image=run.push(wasm_modules.answering_until_trapped("v2")))
+    if run.is_bare:
+        run.await_served("v2")
+        run.poison()
 
 
 INCIDENT = Incident(

@@ -6,25 +6,26 @@ Two teams, or an old name that was forgotten. With bare Istio every request goes
 import http.client
 
 from tests.incidents.book import Incident, Says, Shows
-from tests.incidents.stage import Stage
+from tests.incidents.run import IncidentRun
 
 TWIN = "twin"
 
 
-def story(stage: Stage) -> None:
-    stage.run_good()
-    assert stage.plugin is not None
-    stage.begin()
-    stage.asked, stage.before = TWIN, None
-    stage.apply(stage.manifest(stage.plugin, TWIN))
-    if stage.is_bare:
-        stage.until("a request goes through it twice", lambda: passes(stage) == 2)
+def story(run: IncidentRun) -> None:
+    run.deploy_good()
+    assert run.plugin is not None
+    run.begin()
+    run.asked = TWIN
+    run.before.clear()
+    run.apply(*run.manifests(run.plugin, TWIN))
+    if run.is_bare:
+        run.until("a request goes through it twice", lambda: passes(run) == 2)
 
 
-def passes(stage: Stage) -> int:
+def passes(run: IncidentRun) -> int:
     """Through how many plugins one request goes."""
-    [gateway] = stage.gateways()
-    connection = http.client.HTTPConnection(stage.lab.proxy.removeprefix("http://"), timeout=5.0)
+    [gateway] = run.gateways()
+    connection = http.client.HTTPConnection(run.lab.proxy.removeprefix("http://"), timeout=5.0)
     connection.set_tunnel(gateway.address, 8080)
     connection.request("GET", "/")
     return len(connection.getresponse().headers.get_all("x-plugin") or [])

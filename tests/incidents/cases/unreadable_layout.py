@@ -11,7 +11,7 @@ import requests
 
 from tests import wasm_modules
 from tests.incidents.book import Incident, Says, Shows
-from tests.incidents.stage import Stage
+from tests.incidents.run import IncidentRun
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.module.wasm.config.v1+json"
@@ -19,26 +19,26 @@ LAYER = "application/vnd.module.wasm.content.layer.v1+wasm"
 SECONDS = 10.0
 
 
-def story(stage: Stage) -> None:
-    stage.run_good()
-    stage.change(image=push_raw(stage, wasm_modules.answering("v2")))
+def story(run: IncidentRun) -> None:
+    run.deploy_good()
+    run.change(image=push_raw(run, wasm_modules.answering("v2")))
 
 
-def push_raw(stage: Stage, module: bytes) -> str:
+def push_raw(run: IncidentRun, module: bytes) -> str:
     """As the registry's own API takes it: two blobs and a manifest that names them."""
-    repository = f"{stage.namespace}/raw"
-    api = f"http://{stage.lab.registry_host}/v2/{repository}"
+    repository = f"{run.namespace}/raw"
+    api = f"http://{run.lab.registry_host}/v2/{repository}"
     blobs = {CONFIG: b"{}", LAYER: module}
     for blob in blobs.values():
         place = requests.post(f"{api}/blobs/uploads/", timeout=SECONDS).headers["Location"]
-        way = f"http://{stage.lab.registry_host}/v2/" + place.partition("/v2/")[2]
+        way = f"http://{run.lab.registry_host}/v2/" + place.partition("/v2/")[2]
         requests.put(way, blob, params={"digest": digest(blob)}, timeout=SECONDS).raise_for_status()
     config, layer = ({"mediaType": kind, "digest": digest(blob), "size": len(blob)} for kind, blob in blobs.items())
     manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]}
     headers = {"Content-Type": MANIFEST}
     answer = requests.put(f"{api}/manifests/2.0", json.dumps(manifest), headers=headers, timeout=SECONDS)
     answer.raise_for_status()
-    return f"{stage.lab.registry}/{repository}:2.0"
+    return f"{run.lab.registry}/{repository}:2.0"
 
 
 def digest(blob: bytes) -> str:

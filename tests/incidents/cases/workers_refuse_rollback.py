@@ -6,22 +6,23 @@ A revision of other bytes ran before, so that runs for a moment, and Envoy takes
 
 from tests import wasm_modules
 from tests.incidents.book import Becomes, Incident, Says, Shows
-from tests.incidents.stage import Plugin, Stage
+from tests.incidents.plugins import IncidentPlugin
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    image = stage.push(wasm_modules.configured_once("v1"))
-    stage.run(Plugin(image, config={"try": 1}))
-    first = stage.stable()
-    stage.turn_to(image=stage.push(wasm_modules.answering("v2")), says="v2")
-    stage.turn_to(image=image, config={"try": 2}, says="v1")
-    stage.go_back_to(first, config={"try": 1})
-    stage.await_back("PluginRefusedByWorkers", "RolledBack", "v1")
+def story(run: IncidentRun) -> None:
+    image = run.push(wasm_modules.configured_once("v1"))
+    run.deploy(IncidentPlugin(image, config={"try": 1}))
+    first = run.stable()
+    run.turn_to(image=run.push(wasm_modules.answering("v2")), says="v2")
+    run.turn_to(image=image, config={"try": 2}, says="v1")
+    run.go_back_to(first, config={"try": 1})
+    run.await_back("PluginRefusedByWorkers", "RolledBack", "v1")
 
 
 INCIDENT = Incident(
     shows=Shows(
-        "nothing: requests go by the plugin", log="Failed to configure thread-local Wasm plugin", answer=(200, "-")
+        "nothing: requests bypass the plugin", log="Failed to configure thread-local Wasm plugin", answer=(200, "-")
     ),
     says=Says("PluginRefusedByWorkers", "RolledBack", Becomes.RESTORED),
     right=frozenset({"v1", "v2"}),

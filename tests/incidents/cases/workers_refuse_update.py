@@ -8,22 +8,23 @@ with it, one after the other.
 
 from tests import wasm_modules
 from tests.incidents.book import Becomes, Incident, Says, Shows
-from tests.incidents.stage import Plugin, Stage
+from tests.incidents.plugins import IncidentPlugin
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    stage.run(Plugin(stage.push(wasm_modules.configured_once("v1")), config={"try": 1}))
-    stage.change(config={"try": 2})
-    stage.await_back("PluginRefusedByWorkers", "RolledBack", "v1")
+def story(run: IncidentRun) -> None:
+    run.deploy(IncidentPlugin(run.push(wasm_modules.configured_once("v1")), config={"try": 1}))
+    run.change(config={"try": 2})
+    run.await_back("PluginRefusedByWorkers", "RolledBack", "v1")
 
 
 INCIDENT = Incident(
     shows=Shows(
-        "nothing: requests go by the plugin", log="Failed to configure thread-local Wasm plugin", answer=(200, "-")
+        "nothing: requests bypass the plugin", log="Failed to configure thread-local Wasm plugin", answer=(200, "-")
     ),
     says=Says("PluginRefusedByWorkers", "RolledBack", Becomes.RESTORED),
     right=frozenset({"v1"}),
     story=story,
     gateways=2,
-    because="only a new start of Envoy heals it, in which one of two gateways answers nobody",
+    because="only a restart of Envoy helps, in which one of two gateways does not answer",
 )

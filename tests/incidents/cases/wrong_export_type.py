@@ -5,12 +5,12 @@ With bare Istio nothing but a line in the gateway's log shows it.
 
 from tests import wasm_modules
 from tests.incidents.book import Incident, Says, Shows
-from tests.incidents.stage import Stage
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    stage.run_good()
-    stage.change(image=stage.push(wasm_modules.allocator_of_another_type()))
+def story(run: IncidentRun) -> None:
+    run.deploy_good()
+    run.change(image=run.push(wasm_modules.allocator_of_another_type()))
 
 
 INCIDENT = Incident(

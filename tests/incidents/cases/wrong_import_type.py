@@ -6,12 +6,12 @@ shows it.
 
 from tests import wasm_modules
 from tests.incidents.book import Incident, Says, Shows
-from tests.incidents.stage import Stage
+from tests.incidents.run import IncidentRun
 
 
-def story(stage: Stage) -> None:
-    stage.run_good()
-    stage.change(image=stage.push(wasm_modules.plugin(imports=[("env", "proxy_log")])))
+def story(run: IncidentRun) -> None:
+    run.deploy_good()
+    run.change(image=run.push(wasm_modules.plugin(imports=[("env", "proxy_log")])))
 
 
 INCIDENT = Incident(

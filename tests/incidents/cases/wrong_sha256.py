@@ -6,14 +6,14 @@ of the image's manifest. With bare Istio the working plugin is replaced by a fil
 
 from tests import wasm_modules
 from tests.incidents.book import Incident, Says, Shows
-from tests.incidents.stage import Stage
+from tests.incidents.run import IncidentRun
 
 WRONG = "ab" * 32
 
 
-def story(stage: Stage) -> None:
-    stage.run_good()
-    stage.change(image=stage.push(wasm_modules.answering("v2")), sha256=WRONG)
+def story(run: IncidentRun) -> None:
+    run.deploy_good()
+    run.change(image=run.push(wasm_modules.answering("v2")), sha256=WRONG)
 
 
 INCIDENT = Incident(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pluginrelease_lab import Lab, operator
-from tests.harness.cluster import JSON, Operator, World
+from tests.harness.cluster import JSON, LabCluster, Operator
 
 NAMESPACE = "pluginrelease-system"
 RELEASE = "pluginrelease"
@@ -28,8 +28,8 @@ def eventually(look: Callable[[], T | None], within: float = 90.0) -> T:
     return found
 
 
-class NodeWorld(World):
-    """The verbs of `World`, with an operator that Helm installs."""
+class NodeCluster(LabCluster):
+    """The verbs of `LabCluster`, with an operator that Helm installs."""
 
     def __init__(self, lab: Lab, folder: Path) -> None:
         super().__init__(lab, Operator(lab, folder / "operator.log"))
@@ -47,11 +47,11 @@ class NodeWorld(World):
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": about}
         self.lab.kubectl("apply", "-f", "-", stdin=json.dumps(namespace))
 
-    def install(self, *settings: str) -> str:
-        """`helm install --wait` with the chart's defaults, and ``settings`` if any."""
+    def install(self, *settings: str, chart: Path | None = None) -> str:
+        """`helm install --wait` with the chart's defaults, and ``settings`` if any; or of another ``chart``."""
         self.make_namespace()
         waiting = ["--wait", f"--timeout={HELM_SECONDS - 10}s"]
-        return self.helm("install", RELEASE, operator.chart(), *waiting, *settings)
+        return self.helm("install", RELEASE, chart or operator.chart(), *waiting, *settings)
 
     def upgrade(self, *settings: str) -> str:
         """`helm upgrade --wait`."""
@@ -59,10 +59,17 @@ class NodeWorld(World):
         return self.helm("upgrade", RELEASE, operator.chart(), *waiting, *settings)
 
     def uninstall(self) -> None:
-        """As a user does it; then until the garbage collector has taken what belonged to the Deployment."""
-        self.helm("uninstall", RELEASE, "--wait", "--cascade=foreground")
-        gone = ["wait", "--for=delete", f"deployment/{RELEASE}", "-n", NAMESPACE, "--timeout=60s"]
-        self.lab.kubectl(*gone, timeout=90)
+        """As a user does it; then until the garbage collector has taken what belonged to the Deployment.
+
+        Helm's own --wait gives up within seconds now and then, with a Deployment that is just going.
+        """
+        self.helm("uninstall", RELEASE)
+        eventually(lambda: not self.list_workloads())
+
+    def list_workloads(self) -> list[str]:
+        """What of the operator's Deployment is there, and of what that has made."""
+        kinds = "deployments,replicasets,pods"
+        return self.lab.kubectl("get", kinds, "-n", NAMESPACE, "-l", SELECTOR, "-o", "name").split()
 
     def operator_pods(self) -> list[JSON]:
         """Those that are not on their way out."""
@@ -84,7 +91,7 @@ class NodeWorld(World):
             self.delete(*self.created.pop())
 
     def await_release(self, name: str, done: Callable[[JSON], bool], **where: Any) -> JSON:
-        """As in `World`; what the operator wrote is shown when it does not come to that."""
+        """As in `LabCluster`; what the operator wrote is shown when it does not come to that."""
         try:
             return super().await_release(name, done, **where)
         except (AssertionError, FileNotFoundError):

@@ -1,7 +1,7 @@
 """Where one run of an incident is played: fresh gateways and a registry of its own, one plugin, and counted traffic.
 
-A story is written once. On a bare stage `Stage.change` is a ``kubectl apply`` of a WasmPlugin, on the other one of a
-PluginRelease, and `Stage.settle` awaits what each of them has to show.
+A story is written once. On a bare run `IncidentRun.change` is a ``kubectl apply`` of a WasmPlugin, on the other one of
+a PluginRelease, and `IncidentRun.settle` awaits what each of them has to show.
 """
 
 from __future__ import annotations
@@ -25,9 +25,21 @@ from pluginrelease_lab import Lab
 from pluginrelease_lab.host import GatewayPod
 from tests import wasm_modules
 from tests.harness import evidence, gateways, registries
-from tests.harness.cluster import JSON, Operator, World, observed, ready
+from tests.harness.cluster import JSON, LabCluster, Operator, observed, ready
 from tests.harness.traffic import PORT, Answer, Traffic
 from tests.incidents.book import GONE, Becomes, Half, Incident, Mode, Says, losses
+from tests.incidents.pace import Pace
+from tests.incidents.plugins import (
+    HERE,
+    NAME,
+    THERE,
+    IncidentPlugin,
+    Place,
+    plugin_release,
+    wasm_plugin,
+    with_licence,
+    without_policy,
+)
 
 SECONDS = 150.0
 """The deadline of one run, from when its gateways are ready."""
@@ -37,89 +49,13 @@ TAIL = 2.0
 """Seconds that are still counted when all is told: what goes wrong late is counted too."""
 PAUSE = 0.2
 QUIET = 5.0
-NAME = "plugin"
+
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "plugins"
 BUILDING = threading.Lock()
 
 
-@dataclass(frozen=True)
-class Plugin:
-    """What a person wants to run, however it is applied.
-
-    ``sha256`` is what the person believes to be the plugin's checksum. ``labels`` and ``namespace`` select gateways;
-    by default those of the stage.
-    """
-
-    image: str
-    config: JSON | None = None
-    fail_strategy: str = "FAIL_CLOSE"
-    secret: str | None = None
-    sha256: str | None = None
-    priority: int | None = None
-    labels: dict[str, str] | None = None
-    namespace: str | None = None
-    checks: JSON | None = None
-    """spec.checks of the release; bare Istio has nothing like it."""
-
-    def fields(self) -> JSON:
-        """What WasmPlugin and PluginRelease spell alike."""
-        named = {"phase": "AUTHN", "failStrategy": self.fail_strategy, "priority": self.priority}
-        return {key: value for key, value in named.items() if value is not None}
-
-
-def wasm_plugin(plugin: Plugin, name: str, namespace: str, labels: dict[str, str]) -> JSON:
-    """As people write it without a release: by tag."""
-    optional = {"pluginConfig": plugin.config, "imagePullSecret": plugin.secret, "sha256": plugin.sha256}
-    spec = {
-        "selector": {"matchLabels": labels},
-        "url": f"oci://{plugin.image}",
-        **plugin.fields(),
-        **{key: value for key, value in optional.items() if value is not None},
-    }
-    metadata = {"name": name, "namespace": namespace}
-    return {"apiVersion": istio.TARGET.api_version, "kind": istio.TARGET.name, "metadata": metadata, "spec": spec}
-
-
-def plugin_release(plugin: Plugin, name: str, namespace: str, gateway: str, labels: dict[str, str]) -> JSON:
-    """The same as a release."""
-    secret = {"pullSecretRef": {"name": plugin.secret}} if plugin.secret else {}
-    object_name = {"objectName": name} if namespace == gateway else {}
-    spec: JSON = {
-        "artifact": {"image": {"ref": plugin.image, "insecure": True, **secret}},
-        "provider": "Istio",
-        "gateways": [
-            {"name": "public", "namespace": gateway, "selector": {"matchLabels": labels}, **object_name},
-        ],
-        "plugin": {**plugin.fields(), **({"config": plugin.config} if plugin.config is not None else {})},
-    }
-    if plugin.sha256:
-        spec["artifact"]["wasmSha256"] = plugin.sha256
-    if plugin.checks:
-        spec["checks"] = plugin.checks
-    metadata = {"name": name, "namespace": namespace}
-    return {"apiVersion": api.API_VERSION, "kind": api.KIND, "metadata": metadata, "spec": spec}
-
-
-class Pace:
-    """The bare run is counted for as long as the release's took: what is lost is compared over the same time."""
-
-    def __init__(self) -> None:
-        self._done = threading.Event()
-        self._seconds = 0.0
-
-    def told(self, seconds: float) -> None:
-        """The release's run has ended."""
-        self._seconds = seconds
-        self._done.set()
-
-    def wait(self, seconds: float) -> float:
-        """How long the release's run took; waits for its end, at most so long."""
-        self._done.wait(seconds)
-        return self._seconds
-
-
 @dataclass
-class Stage:
+class IncidentRun:
     """One run of one incident. ``lab`` and ``operator`` are everybody's; namespace, gateways and registry its own."""
 
     lab: Lab
@@ -130,9 +66,12 @@ class Stage:
     mode: Mode
     port: int
     pace: Pace
-    plugin: Plugin | None = None
+    plugin: IncidentPlugin | None = None
     changed: float | None = None
-    before: JSON | None = None
+    before: dict[str, JSON] = field(default_factory=dict)
+    """The WasmPlugins before the incident, by their entries."""
+    spared: dict[str, str] = field(default_factory=dict)
+    """The gateways that the incident must not touch, by their entries: what each of their answers must say."""
     asked: str = NAME
     """The release that is to say something."""
     team: str = ""
@@ -148,12 +87,18 @@ class Stage:
         return f"{self.name}-{self.mode}"
 
     @property
+    def namespaces(self) -> dict[str, str]:
+        """Where the gateways are, by the entries that select them."""
+        elsewhere = {THERE: f"{self.namespace}-{THERE}"} if self.incident.elsewhere else {}
+        return {HERE: self.namespace, **elsewhere}
+
+    @property
     def is_bare(self) -> bool:
         return self.mode is Mode.BARE
 
     @property
-    def world(self) -> World:
-        return World(self.lab, self.operator)
+    def cluster(self) -> LabCluster:
+        return LabCluster(self.lab, self.operator)
 
     @property
     def home(self) -> str:
@@ -164,9 +109,14 @@ class Stage:
 
     def prepare(self) -> None:
         """Asks for the gateways; returns at once."""
-        self.apply(*gateways.manifests(self.namespace, self.incident.gateways, self.port))
+        own = gateways.manifests(self.namespace, self.incident.gateways, self.port)
+        self.apply(*(map(with_licence, own) if self.incident.elsewhere else own))
+        for namespace in (self.namespaces[entry] for entry in self.namespaces if entry != HERE):
+            self.borrowed.append(namespace)
+            self.apply(*gateways.manifests(namespace, self.incident.elsewhere, self.port))
+            self.allow(namespace)
 
-    def play(self) -> Half:
+    def execute(self) -> Half:
         """The story from its beginning to its end, and what came of it. Raises nothing."""
         trouble = ""
         with self.closing:
@@ -175,6 +125,7 @@ class Stage:
                 self.ends = time.monotonic() + SECONDS
                 self.incident.story(self)
                 self.settle()
+                self.check_spared()
             except Exception as error:
                 trouble = f"{type(error).__name__}: {error}"
             seconds = time.monotonic() - self.changed if self.changed else 0.0
@@ -184,7 +135,7 @@ class Stage:
             answers = self.answers()
         return Half(losses(answers, self.incident.right), answers.total(), seconds, trouble, said)
 
-    def strike(self) -> None:
+    def clean_up(self) -> None:
         """Takes everything of it away; returns at once."""
         namespaces = (self.namespace, *self.borrowed)
         self.lab.kubectl("delete", "namespace", *namespaces, "--wait=false", "--ignore-not-found")
@@ -198,18 +149,18 @@ class Stage:
         path.write_bytes(module)
         return registries.push(self.lab, path, f"{self.namespace}/{name or f'plugin-{self.repositories}:1.0'}")
 
-    def run(self, plugin: Plugin, says: str = "v1") -> None:
+    def deploy(self, plugin: IncidentPlugin, says: str = "v1") -> None:
         """The plugin runs in every gateway, and each answers ``x-plugin: says``; from then on requests are counted."""
         self.show(plugin)
         if not self.is_bare:
             self.await_said("Loaded", "Ready")
         self.await_served(says)
-        self.before = self.written()
+        self.remember()
         self.count()
 
-    def run_good(self, **fields: Any) -> None:
+    def deploy_good(self, **fields: Any) -> None:
         """A good plugin, v1, runs."""
-        self.run(Plugin(self.push(wasm_modules.answering("v1")), **fields))
+        self.deploy(IncidentPlugin(self.push(wasm_modules.answering("v1")), **fields))
 
     def change(self, **fields: Any) -> None:
         """The person changes the plugin that runs; from here on the clock runs."""
@@ -225,13 +176,18 @@ class Stage:
         if not self.is_bare:
             self.until("another revision is stable", lambda: self.stable() != before)
         self.await_served(says)
-        self.before = self.written()
+        self.remember()
+
+    def remember(self) -> None:
+        """What is written now is what was there before the incident."""
+        found = {entry: self.written(entry) for entry in self.namespaces}
+        self.before = {entry: plugin for entry, plugin in found.items() if plugin is not None}
 
     def stable(self) -> str:
         """The revision that runs everywhere; "" with bare Istio."""
         if self.is_bare:
             return ""
-        return str(self.world.release(self.asked, self.home)["status"].get("stableRevision", ""))
+        return str(self.cluster.release(self.asked, self.home)["status"].get("stableRevision", ""))
 
     def go_back_to(self, revision: str, **fields: Any) -> None:
         """The person asks for an older revision; with bare Istio that is applied as it was."""
@@ -242,7 +198,7 @@ class Stage:
         annotation = f"{api.ROLLBACK_ANNOTATION}={revision}"
         self.lab.kubectl("annotate", api.PLURAL, self.asked, "-n", self.home, annotation, "--overwrite")
 
-    def first(self, plugin: Plugin) -> None:
+    def first(self, plugin: IncidentPlugin) -> None:
         """The person applies a plugin where none was; requests are counted from before on."""
         self.count()
         self.begin()
@@ -252,18 +208,27 @@ class Stage:
         """The time of the incident begins, if it has not."""
         self.changed = self.changed or time.monotonic()
 
-    def show(self, plugin: Plugin) -> None:
-        """kubectl apply, in the form of this stage."""
+    def show(self, plugin: IncidentPlugin) -> None:
+        """kubectl apply, in the form of this run."""
         self.plugin = plugin
-        self.apply(self.manifest(plugin))
+        self.apply(*self.manifests(plugin))
 
-    def manifest(self, plugin: Plugin, name: str = NAME) -> JSON:
-        """The plugin in the form of this stage."""
-        labels = plugin.labels or {"istio": self.namespace}
-        gateway = plugin.namespace or self.namespace
+    def manifests(self, plugin: IncidentPlugin, name: str = NAME) -> list[JSON]:
+        """The plugin in the form of this run."""
+        places = self.places(plugin)
         if self.is_bare:
-            return wasm_plugin(plugin, name, gateway, labels)
-        return plugin_release(plugin, name, self.home, gateway, labels)
+            return [wasm_plugin(plugin, name, place) for place in places]
+        return [plugin_release(plugin, name, self.home, places)]
+
+    def places(self, plugin: IncidentPlugin) -> list[Place]:
+        """Where it is to run."""
+        labels = plugin.labels or {"istio": self.namespace}
+        elsewhere = self.namespaces.get(THERE, "")
+        known = {
+            HERE: Place(HERE, plugin.namespace or self.namespace, labels),
+            THERE: Place(THERE, elsewhere, {"istio": elsewhere}),
+        }
+        return [known[entry] for entry in plugin.entries]
 
     def allow(self, namespace: str, *, make: bool = False) -> str:
         """A namespace that this run's releases may write to; ``make``: it is made, and goes with the run."""
@@ -275,6 +240,10 @@ class Stage:
             self.lab.kubectl("annotate", "namespace", namespace, annotation, "--overwrite")
         return namespace
 
+    def forbid(self, namespace: str) -> None:
+        """This run's releases may not write to that namespace any more."""
+        self.lab.kubectl("annotate", "namespace", namespace, f"{api.ALLOWED_NAMESPACES_ANNOTATION}-")
+
     def apply(self, *manifests: JSON) -> None:
         """kubectl apply."""
         self.lab.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(manifests))
@@ -285,7 +254,7 @@ class Stage:
         self.apply({**made, "type": kind or made["type"]})
 
     def built(self, name: str) -> bytes:
-        """A Go plugin of tests/fixtures/plugins, compiled once for both stages."""
+        """A Go plugin of tests/fixtures/plugins, compiled once for both runs."""
         output = self.folder / f"{name}.wasm"
         with BUILDING:
             if not output.exists():
@@ -302,22 +271,25 @@ class Stage:
         """A registry that the incident may break; it ends with the run."""
         folder = self.folder / self.namespace
         folder.mkdir()
-        one = registries.Registry(self.lab, folder, realm, self.port)
-        one.start()
-        self.closing.callback(one.stop)
-        return one
+        registry = registries.Registry(self.lab, folder, realm, self.port)
+        registry.start()
+        self.closing.callback(registry.stop)
+        return registry
 
     # ---------------------------------------------------------------------------------------- the gateways
 
     def await_rollout(self) -> None:
         """The gateways that were asked for are ready."""
-        if self.incident.gateways:
-            where = ("-n", self.namespace, "--timeout=120s")
-            self.lab.kubectl("rollout", "status", f"deployment/{self.namespace}", *where, timeout=150)
+        counts = {HERE: self.incident.gateways, THERE: self.incident.elsewhere}
+        for entry, namespace in self.namespaces.items():
+            if counts[entry]:
+                where = ("-n", namespace, "--timeout=120s")
+                self.lab.kubectl("rollout", "status", f"deployment/{namespace}", *where, timeout=150)
 
-    def gateways(self) -> list[GatewayPod]:
-        """The gateway pods of this run that are ready."""
-        return [pod for pod in self.lab.gateway_pods(f"istio={self.namespace}") if pod.ready]
+    def gateways(self, *entries: str) -> list[GatewayPod]:
+        """The gateway pods of these entries, by default of all, that are ready."""
+        chosen = ",".join(self.namespaces[entry] for entry in entries or self.namespaces)
+        return [pod for pod in self.lab.gateway_pods(f"istio in ({chosen})") if pod.ready]
 
     def scale(self, replicas: int) -> None:
         """More gateways, or fewer. Returns when they are ready, and counts the new ones too."""
@@ -334,9 +306,9 @@ class Stage:
         self.until("the new pod is ready", lambda: len({pod.name for pod in self.gateways()}) == there)
         self.count()
 
-    def answered(self, port: int = PORT) -> set[tuple[int, str]]:
+    def answered(self, *entries: str, port: int = PORT) -> set[tuple[int, str]]:
         """What the gateways answer now: (status, header x-plugin); (0, "-") for one that does not answer."""
-        return {self.ask(pod, port) for pod in self.gateways()}
+        return {self.ask(pod, port) for pod in self.gateways(*entries)}
 
     def ask(self, pod: GatewayPod, port: int = PORT, **headers: str) -> tuple[int, str]:
         """One request."""
@@ -347,9 +319,10 @@ class Stage:
             return 0, "-"
         return found.status, found.headers.get("x-plugin", "-")
 
-    def await_served(self, plugin: str) -> None:
-        """Every gateway answers through this plugin; "-" through none."""
-        self.until(f"every gateway answers {plugin}", lambda: self.answered() == {(200, plugin)})
+    def await_served(self, plugin: str, *entries: str) -> None:
+        """Every gateway of these entries, by default of the plugin's, answers through this plugin; "-" through none."""
+        chosen = entries or (self.plugin.entries if self.plugin else ())
+        self.until(f"every gateway answers {plugin}", lambda: self.answered(*chosen) == {(200, plugin)})
 
     def poison(self) -> None:
         """Each gateway gets one request at which `wasm_modules.answering_until_trapped` traps."""
@@ -358,8 +331,9 @@ class Stage:
 
     def logs(self) -> str:
         """What the gateways of this run have said so far."""
-        where = ("-n", self.namespace, "-l", f"istio={self.namespace}", "--tail=-1", "--ignore-errors")
-        return self.lab.kubectl("logs", *where)
+        options = ("--tail=-1", "--ignore-errors")
+        places = ((namespace, f"istio={namespace}") for namespace in self.namespaces.values())
+        return "".join(self.lab.kubectl("logs", "-n", place, "-l", labels, *options) for place, labels in places)
 
     def await_quiet(self) -> None:
         """The gateways have said nothing for a while: what istiod pushes to a pod because it is new has been pushed."""
@@ -382,10 +356,21 @@ class Stage:
         """Ends the counting: all that was answered."""
         return sum((traffic.stop().total() for traffic in self.streams.values()), Counter())
 
+    def spare(self, entry: str, plugin: str) -> None:
+        """From first to last every request through the gateways of this entry must be answered through this plugin."""
+        self.spared[entry] = plugin
+
+    def check_spared(self) -> None:
+        """Raise AssertionError for another answer of gateways that must be spared."""
+        for entry, plugin in self.spared.items():
+            for pod in self.gateways(entry):
+                odd = self.streams[pod.name].look().total().keys() - {Answer(200, plugin, "served")}
+                assert not odd, f"a gateway of {entry} answered {', '.join(map(str, odd))}"
+
     # ------------------------------------------------------------------------------------------ the end
 
     def settle(self) -> None:
-        """Awaits what this stage has to show in the end, and counts a little longer."""
+        """Awaits what this run has to show in the end, and counts a little longer."""
         self.begin()
         if self.is_bare:
             self.await_shown()
@@ -414,7 +399,7 @@ class Stage:
         """How often the container of each gateway pod was started again."""
         where = ("-n", self.namespace, "-l", f"istio={self.namespace}", "-o", "json")
         listed = json.loads(self.lab.kubectl("get", "pods", *where))["items"]
-        return [one["restartCount"] for pod in listed for one in pod["status"].get("containerStatuses", [])]
+        return [status["restartCount"] for pod in listed for status in pod["status"].get("containerStatuses", [])]
 
     def is_silent(self) -> bool:
         """Whether a gateway's admin port does not answer."""
@@ -448,39 +433,62 @@ class Stage:
             return observed(release) and (about["reason"], release["status"].get("phase")) == (reason, phase)
 
         left = max(self.ends - time.monotonic(), 1.0)
-        return self.world.await_release(self.asked, said, namespace=self.home, seconds=left)
+        return self.cluster.await_release(self.asked, said, namespace=self.home, seconds=left)
 
     def await_event(self, reason: str) -> None:
         """The release was told so in an Event."""
-        release = self.world.release(self.asked, self.home)
+        release = self.cluster.release(self.asked, self.home)
         evidence.await_events(self.lab, release, {reason}, max(self.ends - time.monotonic(), 1.0))
 
     def said(self) -> Says:
         """What the release says now, and what has become of the WasmPlugin."""
-        found = self.world.get(api.PLURAL, self.home, self.asked)
+        found = self.cluster.get(api.PLURAL, self.home, self.asked)
         if found is None:
             return Says("-", GONE, self.became())
         return Says(ready(found)["reason"], found.get("status", {}).get("phase", "-"), self.became())
 
     def became(self) -> Becomes:
-        """What has become of the WasmPlugin since `run`."""
-        now, before = self.written(), self.before
+        """What has become of the WasmPlugin since `deploy`."""
+        now, before = self.written(), self.before.get(HERE)
         if now is None:
             writes = (self.plugin.namespace if self.plugin else None) or self.namespace, self.asked
             return Becomes.REMOVED if before or writes in evidence.written(self.lab) else Becomes.UNTOUCHED
-        if before is None or now["spec"] != before["spec"]:
+        if before is None or without_policy(now["spec"]) != without_policy(before["spec"]):
             return Becomes.WRITTEN
         same = now["metadata"]["generation"] == before["metadata"]["generation"]
         return Becomes.UNTOUCHED if same and now["metadata"]["uid"] == before["metadata"]["uid"] else Becomes.RESTORED
 
-    def written(self) -> JSON | None:
-        """The WasmPlugin that the release has written."""
+    def is_written(self, *entries: str) -> bool:
+        """Whether the WasmPlugins of these entries, by default of the first, were written since the incident began; by
+        their generation, as what was written may have been put back before anybody looks."""
+        return all(self.generation_of(entry) != self.generation_before(entry) for entry in entries or (HERE,))
+
+    def is_as_before(self, *entries: str) -> bool:
+        """Whether the WasmPlugins of these entries want what they wanted before the incident."""
+        return all(self.spec_of(entry) == self.spec_before(entry) for entry in entries)
+
+    def generation_of(self, entry: str) -> int | None:
+        found = self.written(entry)
+        return found["metadata"]["generation"] if found else None
+
+    def generation_before(self, entry: str) -> int | None:
+        return self.before[entry]["metadata"]["generation"] if entry in self.before else None
+
+    def spec_of(self, entry: str) -> JSON | None:
+        found = self.written(entry)
+        return found["spec"] if found else None
+
+    def spec_before(self, entry: str) -> JSON | None:
+        return self.before[entry]["spec"] if entry in self.before else None
+
+    def written(self, entry: str = HERE) -> JSON | None:
+        """The WasmPlugin that the release has written for this entry."""
         label = f"{api.MANAGED_BY_LABEL}={api.MANAGED_BY}"
         listed: list[JSON] = json.loads(
             self.lab.kubectl("get", istio.TARGET.plural, "-A", "-l", label, "-o", "json"),
         )["items"]
-        whose = f"{self.home}/{self.asked}"
-        mine = [one for one in listed if one["metadata"]["annotations"].get(api.RELEASE_ANNOTATION) == whose]
+        wanted = {api.RELEASE_ANNOTATION: f"{self.home}/{self.asked}", api.GATEWAY_ANNOTATION: entry}
+        mine = [plugin for plugin in listed if wanted.items() <= plugin["metadata"]["annotations"].items()]
         return mine[0] if mine else None
 
     def until(self, what: str, done: Callable[[], bool]) -> None:
