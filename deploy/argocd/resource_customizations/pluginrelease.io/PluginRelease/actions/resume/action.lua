@@ -1,0 +1,3 @@
+-- Ends the action suspend.
+obj.spec.suspend = false
+return obj
