@@ -9,16 +9,18 @@ COPY requirements/operator.txt requirements/build.txt /src/requirements/
 RUN python3 -m venv /build && /build/bin/pip install --require-hashes --no-deps --requirement /src/requirements/build.txt \
  && /build/bin/pip check \
  && python3 -m venv /opt/pluginrelease \
- && /opt/pluginrelease/bin/pip install --require-hashes --no-deps --only-binary :all: --requirement /src/requirements/operator.txt
+ && /opt/pluginrelease/bin/pip install --require-hashes --no-deps --no-compile --only-binary :all: --requirement /src/requirements/operator.txt
 COPY . /src
 # more than half of all is the Kubernetes client, of which little is imported; its second run imports all of that again
 RUN cd /src && /build/bin/python -m hatchling build --target wheel --directory /dist \
- && /opt/pluginrelease/bin/pip install --no-deps --no-index /dist/*.whl \
+ && /opt/pluginrelease/bin/pip install --no-deps --no-index --no-compile /dist/*.whl \
  && /opt/pluginrelease/bin/pip check \
  && /opt/pluginrelease/bin/pip uninstall --yes pip \
  && /opt/pluginrelease/bin/python /src/image/prune.py \
  && /opt/pluginrelease/bin/python /src/image/prune.py \
  && /opt/pluginrelease/bin/pluginrelease --version
+# bytecode that no file time can make stale: the running image cannot write another
+RUN /opt/pluginrelease/bin/python -m compileall -q -f --invalidation-mode unchecked-hash /opt/pluginrelease/lib
 
 FROM ${PYTHON}
 # the root file system is read-only in the cluster: nothing is compiled or cached at run time but in /tmp
@@ -27,6 +29,8 @@ LABEL org.opencontainers.image.title="pluginrelease-operator" \
       org.opencontainers.image.description="Takes a WebAssembly plugin from an image to seen running in every Envoy gateway pod" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/pluginrelease /opt/pluginrelease
+# python's own images come without bytecode: without this, each start would compile what it imports of the standard library
+RUN PYTHONDONTWRITEBYTECODE= pluginrelease run --help > /dev/null
 USER 65532:65532
 WORKDIR /tmp
 ENTRYPOINT ["pluginrelease"]

@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-node node-packages lint incidents layouts modules soak fuzz bench crds clean help
+.PHONY: demo test test-core test-edges test-passes binaries passes test-node node-packages test-gitops lint incidents layouts modules soak kills false-alarms fuzz bench crds manifests dist clean help
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/'
 
@@ -20,9 +20,25 @@ $(READY): requirements/dev.txt pyproject.toml lab/pyproject.toml
 demo: $(READY)   ## the main job, end to end, on real parts (KEEP=1 leaves it running, MESH=higress for Higress)
 	@$(BIN)/pluginrelease demo $(if $(KEEP),--keep) $(if $(MESH),--mesh $(MESH))
 
-test: $(READY)   ## core, edges against real servers, passes against the lab; all but tests/node
-	@$(BIN)/python -m pytest --ignore=tests/node
+test: $(READY)   ## core, edges against real servers, passes against the lab; all but tests/node and tests/gitops
+	@$(BIN)/python -m pytest --ignore=tests/node --ignore=tests/gitops
 	@echo "[test] without tests/node, whose lab has a real node: make test-node"
+	@echo "[test] without tests/gitops, which needs Flux: make test-gitops"
+
+test-core: $(READY)  ## of these what needs no program of the lab: core, controller
+	@$(BIN)/python -m pytest tests/core tests/controller
+
+test-passes: $(READY)  ## of these the passes against the lab
+	@$(BIN)/python -m pytest tests/passes
+
+test-edges: $(READY)  ## of these all others
+	@$(BIN)/python -m pytest --ignore=tests/node --ignore=tests/gitops --ignore=tests/core --ignore=tests/controller --ignore=tests/passes
+
+binaries: $(READY)  ## build the programs of the lab, ahead of time
+	@$(BIN)/pluginrelease lab binaries
+
+passes: $(READY)  ## 100,000 drawn sequences of changes, commands and faults, and what must hold of every pass (PASSES=100000)
+	@PASSES=$(or $(PASSES),100000) $(BIN)/python -m pytest -q tests/core/test_passes_drawn.py
 
 test-node: $(READY)  ## image and chart on a real node, and gateways that are pods on it; as root
 	@$(BIN)/python -m pluginrelease_lab.node
@@ -31,11 +47,15 @@ test-node: $(READY)  ## image and chart on a real node, and gateways that are po
 node-packages: $(READY)  ## install what test-node needs from Debian: containerd, runc, CNI, iptables, buildah, debootstrap
 	@$(BIN)/python -m pluginrelease_lab.node --install
 
-lint: $(READY)   ## ruff, mypy --strict, import-linter
+test-gitops: $(READY)  ## every state of docs/states.md and the story of docs/flux.md, with real Flux
+	@$(BIN)/python -m pytest tests/gitops
+
+lint: $(READY)   ## ruff, mypy --strict, import-linter, plain English
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy --strict
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m tests.plain_english
 
 incidents: $(READY)  ## the incident book: real failures on a real lab, with bare Istio and with a release
 	@$(BIN)/python -m tests.incidents
@@ -49,6 +69,12 @@ modules: $(READY)  ## every odd module on real Envoys of four releases, each fir
 soak: $(READY)   ## changes under load, every request counted; the operator killed at each of its writes
 	@$(BIN)/python -m tests.soak
 
+kills: $(READY)  ## the operator killed on both sides of each write to an object, with three entries, on real gateways
+	@$(BIN)/python -m tests.soak kills --objects --random 0
+
+false-alarms: $(READY)  ## good changes while gateways are killed, evicted and replaced; writes docs/false-alarms.md
+	@$(BIN)/python -m tests.soak false-alarms
+
 fuzz: $(READY)   ## the inspection under atheris, guided by coverage (FUZZ_SECONDS=600)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/fuzz.txt
 	@$(BIN)/python -m pip check --disable-pip-version-check
@@ -59,6 +85,16 @@ bench: $(READY)  ## from apply to served, from a bad apply to put right, the loo
 
 crds: $(READY)   ## write crds/, the chart's copy, docs/api.md and docs/reasons.md from the models
 	@$(BIN)/pluginrelease crd --write
+
+manifests: $(READY)  ## write the chart's README and deploy/install.yaml from the chart
+	@$(BIN)/python -m release.manifests
+
+dist: $(READY)   ## the files of a release that need no registry: wheels, source archives, SBOM, install.yaml; in dist/
+	@rm -rf dist
+	@$(BIN)/python -m release.wheels dist
+	@$(BIN)/python -m release.sbom dist/pluginrelease-operator.cdx.json
+	@$(BIN)/python -m release.sbom --check dist/pluginrelease-operator.cdx.json
+	@cp deploy/install.yaml dist/
 
 clean:           ## the virtual environment and tool caches of this checkout
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
