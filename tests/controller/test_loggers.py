@@ -67,8 +67,10 @@ CASES: list[tuple[str, list[str], list[dict[str, Any]], int | None, str]] = [
 ]
 
 
+@pytest.mark.parametrize("is_seen", [False, True], ids=["read now", "read by the look before"])
 @pytest.mark.parametrize(("reason", "levels", "others", "noted_after", "kept"), CASES, ids=[row[0] for row in CASES])
 async def test_the_level_to_restore(
+    is_seen: bool,
     reason: str,
     levels: list[str],
     others: list[dict[str, Any]],
@@ -78,9 +80,12 @@ async def test_the_level_to_restore(
 ) -> None:
     """It is the one from before anybody raised it, so that no gateway stays at debug."""
     cluster = ScriptedAPI(*others)
-    monkeypatch.setattr(control, "read_logging", ScriptedGateway(cluster, levels, noted_after=noted_after).read)
-    reader = DirectReader(cast(Any, cluster))
-    [raised] = await loggers.find_levels_to_restore(cast(Any, cluster), reader, release(), [POD], GatewayAccess())
+    gateway = ScriptedGateway(cluster, levels, noted_after=noted_after)
+    monkeypatch.setattr(control, "read_logging", gateway.read)
+    seen = {POD.uid: await gateway.read()} if is_seen else {}
+    [raised] = await loggers.find_levels_to_restore(
+        cast(Any, cluster), DirectReader(cast(Any, cluster)), release(), [POD], GatewayAccess(), seen
+    )
     assert raised.level == kept, reason
 
 

@@ -96,3 +96,17 @@ def test_it_is_never_called_unbroken_from_after_the_look(looks: list[tuple[int |
 def test_a_line_from_before(text: str, since: float, reaches: bool, reason: str) -> None:
     """Where the answer has one, nothing between it and the time is missing, and no more is asked."""
     assert logs.reaches_back(text, at(since)) is reaches, reason
+
+
+@pytest.mark.parametrize(
+    ("head", "left", "reason"),
+    [
+        ("2026-01-01T12:01:00.5Z old\n2026-01-01T12:02:00Z new", "new", "a line that is as old as the time stays"),
+        ("2026-01-01T12:03:00Z a\u2028b\n2026-01-01T12:04:00Z ", "a\u2028b\n", "only a line feed ends a line"),
+        ("no time", "time", "a line whose time cannot be read is kept"),
+        ("", "", "nothing"),
+    ],
+)
+def test_of_a_whole_log_what_is_older_is_cut(head: str, left: str, reason: str) -> None:
+    """It is what the API server would have sent for the time, by the kubelet's clock and not by what is in a line."""
+    assert logs.cut_before(head, at(2)) == left, reason

@@ -253,10 +253,15 @@ class EnvoyChannels:
             kept.append(line if keeping else "")
         return "".join(kept).encode()[:limit_bytes].decode(errors="replace")
 
-    async def log_begins(self, namespace: str, pod: str, container: str) -> datetime | None:
-        """As the API server: of the file as it is now."""
-        times = (logs.read_record(line).at for line in self.gateways[pod].log.read_text().splitlines())
-        return next((at for at in times if at), None)
+    async def read_log_head(self, namespace: str, pod: str, container: str, *, limit_bytes: int) -> str:
+        """As the API server: of the file as it is now, each line after the time when it was written."""
+        found = self.gateways[pod].log.read_text().splitlines(keepends=True)
+        times = [logs.read_record(line).at for line in found]
+        at, head = next((time for time in times if time), None), []
+        for line, time in zip(found, times, strict=True):
+            at = time or at
+            head.append(f"{at.isoformat() if at else ''} {line}")
+        return "".join(head).encode()[:limit_bytes].decode(errors="replace")
 
 
 CURRENT: web.AppKey[list[EnvoyChannels]] = web.AppKey("current", list)

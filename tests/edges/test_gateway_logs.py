@@ -148,3 +148,32 @@ async def test_a_quiet_gateway_has_a_whole_log(start_delivery: StartDelivery) ->
     assert not seen.log.truncated
     delivery.gateway.log.write_text("")
     assert (await look(delivery, habit))[0].log.truncated
+
+
+async def test_a_short_log_is_one_request(start_delivery: StartDelivery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read whole; one that does not fit is read from the write on, and that is remembered."""
+    delivery, habit = await start_delivery(), dump_cache.ReadOptions(cache=dump_cache.DumpCache())
+    asked: list[str] = []
+
+    def count(name: str) -> None:
+        real = getattr(delivery.channels, name)
+
+        async def counted(*place: str, **options: Any) -> Any:
+            asked.append(name)
+            return await real(*place, **options)
+
+        monkeypatch.setattr(delivery.channels, name, counted)
+
+    count("read_log")
+    count("read_log_head")
+    await look(delivery, habit)
+    assert asked == ["read_log_head"]
+    with delivery.gateway.log.open("a") as log:
+        log.write("a line of an access log\n" * 2000)
+    for _ in range(2):
+        asked.clear()
+        await look(delivery, habit)
+    assert asked == ["read_log"], "it reaches back to before the write"
+    asked.clear()
+    await look(delivery, replace(habit, before_write=True))
+    assert asked == ["read_log_head"]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pluginrelease.core.gateway import pods
+from pluginrelease.core.gateway import logs, pods
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.edges.envoy import observing
@@ -39,7 +39,8 @@ def look(lab: Lab, pod: PodRef, since: datetime) -> tuple[PodObservation, dateti
     async def ask() -> tuple[PodObservation, datetime | None]:
         async with await Cluster.connect(lab.kubeconfig) as cluster:
             (seen,) = await observing.observe(cluster, [pod], WANTED, since=since, deadline_seconds=30)
-            return seen, await cluster.log_begins(pod.namespace, pod.name, "istio-proxy")
+            head = await cluster.read_log_head(pod.namespace, pod.name, "istio-proxy", limit_bytes=1024)
+            return seen, logs.parse_time(head.partition(" ")[0])
 
     return asyncio.run(ask())
 

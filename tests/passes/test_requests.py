@@ -11,7 +11,7 @@ import pytest
 
 from pluginrelease import api
 from tests import wasm_modules
-from tests.harness import evidence
+from tests.harness import evidence, gateways
 from tests.harness.cluster import LabCluster, conditions, observed, unique
 
 JSON = dict[str, Any]
@@ -101,6 +101,21 @@ def test_each_further_entry_is_one_more(cluster: LabCluster, ref: str) -> None:
     found = count(cluster, namespace)
     assert found["patch wasmplugins"] == 4
     assert found.total() <= 7 + 3, found
+
+
+def test_a_pod_until_loaded_is_twelve_more(cluster: LabCluster, ref: str) -> None:
+    """One gateway pod, with the look before the write, its log level raised and restored, and all looks after it."""
+    namespace = unique("costs")
+    gateways.deploy(cluster, namespace, 1)
+    mine = {"name": "public", "namespace": namespace, "selector": {"matchLabels": {"istio": namespace}}}
+    manifest = release(namespace, ref, mine)
+    cluster.apply(manifest)
+    ready = cluster.await_ready(manifest["metadata"]["name"], namespace=namespace)
+    evidence.await_events(cluster.lab, ready, {"Applied", "Loaded"})
+    found = count(cluster, namespace)
+    of_pods = sum(number for what, number in found.items() if what.partition(" ")[2].startswith("pods"))
+    assert of_pods <= 12, found
+    assert found.total() <= 7 + 12, found
 
 
 def test_a_copy_of_a_secret_is_two_more(cluster: LabCluster, ref: str) -> None:

@@ -8,7 +8,7 @@ gateway at debug.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 
 import structlog
 
@@ -43,15 +43,22 @@ def gate(uid: str) -> str:
 
 
 async def find_levels_to_restore(
-    cluster: Cluster, reader: Reader, release: api.Release, pods: Sequence[PodRef], reach: GatewayAccess
+    cluster: Cluster,
+    reader: Reader,
+    release: api.Release,
+    pods: Sequence[PodRef],
+    reach: GatewayAccess,
+    seen: Mapping[str, str],
 ) -> list[RaisedLogger]:
     """Return the level to restore later for each pod that answers: another release's note, else the level now.
+
+    ``seen``: pod uid → level, as this pass read it already.
 
     The gateways are read before the notes. A release notes a level before it raises the logger, so a read that sees a
     raised level also finds its note. Thus a raised level is never noted as the one to restore.
     """
     marks = {pod.uid: pod_mark(pod.uid) for pod in pods}
-    found = await read_levels(cluster, pods, reach)
+    found = dict(seen) | await read_levels(cluster, [pod for pod in pods if pod.uid not in seen], reach)
     noted = await noted_by_others(reader, release.metadata.uid, {*marks.values()}) | noted_by(release)
     # restored between the two reads, or set to debug by a user: the second read shows which
     unclear = [pod for pod in pods if found.get(pod.uid) == RAISED and marks[pod.uid] not in noted]

@@ -87,7 +87,8 @@ async def observe_statuses(
 async def look_before(work: PassContext, candidate: Candidate) -> tuple[PodObservation, ...]:
     """Observe every gateway pod before a write: its Envoy's version and its counters."""
     context = work.context
-    options = ReadOptions(cache=context.memory, shared=context.snapshots, not_before=work.now() - YOUNG)
+    since = work.now() - YOUNG
+    options = ReadOptions(cache=context.memory, shared=context.snapshots, not_before=since, before_write=True)
     return await observe_pods(work, candidate, await gateway_pods(work, candidate), work.now(), options)
 
 

@@ -31,7 +31,11 @@ async def find_levels(work: PassContext, facts: Facts, names: Names) -> LevelsFo
     if not selected or not work.settings.raise_filter_logger:
         return None
     reach, uid = work.context.reach, facts.release.metadata.uid
-    found = await loggers.find_levels_to_restore(work.cluster, work.reader, facts.release, [*selected.values()], reach)
+    before = (seen for entry in entries for seen in entry.entry.before)
+    seen = {pod.pod.uid: pod.logger_level for pod in before if pod.logger_level is not None}
+    found = await loggers.find_levels_to_restore(
+        work.cluster, work.reader, facts.release, [*selected.values()], reach, seen
+    )
     work.context.left.difference_update({(uid, level.mark) for level in found})
     return LevelsFound({entry.name: note_levels(entry, found) for entry in entries})
 

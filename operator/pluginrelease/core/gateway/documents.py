@@ -31,7 +31,7 @@ class Documents:
     ``server_info``, ``start`` (`/config_dump?mask=last_updated`), ``ecds`` (`?mask=ecds_filters`) and ``stats``
     (`/stats?format=json`) are JSON texts. ``ecds`` is "" if Envoy has no such section. ``listeners``
     (`?resource=dynamic_listeners`) can be too large for memory, and is already reduced. ``log_from``: since when (the
-    gateway's clock) the log was requested, if known.
+    gateway's clock) the log was requested, if known. ``logger_level``: of Envoy's ``filter``, if read.
     """
 
     server_info: str
@@ -43,6 +43,7 @@ class Documents:
     log_truncated: bool = False
     skew: timedelta = timedelta()
     log_from: datetime | None = None
+    logger_level: str | None = None
 
 
 def identify_start(pod: PodRef, start: str) -> Incarnation | None:
@@ -145,6 +146,7 @@ def observe_pod(
         log=read_log(lines, wanted, log_from, truncated=documents.log_truncated, secrets=secrets),
         unknown=tuple(unknown),
         unstarted=find_start_failure(lines, wanted, secrets),
+        logger_level=documents.logger_level,
     )
 
 

@@ -227,6 +227,12 @@ def find_last_time(text: str) -> datetime | None:
     return None
 
 
+def cut_before(text: str, since: datetime) -> str:
+    """Return the lines at or after a time, without the kubelet's own time that begins each of them."""
+    parts = (line.partition(" ") for line in text.split("\n"))
+    return "\n".join(rest for at, _, rest in parts if (parse_time(at) or since) >= since)
+
+
 def reaches_back(text: str, since: datetime) -> bool:
     """Return True if the first message with a time is earlier than ``since``."""
     for line in text.splitlines():

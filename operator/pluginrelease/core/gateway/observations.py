@@ -121,7 +121,8 @@ class PodObservation:
     our code, ours included. ``others_updated``: when any other extension configuration changed last. ``referenced``: an
     active HTTP listener refers to our filter; None without any such listener. ``silent``: for how long the admin port
     accepted connections but did not answer. ``last_words``: how the container ended, if it did. ``unstarted``: why the
-    plugin did not start in a worker, if the log says so (Higress).
+    plugin did not start in a worker, if the log says so (Higress). ``logger_level``: of Envoy's ``filter``; it is
+    read only before a write.
     """
 
     pod: PodRef
@@ -148,6 +149,7 @@ class PodObservation:
     silent: timedelta | None = None
     last_words: LastWords | None = None
     unstarted: str = ""
+    logger_level: str | None = None
 
 
 @dataclass(frozen=True)

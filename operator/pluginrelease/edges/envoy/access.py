@@ -30,8 +30,8 @@ class Channels(Protocol):
         """Return the end of the container's log, or of its predecessor's with ``previous``."""
         ...
 
-    async def log_begins(self, namespace: str, pod: str, container: str) -> datetime | None:
-        """Return when the first line of the container's log was written; None for an empty log."""
+    async def read_log_head(self, namespace: str, pod: str, container: str, *, limit_bytes: int) -> str:
+        """Return the first ``limit_bytes`` of the container's log; each line begins with its time and a space."""
         ...
 
 
@@ -53,6 +53,7 @@ class GatewayAccess:
     dump_limit_bytes: int = 512 * 1024 * 1024
     log_limit_bytes: int = 4 * 1024 * 1024
     log_pages: int = 4
+    log_head_bytes: int = 32 * 1024
     last_lines: int = 400
     last_limit_bytes: int = 1024 * 1024
     last_seconds: float = 3.0

@@ -12,7 +12,7 @@ from pluginrelease.core.gateway import documents
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.edges.envoy import admin
 from pluginrelease.edges.envoy.access import DEFAULT, Channels, GatewayAccess
-from pluginrelease.edges.envoy.admin import BROKEN
+from pluginrelease.edges.envoy.admin import BROKEN, Admin
 
 LOGGER = "filter"
 
@@ -26,6 +26,12 @@ async def read_logging(
 ) -> str:
     """Return the level of Envoy's ``filter`` logger. Raises `Transient`."""
     return await _call_logging(channels, pod, "/logging", deadline_seconds, settings)
+
+
+async def read_level(gateway: Admin) -> str | None:
+    """Return the same on an open connection; None if the answer does not list the logger."""
+    answer = await gateway.request("POST", "/logging")
+    return documents.read_logger_level(answer.text, LOGGER)
 
 
 async def set_logging(

@@ -37,7 +37,7 @@ class DumpCache:
         self._limit = limit
         self._kept: OrderedDict[str, CachedDump] = OrderedDict()
         self._ends: OrderedDict[str, tuple[Termination, LastWords]] = OrderedDict()
-        self._logs: OrderedDict[str, tuple[str, Beginning]] = OrderedDict()
+        self._logs: OrderedDict[str, tuple[str, Beginning, bool]] = OrderedDict()
 
     def recall_end(self, pod: PodRef) -> LastWords | None:
         """Return what the container's last log said, if it was about its present end."""
@@ -62,11 +62,16 @@ class DumpCache:
         self._kept[pod.uid] = kept
         self._forget_oldest(self._kept, pod)
 
-    def learn(self, pod: PodRef, start: str, now: Beginning) -> Beginning:
+    def has_long_log(self, pod: PodRef, start: str) -> bool:
+        """Return whether this Envoy's log did not fit in one short answer when it was read last."""
+        run, _, is_long = self._logs.get(pod.uid, ("", None, False))
+        return is_long and run == start
+
+    def learn(self, pod: PodRef, start: str, now: Beginning, *, is_long: bool) -> Beginning:
         """Return what is known of this Envoy's log after reading how the log begins now."""
-        run, before = self._logs.get(pod.uid, ("", None))
+        run, before, _ = self._logs.get(pod.uid, ("", None, False))
         found = log_rotation.carry(before if run == start else None, now)
-        self._logs[pod.uid] = (start, found)
+        self._logs[pod.uid] = (start, found, is_long)
         self._forget_oldest(self._logs, pod)
         return found
 
@@ -81,6 +86,7 @@ class ReadOptions:
     """What need not be read again: the log of pods whose Envoy is in ``verified`` is read only after ``recent``.
 
     ``shared``: snapshots that all releases use. One counts if it began at ``not_before`` or later (None: now).
+    ``before_write``: nothing was written yet, so that no log line is needed, but the log level to restore later is.
     """
 
     verified: Collection[Incarnation] = ()
@@ -88,6 +94,7 @@ class ReadOptions:
     cache: DumpCache | None = None
     shared: SnapshotShare | None = None
     not_before: datetime | None = None
+    before_write: bool = False
 
 
 READ_ALL = ReadOptions()

@@ -21,7 +21,7 @@ from pluginrelease.core.gateway.documents import Documents
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.log_rotation import Beginning
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
-from pluginrelease.edges.envoy import admin
+from pluginrelease.edges.envoy import admin, control
 from pluginrelease.edges.envoy.access import DEFAULT, Channels, GatewayAccess
 from pluginrelease.edges.envoy.admin import BROKEN, CLOCK_TOLERANCE, Admin, AdminResponse
 from pluginrelease.edges.envoy.dump_cache import READ_ALL, CachedDump, ReadOptions
@@ -31,6 +31,9 @@ T = TypeVar("T")
 
 # a line of the time before that which is wanted shows that nothing between the two is missing
 LOOK_BACK = timedelta(seconds=2)
+
+# from when the log was read if it was not read at all
+NO_LOG = datetime.max.replace(tzinfo=UTC)
 
 
 async def observe(
@@ -88,7 +91,7 @@ class PodLook:
         if reading is None:
             reading = share.begin(self.pod, self.read)
         found = await self._await(reading, calls)
-        if found.log_from is None or self._find_log_start(found) >= found.log_from:
+        if self.options.before_write or found.log_from is None or self._find_log_start(found) >= found.log_from:
             return found
         return await self._await(share.begin(self.pod, self.read, found), calls)
 
@@ -211,15 +214,17 @@ async def read_documents(
         listeners = same.listeners if same else await gateway.listeners()
         asked_for = _filter_statistics(wanted if options.shared is None else None)
         stats = await gateway.get(f"/stats?format=json&filter={quote(asked_for, safe='')}")
+        level = await control.read_level(gateway) if options.before_write else None
     if options.cache and not listeners.unknown:
         options.cache.keep(pod, CachedDump(start.text, info, mark, listeners))
-    found = Documents(info, start.text, ecds, listeners, stats.text, "", skew=start.skew)
+    found = Documents(info, start.text, ecds, listeners, stats.text, "", skew=start.skew, logger_level=level)
+    container = PodLog(channels, pod, settings, options, start)
+    if options.before_write and earliest is None:
+        await container.read_head()  # after the write, the log must still begin like this
+        return replace(found, log_from=NO_LOG)
     log_from = find_log_start(pod, found, wanted, since, options)
     log_from = log_from if earliest is None else min(log_from, earliest)
-    log, truncated = await _read_log(channels, pod, log_from - LOOK_BACK, settings)
-    if not truncated and not logs.reaches_back(log, log_from):
-        beginning = await _read_log_beginning(channels, pod, start, settings, options)
-        truncated = not log_rotation.is_whole(beginning, log_from, documents.read_start(start.text))
+    log, truncated = await container.read(log_from)
     return replace(found, log=log, log_truncated=truncated, log_from=log_from)
 
 
@@ -245,13 +250,42 @@ async def _read_start(gateway: Admin, call: Call) -> AdminResponse:
     return answer
 
 
-async def _read_log_beginning(
-    channels: Channels, pod: PodRef, start: AdminResponse, settings: GatewayAccess, options: ReadOptions
-) -> Beginning:
-    """Return how the log begins. A rotation between the two reads counts as one before them."""
-    first = await channels.log_begins(pod.namespace, pod.name, settings.container)
-    now = Beginning(first, datetime.now(UTC) + start.skew)
-    return options.cache.learn(pod, start.text, now) if options.cache else now
+@dataclass(frozen=True)
+class PodLog:
+    """The log of a pod's container. ``start``: its Envoy's answer that has the start of this run."""
+
+    channels: Channels
+    pod: PodRef
+    settings: GatewayAccess
+    options: ReadOptions
+    start: AdminResponse
+
+    async def read(self, since: datetime) -> tuple[str, bool]:
+        """Return the log from ``since`` on, and whether lines of it are missing. A short log is read whole, at once."""
+        cache = self.options.cache
+        if cache is not None and not cache.has_long_log(self.pod, self.start.text):
+            head, beginning = await self.read_head()
+            if head is not None:
+                return logs.cut_before(head, since - LOOK_BACK), not self._is_whole(beginning, since)
+        log, truncated = await _read_log(self.channels, self.pod, since - LOOK_BACK, self.settings)
+        if truncated or logs.reaches_back(log, since):
+            return log, truncated
+        _, beginning = await self.read_head()  # in this order, a rotation between the two counts as one before them
+        return log, not self._is_whole(beginning, since)
+
+    async def read_head(self) -> tuple[str | None, Beginning]:
+        """Return a short log whole, None for a long one, each line with the kubelet's time; and how the log begins."""
+        limit = self.settings.log_head_bytes
+        place = (self.pod.namespace, self.pod.name, self.settings.container)
+        head = await self.channels.read_log_head(*place, limit_bytes=limit)
+        is_long = len(head.encode()) >= limit
+        now = Beginning(logs.parse_time(head.partition(" ")[0]), datetime.now(UTC) + self.start.skew)
+        cache = self.options.cache
+        beginning = cache.learn(self.pod, self.start.text, now, is_long=is_long) if cache else now
+        return None if is_long else head, beginning
+
+    def _is_whole(self, beginning: Beginning, since: datetime) -> bool:
+        return log_rotation.is_whole(beginning, since, documents.read_start(self.start.text))
 
 
 def _filter_statistics(wanted: DesiredPlugin | None) -> str:

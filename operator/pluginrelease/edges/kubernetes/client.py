@@ -23,7 +23,6 @@ from pluginrelease.core.apiserver.answers import Asked, NotFound, ServerAnswer
 from pluginrelease.core.apiserver.scope import Scope
 from pluginrelease.core.apiserver.watching import LineSplitter, LineTooLong
 from pluginrelease.core.errors import ReleaseError, Transient, Waiting
-from pluginrelease.core.gateway import logs
 from pluginrelease.core.mesh import providers
 from pluginrelease.edges.kubernetes import resources
 from pluginrelease.edges.kubernetes.contact import Contact
@@ -42,7 +41,6 @@ ANSWER_LIMIT = 64 * 1024 * 1024
 # an error repeats the refused object, which has at most 3 MiB
 FAILURE_LIMIT = 4 * 1024 * 1024
 PAGE = 500
-TIMESTAMP_BYTES = 64  # of a line: more than its time needs
 PORT_FORWARD_PROTOCOL = "v4.channel.k8s.io"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -369,12 +367,11 @@ class Cluster:
             raise Transient(Reason.LOG_NOT_FOUND, error.message) from error
         return answers.read_text(asked, answer)
 
-    async def log_begins(self, namespace: str, pod: str, container: str) -> datetime | None:
-        """Return when the first line of the container's log was written; None for an empty log."""
-        query = {"container": container, "timestamps": "true", "limitBytes": str(TIMESTAMP_BYTES)}
-        asked = Asked("GET", PODS.path(namespace, pod, "log"))
-        answer = await self._answer(asked, query=query)
-        return logs.parse_time(answers.read_text(asked, answer).partition(" ")[0])
+    async def read_log_head(self, namespace: str, pod: str, container: str, *, limit_bytes: int) -> str:
+        """Return the first ``limit_bytes`` of the container's log; each line begins with its time and a space."""
+        return await self._log(
+            namespace, pod, {"container": container, "timestamps": "true", "limitBytes": str(limit_bytes)}
+        )
 
     # ------------------------------------------------------------------------------------------- requests
 
