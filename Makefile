@@ -47,7 +47,7 @@ test-node: $(READY)  ## image and chart on a real node, and gateways that are po
 node-packages: $(READY)  ## install what test-node needs from Debian: containerd, runc, CNI, iptables, buildah, debootstrap
 	@$(BIN)/python -m pluginrelease_lab.node --install
 
-test-gitops: $(READY)  ## every state of docs/states.md and the story of docs/flux.md, with real Flux
+test-gitops: $(READY)  ## docs/states.md, docs/flux.md, docs/argocd.md and the example repositories, with real Flux and Argo CD
 	@$(BIN)/python -m pytest tests/gitops
 
 lint: $(READY)   ## ruff, mypy --strict, import-linter, plain English
@@ -86,7 +86,7 @@ bench: $(READY)  ## from apply to served, from a bad apply to put right, the loo
 crds: $(READY)   ## write crds/, the chart's copy, docs/api.md and docs/reasons.md from the models
 	@$(BIN)/pluginrelease crd --write
 
-manifests: $(READY)  ## write the chart's README and deploy/install.yaml from the chart
+manifests: $(READY)  ## write what is made from the chart, from the scripts for Argo CD and from the Kustomize component
 	@$(BIN)/python -m release.manifests
 
 dist: $(READY)   ## the files of a release that need no registry: wheels, source archives, SBOM, install.yaml; in dist/

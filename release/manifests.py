@@ -1,4 +1,4 @@
-"""``make manifests``: the chart's README and deploy/install.yaml, from the chart; the patch for Argo CD's ConfigMap."""
+"""``make manifests``: the chart's README and deploy/install.yaml, from the chart; the patch for Argo CD's ConfigMap; copies."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 CHART = Path("charts/pluginrelease")
 README = CHART / "README.md"
 INSTALL = Path("deploy/install.yaml")
+COMPONENT = Path("deploy/releases")
+REPOSITORIES = (Path("examples/flux"), Path("examples/argocd"))
 NAMESPACE = "pluginrelease-system"
 HEADER = """\
 # Generated from charts/pluginrelease with its defaults by `make manifests`; edit the chart.
@@ -52,7 +54,17 @@ def write(checkout: Path) -> list[Path]:
     readme.write_text(values_table.fill(readme.read_text(encoding="utf-8"), checkout / CHART), encoding="utf-8")
     install.write_text(install_text(), encoding="utf-8")
     patch.write_text(argocd.patch_text(checkout), encoding="utf-8")
-    return [readme, install, patch]
+    return [readme, install, patch, *copy_component(checkout)]
+
+
+def copy_component(checkout: Path) -> list[Path]:
+    """Copy the Kustomize component into the example repositories, which are complete; return the copies."""
+    written = []
+    for repository in REPOSITORIES:
+        for source in sorted((checkout / COMPONENT).iterdir()):
+            written.append(checkout / repository / "component" / source.name)
+            written[-1].write_bytes(source.read_bytes())
+    return written
 
 
 @click.command()

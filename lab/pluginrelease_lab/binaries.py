@@ -109,7 +109,7 @@ class Stock:
         result = golang.run(
             [golang.locate(search=self.environ.get("PATH")).path, "mod", "download", "-json", recipe.module],
             folder=self.folder / recipe.folder,
-            environ=golang.environment(self.cache, self.environ),
+            environ=golang.environment(self.cache, self.environ, GOTOOLCHAIN=recipe.toolchain),
             deadline=600,
             tick=lambda seconds, _: self.report(f"fetching the source of {tool} … {seconds:.0f} s"),
         )
@@ -214,7 +214,7 @@ class Stock:
             result = golang.run(
                 [compiler.path, "build", *flags, *(each.package for each in binaries)],
                 folder=self.folder / tool.folder,
-                environ=golang.environment(self.cache, self.environ),
+                environ=golang.environment(self.cache, self.environ, GOTOOLCHAIN=tool.toolchain),
                 deadline=BUILD_DEADLINE,
                 tick=lambda seconds, packages: self.report(
                     f"{title} … {seconds:.0f} s, {count_noun(packages, 'package')}"

@@ -9,14 +9,18 @@ from pluginrelease_lab import binaries as programs
 from pluginrelease_lab import recipes
 
 NAMES = tuple(binary.name for tool in recipes.TOOLS for binary in tool.binaries)
+OF_A_LAB = tuple(binary.name for tool in recipes.TOOLS if not tool.is_asked_for for binary in tool.binaries)
 
 
 @click.command("binaries")
 @click.argument("names", nargs=-1, type=click.Choice([*NAMES, "envoy"]))
 def binaries(names: tuple[str, ...]) -> None:
-    """Find, fetch or build the lab's programs (all of them, or NAMES), and print their paths."""
+    """Find, fetch or build the lab's programs, and print their paths.
+
+    Without NAMES these are all programs that some lab starts. Argo CD's are made only by their names.
+    """
     try:
-        ready = programs.ensure(names or (*NAMES, "envoy"), report=lambda line: click.echo(line, err=True))
+        ready = programs.ensure(names or (*OF_A_LAB, "envoy"), report=lambda line: click.echo(line, err=True))
     except ReleaseError as error:
         raise click.ClickException(f"{error.reason}: {error.sentence()}") from error
     for name, path in ready.items():

