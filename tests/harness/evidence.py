@@ -31,8 +31,11 @@ def by_operator(lab: Lab) -> list[JSON]:
 
 
 def asked(lab: Lab) -> Iterator[tuple[str, str]]:
-    """Yield namespace and ``verb resource`` of everything that the operator asked of the API server so far."""
-    for event in by_operator(lab):
+    """Yield namespace and ``verb resource`` of everything that the operator asked of the API server so far.
+
+    A request that streams its answer is audited when the answer begins and when it ends; it counts once.
+    """
+    for event in {event["auditID"]: event for event in by_operator(lab)}.values():
         about = event.get("objectRef", {})
         names = [about.get("resource", event["requestURI"].partition("?")[0]), about.get("subresource")]
         yield about.get("namespace", ""), f"{event['verb']} {'/'.join(name for name in names if name)}"

@@ -147,7 +147,7 @@ def after_verdict(verdict: Verdict, attempt: int, resync: float) -> float:
         case State.PENDING if not verdict.pods:
             return resync
         case State.PENDING:
-            return min(PENDING_FIRST * 1.5 ** min(attempt, 20), PENDING_MAX)
+            return min(PENDING_FIRST * 1.6 ** min(attempt, 20), PENDING_MAX)
         case State.UNHEALTHY | State.UNKNOWN:
             return min(UNHEALTHY_LOOK, resync)
         case State.LOADED:
