@@ -1,0 +1,74 @@
+"""How a pass ended is counted: whoever reads the metric can tell a pass that failed from one that ended."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import kopf
+import pytest
+
+from pluginrelease import api
+from pluginrelease.api.reasons import Reason
+from pluginrelease.controller import handlers
+from pluginrelease.controller.turns import Stake
+from pluginrelease.core.apiserver import health
+from pluginrelease.core.errors import Transient
+from pluginrelease.edges.metrics import Metrics, PassResult
+from pluginrelease.settings import Settings
+from tests.controller.scripted_api import HANG, ScriptedAPI, context
+from tests.harness.releases import manifest
+
+READ = "GET pluginreleases"
+OVERLOADED = Transient(Reason.API_SERVER_UNAVAILABLE, "the API server answers 503")
+
+CASES: list[tuple[str, dict[str, BaseException | str], PassResult]] = [
+    ("it came to its end", {}, PassResult.ENDED),
+    ("the API server ends it", {READ: OVERLOADED}, PassResult.FAILED),
+    ("the operator has a bug", {READ: ZeroDivisionError()}, PassResult.FAILED),
+]
+
+
+def count(counted: Metrics) -> dict[str, float]:
+    """Return how often passes ended, by result."""
+    samples = [sample for family in counted.passes.collect() for sample in family.samples]
+    return {sample.labels["result"]: sample.value for sample in samples if sample.name.endswith("_count")}
+
+
+async def run_pass(faults: dict[str, BaseException | str], *, is_deleted: bool = False) -> dict[str, float]:
+    """Run one pass as the daemon does, and delete the release in the middle of it. Return what was counted."""
+    body = manifest()
+    body["metadata"]["finalizers"] = [api.FINALIZER]
+    cluster = ScriptedAPI(body, faults=faults)
+    memo = handlers.Memo(Settings(), context=context(cluster))
+    bell, progress = asyncio.Event(), handlers.Progress(Stake.NOTHING)
+    watch = cast(Any, SimpleNamespace(follow=lambda _: None))
+    passing = asyncio.create_task(handlers.pass_in_turn(memo, kopf.Body(cast(Any, body)), watch, bell, progress))
+    if is_deleted:
+        while READ not in cluster.requests:
+            await asyncio.sleep(0)
+        cluster.faults = {}
+        body["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        bell.set()
+    await asyncio.gather(passing, return_exceptions=True)
+    return count(memo.metrics)
+
+
+@pytest.mark.parametrize(("reason", "faults", "result"), CASES, ids=[row[0] for row in CASES])
+async def test_each_ending_counts_as_itself(
+    reason: str, faults: dict[str, BaseException | str], result: PassResult
+) -> None:
+    """A pass counts once, by how it ended."""
+    assert await run_pass(faults) == {result: 1}, reason
+
+
+async def test_a_pass_that_is_cancelled_for_something_urgent_is_no_ending() -> None:
+    """A pass that hangs, and that ends because the release is deleted, was given up."""
+    assert await run_pass({READ: HANG}, is_deleted=True) == {PassResult.GIVEN_UP: 1}
+
+
+async def test_a_pass_beyond_its_time_is_no_ending(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass that was cancelled because it hung counts as such, and not as one that ended."""
+    monkeypatch.setattr(health, "PASS_SECONDS", 0.05)
+    assert await run_pass({READ: HANG}) == {PassResult.TIMED_OUT: 1}
