@@ -17,7 +17,7 @@ from pluginrelease.core.apiserver import health
 from pluginrelease.core.errors import Transient
 from pluginrelease.edges.metrics import Metrics, PassResult
 from pluginrelease.settings import Settings
-from tests.controller.scripted_api import HANG, ScriptedAPI, context
+from tests.controller.scripted_api import HANG, JSON, ScriptedAPI, context
 from tests.harness.releases import manifest
 
 READ = "GET pluginreleases"
@@ -30,6 +30,18 @@ CASES: list[tuple[str, dict[str, BaseException | str], PassResult]] = [
 ]
 
 
+class HeardAPI(ScriptedAPI):
+    """Tells when it was asked for the first time."""
+
+    def __init__(self, *objects: JSON, faults: dict[str, BaseException | str] | None = None) -> None:
+        super().__init__(*objects, faults=faults)
+        self.asked = asyncio.Event()
+
+    async def get(self, *asked: Any) -> JSON | None:
+        self.asked.set()
+        return await super().get(*asked)
+
+
 def count(counted: Metrics) -> dict[str, float]:
     """Return how often passes ended, by result."""
     samples = [sample for family in counted.passes.collect() for sample in family.samples]
@@ -40,14 +52,13 @@ async def run_pass(faults: dict[str, BaseException | str], *, is_deleted: bool =
     """Run one pass as the daemon does, and delete the release in the middle of it. Return what was counted."""
     body = manifest()
     body["metadata"]["finalizers"] = [api.FINALIZER]
-    cluster = ScriptedAPI(body, faults=faults)
+    cluster = HeardAPI(body, faults=faults)
     memo = handlers.Memo(Settings(), context=context(cluster))
     bell, progress = asyncio.Event(), handlers.Progress(Stake.NOTHING)
     watch = cast(Any, SimpleNamespace(follow=lambda _: None))
     passing = asyncio.create_task(handlers.pass_in_turn(memo, kopf.Body(cast(Any, body)), watch, bell, progress))
     if is_deleted:
-        while READ not in cluster.requests:
-            await asyncio.sleep(0)
+        await cluster.asked.wait()
         cluster.faults = {}
         body["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
         bell.set()
