@@ -10,11 +10,14 @@ import kopf
 import pytest
 
 from pluginrelease import api
+from pluginrelease.api.explanations import Then
+from pluginrelease.api.explanations.gateways import GATEWAYS, PROBES
 from pluginrelease.api.reasons import Reason
 from pluginrelease.controller import handlers
 from pluginrelease.controller.turns import Stake
 from pluginrelease.core.apiserver import health
 from pluginrelease.core.errors import Transient
+from pluginrelease.core.status import measurements
 from pluginrelease.edges.metrics import Metrics, PassResult
 from pluginrelease.settings import Settings
 from tests.controller.scripted_api import HANG, JSON, ScriptedAPI, context
@@ -45,7 +48,8 @@ class HeardAPI(ScriptedAPI):
 def count(counted: Metrics) -> dict[str, float]:
     """Return how often passes ended, by result."""
     samples = [sample for family in counted.passes.collect() for sample in family.samples]
-    return {sample.labels["result"]: sample.value for sample in samples if sample.name.endswith("_count")}
+    counts = {sample.labels["result"]: sample.value for sample in samples if sample.name.endswith("_count")}
+    return {result: times for result, times in counts.items() if times}
 
 
 async def run_pass(faults: dict[str, BaseException | str], *, is_deleted: bool = False) -> dict[str, float]:
@@ -83,3 +87,22 @@ async def test_a_pass_beyond_its_time_is_no_ending(monkeypatch: pytest.MonkeyPat
     """A pass that was cancelled because it hung counts as such, and not as one that ended."""
     monkeypatch.setattr(health, "PASS_SECONDS", 0.05)
     assert await run_pass({READ: HANG}) == {PassResult.TIMED_OUT: 1}
+
+
+def test_what_is_rare_is_counted_from_the_start() -> None:
+    """Prometheus reads zero before the first failure, so that `increase` counts it."""
+    page = handlers.Memo(Settings()).metrics.render().decode()
+    for series in (
+        'pluginrelease_rollout_duration_seconds_count{outcome="RolledBack"}',
+        'pluginrelease_failed_loads_total{reason="GatewayCrashed"}',
+        'pluginrelease_pass_duration_seconds_count{result="Failed"}',
+        'pluginrelease_pass_wait_seconds_count{stake="Outage"}',
+        'pluginrelease_api_wait_seconds_count{lane="WayBack"}',
+    ):
+        assert f"{series} 0.0" in page
+
+
+def test_each_failure_that_gateways_show_begins_at_zero() -> None:
+    """The reasons are those of docs/reasons.md for which a revision fails at its gateways."""
+    shown = {**GATEWAYS.rows, **PROBES.rows}
+    assert {*measurements.FAILURES} == {reason for reason, row in shown.items() if row.then is Then.STAYS}

@@ -81,6 +81,7 @@ class Memo:
         self.contact = Contact(needed_watches(self.settings.scope))
         self.lease = LeaseThread(self._lead)
         self.turns = Turns(self.settings.parallel_passes)
+        measuring.begin_at_zero(self.metrics)
 
     async def _lead(self) -> Leadership:
         """Log in a second time, because a connection belongs to the event loop that made it."""

@@ -26,6 +26,23 @@ def name(member: Stake | Lane) -> str:
     return member.name.title().replace("_", "")
 
 
+def begin_at_zero(counted: Metrics) -> None:
+    """Give out each series with few label values from the start.
+
+    Prometheus counts an increase only from a value that it has read: the first failure would not count in ``increase``.
+    """
+    for ending in measurements.ENDINGS:
+        counted.rollouts.labels(ending)
+    for reason in measurements.FAILURES:
+        counted.failures.labels(reason)
+    for result in PassResult:
+        counted.passes.labels(result)
+    for stake in Stake:
+        counted.turns.labels(name(stake))
+    for lane in Lane:
+        counted.limited.labels(name(lane))
+
+
 def observe_wait(counted: Metrics, lane: Lane, seconds: float) -> None:
     """Count the seconds that a request waited for its turn."""
     counted.limited.labels(name(lane)).observe(seconds)
