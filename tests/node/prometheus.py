@@ -1,8 +1,8 @@
 """A real Prometheus beside the node, which takes its orders from what the chart made: PodMonitor and PrometheusRule.
 
-It is a process in the lab's network, with a ServiceAccount of its own. It finds the operator's pod by the API server as
-a cluster's Prometheus does. The Prometheus Operator, which turns a PodMonitor into a configuration, does not run:
-`configure` does the same for what this chart uses.
+It is a process in the lab's network, and connects to the pod's address. The Prometheus Operator, which turns a
+PodMonitor into a configuration, does not run: `configure` does the same for what this chart uses. It names the pods
+itself, because some builds of Prometheus, such as Debian's, cannot look for them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from pluginrelease_lab import Lab, binaries, network
 from tests.harness.cluster import JSON
 
 NAMESPACE = "monitoring"
-ACCOUNT = "prometheus"
 PORT = 9465
 KINDS = ("podmonitors", "prometheusrules")
 CRDS = Path("example/prometheus-operator-crd")
@@ -39,53 +38,15 @@ def install_kinds(lab: Lab) -> None:
     lab.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", *names)
 
 
-def make_account(lab: Lab, watched: str) -> Path:
-    """Return a kubeconfig of an account that may look for pods in one namespace, and nothing else."""
-    about = {"name": ACCOUNT, "namespace": watched}
-    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}
-    rbac = "rbac.authorization.k8s.io"
-    rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
-    objects: list[JSON] = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": NAMESPACE}},
-        {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": about, "rules": [rule]},
-        {
-            "apiVersion": f"{rbac}/v1",
-            "kind": "RoleBinding",
-            "metadata": about,
-            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": ACCOUNT},
-            "subjects": [subject],
-        },
-    ]
-    lab.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(objects))
-    return lab.kubeconfig_for(NAMESPACE, ACCOUNT)
-
-
-def configure(folder: Path, kubeconfig: Path, monitor: JSON, rules: JSON) -> Path:
-    """Write the configuration that the Prometheus Operator makes of these two objects; return its file."""
+def configure(folder: Path, monitor: JSON, rules: JSON, pods: list[JSON]) -> Path:
+    """Write the configuration that follows from these two objects for the pods that there are; return its file."""
     (folder / "rules.yaml").write_text(yaml.safe_dump(rules["spec"]), encoding="utf-8")
     about, [endpoint] = monitor["metadata"], monitor["spec"]["podMetricsEndpoints"]
-    labels = monitor["spec"]["selector"]["matchLabels"]
-    kept = [(f"__meta_kubernetes_pod_label_{as_label(name)}", value) for name, value in labels.items()]
-    kept.append(("__meta_kubernetes_pod_container_port_name", endpoint["port"]))
-    shown = ("namespace", "pod_name", "pod_container_name")
     job = {
         "job_name": f"podMonitor/{about['namespace']}/{about['name']}/0",
         "scrape_interval": endpoint["interval"],
         "metrics_path": endpoint["path"],
-        "kubernetes_sd_configs": [
-            {"role": "pod", "kubeconfig_file": str(kubeconfig), "namespaces": {"names": [about["namespace"]]}}
-        ],
-        "relabel_configs": [
-            *({"source_labels": [name], "regex": value, "action": "keep"} for name, value in kept),
-            *(
-                {
-                    "source_labels": [f"__meta_kubernetes_{name}"],
-                    "target_label": name.removeprefix("pod_").split("_")[0],
-                }
-                for name in shown
-            ),
-        ],
+        "static_configs": list(find_targets(monitor, pods)),
     }
     config = {"global": {"evaluation_interval": EVERY}, "scrape_configs": [job], "rule_files": ["rules.yaml"]}
     file = folder / "prometheus.yaml"
@@ -93,9 +54,19 @@ def configure(folder: Path, kubeconfig: Path, monitor: JSON, rules: JSON) -> Pat
     return file
 
 
-def as_label(name: str) -> str:
-    """Return a label's name as Prometheus spells it."""
-    return "".join(letter if letter.isalnum() else "_" for letter in name)
+def find_targets(monitor: JSON, pods: list[JSON]) -> Iterator[JSON]:
+    """Yield a target for each container of these pods that the PodMonitor selects: by labels, and by a port's name."""
+    wanted, [endpoint] = monitor["spec"]["selector"]["matchLabels"], monitor["spec"]["podMetricsEndpoints"]
+    for pod in pods:
+        about = pod["metadata"]
+        if not wanted.items() <= about["labels"].items():
+            continue
+        for container in pod["spec"]["containers"]:
+            labels = {"namespace": about["namespace"], "pod": about["name"], "container": container["name"]}
+            for port in container.get("ports", []):
+                if port.get("name") == endpoint["port"]:
+                    address = f"{pod['status']['podIP']}:{port['containerPort']}"
+                    yield {"targets": [address], "labels": labels}
 
 
 class Prometheus:
@@ -131,7 +102,7 @@ class Prometheus:
 @contextmanager
 def running(lab: Lab, folder: Path, config: Path) -> Iterator[Prometheus]:
     """Run Prometheus in the lab's network."""
-    argv = [
+    argv: list[str | Path] = [
         binaries.provide("prometheus"),
         f"--config.file={config}",
         f"--storage.tsdb.path={folder / 'data'}",

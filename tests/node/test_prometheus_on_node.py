@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -48,8 +49,8 @@ def watched(node_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     cluster = NodeCluster(node_lab, folder)
     cluster.install(*MONITORING)
     monitor, rules = (made(node_lab, kind) for kind in prometheus.KINDS)
-    account = prometheus.make_account(node_lab, NAMESPACE)
-    with prometheus.running(node_lab, folder, prometheus.configure(folder, account, monitor, rules)) as running:
+    config = prometheus.configure(folder, monitor, rules, cluster.pods(NAMESPACE))
+    with prometheus.running(node_lab, folder, config) as running:
         running.until(lambda: bool(running.query("up == 1")))
         yield cluster, running
     cluster.clean_up()
@@ -120,7 +121,8 @@ def kill_plugins(cluster: NodeCluster) -> None:
         assert time.monotonic() < deadline
         for gateway in cluster.lab.gateway_pods():
             for _ in range(8):
-                cluster.lab.request(gateway.address, headers={"x-trap": "1"})
+                with contextlib.suppress(OSError):  # the worker that traps may close the connection
+                    cluster.lab.request(gateway.address, headers={"x-trap": "1"})
 
 
 def is_unprotected(release: JSON) -> bool:
