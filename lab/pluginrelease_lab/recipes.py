@@ -264,6 +264,15 @@ PROMETHEUS = Tool(
     ),
 )
 
+# The kinds of the Prometheus Operator, which tell a cluster's Prometheus what to scrape: read, and nothing is built.
+PROMETHEUS_OPERATOR = Tool(
+    name="prometheus-operator",
+    module="github.com/prometheus-operator/prometheus-operator",
+    version="0.92.0",
+    stamps=(),
+    binaries=(),
+)
+
 # How Flux and other kstatus clients read an object: their own rules, in a program of the lab that calls them.
 KSTATUS = Tool(
     name="kstatus",
@@ -330,6 +339,7 @@ TOOLS = (
     COSIGN,
     COSIGN_2,
     PROMETHEUS,
+    PROMETHEUS_OPERATOR,
     ISTIO,
     GATEWAY_API,
     KUBERNETES,

@@ -73,6 +73,24 @@ async def test_a_crash_before_the_write_is_not_blamed_on_it(written_at: str, put
     assert ("APPLY wasmplugins" in cluster.requests) is put_back
 
 
+@pytest.mark.parametrize(
+    ("first", "put_back"), [("2026-01-01T00:00:05Z", True), ("2026-01-01T00:00:12Z", False)], ids=["after", "before"]
+)
+async def test_a_later_write_of_the_same_revision_hides_no_crash(first: str, put_back: bool) -> None:
+    """A gateway crashed once, and then the same revision was written again, to make another gateway fetch it. The first
+    write decides whether the crash is blamed on the revision."""
+    body, once = rolling_out(), crashed()
+    once["status"]["containerStatuses"][0] |= {"restartCount": 1, "state": {"running": {}}}
+    body["status"]["checkpoint"]["gateways"][0]["writtenAt"] = first
+    plugin = written(body)
+    plugin["metadata"]["managedFields"] = [{"manager": api.FIELD_MANAGER, "time": "2026-01-01T00:00:20Z"}]
+    cluster = ScriptedAPI(body, plugin, old(body), once)
+    with contextlib.suppress(TimeoutError):  # the gateway cannot be asked
+        async with asyncio.timeout(3):
+            await reconcile(context(cluster), api.Release.model_validate(body), attempt=0)
+    assert ("APPLY wasmplugins" in cluster.requests) is put_back
+
+
 async def test_what_is_back_is_looked_at_though_its_secret_cannot_be_read() -> None:
     """A pull secret that is missing keeps nobody from seeing whether the gateways took what was put back."""
     body = rolling_out(**ABROAD)

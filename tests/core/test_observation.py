@@ -222,6 +222,31 @@ def test_only_of_a_pod_that_is_well_a_crash_is_news(
     assert (kept.restarts, kept.image is None) == (restarts, restarts is None), reason
 
 
+FIRST, LATER = EARLIER.replace(microsecond=0), NOW.replace(microsecond=0)  # the API server's have whole seconds
+WRITES: list[tuple[str, datetime | None, datetime | None, datetime | None]] = [
+    ("the first one is noted", None, LATER, LATER),
+    ("a refetch writes the same revision again", FIRST, LATER, FIRST),
+    ("the object cannot be read", FIRST, None, FIRST),
+]
+
+
+@pytest.mark.parametrize(("reason", "noted", "found", "kept"), WRITES, ids=[row[0] for row in WRITES])
+def test_the_first_write_counts(
+    reason: str, noted: datetime | None, found: datetime | None, kept: datetime | None
+) -> None:
+    """An end of a container is before the write only if it is before the first one."""
+    verdict = Verdict(State.PENDING, Reason.PENDING, "")
+    before = known(A, written_at=noted)
+    assert checkpoint.keep(before, verdict, at_rest=False, written_at=found).written_at == kept, reason
+
+
+def test_a_revision_that_is_still_awaited_keeps_the_time_of_its_first_write() -> None:
+    """After a change by another client the same is written again; what crashed since the first write still counts."""
+    waits = known(A, written_at=FIRST)
+    assert begin(waits, A, carried=A, stable=B).written_at == FIRST
+    assert begin(waits, B, carried=A, stable=C).written_at is None
+
+
 @pytest.mark.parametrize(
     ("state", "at_rest", "left", "reason"),
     [

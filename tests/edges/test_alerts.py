@@ -14,7 +14,7 @@ import yaml
 from pluginrelease.api import ConditionType, GatewayState
 from pluginrelease.api.reasons import Reason
 from pluginrelease.core.status import census
-from pluginrelease.edges.metrics import FAMILIES, Metrics
+from pluginrelease.edges.metrics import FAMILIES, Metrics, PassResult
 from pluginrelease_lab import binaries
 from tests.edges.chart_values import CHART, CHECKOUT
 
@@ -26,6 +26,7 @@ LABELS = {
     "state": {*GatewayState, *census.POD_STATES, "Waiting", "UnderWay"},
     "type": {*ConditionType},
     "status": census.STATUSES,
+    "result": {*PassResult},
 }
 
 
@@ -71,6 +72,16 @@ def test_every_page_is_of_an_alert() -> None:
     """No runbook is about an alert that is not there."""
     pages = {f"docs/runbooks/{page.name}" for page in (CHECKOUT / "docs" / "runbooks").glob("*.md")}
     assert pages - {"docs/runbooks/README.md"} == {rule["annotations"]["runbook"] for rule in rules()}
+
+
+def test_what_runbooks_look_for_in_the_log_is_written_there() -> None:
+    """Each word that a runbook greps in the operator's log is in a message of the operator."""
+    pages = [page.read_text(encoding="utf-8") for page in (CHECKOUT / "docs" / "runbooks").glob("*.md")]
+    source = "".join(path.read_text(encoding="utf-8") for path in (CHECKOUT / "operator").rglob("*.py"))
+    logged = "\n".join(re.findall(r"log\.\w+\(\s*\"([^\"]+)\"", source))
+    asked = [found for page in pages for found in re.findall(r"kubectl logs .*\| grep (?:-E )?'?([^'\n]+)", page)]
+    assert len(asked) >= 3
+    assert {word for words in asked for word in words.split("|") if word not in logged} == set()
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule["alert"]))

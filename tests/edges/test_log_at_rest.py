@@ -12,6 +12,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from pluginrelease import api
 from tests.edges import contenders as operators
 from tests.edges.contenders import NAMESPACE, Contender
 from tests.edges.lone_apiserver import Lone
@@ -56,15 +57,28 @@ def read_lines(operator: Contender, since: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in operator.log.read_bytes()[since:].splitlines()]
 
 
+def apply_awaiting(lone: Lone, plain: Real, name: str) -> None:
+    """Apply a release of a tag that is not there; return when its status says so."""
+    release = operators.release(plain, name)
+    release["spec"]["artifact"]["image"]["ref"] = f"{plain.host}/plugin:not-yet"
+    lone.kubectl("apply", "-f", "-", stdin=json.dumps(release))
+    waiting = "--for=jsonpath={.status.conditions[?(@.type=='ArtifactReady')].reason}=ManifestNotFound"
+    lone.kubectl("wait", waiting, f"{api.PLURAL}/{name}", "-n", NAMESPACE, "--timeout=80s")
+
+
 def test_ten_releases_at_rest(lone: Lone, plain: Real, quick: Contender) -> None:
-    """At rest not one line is written, however often ten releases are checked, also where they wait for gateways."""
+    """At rest not one line is written, however often ten releases are checked, also where they wait for gateways. One
+    that waits for its tag writes lines when that begins, and none at each try."""
     names = [f"quiet-{number}" for number in range(RELEASES)]
     operators.apply(lone, plain, *names)
     for name in names:
         operators.await_written(lone, name)
+    apply_awaiting(lone, plain, "awaiting")
     await_passes(quick, 1)
     lines = read_lines(quick, 0)
     assert {f"{NAMESPACE}/{name}" for name in names} <= {line.get("release") for line in lines}
+    tries = [line for line in lines if line.get("release") == f"{NAMESPACE}/awaiting" and "step" in line]
+    assert [line["reason"] for line in tries] == ["ManifestNotFound"]
 
     began = quick.log.stat().st_size
     await_passes(quick, CHECKS)

@@ -23,8 +23,10 @@ IMAGE = f"docker.io/library/pluginrelease-operator:{pluginrelease.__version__}"
 """The chart's default image, as a container runtime spells it."""
 
 
-USED = ("kubectl", "helm", "cosign", "registry", "prometheus")
+USED = ("kubectl", "helm", "registry")
 """What tests take besides those of the lab."""
+USED_BY = {"cosign": "cosign", "watched": "prometheus"}
+"""Fixtures, and the program that only their tests take."""
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -33,8 +35,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not items:
         return
     packages.require({**packages.RUNTIME, **packages.IMAGES}, "tests/node")
-    binaries.ensure((*blueprint.PROGRAMS, *blueprint.NODE_PROGRAMS, *USED))
-    if any("start_lab" in getattr(item, "fixturenames", ()) for item in items):
+    used = {name for item in items for name in getattr(item, "fixturenames", ())}
+    more = [program for fixture, program in USED_BY.items() if fixture in used]
+    binaries.ensure((*blueprint.PROGRAMS, *blueprint.NODE_PROGRAMS, *USED, *more))
+    if "start_lab" in used:
         gateway_image.archive(print)
         with tempfile.TemporaryDirectory(prefix="pluginrelease-image-") as folder:
             operator_image.build(IMAGE, Path(folder) / "operator.tar", print)

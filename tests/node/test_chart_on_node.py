@@ -164,6 +164,34 @@ def test_it_starts_within_seconds(installed: NodeCluster) -> None:
     installed.lab.kubectl("rollout", "status", f"deployment/{RELEASE}", "-n", NAMESPACE, "--timeout=60s", timeout=90)
 
 
+def test_it_acts_within_seconds(installed: NodeCluster) -> None:
+    """A new pod, where no other holds the Lease, takes it in three seconds from the start of its container."""
+    scale = ["scale", f"deployment/{RELEASE}", "-n", NAMESPACE]
+    installed.lab.kubectl(*scale, "--replicas=0")
+    eventually(lambda: installed.pods(NAMESPACE, SELECTOR) == [])
+    assert not lease_of(installed)["holderIdentity"]
+    installed.lab.kubectl(*scale, "--replicas=1")
+    process = eventually(lambda: process_of(next(iter(uids(installed)), "none")))
+    began = time.time() - times_of(process)[0]
+    spec = eventually(lambda: held(lease_of(installed)))
+    _, waited, used = times_of(process)
+    seconds = datetime.fromisoformat(spec["acquireTime"]).timestamp() - began
+    print(f"the Lease {seconds:.1f} s after the start: {used:.1f} s of a processor, {waited:.1f} s of waiting for one")
+    assert seconds - waited <= START_SECONDS
+    installed.lab.kubectl("rollout", "status", f"deployment/{RELEASE}", "-n", NAMESPACE, "--timeout=60s", timeout=90)
+
+
+def lease_of(cluster: NodeCluster) -> dict[str, str]:
+    """The spec of the operators' Lease."""
+    found = json.loads(cluster.lab.kubectl("get", "lease", "pluginrelease", "-n", "kube-system", "-o", "json"))
+    return {"holderIdentity": "", **found["spec"]}
+
+
+def held(spec: dict[str, str]) -> dict[str, str] | None:
+    """The same, once an operator holds it."""
+    return spec if spec["holderIdentity"] else None
+
+
 def uids(cluster: NodeCluster) -> list[str]:
     """Those of the operator's pods."""
     return [pod["metadata"]["uid"] for pod in cluster.operator_pods()]

@@ -212,6 +212,10 @@ class Observation(Model):
             "Time before the write. Older log lines and Envoy processes give no information about this revision."
         )
     )
+    written_at: Time | None = Field(
+        default=None,
+        description="When the API server accepted the first write of the revision. Later writes do not change it.",
+    )
     load_hash_before: str = Field(default="", description="The loadHash that gateways had loaded before.")
     pods: Annotated[list[PodNote], Field(max_length=MAX_POD_NOTES)] = Field(
         default_factory=list,

@@ -46,7 +46,7 @@ from pluginrelease.edges.kubernetes.client import Cluster
 from pluginrelease.edges.kubernetes.contact import Contact
 from pluginrelease.edges.kubernetes.limiter import Limiter, way_back
 from pluginrelease.edges.kubernetes.login import Login
-from pluginrelease.edges.metrics import Metrics
+from pluginrelease.edges.metrics import Metrics, PassResult
 from pluginrelease.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -81,6 +81,7 @@ class Memo:
         self.contact = Contact(needed_watches(self.settings.scope))
         self.lease = LeaseThread(self._lead)
         self.turns = Turns(self.settings.parallel_passes)
+        measuring.begin_at_zero(self.metrics)
 
     async def _lead(self) -> Leadership:
         """Log in a second time, because a connection belongs to the event loop that made it."""
@@ -271,11 +272,15 @@ async def log_in(memo: Memo, **_: Any) -> kopf.AiohttpSession:
 
 @dataclass(frozen=True)
 class Next:
-    """What follows a pass: seconds until the next one, the generation that the pass saw, and the next one's stake."""
+    """What follows a pass: seconds until the next one, the generation that the pass saw, and the next one's stake.
+
+    ``result``: how the pass ended.
+    """
 
     look_again: float
     generation: int = 0
     stake: Stake = Stake.NOTHING
+    result: PassResult = PassResult.ENDED
 
 
 @dataclass
@@ -332,10 +337,11 @@ async def pass_in_turn(
         async with memo.turns.take(stake):
             await context.right_of_way.give_way()
             memo.metrics.turns.labels(measuring.name(stake)).observe(time.monotonic() - came)
-            with measuring.timed_pass(memo.metrics):
-                return await within_bounds(
-                    one_pass(memo, body, pod_watch, progress.attempt, seen), progress.attempt, stake
-                )
+            passing = one_pass(memo, body, pod_watch, progress.attempt, seen)
+            with measuring.timed_pass(memo.metrics) as timed:
+                step = await within_bounds(passing, progress.attempt, stake)
+                timed.result = step.result
+                return step
 
     with context.right_of_way.going_back() if stake is Stake.OUTAGE else nullcontext():
         return await interruption.run_until_urgent(context, place, run, bell, seen)
@@ -343,7 +349,7 @@ async def pass_in_turn(
 
 async def within_bounds(passing: Coroutine[Any, Any, Next], attempt: int, stake: Stake) -> Next:
     """Run a pass. Cancel one that hangs, as for something urgent; the next one starts from the beginning."""
-    return await await_end(passing) or Next(requeue.back_off(attempt), stake=stake)
+    return await await_end(passing) or Next(requeue.back_off(attempt), stake=stake, result=PassResult.TIMED_OUT)
 
 
 async def await_end(passing: Coroutine[Any, Any, Made]) -> Made | None:
@@ -381,7 +387,8 @@ async def one_pass(memo: Memo, body: kopf.Body, pod_watch: PodWatch, attempt: in
     except ReleaseError as error:
         log.warning("the API server ended the pass", reason=error.reason, message=error.message)
         pause = max(requeue.back_off(attempt), getattr(error, "retry_after", None) or 0.0)
-        return Next(pause, stake=interruption.read_stake(dict(body), context.now()))
+        stake = interruption.read_stake(dict(body), context.now())
+        return Next(pause, stake=stake, result=PassResult.FAILED)
     measuring.observe_ending(context, release.status, ending.status)
     settled = release.model_copy(update={"status": ending.status})
     return Next(ending.look_again, release.metadata.generation, interruption.find_stake(settled, context.now()))

@@ -192,7 +192,7 @@ def weigh(
         # the container must run only after the kubelet has restarted it
         back_off=BACK_OFF_MAX if entry.report.intent.goal is Goal.ROLLBACK else timedelta(),
         may_run_already=entry.may_run_already(candidate),
-        written_at=written_at or read_write_time(entry.entry.carrier, candidate),
+        written_at=known.written_at or written_at or read_write_time(entry.entry.carrier, candidate),
     )
 
 

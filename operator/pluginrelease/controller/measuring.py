@@ -16,15 +16,31 @@ from pluginrelease.controller.turns import Stake, Turns
 from pluginrelease.core.apiserver import health
 from pluginrelease.core.rollout.report import Event
 from pluginrelease.core.status import census, measurements
-from pluginrelease.edges import metrics
 from pluginrelease.edges.kubernetes.contact import Contact
 from pluginrelease.edges.kubernetes.limiter import Lane
-from pluginrelease.edges.metrics import Metrics, Standing, Values
+from pluginrelease.edges.metrics import Metrics, PassResult, Standing, Values
 
 
 def name(member: Stake | Lane) -> str:
     """Return the name of an enum's member in CamelCase: ``WAY_BACK`` as WayBack."""
     return member.name.title().replace("_", "")
+
+
+def begin_at_zero(counted: Metrics) -> None:
+    """Give out each series with few label values from the start.
+
+    Prometheus counts an increase only from a value that it has read: the first failure would not count in ``increase``.
+    """
+    for ending in measurements.ENDINGS:
+        counted.rollouts.labels(ending)
+    for reason in measurements.FAILURES:
+        counted.failures.labels(reason)
+    for result in PassResult:
+        counted.passes.labels(result)
+    for stake in Stake:
+        counted.turns.labels(name(stake))
+    for lane in Lane:
+        counted.limited.labels(name(lane))
 
 
 def observe_wait(counted: Metrics, lane: Lane, seconds: float) -> None:
@@ -49,20 +65,27 @@ def observe_event(counted: Metrics, event: Event) -> None:
     counted.events.labels(event.type, census.name_reason(event.reason)).inc()
 
 
+@dataclass
+class TimedPass:
+    """A pass that is being timed. ``result``: how it ended, if no exception ends it."""
+
+    result: PassResult = PassResult.ENDED
+
+
 @contextmanager
-def timed_pass(counted: Metrics) -> Iterator[None]:
+def timed_pass(counted: Metrics) -> Iterator[TimedPass]:
     """Count a pass, and how it ended."""
-    began, result = monotonic(), "Ended"
+    began, timed = monotonic(), TimedPass()
     try:
-        yield
+        yield timed
     except asyncio.CancelledError:
-        result = metrics.GIVEN_UP
+        timed.result = PassResult.GIVEN_UP
         raise
     except BaseException:
-        result = "Failed"
+        timed.result = PassResult.FAILED
         raise
     finally:
-        counted.passes.labels(result).observe(monotonic() - began)
+        counted.passes.labels(timed.result).observe(monotonic() - began)
 
 
 @dataclass(frozen=True)

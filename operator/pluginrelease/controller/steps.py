@@ -86,7 +86,9 @@ class Each:
         return facts, names
 
     def _note(self, facts: Facts, name: str, error: ReleaseError, *, quiet: bool) -> Facts:
-        log.info("entry ended early", gateway=name, step=self.act.__name__, reason=error.reason, message=error.message)
+        row = facts.release.status.gateway(name)
+        tell = choose_level(error, row.reason if row is not None else None)
+        tell("entry ended early", gateway=name, step=self.act.__name__, reason=error.reason, message=error.message)
         return facts if quiet else facts.entry_failed(name, Failure(self.about, error))
 
 
@@ -172,6 +174,12 @@ def describe_fault(error: BaseException) -> OwnFault:
 
 def fail(facts: Facts, failure: Failure) -> Facts:
     """Return the facts with the error that ends the pass."""
-    error = failure.error
-    log.info("pass ended early", step=str(failure.step), reason=error.reason, message=error.message)
+    error, known = failure.error, facts.release.status.condition(failure.step)
+    tell = choose_level(error, known.reason if known is not None else None)
+    tell("pass ended early", step=str(failure.step), reason=error.reason, message=error.message)
     return facts.failed(failure)
+
+
+def choose_level(error: ReleaseError, known: str | None) -> Callable[..., None]:
+    """Return how to log an error: at debug level if the status already has its reason, as of a tag that is awaited."""
+    return log.debug if known == error.reason else log.info

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from time import perf_counter
 from typing import Any
 
@@ -30,6 +31,16 @@ STEP_BUCKETS = (0.005, 0.02, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0)
 LONG_BUCKETS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 OK = "OK"
 GIVEN_UP = "GivenUp"
+
+
+class PassResult(StrEnum):
+    """How a pass ended: with a status, cancelled for something urgent, after its time, or with an error."""
+
+    ENDED = "Ended"
+    GIVEN_UP = GIVEN_UP
+    TIMED_OUT = "TimedOut"
+    FAILED = "Failed"
+
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -135,7 +146,7 @@ class Metrics:
         )
         self.passes = self._histogram(
             "pluginrelease_pass_duration_seconds",
-            "Seconds that a pass took in its turn, by how it ended: Ended, GivenUp or Failed.",
+            "Seconds that a pass took in its turn, by how it ended: Ended, GivenUp, TimedOut or Failed.",
             ("result",),
             STEP_BUCKETS,
         )

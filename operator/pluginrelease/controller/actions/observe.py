@@ -78,7 +78,8 @@ async def conclude(work: PassContext, entry: EntryView) -> Looked | None:
 
 def keep_verified(entry: EntryView, candidate: Candidate, judged: Verdict) -> api.Observation:
     """Return the observation with the pods that need no new proof next time, and those silent since when."""
-    return checkpoint.keep(entry.observation, judged, at_rest=entry.is_settled(candidate))
+    written_at = looking.read_write_time(entry.entry.carrier, candidate)
+    return checkpoint.keep(entry.observation, judged, at_rest=entry.is_settled(candidate), written_at=written_at)
 
 
 async def blame(work: PassContext, entry: EntryView, judged: Verdict) -> Verdict:

@@ -58,6 +58,7 @@ def begin(
         revision=revision,
         load_hash=load,
         since=awaited.since if awaited else times.to_microseconds(now),
+        written_at=awaited.written_at if awaited else None,
         load_hash_before=load_hash_before,
         raised_loggers=known.raised_loggers if known else [],
         probes_failed_before=sorted(probes_failed_before),
@@ -93,11 +94,15 @@ def find_earlier_proof(known: api.Observation | None, load: str) -> tuple[str, f
     return known.load_hash, noted.loaded
 
 
-def keep(known: api.Observation, judged: Verdict, *, at_rest: bool) -> api.Observation:
+def keep(
+    known: api.Observation, judged: Verdict, *, at_rest: bool, written_at: datetime | None = None
+) -> api.Observation:
     """Return the observation after a check: which runs need no new proof, and since when other pods do not answer.
 
-    ``at_rest``: the revision has run everywhere, so that less must be stored.
+    ``at_rest``: the revision has run everywhere, so that less must be stored. ``written_at``: when the object was
+    written last. Only the first one is kept: a refetch writes the same revision again.
     """
+    known = known.model_copy(update={"written_at": known.written_at or written_at})
     noted = replace(notes.read(known), loaded=judged.verified, silent=judged.silent)
     if at_rest and judged.state is State.LOADED:
         noted = notes.rest(noted, {pod_mark(row.pod.uid) for row in judged.pods})

@@ -11,6 +11,29 @@ from pluginrelease.api.reasons import Reason
 from pluginrelease.core.status.census import name_reason
 from pluginrelease.core.status.summaries import OUTCOMES
 
+ENDINGS = (Reason.LOADED, *OUTCOMES)
+# of docs/reasons.md: for what gateways show a revision fails
+FAILURES = (
+    Reason.CONFIG_NOT_DELIVERED,
+    Reason.CONFIG_MISMATCH,
+    Reason.PLACEHOLDER_NOT_REPLACED,
+    Reason.FETCH_FAILED,
+    Reason.RUNNING_UNPROTECTED,
+    Reason.PLUGIN_REJECTED,
+    Reason.PLUGIN_REFUSED_BY_WORKERS,
+    Reason.GATEWAY_CRASHED,
+    Reason.GATEWAY_UNRESPONSIVE,
+    Reason.PLUGIN_CRASHED,
+    Reason.LISTENER_REJECTED,
+    Reason.LISTENER_STUCK,
+    Reason.NOT_REFERENCED,
+    Reason.PROBE_FAILED,
+    Reason.PROBE_UNANSWERED,
+    Reason.PROBE_PORT_REFUSED,
+    Reason.PROBE_PORT_UNKNOWN,
+    Reason.PROBE_PORT_AMBIGUOUS,
+)
+
 
 @dataclass(frozen=True)
 class Measurements:
