@@ -212,6 +212,13 @@ class Observation(Model):
             "Time before the write. Older log lines and Envoy processes give no information about this revision."
         )
     )
+    deliverable_since: Time | None = Field(
+        default=None,
+        description=(
+            "Since when the control plane can send the revision again, after an object had prevented that "
+            "(ControlPlaneStuck). Gateways have checks.load.timeout from then on."
+        ),
+    )
     load_hash_before: str = Field(default="", description="The loadHash that gateways had loaded before.")
     pods: Annotated[list[PodNote], Field(max_length=MAX_POD_NOTES)] = Field(
         default_factory=list,

@@ -58,6 +58,7 @@ def begin(
         revision=revision,
         load_hash=load,
         since=awaited.since if awaited else times.to_microseconds(now),
+        deliverable_since=awaited.deliverable_since if awaited else None,
         load_hash_before=load_hash_before,
         raised_loggers=known.raised_loggers if known else [],
         probes_failed_before=sorted(probes_failed_before),
@@ -101,8 +102,20 @@ def keep(known: api.Observation, judged: Verdict, *, at_rest: bool) -> api.Obser
     noted = replace(notes.read(known), loaded=judged.verified, silent=judged.silent)
     if at_rest and judged.state is State.LOADED:
         noted = notes.rest(noted, {pod_mark(row.pod.uid) for row in judged.pods})
-        known = known.model_copy(update={"load_hash_before": ""})
+        known = known.model_copy(update={"load_hash_before": "", "deliverable_since": None})
     return notes.store(forgive_crash(noted, judged), known)
+
+
+def note_deliverable(
+    known: api.Observation, reason_before: str | None, judged: Verdict, now: datetime
+) -> api.Observation:
+    """Return the observation with the time of this check, if the control plane was stuck at the check before.
+
+    What gateways lack then, they lack because of that. ``reason_before``: the reason in the entry's row.
+    """
+    if reason_before != Reason.CONTROL_PLANE_STUCK or judged.reason is Reason.CONTROL_PLANE_STUCK:
+        return known
+    return known.model_copy(update={"deliverable_since": times.to_seconds(now)})
 
 
 def forgive_crash(noted: Notes, judged: Verdict) -> Notes:
