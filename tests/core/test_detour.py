@@ -63,6 +63,7 @@ OTHERS = (*SAME_BYTES, entry(OLDER, "sha256:b"))
 RUNS, COMES = row(1, State.LOADED), row(1, State.PENDING)
 DOWN, LOST = (row(1, state, "PodNotReady", ready=False) for state in (State.PENDING, State.UNKNOWN))
 BOTH = (refused(1), refused(2))
+OUT = tuple(row(number, State.UNHEALTHY, "GatewayUnresponsive", ready=False) for number in (1, 2))
 QUIET = (row(1, State.PENDING, "PodUnreachable"), row(2, State.PENDING, "PodUnreachable"))
 
 
@@ -126,6 +127,27 @@ CASES = [
         Step.RESTART,
         rollback(reason="ProbeUnanswered"),
         pod="gateway-1",
+    ),
+    DetourCase(
+        "the workers of both hang, so that neither is ready: nobody loses anything by a new start",
+        seen(*OUT),
+        Step.RESTART,
+        rollback(reason="GatewayUnresponsive"),
+        pod="gateway-1",
+    ),
+    DetourCase(
+        "the workers of the only gateway hang, and it is not ready",
+        seen(OUT[0]),
+        Step.RESTART,
+        rollback(reason="GatewayUnresponsive"),
+        pod="gateway-1",
+    ),
+    DetourCase(
+        "one that is not ready goes first, though the other one must serve",
+        seen(row(1, State.UNHEALTHY, "GatewayUnresponsive"), OUT[1]),
+        Step.RESTART,
+        rollback(reason="GatewayUnresponsive"),
+        pod="gateway-2",
     ),
     DetourCase("no gateway may be ended: a pause heals what refuses", seen(*BOTH), Step.TAKE_OFF, may_restart=False),
     DetourCase(

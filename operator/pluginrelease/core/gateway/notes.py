@@ -90,11 +90,13 @@ def rest(notes: Notes, pods: Collection[str]) -> Notes:
             None,
             digest_hex=NOT_KEPT,
             crashes=baseline.crashes or None,
+            worker_hangs=baseline.worker_hangs,
             restarts=baseline.restarts,
             image=baseline.image,
         )
         for baseline in notes.baselines
-        if baseline.incarnation.pod in pods and (baseline.restarts is not None or baseline.crashes)
+        if baseline.incarnation.pod in pods
+        and (baseline.restarts is not None or baseline.crashes or baseline.worker_hangs)
     ]
     return replace(notes, baselines=tuple(quiet), before=frozenset())
 

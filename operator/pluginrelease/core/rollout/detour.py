@@ -167,13 +167,22 @@ def _heal(known: api.Detour, verdict: Verdict, stuck: list[PodVerdict], other: s
     ]
     if awaited and known.restarted_at is not None and now < known.restarted_at + PATIENCE:
         return Turn(Step.WAIT, known)
-    if not awaited and sum(row.pod.ready for row in verdict.pods) >= ENOUGH_READY:
-        return _restart(known, stuck[0].pod, now)
+    chosen = next((row for row in stuck if _may_end(row, verdict)), None)
+    if not awaited and chosen is not None:
+        return _restart(known, chosen.pod, now)
     if any(row.state is State.PENDING and row not in stuck for row in verdict.pods):
         return Turn(Step.WAIT, known)
     if refused and not known.was_off:
         return Turn(Step.TAKE_OFF, known.model_copy(update={"off_since": times.to_microseconds(now), "was_off": True}))
     return Turn(Step.STUCK, known.model_copy(update={"given_up": True}))
+
+
+def _may_end(row: PodVerdict, verdict: Verdict) -> bool:
+    """Return True if the restart of this pod takes no gateway out of service without another one.
+
+    A pod that hangs and is not ready serves nothing.
+    """
+    return (is_hung(row) and not row.pod.ready) or sum(other.pod.ready for other in verdict.pods) >= ENOUGH_READY
 
 
 def _restart(known: api.Detour, pod: PodRef, now: datetime) -> Turn:

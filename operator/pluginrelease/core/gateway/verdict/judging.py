@@ -262,6 +262,8 @@ def _check_reached(case: PodCase) -> PodVerdict | None:
     if not sighting.pod.ready:
         detail = f" ({sighting.unreachable})" if sighting.unreachable else ""
         lines = [cases.quote(event) for event in sighting.log.events[-1:]]
+        if (hung := workers.check_unready(case)) is not None:
+            return hung
         if case.late:
             return case.row(
                 State.UNKNOWN, Reason.POD_NOT_READY, f"The pod is not ready{detail}: {WHY_NOT_READY}", *lines
