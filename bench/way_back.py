@@ -33,7 +33,7 @@ from tests.harness import evidence, gateways
 from tests.harness.cluster import JSON, LabCluster, Operator, is_ready
 
 VICTIM = "victim"
-WITHIN = 120.0
+WITHIN = 300.0
 """Seconds for each wait."""
 UNDER_WAY = 20
 """So many of the others are written when the one release is to go back."""
