@@ -183,7 +183,9 @@ FIRST_DONE = HUNG.with_detour(RESTARTED)
     [
         (HUNG, [gateway(1), gateway(2)], "gateway-1", "both hang: the first of them"),
         (HUNG, [gateway(1)], None, "it is the only one"),
-        (HUNG, [gateway(1), gateway(2, ready=False)], None, "the other one is not ready"),
+        (HUNG, [gateway(1), gateway(3, ready=False)], None, "the other one is not ready"),
+        (HUNG, [gateway(1), gateway(2, ready=False)], "gateway-2", "that one hangs too, and serves nothing"),
+        (HUNG, [gateway(1, ready=False)], "gateway-1", "it is the only one, and serves nothing"),
         (HUNG, [gateway(1, 5), gateway(2, 5)], None, "both were started again since"),
         (HUNG, [gateway(3), gateway(4)], None, "others hang, or none"),
         (FIRST_DONE, [gateway(1), gateway(2)], None, "the first one has not ended yet"),

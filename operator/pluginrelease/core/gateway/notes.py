@@ -20,8 +20,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pluginrelease import api
-from pluginrelease.core.gateway.identity import Incarnation
-from pluginrelease.core.gateway.observations import Baseline
+from pluginrelease.core.gateway.identity import Incarnation, pod_mark
+from pluginrelease.core.gateway.observations import Baseline, PodObservation
 from pluginrelease.core.gateway.outage import Silence
 
 # in the order of their use: first what is known at rest
@@ -73,6 +73,13 @@ def list_hung(notes: Notes, off_at: datetime, patience: timedelta, now: datetime
     """
     hung = frozenset(silence.pod for silence in notes.silent if silence.since + patience <= now)
     return hung | list_unproven(notes) if off_at + patience <= now else hung
+
+
+def has_missed_worker(notes: Notes, seen: PodObservation) -> bool:
+    """Return True if the pod was well before the write, and Envoy's watchdog has missed a worker since."""
+    pod = pod_mark(seen.pod.uid)
+    before = next((one for one in notes.baselines if one.incarnation.pod == pod and one.restarts is not None), None)
+    return before is not None and (seen.stats.worker_hangs or 0) > (before.worker_hangs or 0)
 
 
 def rest(notes: Notes, pods: Collection[str]) -> Notes:
