@@ -184,7 +184,6 @@ class Bench:
         busy = self.size - self.count_written(since, began)
         if what != "off":
             self.check(old)
-        self.await_others()
         found = WayBack(what, (written - began).total_seconds(), busy)
         self.report(str(found))
         return found

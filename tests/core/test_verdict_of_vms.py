@@ -89,6 +89,13 @@ def test_a_worker_that_hangs(why: str, sighting: PodObservation, state: State, r
     assert early.state in (State.PENDING, State.LOADED), why
 
 
+def test_what_a_gateway_ran_before_proves_nothing_where_a_worker_hangs() -> None:
+    """If Envoy has created it again since it was written back, the earlier proof is of an earlier load."""
+    assert judged(HUNG, late=True, verified=[RUN], baselines=[]).reason == "GatewayUnresponsive"
+    assert judged(HUNG, verified=[RUN], baselines=[]).state is State.PENDING
+    assert judged(QUIET, late=True, verified=[RUN], baselines=[]).reason == "Loaded", "nothing was loaded since"
+
+
 OUT = replace(HUNG, pod=replace(POD, ready=False))
 BLIND = replace(OUT, log=event(LogKind.LOADED, after(2)))
 WELL = replace(BEFORE, restarts=0)

@@ -50,6 +50,7 @@ def hang(cluster: LabCluster, folder: Path) -> HungWorker:
         cluster.apply(cluster.manifest(namespace, ref, **on(namespace), checks=CHECKS))
         cluster.await_ready(namespace, namespace=namespace)
     hung, dies = cluster.gateways(namespace)
+    gateways.filter_level(cluster.lab, hung, "debug")  # so that its log shows which workers take what is put back
     with pytest.raises(TimeoutError):
         cluster.lab.request(hung.address, headers={"x-trap": "1"}, timeout=2.0)
     gateways.calm_busiest_thread(hung)

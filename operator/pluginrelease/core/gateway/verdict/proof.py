@@ -20,12 +20,13 @@ TRIED = timedelta(seconds=5)
 
 def prove(case: PodCase) -> PodVerdict:
     signs = [sign for sign in _find_signs(case) if sign]
-    if signs:
+    hung = workers.check_hung(case)
+    if signs and not (hung and signs == [_recall_proof(case)]):
         notes = [f"an earlier update is still refused: {error.details}" for error in case.sighting.listener_errors]
         if case.sighting.log.truncated:
             notes.append("its log was rotated, or is too long: a crash could be missed")
         return case.row(State.LOADED, Reason.LOADED, f"Runs the plugin: {signs[0]}.", *signs, *notes)
-    if (hung := workers.check_hung(case)) is not None:
+    if hung is not None:
         return hung
     if _runs_since_before(case):
         message = (
