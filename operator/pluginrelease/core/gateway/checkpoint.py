@@ -73,12 +73,13 @@ def is_awaited(known: api.Observation, load: str, carried: str | None, stable: s
 
 
 def list_proved(known: api.Observation | None, load: str) -> frozenset[Incarnation]:
-    """Return the runs that were seen running this very content."""
+    """Return the runs that were seen running this very content, and nothing else since."""
     if known is None:
         return frozenset()
+    noted = notes.read(known)
     if known.load_hash == load:
-        return notes.read(known).loaded
-    return notes.read(known).before if known.load_hash_before == load else frozenset()
+        return noted.loaded
+    return noted.before - noted.loaded if known.load_hash_before == load else frozenset()
 
 
 def find_earlier_proof(known: api.Observation | None, load: str) -> tuple[str, frozenset[Incarnation]]:
