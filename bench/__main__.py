@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
 import pluginrelease_lab
-from bench import figures, many, observation, pulls, storm
+from bench import figures, many, observation, pulls, storm, way_back
 from bench.apply_to_served import Bench
 from bench.figures import Figure
 from bench.put_right import Harm
@@ -25,13 +25,17 @@ HERE = Path(__file__).parent
 PLUGIN = HERE.parent / "tests" / "fixtures" / "plugins" / "versioned"
 AIMS = {"apply-to-served": 1.25, "bad-update-to-right": 2.0, "bad-first-release-to-right": 2.0, "pull-50mb-cold": 2.0}
 AIMS |= {"releases-500-seconds": 1.25, "releases-500-cpu": 2.0, "releases-500-peak": 1.25}
+AIMS |= {f"way-back-among-{storm.SIZE}-{what}": 1.0 for what in way_back.BOUNDS}
 LOOK_TURNS = 3
+WAY_BACK_TURNS = 3
+
+NAMES = ("served", "right", "looks", "pull", "releases", "back-by-command", "back-after-crash")
 
 Part = Callable[[int, int, Path], list[Figure]]
 
 
 @click.command()
-@click.argument("parts", nargs=-1, type=click.Choice(["served", "right", "looks", "pull", "releases"]))
+@click.argument("parts", nargs=-1, type=click.Choice(NAMES))
 @click.option("--turns", default=10, show_default=True, type=click.IntRange(1, 100), help="Counted turns of each way.")
 @click.option("--gateways", default=2, show_default=True, type=click.IntRange(1, 20), help="Gateway pods.")
 @click.option(
@@ -40,7 +44,8 @@ Part = Callable[[int, int, Path], list[Figure]]
 def main(parts: tuple[str, ...], turns: int, gateways: int, results: Path) -> None:
     """The parts named, or all.
 
-    From apply to served; from a bad apply to put right; the look at many gateway pods; a pull of 50 MB; many releases.
+    From apply to served; from a bad apply to put right; the look at many gateway pods; a pull of 50 MB; many releases;
+    the way back of one while 200 others change.
     """
     found: list[Figure] = []
     try:
@@ -104,7 +109,27 @@ def releases(_turns: int, _gateways: int, workplace: Path) -> list[Figure]:
     return found
 
 
-PARTS: dict[str, Part] = {"served": served, "right": right, "looks": looks, "pull": pull, "releases": releases}
+def back_by_command(turns: int, _gateways: int, workplace: Path) -> list[Figure]:
+    """Measure the way back that a user asks for, while 200 other releases change."""
+    return go_back(way_back.COMMANDS, turns, workplace)
+
+
+def back_after_crash(turns: int, _gateways: int, workplace: Path) -> list[Figure]:
+    """Measure the way back after a gateway's first crash, while 200 other releases change."""
+    return go_back(way_back.CRASHES, turns, workplace)
+
+
+def go_back(ways: Sequence[str], turns: int, workplace: Path) -> list[Figure]:
+    """Measure these ways back on a lab of their own."""
+    with pluginrelease_lab.up(name="bench", gateways=0, report=say) as running:
+        found = way_back.run(running, ways, min(turns, WAY_BACK_TURNS), workplace, say, storm.SIZE)
+        check(running)
+    return found
+
+
+PARTS: dict[str, Part] = dict(
+    zip(NAMES, (served, right, looks, pull, releases, back_by_command, back_after_crash), strict=True)
+)
 
 
 def prepared(running: Lab, workplace: Path) -> Bench:

@@ -74,7 +74,8 @@ def rolling(entry: int) -> api.Observation:
         RaisedLogger(sighting.pod.namespace, sighting.pod.name, pod_mark(sighting.pod.uid), "warning")
         for sighting in seen
     ]
-    second = second.model_copy(update={"raised_loggers": raised_loggers.store(levels), "written_at": TIME})
+    held_up = {"deliverable_since": TIME, "written_at": TIME, "raised_loggers": raised_loggers.store(levels)}
+    second = second.model_copy(update=held_up)
     return notes.store(replace(notes.read(second), loaded=runs), second)
 
 

@@ -63,6 +63,7 @@ OTHERS = (*SAME_BYTES, entry(OLDER, "sha256:b"))
 RUNS, COMES = row(1, State.LOADED), row(1, State.PENDING)
 DOWN, LOST = (row(1, state, "PodNotReady", ready=False) for state in (State.PENDING, State.UNKNOWN))
 BOTH = (refused(1), refused(2))
+OUT = tuple(row(number, State.UNHEALTHY, "GatewayUnresponsive", ready=False) for number in (1, 2))
 QUIET = (row(1, State.PENDING, "PodUnreachable"), row(2, State.PENDING, "PodUnreachable"))
 
 
@@ -127,6 +128,27 @@ CASES = [
         rollback(reason="ProbeUnanswered"),
         pod="gateway-1",
     ),
+    DetourCase(
+        "the workers of both hang, so that neither is ready: nobody loses anything by a new start",
+        seen(*OUT),
+        Step.RESTART,
+        rollback(reason="GatewayUnresponsive"),
+        pod="gateway-1",
+    ),
+    DetourCase(
+        "the workers of the only gateway hang, and it is not ready",
+        seen(OUT[0]),
+        Step.RESTART,
+        rollback(reason="GatewayUnresponsive"),
+        pod="gateway-1",
+    ),
+    DetourCase(
+        "one that is not ready goes first, though the other one must serve",
+        seen(row(1, State.UNHEALTHY, "GatewayUnresponsive"), OUT[1]),
+        Step.RESTART,
+        rollback(reason="GatewayUnresponsive"),
+        pod="gateway-2",
+    ),
     DetourCase("no gateway may be ended: a pause heals what refuses", seen(*BOTH), Step.TAKE_OFF, may_restart=False),
     DetourCase(
         "no gateway may be ended, and nothing else heals one that hangs",
@@ -161,7 +183,9 @@ FIRST_DONE = HUNG.with_detour(RESTARTED)
     [
         (HUNG, [gateway(1), gateway(2)], "gateway-1", "both hang: the first of them"),
         (HUNG, [gateway(1)], None, "it is the only one"),
-        (HUNG, [gateway(1), gateway(2, ready=False)], None, "the other one is not ready"),
+        (HUNG, [gateway(1), gateway(3, ready=False)], None, "the other one is not ready"),
+        (HUNG, [gateway(1), gateway(2, ready=False)], "gateway-2", "that one hangs too, and serves nothing"),
+        (HUNG, [gateway(1, ready=False)], "gateway-1", "it is the only one, and serves nothing"),
         (HUNG, [gateway(1, 5), gateway(2, 5)], None, "both were started again since"),
         (HUNG, [gateway(3), gateway(4)], None, "others hang, or none"),
         (FIRST_DONE, [gateway(1), gateway(2)], None, "the first one has not ended yet"),

@@ -16,7 +16,7 @@ from pluginrelease.api import times
 from pluginrelease.core.gateway import notes, raised_loggers
 from pluginrelease.core.gateway.identity import Incarnation, pod_mark
 from pluginrelease.core.gateway.notes import NOT_KEPT, Notes
-from pluginrelease.core.gateway.observations import Baseline
+from pluginrelease.core.gateway.observations import Baseline, PodObservation, PodRef, Stats
 from pluginrelease.core.gateway.outage import Silence
 from pluginrelease.core.gateway.raised_loggers import RaisedLogger
 
@@ -206,3 +206,22 @@ def test_pods_of_one_workload_share_a_row() -> None:
     """Their names begin alike, and that stands there once."""
     [group] = raised_loggers.store(raised(3))
     assert (group.names_begin, group.level, len(group.pods)) == ("istio-ingressgateway-7d9c5b6f8d-", "warning", 3)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "missed", "why"),
+    [
+        (replace(COUNTED, restarts=0), 1, True, "the first time since the write"),
+        (replace(COUNTED, restarts=0, worker_hangs=2), 2, False, "all of them were before the write, on a busy node"),
+        (replace(COUNTED, restarts=None), 1, False, "the gateway was ill before"),
+        (None, 1, False, "the pod is new"),
+        (replace(COUNTED, restarts=0), None, False, "Envoy does not show the counter"),
+    ],
+)
+def test_a_worker_that_the_watchdog_missed(before: Baseline | None, now: int | None, missed: bool, why: str) -> None:
+    """The watchdog has missed one since the write; so it is also of a revision at rest, whose notes keep the count."""
+    pod = PodRef("apps", "gateway-1", "uid-1", ready=False)
+    seen = PodObservation(pod, NOW, stats=Stats(worker_hangs=now))
+    known = Notes(baselines=(before,) if before else (), loaded=frozenset({RUN}))
+    assert notes.has_missed_worker(known, seen) is missed, why
+    assert notes.has_missed_worker(notes.rest(known, {RUN.pod}), seen) is missed, why

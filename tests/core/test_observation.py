@@ -111,6 +111,7 @@ PROVED: list[tuple[str, api.Observation, str, frozenset[Incarnation]]] = [
     ("what ran before, put back", known(B, before=A_RAN), A, PODS),
     ("it was proved by the run of before alone", known(B, before=("load-c", PODS)), A, NOBODY),
     ("also after some had loaded the failed one", known(B, OTHERS, A_RAN), A, PODS),
+    ("one that has loaded the failed one has to load it again", known(B, PODS, A_RAN), A, NOBODY),
     ("an old status without loads", known(A, PODS, load_hash=""), A, NOBODY),
 ]
 

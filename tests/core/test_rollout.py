@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -401,6 +401,23 @@ def test_the_time_of_who_was_alone_begins_again() -> None:
 
 
 NEWER = NOW + timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("held_up_until", "fails"),
+    [
+        pytest.param(None, True, id="nothing held it up"),
+        pytest.param(ago(minutes=11), True, id="what held it up is over for longer than the deadline"),
+        pytest.param(ago(minutes=9), False, id="gateways could load it only since then"),
+    ],
+)
+def test_the_deadline_does_not_run_while_the_control_plane_is_stuck(
+    held_up_until: datetime | None, fails: bool
+) -> None:
+    """A revision that could not arrive has its whole `progressDeadline` from when it could."""
+    written = api.Observation(name=PUBLIC, revision=NEW, since=ago(days=1), deliverable_since=held_up_until)
+    asked = having(LATE, gateways=[entry(stable=OLD)], checkpoint=api.Checkpoint(gateways=[written]))
+    assert (look(asked, LATE, PENDING).failure is not None) is fails
 
 
 def test_what_runs_everywhere_is_done() -> None:

@@ -52,6 +52,10 @@ POSITIVE: Mapping[str, tuple[PodObservation, dict[str, Any]]] = {
         {},
     ),
     "an Envoy that started just before the write has loaded nothing else": (RESTARTED, UNSEEN),
+    "an Envoy that started just before the write has loaded what crashed it, and then what is put back": (
+        replace(RESTARTED, stats=replace(QUIET.stats, vm_created=10)),
+        UNSEEN,
+    ),
     "VMs were made for new code": (replace(QUIET, stats=replace(QUIET.stats, vm_created=10)), {}),
     "this run of this Envoy was proved before": (QUIET, {"verified": [RUN]}),
 }
@@ -107,6 +111,22 @@ NOT_POSITIVE: Mapping[str, tuple[PodObservation, dict[str, Any]]] = {
     ),
     "it started just before, and has loaded something before": (
         replace(RESTARTED, stats=replace(QUIET.stats, vm_created=6)),
+        UNSEEN,
+    ),
+    "it started just before, has loaded another code, and one VM was made for what may be refused": (
+        replace(RESTARTED, stats=replace(QUIET.stats, vm_created=11)),
+        UNSEEN,
+    ),
+    "it started just before, and VMs were reloaded": (
+        replace(RESTARTED, stats=replace(QUIET.stats, vm_created=10, vm_reloads=1)),
+        UNSEEN,
+    ),
+    "it started just before, and the VMs are those of two plugins": (
+        replace(RESTARTED, code_files=2, stats=replace(QUIET.stats, vm_created=15, vm_active=8)),
+        UNSEEN,
+    ),
+    "it started just before, has loaded two codes, and a worker has no VM": (
+        replace(RESTARTED, stats=replace(QUIET.stats, vm_created=10, vm_active=3), entries=entry(fail="FAIL_RELOAD")),
         UNSEEN,
     ),
     "it started just before, and had the configuration before the write": (

@@ -12,6 +12,7 @@ import pytest
 from pluginrelease import api
 from pluginrelease.api import times
 from pluginrelease.api.reasons import Reason
+from pluginrelease.core.gateway import checkpoint
 from pluginrelease.core.gateway.identity import Incarnation
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.core.gateway.verdict import judging, values
@@ -27,6 +28,7 @@ from tests.core.gateway_signs import (
     STARTED,
     TIMEOUT,
     WANTED,
+    WRITE,
     after,
     judged,
 )
@@ -130,6 +132,55 @@ def test_each_pod_has_its_own_time(turned: float | None, seen_at: float, late: b
     one = replace(POD, turned_at=None if turned is None else after(turned))
     found = judged(replace(QUIET, pod=one, at=after(seen_at)))
     assert found.reason == ("NoPositiveSign" if late else "AwaitingPositiveSign"), why
+
+
+@pytest.mark.parametrize(
+    ("deliverable", "turned", "seen_at", "late", "why"),
+    [
+        (None, None, 61, True, "nothing held the control plane up"),
+        (100, None, 159, False, "it could not send anything until then"),
+        (100, None, 161, True, "and the time ends then, too"),
+        (100, 120, 179, False, "a pod that came even later has its own time"),
+        (-10, None, 61, True, "what ended before the write gives no more time"),
+    ],
+)
+def test_what_held_up_the_control_plane_takes_no_time_from_gateways(
+    deliverable: float | None, turned: float | None, seen_at: float, late: bool, why: str
+) -> None:
+    """`checks.load.timeout` begins when the control plane can send the revision: a good one is not put back before."""
+    one = replace(POD, turned_at=None if turned is None else after(turned))
+    since = None if deliverable is None else after(deliverable)
+    found = judged(replace(QUIET, pod=one, entries=(), at=after(seen_at)), deliverable_since=since)
+    assert found.reason == ("ConfigNotDelivered" if late else "AwaitingConfig"), why
+
+
+@pytest.mark.parametrize(
+    ("reason_before", "reason_now", "noted"),
+    [
+        ("ControlPlaneStuck", "AwaitingConfig", True),
+        ("ControlPlaneStuck", "ConfigNotDelivered", True),
+        ("ControlPlaneStuck", "Loaded", True),
+        ("ControlPlaneStuck", "ControlPlaneStuck", False),
+        ("AwaitingConfig", "ConfigNotDelivered", False),
+        (None, "ConfigNotDelivered", False),
+    ],
+)
+def test_when_the_control_plane_could_send_again(reason_before: str | None, reason_now: str, noted: bool) -> None:
+    """It is the first check that no longer finds it stuck: then the object is gone, and nothing was sent before."""
+    before = api.Observation(revision="new", since=times.to_microseconds(WRITE))
+    found = values.Verdict(State.UNKNOWN, Reason(reason_now), "")
+    after_check = checkpoint.note_deliverable(before, reason_before, found, after(100))
+    assert after_check.deliverable_since == (after(100) if noted else None)
+    again = checkpoint.note_deliverable(after_check, reason_now, found, after(200))
+    assert again == after_check, "the next check changes nothing"
+
+
+def test_what_cannot_be_read_of_the_control_plane_is_no_failure() -> None:
+    """If the API server does not list the objects, it stays open whether one of them holds everything up."""
+    late = values.Verdict(State.UNHEALTHY, Reason.CONFIG_NOT_DELIVERED, "", (row("ConfigNotDelivered"),))
+    assert judging.leave_open(late).state is State.UNKNOWN
+    early = replace(late, state=State.PENDING, reason=Reason.AWAITING_CONFIG)
+    assert judging.leave_open(early) == early
 
 
 def test_what_is_kept_for_the_next_look() -> None:

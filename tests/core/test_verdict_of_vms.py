@@ -8,7 +8,7 @@ import pytest
 
 from pluginrelease.core.gateway.identity import Incarnation
 from pluginrelease.core.gateway.logs import Crash, LogFindings, LogKind, Missing
-from pluginrelease.core.gateway.observations import PodObservation
+from pluginrelease.core.gateway.observations import Baseline, PodObservation
 from pluginrelease.core.gateway.verdict import judging
 from pluginrelease.core.gateway.verdict.refusal import RefusalText
 from pluginrelease.core.gateway.verdict.values import State
@@ -18,6 +18,7 @@ from tests.core.gateway_signs import (
     CROWD,
     FRESH,
     GIVEN,
+    POD,
     PROVED,
     QUIET,
     REFUSED_ONCE,
@@ -86,6 +87,62 @@ def test_a_worker_that_hangs(why: str, sighting: PodObservation, state: State, r
     assert (found.state, found.reason) == (state, reason), why
     early = judged(sighting)
     assert early.state in (State.PENDING, State.LOADED), why
+
+
+def test_what_a_gateway_ran_before_proves_nothing_where_a_worker_hangs() -> None:
+    """If Envoy has created it again since it was written back, the earlier proof is of an earlier load."""
+    assert judged(HUNG, late=True, verified=[RUN], baselines=[]).reason == "GatewayUnresponsive"
+    assert judged(HUNG, verified=[RUN], baselines=[]).state is State.PENDING
+    assert judged(QUIET, late=True, verified=[RUN], baselines=[]).reason == "Loaded", "nothing was loaded since"
+
+
+OUT = replace(HUNG, pod=replace(POD, ready=False))
+BLIND = replace(OUT, log=event(LogKind.LOADED, after(2)))
+WELL = replace(BEFORE, restarts=0)
+UNREADY: list[tuple[str, PodObservation, Baseline, State, str]] = [
+    ("workers hang, and the pod serves nothing", BLIND, WELL, State.UNHEALTHY, "GatewayUnresponsive"),
+    (
+        "no worker was missed: it is not ready for another reason",
+        replace(BLIND, stats=replace(BLIND.stats, worker_hangs=0)),
+        WELL,
+        State.UNKNOWN,
+        "PodNotReady",
+    ),
+    (
+        "workers were missed before the write, as on a busy node",
+        BLIND,
+        replace(WELL, worker_hangs=1),
+        State.UNKNOWN,
+        "PodNotReady",
+    ),
+    ("it was ill before the write", BLIND, BEFORE, State.UNKNOWN, "PodNotReady"),
+    (
+        "it does not answer, as on a node that is gone",
+        replace(BLIND, unreachable="no answer"),
+        WELL,
+        State.UNKNOWN,
+        "PodNotReady",
+    ),
+    (
+        "what hangs since before takes nothing that is put back",
+        OUT,
+        replace(WELL, worker_hangs=1),
+        State.UNKNOWN,
+        "GatewayUnresponsive",
+    ),
+]
+
+
+@pytest.mark.parametrize(("why", "sighting", "before", "state", "reason"), UNREADY, ids=[row[0] for row in UNREADY])
+def test_a_gateway_that_is_not_ready_because_its_workers_hang(
+    why: str, sighting: PodObservation, before: Baseline, state: State, reason: str
+) -> None:
+    """It was well and serves nothing since: that is the revision's doing, as a crash is, once its time is over."""
+    found = judged(sighting, late=True, baselines=[before])
+    assert (found.state, found.reason) == (state, reason), why
+    assert judged(sighting, baselines=[before]).reason == "PodNotReady", "a readiness that flickers is none"
+    settled = {"settled": True, "watched": True, "verified": [RUN]}
+    assert judged(sighting, late=True, baselines=[before], **settled).reason == reason, "and soon after Ready"
 
 
 def test_a_worker_that_hung_before_the_write_is_not_its_doing() -> None:

@@ -205,18 +205,3 @@ def test_rows_of_entries_that_are_not_looked_at_stay() -> None:
     """A watch is no reason to write a row."""
     release = having(DONE, gateways=[watched()])
     assert rows.gateway_rows(release, Report(), DONE, NOW) == [watched()]
-
-
-@pytest.mark.parametrize(
-    ("reason_before", "found", "fails"),
-    [
-        pytest.param("ControlPlaneStuck", REJECTED, False, id="the control plane could send nothing until just now"),
-        pytest.param("ControlPlaneStuck", CRASHED, True, id="a gateway is down, whatever was sent"),
-        pytest.param("Loading", REJECTED, True, id="the next look"),
-    ],
-)
-def test_what_a_stuck_control_plane_held_up_gets_another_look(reason_before: str, found: Verdict, fails: bool) -> None:
-    """Gateways that lack the revision fail it only when the control plane could send it before the last look."""
-    row = entry(PUBLIC, OLD).model_copy(update={"reason": reason_before})
-    release = having(rolling(), gateways=[row], stable_revision=OLD)
-    assert (decide(release, {PUBLIC: found}, rolling()).failure is not None) is fails

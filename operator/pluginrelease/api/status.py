@@ -216,6 +216,13 @@ class Observation(Model):
         default=None,
         description="When the API server accepted the first write of the revision. Later writes do not change it.",
     )
+    deliverable_since: Time | None = Field(
+        default=None,
+        description=(
+            "Since when the control plane can send the revision again, after an object had prevented that "
+            "(ControlPlaneStuck). Gateways have checks.load.timeout from then on."
+        ),
+    )
     load_hash_before: str = Field(default="", description="The loadHash that gateways had loaded before.")
     pods: Annotated[list[PodNote], Field(max_length=MAX_POD_NOTES)] = Field(
         default_factory=list,

@@ -54,6 +54,8 @@ log = structlog.get_logger(__name__)
 Made = TypeVar("Made")
 
 FINALIZER_SECONDS = 10.0
+# passes over specs that return to an earlier revision which go before all others
+RETURNS_AT_ONCE = 8
 DELETE_PAUSE = 5.0
 # besides one watch per namespace; kopf has no bound of its own, and patches finalizers of hundreds of releases at once
 KOPFS_CONNECTIONS = 24
@@ -327,7 +329,9 @@ async def pass_in_turn(
     """Run a pass when it is its turn; return None if something urgent interrupted it."""
     context, place, seen = memo.connected(), (body["metadata"]["namespace"], body["metadata"]["name"]), progress.seen
     stake, seen.heard = progress.stake, dict(body)
-    if memo.turns.are_taken(stake) and await interruption.is_urgent(context, place, seen):
+    if is_way_back(memo, interruption.find_known(context, place, seen.heard)) or (
+        memo.turns.are_taken(stake) and await interruption.is_urgent(context, place, seen)
+    ):
         stake = Stake.OUTAGE
 
     seen.has_begun = False
@@ -345,6 +349,16 @@ async def pass_in_turn(
 
     with context.right_of_way.going_back() if stake is Stake.OUTAGE else nullcontext():
         return await interruption.run_until_urgent(context, place, run, bell, seen)
+
+
+def is_way_back(memo: Memo, found: JSON) -> bool:
+    """Return whether a user asks for what ran before: by a command, or by a spec that returns to it.
+
+    Many specs may return at once, with one commit. They have a bound, as each of them reads a registry and gateways.
+    """
+    if interruption.has_new_command(found):
+        return True
+    return memo.turns.under_way(Stake.OUTAGE) < RETURNS_AT_ONCE and interruption.returns(found)
 
 
 async def within_bounds(passing: Coroutine[Any, Any, Next], attempt: int, stake: Stake) -> Next:

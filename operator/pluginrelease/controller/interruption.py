@@ -1,4 +1,4 @@
-"""Interrupt a running pass for a deletion, ``off``, ``rollback-to``, or a gateway that crashes of what was written.
+"""Interrupt a running pass for a deletion, ``off``, ``rollback-to``, a spec that returns to what ran, or a crash.
 
 A rollback waits for no pass that asks a registry or observes gateways. Such a pass is cancelled at its next await, as a
 kill would end it. Only a write that has begun is awaited. The next pass begins at once.
@@ -24,7 +24,7 @@ from pluginrelease.controller.turns import Stake
 from pluginrelease.core.apiserver import stored, watching
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.gateway.verdict.values import Verdict
-from pluginrelease.core.rollout import facts, placements
+from pluginrelease.core.rollout import facts, history, placements
 from pluginrelease.core.rollout.next_action import list_under_way
 from pluginrelease.edges.kubernetes import resources
 from pluginrelease.edges.kubernetes.limiter import way_back
@@ -52,15 +52,20 @@ class SeenRelease:
     has_begun: bool = True
     commands: tuple[str | None, ...] = (None, None)
     is_deleted: bool = False
+    returned_at: int = 0
     crashes: set[CrashMark] = field(default_factory=set)
 
     def note(self, found: JSON) -> bool:
-        """Note a release; return True if a user newly deletes it, switches it off, or rolls it back."""
-        before = self.commands, self.is_deleted
+        """Note a release; return True if a user newly deletes it, switches it off, or rolls it back.
+
+        ``returned_at``: the generation whose spec returns to what ran before.
+        """
+        before = self.commands, self.is_deleted, self.returned_at
         told = zip(read_urgent_commands(found), self.commands, strict=True)
         self.commands = tuple(value or known for value, known in told)
         self.is_deleted = self.is_deleted or "deletionTimestamp" in found["metadata"]
-        return before != (self.commands, self.is_deleted)
+        self.returned_at = found["metadata"]["generation"] if returns(found) else self.returned_at
+        return before != (self.commands, self.is_deleted, self.returned_at)
 
 
 def read_urgent_commands(found: JSON) -> tuple[str | None, ...]:
@@ -144,6 +149,35 @@ async def find_release(context: Context, place: tuple[str, str], heard: JSON | N
         found = await context.cluster.get(resources.RELEASES, *place)
     store.learn(resources.RELEASES, place, found)  # so that the later event of the same version is no change
     return found
+
+
+def find_known(context: Context, place: tuple[str, str], heard: JSON) -> JSON:
+    """Return the release in the newest version that the operator has heard of, without a request.
+
+    ``heard``: the release as kopf has it.
+    """
+    known = context.store.find_release(place) if context.store is not None else None
+    return heard if known is None or is_newer_version(heard, known) else known
+
+
+def has_new_command(found: JSON) -> bool:
+    """Return whether a user set `off` or ``rollback-to``, and no pass has acted on that."""
+    handled = stored.read_path(found, "status", "handled")
+    done = (handled.get("off"), handled.get("rollbackTo")) if isinstance(handled, dict) else (None, None)
+    wanted = read_urgent_commands(found)
+    return is_anything_noted(found) and any(told and told != known for told, known in zip(wanted, done, strict=True))
+
+
+def returns(found: JSON) -> bool:
+    """Return whether the spec was changed back to a revision that has run everywhere, and no pass has seen that."""
+    seen, now = (
+        stored.read_path(found, *path) for path in (("status", "observedGeneration"), ("metadata", "generation"))
+    )
+    if not is_anything_noted(found) or seen == now:
+        return False
+    with contextlib.suppress(ReleaseError):
+        return history.returns(stored.read(found))
+    return False
 
 
 def may_be_new(store: Store, place: tuple[str, str], heard: JSON) -> bool:

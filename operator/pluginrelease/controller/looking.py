@@ -193,6 +193,7 @@ def weigh(
         back_off=BACK_OFF_MAX if entry.report.intent.goal is Goal.ROLLBACK else timedelta(),
         may_run_already=entry.may_run_already(candidate),
         written_at=known.written_at or written_at or read_write_time(entry.entry.carrier, candidate),
+        deliverable_since=known.deliverable_since,
     )
 
 

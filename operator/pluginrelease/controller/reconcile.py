@@ -15,8 +15,10 @@ import structlog
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
+from pluginrelease.controller import revisions
 from pluginrelease.controller.context import Context
 from pluginrelease.controller.pass_context import PassContext
+from pluginrelease.controller.reading import DirectReader
 from pluginrelease.controller.step_table import STEPS
 from pluginrelease.controller.steps import describe_fault, fail, run_action
 from pluginrelease.core.errors import ReleaseError
@@ -76,27 +78,37 @@ async def turn_back(
     context: Context, known: Facts, ending: settlement.Ending, attempt: int, tell: Tell
 ) -> settlement.Ending:
     """Carry out a decision to roll back, once it is noted or `STATUS_SECONDS` are over; return both passes' ending."""
+    decided = known.release.model_copy(update={"status": ending.status})
+    looks = {entry.name: entry.last_look for entry in known.entries if entry.last_look is not None}
+    begun, reader = facts.begin(decided, context.now(), looks), context.reader()
     with context.right_of_way.going_back():
         writing = asyncio.ensure_future(write_decision(context, known, ending, tell))
+        reading = asyncio.ensure_future(read_ahead(reader, begun))
     try:
         in_time, _ = await asyncio.wait({writing}, timeout=STATUS_SECONDS)
-        decided = known.release.model_copy(update={"status": ending.status})
-        looks = {entry.name: entry.last_look for entry in known.entries if entry.last_look is not None}
         with context.right_of_way.going_back():
-            back = await run_pass(context, facts.begin(decided, context.now(), looks))
+            back = await run_pass(context, begun, reader)
         done = settle(context, back, attempt)
         await writing
     finally:
         writing.cancel()
+        reading.cancel()
     if not in_time:  # the API server may have written the older status after this pass's notes
         context.unwritten[known.release.metadata.uid] = done.status
     await write_ending(context, back, done, tell)
     return replace(done, events=(*ending.events, *done.events))
 
 
-async def run_pass(context: Context, known: Facts) -> Facts:
+async def read_ahead(reader: DirectReader, known: Facts) -> None:
+    """Read the revisions that are put back while the decision is written: the pass finds them, or waits for them."""
+    entries = [view for view in map(known.view, (entry.name for entry in known.of_spec())) if view.intent.revision]
+    asked = (revisions.recall(reader, known.release, str(view.intent.revision)) for view in entries)
+    await asyncio.gather(*asked, return_exceptions=True)
+
+
+async def run_pass(context: Context, known: Facts, reader: DirectReader | None = None) -> Facts:
     """Run actions until none is left; return the facts. Raises only if it is cancelled."""
-    reader = context.reader()
+    reader = reader or context.reader()
     work = PassContext(context, reader)
     try:
         while not isinstance(action := next_action(known, context.now()), Wait):

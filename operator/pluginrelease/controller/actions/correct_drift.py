@@ -11,7 +11,7 @@ from pluginrelease.api import ConditionType
 from pluginrelease.api.reasons import Reason
 from pluginrelease.controller import looking, preparing, revisions
 from pluginrelease.controller.actions import notes
-from pluginrelease.controller.actions.observe import keep_verified
+from pluginrelease.controller.actions.observe import weigh_delivery
 from pluginrelease.controller.actions.roll_back import check_fetchable, delete_own
 from pluginrelease.controller.pass_context import PassContext
 from pluginrelease.controller.steps import Each, Step
@@ -54,8 +54,8 @@ async def look_quietly(work: PassContext, entry: EntryView) -> Looked | None:
     if entry.noted is None:
         return None
     candidate = entry.aimed
-    _, judged = await looking.judge(work, entry, candidate)
-    return Looked(judged, observation=keep_verified(entry, candidate, judged))
+    judged, noted = await weigh_delivery(work, entry, candidate, await looking.judge(work, entry, candidate))
+    return Looked(judged, observation=noted)
 
 
 async def remove_superseded(work: PassContext, entry: EntryView) -> Superseded | None:
@@ -66,8 +66,7 @@ async def remove_superseded(work: PassContext, entry: EntryView) -> Superseded |
     if plan.read_revision(observed) != known.revision:
         return None
     candidate = await revisions.recall_for(work.reader, entry, known.revision)
-    _, judged = await looking.judge(work, entry, candidate)
-    noted = keep_verified(entry, candidate, judged)
+    judged, noted = await weigh_delivery(work, entry, candidate, await looking.judge(work, entry, candidate))
     holds = entry.release.spec.rollout.on_failure is api.OnFailure.HOLD
     is_adopted = entry.row is not None and entry.row.adopted is not None
     if judged.state is not State.UNHEALTHY or holds or is_adopted:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -72,14 +73,32 @@ async def conclude(work: PassContext, entry: EntryView) -> Looked | None:
     """Note which pods need no new proof next time; report an object that stops the control plane."""
     if entry.report.verdict is None:
         return None
-    judged = await blame(work, entry, entry.report.verdict)
-    return Looked(judged, observation=keep_verified(entry, entry.carried, judged))
+    seen = entry.entry.last_look.sightings if entry.entry.last_look is not None else ()
+    judged, noted = await weigh_delivery(work, entry, entry.carried, (seen, entry.report.verdict))
+    return Looked(judged, observation=noted)
 
 
-def keep_verified(entry: EntryView, candidate: Candidate, judged: Verdict) -> api.Observation:
-    """Return the observation with the pods that need no new proof next time, and those silent since when."""
+async def weigh_delivery(
+    work: PassContext, entry: EntryView, candidate: Candidate, look: looking.Look
+) -> tuple[Verdict, api.Observation]:
+    """Return the verdict, and what is noted for the next check: proofs, silent pods, and since when gateways can load.
+
+    If an object keeps the control plane from sending anything, the verdict says so. After that, gateways have the time
+    to load from this check on.
+    """
+    known = entry.observation
+    judged = await blame(work, entry, look[1])
     written_at = looking.read_write_time(entry.entry.carrier, candidate)
-    return checkpoint.keep(entry.observation, judged, at_rest=entry.is_settled(candidate), written_at=written_at)
+    kept = checkpoint.keep(known, judged, at_rest=entry.is_settled(candidate), written_at=written_at)
+    noted = checkpoint.note_deliverable(kept, entry.row.reason if entry.row is not None else None, judged, work.now())
+    if noted.deliverable_since != known.deliverable_since and judging.nothing_arrived(judged):
+        judged = looking.weigh(work, with_observation(entry, noted), candidate, look[0])
+    return judged, noted
+
+
+def with_observation(entry: EntryView, noted: api.Observation) -> EntryView:
+    """Return the entry with another observation."""
+    return replace(entry, entry=replace(entry.entry, report=replace(entry.report, observation=noted)))
 
 
 async def blame(work: PassContext, entry: EntryView, judged: Verdict) -> Verdict:
@@ -97,7 +116,7 @@ async def blame(work: PassContext, entry: EntryView, judged: Verdict) -> Verdict
             listed = await work.cluster.list(resources.resource_for(entry.plugin_api.TARGET), None, {})
     except (ReleaseError, TimeoutError) as error:
         log.warning("could not find out what stops the control plane", error=str(error))
-        return judged
+        return judging.leave_open(judged)
     found = entry.plugin_api.unreadable(listed)
     return judging.report_stuck(judged, found) if found else judged
 

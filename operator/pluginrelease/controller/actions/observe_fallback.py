@@ -19,6 +19,7 @@ from pluginrelease.controller.pass_context import PassContext
 from pluginrelease.controller.preparing import keep_secret_of_carried
 from pluginrelease.controller.steps import Each, Names, Once, Step
 from pluginrelease.core.errors import ReleaseError
+from pluginrelease.core.gateway import notes
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.core.mesh import target
@@ -95,10 +96,11 @@ async def end_hung(work: PassContext, entry: EntryView) -> TurnTaken | None:
         deadline_seconds=HANG_SECONDS,
         settings=replace(work.context.reach, container=where.container),
     )
-    silent = [shown.pod.uid for shown in seen if shown.silent is not None]
+    noted = notes.read(entry.noted) if entry.noted is not None else notes.Notes()
+    hung = [shown.pod.uid for shown in seen if shown.silent is not None or notes.has_missed_worker(noted, shown)]
     if not work.settings.restart_hung_gateways:
-        return leave_hung(entry, way, detour.list_left_hung(way, suspects, silent))
-    turn = detour.find_next_hung(way, await looking.list_pods(work, where), silent, work.now())
+        return leave_hung(entry, way, detour.list_left_hung(way, suspects, hung))
+    turn = detour.find_next_hung(way, await looking.list_pods(work, where), hung, work.now())
     if turn is None or turn.pod is None:
         return None
     log.info("restarted a gateway that hangs after the removal of a plugin", pod=turn.pod.name)

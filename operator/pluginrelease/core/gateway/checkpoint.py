@@ -59,6 +59,7 @@ def begin(
         load_hash=load,
         since=awaited.since if awaited else times.to_microseconds(now),
         written_at=awaited.written_at if awaited else None,
+        deliverable_since=awaited.deliverable_since if awaited else None,
         load_hash_before=load_hash_before,
         raised_loggers=known.raised_loggers if known else [],
         probes_failed_before=sorted(probes_failed_before),
@@ -73,12 +74,13 @@ def is_awaited(known: api.Observation, load: str, carried: str | None, stable: s
 
 
 def list_proved(known: api.Observation | None, load: str) -> frozenset[Incarnation]:
-    """Return the runs that were seen running this very content."""
+    """Return the runs that were seen running this very content, and nothing else since."""
     if known is None:
         return frozenset()
+    noted = notes.read(known)
     if known.load_hash == load:
-        return notes.read(known).loaded
-    return notes.read(known).before if known.load_hash_before == load else frozenset()
+        return noted.loaded
+    return noted.before - noted.loaded if known.load_hash_before == load else frozenset()
 
 
 def find_earlier_proof(known: api.Observation | None, load: str) -> tuple[str, frozenset[Incarnation]]:
@@ -106,8 +108,20 @@ def keep(
     noted = replace(notes.read(known), loaded=judged.verified, silent=judged.silent)
     if at_rest and judged.state is State.LOADED:
         noted = notes.rest(noted, {pod_mark(row.pod.uid) for row in judged.pods})
-        known = known.model_copy(update={"load_hash_before": ""})
+        known = known.model_copy(update={"load_hash_before": "", "deliverable_since": None})
     return notes.store(forgive_crash(noted, judged), known)
+
+
+def note_deliverable(
+    known: api.Observation, reason_before: str | None, judged: Verdict, now: datetime
+) -> api.Observation:
+    """Return the observation with the time of this check, if the control plane was stuck at the check before.
+
+    What gateways lack then, they lack because of that. ``reason_before``: the reason in the entry's row.
+    """
+    if reason_before != Reason.CONTROL_PLANE_STUCK or judged.reason is Reason.CONTROL_PLANE_STUCK:
+        return known
+    return known.model_copy(update={"deliverable_since": times.to_seconds(now)})
 
 
 def forgive_crash(noted: Notes, judged: Verdict) -> Notes:

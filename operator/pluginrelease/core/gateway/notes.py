@@ -20,8 +20,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pluginrelease import api
-from pluginrelease.core.gateway.identity import Incarnation
-from pluginrelease.core.gateway.observations import Baseline
+from pluginrelease.core.gateway.identity import Incarnation, pod_mark
+from pluginrelease.core.gateway.observations import Baseline, PodObservation
 from pluginrelease.core.gateway.outage import Silence
 
 # in the order of their use: first what is known at rest
@@ -75,6 +75,13 @@ def list_hung(notes: Notes, off_at: datetime, patience: timedelta, now: datetime
     return hung | list_unproven(notes) if off_at + patience <= now else hung
 
 
+def has_missed_worker(notes: Notes, seen: PodObservation) -> bool:
+    """Return True if the pod was well before the write, and Envoy's watchdog has missed a worker since."""
+    pod = pod_mark(seen.pod.uid)
+    before = next((one for one in notes.baselines if one.incarnation.pod == pod and one.restarts is not None), None)
+    return before is not None and (seen.stats.worker_hangs or 0) > (before.worker_hangs or 0)
+
+
 def rest(notes: Notes, pods: Collection[str]) -> Notes:
     """Return what must be known of gateways that all run a revision which has run everywhere.
 
@@ -90,11 +97,13 @@ def rest(notes: Notes, pods: Collection[str]) -> Notes:
             None,
             digest_hex=NOT_KEPT,
             crashes=baseline.crashes or None,
+            worker_hangs=baseline.worker_hangs,
             restarts=baseline.restarts,
             image=baseline.image,
         )
         for baseline in notes.baselines
-        if baseline.incarnation.pod in pods and (baseline.restarts is not None or baseline.crashes)
+        if baseline.incarnation.pod in pods
+        and (baseline.restarts is not None or baseline.crashes or baseline.worker_hangs)
     ]
     return replace(notes, baselines=tuple(quiet), before=frozenset())
 

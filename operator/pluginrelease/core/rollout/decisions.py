@@ -226,11 +226,7 @@ def advance(
     if trouble and rollout.failure is None:
         worst = min(trouble.items(), key=lambda row: not row[1].reason.means_gateway_down)
         return fail(release, rollout, revision, {*watched, *list_awaited(release, revision, verdicts)}, worst, now)
-    awaited = {
-        name: verdicts[name]
-        for name in list_awaited(release, revision, verdicts)
-        if not was_held_up(release.status, name, verdicts[name])
-    }
+    awaited = {name: verdicts[name] for name in list_awaited(release, revision, verdicts)}
     rollout = restart_deadline(release.status, rollout, awaited, now)
     if is_complete(rollout, awaited or verdicts):
         completed = rollout.completed_at or times.to_seconds(now)
@@ -239,16 +235,6 @@ def advance(
         return rollout
     failed = find_failure(release.status, rollout, revision, awaited, now, deadline)
     return rollout if failed is None else fail(release, rollout, revision, awaited, failed, now)
-
-
-def was_held_up(status: api.Status, name: str, verdict: Verdict) -> bool:
-    """Return True if the control plane could not send anything until now.
-
-    What gateways lack counts from the next check on.
-    """
-    row = status.gateway(name)
-    is_bad = verdict.state is State.UNHEALTHY and not verdict.reason.means_gateway_down
-    return is_bad and row is not None and row.reason == Reason.CONTROL_PLANE_STUCK
 
 
 def list_awaited(release: api.Release, revision: str, verdicts: Mapping[str, Verdict]) -> list[str]:
@@ -320,7 +306,7 @@ def find_failure(
     """
     found = []
     for name, verdict in awaited.items():
-        is_late = now > find_deadline_start(status, rollout, name, revision) + deadline
+        is_late = now > find_deadline_start(status, rollout, name, revision) + deadline and not was_stuck(status, name)
         if verdict.state is State.UNHEALTHY:
             found.append((name, verdict))
         elif verdict.state is State.PENDING and verdict.pods and is_late:
@@ -351,11 +337,23 @@ def restart_deadline(
 
 
 def find_deadline_start(status: api.Status, rollout: api.RolloutStatus, name: str, revision: str) -> datetime:
-    """Return the start of the deadline: the later of rollout start and write. Time spent fetching does not count."""
+    """Return the start of the deadline: the latest of rollout start, write, and the end of what held it up.
+
+    Time spent fetching does not count.
+    """
     started, known = rollout.started_at, status.observation(name)
     if known is None or known.revision != revision:
         return started
-    return max(started, known.since)
+    return max(started, known.since, known.deliverable_since or known.since)
+
+
+def was_stuck(status: api.Status, name: str) -> bool:
+    """Return True if the control plane could send nothing at the check before. Then the deadline begins with this one.
+
+    The observation of the status does not have that time yet.
+    """
+    row = status.gateway(name)
+    return row is not None and row.reason == Reason.CONTROL_PLANE_STUCK
 
 
 def has_succeeded(decided: api.RolloutStatus | None) -> bool:

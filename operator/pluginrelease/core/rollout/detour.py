@@ -167,13 +167,22 @@ def _heal(known: api.Detour, verdict: Verdict, stuck: list[PodVerdict], other: s
     ]
     if awaited and known.restarted_at is not None and now < known.restarted_at + PATIENCE:
         return Turn(Step.WAIT, known)
-    if not awaited and sum(row.pod.ready for row in verdict.pods) >= ENOUGH_READY:
-        return _restart(known, stuck[0].pod, now)
+    chosen = next((row for row in stuck if _may_end(row, verdict)), None)
+    if not awaited and chosen is not None:
+        return _restart(known, chosen.pod, now)
     if any(row.state is State.PENDING and row not in stuck for row in verdict.pods):
         return Turn(Step.WAIT, known)
     if refused and not known.was_off:
         return Turn(Step.TAKE_OFF, known.model_copy(update={"off_since": times.to_microseconds(now), "was_off": True}))
     return Turn(Step.STUCK, known.model_copy(update={"given_up": True}))
+
+
+def _may_end(row: PodVerdict, verdict: Verdict) -> bool:
+    """Return True if the restart of this pod takes no gateway out of service without another one.
+
+    A pod that hangs and is not ready serves nothing.
+    """
+    return (is_hung(row) and not row.pod.ready) or sum(other.pod.ready for other in verdict.pods) >= ENOUGH_READY
 
 
 def _restart(known: api.Detour, pod: PodRef, now: datetime) -> Turn:
@@ -205,32 +214,32 @@ def failed_by_hang(way: WayBack) -> bool:
     return way.failure is not None and way.failure.reason == Reason.GATEWAY_UNRESPONSIVE
 
 
-def list_left_hung(way: WayBack, pods: Iterable[PodRef], silent: Iterable[str]) -> list[PodRef]:
+def list_left_hung(way: WayBack, pods: Iterable[PodRef], hung: Iterable[str]) -> list[PodRef]:
     """Return gateways that hang because of what was removed, if none may be restarted and no user was informed yet."""
-    known, quiet = way.fallback.detour or api.Detour(), set(silent)
-    return [] if known.given_up else [pod for pod in list_possibly_hung(way, pods) if pod.uid in quiet]
+    known, ill = way.fallback.detour or api.Detour(), set(hung)
+    return [] if known.given_up else [pod for pod in list_possibly_hung(way, pods) if pod.uid in ill]
 
 
 def describe_left(pods: Iterable[PodRef]) -> str:
     """Say what a person must do about gateways that hang and are not restarted."""
     names = ", ".join(f"{pod.namespace}/{pod.name}" for pod in pods)
     return (
-        f"{names}: Envoy's main thread hangs, so the removal of the plugin does not reach it, and the operator may "
+        f"{names}: Envoy hangs, so the removal of the plugin does not reach all of it, and the operator may "
         "restart no gateway (restartHungGateways). Delete these pods one after another"
     )
 
 
-def find_next_hung(way: WayBack, pods: Iterable[PodRef], silent: Iterable[str], now: datetime) -> Turn | None:
-    """Return the next restart of a gateway that hung when the plugin was removed, from the pods' status alone.
+def find_next_hung(way: WayBack, pods: Iterable[PodRef], hung: Iterable[str], now: datetime) -> Turn | None:
+    """Return the next restart of a gateway that hung when the plugin was removed. ``hung``: the UIDs of those that do.
 
-    A gateway that was restarted since is well, or is waited for.
+    A gateway that was restarted since is well, or is waited for. One that is not ready serves nothing.
     """
-    known, there, quiet = way.fallback.detour or api.Detour(), list(pods), set(silent)
-    hung = [pod for pod in list_possibly_hung(way, there) if pod.uid in quiet]
-    awaited = any(not pod.ready or pod in hung for pod in there if pod_mark(pod.uid) in known.restarted)
-    if not hung or awaited or sum(pod.ready for pod in there) < ENOUGH_READY:
-        return None
-    return _restart(known, hung[0], now)
+    known, there, ill = way.fallback.detour or api.Detour(), list(pods), set(hung)
+    left = [pod for pod in list_possibly_hung(way, there) if pod.uid in ill]
+    awaited = any(not pod.ready or pod in left for pod in there if pod_mark(pod.uid) in known.restarted)
+    enough = sum(pod.ready for pod in there) >= ENOUGH_READY
+    chosen = next((pod for pod in left if enough or not pod.ready), None)
+    return None if awaited or chosen is None else _restart(known, chosen, now)
 
 
 def _began_after(pod: PodRef, moment: datetime) -> bool:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from pluginrelease import api
 from pluginrelease.api import HistoryEntry, HistoryState, times
+from pluginrelease.core import revision
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,17 @@ def is_noted(entries: Iterable[HistoryEntry], revision: str) -> bool:
     """Return True if the newest entry is this revision's, so that nothing about it must be read again."""
     newest = next(iter(entries), None)
     return newest is not None and newest.revision == revision
+
+
+def returns(release: api.Release) -> bool:
+    """Return True if the spec wants a revision that has run everywhere, and wanted another one before.
+
+    It is known by the digest that its reference had then; a tag that moved makes it another revision.
+    """
+    ran = [entry for entry in release.status.history if entry.state in (HistoryState.STABLE, HistoryState.SUPERSEDED)]
+    wanted = (entry.revision == revision.compute_identity(release.spec, entry.digest) for entry in ran)
+    before = release.status.target_revision
+    return any(is_it and entry.revision != before for is_it, entry in zip(wanted, ran, strict=True))
 
 
 def update(

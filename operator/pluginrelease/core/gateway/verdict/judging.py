@@ -47,13 +47,14 @@ def judge(
     back_off: timedelta = timedelta(),
     may_run_already: bool = False,
     written_at: datetime | None = None,
+    deliverable_since: datetime | None = None,
 ) -> Verdict:
     """Judge the observations of all selected pods for the wanted revision, written at ``write_at``.
 
     * ``baselines`` are from before the write.
     * ``verified``: the runs that were Loaded with this very revision.
-    * ``load_timeout``: the time of each pod, from the write or from the last change of its readiness, whichever is
-      later.
+    * ``load_timeout``: the time of each pod, from the write, from ``deliverable_since`` or from the last change of its
+      readiness, whichever is latest.
     * ``settled``: the revision has run everywhere, so that a new pod only joins the others.
     * ``watched``: a crash counts as one of a revision that has not run everywhere.
     * ``silent``: pods that did not answer at the check before.
@@ -62,6 +63,7 @@ def judge(
     * ``back_off``: additional time for a pod whose container the kubelet has not started again yet.
     * ``may_run_already``: the same plugin may have run before, for example after an adoption.
     * ``written_at``: when the API server accepted the write, in whole seconds; None if unknown.
+    * ``deliverable_since``: when the control plane could send the revision, if that was later than the write.
     """
     seen = [sighting for sighting in sightings if not sighting.pod.deleting]
     if not seen:
@@ -72,11 +74,12 @@ def judge(
     fallen = sum(outage.count_ends(life) > 0 for life in lives)
     before = {baseline.incarnation: baseline for baseline in baselines}
     known = frozenset(verified)
+    begins_at = max(write_at, deliverable_since or write_at)
     rows = []
     proved = set()
     for life in lives:
         sighting, run = life.sighting, identify_run(life.sighting)
-        late = _is_late(sighting, write_at, load_timeout, back_off)
+        late = _is_late(sighting, begins_at, load_timeout, back_off)
         baseline = before.get(run) if run else None
         case = PodCase(wanted, sighting, write_at, baseline, known, run in known, late, life, may_run_already)
         row = _check_outage(case, fallen, load_timeout, neighbours) or _judge_pod(case)
@@ -87,10 +90,10 @@ def judge(
     return replace(_summarize(rows, frozenset(proved), settled=settled), silent=silences)
 
 
-def _is_late(sighting: PodObservation, write_at: datetime, load_timeout: timedelta, back_off: timedelta) -> bool:
+def _is_late(sighting: PodObservation, begins_at: datetime, load_timeout: timedelta, back_off: timedelta) -> bool:
     """Return True if a pod has had its whole time to load the revision."""
     patience = load_timeout + (back_off if sighting.pod.container.waiting == BACK_OFF else timedelta())
-    return sighting.at > max(write_at, sighting.pod.turned_at or write_at) + patience
+    return sighting.at > max(begins_at, sighting.pod.turned_at or begins_at) + patience
 
 
 def _report_nobody(looked_for: str, hint: str) -> Verdict:
@@ -195,6 +198,14 @@ def nothing_arrived(verdict: Verdict) -> bool:
     return bool(asked) and all(reason.means_not_delivered or reason is Reason.CONFIG_MISMATCH for reason in asked)
 
 
+def leave_open(verdict: Verdict) -> Verdict:
+    """Return the verdict without a failure: the operator could not read whether the control plane is stuck.
+
+    Nothing has arrived at any gateway, so a rollback has no hurry. The next check asks again.
+    """
+    return replace(verdict, state=State.UNKNOWN) if verdict.state is State.UNHEALTHY else verdict
+
+
 def report_stuck(verdict: Verdict, unreadable: Sequence[str]) -> Verdict:
     """Return the verdict if the control plane reads no object at all.
 
@@ -251,6 +262,8 @@ def _check_reached(case: PodCase) -> PodVerdict | None:
     if not sighting.pod.ready:
         detail = f" ({sighting.unreachable})" if sighting.unreachable else ""
         lines = [cases.quote(event) for event in sighting.log.events[-1:]]
+        if (hung := workers.check_unready(case)) is not None:
+            return hung
         if case.late:
             return case.row(
                 State.UNKNOWN, Reason.POD_NOT_READY, f"The pod is not ready{detail}: {WHY_NOT_READY}", *lines

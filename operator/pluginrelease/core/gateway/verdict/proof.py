@@ -20,12 +20,13 @@ TRIED = timedelta(seconds=5)
 
 def prove(case: PodCase) -> PodVerdict:
     signs = [sign for sign in _find_signs(case) if sign]
-    if signs:
+    hung = workers.check_hung(case)
+    if signs and not (hung and signs == [_recall_proof(case)]):
         notes = [f"an earlier update is still refused: {error.details}" for error in case.sighting.listener_errors]
         if case.sighting.log.truncated:
             notes.append("its log was rotated, or is too long: a crash could be missed")
         return case.row(State.LOADED, Reason.LOADED, f"Runs the plugin: {signs[0]}.", *signs, *notes)
-    if (hung := workers.check_hung(case)) is not None:
+    if hung is not None:
         return hung
     if _runs_since_before(case):
         message = (
@@ -68,6 +69,7 @@ def _find_signs(case: PodCase) -> tuple[str | None, ...]:
             _recall_proof(case),
             _find_statistics(case),
             _find_new_vms(case),
+            _find_second_code(case),
         )
     # Envoy counts and logs as loaded what only its workers refused; then only their VMs show it
     return (
@@ -123,15 +125,39 @@ def _has_loaded_nothing_else(case: PodCase) -> bool:
     A second configuration costs one VM at least, refused or not. So this is the only configuration that this Envoy ever
     had, if it received it since the write, long enough ago to have tried it.
     """
+    made = _count_codes_made(case)
+    return made is not None and made <= case.sighting.code_files
+
+
+def _find_second_code(case: PodCase) -> str | None:
+    """Return the sign of an Envoy that started just before the write, and has made the VMs of more than one code since.
+
+    This is a gateway that crashed: it starts again with what crashed it, and then receives what is put back. What is
+    refused costs one VM, and so does another configuration of the same code. So with the VMs of whole codes and none
+    more, each code was loaded, also the present one. Other plugins have VMs of their own.
+    """
+    made, seen = _count_codes_made(case), case.sighting
+    if made is None or made < 2 or not made.is_integer() or seen.code_files != 1 or seen.stats.vm_reloads:
+        return None
+    if not _has_enough_vms(seen):
+        return None
+    return f"{seen.stats.vm_created} VMs were made for {made:.0f} codes since Envoy started, and none for a refused one"
+
+
+def _count_codes_made(case: PodCase) -> float | None:
+    """Return for how many codes an Envoy that started just before the write has made VMs.
+
+    None if it is not such an Envoy, or has not tried what it received since the write.
+    """
     seen = case.sighting
     if case.baseline is not None or seen.started_at is None or seen.stats.vm_created is None or not seen.concurrency:
-        return False
+        return None
     if seen.started_at - seen.skew < case.write_at - JUST_BEFORE:
-        return False
+        return None
     received = [entry.last_updated for entry in seen.entries if entry.last_updated is not None]
     if not received or not all(case.is_since_write(moment) and _was_tried(seen, moment) for moment in received):
-        return False
-    return seen.stats.vm_created <= (VMS_MADE_BESIDE_WORKERS + seen.concurrency) * seen.code_files
+        return None
+    return seen.stats.vm_created / (VMS_MADE_BESIDE_WORKERS + seen.concurrency)
 
 
 def _was_tried(seen: PodObservation, received: datetime) -> bool:

@@ -32,6 +32,32 @@ def check_workers(case: PodCase) -> PodVerdict | None:
     return _report_doubt(case, lines) if doubtful and not case.verified else None
 
 
+def check_unready(case: PodCase) -> PodVerdict | None:
+    """Return a verdict if a pod has not been ready for its whole time because its workers hang.
+
+    Workers serve the readiness probe. The pod answers on its admin port, and Envoy's watchdog has missed a worker since
+    the write. A watchdog also misses workers on a busy node, so neither sign counts alone.
+    """
+    if case.sighting.unreachable is not None or not case.late:
+        return None
+    before = _count_hangs_before(case)
+    if case.life.well is None or before is None or (case.sighting.stats.worker_hangs or 0) <= before:
+        return check_hung(case)
+    message = (
+        "The gateway was ready before the write and is not ready now. Its admin port answers, and Envoy's watchdog has "
+        "missed a worker since: it hangs, for example in a request that never ends. Only a restart of the gateway "
+        "helps: delete the pod if this remains."
+    )
+    return case.row(State.UNHEALTHY, Reason.GATEWAY_UNRESPONSIVE, message)
+
+
+def _count_hangs_before(case: PodCase) -> int | None:
+    """Return how often Envoy's watchdog had missed a worker before the write; None if it is not known."""
+    if case.baseline is not None:
+        return case.baseline.worker_hangs or 0
+    return 0 if cases.started_after_write(case) else None
+
+
 def check_hung(case: PodCase) -> PodVerdict | None:
     """Return a verdict if Envoy created the plugin, a worker hangs, and not every worker has taken the configuration.
 
@@ -45,8 +71,7 @@ def check_hung(case: PodCase) -> PodVerdict | None:
         return None
     if event.kind is not LogKind.LOADED or event.everywhere or not case.is_since_write(event.at):
         return None
-    before = case.baseline.worker_hangs or 0 if case.baseline is not None else 0
-    state = State.UNHEALTHY if seen.stats.worker_hangs > before else State.UNKNOWN
+    state = State.UNHEALTHY if seen.stats.worker_hangs > (_count_hangs_before(case) or 0) else State.UNKNOWN
     return case.report_waiting(
         Reason.AWAITING_POSITIVE_SIGN,
         "Envoy created the plugin, and not every worker has taken it.",
