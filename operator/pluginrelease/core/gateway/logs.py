@@ -67,7 +67,7 @@ _NOT_ON_THREAD = re.compile(r"^Wasm VM failed Failed to (?:\w+ thread-local Wasm
 _AT_LOAD = ("_initialize", "_start", "main", "proxy_on_vm_start", "proxy_validate_configuration", "proxy_on_configure")
 _TRAP = re.compile(r"^Function: (\S+) failed\b")
 _PANIC = re.compile(r"\bpanic|\bfatal error", re.IGNORECASE)
-_PLUGIN_LOG = re.compile(r"^wasm log(?: ([^\s:]+)(?:\s[^:]*)?)?:\s?")
+PLUGIN_LOG = re.compile(r"^wasm log(?: ([^\s:]+)(?:\s[^:]*)?)?:\s?")
 
 
 # the agent's list of errors with the text after it; a listener's error; a backtrace in a VM
@@ -326,7 +326,7 @@ class _Reader:
         """Take one message of Envoy or the agent. What a plugin logs is no evidence."""
         self._listen(record)
         message = record.message
-        if _PLUGIN_LOG.match(message):
+        if PLUGIN_LOG.match(message):
             self._hold(record)
         elif _STARTED.match(message):
             self._forget(record.thread)
@@ -350,7 +350,7 @@ class _Reader:
     def _listen(self, record: Record) -> None:
         """Remember which plugin logged last on this thread. A trap there ends what it logged."""
         said = self.said.pop(record.thread, _Speech(""))
-        if log := _PLUGIN_LOG.match(record.message):
+        if log := PLUGIN_LOG.match(record.message):
             self.said[record.thread] = said.and_then(log.group(1) or "", record.message[log.end() :].strip())
         elif (trap := _TRAP.match(record.message)) and trap.group(1) not in _AT_LOAD:
             self._crash(record, said)
@@ -391,7 +391,7 @@ class _Reader:
         self.blamed.discard(thread)
 
     def _hold(self, record: Record) -> None:
-        log = _PLUGIN_LOG.match(record.message)
+        log = PLUGIN_LOG.match(record.message)
         if log and (not record.message[log.end() :].strip() or not self._own(log.group(1))):
             return
         self.open.pop(record.thread, None)
