@@ -253,6 +253,8 @@ class Reason(StrEnum):
     SEVERAL_MODULES = "SeveralModules"
     CEL_MISSING = "CelMissing"
     AMBIGUOUS_YAML = "AmbiguousYaml"
+    INVALID_REQUEST = "InvalidRequest"
+    INVALID_DUMP = "InvalidDump"
 
     @classmethod
     def read(cls, word: str) -> Reason | None:

@@ -19,13 +19,14 @@ MAX_CONCURRENCY = 64
 
 @dataclass(frozen=True)
 class GatewayFacts:
-    """Facts about one gateway. Without a gateway, the defaults."""
+    """Facts about one gateway. Without a gateway, the defaults. ``envoy``: its version, "" if not known."""
 
     node: Mapping[str, Any] = field(default_factory=lambda: {"id": "trial", "cluster": "trial"})
     runtime: Mapping[str, Any] = field(default_factory=dict)
     stats: Mapping[str, Any] = field(default_factory=dict)
     concurrency: int = DEFAULT_CONCURRENCY
     clusters: tuple[str, ...] = ()
+    envoy: str = ""
     is_known: bool = False
     unknown: tuple[str, ...] = ()
 
@@ -50,14 +51,10 @@ def read(config_dump: str, server_info: str = "") -> GatewayFacts:
         stats=_keep_tags(shapes.descend(bootstrap, "stats_config")),
         concurrency=min(max(threads or DEFAULT_CONCURRENCY, 1), MAX_CONCURRENCY),
         clusters=tuple(dict.fromkeys(_list_clusters(configs))),
+        envoy=documents.read_version(server_info) or "" if server_info else "",
         is_known=bool(bootstrap),
         unknown=tuple(unknown),
     )
-
-
-def read_version(server_info: str) -> str | None:
-    """Return Envoy's version from `/server_info`; None for an unknown shape."""
-    return documents.read_version(server_info)
 
 
 def _keep_static_layers(runtime: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,11 +76,11 @@ def render_files(place: Place, revision: TrialRevision, stable: TrialRevision | 
     }
     if stable is not None:
         first = {LISTENERS: files[LISTEN_PLUGIN], EXTENSION: files[STABLE]}
-        return _dump({**files, **first})
+        return dump({**files, **first})
     own = control.make()
     files[LISTEN_CONTROL] = _render_resources(render_listener(place, own, CONTROL_EXTENSION))
     files[CONTROL_EXTENSION] = render_extension(place, own)
-    return _dump({**files, LISTENERS: files[LISTEN_CONTROL]})
+    return dump({**files, LISTENERS: files[LISTEN_CONTROL]})
 
 
 def render_parts(place: Place, revision: TrialRevision, stable: TrialRevision | None) -> dict[str, JSON]:
@@ -213,5 +213,6 @@ def _render_resources(*resources: JSON) -> JSON:
     return {"resources": list(resources)}
 
 
-def _dump(files: Mapping[str, JSON]) -> dict[str, str]:
+def dump(files: Mapping[str, JSON]) -> dict[str, str]:
+    """Return the files' texts."""
     return {name: json.dumps(content, ensure_ascii=False) for name, content in files.items()}

@@ -52,8 +52,8 @@ class StepRecord:
     """One step.
 
     ``row``: the last verdict on the plugin by the gateways' signs. ``silent``: for how many seconds the admin port did
-    not answer at the end. ``hung``: how many workers' hangs Envoy counted during the step. ``error``: why the step
-    could not be done.
+    not answer at the end. ``hung``: how many workers' hangs Envoy counted during the step. ``traps``: Envoy's lines
+    about callbacks of the revision that trapped. ``error``: why the step could not be done.
     """
 
     step: TrialStep
@@ -62,6 +62,7 @@ class StepRecord:
     end: EnvoyEnd | None = None
     silent: float | None = None
     hung: int = 0
+    traps: tuple[str, ...] = ()
     exchanges: tuple[Exchange, ...] = ()
     error: str = ""
 

@@ -42,9 +42,11 @@ class TrialText(StrEnum):
     MEMORY = "Envoy needed {mebibytes} MiB of memory {when}, and the trial allows {limit}"
     KILLED = "Envoy was ended from outside ({how}) {when}: memory of this machine, or a user"
     SILENT = "Envoy's main thread has not answered for {seconds:.0f} s {when}: it hangs"
+    REFUSED = "Envoy refuses the plugin"
+    TRAPPED = "The plugin trapped {when}. A gateway answers 503 to such requests, or lets them pass with FAIL_OPEN"
     WORKER = "A worker of Envoy hangs {when}: {said}"
     NO_ANSWER = "Envoy gave no answer {when}, and no worker hangs: {said}"
-    DEPENDS = "{said} That may be different in a gateway: {why}"
+    DEPENDS = "{said} A gateway may take it, because {why}"
     CONTROL = "the stable revision is refused here too"
     CALLS = "the plugin imports {names}"
     UNKNOWN_VALUES = "the trial does not have {names}"
@@ -124,6 +126,8 @@ def _judge_step(plan: TrialPlan, record: StepRecord, *, stable_refused: bool) ->
         return TrialVerdict(Reason.TRIAL_INCONCLUSIVE, record.error, record.step)
     if record.row is not None and record.row.state is not State.LOADED:
         return _judge_row(plan, record, record.row, stable_refused=stable_refused)
+    if record.traps:
+        return _report_traps(record.step, record.traps)
     return _judge_answers(record) if record.step is TrialStep.REQUESTS else None
 
 
@@ -164,7 +168,8 @@ def _describe_end(end: EnvoyEnd) -> str:
 
 
 def _quote(lines: Sequence[str]) -> str:
-    return f"It says: {' / '.join(lines[-MAX_QUOTED:])}." if lines else ""
+    distinct = list(dict.fromkeys(lines))[-MAX_QUOTED:]
+    return f"It says: {' / '.join(distinct)}." if distinct else ""
 
 
 def _judge_row(plan: TrialPlan, record: StepRecord, row: PodVerdict, *, stable_refused: bool) -> TrialVerdict:
@@ -174,13 +179,22 @@ def _judge_row(plan: TrialPlan, record: StepRecord, row: PodVerdict, *, stable_r
         reason = Reason.TRIAL_INCONCLUSIVE if stable_refused else Reason.TRIAL_REFUSED
         return TrialVerdict(reason, text, record.step, row.evidence)
     if row.is_crash or row.reason.means_crash:
-        return TrialVerdict(Reason.TRIAL_CRASHED, row.message, record.step, row.evidence)
+        return _report_traps(record.step, row.evidence)
     if row.state is not State.UNHEALTHY:
         return TrialVerdict(Reason.TRIAL_INCONCLUSIVE, row.message, record.step, row.evidence)
+    said = row.message
+    if row.reason is Reason.PLUGIN_REJECTED:  # its message says what that means for a gateway
+        said = f"{TrialText.REFUSED}. {_quote(row.evidence)}".strip()
     if _is_by_plugin(row) and (why := _find_dependence(plan, stable_refused=stable_refused)):
-        text = TrialText.DEPENDS.format(said=row.message, why=why)
+        text = TrialText.DEPENDS.format(said=said, why=why)
         return TrialVerdict(Reason.TRIAL_INCONCLUSIVE, text, record.step, row.evidence)
-    return TrialVerdict(Reason.TRIAL_REFUSED, row.message, record.step, row.evidence)
+    return TrialVerdict(Reason.TRIAL_REFUSED, said, record.step, row.evidence)
+
+
+def _report_traps(step: TrialStep, lines: tuple[str, ...]) -> TrialVerdict:
+    when = "while Envoy loaded it" if step is TrialStep.LOAD else _WHEN[step]
+    text = f"{TrialText.TRAPPED.format(when=when)}. {_quote(lines)}".strip()
+    return TrialVerdict(Reason.TRIAL_CRASHED, text, step, lines)
 
 
 def _is_by_plugin(row: PodVerdict) -> bool:

@@ -31,8 +31,11 @@ Tick = Callable[[TrialStep], None]
 class Trial:
     """A trial under way. Each step returns its record, which is kept as well."""
 
-    def __init__(self, envoy: EnvoyProcess, folder: Path, plan: TrialPlan, tick: Tick | None = None) -> None:
+    def __init__(
+        self, envoy: EnvoyProcess, place: Place, folder: Path, plan: TrialPlan, tick: Tick | None = None
+    ) -> None:
         self.plan = plan
+        self.place = place
         self.envoy = envoy
         self.gateway = TrialGateway(envoy, folder, plan.hang_seconds)
         self.records: list[StepRecord] = []
@@ -50,7 +53,7 @@ class Trial:
 
     def goes_on(self, record: StepRecord) -> bool:
         """Return True if the next step makes sense: Envoy runs, answers, and has what it should have."""
-        if record.end is not None or record.silent is not None or record.error:
+        if record.end is not None or record.silent is not None or record.error or record.traps:
             return False
         if record.step is TrialStep.START and self.plan.stable is not None:
             return True
@@ -85,8 +88,8 @@ class Trial:
         self.gateway.move(layout.NEW, layout.EXTENSION)
         self.gateway.move(layout.LISTEN_PLUGIN, layout.LISTENERS)
         waited = await self.gateway.settle(self.plan.revision.wanted)
-        self._measure()
-        return self._keep(self.gateway.record(TrialStep.LOAD, began, waited))
+        record = self.gateway.record(TrialStep.LOAD, began, waited)
+        return self._keep(replace(record, traps=self.gateway.list_traps()))
 
     async def ask(self) -> StepRecord:
         """Send every request through the plugin, and judge the plugin once more."""
@@ -98,9 +101,9 @@ class Trial:
             if not self.envoy.is_running:
                 break
         waited = await self.gateway.settle(self.plan.revision.wanted)
-        self._measure(rest=True)
         record = self.gateway.record(TrialStep.REQUESTS, began, waited)
-        return self._keep(replace(record, exchanges=tuple(exchanges), hung=self.gateway.count_hangs() - hangs))
+        hung, traps = self.gateway.count_hangs() - hangs, self.gateway.list_traps()
+        return self._keep(replace(record, exchanges=tuple(exchanges), hung=hung, traps=traps))
 
     async def back(self) -> StepRecord:
         """Put the stable revision back; without one there is nothing to do."""
@@ -110,7 +113,6 @@ class Trial:
             self.gateway.begin_move()
             self.gateway.move(layout.STABLE, layout.EXTENSION)
             waited = await self.gateway.settle(self.plan.stable.wanted)
-            self._measure()
         return self._keep(self.gateway.record(TrialStep.BACK, began, waited))
 
     async def remove(self) -> StepRecord:
@@ -124,7 +126,8 @@ class Trial:
         """Return the result of the steps so far."""
         lines = [PluginLine(*line) for line in read_plugin_lines(self.envoy.read_log().splitlines())]
         judged = verdict.judge(self.plan, self.records)
-        return TrialResult(judged, tuple(self.records), self.memory, self.gateway.version, tuple(lines[-MAX_LINES:]))
+        memory = replace(self.memory, peak=self.envoy.most_memory)
+        return TrialResult(judged, tuple(self.records), memory, self.gateway.version, tuple(lines[-MAX_LINES:]))
 
     def _begin(self, step: TrialStep) -> float:
         self._tick(step)
@@ -134,13 +137,11 @@ class Trial:
         self.records.append(record)
         return record
 
-    def _measure(self, *, base: bool = False, rest: bool = False) -> None:
-        memory = self.envoy.read_memory()
+    def _measure(self, *, base: bool = False) -> None:
+        memory, known = self.envoy.read_memory(), self.memory
         if memory is None:
             return
-        now, most = memory
-        known = self.memory
-        self.memory = TrialMemory(now if base else known.base, now if rest else known.rest, None if base else most)
+        self.memory = replace(known, base=memory[0]) if base else replace(known, rest=memory[0])
 
 
 def write_files(folder: Path, files: Mapping[str, str], modules: Mapping[str, bytes]) -> None:
@@ -162,4 +163,4 @@ async def begin(
     """Start the Envoy of a trial whose files are in ``folder``; it ends on leaving. Raises OSError."""
     arguments = layout.list_arguments(place, wasm_level=wasm_level)
     async with process.run(program, arguments, folder, folder / layout.LOG, plan.mebibytes) as envoy:
-        yield Trial(envoy, folder, plan, tick)
+        yield Trial(envoy, place, folder, plan, tick)

@@ -36,6 +36,8 @@ LOOK_SECONDS = 2.0
 PAUSE_SECONDS = 0.05
 # how long a listener that was replaced may need until its plugin is gone, beyond the drain
 GONE_SECONDS = 15.0
+# what Envoy calls when a plugin is replaced or removed
+AT_END = ("proxy_on_done", "proxy_on_log", "proxy_on_delete")
 POD = PodRef("trial", "trial", "trial", ready=True)
 ACCESS = GatewayAccess()
 
@@ -120,6 +122,14 @@ class TrialGateway:
             load_timeout=timedelta(seconds=self.hang_seconds),
         )
         return judged.pods[0]
+
+    def list_traps(self) -> tuple[str, ...]:
+        """Return Envoy's lines about callbacks that trapped since the move, but for those that end a plugin.
+
+        In a trial no client sends requests meanwhile, so they are about the revision that was moved in.
+        """
+        crashes = self.seen.log.crashes if self.seen is not None else ()
+        return tuple(crash.line for crash in crashes if not any(name in crash.line for name in AT_END))
 
     def count_hangs(self) -> int:
         """Return how many hangs of workers Envoy has counted."""

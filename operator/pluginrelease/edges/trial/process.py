@@ -27,12 +27,16 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class EnvoyProcess:
-    """One Envoy. ``mebibytes``: it is ended when it has more memory than this; 0: it is not."""
+    """One Envoy. ``mebibytes``: it is ended when it has more memory than this; 0: it is not.
+
+    ``most_memory``: the most resident memory that it was seen with, in MiB; None if the system does not show it.
+    """
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path, mebibytes: int) -> None:
         self.pid = process.pid
         self._process, self._log, self._limit = process, log, mebibytes
         self._beyond = 0
+        self.most_memory: int | None = None
         self.ended: asyncio.Future[int] = asyncio.ensure_future(process.wait())
         self._watch = asyncio.ensure_future(self._watch_memory())
 
@@ -91,9 +95,11 @@ class EnvoyProcess:
             os.killpg(self.pid, signal.SIGKILL)
 
     async def _watch_memory(self) -> None:
-        while self._limit and self.is_running:
+        while self.is_running:
             memory = self.read_memory()
-            if memory is not None and memory[0] > self._limit:
+            if memory is not None:
+                self.most_memory = memory[1]
+            if memory is not None and self._limit and memory[0] > self._limit:
                 self._beyond = memory[0]
                 self.kill()
                 return
