@@ -110,20 +110,20 @@ async def serve(
     nothing to wait for: Envoy ended and nothing is watched.
     """
     while True:
-        async with _begin(subject, stable, settings, show) as (trial, folder):
+        async with _begin(subject, stable, settings, show) as (trial, place):
             for step in (trial.start, trial.load, trial.ask):
                 if not trial.goes_on(await step()):
                     break
             show.result(_note(trial.conclude(), subject, settings))
-            show.progress(SERVING.format(port=trial.port, log=folder / layout.LOG))
+            show.progress(SERVING.format(port=trial.port, log=f"{place.root}/{layout.LOG}"))
             if rebuild is None:
                 await trial.envoy.ended
                 return
-            subject = await _reload_while_it_runs(trial, folder, subject, settings, show, rebuild)
+            subject = await _reload_while_it_runs(trial, place, subject, settings, show, rebuild)
 
 
 async def _reload_while_it_runs(
-    trial: Trial, folder: Path, subject: Subject, settings: Settings, show: Show, rebuild: Callable[[], Subject]
+    trial: Trial, place: Place, subject: Subject, settings: Settings, show: Show, rebuild: Callable[[], Subject]
 ) -> Subject:
     """Load each version into the same Envoy; return the version for a new Envoy once this one has ended or hangs."""
     while True:
@@ -134,8 +134,8 @@ async def _reload_while_it_runs(
         revision = describe(fresh, settings)
         trial.plan = replace(trial.plan, revision=revision, hang_seconds=_find_hang_seconds(fresh, settings))
         trial.records.clear()
-        files = layout.render_parts(trial.place, revision, None)
-        driver.write_files(folder, layout.dump(files), {revision.module_file: fresh.content})
+        files = layout.render_parts(place, revision, None)
+        driver.write_files(Path(place.root), layout.dump(files), {revision.module_file: fresh.content})
         if trial.goes_on(await trial.load()):
             await trial.ask()
         show.result(_note(trial.conclude(), subject, settings))
@@ -188,7 +188,7 @@ def _find_hang_seconds(subject: Subject, settings: Settings) -> float:
 @contextlib.asynccontextmanager
 async def _begin(
     subject: Subject, stable: Subject | None, settings: Settings, show: Show
-) -> AsyncIterator[tuple[Trial, Path]]:
+) -> AsyncIterator[tuple[Trial, Place]]:
     """Start the echo and Envoy in a folder of their own. All of that is gone at the end."""
     with tempfile.TemporaryDirectory(prefix="pluginrelease-try-") as name, echo.serve() as port:
         folder, own = Path(name), Upstream("127.0.0.1", port)
@@ -214,17 +214,17 @@ async def _begin(
             hang_seconds=_find_hang_seconds(subject, settings),
             mebibytes=settings.mebibytes,
             # an upstream of the user receives each request once
+            concurrency=settings.facts.concurrency,
             times=1 if settings.upstream else probe.count_connections(settings.facts.concurrency),
         )
         async with driver.begin(
             settings.program,
-            place,
             folder,
             planned,
             wasm_level=settings.log_level,
             tick=lambda step: show.progress(f"… {step}"),
         ) as trial:
-            yield trial, folder
+            yield trial, place
 
 
 def _note(found: TrialResult, subject: Subject, settings: Settings) -> TrialResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterator
 
 from pluginrelease.cli._view import make_readable
@@ -27,12 +28,19 @@ def rows(found: TrialResult) -> Iterator[tuple[str, str]]:
     for record in found.records:
         for exchange in record.exchanges:
             yield from show_exchange(exchange)
-    for line in found.log[-MAX_LOG_LINES:]:
-        yield "LOG", f"{line.level:<8} {line.text}"
+    yield from show_log(found)
     for note in found.notes:
         yield "NOTE", note
     yield "VERDICT", f"{WORDS[found.verdict.answer]}: {found.verdict.reason}"
     yield "", found.verdict.sentence()
+
+
+def show_log(found: TrialResult) -> Iterator[tuple[str, str]]:
+    """Yield the plugin's own log lines; a line that is repeated comes once, with its number."""
+    groups = [(line, len(list(same))) for line, same in itertools.groupby(found.log)]
+    for line, times in groups[-MAX_LOG_LINES:]:
+        often = f" ({times} times)" if times > 1 else ""
+        yield "LOG", f"{line.level:<8} {line.text}{often}"
 
 
 def _describe_memory(found: TrialResult) -> str:

@@ -30,6 +30,7 @@ class TrialPlan:
 
     ``hang_seconds``: for how long Envoy's admin port may be silent. ``mebibytes``: the most memory that Envoy may have;
     0 if something else limits it. ``times``: how often each request is sent; each is on a connection of its own.
+    ``concurrency``: Envoy's worker threads. ``echo_port``: where the trial's own upstream listens; 0 takes a free one.
     """
 
     revision: TrialRevision
@@ -38,6 +39,8 @@ class TrialPlan:
     hang_seconds: float = FEWEST_HANG_SECONDS
     mebibytes: int = DEFAULT_MEBIBYTES
     times: int = 3
+    concurrency: int = 2
+    echo_port: int = 0
 
     def as_json(self) -> str:
         """Return the text of `layout.PLAN`."""

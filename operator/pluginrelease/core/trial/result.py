@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core.rollout import probe
 from pluginrelease.core.rollout.probe import ProbeResponse
 from pluginrelease.core.trial.records import Answer, StepRecord, TrialMemory
-from pluginrelease.core.trial.verdict import TrialVerdict
+from pluginrelease.core.trial.verdict import TrialText, TrialVerdict
 
 # characters of a body that are shown
 BODY_SHOWN = 2000
@@ -61,6 +62,12 @@ class TrialResult:
             "log": [{"level": line.level, "text": line.text} for line in self.log],
             "notes": list(self.notes),
         }
+
+
+def make_unavailable(said: str) -> TrialResult:
+    """Return the result of a trial that could not begin."""
+    text = TrialText.NOT_STARTED.format(said=said)
+    return TrialResult(TrialVerdict(Reason.TRIAL_UNAVAILABLE, text), (), TrialMemory())
 
 
 def _describe(answer: Answer | None) -> Mapping[str, Any] | None:

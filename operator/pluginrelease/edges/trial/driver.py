@@ -14,7 +14,6 @@ from pathlib import Path
 from pluginrelease.core.gateway.plugin_logs import read_plugin_lines
 from pluginrelease.core.gateway.verdict.values import State
 from pluginrelease.core.trial import control, layout, verdict
-from pluginrelease.core.trial.layout import Place
 from pluginrelease.core.trial.plan import TrialPlan
 from pluginrelease.core.trial.records import Answer, Exchange, StepRecord, TrialMemory, TrialStep
 from pluginrelease.core.trial.result import PluginLine, TrialResult
@@ -31,11 +30,8 @@ Tick = Callable[[TrialStep], None]
 class Trial:
     """A trial under way. Each step returns its record, which is kept as well."""
 
-    def __init__(
-        self, envoy: EnvoyProcess, place: Place, folder: Path, plan: TrialPlan, tick: Tick | None = None
-    ) -> None:
+    def __init__(self, envoy: EnvoyProcess, folder: Path, plan: TrialPlan, tick: Tick | None = None) -> None:
         self.plan = plan
-        self.place = place
         self.envoy = envoy
         self.gateway = TrialGateway(envoy, folder, plan.hang_seconds)
         self.records: list[StepRecord] = []
@@ -100,6 +96,7 @@ class Trial:
             exchanges.append(Exchange(probe, self._before.get(probe.name), answers))
             if not self.envoy.is_running:
                 break
+        self._measure()
         waited = await self.gateway.settle(self.plan.revision.wanted)
         record = self.gateway.record(TrialStep.REQUESTS, began, waited)
         hung, traps = self.gateway.count_hangs() - hangs, self.gateway.list_traps()
@@ -158,9 +155,9 @@ def write_files(folder: Path, files: Mapping[str, str], modules: Mapping[str, by
 
 @contextlib.asynccontextmanager
 async def begin(
-    program: Path, place: Place, folder: Path, plan: TrialPlan, *, wasm_level: str = "info", tick: Tick | None = None
+    program: Path, folder: Path, plan: TrialPlan, *, wasm_level: str = "info", tick: Tick | None = None
 ) -> AsyncIterator[Trial]:
     """Start the Envoy of a trial whose files are in ``folder``; it ends on leaving. Raises OSError."""
-    arguments = layout.list_arguments(place, wasm_level=wasm_level)
+    arguments = layout.list_arguments(str(folder), plan.concurrency, wasm_level=wasm_level)
     async with process.run(program, arguments, folder, folder / layout.LOG, plan.mebibytes) as envoy:
-        yield Trial(envoy, place, folder, plan, tick)
+        yield Trial(envoy, folder, plan, tick)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,36 +31,59 @@ def revision(
     return TrialRevision(wanted, f"extensions.istio.io/wasmplugin/{NAME}", NAME, size=len(wasm), **more)
 
 
-def run(
+@dataclass(frozen=True)
+class Prepared:
+    """A trial whose files are written."""
+
+    folder: Path
+    plan: TrialPlan
+
+
+def prepare(
     folder: Path,
+    echo_port: int,
     wasm: bytes,
     config: Mapping[str, Any] | None = None,
     *,
     stable: bytes | None = None,
     stable_config: Mapping[str, Any] | None = None,
-    program: Path | None = None,
     stubs: tuple[str, ...] = (),
     fail: str = "FAIL_CLOSE",
-    concurrency: int = 2,
     more: Mapping[str, Any] | None = None,
     **settings: Any,
-) -> TrialResult:
-    """The whole trial of a module, over another one if there is one. ``more`` is about the revision, ``settings`` are
-    of the plan."""
+) -> Prepared:
+    """Write the files of a module's trial, over another one if there is one. ``more`` is about the revision,
+    ``settings`` are of the plan."""
     new = revision(wasm, config, fail, **(more or {}))
     old = None if stable is None else revision(stable, stable_config, fail)
-    plan = TrialPlan(**{"revision": new, "stable": old, "hang_seconds": HANG_SECONDS, **settings})
+    plan = TrialPlan(
+        **{"revision": new, "stable": old, "hang_seconds": HANG_SECONDS, "echo_port": echo_port, **settings}
+    )
+    upstream = Upstream("127.0.0.1", echo_port)
+    facts = GatewayFacts(concurrency=plan.concurrency)
+    place = Place(str(folder), upstream, upstream, stubs=stubs, facts=facts)
+    modules = {new.module_file: wasm, control.make().module_file: control.CONTENT}
+    if old is not None and stable is not None:
+        modules[old.module_file] = stable
+    files = {**layout.render_files(place, new, old), layout.PLAN: plan.as_json()}
+    driver.write_files(folder, files, modules)
+    return Prepared(folder, plan)
+
+
+def run(
+    folder: Path,
+    wasm: bytes,
+    config: Mapping[str, Any] | None = None,
+    *,
+    program: Path | None = None,
+    **settings: Any,
+) -> TrialResult:
+    """The whole trial of a module. ``settings`` are those of `prepare`."""
 
     async def do() -> TrialResult:
         with echo.serve() as port:
-            upstream = Upstream("127.0.0.1", port)
-            facts = GatewayFacts(concurrency=concurrency)
-            place = Place(str(folder), upstream, upstream, stubs=stubs, facts=facts)
-            modules = {new.module_file: wasm, control.make().module_file: control.CONTENT}
-            if old is not None and stable is not None:
-                modules[old.module_file] = stable
-            driver.write_files(folder, layout.render_files(place, new, old), modules)
-            async with driver.begin(program or binaries.provide("envoy"), place, folder, plan) as trial:
+            plan = prepare(folder, port, wasm, config, **settings).plan
+            async with driver.begin(program or binaries.provide("envoy"), folder, plan) as trial:
                 return await trial.run()
 
     return asyncio.run(do())
