@@ -14,8 +14,8 @@ from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.gateway.observations import PodRef
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State
 from pluginrelease.core.rollout.probe import ProbeResponse, Unanswered
+from pluginrelease.core.trial import host_calls, verdict
 from pluginrelease.core.trial import plan as plans
-from pluginrelease.core.trial import verdict
 from pluginrelease.core.trial.plan import TrialPlan
 from pluginrelease.core.trial.records import EnvoyEnd, Exchange, StepRecord, TrialStep
 from pluginrelease.core.trial.revisions import TrialRevision
@@ -148,6 +148,39 @@ def test_what_the_plugin_refuses(
     """A refusal by the plugin counts only where the gateway could not answer it otherwise."""
     found = verdict.judge(TrialPlan(revision, stable), (step(START, started), step(LOAD, REJECTED)))
     assert (found.reason, found.step) == (reason, LOAD), why
+
+
+@pytest.mark.parametrize(
+    ("calls", "reason", "why"),
+    [
+        (None, "TrialInconclusive", "no call was traced, so the imports count"),
+        ((), "TrialRefused", "no such call failed"),
+        (("proxy_http_call (BadArgument)",), "TrialInconclusive", "a cluster that a gateway may have"),
+    ],
+)
+def test_calls_before_a_refusal(calls: tuple[str, ...] | None, reason: str, why: str) -> None:
+    """A call that failed for want of its gateway explains a refusal; without one it is the plugin's own."""
+    load = step(LOAD, REJECTED, failed_calls=calls)
+    assert verdict.needs_trace(TrialPlan(ASKS), load)
+    assert not verdict.needs_trace(TrialPlan(ASKS, NEW), load)
+    assert verdict.judge(TrialPlan(ASKS), (step(START), load)).reason == reason, why
+
+
+TRACE = """\
+2026-11-30T20:35:00.827003Z\ttrace\tenvoy wasm wasm_vm.cc:39\t[host->vm] proxy_on_configure(1, 0)\tthread=16
+2026-11-30T20:35:00.827003Z\ttrace\tenvoy wasm wasm_vm.cc:39\t[vm->host] env.proxy_get_property(0, 14, 8, 12)\tthread=16
+2026-11-30T20:35:00.827026Z\ttrace\tenvoy wasm wasm_vm.cc:39\t[vm<-host] env.proxy_get_property return: 0\tthread=16
+2026-11-30T20:35:00.827026Z\ttrace\tenvoy wasm wasm_vm.cc:39\t[vm<-host] env.proxy_log return: 2\tthread=16
+2026-11-30T20:35:00.827026Z\ttrace\tenvoy wasm wasm_vm.cc:39\t[vm<-host] env.proxy_http_call return: 2\tthread=16
+2026-11-30T20:35:00.827026Z\terror\tenvoy wasm w.cc:39\twasm log: [vm<-host] env.proxy_redis_init return: 2\tthread=16
+"""
+
+
+def test_failed_calls_are_read_from_the_trace() -> None:
+    """Only Envoy's own lines count, only calls that depend on the gateway, and only those that failed."""
+    assert host_calls.read_failed(TRACE.splitlines()) == ("proxy_http_call (BadArgument)",)
+    assert host_calls.read_failed(TRACE.splitlines()[:3]) == ()
+    assert host_calls.read_failed(TRACE.splitlines()[3:]) is None
 
 
 def test_a_stable_revision_that_kills_proves_nothing() -> None:

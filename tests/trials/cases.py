@@ -79,8 +79,9 @@ KILLERS: tuple[Tried, ...] = (
 )  # fmt: skip
 PLACES: tuple[Tried, ...] = (
     Tried("calls-a-cluster", "sends a request to a cluster at configure; a stub has its name", PASSED, lambda: odd_lives.calling(CLUSTER), settings={"stubs": (CLUSTER,), **importing("proxy_http_call")}),
-    Tried("calls-no-cluster", "the same without the stub", UNCLEAR, lambda: odd_lives.calling(CLUSTER), LOAD, "proxy_http_call", settings=importing("proxy_http_call")),
-    Tried("needs-a-property", "starts only with a property of the gateway's node", UNCLEAR, lambda: wasm_modules.licensed("a"), LOAD, "proxy_get_property", settings=importing("proxy_get_property")),
+    Tried("calls-no-cluster", "the same without the stub", UNCLEAR, lambda: odd_lives.calling(CLUSTER), LOAD, "proxy_http_call (BadArgument)", settings=importing("proxy_http_call")),
+    Tried("needs-a-property", "starts only with a property of the gateway's node", UNCLEAR, lambda: wasm_modules.licensed("a"), LOAD, "proxy_get_property (NotFound)", settings=importing("proxy_get_property")),
+    Tried("refuses-for-itself", "refuses its configuration without such a call", REFUSED, lambda: answering("a", refuses_configuration=True), LOAD, config=ONE, settings=importing("proxy_get_property")),
     Tried("needs-it-as-before", "the same, and the stable revision is refused here, too", UNCLEAR, lambda: wasm_modules.licensed("a"), LOAD, settings={**over(wasm_modules.licensed("b")), **importing("proxy_get_property")}),
     Tried("needs-it-at-last", "the same, and the stable revision loads here", REFUSED, lambda: wasm_modules.licensed("a"), LOAD, settings={**over(OTHER), **importing("proxy_get_property")}),
 )  # fmt: skip

@@ -24,7 +24,7 @@ BOOTSTRAP, LISTENERS, EXTENSION, CONTROL_EXTENSION = (
     "extension.json",
     "control.json",
 )
-PLAN, LOG, ADMIN_ADDRESS = "trial.json", "envoy.log", "admin-address"
+PLAN, LOG, TRACE, ADMIN_ADDRESS = "trial.json", "envoy.log", "trace.log", "admin-address"
 # what may be put at LISTENERS and EXTENSION
 LISTEN_CONTROL, LISTEN_PLUGIN, LISTEN_PLAIN = (
     "parts/listen-control.json",

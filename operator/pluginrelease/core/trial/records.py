@@ -53,7 +53,8 @@ class StepRecord:
 
     ``row``: the last verdict on the plugin by the gateways' signs. ``silent``: for how many seconds the admin port did
     not answer at the end. ``hung``: how many workers' hangs Envoy counted during the step. ``traps``: Envoy's lines
-    about callbacks of the revision that trapped. ``error``: why the step could not be done.
+    about callbacks of the revision that trapped. ``failed_calls``: host calls that depend on the gateway and failed
+    before the plugin refused; None if they were not traced. ``error``: why the step could not be done.
     """
 
     step: TrialStep
@@ -63,6 +64,7 @@ class StepRecord:
     silent: float | None = None
     hung: int = 0
     traps: tuple[str, ...] = ()
+    failed_calls: tuple[str, ...] | None = None
     exchanges: tuple[Exchange, ...] = ()
     error: str = ""
 

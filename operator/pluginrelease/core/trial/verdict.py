@@ -49,6 +49,7 @@ class TrialText(StrEnum):
     DEPENDS = "{said} A gateway may take it, because {why}"
     CONTROL = "the stable revision is refused here too"
     CALLS = "the plugin imports {names}"
+    FAILED_CALLS = "a call that depends on the gateway failed before: {names}"
     UNKNOWN_VALUES = "the trial does not have {names}"
     NO_WAY_BACK = "Envoy does not take the stable revision back. {said}"
 
@@ -185,7 +186,7 @@ def _judge_row(plan: TrialPlan, record: StepRecord, row: PodVerdict, *, stable_r
     said = row.message
     if row.reason is Reason.PLUGIN_REJECTED:  # its message says what that means for a gateway
         said = f"{TrialText.REFUSED}. {_quote(row.evidence)}".strip()
-    if _is_by_plugin(row) and (why := _find_dependence(plan, stable_refused=stable_refused)):
+    if _is_by_plugin(row) and (why := _find_dependence(plan, record, stable_refused=stable_refused)):
         text = TrialText.DEPENDS.format(said=said, why=why)
         return TrialVerdict(Reason.TRIAL_INCONCLUSIVE, text, record.step, row.evidence)
     return TrialVerdict(Reason.TRIAL_REFUSED, said, record.step, row.evidence)
@@ -197,20 +198,31 @@ def _report_traps(step: TrialStep, lines: tuple[str, ...]) -> TrialVerdict:
     return TrialVerdict(Reason.TRIAL_CRASHED, text, step, lines)
 
 
+def needs_trace(plan: TrialPlan, record: StepRecord) -> bool:
+    """Return True if only a trace of host calls shows whether the refusal depends on the gateway."""
+    if record.row is None or plan.stable is not None or plan.revision.unknown_values:
+        return False
+    return bool(plan.revision.place_calls) and _is_by_plugin(record.row)
+
+
 def _is_by_plugin(row: PodVerdict) -> bool:
     """Return True if a callback of the plugin refused, not Envoy itself."""
     return row.reason is Reason.PLUGIN_REJECTED and any(words in line for line in row.evidence for words in _BY_PLUGIN)
 
 
-def _find_dependence(plan: TrialPlan, *, stable_refused: bool) -> str:
+def _find_dependence(plan: TrialPlan, record: StepRecord, *, stable_refused: bool) -> str:
     """Return why a gateway might take what was refused here; "" if it would not.
 
-    The stable revision is the control: where it is accepted, the place is not to blame.
+    The stable revision is the control: where it is accepted, the place is not to blame. Without one, the calls that
+    failed before the refusal say it, or the imports if no call was traced.
     """
     if plan.stable is not None:
         return TrialText.CONTROL if stable_refused else ""
     if plan.revision.unknown_values:
         return TrialText.UNKNOWN_VALUES.format(names=", ".join(plan.revision.unknown_values))
+    if record.failed_calls is not None:
+        names = ", ".join(record.failed_calls)
+        return TrialText.FAILED_CALLS.format(names=names) if names else ""
     if plan.revision.place_calls:
         return TrialText.CALLS.format(names=", ".join(plan.revision.place_calls))
     return ""

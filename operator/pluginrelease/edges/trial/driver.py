@@ -5,6 +5,7 @@ The driver does the steps and records them. `core.trial.verdict` judges; nothing
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from pluginrelease.core.gateway.plugin_logs import read_plugin_lines
 from pluginrelease.core.gateway.verdict.values import State
-from pluginrelease.core.trial import control, layout, verdict
+from pluginrelease.core.trial import control, host_calls, layout, verdict
 from pluginrelease.core.trial.plan import TrialPlan
 from pluginrelease.core.trial.records import Answer, Exchange, StepRecord, TrialMemory, TrialStep
 from pluginrelease.core.trial.result import PluginLine, TrialResult
@@ -23,6 +24,9 @@ from pluginrelease.edges.trial.process import EnvoyProcess
 
 START_SECONDS = 30.0
 MAX_LINES = 500
+TRACE_SECONDS = 0.1
+# Envoy's words at the end of each refusal
+REFUSED = " failed to load"
 
 Tick = Callable[[TrialStep], None]
 
@@ -30,8 +34,11 @@ Tick = Callable[[TrialStep], None]
 class Trial:
     """A trial under way. Each step returns its record, which is kept as well."""
 
-    def __init__(self, envoy: EnvoyProcess, folder: Path, plan: TrialPlan, tick: Tick | None = None) -> None:
+    def __init__(
+        self, program: Path, envoy: EnvoyProcess, folder: Path, plan: TrialPlan, tick: Tick | None = None
+    ) -> None:
         self.plan = plan
+        self._program, self._folder = program, folder
         self.envoy = envoy
         self.gateway = TrialGateway(envoy, folder, plan.hang_seconds)
         self.records: list[StepRecord] = []
@@ -85,6 +92,8 @@ class Trial:
         self.gateway.move(layout.LISTEN_PLUGIN, layout.LISTENERS)
         waited = await self.gateway.settle(self.plan.revision.wanted)
         record = self.gateway.record(TrialStep.LOAD, began, waited)
+        if verdict.needs_trace(self.plan, record):
+            record = replace(record, failed_calls=await self._trace())
         return self._keep(replace(record, traps=self.gateway.list_traps()))
 
     async def ask(self) -> StepRecord:
@@ -126,6 +135,15 @@ class Trial:
         memory = replace(self.memory, peak=self.envoy.most_memory)
         return TrialResult(judged, tuple(self.records), memory, self.gateway.version, tuple(lines[-MAX_LINES:]))
 
+    async def _trace(self) -> tuple[str, ...] | None:
+        """Return which host calls failed for the plugin: a second Envoy loads it once more, and traces its VMs."""
+        arguments = layout.list_arguments(str(self._folder), self.plan.concurrency, wasm_level="trace")
+        log, until = self._folder / layout.TRACE, time.monotonic() + self.plan.hang_seconds
+        async with process.run(self._program, arguments, self._folder, log, self.plan.mebibytes) as envoy:
+            while envoy.is_running and time.monotonic() < until and REFUSED not in envoy.read_log():
+                await asyncio.wait({envoy.ended}, timeout=TRACE_SECONDS)
+            return host_calls.read_failed(envoy.read_log().splitlines())
+
     def _begin(self, step: TrialStep) -> float:
         self._tick(step)
         return time.monotonic()
@@ -160,4 +178,4 @@ async def begin(
     """Start the Envoy of a trial whose files are in ``folder``; it ends on leaving. Raises OSError."""
     arguments = layout.list_arguments(str(folder), plan.concurrency, wasm_level=wasm_level)
     async with process.run(program, arguments, folder, folder / layout.LOG, plan.mebibytes) as envoy:
-        yield Trial(envoy, folder, plan, tick)
+        yield Trial(program, envoy, folder, plan, tick)
