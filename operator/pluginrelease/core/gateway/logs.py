@@ -59,7 +59,8 @@ _FETCH = re.compile(r"^(?:error in converting the wasm config to local: |convert
 # Higress's agent retries with plain http after any failure, and then logs the result (its Istio, imagefetcher.go)
 _HTTPS_FAILED = re.compile(r"^HTTPS request failed for URL \S*?//(\[[^\]\s]+\]|[^/\s:]+)")
 _CAUSE = re.compile(
-    r"^(?:Wasm VM failed |Failed to (?:load|parse) |Function: |Wasm module is |Bad function signature|wasm log)"
+    r"^(?:Wasm VM failed |Failed to (?:load|parse|create Wasm VM) |Function: |Wasm module is |Bad function signature"
+    r"|wasm log)"
 )
 # proxy-wasm-cpp-host marks the VM that all threads clone as failed, and Envoy continues as if nothing had happened
 _NOT_ON_THREAD = re.compile(r"^Wasm VM failed Failed to (?:\w+ thread-local Wasm|clone Base Wasm)")

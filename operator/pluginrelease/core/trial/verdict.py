@@ -37,6 +37,7 @@ class TrialText(StrEnum):
     PASSED = "Envoy loaded the plugin, served requests with it, and removed it"
     LOADED = "Envoy loaded the plugin and serves requests with it"
     NOT_STARTED = "Envoy did not start: {said}"
+    NO_PLUGINS = "it does not run even a plugin that does nothing. {said}"
     STABLE_FAILED = "The trial of the stable revision failed, so it proves nothing about the new one: {said}"
     ENDED = "Envoy ended by {how} {when}"
     MEMORY = "Envoy needed {mebibytes} MiB of memory {when}, and the trial allows {limit}"
@@ -144,7 +145,8 @@ def _judge_start(plan: TrialPlan, record: StepRecord) -> TrialVerdict | None:
     elif record.silent is not None:
         said = f"it did not answer for {record.silent:.0f} s"
     elif record.row is not None and plan.stable is None and record.row.state is not State.LOADED:
-        said, lines = record.row.message, record.row.evidence
+        lines = record.row.evidence
+        said = TrialText.NO_PLUGINS.format(said=_quote(lines) or record.row.message)
     if not said:
         return None
     if plan.stable is not None and record.end is not None and record.end.signal:
