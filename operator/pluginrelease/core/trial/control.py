@@ -1,8 +1,8 @@
 """A plugin that does nothing, with which a trial without a stable revision begins.
 
-It proves that this Envoy runs plugins at all. It also sets up V8 before Envoy starts its workers: V8 before Envoy 1.38
-guards its code by a protection key of the processor, where there is one (pku in /proc/cpuinfo), which older threads
-cannot read. Such an Envoy ends by SIGSEGV with the first plugin that it receives after its start, whichever it is.
+It proves that this Envoy runs plugins at all. It also starts V8 before Envoy starts its workers. The V8 of Envoy before
+1.38 guards its code by a protection key, if the processor has them (pku in /proc/cpuinfo). Older threads cannot read
+such code, so Envoy ends by SIGSEGV with the first plugin that it receives after its start, whichever it is.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ file is relative to ``root``, the absolute path of the folder where Envoy reads 
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,6 +54,15 @@ class Upstream:
     host: str
     port: int
     tls: bool = False
+
+    @property
+    def is_address(self) -> bool:
+        """Return True if the host is an IP address, and no name that must be resolved."""
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -197,7 +207,7 @@ def _render_cluster(name: str, to: Upstream) -> JSON:
     context: JSON = {"@type": f"{_API}.extensions.transport_sockets.tls.v3.UpstreamTlsContext", "sni": to.host}
     return {
         "name": name,
-        "type": "STATIC" if to.host == "127.0.0.1" else "STRICT_DNS",
+        **({"type": "STATIC"} if to.is_address else {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED"}),
         "connect_timeout": "5s",
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
         **({"transport_socket": {"name": "tls", "typed_config": context}} if to.tls else {}),

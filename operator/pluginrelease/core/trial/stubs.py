@@ -1,4 +1,4 @@
-"""Stand-ins for the clusters that a plugin may call: each has one endpoint, the trial's own upstream.
+"""Substitutes for the clusters that a plugin may call: each has one endpoint, the trial's own upstream.
 
 Envoy refuses a host call to an unknown cluster at once, and accepts one to a cluster with an endpoint. So a plugin that
 calls a service while it is configured needs the cluster's name here.
