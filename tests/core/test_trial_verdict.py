@@ -86,6 +86,12 @@ SILENT = Unanswered("no answer in time")
             "accepted, and it runs on no worker",
         ),
         (
+            (GOOD[0], step(LOAD, row(State.UNHEALTHY, Reason.PLUGIN_REFUSED_BY_WORKERS))),
+            "TrialInconclusive",
+            LOAD,
+            "VMs are missing, and Envoy does not say why",
+        ),
+        (
             (GOOD[0], step(LOAD, row(State.UNKNOWN, Reason.NO_POSITIVE_SIGN))),
             "TrialInconclusive",
             LOAD,

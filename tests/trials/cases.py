@@ -82,8 +82,8 @@ PLACES: tuple[Tried, ...] = (
     Tried("calls-no-cluster", "the same without the stub", UNCLEAR, lambda: odd_lives.calling(CLUSTER), LOAD, "proxy_http_call (BadArgument)", settings=importing("proxy_http_call")),
     Tried("needs-a-property", "starts only with a property of the gateway's node", UNCLEAR, lambda: wasm_modules.licensed("a"), LOAD, "proxy_get_property (NotFound)", settings=importing("proxy_get_property")),
     Tried("refuses-for-itself", "refuses its configuration without such a call", REFUSED, lambda: answering("a", refuses_configuration=True), LOAD, config=ONE, settings=importing("proxy_get_property")),
-    Tried("needs-it-as-before", "the same, and the stable revision is refused here, too", UNCLEAR, lambda: wasm_modules.licensed("a"), LOAD, settings={**over(wasm_modules.licensed("b")), **importing("proxy_get_property")}),
-    Tried("needs-it-at-last", "the same, and the stable revision loads here", REFUSED, lambda: wasm_modules.licensed("a"), LOAD, settings={**over(OTHER), **importing("proxy_get_property")}),
+    Tried("needs-it-as-before", "needs such a property, and the stable revision is refused here, too", UNCLEAR, lambda: wasm_modules.licensed("a"), LOAD, settings={**over(wasm_modules.licensed("b")), **importing("proxy_get_property")}),
+    Tried("needs-it-at-last", "needs such a property, and the stable revision loads here", REFUSED, lambda: wasm_modules.licensed("a"), LOAD, settings={**over(OTHER), **importing("proxy_get_property")}),
 )  # fmt: skip
 GOOD: tuple[Tried, ...] = (
     Tried("answering", "adds a header", PASSED, lambda: answering("a")),

@@ -70,7 +70,7 @@ The same code judges that judges gateways ([signs.md](signs.md)): log, counters,
 | `--dump` | the `/config_dump` of a gateway: its node, runtime, tags, and the names of its clusters |
 | `--cluster` | a cluster that the plugin calls. It leads to the echo. Names that the configuration leads to are there already |
 | `--memory` | MiB that Envoy may have; 0: no limit |
-| `--hang-after` | seconds until a silent Envoy hangs; else 60, or 15 for each MB of the module |
+| `--hang-after` | seconds until a silent and busy Envoy hangs; else 60, or 15 for each MB of the module. One without the processor gets four times as many |
 | `--concurrency`, `--log-level` | worker threads, and the level of the plugin's log |
 | `--plugin-name`, `--fail-strategy`, `--env`, `--provider` | what a release would say |
 

@@ -183,7 +183,7 @@ def _judge_row(plan: TrialPlan, record: StepRecord, row: PodVerdict, *, stable_r
         return TrialVerdict(reason, text, record.step, row.evidence)
     if row.is_crash or row.reason.means_crash:
         return _report_traps(record.step, row.evidence)
-    if row.state is not State.UNHEALTHY:
+    if row.state is not State.UNHEALTHY or _is_only_counted(row):
         return TrialVerdict(Reason.TRIAL_INCONCLUSIVE, row.message, record.step, row.evidence)
     said = row.message
     if row.reason is Reason.PLUGIN_REJECTED:  # its message says what that means for a gateway
@@ -198,6 +198,11 @@ def _report_traps(step: TrialStep, lines: tuple[str, ...]) -> TrialVerdict:
     when = "while Envoy loaded it" if step is TrialStep.LOAD else _WHEN[step]
     text = f"{TrialText.TRAPPED.format(when=when)}. {_quote(lines)}".strip()
     return TrialVerdict(Reason.TRIAL_CRASHED, text, step, lines)
+
+
+def _is_only_counted(row: PodVerdict) -> bool:
+    """Return True if VMs are missing, and no line of Envoy says why: a count alone refuses nothing."""
+    return row.reason is Reason.PLUGIN_REFUSED_BY_WORKERS and not row.evidence
 
 
 def needs_trace(plan: TrialPlan, record: StepRecord) -> bool:

@@ -33,6 +33,8 @@ from pluginrelease.edges.envoy.tunnel import Http
 from pluginrelease.edges.trial.process import EnvoyProcess
 
 LOOK_SECONDS = 2.0
+# of the time for which Envoy may be silent: how much of it a loop uses, and how often it is granted without a processor
+BUSY_PART, STARVED_TIMES = 0.25, 4
 PAUSE_SECONDS = 0.05
 # how long a listener that was replaced may need until its plugin is gone, beyond the drain
 GONE_SECONDS = 15.0
@@ -138,21 +140,31 @@ class TrialGateway:
     async def _wait(self, look: Callable[[], Awaitable[bool]], seconds: float) -> Waited:
         """Repeat a look until it is True, Envoy ends, is silent for too long, or answers but never True."""
         began = answered = time.monotonic()
+        used = self.envoy.read_processor_seconds()
         while self.envoy.is_running:
             try:
                 async with asyncio.timeout(LOOK_SECONDS):
                     done = await self._until_ended(look())
-                answered = time.monotonic()
+                answered, used = time.monotonic(), self.envoy.read_processor_seconds()
                 if done:
                     return Waited(is_done=True)
                 if answered - began > seconds:
                     return Waited()
             except (*BROKEN, TimeoutError):
                 silent = time.monotonic() - answered
-                if silent > self.hang_seconds:
+                if self._hangs(silent, used):
                     return Waited(silent=silent)
             await asyncio.sleep(PAUSE_SECONDS)
         return Waited()
+
+    def _hangs(self, silent: float, used: float | None) -> bool:
+        """Return True if Envoy hangs: it is silent for its time, and had the processor for a part of it.
+
+        On a busy machine a large module compiles for minutes without having the processor.
+        """
+        now = self.envoy.read_processor_seconds()
+        is_starved = used is not None and now is not None and now - used < self.hang_seconds * BUSY_PART
+        return silent > self.hang_seconds * (STARVED_TIMES if is_starved else 1)
 
     async def _until_ended(self, look: Awaitable[bool]) -> bool:
         """Return what a look finds; False as soon as Envoy ends."""

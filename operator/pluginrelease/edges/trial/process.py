@@ -78,6 +78,15 @@ class EnvoyProcess:
         now, most = (int(found[name].split()[0]) // 1024 for name in ("VmRSS", "VmHWM"))
         return now, most
 
+    def read_processor_seconds(self) -> float | None:
+        """Return the seconds of processor time that it has used; None if the system does not show it."""
+        try:
+            text = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8")
+        except OSError:
+            return None
+        used = text.rpartition(")")[2].split()[11:13]
+        return sum(map(int, used)) / os.sysconf("SC_CLK_TCK")
+
     async def stop(self) -> None:
         """End it: first politely, then by SIGKILL for it and its children."""
         self._watch.cancel()
