@@ -122,6 +122,15 @@ def test_over_a_stable_revision(tmp_path: Path) -> None:
     assert "thread-local" in found["message"]
 
 
+def test_the_node_of_a_gateway(tmp_path: Path) -> None:
+    """A plugin that needs a property of its gateway is tried with the gateway's dump; without it nothing is known."""
+    module = write(tmp_path, "plugin.wasm", wasm_modules.licensed("a"))
+    node = {"id": "router", "cluster": "gateway", "metadata": {"LICENSE": "yes"}}
+    dump = write(tmp_path, "dump.json", json.dumps({"configs": [{"bootstrap": {"node": node}}]}).encode())
+    assert as_json(module)[0] == 2
+    assert as_json(module, "--dump", dump)[0] == 0
+
+
 def test_memory_has_a_limit(tmp_path: Path) -> None:
     """A plugin that fills the memory ends its Envoy, and not this machine."""
     code, found = as_json(write(tmp_path, "plugin.wasm", wasm_modules.eats_memory(600)), "--memory", "300")
@@ -244,6 +253,17 @@ def test_serving_until_a_signal(number: signal.Signals, tmp_path: Path) -> None:
         assert requests.get(await_url(process), timeout=PATIENCE).headers["x-plugin"] == "a"
         process.send_signal(number)
         assert process.wait(PATIENCE) == 128 + number
+    assert left_behind() <= before
+
+
+def test_a_signal_during_a_trial(tmp_path: Path) -> None:
+    """Also while Envoy hangs, Ctrl-C ends all of it at once."""
+    module, before = write(tmp_path, "plugin.wasm", wasm_modules.hangs_at_configure()), left_behind()
+    with running(module) as process:
+        assert process.stderr is not None
+        assert any("load" in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 128 + signal.SIGINT
     assert left_behind() <= before
 
 
