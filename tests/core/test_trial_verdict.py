@@ -71,6 +71,8 @@ SILENT = Unanswered("no answer in time")
         ((GOOD[0], step(LOAD, None, end=replace(KILLED, mebibytes=1025))), "TrialCrashed", LOAD, "beyond the limit"),
         ((GOOD[0], step(LOAD, None, end=KILLED)), "TrialInconclusive", LOAD, "the machine's memory, or a user"),
         ((GOOD[0], step(LOAD, None, end=EnvoyEnd(0, "SIGTERM"))), "TrialInconclusive", LOAD, "a user"),
+        ((GOOD[0], step(LOAD, None, end=EnvoyEnd(None))), "TrialInconclusive", LOAD, "only its container knows"),
+        ((GOOD[0], step(LOAD, None, end=replace(SEGV, code=None))), "TrialCrashed", LOAD, "its log has a fault"),
         ((GOOD[0], step(LOAD, None, silent=61.0)), "TrialHung", LOAD, "the main thread"),
         (
             (GOOD[0], step(LOAD, row(State.UNHEALTHY, Reason.PLUGIN_REJECTED, *BY_ENVOY))),

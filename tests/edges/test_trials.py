@@ -49,9 +49,9 @@ def test_what_loads_passes(tried: Tried, tmp_path: Path) -> None:
     check(tried, tmp_path)
 
 
-def start_driver(folder: Path, program: Path) -> subprocess.Popen[str]:
-    """The driver as a pod runs it."""
-    command = [sys.executable, "-m", "pluginrelease.edges.trial", str(folder), str(program)]
+def start_driver(folder: Path, program: Path | None) -> subprocess.Popen[str]:
+    """The driver as a pod runs it; without a program it finds the Envoy that another container runs."""
+    command = [sys.executable, "-m", "pluginrelease.edges.trial", str(folder), *([str(program)] if program else [])]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -64,6 +64,23 @@ def test_the_driver_of_a_pod_prints_the_verdict(name: str, code: int, tmp_path: 
     said, errors = driver.communicate(timeout=READY)
     assert driver.returncode == code, errors
     assert json.loads(said)["verdict"] == tried.verdict
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("answering", 0), ("in-place", 0), ("aborts-at-configure", 1), ("done-loops", 1)]
+)
+def test_a_driver_beside_envoy(name: str, code: int, tmp_path: Path) -> None:
+    """In a pod Envoy is in another container: the driver finds it by its bootstrap, reads its log file, and ends it."""
+    tried = next(each for each in cases.ALL if each.name == name)
+    plan = run.prepare(tmp_path, free_port(), tried.make(), tried.config, **tried.settings).plan
+    arguments = layout.list_arguments(str(tmp_path), plan.concurrency, log_path=True)
+    envoy = subprocess.Popen([binaries.provide("envoy"), *arguments], stderr=subprocess.DEVNULL)
+    driver = start_driver(tmp_path, None)
+    said, errors = driver.communicate(timeout=READY)
+    envoy.wait(READY)
+    assert driver.returncode == code, errors
+    found = json.loads(said)
+    assert (found["verdict"], found["step"]) == (tried.verdict, tried.step and str(tried.step))
 
 
 @pytest.mark.parametrize(

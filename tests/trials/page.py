@@ -102,7 +102,8 @@ DIFFERENCES = """\
 ## Within a pod
 
 The operator does not try revisions in the cluster yet. The parts are there: `core.trial.layout` makes the files, and
-`python -m pluginrelease.edges.trial FOLDER ENVOY` runs them and prints the JSON of `--json`.
+`python -m pluginrelease.edges.trial FOLDER ENVOY` runs them and prints the JSON of `--json`. Without `ENVOY` it finds
+the Envoy that another container starts with these files, in a pod with `shareProcessNamespace`.
 """
 CHAPTERS: Mapping[str, Sequence[Tried]] = {
     "What crashes, hangs or is refused": cases.KILLERS,

@@ -102,9 +102,9 @@ async def serve(
     stable: Subject | None,
     settings: Settings,
     show: Show,
-    rebuild: Callable[[], Subject] | None = None,
+    watch: Watch | None = None,
 ) -> None:
-    """Load the plugin and serve with it until the user ends it; with ``rebuild``, load each changed version.
+    """Load the plugin and serve with it until the user ends it; with ``watch``, load each changed version.
 
     A version that Envoy does not survive leaves the next one a new Envoy. Returns only by cancellation, or if there is
     nothing to wait for: Envoy ended and nothing is watched.
@@ -116,18 +116,18 @@ async def serve(
                     break
             show.result(_note(trial.conclude(), subject, settings))
             show.progress(SERVING.format(port=trial.port, log=f"{place.root}/{layout.LOG}"))
-            if rebuild is None:
+            if watch is None:
                 await trial.envoy.ended
                 return
-            subject = await _reload_while_it_runs(trial, place, subject, settings, show, rebuild)
+            subject = await _reload_while_it_runs(trial, place, subject, settings, show, watch)
 
 
 async def _reload_while_it_runs(
-    trial: Trial, place: Place, subject: Subject, settings: Settings, show: Show, rebuild: Callable[[], Subject]
+    trial: Trial, place: Place, subject: Subject, settings: Settings, show: Show, watch: Watch
 ) -> Subject:
     """Load each version into the same Envoy; return the version for a new Envoy once this one has ended or hangs."""
     while True:
-        fresh = await _await_change(subject, show, rebuild)
+        fresh = await _await_change(subject, show, watch)
         if not trial.envoy.is_running or any(record.silent is not None for record in trial.records):
             return fresh
         subject = fresh
@@ -141,22 +141,37 @@ async def _reload_while_it_runs(
         show.result(_note(trial.conclude(), subject, settings))
 
 
-async def _await_change(subject: Subject, show: Show, rebuild: Callable[[], Subject]) -> Subject:
+async def _await_change(subject: Subject, show: Show, watch: Watch) -> Subject:
     """Wait until a watched file changes and gives another version."""
-    known = _stamp(subject.watched)
     while True:
         await asyncio.sleep(POLL_SECONDS)
-        now = _stamp(subject.watched)
-        if now == known:
+        if not watch.has_changed():
             continue
-        known = now
         try:
-            fresh = await asyncio.to_thread(rebuild)
+            fresh = await asyncio.to_thread(watch.find)
         except ReleaseError as error:
             show.progress(f"{error.reason}: {error.sentence()}")
             continue
         if (fresh.content, fresh.candidate.wanted()) != (subject.content, subject.candidate.wanted()):
             return fresh
+
+
+class Watch:
+    """Files, and what they give. The state of the files is noted before they are read, so that no change is lost."""
+
+    def __init__(self, files: Iterable[Path], find: Callable[[], Subject]) -> None:
+        self._files = tuple(files)
+        self._find = find
+        self._known: dict[str, tuple[int, int]] = {}
+
+    def find(self) -> Subject:
+        """Read the files. Raises `ReleaseError`."""
+        self._known = _stamp(self._files)
+        return self._find()
+
+    def has_changed(self) -> bool:
+        """Return True if a file is not as it was when it was read."""
+        return _stamp(self._files) != self._known
 
 
 def _stamp(watched: Iterable[Path]) -> dict[str, tuple[int, int]]:

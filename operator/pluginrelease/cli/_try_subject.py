@@ -59,14 +59,13 @@ class Overrides:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is tried. ``content``: the bytes for Envoy, which may be adapted from ``module``. ``watched``: its files."""
+    """What is tried. ``content``: the bytes for Envoy, which may be adapted from ``module``."""
 
     target: str
     candidate: Candidate
     content: bytes
     module: Module
     notes: tuple[str, ...] = ()
-    watched: tuple[Path, ...] = ()
 
 
 def find(target: str, given: Overrides, envoy: Envoy, access: Access, say: Say) -> Subject:
@@ -81,8 +80,7 @@ def find(target: str, given: Overrides, envoy: Envoy, access: Access, say: Say) 
     providers.check(placement)
     content, notes = _adapt(found.content, module, envoy, made.spec.provider)
     artifact = _make_artifact(made, found.digest)
-    watched = (*found.watched, *([Path(target)] if release is not None and target != "-" else []))
-    return Subject(target, Candidate(placement, artifact), content, module, notes, watched)
+    return Subject(target, Candidate(placement, artifact), content, module, notes)
 
 
 def read_release(target: str, name: str | None) -> api.Release | None:
@@ -116,13 +114,12 @@ CONFIG = "Write a JSON or YAML object, or @FILE with one."
 class _Bytes:
     content: bytes
     digest: str
-    watched: tuple[Path, ...] = ()
 
 
 def _find_bytes(target: str, access: Access, say: Say) -> _Bytes:
     path = Path(target)
     if path.is_file():
-        return _as_bytes(find_module(path, access.max_bytes), path)
+        return _as_bytes(find_module(path, access.max_bytes))
     if (layout := split_folder_and_tag(target)) is not None:
         image = layouts.open_layout(*layout)
         return _Bytes(image.module()[1], str(image.digest))
@@ -133,8 +130,8 @@ def _find_bytes(target: str, access: Access, say: Say) -> _Bytes:
     return _pull(target, access)
 
 
-def _as_bytes(content: bytes, *watched: Path) -> _Bytes:
-    return _Bytes(content, str(Digest.of(content)), watched)
+def _as_bytes(content: bytes) -> _Bytes:
+    return _Bytes(content, str(Digest.of(content)))
 
 
 def _build(folder: Path, say: Say) -> _Bytes:
@@ -151,7 +148,7 @@ def _build(folder: Path, say: Say) -> _Bytes:
             folder, Path(place) / "plugin.wasm", tick=lambda seconds, _: say(f"compiling … {seconds:.0f} s")
         )
         say(f"built {folder} in {built.seconds:.1f} s with Go {built.go}")
-        return _as_bytes(built.path.read_bytes(), folder)
+        return _as_bytes(built.path.read_bytes())
 
 
 def _pull(target: str, access: Access) -> _Bytes:

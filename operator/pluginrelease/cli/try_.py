@@ -15,7 +15,7 @@ import click
 from pluginrelease.api.reasons import Reason
 from pluginrelease.cli import _try_requests, _try_run, _try_subject, _try_view
 from pluginrelease.cli._access import with_registry_options
-from pluginrelease.cli._try_run import EndedBySignal, Settings, Show
+from pluginrelease.cli._try_run import EndedBySignal, Settings, Show, Watch
 from pluginrelease.cli._try_subject import Overrides, Subject
 from pluginrelease.core import compat
 from pluginrelease.core.errors import Refused, ReleaseError
@@ -81,17 +81,17 @@ def command(target: str, access: Access, as_json: bool, serve: bool, watch: bool
     show = Show(lambda found: print_result(target, found, as_json), lambda line: click.echo(line, err=True))
     try:
         settings = make_settings(given)
-        overrides = make_overrides(given)
         host = compat.envoy(settings.facts.envoy)
 
         def find() -> Subject:
-            return _try_subject.find(target, overrides, host, access, show.progress)
+            return _try_subject.find(target, make_overrides(given), host, access, show.progress)
 
-        subject = find()
+        watched = Watch(list_files(target, given), find)
+        subject = watched.find()
         settings = add_probes(settings, subject)
-        stable = find_stable(given, overrides, settings, access, show)
+        stable = find_stable(given, make_overrides(given), settings, access, show)
         if serve or watch:
-            _try_run.run(_try_run.serve(subject, stable, settings, show, find if watch else None))
+            _try_run.run(_try_run.serve(subject, stable, settings, show, watched if watch else None))
             sys.exit(Answered.NOT_KNOWN)
         found = _try_run.run(_try_run.try_once(subject, stable, settings, show))
     except EndedBySignal as ended:
@@ -170,6 +170,13 @@ def make_overrides(given: dict[str, Any]) -> Overrides:
         release=given["release"],
         module=given["module"],
     )
+
+
+def list_files(target: str, given: dict[str, Any]) -> list[Path]:
+    """Return the files and folders that decide what is tried."""
+    config = given["config"] or ""
+    named = [target, given["module"], config[1:] if config.startswith("@") else None]
+    return [place for name in named if name and (place := Path(name)).exists()]
 
 
 def find_stable(

@@ -102,13 +102,17 @@ def render_parts(place: Place, revision: TrialRevision, stable: TrialRevision | 
     return parts if stable is None else {**parts, STABLE: render_extension(place, stable)}
 
 
-def list_arguments(root: str, concurrency: int, *, wasm_level: str = "info") -> list[str]:
-    """Return Envoy's arguments: the agent's, and those that keep a trial apart from other Envoys."""
+def list_arguments(root: str, concurrency: int, *, wasm_level: str = "info", log_path: bool = False) -> list[str]:
+    """Return Envoy's arguments: the agent's, and those that keep a trial apart from other Envoys.
+
+    ``log_path``: Envoy writes `LOG` itself, because its driver is in another container.
+    """
     return [
         *("-c", f"{root}/{BOOTSTRAP}", "--admin-address-path", f"{root}/{ADMIN_ADDRESS}"),
         *("--concurrency", str(concurrency), "--disable-hot-restart", "--allow-unknown-static-fields"),
         *("-l", "warning", "--component-log-level", f"misc:error,filter:debug,wasm:{wasm_level}"),
         *("--log-format", LOG_FORMAT),
+        *(("--log-path", f"{root}/{LOG}") if log_path else ()),
         *("--drain-time-s", str(DRAIN_SECONDS), "--drain-strategy", "immediate"),
     ]
 

@@ -27,11 +27,12 @@ class TrialStep(StrEnum):
 class EnvoyEnd:
     """How Envoy's process ended.
 
-    ``code``: its exit code; ``signal``: the name of the signal instead, such as ``SIGSEGV``. ``mebibytes``: what it had
-    when the trial ended it for its memory; 0 if the trial did not.
+    ``code``: its exit code; None if only the status of its container has it. ``signal``: the name of the signal
+    instead, such as ``SIGSEGV``. ``mebibytes``: what it had when the trial ended it for its memory; 0 if the trial did
+    not.
     """
 
-    code: int
+    code: int | None
     signal: str = ""
     words: LastWords = field(default_factory=LastWords)
     mebibytes: int = 0

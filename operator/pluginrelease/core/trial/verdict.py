@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 from pluginrelease.api.reasons import Reason
+from pluginrelease.core.gateway.container import Cause
 from pluginrelease.core.gateway.verdict.values import PodVerdict, State
 from pluginrelease.core.rollout.probe import Unanswered
 from pluginrelease.core.trial.plan import TrialPlan
@@ -160,13 +161,15 @@ def _judge_end(plan: TrialPlan, step: TrialStep, end: EnvoyEnd) -> TrialVerdict:
         text = TrialText.MEMORY.format(mebibytes=end.mebibytes, when=when, limit=plan.mebibytes)
         return TrialVerdict(Reason.TRIAL_CRASHED, text, step)
     how = _describe_end(end)
-    if end.signal in _FROM_OUTSIDE:
+    if end.signal in _FROM_OUTSIDE or (end.code is None and end.words.cause is not Cause.FATAL):
         return TrialVerdict(Reason.TRIAL_INCONCLUSIVE, TrialText.KILLED.format(how=how, when=when), step)
     text = TrialText.ENDED.format(how=how, when=when)
     return TrialVerdict(Reason.TRIAL_CRASHED, f"{text}. {_quote(end.words.lines)}".strip(), step, end.words.lines)
 
 
 def _describe_end(end: EnvoyEnd) -> str:
+    if end.code is None:
+        return "an end that the status of its container explains"
     return end.signal or f"exit code {end.code}"
 
 

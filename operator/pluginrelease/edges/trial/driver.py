@@ -35,7 +35,7 @@ class Trial:
     """A trial under way. Each step returns its record, which is kept as well."""
 
     def __init__(
-        self, program: Path, envoy: EnvoyProcess, folder: Path, plan: TrialPlan, tick: Tick | None = None
+        self, program: Path | None, envoy: EnvoyProcess, folder: Path, plan: TrialPlan, tick: Tick | None = None
     ) -> None:
         self.plan = plan
         self._program, self._folder = program, folder
@@ -137,6 +137,8 @@ class Trial:
 
     async def _trace(self) -> tuple[str, ...] | None:
         """Return which host calls failed for the plugin: a second Envoy loads it once more, and traces its VMs."""
+        if self._program is None:
+            return None
         arguments = layout.list_arguments(str(self._folder), self.plan.concurrency, wasm_level="trace")
         log, until = self._folder / layout.TRACE, time.monotonic() + self.plan.hang_seconds
         async with process.run(self._program, arguments, self._folder, log, self.plan.mebibytes) as envoy:
@@ -179,3 +181,11 @@ async def begin(
     arguments = layout.list_arguments(str(folder), plan.concurrency, wasm_level=wasm_level)
     async with process.run(program, arguments, folder, folder / layout.LOG, plan.mebibytes) as envoy:
         yield Trial(program, envoy, folder, plan, tick)
+
+
+@contextlib.asynccontextmanager
+async def attach(folder: Path, plan: TrialPlan) -> AsyncIterator[Trial]:
+    """Drive the Envoy that another container starts with the files of ``folder``. Raises OSError if there is none."""
+    bootstrap, log = folder / layout.BOOTSTRAP, folder / layout.LOG
+    async with process.attach(bootstrap, log, plan.mebibytes, START_SECONDS) as envoy:
+        yield Trial(None, envoy, folder, plan)

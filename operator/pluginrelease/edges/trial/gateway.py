@@ -61,7 +61,7 @@ class TrialGateway:
         self.version: str | None = None
         self.seen: PodObservation | None = None
         self._baselines: tuple[Baseline, ...] = ()
-        self._moved_at = datetime.now(UTC)
+        self._moved_at = envoy.read_start()
         self._log_start = 0
         self._admin: tuple[str, int] | None = None
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -20,6 +21,7 @@ SIGNAL_ON_PARENT_DEATH = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 # time between two reads of the memory: a loop fills about 50 MB in it
 MEMORY_SECONDS = 0.02
 END_SECONDS = 3.0
+ATTACH_SECONDS = 0.1
 LOG_LIMIT = 8 * 1024 * 1024
 MEBIBYTE = 1 << 20
 
@@ -32,27 +34,31 @@ class EnvoyProcess:
     ``most_memory``: the most resident memory that it was seen with, in MiB; None if the system does not show it.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, log: Path, mebibytes: int) -> None:
-        self.pid = process.pid
-        self._process, self._log, self._limit = process, log, mebibytes
+    def __init__(
+        self, pid: int, ended: asyncio.Future[int | None], log: Path, mebibytes: int, *, is_ours: bool = True
+    ) -> None:
+        """``ended`` has the exit code as `subprocess` gives it; None if only the parent of the process knows it."""
+        self.pid, self.ended = pid, ended
+        self._log, self._limit, self._is_ours = log, mebibytes, is_ours
         self._beyond = 0
         self.most_memory: int | None = None
-        self.ended: asyncio.Future[int] = asyncio.ensure_future(process.wait())
         self._watch = asyncio.ensure_future(self._watch_memory())
 
     @property
     def is_running(self) -> bool:
         """Return True if it has not ended."""
-        return self._process.returncode is None
+        return not self.ended.done()
 
     def describe_end(self) -> EnvoyEnd | None:
         """Return how it ended, with its last words; None if it runs."""
-        code = self._process.returncode
-        if code is None:
+        if self.is_running:
             return None
-        shown = 128 - code if code < 0 else code  # as a container's exit code
+        code = self.ended.result()
+        shown = 0 if code is None else 128 - code if code < 0 else code  # as a container's exit code
         ended = Termination(datetime.now(UTC), OUT_OF_MEMORY if self._beyond else "", shown)
         words = container.read_last_words(ended, self.read_log())
+        if code is None:
+            return EnvoyEnd(None, words=words, mebibytes=self._beyond)
         return EnvoyEnd(max(code, 0), _name_signal(code), words, self._beyond)
 
     def read_log(self, start: int = 0) -> str:
@@ -78,6 +84,18 @@ class EnvoyProcess:
         now, most = (int(found[name].split()[0]) // 1024 for name in ("VmRSS", "VmHWM"))
         return now, most
 
+    def read_start(self) -> datetime:
+        """Return when it started, to a second; now if the system does not show it."""
+        try:
+            stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8")
+            booted = re.search(r"^btime (\d+)$", Path("/proc/stat").read_text(encoding="utf-8"), re.MULTILINE)
+        except OSError:
+            booted = None
+        if booted is None:
+            return datetime.now(UTC)
+        ticks = int(stat.rpartition(")")[2].split()[19])
+        return datetime.fromtimestamp(int(booted[1]) + ticks / os.sysconf("SC_CLK_TCK") - 1, UTC)
+
     def read_processor_seconds(self) -> float | None:
         """Return the seconds of processor time that it has used; None if the system does not show it."""
         try:
@@ -90,8 +108,8 @@ class EnvoyProcess:
     async def stop(self) -> None:
         """End it: first politely, then by SIGKILL for it and its children."""
         self._watch.cancel()
-        with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(self.pid, signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_SECONDS):
                 await asyncio.shield(self.ended)
@@ -99,9 +117,10 @@ class EnvoyProcess:
         await self.ended
 
     def kill(self) -> None:
-        """End it and its children at once."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        """End it at once, and its children if this process started it."""
+        if self.is_running or self._is_ours:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                (os.killpg if self._is_ours else os.kill)(self.pid, signal.SIGKILL)
 
     async def _watch_memory(self) -> None:
         while self.is_running:
@@ -135,11 +154,60 @@ async def run(
             start_new_session=True,
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
-    envoy = EnvoyProcess(process, log, mebibytes)
+    envoy = EnvoyProcess(process.pid, asyncio.ensure_future(_wait(process)), log, mebibytes)
     try:
         yield envoy
     finally:
         await asyncio.shield(envoy.stop())
+
+
+async def _wait(process: asyncio.subprocess.Process) -> int | None:
+    return await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def attach(bootstrap: Path, log: Path, mebibytes: int, seconds: float) -> AsyncIterator[EnvoyProcess]:
+    """Find the Envoy that another container of the pod starts with this bootstrap, and end it on leaving.
+
+    The containers share their processes (``shareProcessNamespace``) and the folder. Raises OSError if there is none
+    within the time.
+    """
+    until = asyncio.get_running_loop().time() + seconds
+    while (pid := _find_process(bootstrap, log)) is None:
+        if asyncio.get_running_loop().time() > until:
+            raise TimeoutError(f"no process reads {bootstrap}, or there is no {log}")
+        await asyncio.sleep(ATTACH_SECONDS)
+    envoy = EnvoyProcess(pid, asyncio.ensure_future(_await_end(pid)), log, mebibytes, is_ours=False)
+    try:
+        yield envoy
+    finally:
+        await asyncio.shield(envoy.stop())
+
+
+def _find_process(bootstrap: Path, log: Path) -> int | None:
+    """Return the process that reads a bootstrap, once it writes its log; None before."""
+    wanted = str(bootstrap).encode()
+    if not log.exists():
+        return None
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if wanted in place.read_bytes().split(b"\0"):
+                return int(place.parent.name)
+    return None
+
+
+async def _await_end(pid: int) -> int | None:
+    """Wait until a process of another parent has ended; a zombie has."""
+    while _has_process(pid):  # noqa: ASYNC110 - the process of another parent sends no event
+        await asyncio.sleep(ATTACH_SECONDS)
+    return None
+
+
+def _has_process(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+        return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+    return False
 
 
 def _name_signal(code: int) -> str:
