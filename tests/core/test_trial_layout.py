@@ -16,12 +16,12 @@ from pluginrelease.core.mesh.placement import placements
 from pluginrelease.core.rollout.candidate import Candidate
 from pluginrelease.core.trial import control, gateway_facts, layout, revisions, stubs
 from pluginrelease.core.trial.gateway_facts import GatewayFacts
-from pluginrelease.core.trial.layout import Place, Upstream
+from pluginrelease.core.trial.layout import TrialPlace, Upstream
 from pluginrelease.core.trial.revisions import TrialRevision
 from tests import wasm_modules
 
 ECHO = Upstream("127.0.0.1", 10000)
-PLACE = Place("/trial", ECHO, ECHO)
+PLACE = TrialPlace("/trial", ECHO, ECHO)
 DIGEST = "sha256:" + "a" * 64
 TRANSLATED = "istio-ingress.auth~istio-translated-wasmplugin"
 
@@ -53,7 +53,7 @@ def describe(
     return revisions.describe(Candidate(placements(release)[0], artifact), read, host)
 
 
-def inner(revision: TrialRevision, place: Place = PLACE) -> dict[str, Any]:
+def inner(revision: TrialRevision, place: TrialPlace = PLACE) -> dict[str, Any]:
     """Envoy's PluginConfig of a revision."""
     [resource] = layout.render_extension(place, revision)["resources"]
     config: dict[str, Any] = resource["typed_config"]["config"]

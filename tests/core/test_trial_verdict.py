@@ -17,7 +17,7 @@ from pluginrelease.core.rollout.probe import ProbeResponse, Unanswered
 from pluginrelease.core.trial import host_calls, verdict
 from pluginrelease.core.trial import plan as plans
 from pluginrelease.core.trial.plan import TrialPlan
-from pluginrelease.core.trial.records import EnvoyEnd, Exchange, StepRecord, TrialStep
+from pluginrelease.core.trial.records import EnvoyEnd, StepRecord, TrialExchange, TrialStep
 from pluginrelease.core.trial.revisions import TrialRevision
 
 START, LOAD, REQUESTS, BACK, REMOVE = TrialStep
@@ -49,7 +49,7 @@ def step(which: TrialStep, seen: PodVerdict | None = RUNS, **more: Any) -> StepR
 
 def asked(*answers: Any, **more: Any) -> StepRecord:
     """The step of requests, with one request."""
-    return step(REQUESTS, exchanges=(Exchange(GET, None, answers),), **more)
+    return step(REQUESTS, exchanges=(TrialExchange(GET, None, answers),), **more)
 
 
 GOOD = (step(START), step(LOAD), asked(ProbeResponse(200)), step(BACK, None), step(REMOVE, None))

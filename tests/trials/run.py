@@ -12,7 +12,7 @@ from typing import Any
 from pluginrelease.core.gateway.identity import DesiredPlugin
 from pluginrelease.core.trial import control, layout
 from pluginrelease.core.trial.gateway_facts import GatewayFacts
-from pluginrelease.core.trial.layout import Place, Upstream
+from pluginrelease.core.trial.layout import TrialPlace, Upstream
 from pluginrelease.core.trial.plan import TrialPlan
 from pluginrelease.core.trial.result import TrialResult
 from pluginrelease.core.trial.revisions import TrialRevision
@@ -61,7 +61,7 @@ def prepare(
     )
     upstream = Upstream("127.0.0.1", echo_port)
     facts = GatewayFacts(concurrency=plan.concurrency)
-    place = Place(str(folder), upstream, upstream, stubs=stubs, facts=facts)
+    place = TrialPlace(str(folder), upstream, upstream, stubs=stubs, facts=facts)
     modules = {new.module_file: wasm, control.make().module_file: control.CONTENT}
     if old is not None and stable is not None:
         modules[old.module_file] = stable

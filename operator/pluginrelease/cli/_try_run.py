@@ -20,7 +20,7 @@ from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.rollout import probe
 from pluginrelease.core.trial import control, layout, plan, revisions, stubs
 from pluginrelease.core.trial.gateway_facts import GatewayFacts
-from pluginrelease.core.trial.layout import Place, Upstream
+from pluginrelease.core.trial.layout import TrialPlace, Upstream
 from pluginrelease.core.trial.plan import TrialPlan
 from pluginrelease.core.trial.result import TrialResult
 from pluginrelease.core.trial.revisions import TrialRevision
@@ -35,7 +35,7 @@ SERVING = "Requests go to http://127.0.0.1:{port}/ and Envoy's log to {log}. Ctr
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrialSettings:
     """How the trial is run. ``port`` 0: a free one. ``hang_seconds`` None: by the module's size."""
 
     program: Path
@@ -51,7 +51,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Show:
+class TrialOutput:
     """Where results go, and lines of progress."""
 
     result: Callable[[TrialResult], None]
@@ -91,7 +91,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         raise EndedBySignal(received[0]) from None
 
 
-async def try_once(subject: Subject, stable: Subject | None, settings: Settings, show: Show) -> TrialResult:
+async def try_once(subject: Subject, stable: Subject | None, settings: TrialSettings, show: TrialOutput) -> TrialResult:
     """Do all steps of a trial."""
     async with _begin(subject, stable, settings, show) as (trial, _):
         return _note(await trial.run(), subject, settings)
@@ -100,9 +100,9 @@ async def try_once(subject: Subject, stable: Subject | None, settings: Settings,
 async def serve(
     subject: Subject,
     stable: Subject | None,
-    settings: Settings,
-    show: Show,
-    watch: Watch | None = None,
+    settings: TrialSettings,
+    show: TrialOutput,
+    watch: FileWatch | None = None,
 ) -> None:
     """Load the plugin and serve with it until the user ends it; with ``watch``, load each changed version.
 
@@ -123,7 +123,7 @@ async def serve(
 
 
 async def _reload_while_it_runs(
-    trial: Trial, place: Place, subject: Subject, settings: Settings, show: Show, watch: Watch
+    trial: Trial, place: TrialPlace, subject: Subject, settings: TrialSettings, show: TrialOutput, watch: FileWatch
 ) -> Subject:
     """Load each version into the same Envoy; return the version for a new Envoy once this one has ended or hangs."""
     while True:
@@ -141,7 +141,7 @@ async def _reload_while_it_runs(
         show.result(_note(trial.conclude(), subject, settings))
 
 
-async def _await_change(subject: Subject, show: Show, watch: Watch) -> Subject:
+async def _await_change(subject: Subject, show: TrialOutput, watch: FileWatch) -> Subject:
     """Wait until a watched file changes and gives another version."""
     while True:
         await asyncio.sleep(POLL_SECONDS)
@@ -156,7 +156,7 @@ async def _await_change(subject: Subject, show: Show, watch: Watch) -> Subject:
             return fresh
 
 
-class Watch:
+class FileWatch:
     """Files, and what they give. The state of the files is noted before they are read, so that no change is lost."""
 
     def __init__(self, files: Iterable[Path], find: Callable[[], Subject]) -> None:
@@ -186,24 +186,24 @@ def _stamp(watched: Iterable[Path]) -> dict[str, tuple[int, int]]:
     return found
 
 
-def describe(subject: Subject, settings: Settings) -> TrialRevision:
+def describe(subject: Subject, settings: TrialSettings) -> TrialRevision:
     """Return the revision as Envoy should receive it. Here stock Envoy runs it, so native code is not."""
     return replace(revisions.describe(subject.candidate, subject.module, find_host(settings)), native=False)
 
 
-def find_host(settings: Settings) -> Host:
+def find_host(settings: TrialSettings) -> Host:
     """Return the version of the Envoy that runs the trial; its name was asked before."""
     return compat.envoy(settings.facts.envoy)
 
 
-def _find_hang_seconds(subject: Subject, settings: Settings) -> float:
+def _find_hang_seconds(subject: Subject, settings: TrialSettings) -> float:
     return settings.hang_seconds or plan.find_hang_seconds(len(subject.content))
 
 
 @contextlib.asynccontextmanager
 async def _begin(
-    subject: Subject, stable: Subject | None, settings: Settings, show: Show
-) -> AsyncIterator[tuple[Trial, Place]]:
+    subject: Subject, stable: Subject | None, settings: TrialSettings, show: TrialOutput
+) -> AsyncIterator[tuple[Trial, TrialPlace]]:
     """Start the echo and Envoy in a folder of their own. All of that is gone at the end."""
     with tempfile.TemporaryDirectory(prefix="pluginrelease-try-") as name, echo.serve() as port:
         folder, own = Path(name), Upstream("127.0.0.1", port)
@@ -217,7 +217,7 @@ async def _begin(
             )
         found = stubs.find(new.wanted.config, settings.facts.clusters)
         names = tuple(dict.fromkeys([*settings.clusters, *found]))[: stubs.MAX_STUBS]
-        place = Place(str(folder), settings.upstream or own, own, settings.port, names, settings.facts)
+        place = TrialPlace(str(folder), settings.upstream or own, own, settings.port, names, settings.facts)
         modules = {new.module_file: subject.content, control.make().module_file: control.CONTENT}
         if old is not None and stable is not None:
             modules[old.module_file] = stable.content
@@ -242,5 +242,5 @@ async def _begin(
             yield trial, place
 
 
-def _note(found: TrialResult, subject: Subject, settings: Settings) -> TrialResult:
+def _note(found: TrialResult, subject: Subject, settings: TrialSettings) -> TrialResult:
     return replace(found, notes=(*settings.notes, *subject.notes))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pluginrelease.cli._view import make_readable
 from pluginrelease.core.rollout.probe import ProbeResponse
 from pluginrelease.core.trial import result as results
-from pluginrelease.core.trial.records import Answer, Exchange
+from pluginrelease.core.trial.records import Answer, TrialExchange
 from pluginrelease.core.trial.result import TrialResult
 from pluginrelease.core.trial.verdict import Answered
 
@@ -49,7 +49,7 @@ def _describe_memory(found: TrialResult) -> str:
     return ", ".join(f"{value} MiB {words}" for words, value in known.items() if value is not None) or "not read"
 
 
-def show_exchange(exchange: Exchange) -> Iterator[tuple[str, str]]:
+def show_exchange(exchange: TrialExchange) -> Iterator[tuple[str, str]]:
     """Yield one request with its answers before and after the plugin."""
     asked = exchange.request
     yield "REQUEST", f"{asked.method} {asked.path}"

@@ -15,7 +15,7 @@ import click
 from pluginrelease.api.reasons import Reason
 from pluginrelease.cli import _try_requests, _try_run, _try_subject, _try_view
 from pluginrelease.cli._access import with_registry_options
-from pluginrelease.cli._try_run import EndedBySignal, Settings, Show, Watch
+from pluginrelease.cli._try_run import EndedBySignal, FileWatch, TrialOutput, TrialSettings
 from pluginrelease.cli._try_subject import Overrides, Subject
 from pluginrelease.core import compat
 from pluginrelease.core.errors import Refused, ReleaseError
@@ -78,7 +78,7 @@ def command(target: str, access: Access, as_json: bool, serve: bool, watch: bool
     file with a PluginRelease. Envoy loads the plugin as a gateway would, serves requests with it, and removes it.
     Exit codes: 0 passed, 1 refused, 2 not known.
     """
-    show = Show(lambda found: print_result(target, found, as_json), lambda line: click.echo(line, err=True))
+    show = TrialOutput(lambda found: print_result(target, found, as_json), lambda line: click.echo(line, err=True))
     try:
         settings = make_settings(given)
         host = compat.envoy(settings.facts.envoy)
@@ -86,7 +86,7 @@ def command(target: str, access: Access, as_json: bool, serve: bool, watch: bool
         def find() -> Subject:
             return _try_subject.find(target, make_overrides(given), host, access, show.progress)
 
-        watched = Watch(list_files(target, given), find)
+        watched = FileWatch(list_files(target, given), find)
         subject = watched.find()
         settings = add_probes(settings, subject)
         stable = find_stable(given, make_overrides(given), settings, access, show)
@@ -104,13 +104,13 @@ def command(target: str, access: Access, as_json: bool, serve: bool, watch: bool
     sys.exit(find_exit_code(found))
 
 
-def make_settings(given: dict[str, Any]) -> Settings:
+def make_settings(given: dict[str, Any]) -> TrialSettings:
     """Return how the trial is run. Raises `Refused`: EnvoyMissing, InvalidDump, InvalidRequest."""
     program = envoys.locate(given["envoy"])
     facts = read_facts(given["dump"])
     version = _try_run.run(process.ask_version(program))
     facts = replace(facts, envoy=version, concurrency=given["concurrency"] or facts.concurrency)
-    return Settings(
+    return TrialSettings(
         program=program,
         facts=facts,
         upstream=read_upstream(given["upstream"]),
@@ -180,7 +180,7 @@ def list_files(target: str, given: dict[str, Any]) -> list[Path]:
 
 
 def find_stable(
-    given: dict[str, Any], overrides: Overrides, settings: Settings, access: Access, show: Show
+    given: dict[str, Any], overrides: Overrides, settings: TrialSettings, access: Access, show: TrialOutput
 ) -> Subject | None:
     """Return what the gateways run now, with its own configuration or that of the plugin."""
     if given["stable"] is None:
@@ -190,7 +190,7 @@ def find_stable(
     return _try_subject.find(given["stable"], own, compat.envoy(settings.facts.envoy), access, show.progress)
 
 
-def add_probes(settings: Settings, subject: Subject) -> Settings:
+def add_probes(settings: TrialSettings, subject: Subject) -> TrialSettings:
     """Return the settings with the probes of the release, after the user's requests. HTTPS is asked as HTTP."""
     listed = [probe for probe in subject.candidate.release.spec.checks.probes if probe.port is None]
     others = len(subject.candidate.release.spec.checks.probes) - len(listed)

@@ -66,7 +66,7 @@ class Upstream:
 
 
 @dataclass(frozen=True)
-class Place:
+class TrialPlace:
     """Where a trial runs. ``port`` 0: a free one. ``stubs``: clusters that lead to ``echo``."""
 
     root: str
@@ -77,7 +77,7 @@ class Place:
     facts: GatewayFacts = field(default_factory=GatewayFacts)
 
 
-def render_files(place: Place, revision: TrialRevision, stable: TrialRevision | None) -> dict[str, str]:
+def render_files(place: TrialPlace, revision: TrialRevision, stable: TrialRevision | None) -> dict[str, str]:
     """Return the text of each file; modules are separate (`TrialRevision.module_file` below ``modules/``)."""
     files = {
         BOOTSTRAP: render_bootstrap(place),
@@ -93,7 +93,7 @@ def render_files(place: Place, revision: TrialRevision, stable: TrialRevision | 
     return dump({**files, LISTENERS: files[LISTEN_CONTROL]})
 
 
-def render_parts(place: Place, revision: TrialRevision, stable: TrialRevision | None) -> dict[str, JSON]:
+def render_parts(place: TrialPlace, revision: TrialRevision, stable: TrialRevision | None) -> dict[str, JSON]:
     """Return the parts that depend on the revisions."""
     parts = {
         NEW: render_extension(place, revision),
@@ -117,7 +117,7 @@ def list_arguments(root: str, concurrency: int, *, wasm_level: str = "info", log
     ]
 
 
-def render_bootstrap(place: Place) -> JSON:
+def render_bootstrap(place: TrialPlace) -> JSON:
     """Return the bootstrap: the gateway's node, runtime and tags, loopback, and static clusters."""
     upstream = _render_cluster(UPSTREAM, place.upstream)
     stubs = [_render_cluster(name, place.echo) for name in place.stubs]
@@ -132,7 +132,7 @@ def render_bootstrap(place: Place) -> JSON:
     }
 
 
-def render_listener(place: Place, revision: TrialRevision | None, extension: str = EXTENSION) -> JSON:
+def render_listener(place: TrialPlace, revision: TrialRevision | None, extension: str = EXTENSION) -> JSON:
     """Return the listener, with the plugin's filter or without one."""
     filters = [_render_filter(place, revision.ecds_name, extension)] if revision is not None else []
     route = {
@@ -157,7 +157,7 @@ def render_listener(place: Place, revision: TrialRevision | None, extension: str
     }
 
 
-def render_extension(place: Place, revision: TrialRevision) -> JSON:
+def render_extension(place: TrialPlace, revision: TrialRevision) -> JSON:
     """Return the answer of ECDS, as Istio's agent writes it after it has fetched the module.
 
     Source: istio ``pilot/pkg/model/extensions.go``, ``pkg/wasm/convert.go``.
@@ -184,7 +184,7 @@ def _render_failure(revision: TrialRevision) -> JSON:
     return {"failure_policy": "FAIL_CLOSED" if strategy == "FAIL_CLOSE" else strategy}
 
 
-def _render_vm(place: Place, revision: TrialRevision) -> JSON:
+def _render_vm(place: TrialPlace, revision: TrialRevision) -> JSON:
     """Return the VM's settings. Higress's agent lets native code run in another runtime."""
     own = {name: value for name, value in revision.wanted.env.items() if value is not None}
     host = [name for name, value in revision.wanted.env.items() if value is None]
@@ -197,12 +197,12 @@ def _render_vm(place: Place, revision: TrialRevision) -> JSON:
     }
 
 
-def _render_filter(place: Place, name: str, extension: str) -> JSON:
+def _render_filter(place: TrialPlace, name: str, extension: str) -> JSON:
     source = {**_watch(place, extension), "initial_fetch_timeout": "0s"}
     return {"name": name, "config_discovery": {"config_source": source, "type_urls": [_WASM, _RBAC]}}
 
 
-def _watch(place: Place, file: str) -> JSON:
+def _watch(place: TrialPlace, file: str) -> JSON:
     return {"path_config_source": {"path": f"{place.root}/{file}"}, "resource_api_version": "V3"}
 
 

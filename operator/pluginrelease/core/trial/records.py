@@ -39,7 +39,7 @@ class EnvoyEnd:
 
 
 @dataclass(frozen=True)
-class Exchange:
+class TrialExchange:
     """One request, and how Envoy answered it before and after it had the revision. Several connections give several
     answers; ``before`` is one of them."""
 
@@ -66,7 +66,7 @@ class StepRecord:
     hung: int = 0
     traps: tuple[str, ...] = ()
     failed_calls: tuple[str, ...] | None = None
-    exchanges: tuple[Exchange, ...] = ()
+    exchanges: tuple[TrialExchange, ...] = ()
     error: str = ""
 
 

@@ -16,7 +16,7 @@ from pluginrelease.core.gateway.plugin_logs import read_plugin_lines
 from pluginrelease.core.gateway.verdict.values import State
 from pluginrelease.core.trial import control, host_calls, layout, verdict
 from pluginrelease.core.trial.plan import TrialPlan
-from pluginrelease.core.trial.records import Answer, Exchange, StepRecord, TrialMemory, TrialStep
+from pluginrelease.core.trial.records import Answer, StepRecord, TrialExchange, TrialMemory, TrialStep
 from pluginrelease.core.trial.result import PluginLine, TrialResult
 from pluginrelease.edges.trial import process
 from pluginrelease.edges.trial.gateway import TrialGateway, Waited
@@ -99,10 +99,10 @@ class Trial:
     async def ask(self) -> StepRecord:
         """Send every request through the plugin, and judge the plugin once more."""
         began, hangs = self._begin(TrialStep.REQUESTS), self.gateway.count_hangs()
-        exchanges: list[Exchange] = []
+        exchanges: list[TrialExchange] = []
         for probe in self.plan.requests:
             answers = await self.gateway.ask_times(self.port, probe, self.plan.times)
-            exchanges.append(Exchange(probe, self._before.get(probe.name), answers))
+            exchanges.append(TrialExchange(probe, self._before.get(probe.name), answers))
             if not self.envoy.is_running:
                 break
         self._measure()
