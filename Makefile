@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-core test-edges test-passes binaries passes test-node node-packages test-gitops lint incidents layouts modules soak kills false-alarms fuzz bench crds manifests dist clean help
+.PHONY: demo test test-core test-edges test-passes binaries passes test-node node-packages test-gitops lint incidents layouts modules trials soak kills false-alarms fuzz bench crds manifests dist clean help
 help:            ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/'
 
@@ -62,6 +62,9 @@ incidents: $(READY)  ## the incident book: real failures on a real lab, with bar
 
 layouts: $(READY)  ## every image layout and source on a real gateway, each first inspected; writes docs/layouts.md
 	@$(BIN)/python -m tests.layouts
+
+trials: $(READY)  ## every plugin of tests/trials/cases.py tried on a real Envoy; writes docs/try.md
+	@$(BIN)/python -m tests.trials
 
 modules: $(READY)  ## every odd module on real Envoys of four releases, each first inspected; writes docs/modules.md
 	@$(BIN)/python -m tests.modules

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.odd_drafts import Draft, callback, const, plugin
-from tests.wasm_modules import leb, name
+from tests.wasm_modules import composed, constant, leb, name
 
 PAGE_BYTES = 1 << 16
 
@@ -39,3 +39,23 @@ def streaming_to_nobody() -> bytes:
     """It opens a gRPC stream to an empty service while it is configured."""
     stream = ("env.proxy_grpc_stream", "i" * 9, "i")
     return callback("proxy_on_configure", const(*[0] * 9) + b"\x10\0\x1a" + const(1), "ii", "i", [stream])
+
+
+def calling(cluster: str) -> bytes:
+    """Its proxy_on_configure sends a GET to a cluster, and returns whether Envoy accepts the call."""
+    pairs = [(b":method", b"GET"), (b":path", b"/"), (b":authority", cluster.encode())]
+    sizes = b"".join(len(text).to_bytes(4, "little") for pair in pairs for text in pair)
+    texts = b"".join(text + b"\0" for pair in pairs for text in pair)
+    headers = len(pairs).to_bytes(4, "little") + sizes + texts
+    where = len(cluster.encode())
+    numbers = [0, where, where, len(headers), 0, 0, 0, 0, 1000, 1024]  # the call's token goes to 1024
+    call = b"".join(map(constant, numbers)) + b"\x10\0\x45"  # i32.eqz: 0 is Ok
+    return composed(
+        [("env", "proxy_http_call", 10, 1)],
+        [
+            ("proxy_abi_version_0_2_1", 0, 0, b""),
+            ("proxy_on_memory_allocate", 1, 1, b"\x41\0"),
+            ("proxy_on_configure", 2, 1, call),
+        ],
+        data=cluster.encode() + headers,
+    )

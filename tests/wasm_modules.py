@@ -180,7 +180,7 @@ def composed(
     data: bytes = b"",
     start: str = "",
 ) -> bytes:
-    """A module with one memory, which begins with ``data`` (under 64 bytes), and with functions of i32 alone.
+    """A module with one memory, which begins with ``data``, and with functions of i32 alone.
 
     Imports are (module, name, parameters, results), functions (exported name, parameters, results, code). ``start``
     names the function that the engine calls when it makes an instance.

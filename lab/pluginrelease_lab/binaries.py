@@ -14,7 +14,6 @@ import contextlib
 import fcntl
 import functools
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -29,7 +28,7 @@ from pathlib import Path
 from pluginrelease.api.reasons import Reason
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.wording import count_noun
-from pluginrelease.edges.toolchain import golang
+from pluginrelease.edges.toolchain import envoy, golang
 from pluginrelease_lab import recipes
 from pluginrelease_lab.downloads import Downloads
 from pluginrelease_lab.recipes import Binary, Fit, Tool
@@ -136,11 +135,8 @@ class Stock:
         return self._on_path(name, binary.fit) or self._cached(tool, name)
 
     def _envoy(self) -> Path:
-        spec = importlib.util.find_spec("envoy")
-        for place in (spec.submodule_search_locations or []) if spec else []:
-            program = Path(place) / "_bin" / "envoy"
-            if program.is_file():
-                return program
+        if program := envoy.find_in_wheel():
+            return program
         if found := self._on_path("envoy", recipes.ENVOY):
             return found
         raise Refused(

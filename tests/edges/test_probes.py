@@ -313,7 +313,7 @@ async def connections(cluster: Cluster, pod: PodRef) -> dict[str, int]:
     counted = {}
     async with cluster.portforward(pod.namespace, pod.name, 15000) as socket:
         http = tunnel.Http(tunnel.Forwarded(socket))
-        answer = await probes._exchange(http, Probe(name="stats", path="/stats?filter=downstream_cx_total"))
+        answer = await probes.exchange(http, Probe(name="stats", path="/stats?filter=downstream_cx_total"))
     pattern = rf"listener\.0\.0\.0\.0_{HTTP_PORT}\.(?:(worker_\d+)\.)?downstream_cx_total: (\d+)"
     for worker, number in re.findall(pattern, answer.body.decode()):
         counted[worker or "all"] = int(number)

@@ -210,6 +210,14 @@ class Reason(StrEnum):
     PROBE_PORT_UNKNOWN = "ProbePortUnknown"
     PROBE_PORT_AMBIGUOUS = "ProbePortAmbiguous"
 
+    # The trial
+    TRIAL_PASSED = "TrialPassed"
+    TRIAL_CRASHED = "TrialCrashed"
+    TRIAL_HUNG = "TrialHung"
+    TRIAL_REFUSED = "TrialRefused"
+    TRIAL_INCONCLUSIVE = "TrialInconclusive"
+    TRIAL_UNAVAILABLE = "TrialUnavailable"
+
     # The command line
     SIGNATURE_NOT_CHECKED = "SignatureNotChecked"
     CREDENTIAL_HELPER_MISSING = "CredentialHelperMissing"
@@ -245,6 +253,8 @@ class Reason(StrEnum):
     SEVERAL_MODULES = "SeveralModules"
     CEL_MISSING = "CelMissing"
     AMBIGUOUS_YAML = "AmbiguousYaml"
+    INVALID_REQUEST = "InvalidRequest"
+    INVALID_DUMP = "InvalidDump"
 
     @classmethod
     def read(cls, word: str) -> Reason | None:

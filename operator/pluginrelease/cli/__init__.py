@@ -1,13 +1,14 @@
 """The command ``pluginrelease`` (also ``kubectl pluginrelease``).
 
-Every module of this package is a subcommand and holds the click command of the same name. A module is loaded when its
-subcommand is used: ``pluginrelease crd`` needs no kopf and no lab.
+Every module of this package is a subcommand and holds the click command of the same name; a keyword of Python has "_"
+after it. A module is loaded when its subcommand is used: ``pluginrelease crd`` needs no kopf and no lab.
 """
 
 from __future__ import annotations
 
 import gc
 import importlib
+import keyword
 import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,14 +22,15 @@ class Subcommands(click.Group):
     """Load subcommands from the modules of this package."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+        modules = (module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+        return sorted(name.removesuffix("_") for name in modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
         try:
             with collecting_nothing():
-                module = importlib.import_module(f"{__name__}.{cmd_name}")
+                module = importlib.import_module(f"{__name__}.{cmd_name}{'_' * keyword.iskeyword(cmd_name)}")
         except ModuleNotFoundError as missing:
             return without(cmd_name, missing)
         [command] = [

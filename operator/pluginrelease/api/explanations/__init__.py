@@ -8,9 +8,10 @@ from pluginrelease.api.explanations.commands import COMMANDS
 from pluginrelease.api.explanations.compatible import COMPATIBLE
 from pluginrelease.api.explanations.gateways import GATEWAYS, PROBES
 from pluginrelease.api.explanations.release import RELEASE
+from pluginrelease.api.explanations.trial import TRIAL
 from pluginrelease.api.explanations.values import Elsewhere, Explanation, Section, Then
 
 # in the order of the page
-SECTIONS = (RELEASE, ARTIFACT, SIGNATURE, COMPATIBLE, OBJECTS, API_SERVER, GATEWAYS, PROBES, COMMANDS)
+SECTIONS = (RELEASE, ARTIFACT, SIGNATURE, COMPATIBLE, OBJECTS, API_SERVER, GATEWAYS, PROBES, TRIAL, COMMANDS)
 
 __all__ = ["SECTIONS", "Elsewhere", "Explanation", "Section", "Then"]

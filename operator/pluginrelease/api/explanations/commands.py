@@ -170,6 +170,16 @@ _COMMANDS = {
         "`lint` found a key or a value without quotes that tools read differently, such as `on` or `n:`.",
         "Put quotes around it, or write what you mean: `true`, `8`.",
     ),
+    Reason.INVALID_REQUEST: Explanation(
+        Then.ENDS,
+        "The value of `--request` is no request.",
+        "Write `POST /login -H 'name: value' -d 'body'`. Only the path is required.",
+    ),
+    Reason.INVALID_DUMP: Explanation(
+        Then.ENDS,
+        "The file of `--dump` has no bootstrap of a gateway.",
+        "Save what `curl localhost:15000/config_dump` prints in a gateway's pod.",
+    ),
 }
 
 COMMANDS = Section(

@@ -59,7 +59,8 @@ _FETCH = re.compile(r"^(?:error in converting the wasm config to local: |convert
 # Higress's agent retries with plain http after any failure, and then logs the result (its Istio, imagefetcher.go)
 _HTTPS_FAILED = re.compile(r"^HTTPS request failed for URL \S*?//(\[[^\]\s]+\]|[^/\s:]+)")
 _CAUSE = re.compile(
-    r"^(?:Wasm VM failed |Failed to (?:load|parse) |Function: |Wasm module is |Bad function signature|wasm log)"
+    r"^(?:Wasm VM failed |Failed to (?:load|parse|create Wasm VM) |Function: |Wasm module is |Bad function signature"
+    r"|wasm log)"
 )
 # proxy-wasm-cpp-host marks the VM that all threads clone as failed, and Envoy continues as if nothing had happened
 _NOT_ON_THREAD = re.compile(r"^Wasm VM failed Failed to (?:\w+ thread-local Wasm|clone Base Wasm)")
@@ -67,7 +68,7 @@ _NOT_ON_THREAD = re.compile(r"^Wasm VM failed Failed to (?:\w+ thread-local Wasm
 _AT_LOAD = ("_initialize", "_start", "main", "proxy_on_vm_start", "proxy_validate_configuration", "proxy_on_configure")
 _TRAP = re.compile(r"^Function: (\S+) failed\b")
 _PANIC = re.compile(r"\bpanic|\bfatal error", re.IGNORECASE)
-_PLUGIN_LOG = re.compile(r"^wasm log(?: ([^\s:]+)(?:\s[^:]*)?)?:\s?")
+PLUGIN_LOG = re.compile(r"^wasm log(?: ([^\s:]+)(?:\s[^:]*)?)?:\s?")
 
 
 # the agent's list of errors with the text after it; a listener's error; a backtrace in a VM
@@ -332,7 +333,7 @@ class _Reader:
         """Take one message of Envoy or the agent. What a plugin logs is no evidence."""
         self._listen(record)
         message = record.message
-        if _PLUGIN_LOG.match(message):
+        if PLUGIN_LOG.match(message):
             self._hold(record)
         elif _STARTED.match(message):
             self._forget(record.thread)
@@ -356,7 +357,7 @@ class _Reader:
     def _listen(self, record: Record) -> None:
         """Remember which plugin logged last on this thread. A trap there ends what it logged."""
         said = self.said.pop(record.thread, _Speech(""))
-        if log := _PLUGIN_LOG.match(record.message):
+        if log := PLUGIN_LOG.match(record.message):
             self.said[record.thread] = said.and_then(log.group(1) or "", record.message[log.end() :].strip())
         elif (trap := _TRAP.match(record.message)) and trap.group(1) not in _AT_LOAD:
             self._crash(record, said)
@@ -397,7 +398,7 @@ class _Reader:
         self.blamed.discard(thread)
 
     def _hold(self, record: Record) -> None:
-        log = _PLUGIN_LOG.match(record.message)
+        log = PLUGIN_LOG.match(record.message)
         if log and (not record.message[log.end() :].strip() or not self._own(log.group(1))):
             return
         self.open.pop(record.thread, None)

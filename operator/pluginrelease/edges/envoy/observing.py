@@ -212,7 +212,7 @@ async def read_documents(
         mark = await admin.hash_listeners(gateway) if options.cache else b""
         same = known if known and known.mark == mark != b"" else None
         listeners = same.listeners if same else await gateway.listeners()
-        asked_for = _filter_statistics(wanted if options.shared is None else None)
+        asked_for = filter_statistics(wanted if options.shared is None else None)
         stats = await gateway.get(f"/stats?format=json&filter={quote(asked_for, safe='')}")
         level = await control.read_level(gateway) if options.before_write else None
     if options.cache and not listeners.unknown:
@@ -288,7 +288,7 @@ class PodLog:
         return log_rotation.is_whole(beginning, since, documents.read_start(self.start.text))
 
 
-def _filter_statistics(wanted: DesiredPlugin | None) -> str:
+def filter_statistics(wanted: DesiredPlugin | None) -> str:
     """Return the filter for statistics: Envoy's Wasm, one plugin's subscription (None: all), and worker hangs."""
     name = "" if wanted is None else ".*" + re.escape(f"{wanted.namespace}.{wanted.name}")
     return rf"^wasm\.|^extension_config_discovery\.{name}|^server\.worker_\d+\.watchdog_mega_miss$"

@@ -100,9 +100,9 @@ async def _ask_once(channels: Channels, series: _Series, deadline: float) -> Pro
         return Unanswered("there was no time left to ask")
     try:
         async with asyncio.timeout_at(min(deadline, now + ANSWER_SECONDS)), _connect(channels, series) as stream:
-            return await _exchange(Http(stream), series.asked)
+            return await exchange(Http(stream), series.asked)
     except FAILED as error:
-        return Unanswered(_describe_failure(error))
+        return Unanswered(describe_failure(error))
 
 
 @asynccontextmanager
@@ -119,7 +119,7 @@ async def _connect(channels: Channels, series: _Series) -> AsyncIterator[TunnelS
         yield secured
 
 
-async def _exchange(http: Http, asked: api.Probe) -> ProbeResponse:
+async def exchange(http: Http, asked: api.Probe) -> ProbeResponse:
     """Send the probe's request; return the answer with the first `probe.BODY_LIMIT` bytes of its body."""
     body = (asked.body or "").encode()
     head = h11.Request(method=asked.method.value, target=asked.path, headers=_headers(asked, len(body)))
@@ -165,7 +165,7 @@ def _decode_headers(event: h11.Response | h11.InformationalResponse) -> tuple[tu
     return tuple((name.decode("latin-1"), value.decode(errors="replace")) for name, value in event.headers)
 
 
-def _describe_failure(error: Exception) -> str:
+def describe_failure(error: Exception) -> str:
     """Return why there was no answer, without the API server's address and without request or answer."""
     match error:
         case aiohttp.WSServerHandshakeError():
