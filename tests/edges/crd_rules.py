@@ -12,6 +12,7 @@ from tests.edges.crd_objects import (
     ROOT,
     SEMVER,
     SIGNER,
+    SOURCE,
     TARGET,
     UNSET,
     VERIFY,
@@ -52,6 +53,30 @@ def spec_of(provider: str, *entries: Node, **plugin: object) -> Node:
     """A whole spec for some gateways."""
     usual = [GATEWAY if provider == "Istio" else HIGRESS]
     return {"provider": provider, "artifact": {"image": IMAGE}, "gateways": [*entries] or usual, "plugin": plugin}
+
+
+def config_rules(path: str, most: int) -> list[CrdRule]:
+    """The rules of a ``configFrom``, which the plugin has and each rule of it."""
+    one, whole = f"{path}[]", {key: value for key, value in SOURCE.items() if key != "path"}
+    return [
+        CrdRule(path, "minItems", [SOURCE], [], "at least 1 item"),
+        CrdRule(path, "maxItems", [SOURCE] * most, [SOURCE] * (most + 1), f"must have at most {most} items"),
+        CrdRule(one, "cel", {**whole, "format": "YAML"}, {**whole, "format": "Text"}),
+        CrdRule(f"{one}.kind", "required", "ConfigMap", UNSET, "kind: Required value"),
+        CrdRule(f"{one}.kind", "enum", "ConfigMap", "Deployment", 'supported values: "Secret", "ConfigMap"'),
+        CrdRule(f"{one}.name", "required", "a", UNSET, "name: Required value"),
+        CrdRule(f"{one}.name", "minLength", "a", "", "at least 1 char"),
+        CrdRule(f"{one}.name", "maxLength", "a" * 253, "a" * 254, "may not be more than 253"),
+        CrdRule(f"{one}.name", "pattern", "a.b-1", "A", "should match"),
+        CrdRule(f"{one}.key", "required", "a", UNSET, "key: Required value"),
+        CrdRule(f"{one}.key", "minLength", "a", "", "at least 1 char"),
+        CrdRule(f"{one}.key", "maxLength", "a" * 253, "a" * 254, "may not be more than 253"),
+        CrdRule(f"{one}.key", "pattern", "_a.B-1", "a/b", "should match"),
+        CrdRule(f"{one}.path", "minLength", "/a", "/", "at least 2 chars"),
+        CrdRule(f"{one}.path", "maxLength", "/" + "a" * 255, "/" + "a" * 256, "may not be more than 256"),
+        CrdRule(f"{one}.path", "pattern", "/a~1b/c d/0", "/a//b", "should match"),
+        CrdRule(f"{one}.format", "enum", "YAML", "TOML", 'supported values: "Text", "YAML"'),
+    ]
 
 
 def entries(count: int, **changes: object) -> list[Node]:
@@ -266,6 +291,8 @@ RULES: list[CrdRule] = [
     CrdRule(f"{MATCH}[].service", "maxItems", ["a"] * 32, ["a"] * 33, "32 items"),
     CrdRule(f"{MATCH}[].service[]", "minLength", "a", "", "at least 1 char"),
     CrdRule(f"{MATCH}[].service[]", "maxLength", "a" * 317, "a" * 318, "may not be more than 317"),
+    *config_rules("spec.plugin.configFrom", 32),
+    *config_rules(f"{MATCH}[].configFrom", 8),
     CrdRule(
         ENV,
         "maxItems",

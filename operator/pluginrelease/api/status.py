@@ -295,6 +295,13 @@ class RolloutStatus(Model):
     spec_hash: str = Field(
         description="Hash of the parts of the spec that make a revision. Another hash starts another rollout."
     )
+    config_digest: Annotated[str, Field(max_length=64)] | None = Field(
+        default=None,
+        description=(
+            "Keyed hash of the values of configFrom, with a key in a Secret of the release. Another hash starts "
+            "another rollout."
+        ),
+    )
     started_at: Time = Field(description="When the rollout started.")
     completed_at: Time | None = Field(
         default=None, description="When all gateway pods of all placed entries first ran the revision."

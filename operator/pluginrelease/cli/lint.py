@@ -14,9 +14,8 @@ import yaml
 
 from pluginrelease import api
 from pluginrelease.api.reasons import Reason
-from pluginrelease.cli import _documents, _signed
+from pluginrelease.cli import _signed
 from pluginrelease.cli._access import with_registry_options
-from pluginrelease.cli._documents import Document
 from pluginrelease.cli._look import look
 from pluginrelease.cli._signed import Signers
 from pluginrelease.cli._view import make_readable
@@ -30,7 +29,8 @@ from pluginrelease.core.offline.inspection import Usability
 from pluginrelease.core.offline.schema import Fault
 from pluginrelease.core.rollout import placements as carried
 from pluginrelease.core.wording import count_noun
-from pluginrelease.edges import cel
+from pluginrelease.edges import cel, documents
+from pluginrelease.edges.documents import Document
 from pluginrelease.edges.oci.access import Access
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
@@ -162,7 +162,7 @@ def lint_file(file: Path, online: Online | None) -> Linted:
     """Check one file."""
     result = Linted(str(file))
     try:
-        for document in _documents.read(read_text(file)):
+        for document in documents.read(read_text(file)):
             if not manifest.is_release(document.value):
                 result.skipped += 1
                 continue

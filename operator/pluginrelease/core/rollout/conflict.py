@@ -9,7 +9,7 @@ from typing import Any
 from pluginrelease import api
 from pluginrelease.api import ConditionType
 from pluginrelease.api.reasons import Reason
-from pluginrelease.core import sources
+from pluginrelease.core import config_values, sources
 from pluginrelease.core.apiserver import stored
 from pluginrelease.core.artifact.image_manifests import find_repository
 from pluginrelease.core.errors import Refused
@@ -100,8 +100,10 @@ def may_meet(one: api.Spec, other: api.Spec) -> bool:
 
 
 def configuration(spec: api.Spec) -> dict[str, Any]:
-    """Return the whole configuration of its gateways, rules included."""
-    return dict(providers.plugin_api_of(spec).configuration(spec.plugin) or {})
+    """Return the whole configuration of its gateways, rules and the names of its values included."""
+    plugin = spec.plugin
+    named = {place.field: place.source.wire() for place in config_values.list_places(plugin)}
+    return {**(providers.plugin_api_of(spec).configuration(plugin) or {}), **named}
 
 
 def repository(spec: api.Spec) -> str:
