@@ -142,6 +142,9 @@ def render_unresolved(placement: Placement) -> Rendered:
 def find_artifact(release: api.Release, digest: str | None) -> api.ArtifactStatus | None:
     """Return the artifact by the given digest; else by a status of the same reference; else by the reference."""
     image, known = sources.find_image(release.spec.artifact), release.status.artifact
+    download = sources.split_download(image.ref)
+    if download is not None:
+        return make_artifact(image.ref, image.ref, f"sha256:{download[1]}")
     ref, reference = (
         image.ref,
         image_manifests.parse_repository(image.ref) if image.semver else image_manifests.parse(image.ref),

@@ -260,6 +260,10 @@ def title(document: Document) -> str:
 
 def inspect(document: Document, result: Linted, online: Online) -> None:
     """Check the image that the manifest names, if it can be reached."""
+    artifact = document.value["spec"].get("artifact")
+    if isinstance(artifact, dict) and isinstance(artifact.get("http"), dict):
+        inspect_download(document, result, online, artifact["http"])
+        return
     try:
         image = document.value["spec"]["artifact"]["image"]
         ref, semver, insecure = image["ref"], image.get("semver"), image.get("insecure") is True
@@ -279,6 +283,20 @@ def inspect(document: Document, result: Linted, online: Online) -> None:
     asked = _signed.read_policy(document.value["spec"]["artifact"])
     if asked is not None and answer.found.digest is not None:
         verify(document, result, answer.found.target, asked, replace(online, access=access))
+
+
+def inspect_download(document: Document, result: Linted, online: Online, http: dict[str, Any]) -> None:
+    """Check the file on an HTTP server that the manifest names."""
+    url, sha256 = http.get("url"), http.get("sha256")
+    if not isinstance(url, str) or not isinstance(sha256, str):
+        return  # the schema reports it
+    answer = look(f"{url}@sha256:{sha256}", online.meant, replace(online.access, insecure=True), only_registry=True)
+    path = ("spec", "artifact", "http", "url")
+    where, number = title(document), document.line(path)
+    result.add(
+        answer.answer,
+        *(Flaw(number, where, ".".join(path), reason.reason, reason.message) for reason in answer.reasons),
+    )
 
 
 def verify(document: Document, result: Linted, target: str, asked: api.Verification, online: Online) -> None:

@@ -122,13 +122,10 @@ def manifest(release: api.Release, artifact: api.ArtifactStatus, number: int, co
     `compute_identity`.
     """
     own, image = release.metadata, find_image(release.spec.artifact)
-    source = {"ref": artifact.image, "insecure": image.insecure}
-    if image.pull_secret_ref:
-        source["pullSecretRef"] = image.pull_secret_ref.wire()
-    if image.gateway_pull_secret_ref:
-        source["gatewayPullSecretRef"] = image.gateway_pull_secret_ref.wire()
-    if image.ca_secret_ref:
-        source["caSecretRef"] = image.ca_secret_ref.wire()
+    if release.spec.artifact.http is not None:
+        stored = {"http": release.spec.artifact.http.wire()}
+    else:
+        stored = {"image": render_source(image, artifact)}
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -143,11 +140,23 @@ def manifest(release: api.Release, artifact: api.ArtifactStatus, number: int, co
         "data": {
             "schema": SCHEMA,
             "artifact": {key: value for key, value in artifact.wire().items() if key not in VOLATILE},
-            "source": {"image": source},
+            "source": stored,
             "plugin": release.spec.plugin.wire(),
             **({"config": config} if config is not None else {}),
         },
     }
+
+
+def render_source(image: api.ImageSource, artifact: api.ArtifactStatus) -> JSON:
+    """Return the image of a revision, pinned, with the names of its Secrets."""
+    source: JSON = {"ref": artifact.image, "insecure": image.insecure}
+    if image.pull_secret_ref:
+        source["pullSecretRef"] = image.pull_secret_ref.wire()
+    if image.gateway_pull_secret_ref:
+        source["gatewayPullSecretRef"] = image.gateway_pull_secret_ref.wire()
+    if image.ca_secret_ref:
+        source["caSecretRef"] = image.ca_secret_ref.wire()
+    return source
 
 
 def read(found: JSON) -> Recorded:

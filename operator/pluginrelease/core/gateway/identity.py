@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from pluginrelease.api import times
-from pluginrelease.core import placeholders
+from pluginrelease.core import placeholders, sources
 
 _TRANSLATED = "~istio-translated-wasmplugin"
 
@@ -74,6 +74,9 @@ class DesiredPlugin:
         _, is_url, image = told.partition("://")
         if not is_url:
             return self.plugin_name_matches(told)
+        download = sources.split_download(self.image)
+        if download is not None:
+            return told == download[0]
         return self.digest_hex in told and (not self.image or image == self.image)
 
 

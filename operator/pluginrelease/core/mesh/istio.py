@@ -101,7 +101,7 @@ def wasm_plugin(placement: Placement, artifact: api.ArtifactStatus, nudge: int =
         **target.make_head(placement, artifact, TARGET, nudge, pointers),
         "spec": {
             **attachment.render(placement.gateway),
-            "url": f"oci://{artifact.image}",
+            **target.render_source(artifact),
             "imagePullPolicy": target.pull_policy(nudge),
             "failStrategy": str(plugin.fail_strategy),
             **{

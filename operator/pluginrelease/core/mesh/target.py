@@ -191,6 +191,15 @@ def make_head(
     }
 
 
+def render_source(artifact: api.ArtifactStatus) -> JSON:
+    """Return where gateways fetch the plugin: an image by its digest, or a URL with the SHA-256 of the module."""
+    download = sources.split_download(artifact.image)
+    if download is None:
+        return {"url": f"oci://{artifact.image}"}
+    url, sha256 = download
+    return {"url": url, "sha256": sha256}
+
+
 def pull_policy(nudge: int) -> str:
     """Return ``imagePullPolicy`` after so many nudges.
 

@@ -107,14 +107,18 @@ def configuration(spec: api.Spec) -> dict[str, Any]:
 
 
 def repository(spec: api.Spec) -> str:
-    """Return the image without tag and digest. An invalid reference equals only itself."""
+    """Return the image without tag and digest, or a file's URL. An invalid reference equals only itself."""
     ref = sources.find_image(spec.artifact).ref
-    return find_repository(ref) or ref
+    download = sources.split_download(ref)
+    return download[0] if download is not None else find_repository(ref) or ref
 
 
 def read_repository(release: dict[str, Any]) -> str | None:
     """Return the repository of a release as the API server stores it, which may not fit the models."""
     ref = stored.read_path(release, "spec", "artifact", "image", "ref")
+    url = stored.read_path(release, "spec", "artifact", "http", "url")
+    if url is not None:
+        return str(url)
     return find_repository(str(ref)) if ref is not None else None
 
 
