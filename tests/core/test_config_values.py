@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from pluginrelease.core.config_values import STAND_IN, ConfigValues, Place
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.mesh import higress, istio, providers
 from pluginrelease.core.mesh.placement import Placement
-from pluginrelease.core.rollout import foreign_fields, kept_config, plan
+from pluginrelease.core.rollout import facts, foreign_fields, kept_config, plan
+from pluginrelease.core.rollout.actions import Wait
+from pluginrelease.core.rollout.next_action import next_action
 from tests.harness.releases import ARTIFACT, DIGEST, release
 
 JSON = dict[str, Any]
@@ -130,6 +133,7 @@ def test_a_kept_revision_has_the_hash_and_no_value() -> None:
     stored = revision.manifest(own, ARTIFACT, 3, placement.config_digest)
     read = revision.read({**stored, "metadata": {**stored["metadata"]}})
     assert PLANTED not in str(stored)
+    assert stored["data"]["schema"] != revision.SCHEMA, "an operator that knows no values must not read it"
     assert (read.revision, read.config) == (
         istio.wasm_plugin(placement, ARTIFACT)["metadata"]["annotations"][api.REVISION_ANNOTATION],
         ConfigValues("d" * 32),
@@ -241,3 +245,40 @@ def test_values_have_a_limit_together() -> None:
     with pytest.raises(Refused) as refused:
         config_values.check_size([config_values.MAX_BYTES, 1])
     assert refused.value.reason == "ConfigTooLarge"
+
+
+# ------------------------------------------------------------------------------------------------- when it is read
+
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
+ROLLOUT = {"specHash": "", "startedAt": "2026-11-30T11:00:00Z", "configDigest": "d" * 32}
+FAILURE = {
+    "revision": "0123456789",
+    "gateways": ["public"],
+    "reason": "PluginRejected",
+    "message": "",
+    "at": "2026-11-30T11:30:00Z",
+}
+FROM: JSON = {"spec__plugin": {"configFrom": [source("/a")]}}
+ORDER: list[tuple[str, JSON, JSON, list[str]]] = [
+    ("before objects are compared", FROM, {}, ["AskConsent", "FollowConfig", "ReadCarriers"]),
+    ("nothing to read", {}, {}, ["AskConsent", "ReadCarriers"]),
+    ("after the rollback", FROM, {"failure": FAILURE}, ["RollBack", "FollowConfig", "ObserveFallback"]),
+    ("an old revision is asked for", FROM, {"rollbackTo": "0123456789"}, ["AskConsent", "ReadCarriers"]),
+    ("the release is left alone", {**FROM, "spec__suspend": True}, {}, ["Suspend"]),
+]
+
+
+@pytest.mark.parametrize(("reason", "changes", "rollout", "done"), ORDER, ids=[row[0] for row in ORDER])
+def test_the_way_back_waits_for_no_value(reason: str, changes: JSON, rollout: JSON, done: list[str]) -> None:
+    """Values are read once a pass, after what failed was put back and before anything new is compared."""
+    own = release(**changes)
+    begun = {**ROLLOUT, "specHash": revision.spec_hash(own.spec), **rollout}
+    status = {"rollout": begun, "handled": {}, "gateways": []}
+    own = own.model_copy(update={"status": api.Status.model_validate(status)})
+    known, taken = facts.begin(own, NOW), list[str]()
+    while not isinstance(action := next_action(known, NOW), Wait):
+        taken.append(type(action).__name__)
+        known = known.after(action)
+    wanted = [name for name in taken if name in {*done, "FollowConfig", "ReadCarriers"}]
+    assert wanted == [name for name in done if name in taken]
+    assert taken.count("FollowConfig") == done.count("FollowConfig")

@@ -31,6 +31,8 @@ VOLATILE = ("ref", "semver", "askedAt", "signer", "policy")
 PLURAL = "controllerrevisions"
 # format of a ControllerRevision's data; another number belongs to another version and is not read
 SCHEMA = 2
+# of one with values of configFrom or a file on an HTTP server: an operator that knows neither must not read it
+NEWER_SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def manifest(release: api.Release, artifact: api.ArtifactStatus, number: int, co
         },
         "revision": number,
         "data": {
-            "schema": SCHEMA,
+            "schema": SCHEMA if config is None and release.spec.artifact.http is None else NEWER_SCHEMA,
             "artifact": {key: value for key, value in artifact.wire().items() if key not in VOLATILE},
             "source": stored,
             "plugin": release.spec.plugin.wire(),
@@ -168,7 +170,7 @@ def read(found: JSON) -> Recorded:
     try:
         ref = metadata["annotations"][api.REF_ANNOTATION]
         artifact = api.ArtifactStatus.model_validate({**found["data"]["artifact"], "ref": ref})
-        if found["data"]["schema"] != SCHEMA:
+        if found["data"]["schema"] not in (SCHEMA, NEWER_SCHEMA):
             raise KeyError("schema")
         source = api.ArtifactSource.model_validate(found["data"]["source"])
         plugin = api.Plugin.model_validate(found["data"]["plugin"])
