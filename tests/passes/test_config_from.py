@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from pluginrelease import api
+from pluginrelease.core import placeholders
 from tests import wasm_modules
 from tests.harness import evidence, gateways
 from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, LabCluster, observed, plugin, ready, unique
@@ -83,7 +84,7 @@ def test_a_bad_value_goes_back_and_is_quoted_nowhere(planted: Planted) -> None:
     rolled_back = cluster.await_release(name, came_to("RolledBack"))
     assert (ready(rolled_back)["reason"], planted.token()) == ("PluginRejected", GOOD)
     failed = rolled_back["status"]["rollout"]["failure"]
-    assert "wasm log" in failed["message"], "the plugin's own line is quoted, without the value"
+    assert placeholders.HIDDEN in failed["message"], "the plugin's own line is quoted, without the value"
 
     cluster.delete("secret", GATEWAY_NAMESPACE, name)
     patch = json.dumps({"spec": {"pluginConfig": {"upstream": {"token": "of another hand"}}}})
