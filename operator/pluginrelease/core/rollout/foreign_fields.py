@@ -33,7 +33,7 @@ def find(wanted: JSON, observed: JSON | None) -> list[str]:
 
 def shorten_path(path: str, *objects: JSON | None) -> str:
     """Return a path in an object's spec, at most down to its configuration if some object has ``configFrom`` there."""
-    annotations = [thing["metadata"].get("annotations") or {} for thing in objects if thing is not None]
+    annotations = [(thing.get("metadata") or {}).get("annotations") or {} for thing in objects if thing is not None]
     if not any(api.CONFIG_FROM_ANNOTATION in found for found in annotations):
         return path
     head = ".".join(path.split(".", 2)[:2])
