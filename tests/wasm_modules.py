@@ -75,6 +75,32 @@ def licensed(value: str) -> bytes:
     )
 
 
+def telling(value: str, most: int) -> bytes:
+    """`answering`, which logs its configuration as an error, and refuses one of ``most`` bytes or more.
+
+    The host is given 1024 for what it hands over.
+    """
+    key, answer = b"x-plugin", value.encode()
+    texts = [0, len(key), len(key), len(answer)]
+    add = b"\x41\x02" + b"".join(b"\x41" + leb(number) for number in texts) + b"\x10\0\x1a\x41\0"
+    read = b"".join(map(constant, (7, 0, 4096, 256, 260))) + b"\x10\x01\x1a"  # 7: PluginConfiguration
+    tell = constant(4) + constant(1024) + b"\x20\x01\x10\x02\x1a"  # 4: error
+    return composed(
+        [
+            ("env", "proxy_add_header_map_value", 5, 1),
+            ("env", "proxy_get_buffer_bytes", 5, 1),
+            ("env", "proxy_log", 3, 1),
+        ],
+        [
+            ("proxy_abi_version_0_2_0", 0, 0, b""),
+            ("proxy_on_memory_allocate", 1, 1, constant(1024)),
+            ("proxy_on_configure", 2, 1, read + tell + b"\x20\x01" + constant(most) + b"\x49"),  # i32.lt_u
+            ("proxy_on_response_headers", 3, 1, add),
+        ],
+        data=key + answer,
+    )
+
+
 def configured_once(value: str) -> bytes:
     """`answering`, which refuses to be configured a second time in one VM, as a plugin does that registers a name.
 

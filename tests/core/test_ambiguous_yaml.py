@@ -11,8 +11,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from pluginrelease.cli import _documents, main
+from pluginrelease.cli import main
 from pluginrelease.core.offline import manifest, schema
+from pluginrelease.edges import documents
 from tests.edges.crd_objects import release
 
 # a value as it is written; what kubectl reads; what Flux reads; whether other readers differ
@@ -66,9 +67,9 @@ KEYS: list[tuple[str, str, str | None]] = [
 ]
 
 
-def read(line: str) -> tuple[Any, list[_documents.Ambiguity]]:
+def read(line: str) -> tuple[Any, list[documents.Ambiguity]]:
     """The value of one document, and what is ambiguous in it."""
-    [document] = _documents.read(line)
+    [document] = documents.read(line)
     return document.value, [found for _, found in document.ambiguous]
 
 

@@ -191,37 +191,44 @@ def test_a_neighbours_configuration_that_nests_without_end_ends_no_look() -> Non
     assert [entry.config for entry in sighting.entries] == [CONFIG]
 
 
-def told_secret(value: str, log: str) -> PodObservation:
-    """The recorded gateway with this value in the place of a placeholder, and with another log."""
+WAYS = pytest.mark.parametrize("way", ["placeholder", "configFrom"])
+
+
+def told_secret(value: str, log: str, way: str) -> PodObservation:
+    """The recorded gateway with this value of a Secret in its configuration, and with another log."""
     given = {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": json.dumps({"user": value})}
     dump = json.loads(documents("loaded").ecds)
     for item in dump["configs"][0]["ecds_filters"]:
         if "header" in item["ecds_filter"]["name"]:
             item["ecds_filter"]["typed_config"]["config"]["configuration"] = given
-    release = replace(wanted("loaded"), config={"user": "${secret.apps/keys.user}"}, replaces=True)
+    replaced = replace(wanted("loaded"), config={"user": "${secret.apps/keys.user}"}, replaces=True)
+    merged = replace(wanted("loaded"), config={"user": value}, values=frozenset({value}))
+    release = replaced if way == "placeholder" else merged
     told = replace(documents("loaded"), ecds=json.dumps(dump), log=log)
     return observe_pod(POD, BEGINNING, told, release, BEGINNING)
 
 
+@WAYS
 @pytest.mark.parametrize("value", ["apps", "header", "istio", "filter", "Failed", "Function", "15", "1", "er"])
-def test_a_secrets_value_that_is_a_word_of_envoys_hides_no_sign(value: str) -> None:
+def test_a_secrets_value_that_is_a_word_of_envoys_hides_no_sign(value: str, way: str) -> None:
     """A user may be called as the plugin's namespace is: what Envoy says of the plugin is understood all the same."""
-    assert [event.kind for event in told_secret(value, documents("loaded").log).log.events] == [LogKind.LOADED]
-    refused = told_secret(value, "\n".join([line(1, MISSING), line(2, NOT_ON_THREAD), *created(3, NAME)]))
+    assert [event.kind for event in told_secret(value, documents("loaded").log, way).log.events] == [LogKind.LOADED]
+    refused = told_secret(value, "\n".join([line(1, MISSING), line(2, NOT_ON_THREAD), *created(3, NAME)]), way)
     assert [event.kind for event in refused.log.events] == [LogKind.REFUSED_BY_WORKERS]
-    (crash,) = told_secret(value, "\n".join([*spoken(1, "panic: x"), line(2, TRAP)])).log.crashes
+    (crash,) = told_secret(value, "\n".join([*spoken(1, "panic: x"), line(2, TRAP)]), way).log.crashes
     assert (crash.plugin, crash.thread) == (OUR_NAME, "15")
 
 
+@WAYS
 @pytest.mark.parametrize("before", [0, 150, 195, 7900, 8080, 8100, 8150, 9000])
-def test_no_part_of_a_secrets_value_is_quoted(before: int) -> None:
+def test_no_part_of_a_secrets_value_is_quoted(before: int, way: str) -> None:
     """Wherever a long line is cut."""
     value = "s3cr3t-" * 20
     words = f"{'x' * before}{value}{'y' * 10_000}"
     lines = [line(1, f"Failed to load {words}"), *spoken(1, f"panic: {words}"), line(2, TRAP), line(3, REFUSAL)]
-    assert "s3cr3t" not in repr(told_secret(value, "\n".join(lines)).log)
+    assert "s3cr3t" not in repr(told_secret(value, "\n".join(lines), way).log)
     panic = spoken(1, f"panic: {'x' * 4000}", f"{'y' * 4000}", f"{'x' * (before % 200)}{value}")
-    assert "s3cr3t" not in repr(told_secret(value, "\n".join([*panic, line(2, TRAP)])).log)
+    assert "s3cr3t" not in repr(told_secret(value, "\n".join([*panic, line(2, TRAP)]), way).log)
 
 
 def given_env(**variables: Any) -> str:

@@ -89,7 +89,11 @@ def test_a_status_may_have_words_of_another_version(word: str, reason: Reason | 
             "a detour may heal it",
         ),
         ("may_block_rollback", {"PluginRefusedByWorkers", "GatewayUnresponsive"}, "the same VM, or a hung thread"),
-        ("means_revision_gone", {"RevisionNotFound", "RevisionUnreadable", "ManifestNotFound"}, "passed over"),
+        (
+            "means_revision_gone",
+            {"ConfigNotKept", "RevisionNotFound", "RevisionUnreadable", "ManifestNotFound"},
+            "passed over",
+        ),
         ("means_registry_declines", {"RegistryRefused", "ManifestNotFound"}, "a page that was guessed is not there"),
         ("means_not_asked", {"PodUnreachable", "PodNotReady"}, "what was proved before is kept"),
         ("means_not_delivered", {"AwaitingConfig", "ConfigNotDelivered"}, "the control plane may be stuck"),

@@ -212,7 +212,7 @@ THEIRS: JSON = {
         (without("data", "plugin"), "half a revision"),
         (without("data", "source"), "not where it comes from"),
         (without("data", "schema"), "of a version that did not number what it keeps"),
-        (of_schema(revision.SCHEMA + 1), "of a newer version, after a downgrade"),
+        (of_schema(revision.NEWER_SCHEMA + 1), "of a newer version, after a downgrade"),
         (of_schema(revision.SCHEMA - 1), "of an older one"),
         (revision.adopted_manifest(release(), THEIRS), "an object that was adopted"),
         (without("data", "artifact", "digest"), "half an artifact"),

@@ -37,6 +37,8 @@ RELEASE: Node = {
 }
 
 TARGET: Node = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "public"}
+SOURCE: Node = {"kind": "Secret", "name": "token", "key": "token", "path": "/token"}
+HTTP: Node = {"url": "https://files.example.com/auth.wasm", "sha256": "0" * 64}
 PROBE: Node = {"name": "hello"}
 # what an item of a list has, beside the field that a row is about
 ITEMS: dict[str, Node] = {
@@ -46,6 +48,7 @@ ITEMS: dict[str, Node] = {
     "matchRules": {},
     "match": {"mode": "CLIENT"},
     "ports": {"number": 8080},
+    "configFrom": SOURCE,
     "env": {"name": "LEVEL", "value": "info"},
 }
 # what must be beside a field
@@ -99,6 +102,12 @@ def complete(changed: Node, path: str) -> None:
     """Set what else a release needs where the field of this path is set."""
     if path.startswith("spec.gateways[].targetRefs"):
         del changed["spec"]["gateways"][0]["selector"]
+    if path.startswith("spec.artifact.http"):
+        artifact, field = changed["spec"]["artifact"], path.rpartition(".")[2]
+        del artifact["image"]
+        artifact["http"] = {**{key: value for key, value in HTTP.items() if key != field}, **artifact["http"]}
+    if path.startswith("spec.plugin.matchRules[].configFrom"):
+        changed["spec"]["plugin"]["matchRules"][0]["domain"] = ["api.example.com"]
     if path.startswith((ROOT, f"{VERIFY}.provider")):
         changed["spec"]["artifact"]["verify"]["matchOIDCIdentity"] = [SIGNER]
     if path.startswith("spec.plugin") and HIGRESS_ONLY & changed["spec"]["plugin"].keys():

@@ -7,11 +7,13 @@ from __future__ import annotations
 from tests.edges.crd_objects import (
     GATEWAY,
     HIGRESS,
+    HTTP,
     PROBE,
     RELEASE,
     ROOT,
     SEMVER,
     SIGNER,
+    SOURCE,
     TARGET,
     UNSET,
     VERIFY,
@@ -20,6 +22,7 @@ from tests.edges.crd_objects import (
 )
 
 REF = "spec.artifact.image.ref"
+FILE = "spec.artifact.http"
 SECRET = "spec.artifact.image.pullSecretRef"
 THERE = "spec.artifact.image.gatewayPullSecretRef"
 CA = "spec.artifact.image.caSecretRef"
@@ -52,6 +55,30 @@ def spec_of(provider: str, *entries: Node, **plugin: object) -> Node:
     """A whole spec for some gateways."""
     usual = [GATEWAY if provider == "Istio" else HIGRESS]
     return {"provider": provider, "artifact": {"image": IMAGE}, "gateways": [*entries] or usual, "plugin": plugin}
+
+
+def config_rules(path: str, most: int) -> list[CrdRule]:
+    """The rules of a ``configFrom``, which the plugin has and each rule of it."""
+    one, whole = f"{path}[]", {key: value for key, value in SOURCE.items() if key != "path"}
+    return [
+        CrdRule(path, "minItems", [SOURCE], [], "at least 1 item"),
+        CrdRule(path, "maxItems", [SOURCE] * most, [SOURCE] * (most + 1), f"must have at most {most} items"),
+        CrdRule(one, "cel", {**whole, "format": "YAML"}, {**whole, "format": "Text"}),
+        CrdRule(f"{one}.kind", "required", "ConfigMap", UNSET, "kind: Required value"),
+        CrdRule(f"{one}.kind", "enum", "ConfigMap", "Deployment", 'supported values: "Secret", "ConfigMap"'),
+        CrdRule(f"{one}.name", "required", "a", UNSET, "name: Required value"),
+        CrdRule(f"{one}.name", "minLength", "a", "", "at least 1 char"),
+        CrdRule(f"{one}.name", "maxLength", "a" * 253, "a" * 254, "may not be more than 253"),
+        CrdRule(f"{one}.name", "pattern", "a.b-1", "A", "should match"),
+        CrdRule(f"{one}.key", "required", "a", UNSET, "key: Required value"),
+        CrdRule(f"{one}.key", "minLength", "a", "", "at least 1 char"),
+        CrdRule(f"{one}.key", "maxLength", "a" * 253, "a" * 254, "may not be more than 253"),
+        CrdRule(f"{one}.key", "pattern", "_a.B-1", "a/b", "should match"),
+        CrdRule(f"{one}.path", "minLength", "/a", "/", "at least 2 chars"),
+        CrdRule(f"{one}.path", "maxLength", "/" + "a" * 255, "/" + "a" * 256, "may not be more than 256"),
+        CrdRule(f"{one}.path", "pattern", "/a~1b/c d/0", "/a//b", "should match"),
+        CrdRule(f"{one}.format", "enum", "YAML", "TOML", 'supported values: "Text", "YAML"'),
+    ]
 
 
 def entries(count: int, **changes: object) -> list[Node]:
@@ -107,7 +134,20 @@ RULES: list[CrdRule] = [
     CrdRule(f"{TARGETS}[].name", "maxLength", "p" * 63, "p" * 64, "may not be more than 63"),
     CrdRule(f"{TARGETS}[].name", "pattern", "public.shop-2", "Public", "should match"),
     CrdRule("spec.deletionPolicy", "enum", "Orphan", "Keep", 'supported values: "Delete", "Orphan"'),
-    CrdRule("spec.artifact.image", "required", IMAGE, UNSET, "spec.artifact.image: Required value"),
+    CrdRule("spec.artifact", "cel 0", {"http": HTTP}, {"http": HTTP, "image": IMAGE}),
+    CrdRule("spec.artifact", "cel 1", {"http": HTTP}, {"http": HTTP, "verify": {"secretRef": {"name": "a"}}}),
+    CrdRule("spec.artifact", "cel 2", {"http": HTTP}, {"http": HTTP, "wasmSha256": "0" * 64}),
+    CrdRule(f"{FILE}.url", "required", HTTP["url"], UNSET, "url: Required value"),
+    CrdRule(f"{FILE}.url", "minLength", "http://a/b", "", "at least 1 char"),
+    CrdRule(
+        f"{FILE}.url", "maxLength", "http://a/" + "b" * 1015, "http://a/" + "b" * 1016, "may not be more than 1024"
+    ),
+    CrdRule(f"{FILE}.url", "pattern", "http://a/b%20c", "http://a/b c", "should match"),
+    CrdRule(f"{FILE}.url", "cel 0", HTTP["url"], "file:///opt/auth.wasm"),
+    CrdRule(f"{FILE}.url", "cel 1", "http://a:8080/b/c.tar.gz", "https://user@files.example.com/auth.wasm"),
+    CrdRule(f"{FILE}.sha256", "required", "0" * 64, UNSET, "sha256: Required value"),
+    CrdRule(f"{FILE}.sha256", "maxLength", "a" * 64, "a" * 65, "may not be more than 64"),
+    CrdRule(f"{FILE}.sha256", "pattern", "0" * 64, "sha256:" + "0" * 57, "should match"),
     CrdRule(REF, "required", "a/b:1", UNSET, "spec.artifact.image.ref: Required value"),
     CrdRule(REF, "minLength", "a", "", "at least 1 char"),
     CrdRule(REF, "maxLength", "a" * 512, "a" * 513, "may not be more than 512"),
@@ -234,6 +274,12 @@ RULES: list[CrdRule] = [
     CrdRule(f"{LISTENERS}[].ports[].number", "maximum", 65535, 65536, "less than or equal to 65535"),
     CrdRule("spec", "cel 2", spec_of("Higress", priority=0), spec_of("Higress")),
     CrdRule(
+        "spec",
+        "cel 8",
+        {**spec_of("Istio"), "artifact": {"http": HTTP}},
+        {**spec_of("Higress", priority=1), "artifact": {"http": HTTP}},
+    ),
+    CrdRule(
         "spec.plugin",
         "cel",
         {"configDisabled": True, "matchRules": [SHOP]},
@@ -266,6 +312,8 @@ RULES: list[CrdRule] = [
     CrdRule(f"{MATCH}[].service", "maxItems", ["a"] * 32, ["a"] * 33, "32 items"),
     CrdRule(f"{MATCH}[].service[]", "minLength", "a", "", "at least 1 char"),
     CrdRule(f"{MATCH}[].service[]", "maxLength", "a" * 317, "a" * 318, "may not be more than 317"),
+    *config_rules("spec.plugin.configFrom", 32),
+    *config_rules(f"{MATCH}[].configFrom", 8),
     CrdRule(
         ENV,
         "maxItems",
@@ -348,6 +396,10 @@ MORE_REFUSED: list[tuple[str, object, str]] = [
     (SEMVER, "!=1.2.3", "cel"),
     (SEMVER, "1.2.3.4", "cel"),
     (REF, "a/b:1\n", "cel 1"),
+    (f"{FILE}.url", "https://files.example.com/auth.wasm?token=a", "cel 1"),
+    (f"{FILE}.url", "https://files.example.com/auth.wasm#a", "cel 1"),
+    (f"{FILE}.url", "oci://registry.example.com/auth:1", "cel 1"),
+    (f"{FILE}.url", "https://files.example.com", "cel 1"),
     (REF, "https://registry.example.com/a:1", "cel 0"),
     (LABELS, {"*": "edge"}, "cel 1"),
     ("spec.gateways", [GATEWAY, GATEWAY], 'Duplicate value: {"name":"public"}'),

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import click.testing
 import pytest
 import requests
+import yaml
 
+from pluginrelease import api
 from pluginrelease.cli.build import build as build_command
-from pluginrelease.core import wasm
+from pluginrelease.core import config_values, wasm
+from pluginrelease.core.config_values import ConfigValues
 from pluginrelease.core.errors import Refused, Transient
+from pluginrelease.core.mesh import istio
 from pluginrelease.edges.toolchain import builder
 from tests import wasm_modules
 from tests.edges import plain_envoy
 
 # words of the plugin and of Envoy
+NEEDS_TOKEN = "shared-token: the configuration needs header and token"
 ASKED_TO_FAIL = "refuses-config: asked to fail"
 UNKNOWN_ABI = "Missing or unknown Proxy-Wasm ABI version"
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "examples" / "header-authorization"
+EXAMPLES = ROOT / "examples"
+EXAMPLE = EXAMPLES / "header-authorization"
 PLUGINS = ROOT / "tests" / "fixtures" / "plugins"
 
 
@@ -29,7 +36,8 @@ PLUGINS = ROOT / "tests" / "fixtures" / "plugins"
 def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, builder.Built]:
     """The example and the test plugins, built from their sources; the modules they need are fetched once and kept."""
     folder = tmp_path_factory.mktemp("modules")
-    sources = {"header-authorization": EXAMPLE} | {each: PLUGINS / each for each in ("versioned", "refuses-config")}
+    examples = {name: EXAMPLES / name for name in ("header-authorization", "shared-token")}
+    sources = examples | {each: PLUGINS / each for each in ("versioned", "refuses-config")}
     return {
         name: builder.compile_go(source, folder / name / "plugin.wasm", deadline=280)
         for name, source in sources.items()
@@ -47,6 +55,27 @@ def test_the_example_guards_a_gateway(modules: dict[str, builder.Built], gateway
     assert (allowed.status_code, allowed.text) == (200, "reached")
     assert "header-authorization: refused" in gateway.log
     assert "header-authorization: allowed" in gateway.log
+
+
+def test_the_shared_token_lets_in_who_has_it(
+    modules: dict[str, builder.Built], gateway: plain_envoy.PlainGateway
+) -> None:
+    """The configuration of the example's manifest, with a value from the Secret: only its token opens the gateway."""
+    manifest = yaml.safe_load((EXAMPLES / "shared-token" / "pluginrelease.yaml").read_text())
+    written = api.Spec.model_validate(manifest["spec"]).plugin
+    filled = config_values.fill(written, ConfigValues("", (config_values.found("opens"),)))
+    url = gateway.serve("token", modules["shared-token"].path, json.dumps(istio.configuration(filled)))
+    asked = [requests.get(url, headers={"x-token": token}, timeout=20) for token in ("opens", "open", "")]
+    assert [answer.status_code for answer in asked] == [200, 403, 403]
+    assert requests.get(url, timeout=20).status_code == 403
+
+
+def test_the_shared_token_does_not_start_without_one(
+    modules: dict[str, builder.Built], gateway: plain_envoy.PlainGateway
+) -> None:
+    """An empty Secret opens nothing: the plugin refuses its configuration."""
+    with pytest.raises(plain_envoy.NotTaken, match=NEEDS_TOKEN):
+        gateway.serve("no-token", modules["shared-token"].path, '{"header": "x-token", "token": ""}')
 
 
 def test_the_versioned_plugin_tells_its_configured_version(

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pluginrelease.core import revision
+from pluginrelease import api
+from pluginrelease.core import config_values, revision
 from pluginrelease.core.mesh import istio
 from tests.edges.cli_release import (
     NAMESPACE,
@@ -149,3 +150,48 @@ def test_render_prints_what_is_in_the_cluster(released: Shop) -> None:
     )
     live = released.lab.kubectl("get", "wasmplugin", "auth-public", "-n", NAMESPACE, "-o", "json")
     assert json.loads(answer)["spec"] == json.loads(live)["spec"]
+
+
+# ------------------------------------------------------------------------------------------- values of configFrom
+
+SOURCE = {"kind": "Secret", "name": "token", "key": "token", "path": "/upstream/token"}
+PLANTED = "planted-value"
+
+
+def plant(shop: Shop) -> None:
+    """Put a value of a Secret into the live object, as the operator does."""
+    annotations = {api.CONFIG_FROM_ANNOTATION: '["/pluginConfig/upstream/token"]'}
+    spec = {"pluginConfig": {"mode": "strict", "upstream": {"token": PLANTED}}}
+    patch = json.dumps({"metadata": {"annotations": annotations}, "spec": spec})
+    shop.lab.kubectl("patch", "wasmplugin", "auth-public", "-n", NAMESPACE, "--type=merge", "-p", patch)
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["the spec names it", "the spec names nothing any more"])
+def test_diff_shows_no_value(released: Shop, named: bool) -> None:
+    """The rest of the configuration is compared; the value is on no side, whatever the spec says now."""
+    plant(released)
+    more = {"configFrom": [SOURCE]} if named else {}
+    released.change(config={"mode": "lax"}, **more)
+    ended = released.run("diff", "auth")
+    assert ended.code == 1
+    assert "-    mode: strict" in ended.out
+    assert PLANTED not in ended.out + ended.err
+
+
+def test_render_shows_where_a_value_goes(released: Shop) -> None:
+    """The place has a stand-in, and a remark names the Secret."""
+    released.change(configFrom=[SOURCE])
+    ended = released.run("render", "auth")
+    assert ended.code == 0
+    [shown] = [document for document in yaml.safe_load_all(ended.out) if document]
+    assert shown["spec"]["pluginConfig"] == {"upstream": {"token": config_values.STAND_IN}}
+    assert "Secret token" in ended.err
+
+
+def test_a_file_on_a_server_is_rendered_with_its_hash(released: Shop) -> None:
+    """Its digest is in the manifest, so nothing needs to be asked."""
+    http = {"url": "https://files.example.com/auth.wasm", "sha256": "0" * 64}
+    manifest = {**written(), "spec": {**written()["spec"], "artifact": {"http": http}}}
+    ended = released.run("render", "-f", "-", stdin=yaml.safe_dump(manifest))
+    assert ended.code == 0
+    assert http.items() <= yaml.safe_load(ended.out)["spec"].items()

@@ -44,12 +44,19 @@ def test_a_patch_merges_lists_by_name(tmp_path: Path) -> None:
 
 
 def test_the_component_sets_images_and_names(tmp_path: Path) -> None:
-    """An overlay's `images` and `namePrefix` come to the release: its tag, and the Secret that it names."""
+    """An overlay's `images` and `namePrefix` come to the release: its tag, and the Secrets and ConfigMaps it names."""
     (tmp_path / "releases").symlink_to(DEPLOY / "releases")
     keys = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys", "namespace": "edge"}}
     folder = tmp_path / "overlay"
     folder.mkdir()
-    (folder / "all.yaml").write_text(yaml.safe_dump_all([a_release(), keys]))
+    limits = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "limits", "namespace": "edge"}}
+    release = a_release()
+    sources = [
+        {"kind": "Secret", "name": "keys", "key": "a", "path": "/a"},
+        {"kind": "ConfigMap", "name": "limits", "key": "b"},
+    ]
+    release["spec"]["plugin"] |= {"configFrom": sources, "matchRules": [{"domain": ["a"], "configFrom": sources}]}
+    (folder / "all.yaml").write_text(yaml.safe_dump_all([release, keys, limits]))
     image = {"name": "registry.example.com/plugins/auth", "newTag": "1.1"}
     whole = {"resources": ["all.yaml"], "components": ["../releases"], "images": [image], "namePrefix": "team-"}
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(whole))
@@ -57,4 +64,7 @@ def test_the_component_sets_images_and_names(tmp_path: Path) -> None:
     artifact = found["PluginRelease"]["spec"]["artifact"]
     assert artifact["image"]["ref"] == "registry.example.com/plugins/auth:1.1"
     assert found["Secret"]["metadata"]["name"] == "team-keys"
+    plugin = found["PluginRelease"]["spec"]["plugin"]
+    for named in (plugin["configFrom"], plugin["matchRules"][0]["configFrom"]):
+        assert [source["name"] for source in named] == ["team-keys", "team-limits"]
     assert {artifact["image"]["pullSecretRef"]["name"], artifact["verify"]["secretRef"]["name"]} == {"team-keys"}

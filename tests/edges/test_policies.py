@@ -40,11 +40,13 @@ GOOD: dict[str, Any] = {
         "plugin": {"phase": "AUTHZ"},
     },
 }
+SERVED = {"url": "https://files.example.com/auth.wasm", "sha256": "0" * 64}
 # policy, path of the spec, what it is then (None: not there), what the API server's refusal names
 REFUSED = [
     ("allowed-registries", "artifact.image.ref", "registry.example.com/other/auth:1", "spec.artifact.image.ref"),
     ("allowed-registries", "artifact.image.ref", "registry.example.com.evil/plugins/auth:1", "spec.artifact.image.ref"),
     ("allowed-registries", "artifact.image.ref", "auth:1", "spec.artifact.image.ref"),
+    ("allowed-registries", "artifact", {"http": SERVED}, "spec.artifact.http.url"),
     ("allowed-registries", "artifact.image.insecure", True, "spec.artifact.image.insecure"),
     ("verify-required", "artifact.verify", None, "spec.artifact.verify"),
     ("phases-and-gateways", "plugin.phase", "AUTHN", "spec.plugin.phase"),

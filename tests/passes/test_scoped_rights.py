@@ -72,12 +72,17 @@ def cluster(scoped: LabCluster) -> Iterator[LabCluster]:
 
 
 def release_of_team(cluster: LabCluster, name: str, scratch: Path, word: str) -> JSON:
-    """A release of the team's namespace for the lab's gateways, from the private registry with the team's Secret."""
+    """A release of the team's namespace for the lab's gateways, from the private registry with its Secret. A part
+    of its configuration is in a ConfigMap."""
+    values = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "limits", "namespace": TEAM}}
+    cluster.apply({**values, "data": {"limits.yaml": "rate: 7\n"}})
     module = scratch / f"{word}.wasm"
     module.write_bytes(wasm_modules.answering(word))
     ref = registries.push_private(cluster.lab, module, f"tests/{word}:1.0")
     image = {"ref": ref, "insecure": True, "pullSecretRef": {"name": "login"}}
-    return cluster.manifest(name, ref, namespace=TEAM, artifact={"image": image}, revisionHistoryLimit=1)
+    plugin = {"phase": "AUTHN", "configFrom": [{"kind": "ConfigMap", "name": "limits", "key": "limits.yaml"}]}
+    spec = {"artifact": {"image": image}, "plugin": plugin, "revisionHistoryLimit": 1}
+    return cluster.manifest(name, ref, namespace=TEAM, **spec)
 
 
 def test_all_of_it_works_without_a_right_too_many(cluster: LabCluster, tmp_path: Path) -> None:

@@ -116,9 +116,13 @@ affinity:
 - apiGroups: [apps]
   resources: [controllerrevisions]
   verbs: [get, list, create, patch, delete]
-# the Secrets that a release names; never listed or watched
+# the Secrets that a release names, and those that keep a revision's values of configFrom; never listed or watched
 - apiGroups: [""]
   resources: [secrets]
+  verbs: [get, create, patch, delete]
+# the ConfigMaps that configFrom names; never listed or watched
+- apiGroups: [""]
+  resources: [configmaps]
   verbs: [get]
 # `kubectl describe prel`
 - apiGroups: [events.k8s.io]

@@ -24,6 +24,7 @@ from pluginrelease.api.metadata import (
     API_VERSION,
     CATEGORIES,
     COMMAND_ANNOTATIONS,
+    CONFIG_FROM_ANNOTATION,
     ENTRY_MESSAGE_MAX,
     FIELD_MANAGER,
     FINALIZER,
@@ -57,6 +58,8 @@ from pluginrelease.api.metadata import (
     Model,
 )
 from pluginrelease.api.plugin import (
+    ConfigFormat,
+    ConfigSource,
     Domain,
     EnvironmentVariable,
     FailStrategy,
@@ -114,6 +117,7 @@ __all__ = [
     "API_VERSION",
     "CATEGORIES",
     "COMMAND_ANNOTATIONS",
+    "CONFIG_FROM_ANNOTATION",
     "ENTRY_MESSAGE_MAX",
     "FIELD_MANAGER",
     "FINALIZER",
@@ -151,6 +155,8 @@ __all__ = [
     "Checks",
     "Condition",
     "ConditionType",
+    "ConfigFormat",
+    "ConfigSource",
     "DeletionPolicy",
     "Detour",
     "Domain",

@@ -172,10 +172,47 @@ class Verification(Model):
     )
 
 
+class HttpSource(Model):
+    """A plugin on an HTTP server."""
+
+    url: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[!-~]+$")] = Field(
+        examples=["https://files.example.com/auth-1.2.wasm"],
+        description=(
+            "URL of the .wasm file, or of a gzip or tar archive of it. Neither the operator nor the gateways send "
+            "credentials. Each gateway pod fetches the file when it starts, so it must stay there."
+        ),
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    "!self.startsWith('file:')",
+                    "publish the file on an HTTP server, or push it as an image: a file:// module is in each gateway "
+                    "pod, where the operator cannot check it before it runs",
+                ),
+                cel(
+                    "self.matches('^https?://[^/?#@]+/[^?#@]*$') || self.startsWith('file:')",
+                    "write https://host/path or http://host/path, without user, query and fragment; for an image in a "
+                    "registry, use artifact.image",
+                ),
+            ]
+        },
+    )
+    sha256: Annotated[str, Field(pattern=r"^[a-f0-9]{64}$", max_length=64)] = Field(
+        examples=["5ba36bd7e92741471693841bf94e90b4b9b12a202016808f4aeeea7e7e863095"],
+        description=(
+            "SHA-256 of the .wasm file, in lower-case hex; not of an archive of it. The operator and the gateways "
+            "refuse other bytes."
+        ),
+    )
+
+
 class ArtifactSource(Model):
     """Where the plugin comes from."""
 
-    image: ImageSource = Field(
+    http: HttpSource | None = Field(
+        default=None, description="Istio only. The file on an HTTP server that is the plugin, instead of an image."
+    )
+    image: ImageSource | None = Field(
+        default=None,
         description="The image that contains the plugin.",
         json_schema_extra={
             "x-kubernetes-validations": [

@@ -33,6 +33,8 @@ ADOPTED_ANNOTATION = f"{GROUP}/adopted"
 REVISION_ANNOTATION = f"{GROUP}/revision"
 # on a WasmPlugin: how often its gateways were made to fetch again (caused by `target.pull_policy`)
 REFETCH_ANNOTATION = f"{GROUP}/refetch"
+# on a WasmPlugin: the places in its spec that have values of configFrom, as JSON Pointers, so that tools can hide them
+CONFIG_FROM_ANNOTATION = f"{GROUP}/config-from"
 # on a PluginRelease, actions: the operator acts on each value once and copies it to status.handled. `retry` and `on`
 # take any token. `rollback-to` takes a revision of the history; append ":" and any token to ask for the same one again.
 # `off` takes a reason after any token and ": ".

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, JsonValue
 
 from pluginrelease.api.metadata import Model
 from pluginrelease.api.rules import cel
+from pluginrelease.api.values import Name
 
 
 class Phase(StrEnum):
@@ -108,6 +109,72 @@ class TrafficSelector(Model):
     )
 
 
+class ConfigFormat(StrEnum):
+    """How the value of a key is read."""
+
+    TEXT = "Text"
+    YAML = "YAML"
+
+
+class ConfigSource(Model):
+    """One value of a Secret or ConfigMap that becomes part of the configuration."""
+
+    # no field has a default in the schema: a GitOps tool would report it as a difference in each item
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    "has(self.path) || !has(self.format) || self.format == 'YAML'",
+                    "set path, or remove format: a Text is one value, which needs a place in the configuration",
+                ),
+            ]
+        }
+    )
+
+    kind: Literal["Secret", "ConfigMap"] = Field(description="Kind of the object that has the value.")
+    name: Name = Field(
+        examples=["upstream-token"], description="Name of the object, in the namespace of the PluginRelease."
+    )
+    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] = Field(
+        examples=["token"], description="Key of the value in the object."
+    )
+    path: Annotated[str, Field(min_length=2, max_length=256, pattern=r"^(/([^/~]|~[01])+)+$")] | None = Field(
+        default=None,
+        examples=["/upstream/token"],
+        description=(
+            "Place in the configuration, as a JSON Pointer (RFC 6901) to a key of an object. Objects on the way are "
+            "created. An object is merged with an object that is there; everything else is replaced. Unset: the "
+            "value is an object, which is merged over the whole configuration."
+        ),
+    )
+    format: ConfigFormat | None = Field(
+        default=None,
+        description=(
+            "Text makes the whole value one string. YAML reads it as YAML or JSON, for a number, a list or an object. "
+            "Unset: Text with path, YAML without."
+        ),
+    )
+    optional: bool | None = Field(
+        default=None,
+        description="If true, a missing object or key adds nothing. Unset: the release waits for it.",
+    )
+
+
+def config_from(places: str) -> Any:
+    """Return the field ``configFrom`` of a configuration. ``places``: what its values are merged over."""
+    return Field(
+        default=None,
+        examples=[[{"kind": "Secret", "name": "upstream-token", "key": "token", "path": "/upstream/token"}]],
+        description=(
+            f"Values of Secrets and ConfigMaps in the namespace of the PluginRelease, merged over {places} in this "
+            "order. A changed value is a new revision. The operator does not watch these objects; it reads them at "
+            "least once in each resync. Users who may read the WasmPlugin, or the gateway's configuration dump, "
+            "can read the values there."
+        ),
+    )
+
+
 RouteName = Annotated[str, Field(min_length=1, max_length=317)]
 Domain = Annotated[str, Field(min_length=1, max_length=253)]
 ServiceName = Annotated[str, Field(min_length=1, max_length=317)]
@@ -174,6 +241,7 @@ class MatchRule(Model):
         description="Configuration of the plugin for these requests. Used instead of plugin.config.",
         json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
     )
+    config_from: Annotated[list[ConfigSource], Field(min_length=1, max_length=8)] | None = config_from("config")
     config_disabled: bool | None = Field(
         default=None,
         description=(
@@ -248,6 +316,7 @@ class Plugin(Model):
         ),
         json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
     )
+    config_from: Annotated[list[ConfigSource], Field(min_length=1, max_length=32)] | None = config_from("config")
     config_disabled: bool | None = Field(
         default=None,
         description=(

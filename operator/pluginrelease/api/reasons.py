@@ -133,6 +133,13 @@ class Reason(StrEnum):
     RESERVED_KEY = "ReservedKey"
     INVALID_PLACEHOLDER = "InvalidPlaceholder"
     PLACEHOLDER_SECRET_NOT_FOUND = "PlaceholderSecretNotFound"
+    CONFIG_CHANGED = "ConfigChanged"
+    CONFIG_SOURCE_NOT_FOUND = "ConfigSourceNotFound"
+    CONFIG_KEY_NOT_FOUND = "ConfigKeyNotFound"
+    INVALID_CONFIG_VALUE = "InvalidConfigValue"
+    CONFIG_PATH_CONFLICT = "ConfigPathConflict"
+    CONFIG_TOO_LARGE = "ConfigTooLarge"
+    CONFIG_NOT_KEPT = "ConfigNotKept"
     OBJECT_NOT_OURS = "ObjectNotOurs"
     ROLLED_BACK = "RolledBack"
     ADOPTED_PUT_BACK = "AdoptedPutBack"
@@ -300,7 +307,12 @@ class Reason(StrEnum):
     @property
     def means_revision_gone(self) -> bool:
         """Return whether a revision can no longer be obtained."""
-        return self in (Reason.REVISION_NOT_FOUND, Reason.REVISION_UNREADABLE, Reason.MANIFEST_NOT_FOUND)
+        return self in (
+            Reason.CONFIG_NOT_KEPT,
+            Reason.REVISION_NOT_FOUND,
+            Reason.REVISION_UNREADABLE,
+            Reason.MANIFEST_NOT_FOUND,
+        )
 
     @property
     def means_gateway_down(self) -> bool:

@@ -279,6 +279,10 @@ class Spec(Model):
                     "remove checks.probes, or make another PluginRelease for the sidecars: a sidecar takes requests "
                     "only from the network of its pod",
                 ),
+                cel(
+                    f"{_OLDER} || self.provider == 'Istio' || !has(self.artifact.http)",
+                    "use artifact.image: with Higress, a plugin comes from an image",
+                ),
             ]
         }
     )
@@ -299,7 +303,25 @@ class Spec(Model):
         description="The mesh of the gateways. Immutable.",
         json_schema_extra=immutable("provider"),
     )
-    artifact: ArtifactSource = Field(description="The plugin: its image and its signatures.")
+    artifact: ArtifactSource = Field(
+        description="The plugin: its image and its signatures, or its URL.",
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    "has(self.image) != has(self.http)",
+                    "set either artifact.image or artifact.http, and remove the other",
+                ),
+                cel(
+                    "!has(self.http) || !has(self.verify)",
+                    "remove verify, or push the plugin as an image: a file on an HTTP server has no signature",
+                ),
+                cel(
+                    "!has(self.http) || !has(self.wasmSha256)",
+                    "remove wasmSha256: http.sha256 is the SHA-256 of the .wasm file already",
+                ),
+            ]
+        },
+    )
     gateways: Annotated[list[Gateway], Field(min_length=1, max_length=MAX_GATEWAYS)] = Field(
         description=(
             "The gateways that should run the plugin: 1 to 64 entries. The operator writes one object for each entry."

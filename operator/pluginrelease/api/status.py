@@ -62,11 +62,13 @@ class ArtifactStatus(Model):
     ref: str = Field(description="The reference from the spec; with semver, including the selected tag.")
     semver: str | None = Field(default=None, description="The semver range of the spec, if it has one.")
     asked_at: Time | None = Field(default=None, description="When the operator last resolved the reference.")
-    image: str = Field(description="The repository with the digest, as the operator writes it to gateways.")
-    digest: str = Field(description="Digest of the image's manifest.")
+    image: str = Field(description="The repository or URL with the digest, as the operator writes it to gateways.")
+    digest: str = Field(description="Digest of the image's manifest, or of the module on an HTTP server.")
     wasm_sha256: str = Field(description="SHA-256 of the .wasm file.")
     size: int = Field(description="Size of the .wasm file in bytes.", json_schema_extra={"format": "int64"})
-    layout: str = Field(description="How the image contains the module: DockerCompat, OCICompat or OCIArtifact.")
+    layout: str = Field(
+        description="How the image contains the module: DockerCompat, OCICompat or OCIArtifact. Download: a file."
+    )
     abi: str | None = Field(default=None, description="Proxy-Wasm ABI version that the module exports.")
     toolchain: str | None = Field(default=None, description="Compiler or SDK of the module, with its version if known.")
     index: str | None = Field(default=None, description="Digest of the image index, if the reference named one.")
@@ -305,6 +307,13 @@ class RolloutStatus(Model):
 
     spec_hash: str = Field(
         description="Hash of the parts of the spec that make a revision. Another hash starts another rollout."
+    )
+    config_digest: Annotated[str, Field(max_length=64)] | None = Field(
+        default=None,
+        description=(
+            "Keyed hash of the values of configFrom, with a key in a Secret of the release. Another hash starts "
+            "another rollout."
+        ),
     )
     started_at: Time = Field(description="When the rollout started.")
     completed_at: Time | None = Field(

@@ -10,13 +10,15 @@ import click
 from pluginrelease.api.reasons import Reason
 from pluginrelease.cli._access import explain_at_terminal
 from pluginrelease.core import wasm
-from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.artifact import downloads, image_manifests
+from pluginrelease.core.artifact.downloads import Download
 from pluginrelease.core.artifact.image_manifests import Digest
 from pluginrelease.core.compat.gateway_versions import Meant
 from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.offline import inspection
 from pluginrelease.core.offline.inspection import Inspected, Inspection
 from pluginrelease.core.registry import challenge, tags
+from pluginrelease.edges.oci import downloads as http_files
 from pluginrelease.edges.oci import layouts, registry
 from pluginrelease.edges.oci.access import Access
 
@@ -92,6 +94,8 @@ def look_into(found: Inspected, folder_and_tag: tuple[Path, str], meant: Meant |
 
 def ask(found: Inspected, meant: Meant | None, access: Access) -> Inspection:
     """Inspect an image in a registry, and the registry's challenge, which Istio's agent judges as well."""
+    if (download := downloads.read_name(found.target)) is not None:
+        return ask_server(replace(found, digest=str(download.digest)), download, meant, access)
     reference = image_manifests.parse(found.target)
     digest = registry.resolve(reference, access).digest
     found = replace(found, digest=str(digest))
@@ -101,6 +105,13 @@ def ask(found: Inspected, meant: Meant | None, access: Access) -> Inspection:
         return inspection.report_failed(found, meant, explain_at_terminal(error))
     found = replace(found, layout=str(fetched.layout), sha256=fetched.wasm_sha256, module=fetched.module)
     return inspection.inspect(found, meant, find_objections(reference, meant, access))
+
+
+def ask_server(found: Inspected, download: Download, meant: Meant | None, access: Access) -> Inspection:
+    """Inspect a module on an HTTP server."""
+    fetched = http_files.fetch(download, access)
+    found = replace(found, layout=str(fetched.layout), sha256=fetched.wasm_sha256, module=fetched.module)
+    return inspection.inspect(found, meant)
 
 
 def find_highest(repository: str, semver: str, access: Access) -> Inspected:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,10 @@ from pydantic import ValidationError
 
 from pluginrelease import api
 from pluginrelease.api.reasons import Reason
-from pluginrelease.core import sources
+from pluginrelease.core import config_values, sources
 from pluginrelease.core.apiserver import stored
 from pluginrelease.core.artifact import image_manifests
+from pluginrelease.core.config_values import ConfigValues
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.mesh import providers, target
 from pluginrelease.core.mesh.placement import Placement, placements
@@ -89,12 +92,23 @@ def with_identity(local: api.Release, live: api.Release | None) -> api.Release:
 
 def choose_placements(release: api.Release, gateway: str | None = None) -> tuple[Placement, ...]:
     """Return every entry of spec.gateways, or the one of this name. Raises `Refused` (GatewayNotFound)."""
-    found = tuple(placement for placement in placements(release) if gateway in (None, placement.name))
+    known = describe_config(release)
+    found = tuple(
+        replace(placement, config=known) for placement in placements(release) if gateway in (None, placement.name)
+    )
     if not found:
         there = ", ".join(entry.name for entry in release.spec.gateways)
         own = f"{release.metadata.namespace}/{release.metadata.name}"
         raise Refused(Reason.GATEWAY_NOT_FOUND, f"{own} has no gateway {gateway!r}", f"Its gateways: {there}")
     return found
+
+
+def describe_config(release: api.Release) -> ConfigValues | None:
+    """Return the values of ``configFrom`` without the values: this command reads no Secret."""
+    if not config_values.list_places(release.spec.plugin):
+        return None
+    rollout = release.status.rollout
+    return ConfigValues((rollout.config_digest if rollout is not None else None) or UNRESOLVED)
 
 
 def render(release: api.Release, digest: str | None = None, gateway: str | None = None) -> list[Rendered]:
@@ -128,6 +142,9 @@ def render_unresolved(placement: Placement) -> Rendered:
 def find_artifact(release: api.Release, digest: str | None) -> api.ArtifactStatus | None:
     """Return the artifact by the given digest; else by a status of the same reference; else by the reference."""
     image, known = sources.find_image(release.spec.artifact), release.status.artifact
+    download = sources.split_download(image.ref)
+    if download is not None:
+        return make_artifact(image.ref, image.ref, f"sha256:{download[1]}")
     ref, reference = (
         image.ref,
         image_manifests.parse_repository(image.ref) if image.semver else image_manifests.parse(image.ref),
@@ -159,7 +176,33 @@ def write_plugin(placement: Placement, found: api.ArtifactStatus) -> Rendered:
         copied, original = target.copied_secret_name(placement), image.pull_secret_ref.name
         own = placement.metadata.namespace
         notes = (f"the gateways pull with Secret {theirs}/{copied}, a copy of {own}/{original}",)
-    return Rendered(placement.name, providers.plugin_api_of(placement.spec).wasm_plugin(placement, found), notes)
+    manifest = providers.plugin_api_of(placement.spec).wasm_plugin(placement, found)
+    if placement.config_digest == UNRESOLVED:
+        manifest["metadata"]["annotations"][api.REVISION_ANNOTATION] = UNRESOLVED
+    return Rendered(placement.name, manifest, (*notes, *describe_values(placement)))
+
+
+def describe_values(placement: Placement) -> Iterator[str]:
+    """Yield where the values come from that are not shown."""
+    for place in config_values.list_places(placement.spec.plugin):
+        source, where = place.source, "the whole configuration" if place.source.path is None else place.source.path
+        yield f"{place.field}: the key {source.key} of {source.kind} {source.name} goes to {where}, and is not shown"
+
+
+def hide_values(manifest: JSON, *others: JSON) -> JSON:
+    """Return a WasmPlugin without the values of ``configFrom``, in the places that it or the others name."""
+    pointers = [pointer for thing in (manifest, *others) for pointer in read_pointers(thing)]
+    return {**manifest, "spec": config_values.mask(manifest.get("spec"), pointers)} if pointers else manifest
+
+
+def read_pointers(thing: JSON) -> list[str]:
+    """Return the places of values that an object's annotation names; none for an unreadable annotation."""
+    text = (thing.get("metadata", {}).get("annotations") or {}).get(api.CONFIG_FROM_ANNOTATION)
+    try:
+        found = json.loads(text) if text is not None else []
+    except ValueError:
+        found = ["/pluginConfig", "/defaultConfig", "/matchRules"]
+    return [pointer for pointer in found if isinstance(pointer, str)]
 
 
 def as_yaml(manifest: JSON) -> str:

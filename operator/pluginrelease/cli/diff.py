@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +136,17 @@ async def load_pairs(
     for entry in entries:
         after = render_revision(entry, kept[1]) if kept[1] else render_spec(entry, source)
         before = render_revision(entry, kept[0]) if kept[0] else await load_live(cluster, entry, after.manifest or {})
-        found.append(Pair(entry.name, before, after))
+        found.append(hide_values(Pair(entry.name, before, after)))
     return found if gateway else [*found, *await load_removals(cluster, release, removed, source)]
+
+
+def hide_values(pair: Pair) -> Pair:
+    """Return a pair without the values of ``configFrom``, in the places that one of the two objects names."""
+    old, new = pair.before.manifest, pair.after.manifest
+    if old is None or new is None:
+        return pair
+    before = replace(pair.before, manifest=_manifest.hide_values(old, new))
+    return replace(pair, before=before, after=replace(pair.after, manifest=_manifest.hide_values(new, old)))
 
 
 def render_spec(placement: Placement, source: str) -> Side:
@@ -153,7 +162,7 @@ async def load_kept(cluster: Cluster, release: api.Release, wanted: str) -> Reco
 
 def render_revision(placement: Placement, recorded: Recorded) -> Side:
     """Return the entry's object as a kept revision made it, or would make it."""
-    effective = Placement(revision.effective(placement.release, recorded), placement.gateway)
+    effective = Placement(revision.effective(placement.release, recorded), placement.gateway, recorded.config)
     manifest = providers.plugin_api_of(effective.spec).wasm_plugin(effective, recorded.artifact)
     return Side(f"revision {recorded.revision}", manifest)
 
@@ -164,9 +173,8 @@ async def load_live(cluster: Cluster, placement: Placement, other: JSON) -> Side
     found = await load_carrier(cluster, placement.release, *where)
     if found is None:
         return make_absent(where)
-    return Side(
-        f"live {'/'.join(where)}", _manifest.strip_metadata(found, other), tuple(describe_claim(placement, found))
-    )
+    stripped = _manifest.strip_metadata(_manifest.hide_values(found, other), other)
+    return Side(f"live {'/'.join(where)}", stripped, tuple(describe_claim(placement, found)))
 
 
 def describe_claim(placement: Placement, found: JSON) -> Iterable[str]:
@@ -200,6 +208,7 @@ async def load_removal(
     observed = await load_carrier(cluster, release, *where)
     if observed is None:
         return Pair(row.name, make_absent(where), Side(source, None))
+    observed = _manifest.hide_values(observed)
     shown: JSON = {key: observed[key] for key in ("apiVersion", "kind", "spec") if key in observed}
     name = f"live {'/'.join(where)}"
     manifest: JSON = {**shown, "metadata": {"name": where[1], "namespace": where[0]}}

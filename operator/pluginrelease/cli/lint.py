@@ -14,9 +14,8 @@ import yaml
 
 from pluginrelease import api
 from pluginrelease.api.reasons import Reason
-from pluginrelease.cli import _documents, _signed
+from pluginrelease.cli import _signed
 from pluginrelease.cli._access import with_registry_options
-from pluginrelease.cli._documents import Document
 from pluginrelease.cli._look import look
 from pluginrelease.cli._signed import Signers
 from pluginrelease.cli._view import make_readable
@@ -30,7 +29,8 @@ from pluginrelease.core.offline.inspection import Usability
 from pluginrelease.core.offline.schema import Fault
 from pluginrelease.core.rollout import placements as carried
 from pluginrelease.core.wording import count_noun
-from pluginrelease.edges import cel
+from pluginrelease.edges import cel, documents
+from pluginrelease.edges.documents import Document
 from pluginrelease.edges.oci.access import Access
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
@@ -162,7 +162,7 @@ def lint_file(file: Path, online: Online | None) -> Linted:
     """Check one file."""
     result = Linted(str(file))
     try:
-        for document in _documents.read(read_text(file)):
+        for document in documents.read(read_text(file)):
             if not manifest.is_release(document.value):
                 result.skipped += 1
                 continue
@@ -260,6 +260,10 @@ def title(document: Document) -> str:
 
 def inspect(document: Document, result: Linted, online: Online) -> None:
     """Check the image that the manifest names, if it can be reached."""
+    artifact = document.value["spec"].get("artifact")
+    if isinstance(artifact, dict) and isinstance(artifact.get("http"), dict):
+        inspect_download(document, result, online, artifact["http"])
+        return
     try:
         image = document.value["spec"]["artifact"]["image"]
         ref, semver, insecure = image["ref"], image.get("semver"), image.get("insecure") is True
@@ -279,6 +283,20 @@ def inspect(document: Document, result: Linted, online: Online) -> None:
     asked = _signed.read_policy(document.value["spec"]["artifact"])
     if asked is not None and answer.found.digest is not None:
         verify(document, result, answer.found.target, asked, replace(online, access=access))
+
+
+def inspect_download(document: Document, result: Linted, online: Online, http: dict[str, Any]) -> None:
+    """Check the file on an HTTP server that the manifest names."""
+    url, sha256 = http.get("url"), http.get("sha256")
+    if not isinstance(url, str) or not isinstance(sha256, str):
+        return  # the schema reports it
+    answer = look(f"{url}@sha256:{sha256}", online.meant, replace(online.access, insecure=True), only_registry=True)
+    path = ("spec", "artifact", "http", "url")
+    where, number = title(document), document.line(path)
+    result.add(
+        answer.answer,
+        *(Flaw(number, where, ".".join(path), reason.reason, reason.message) for reason in answer.reasons),
+    )
 
 
 def verify(document: Document, result: Linted, target: str, asked: api.Verification, online: Online) -> None:

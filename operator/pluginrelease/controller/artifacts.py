@@ -19,7 +19,9 @@ from weakref import WeakValueDictionary
 from pluginrelease.api.reasons import Reason
 from pluginrelease.controller.questions import SharedQuestions
 from pluginrelease.controller.turns import aside
+from pluginrelease.core.artifact import downloads
 from pluginrelease.core.artifact import image_manifests as artifacts
+from pluginrelease.core.artifact.downloads import Download
 from pluginrelease.core.artifact.image_manifests import Artifact, Digest, Reference
 from pluginrelease.core.artifact.pulled import PulledArtifact
 from pluginrelease.core.errors import Refused, ReleaseError
@@ -30,6 +32,7 @@ from pluginrelease.core.status import census
 from pluginrelease.edges import metrics
 from pluginrelease.edges.metrics import Metrics
 from pluginrelease.edges.oci import blobs, registry
+from pluginrelease.edges.oci import downloads as http_files
 from pluginrelease.edges.oci.access import Access
 from pluginrelease.edges.oci.blobs import Blobs
 from pluginrelease.edges.oci.registry import Resolved
@@ -95,7 +98,7 @@ class ArtifactCache:
     async def ask(self, reference: Reference, access: Access, since: float | None = None) -> Resolved:
         """Return the digest that the registry has now, or had after ``since``. Raises as `registry.resolve`."""
         allowlist.check(self.allowed, reference)
-        return await self._share("Resolve", reference, access, lambda: registry.resolve(reference, access), since)
+        return await self._share("Resolve", reference, access, lambda: resolve(reference, access), since)
 
     async def has(self, reference: Reference, access: Access, since: float | None = None) -> bool:
         """Return whether the registry has this digest's manifest now, or had it after ``since``. Raises as `ask`.
@@ -103,9 +106,7 @@ class ArtifactCache:
         It costs one HEAD request.
         """
         allowlist.check(self.allowed, reference)
-        return await self._share(
-            "HasManifest", reference, access, lambda: registry.has_manifest(reference, access), since
-        )
+        return await self._share("HasManifest", reference, access, lambda: has_manifest(reference, access), since)
 
     async def list_tags(self, repository: Reference, access: Access, since: float | None = None) -> tags.Listed:
         """Return the tags that the registry lists now, or listed after ``since``. Raises as `registry.tags`."""
@@ -132,7 +133,7 @@ class ArtifactCache:
     async def door(self, reference: Reference, access: Access) -> Transport:
         """Return what Istio's agents meet at the registry now. Raises as `registry.resolve`."""
         async with self._turn(reference):
-            return await self._in_a_thread("FindTransport", lambda: registry.find_transport(reference, access))
+            return await self._in_a_thread("FindTransport", lambda: find_transport(reference, access))
 
     async def _fetched(self, reference: Reference, access: Access) -> PulledArtifact:
         key = (str(reference), access.fingerprint)
@@ -144,7 +145,7 @@ class ArtifactCache:
                     found = await self._in_a_thread("Pull", lambda: pull(reference, access, self.blobs))
                 remember(self._found, key, found)
             except Refused as refused:
-                if refused.reason.is_permanent:
+                if refused.reason.is_permanent and not isinstance(reference, Download):
                     remember(self._refusals, key, refused)
                 raise
         return self._found[key]
@@ -176,10 +177,33 @@ def pull(reference: Reference, access: Access, kept: Blobs | None = None) -> Pul
 
     Both calls together take at most ``access.deadline_seconds``.
     """
+    if isinstance(reference, Download):
+        return PulledArtifact(http_files.fetch(reference, access, kept), ())
     end = time.monotonic() + access.deadline_seconds
     found = registry.fetch(reference, access, kept)
     left = max(end - time.monotonic(), 1.0)
     return PulledArtifact(found, registry.read_challenge(reference, replace(access, deadline_seconds=left)))
+
+
+def resolve(reference: Reference, access: Access) -> Resolved:
+    """Return the digest of what a reference names. Raises as `registry.resolve`."""
+    if isinstance(reference, Download):
+        return http_files.resolve(reference, access)
+    return registry.resolve(reference, access)
+
+
+def has_manifest(reference: Reference, access: Access) -> bool:
+    """Return whether what a reference names is there. Raises as `registry.has_manifest`."""
+    if isinstance(reference, Download):
+        return http_files.has_manifest(reference, access)
+    return registry.has_manifest(reference, access)
+
+
+def find_transport(reference: Reference, access: Access) -> Transport:
+    """Return what Istio's agents meet. Raises as `registry.find_transport`."""
+    if isinstance(reference, Download):
+        return Transport.TRUSTED
+    return registry.find_transport(reference, access)
 
 
 def verify(image: Artifact, access: Access, trust: SignatureTrust) -> Verified:
@@ -210,5 +234,8 @@ def check_bytes(found: Artifact, wasm_sha256: str | None) -> None:
 
 
 def reference_of(ref: str, pinned: str | None) -> Reference:
-    """Return the reference to ask for: by the pinned digest if there is one."""
+    """Return the reference to ask for: by the pinned digest if there is one. A file's reference has its own."""
+    download = downloads.read_name(ref)
+    if download is not None:
+        return download
     return artifacts.parse_repository(ref).pinned(Digest.parse(pinned)) if pinned else artifacts.parse(ref)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from pluginrelease import api
 from pluginrelease.api.reasons import Reason
-from pluginrelease.controller import writing
+from pluginrelease.controller import config_secrets, writing
 from pluginrelease.controller.pass_context import PassContext
 from pluginrelease.controller.reading import ObjectReader
 from pluginrelease.core import revision
 from pluginrelease.core.errors import Refused, Transient
+from pluginrelease.core.mesh.placement import Placement
 from pluginrelease.core.revision import JSON, Recorded
 from pluginrelease.core.rollout import plan
 from pluginrelease.core.rollout.candidate import Candidate
@@ -19,7 +21,10 @@ from pluginrelease.edges.kubernetes.resources import CONTROLLER_REVISIONS
 
 
 async def recall(reader: ObjectReader, release: api.Release, wanted: str) -> Recorded:
-    """Return one kept revision. Raises `Refused` (RevisionNotFound) if it is not kept, or no longer kept."""
+    """Return one kept revision without its values of ``configFrom``.
+
+    Raises `Refused` (RevisionNotFound) if it is not kept, or no longer kept.
+    """
     name = revision.name(release, wanted)
     found = None
     if revision.is_identity(wanted):  # the text comes from a user and becomes part of a path
@@ -33,9 +38,17 @@ async def recall(reader: ObjectReader, release: api.Release, wanted: str) -> Rec
     return revision.read(found)
 
 
+async def recall_whole(reader: ObjectReader, release: api.Release, wanted: str) -> Recorded:
+    """Return one kept revision with its values. Raises `Refused` (RevisionNotFound, ConfigNotKept)."""
+    kept = await recall(reader, release, wanted)
+    if kept.config is None:
+        return kept
+    return replace(kept, config=await config_secrets.recall(reader, release, kept.revision, kept.config.digest))
+
+
 async def recall_for(reader: ObjectReader, entry: EntryView, wanted: str) -> Candidate:
-    """Return one kept revision as this entry sees it. Raises `Refused` (RevisionNotFound)."""
-    return entry.recalled(await recall(reader, entry.release, wanted))
+    """Return one kept revision as this entry sees it. Raises `Refused` (RevisionNotFound, ConfigNotKept)."""
+    return entry.recalled(await recall_whole(reader, entry.release, wanted))
 
 
 async def get_own(reader: ObjectReader, release: api.Release, name: str) -> JSON | None:
@@ -49,13 +62,16 @@ def is_own(release: api.Release, found: JSON) -> bool:
     return plan.is_ours(release, found) or plan.find_owners_left(release, found) is not None
 
 
-async def keep(work: PassContext, release: api.Release, artifact: api.ArtifactStatus) -> Recorded:
-    """Keep what the release's spec says now as its newest revision. It can run again from any point."""
-    if has_none(work, release) and (kept := await keep_first(work, release, artifact)) is not None:
+async def keep(work: PassContext, placement: Placement, artifact: api.ArtifactStatus) -> Recorded:
+    """Keep a revision as the release's newest one, its values first. It can run again from any point."""
+    release, config = placement.release, placement.config_digest
+    revised = revision.compute_identity(release.spec, artifact.digest, config)
+    await config_secrets.keep(work, release, revised, placement.config)
+    if has_none(work, release) and (kept := await keep_first(work, release, artifact, config)) is not None:
         return kept
     there = {found["metadata"]["name"]: found for found in await work.reader.revisions(release)}
     newest = max((int(found["revision"]) for found in there.values()), default=0)
-    wanted = revision.manifest(release, artifact, newest)
+    wanted = revision.manifest(release, artifact, newest, config)
     known = there.get(wanted["metadata"]["name"]) or await get_own(work.reader, release, wanted["metadata"]["name"])
     if known is not None and not revision.same_data(known, wanted):
         # a ControllerRevision's data never change: it is replaced if the same digest comes from another repository
@@ -89,9 +105,11 @@ def has_none(work: PassContext, release: api.Release) -> bool:
     return is_new and not release.status.history
 
 
-async def keep_first(work: PassContext, release: api.Release, artifact: api.ArtifactStatus) -> Recorded | None:
+async def keep_first(
+    work: PassContext, release: api.Release, artifact: api.ArtifactStatus, config: str | None
+) -> Recorded | None:
     """Keep the first revision without listing others; None if its name is taken, as after a restore."""
-    wanted = revision.manifest(release, artifact, 1)
+    wanted = revision.manifest(release, artifact, 1, config)
     note_kept(work, release, wanted)
     try:
         return revision.read(
@@ -130,4 +148,6 @@ async def prune(work: PassContext, release: api.Release, needed: Collection[str 
     if not may_be_superfluous(work, release):
         return
     for old in revision.find_superfluous(release, await work.reader.revisions(release), needed):
+        if "config" in (old.get("data") or {}):  # the values first: a kill between the two leaves none behind
+            await config_secrets.forget(work, release, old["metadata"]["name"])
         await writing.delete(work, release, old)

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from pluginrelease.controller.actions import (
     consent,
     correct_drift,
+    follow_config,
     follow_tag,
     keep_secrets,
     observe,
@@ -30,6 +31,7 @@ STEPS: Mapping[type[Action], tuple[Step, ...]] = MappingProxyType(
         actions.Suspend: suspend.STEPS,
         actions.RollBack: roll_back.STEPS,
         actions.FollowTag: follow_tag.STEPS,
+        actions.FollowConfig: follow_config.STEPS,
         actions.Glance: observe.GLANCE,
         actions.Decide: observe.DECIDE,
         actions.ObserveFallback: observe_fallback.STEPS,

@@ -180,6 +180,6 @@ def fail(facts: Facts, failure: Failure) -> Facts:
     return facts.failed(failure)
 
 
-def choose_level(error: ReleaseError, known: str | None) -> Callable[..., None]:
+def choose_level(error: ReleaseError, known: str | None) -> Callable[..., Any]:
     """Return how to log an error: at debug level if the status already has its reason, as of a tag that is awaited."""
     return log.debug if known == error.reason else log.info

@@ -15,7 +15,8 @@ from pluginrelease.api.reasons import Reason
 from pluginrelease.controller import loggers
 from pluginrelease.controller.pass_context import PassContext
 from pluginrelease.controller.writer import TRIES
-from pluginrelease.core.errors import Transient
+from pluginrelease.core.errors import ReleaseError, Transient
+from pluginrelease.core.mesh import providers
 from pluginrelease.core.rollout import plan
 from pluginrelease.core.rollout.facts import Facts
 from pluginrelease.core.rollout.release_results import Noted
@@ -42,7 +43,9 @@ async def apply(work: PassContext, release: api.Release, write: plan.Write) -> J
     except Transient as error:
         if error.reason is Reason.CONFLICT:
             work.reader.doubt(write.manifest)
-        raise
+        raise providers.hide_values(error, write.secrets) from error.__cause__
+    except ReleaseError as error:
+        raise providers.hide_values(error, write.secrets) from error.__cause__
     work.reader.took(applied)
     work.context.wrote[release.metadata.uid] = work.now()
     log.info("applied", kind=write.manifest["kind"], name=write.manifest["metadata"]["name"], why=write.why)

@@ -1,8 +1,8 @@
 """A revision of a release: its identity, and the ControllerRevision that stores it for rollbacks.
 
-A revision contains all that distinguishes one rollout from another: the artifact's digest, the plugin and the names of
-the pull secrets. The entries of ``spec.gateways`` are not part of it. It is stored complete, so that a rollback needs
-neither the old spec nor the registry's tags.
+A revision contains all that distinguishes one rollout from another: the artifact's digest, the plugin, the keyed hash
+of the values of ``configFrom``, and the names of the pull secrets. The entries of ``spec.gateways`` are not part of it.
+It is stored complete, but for those values, so that a rollback needs neither the old spec nor the registry's tags.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from pluginrelease import api
 from pluginrelease.api.reasons import Reason
+from pluginrelease.core.config_values import ConfigValues
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.sources import find_image
 
@@ -30,30 +31,38 @@ VOLATILE = ("ref", "semver", "askedAt", "signer", "policy")
 PLURAL = "controllerrevisions"
 # format of a ControllerRevision's data; another number belongs to another version and is not read
 SCHEMA = 2
+# of one with values of configFrom or a file on an HTTP server: an operator that knows neither must not read it
+NEWER_SCHEMA = 3
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A revision as its ControllerRevision stores it. ``number`` increases with every rollout."""
+    """A revision as its ControllerRevision stores it. ``number`` increases with every rollout.
+
+    ``config``: its values of ``configFrom``, which are in a Secret of their own; None if it has none.
+    """
 
     revision: str
     number: int
     artifact: api.ArtifactStatus
     source: api.ArtifactSource
     plugin: api.Plugin
+    config: ConfigValues | None = None
 
 
-def compute_identity(spec: api.Spec, digest: str) -> str:
+def compute_identity(spec: api.Spec, digest: str, config: str | None = None) -> str:
     """Return ten hex digits over what distinguishes one rollout from another: artifact, plugin and pull secrets.
 
-    The pull secret's name is included, its content is not: a rotated password is no new revision.
+    The pull secret's name is included, its content is not: a rotated password is no new revision. ``config`` is the
+    keyed hash of the values of ``configFrom``.
     """
-    return identity_of(spec.artifact, spec.plugin, digest)
+    return identity_of(spec.artifact, spec.plugin, digest, config)
 
 
-def identity_of(source: api.ArtifactSource, plugin: api.Plugin, digest: str) -> str:
+def identity_of(source: api.ArtifactSource, plugin: api.Plugin, digest: str, config: str | None = None) -> str:
     """Return the identity from a revision's parts."""
-    return compute_digest({"artifact": digest, "plugin": plugin.wire(), **pull_secrets(source)})
+    values = {"config": config} if config is not None else {}
+    return compute_digest({"artifact": digest, "plugin": plugin.wire(), **pull_secrets(source), **values})
 
 
 def spec_hash(spec: api.Spec) -> str:
@@ -77,7 +86,7 @@ def pull_secrets(source: api.ArtifactSource) -> JSON:
     return {"pullSecret": secret.name if secret else None, "gatewayPullSecret": there.name if there else None}
 
 
-def compute_load(spec: api.Spec, digest: str) -> str:
+def compute_load(spec: api.Spec, digest: str, config: str | None = None) -> str:
     """Return ten hex digits over the part of a revision that Envoy loads.
 
     Phase, priority and selector only move a loaded plugin within a listener or between pods: Envoy gets the same
@@ -85,7 +94,8 @@ def compute_load(spec: api.Spec, digest: str) -> str:
     """
     plugin = spec.plugin
     whole = plugin.wire()
-    further = {key: whole[key] for key in ("configDisabled", "matchRules", "env") if key in whole}
+    further: JSON = {key: whole[key] for key in ("configDisabled", "configFrom", "matchRules", "env") if key in whole}
+    further |= {"configDigest": config} if config is not None else {}
     return compute_digest([digest, plugin.name, plugin.config, plugin.fail_strategy, *([further] if further else [])])
 
 
@@ -105,26 +115,24 @@ def name(release: api.Release, revision: str) -> str:
     return f"{release.metadata.name}-{revision}"
 
 
-def manifest(release: api.Release, artifact: api.ArtifactStatus, number: int) -> JSON:
+def manifest(release: api.Release, artifact: api.ArtifactStatus, number: int, config: str | None = None) -> JSON:
     """Return the ControllerRevision of what the release's spec says now.
 
     The garbage collector deletes it with the release.
 
-    Its data never change. The reference that users wrote may change, and is an annotation.
+    Its data never change. The reference that users wrote may change, and is an annotation. ``config`` is as in
+    `compute_identity`.
     """
     own, image = release.metadata, find_image(release.spec.artifact)
-    source = {"ref": artifact.image, "insecure": image.insecure}
-    if image.pull_secret_ref:
-        source["pullSecretRef"] = image.pull_secret_ref.wire()
-    if image.gateway_pull_secret_ref:
-        source["gatewayPullSecretRef"] = image.gateway_pull_secret_ref.wire()
-    if image.ca_secret_ref:
-        source["caSecretRef"] = image.ca_secret_ref.wire()
+    if release.spec.artifact.http is not None:
+        stored = {"http": release.spec.artifact.http.wire()}
+    else:
+        stored = {"image": render_source(image, artifact)}
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
         "metadata": {
-            "name": name(release, compute_identity(release.spec, artifact.digest)),
+            "name": name(release, compute_identity(release.spec, artifact.digest, config)),
             "namespace": own.namespace,
             "labels": {api.MANAGED_BY_LABEL: api.MANAGED_BY, api.UID_LABEL: own.uid},
             "annotations": {api.REF_ANNOTATION: artifact.ref},
@@ -132,26 +140,44 @@ def manifest(release: api.Release, artifact: api.ArtifactStatus, number: int) ->
         },
         "revision": number,
         "data": {
-            "schema": SCHEMA,
+            "schema": SCHEMA if config is None and release.spec.artifact.http is None else NEWER_SCHEMA,
             "artifact": {key: value for key, value in artifact.wire().items() if key not in VOLATILE},
-            "source": {"image": source},
+            "source": stored,
             "plugin": release.spec.plugin.wire(),
+            **({"config": config} if config is not None else {}),
         },
     }
 
 
+def render_source(image: api.ImageSource, artifact: api.ArtifactStatus) -> JSON:
+    """Return the image of a revision, pinned, with the names of its Secrets."""
+    source: JSON = {"ref": artifact.image, "insecure": image.insecure}
+    if image.pull_secret_ref:
+        source["pullSecretRef"] = image.pull_secret_ref.wire()
+    if image.gateway_pull_secret_ref:
+        source["gatewayPullSecretRef"] = image.gateway_pull_secret_ref.wire()
+    if image.ca_secret_ref:
+        source["caSecretRef"] = image.ca_secret_ref.wire()
+    return source
+
+
 def read(found: JSON) -> Recorded:
-    """Return what a ControllerRevision stores. Raises `Refused` (``RevisionUnreadable``) if it is not one of ours."""
+    """Return what a ControllerRevision stores, without its values of ``configFrom``.
+
+    Raises `Refused` (``RevisionUnreadable``) if it is not one of ours.
+    """
     metadata = found["metadata"]
     try:
         ref = metadata["annotations"][api.REF_ANNOTATION]
         artifact = api.ArtifactStatus.model_validate({**found["data"]["artifact"], "ref": ref})
-        if found["data"]["schema"] != SCHEMA:
+        if found["data"]["schema"] not in (SCHEMA, NEWER_SCHEMA):
             raise KeyError("schema")
         source = api.ArtifactSource.model_validate(found["data"]["source"])
         plugin = api.Plugin.model_validate(found["data"]["plugin"])
-        kept = identity_of(source, plugin, artifact.digest)
-        return Recorded(kept, int(found["revision"]), artifact, source, plugin)
+        digest = found["data"].get("config")
+        config = ConfigValues(str(digest)) if digest is not None else None
+        kept = identity_of(source, plugin, artifact.digest, config.digest if config else None)
+        return Recorded(kept, int(found["revision"]), artifact, source, plugin, config)
     except (KeyError, TypeError, ValidationError) as error:
         raise unreadable(found) from error
 

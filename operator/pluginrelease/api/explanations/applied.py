@@ -147,6 +147,48 @@ _OBJECTS = {
         "The Secret in a `${secret.…}`, or its key, does not exist.",
         "Create it; the message has the command.",
     ),
+    Reason.CONFIG_CHANGED: Explanation(
+        Then.GOES_ON,
+        "A value of `configFrom` is another than before, so another rollout begins. The message has no value.",
+        "Nothing.",
+        (Elsewhere.EVENT,),
+    ),
+    Reason.CONFIG_SOURCE_NOT_FOUND: Explanation(
+        Then.WAITS,
+        "`configFrom` names a Secret or ConfigMap that does not exist. What runs keeps running.",
+        "Create it in the release's namespace; the message has the command. Or set `optional: true`.",
+    ),
+    Reason.CONFIG_KEY_NOT_FOUND: Explanation(
+        Then.WAITS,
+        "`configFrom` names a key that its Secret or ConfigMap does not have. What runs keeps running.",
+        "Add the key, or correct `key`. Or set `optional: true`.",
+    ),
+    Reason.INVALID_CONFIG_VALUE: Explanation(
+        Then.STAYS,
+        (
+            "A value of `configFrom` cannot be used: it is not UTF-8, not the YAML or JSON of one document, or not an "
+            "object where one is needed. With Higress, it has `${`."
+        ),
+        "Correct the value in the Secret or ConfigMap. Or correct `format` or `path` of the item.",
+    ),
+    Reason.CONFIG_PATH_CONFLICT: Explanation(
+        Then.STAYS,
+        "On the way to the `path` of an item of `configFrom`, the configuration has something that is not an object.",
+        "Correct `path`, or `plugin.config`.",
+    ),
+    Reason.CONFIG_TOO_LARGE: Explanation(
+        Then.STAYS,
+        "The values of `configFrom` have more than 256 KiB in all.",
+        "Store smaller values.",
+    ),
+    Reason.CONFIG_NOT_KEPT: Explanation(
+        Then.STAYS,
+        (
+            "The Secret with a revision's values of `configFrom` was deleted, so this revision cannot be restored in "
+            "full. The operator writes nothing for it."
+        ),
+        "Correct the spec, or roll back to another revision: `kubectl pluginrelease history`.",
+    ),
     Reason.OBJECT_NOT_OURS: Explanation(
         Then.STAYS,
         ("A WasmPlugin or Secret of that name exists and belongs to another owner. The operator does not change it."),

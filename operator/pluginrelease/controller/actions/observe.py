@@ -14,12 +14,13 @@ import structlog
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
 from pluginrelease.controller import looking, revisions
 from pluginrelease.controller.actions.check_images import check_images
 from pluginrelease.controller.actions.find_twins import report_twin
 from pluginrelease.controller.pass_context import PassContext
 from pluginrelease.controller.steps import Each, Names, Once, Step
-from pluginrelease.core.errors import ReleaseError
+from pluginrelease.core.errors import Refused, ReleaseError
 from pluginrelease.core.gateway import checkpoint
 from pluginrelease.core.gateway.verdict import judging
 from pluginrelease.core.gateway.verdict.values import Verdict
@@ -170,7 +171,15 @@ async def find_under_way(work: PassContext, entry: EntryView) -> Candidate:
     """Return the revision that was last noted for the entry."""
     noted = entry.observation.revision
     pinned = recognizing.find_pinned_as(entry, noted)
-    return pinned or await revisions.recall_for(work.reader, entry, noted)
+    if pinned is not None:
+        return pinned
+    try:
+        return await revisions.recall_for(work.reader, entry, noted)
+    except Refused as error:
+        if error.reason is not Reason.CONFIG_NOT_KEPT:
+            raise
+        # the status of pods shows a crash without the values
+        return entry.recalled(await revisions.recall(work.reader, entry.release, noted))
 
 
 LOOK: tuple[Step, ...] = (

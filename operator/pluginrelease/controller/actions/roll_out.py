@@ -16,6 +16,7 @@ from pluginrelease.controller import looking, preflight, preparing, revisions, w
 from pluginrelease.controller.actions import notes
 from pluginrelease.controller.actions.correct_drift import look_quietly
 from pluginrelease.controller.actions.find_twins import refuse_twin
+from pluginrelease.controller.actions.follow_config import require_config
 from pluginrelease.controller.pass_context import PassContext
 from pluginrelease.controller.reading import read_own_carrier
 from pluginrelease.controller.steps import Each, EachOrNone, Names, Once, Step
@@ -50,7 +51,7 @@ async def has_pods(work: PassContext, entry: EntryView) -> bool:
 async def recall_wanted(work: PassContext, facts: Facts, names: Names) -> Recalled:
     """Read the old revision that a user asked for. Raises `Refused` (RevisionNotFound)."""
     wish = facts.rollout.rollback_to if facts.rollout is not None else None
-    return Recalled(await revisions.recall(work.reader, facts.release, wish) if wish is not None else None)
+    return Recalled(await revisions.recall_whole(work.reader, facts.release, wish) if wish is not None else None)
 
 
 async def recognize(work: PassContext, facts: Facts, names: Names) -> Recognized:
@@ -63,7 +64,7 @@ async def note_deployed(work: PassContext, facts: Facts, names: Names) -> Revisi
     candidate = facts.views(names)[0].carried
     if facts.report.deployed is not None or history.is_noted(facts.release.status.history, candidate.revision):
         return None
-    return RevisionKept(describe_deployed(await revisions.keep(work, candidate.release, candidate.artifact)))
+    return RevisionKept(describe_deployed(await revisions.keep(work, candidate.placement, candidate.artifact)))
 
 
 async def obtain(work: PassContext, facts: Facts, names: Names) -> ReleaseResult:
@@ -78,7 +79,7 @@ async def obtain(work: PassContext, facts: Facts, names: Names) -> ReleaseResult
 async def keep_revision(work: PassContext, facts: Facts, names: Names) -> RevisionKept:
     """Keep the revision, so that it can be rolled back to."""
     first = facts.views(names)[0].aimed
-    return RevisionKept(describe_deployed(await revisions.keep(work, first.release, first.artifact)))
+    return RevisionKept(describe_deployed(await revisions.keep(work, first.placement, first.artifact)))
 
 
 def describe_deployed(recorded: revision.Recorded) -> history.Deployed:
@@ -137,6 +138,7 @@ async def look_at_stable(work: PassContext, entry: EntryView) -> Looked | None:
 READ: tuple[Step, ...] = (
     Each(ConditionType.APPLIED, read_carrier),
     Once(ConditionType.APPLIED, recall_wanted),
+    Once(ConditionType.APPLIED, require_config),
     Once(ConditionType.APPLIED, recognize),
 )
 ACCEPT: tuple[Step, ...] = (Once(ConditionType.APPLIED, note_deployed),)

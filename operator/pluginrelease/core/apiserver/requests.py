@@ -7,6 +7,7 @@ from dataclasses import dataclass
 # what the operator asks for; all others have one common label
 RESOURCES = frozenset(
     (
+        "configmaps",
         "controllerrevisions",
         "events",
         "leases",

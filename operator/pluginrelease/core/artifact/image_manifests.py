@@ -219,16 +219,17 @@ def _check_parts(text: str, registry: str, repository: str, tag: str | None) -> 
 
 
 class Layout(StrEnum):
-    """The three layouts that Istio's agent reads."""
+    """The three layouts of images that Istio's agent reads, and a file on an HTTP server."""
 
     DOCKER_COMPAT = "DockerCompat"
     OCI_COMPAT = "OCICompat"
     OCI_ARTIFACT = "OCIArtifact"
+    DOWNLOAD = "Download"
 
     @property
     def is_archived(self) -> bool:
         """Return True if the module is plugin.wasm in a tar+gzip layer; False if the layer is the module itself."""
-        return self is not Layout.OCI_ARTIFACT
+        return self in (Layout.DOCKER_COMPAT, Layout.OCI_COMPAT)
 
 
 @dataclass(frozen=True)

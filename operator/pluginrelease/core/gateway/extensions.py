@@ -36,9 +36,9 @@ class Extensions:
         return any(_code_identity(entry) in codes for entry in self.others)
 
     def secrets(self, wanted: DesiredPlugin) -> frozenset[str]:
-        """Return the values that the gateway received instead of placeholders. No message may contain them."""
+        """Return the values of Secrets that the gateway received. No message may contain them."""
         given = ((entry.config, entry.env) for entry in self.ours if wanted.replaces)
-        return frozenset(
+        return wanted.values | frozenset(
             secret for pair in given for secret in placeholders.read_values((wanted.config, wanted.env), pair)
         )
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from pluginrelease.api import times
-from pluginrelease.core import placeholders
+from pluginrelease.core import placeholders, sources
 
 _TRANSLATED = "~istio-translated-wasmplugin"
 
@@ -24,17 +24,19 @@ class DesiredPlugin:
     is the plugin's configuration (None and {} are the same). ``fail_strategy`` is FAIL_CLOSE, FAIL_OPEN or FAIL_RELOAD.
     ``env`` is the module's environment; None for a value that each gateway sets itself. ``image`` is the repository
     with the digest, as in the WasmPlugin's url, "" if it does not matter. ``replaces``: the control plane replaces
-    placeholders with values of Secrets.
+    placeholders with values of Secrets. ``values``: texts of values of Secrets in ``config``, which no message may
+    contain.
     """
 
     namespace: str
     name: str
     digest_hex: str
-    config: Mapping[str, Any] | None
+    config: Mapping[str, Any] | None = field(repr=False)
     fail_strategy: str
     env: Mapping[str, str | None] = field(default_factory=dict)
     image: str = ""
     replaces: bool = False
+    values: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def has_placeholders(self) -> bool:
@@ -72,6 +74,9 @@ class DesiredPlugin:
         _, is_url, image = told.partition("://")
         if not is_url:
             return self.plugin_name_matches(told)
+        download = sources.split_download(self.image)
+        if download is not None:
+            return told == download[0]
         return self.digest_hex in told and (not self.image or image == self.image)
 
 

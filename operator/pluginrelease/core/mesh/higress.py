@@ -16,7 +16,7 @@ from typing import Any
 
 from pluginrelease import api
 from pluginrelease.api.reasons import Reason
-from pluginrelease.core import compat, placeholders
+from pluginrelease.core import compat, config_values, placeholders
 from pluginrelease.core import revision as revisions
 from pluginrelease.core.errors import Refused
 from pluginrelease.core.gateway.observations import PodObservation
@@ -183,9 +183,25 @@ def convert_rule(rule: api.MatchRule) -> JSON:
 
 def check(placement: Placement, hosts: tuple[compat.Host, ...]) -> None:
     """Raise `Refused` for what the controller would replace, or would ignore silently."""
-    check_keys(placement.spec.plugin)
+    check_keys(placement.plugin)
+    check_config_values(placement)
     check_rules(placement, hosts)
     check_placeholders(placement, hosts)
+
+
+def check_config_values(placement: Placement) -> None:
+    """Raise `Refused` (``InvalidConfigValue``) for a value of ``configFrom`` in which Higress would replace something.
+
+    The controller may read every Secret of the cluster, so a value could name one of another namespace.
+    """
+    values = (placement.config.values if placement.config is not None else None) or ()
+    for place, value in zip(config_values.list_places(placement.spec.plugin), values, strict=False):
+        if "${" in json.dumps(value, ensure_ascii=False):
+            raise place.refuse(
+                Reason.INVALID_CONFIG_VALUE,
+                "and its value has ${, where Higress puts in the value of a Secret",
+                "Store a value without ${ there, or write the placeholder in plugin.config",
+            )
 
 
 def check_keys(plugin: api.Plugin) -> None:
@@ -269,7 +285,7 @@ def check_placeholders(placement: Placement, hosts: tuple[compat.Host, ...]) -> 
     Raises `Refused` (``InvalidPlaceholder``) for one that the controller would pass to the plugin as text, and for one
     that reads a Secret in another namespace.
     """
-    found, text = find_placeholders(placement), join_replaced_text(placement.spec.plugin)
+    found, text = find_placeholders(placement), join_replaced_text(placement.plugin)
     other = placeholders.find_unsupported(text) if found else None
     for placeholder in found:
         if other is not None:
@@ -346,8 +362,9 @@ def wasm_plugin(placement: Placement, artifact: api.ArtifactStatus, nudge: int =
     ``nudge`` is as in `target.make_head`. ``pluginConfig`` is never written: it would make the controller ignore the
     configuration and all rules.
     """
-    plugin = placement.spec.plugin
-    carrier = target.make_head(placement, artifact, TARGET, nudge)
+    plugin = placement.plugin
+    pointers = config_values.list_pointers(placement.spec.plugin, "defaultConfig", "matchRules")
+    carrier = target.make_head(placement, artifact, TARGET, nudge, pointers)
     carrier["metadata"]["labels"].update(console_labels(placement, artifact))
     optional = {
         "pluginName": plugin.name,

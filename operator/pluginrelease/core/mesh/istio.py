@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pluginrelease import api
-from pluginrelease.core import compat
+from pluginrelease.core import compat, config_values
 from pluginrelease.core.gateway.observations import PodObservation
 from pluginrelease.core.mesh import attachment, target, traffic
 from pluginrelease.core.mesh.placement import Placement
@@ -86,7 +86,8 @@ def wasm_plugin(placement: Placement, artifact: api.ArtifactStatus, nudge: int =
 
     ``nudge`` is as in `target.make_head`.
     """
-    plugin = placement.spec.plugin
+    plugin = placement.plugin
+    pointers = config_values.list_pointers(placement.spec.plugin, "pluginConfig", "")
     optional = {
         "pluginName": plugin.name,
         "phase": plugin.phase,
@@ -97,10 +98,10 @@ def wasm_plugin(placement: Placement, artifact: api.ArtifactStatus, nudge: int =
         "vmConfig": target.render_vm_config(plugin),
     }
     return {
-        **target.make_head(placement, artifact, TARGET, nudge),
+        **target.make_head(placement, artifact, TARGET, nudge, pointers),
         "spec": {
             **attachment.render(placement.gateway),
-            "url": f"oci://{artifact.image}",
+            **target.render_source(artifact),
             "imagePullPolicy": target.pull_policy(nudge),
             "failStrategy": str(plugin.fail_strategy),
             **{

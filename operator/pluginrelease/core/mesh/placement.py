@@ -5,14 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pluginrelease import api
+from pluginrelease.core import config_values
+from pluginrelease.core.config_values import ConfigValues
 
 
 @dataclass(frozen=True)
 class Placement:
-    """One entry of a release. The object of the entry is rendered from these two fields alone."""
+    """One entry of a release. The object of the entry is rendered from these three fields alone.
+
+    ``config``: the values of ``configFrom``; None if the spec has none, or if they were not read.
+    """
 
     release: api.Release
     gateway: api.Gateway
+    config: ConfigValues | None = None
 
     @property
     def name(self) -> str:
@@ -28,6 +34,27 @@ class Placement:
     def spec(self) -> api.Spec:
         """The release's spec."""
         return self.release.spec
+
+    @property
+    def plugin(self) -> api.Plugin:
+        """The spec's plugin with the values of ``configFrom``. Raises `Refused` (``ConfigPathConflict``)."""
+        return config_values.fill(self.spec.plugin, self.config)
+
+    @property
+    def config_digest(self) -> str | None:
+        """Keyed hash of the values of ``configFrom``."""
+        return self.config.digest if self.config is not None else None
+
+    @property
+    def is_filled(self) -> bool:
+        """Return True if all values of ``configFrom`` are known. Without them nothing may be written."""
+        is_read = self.config is not None and self.config.values is not None
+        return is_read or not config_values.list_places(self.spec.plugin)
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The texts of the values from Secrets. No message may contain them."""
+        return config_values.list_secrets(self.spec.plugin, self.config)
 
     @property
     def is_local(self) -> bool:

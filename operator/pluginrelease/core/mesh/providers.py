@@ -6,12 +6,13 @@ their gateways (`core.compat`, `core.gateway.observations`). No other code compa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
 from pluginrelease import api
-from pluginrelease.core import compat, json_numbers
+from pluginrelease.core import compat, json_numbers, placeholders
+from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.gateway.observations import PodObservation
 from pluginrelease.core.mesh import higress, istio, target
 from pluginrelease.core.mesh.placement import Placement
@@ -107,8 +108,20 @@ def check(placement: Placement, hosts: tuple[compat.Host, ...] = ()) -> None:
 
     ``hosts``: what is known of the gateways.
     """
-    plugin_api_of(placement.spec).check(placement, hosts)
-    plugin = placement.spec.plugin
-    json_numbers.check_exact(plugin.config)
-    for place, rule in enumerate(plugin.match_rules or []):
-        json_numbers.check_exact(rule.config, f"plugin.matchRules[{place}].config")
+    plugin = placement.plugin
+    try:
+        plugin_api_of(placement.spec).check(placement, hosts)
+        json_numbers.check_exact(plugin.config)
+        for place, rule in enumerate(plugin.match_rules or []):
+            json_numbers.check_exact(rule.config, f"plugin.matchRules[{place}].config")
+    except ReleaseError as error:
+        raise hide_values(error, placement.secrets) from None
+
+
+def hide_values(error: ReleaseError, secrets: Collection[str]) -> ReleaseError:
+    """Return an error without the values of ``configFrom``, which another program may have quoted."""
+    if not secrets:
+        return error
+    hidden = error.reword(placeholders.hide(error.message, secrets))
+    hidden.remedy = placeholders.hide(error.remedy, secrets)
+    return hidden

@@ -5,6 +5,7 @@ The content of a provider's own object is in its module; `core.mesh.providers` k
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -164,12 +165,15 @@ def name_copy(carrier: str) -> str:
     return f"{carrier}-pull"
 
 
-def make_head(placement: Placement, artifact: api.ArtifactStatus, kind: ResourceKind, nudge: int = 0) -> JSON:
+def make_head(
+    placement: Placement, artifact: api.ArtifactStatus, kind: ResourceKind, nudge: int = 0, pointers: Iterable[str] = ()
+) -> JSON:
     """Return the object that carries a revision, without its spec.
 
     ``nudge`` counts how often its gateways were made to fetch again. The annotation is for people; `pull_policy` is for
-    the control plane.
+    the control plane. ``pointers`` are the places of values of ``configFrom`` in its spec.
     """
+    places = list(pointers)
     return {
         "apiVersion": kind.api_version,
         "kind": kind.name,
@@ -177,11 +181,23 @@ def make_head(placement: Placement, artifact: api.ArtifactStatus, kind: Resource
             **render_metadata(placement, name_object(placement)),
             "annotations": {
                 **provenance(placement),
-                api.REVISION_ANNOTATION: revisions.compute_identity(placement.spec, artifact.digest),
+                api.REVISION_ANNOTATION: revisions.compute_identity(
+                    placement.spec, artifact.digest, placement.config_digest
+                ),
                 **({api.REFETCH_ANNOTATION: str(nudge)} if nudge else {}),
+                **({api.CONFIG_FROM_ANNOTATION: json.dumps(places)} if places else {}),
             },
         },
     }
+
+
+def render_source(artifact: api.ArtifactStatus) -> JSON:
+    """Return where gateways fetch the plugin: an image by its digest, or a URL with the SHA-256 of the module."""
+    download = sources.split_download(artifact.image)
+    if download is None:
+        return {"url": f"oci://{artifact.image}"}
+    url, sha256 = download
+    return {"url": url, "sha256": sha256}
 
 
 def pull_policy(nudge: int) -> str:

@@ -100,6 +100,17 @@ def is_internal(host: str) -> bool:
     return host in ("localhost", _METADATA) or is_not_public(host)
 
 
+def is_own_machine(host: str) -> bool:
+    """Return True for this machine and its cloud's metadata service: a loopback or link-local address."""
+    try:
+        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return host in ("localhost", _METADATA)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return address.is_loopback or address.is_link_local or address.is_unspecified
+
+
 def is_not_public(host: str) -> bool:
     """Return True if a host is a private, loopback or link-local address. Names are not resolved."""
     try:

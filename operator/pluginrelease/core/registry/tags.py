@@ -245,7 +245,8 @@ def is_news(release: api.Release, digest: str) -> bool:
     """Return True if the digest that the tag names now must be rolled out: it is new, and not the one that failed."""
     known, rollout = release.status.artifact, release.status.rollout
     failure = rollout.failure if rollout else None
-    failed = failure is not None and failure.revision == revision.compute_identity(release.spec, digest)
+    config = rollout.config_digest if rollout else None
+    failed = failure is not None and failure.revision == revision.compute_identity(release.spec, digest, config)
     return known is not None and known.digest != digest and not failed
 
 

@@ -36,6 +36,11 @@ class FollowTag(Action):
 
 
 @dataclass(frozen=True)
+class FollowConfig(Action):
+    """Read the values that ``configFrom`` names. Other values begin another rollout."""
+
+
+@dataclass(frozen=True)
 class ObserveFallback(Action):
     """Check the gateways after a rollback, and repair those that refuse what was written."""
 

@@ -58,9 +58,11 @@ def read_use(spec: JSON, field: str) -> Any:
 
 
 def read_repository(thing: JSON) -> str | None:
-    """Return the repository of an object's image, in the form of a release's; None if it names none."""
+    """Return the repository of an object's image, in the form of a release's, or its URL; None if it names none."""
     url = str((thing.get("spec") or {}).get("url", ""))
     scheme, separator, rest = url.partition("://")
+    if scheme in ("http", "https"):
+        return url
     if separator and scheme != "oci":
         return None
     return find_repository(rest if separator else url)

@@ -31,11 +31,11 @@ class Candidate:
 
     @cached_property
     def revision(self) -> str:
-        return revision.compute_identity(self.release.spec, self.artifact.digest)
+        return revision.compute_identity(self.release.spec, self.artifact.digest, self.placement.config_digest)
 
     @cached_property
     def load(self) -> str:
-        return revision.compute_load(self.release.spec, self.artifact.digest)
+        return revision.compute_load(self.release.spec, self.artifact.digest, self.placement.config_digest)
 
     @property
     def plugin_api(self) -> PluginAPI:
@@ -47,7 +47,7 @@ class Candidate:
 
     def wanted(self) -> DesiredPlugin:
         """Return what every gateway pod should run."""
-        plugin = self.release.spec.plugin
+        plugin = self.placement.plugin
         return DesiredPlugin(
             namespace=self.gateway.namespace,
             name=target.name_object(self.placement),
@@ -57,6 +57,7 @@ class Candidate:
             env=target.read_environment(plugin),
             image=self.artifact.image,
             replaces=self.plugin_api.REPLACES,
+            values=self.placement.secrets,
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pluginrelease import api
 from pluginrelease.api import ConditionType
 from pluginrelease.api.reasons import Reason
-from pluginrelease.core import sources
+from pluginrelease.core import config_values, sources
 from pluginrelease.core.apiserver import stored
 from pluginrelease.core.artifact.image_manifests import find_repository
 from pluginrelease.core.errors import Refused
@@ -100,19 +100,25 @@ def may_meet(one: api.Spec, other: api.Spec) -> bool:
 
 
 def configuration(spec: api.Spec) -> dict[str, Any]:
-    """Return the whole configuration of its gateways, rules included."""
-    return dict(providers.plugin_api_of(spec).configuration(spec.plugin) or {})
+    """Return the whole configuration of its gateways, rules and the names of its values included."""
+    plugin = spec.plugin
+    named = {place.field: place.source.wire() for place in config_values.list_places(plugin)}
+    return {**(providers.plugin_api_of(spec).configuration(plugin) or {}), **named}
 
 
 def repository(spec: api.Spec) -> str:
-    """Return the image without tag and digest. An invalid reference equals only itself."""
+    """Return the image without tag and digest, or a file's URL. An invalid reference equals only itself."""
     ref = sources.find_image(spec.artifact).ref
-    return find_repository(ref) or ref
+    download = sources.split_download(ref)
+    return download[0] if download is not None else find_repository(ref) or ref
 
 
 def read_repository(release: dict[str, Any]) -> str | None:
     """Return the repository of a release as the API server stores it, which may not fit the models."""
     ref = stored.read_path(release, "spec", "artifact", "image", "ref")
+    url = stored.read_path(release, "spec", "artifact", "http", "url")
+    if url is not None:
+        return str(url)
     return find_repository(str(ref)) if ref is not None else None
 
 

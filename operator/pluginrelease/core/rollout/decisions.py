@@ -98,6 +98,12 @@ def begin_again(release: api.Release, under_way: RolloutStart, now: datetime) ->
     return RolloutStart(begin(release, now), under_way.handled, retry=True)
 
 
+def begin_with(release: api.Release, under_way: RolloutStart, config: str, now: datetime) -> RolloutStart:
+    """Return another rollout of the same spec, because ``configFrom`` has other values now: their keyed hash."""
+    begun = begin(release, now).model_copy(update={"config_digest": config})
+    return RolloutStart(begun, under_way.handled)
+
+
 def begin(release: api.Release, now: datetime) -> api.RolloutStatus:
     """Return a new rollout of what the spec wants."""
     return api.RolloutStatus(spec_hash=revisions.spec_hash(release.spec), started_at=times.to_seconds(now))

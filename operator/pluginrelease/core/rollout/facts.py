@@ -13,11 +13,10 @@ from functools import cached_property
 from typing import Any
 
 from pluginrelease import api
-from pluginrelease.api import ConditionType
-from pluginrelease.api.reasons import Reason
 from pluginrelease.core import revision
 from pluginrelease.core.artifact.pulled import PulledArtifact
-from pluginrelease.core.findings import Finding
+from pluginrelease.core.config_values import ConfigValues
+from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.gateway import notes as pod_notes
 from pluginrelease.core.gateway import refetch
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
@@ -26,7 +25,7 @@ from pluginrelease.core.gateway.verdict.values import State, Verdict
 from pluginrelease.core.mesh import providers, target
 from pluginrelease.core.mesh.placement import Placement
 from pluginrelease.core.mesh.providers import Mesh, PluginAPI
-from pluginrelease.core.rollout import decisions, detour, foreign_fields, placements, plan, switch, watch
+from pluginrelease.core.rollout import decisions, detour, plan, switch, watch
 from pluginrelease.core.rollout.actions import Action
 from pluginrelease.core.rollout.candidate import Candidate, LastLook
 from pluginrelease.core.rollout.decisions import Goal, Intent
@@ -115,7 +114,8 @@ class Facts:
 
     ``known`` is the status from before the pass; ``release`` has what was recorded since. ``retry``: a user asked for
     another try, or a tag moved, so the stored digest of the reference does not count. ``kept`` is the old revision that
-    a user asked for; ``obtained`` is what will be written.
+    a user asked for; ``obtained`` is what will be written. ``config``: the values of the spec's ``configFrom``;
+    ``config_error``: why they could not be read.
     """
 
     release: api.Release
@@ -126,6 +126,8 @@ class Facts:
     done: frozenset[type[Action]] = frozenset()
     kept: revision.Recorded | None = None
     obtained: Obtained | None = None
+    config: ConfigValues | None = None
+    config_error: ReleaseError | None = None
 
     @property
     def rollout(self) -> api.RolloutStatus | None:
@@ -146,6 +148,12 @@ class Facts:
     def plugin_api(self) -> PluginAPI:
         """Return how the plugin is described to that mesh."""
         return providers.plugin_api_of(self.release.spec)
+
+    @property
+    def config_digest(self) -> str | None:
+        """Return the keyed hash of the values of ``configFrom``: as they were read, or as the rollout recorded it."""
+        recorded = self.rollout.config_digest if self.rollout is not None else None
+        return self.config.digest if self.config is not None else recorded
 
     @property
     def is_off(self) -> bool:
@@ -234,37 +242,14 @@ class Facts:
             for entry in self.entries
         )
         begun = replace(self.report, rollout=start.rollout, handled=start.handled)
-        return rest_refetches(replace(self, report=begun, entries=entries, retry=True).with_intents())
+        retry = start.retry or self.retry
+        return rest_refetches(replace(self, report=begun, entries=entries, retry=retry).with_intents())
 
 
 def concerned_by(action: Action) -> tuple[str, ...]:
     """Return the names of all entries of an action."""
     watched: tuple[str, ...] = getattr(action, "watched", ())
     return (*action.names, *watched)
-
-
-def place_of_object(carrier: JSON | None) -> api.ObjectStatus | None:
-    """Return the status of an object, given as the API server returns it."""
-    return placements.describe_object(carrier) if carrier is not None else None
-
-
-def describe_applied(view: EntryView, candidate: Candidate, carrier: JSON | None) -> Finding:
-    """Return the condition Applied: the object in the cluster is what the candidate wants.
-
-    It also reports fields that others added.
-    """
-    again = view.intent.goal is Goal.ROLLBACK
-    text = f"{view.target_name()} carries revision {candidate.revision}{' again' if again else ''}"
-    added = foreign_fields.find(view.rendered(candidate), carrier)
-    if added:
-        text = (
-            f"{text}, and fields that this PluginRelease does not set: {', '.join(added)}. Set them here, remove them "
-            "there, or let the operator remove them: annotate the PluginRelease with "
-            f"{api.REMOVE_FOREIGN_FIELDS_ANNOTATION}: "
-            f"{view.name}"
-        )
-        return Finding(ConditionType.APPLIED, "True", Reason.FOREIGN_FIELDS, text[: api.MESSAGE_MAX])
-    return Finding(ConditionType.APPLIED, "True", Reason.ROLLED_BACK if again else Reason.APPLIED, text)
 
 
 def reset_report(entry: EntryFacts) -> EntryReport:
@@ -410,18 +395,24 @@ class EntryView:
         """Return how long a gateway has to show the plugin."""
         return self.release.spec.checks.load.timeout
 
-    def place(self, effective: api.Release) -> Placement:
-        """Return a release, with the artifact and plugin of some revision, as this entry sees it."""
+    def place(self, effective: api.Release, config: ConfigValues | None = None) -> Placement:
+        """Return a release, with the artifact and plugin of some revision and its values, as this entry sees it."""
         pods = self.intent.attachment
-        return Placement(effective, self.gateway if pods is None else self.gateway.model_copy(update=pods._asdict()))
+        gateway = self.gateway if pods is None else self.gateway.model_copy(update=pods._asdict())
+        return Placement(effective, gateway, config)
 
     def placement(self) -> Placement:
         """Return the release as this entry sees it."""
-        return self.place(self.release)
+        return self.place(self.release, self.facts.config)
+
+    def place_obtained(self, obtained: Obtained) -> Placement:
+        """Return what will be written, as this entry sees it."""
+        kept = self.facts.kept
+        return self.place(obtained.effective, kept.config if kept is not None else self.facts.config)
 
     def recalled(self, kept: revision.Recorded) -> Candidate:
         """Return a stored revision, for this entry."""
-        return Candidate(self.place(revision.effective(self.release, kept)), kept.artifact)
+        return Candidate(self.place(revision.effective(self.release, kept), kept.config), kept.artifact)
 
     def rendered(self, candidate: Candidate) -> JSON:
         """Return the object as it should be."""
@@ -431,6 +422,7 @@ class EntryView:
 
     def drafted(self, candidate: Candidate, carrier: JSON | None) -> plan.Plan:
         """Return what must be written for a candidate. Raises `Refused` (``ObjectNotOurs``)."""
+        assert candidate.placement.is_filled  # noqa: S101  values are read before anything is drafted
         return plan.draft(candidate.placement, [(self.rendered(candidate), carrier)])
 
     def target_name(self) -> str:

@@ -16,13 +16,28 @@ from pluginrelease.core.mesh.placement import Placement
 
 JSON = dict[str, Any]
 
+# with the rules, the fields of a WasmPlugin that have values of ``configFrom``
+CONFIGURATIONS = ("spec.pluginConfig", "spec.defaultConfig")
 MANAGED = ("manager", "operation", "apiVersion")
 
 
 def find(wanted: JSON, observed: JSON | None) -> list[str]:
-    """Return the sorted paths of fields that an object's spec has but the wanted one has not."""
+    """Return the sorted paths of fields that an object's spec has but the wanted one has not.
+
+    Where values of ``configFrom`` are, it names the configuration only: a key can be part of a value.
+    """
     theirs = (observed or {}).get("spec") or {}
-    return sorted(find_below(wanted.get("spec") or {}, theirs, "spec"))
+    found = find_below(wanted.get("spec") or {}, theirs, "spec")
+    return sorted({shorten_path(path, wanted, observed) for path in found})
+
+
+def shorten_path(path: str, *objects: JSON | None) -> str:
+    """Return a path in an object's spec, at most down to its configuration if some object has ``configFrom`` there."""
+    annotations = [(thing.get("metadata") or {}).get("annotations") or {} for thing in objects if thing is not None]
+    if not any(api.CONFIG_FROM_ANNOTATION in found for found in annotations):
+        return path
+    head = ".".join(path.split(".", 2)[:2])
+    return head if head in CONFIGURATIONS or head.startswith("spec.matchRules") else path
 
 
 def find_below(wanted: Any, observed: Any, path: str) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pluginrelease.api import HistoryEntry, HistoryState
+from pluginrelease.core import sources
 from pluginrelease.core.artifact.image_manifests import Digest, find_repository
 from pluginrelease.core.rollout import decisions
 from pluginrelease.core.rollout.facts import EntryView, Facts
@@ -50,6 +51,8 @@ def find_earlier(entry: EntryView, digest: str) -> KeptImage | None:
 
 def name_image(known: HistoryEntry) -> KeptImage | None:
     """Return the image of a revision in the history; None if its reference has another form."""
+    if sources.split_download(known.ref) is not None:
+        return KeptImage(known.revision, known.ref, runs=False)
     repository = find_repository(known.ref)
     if repository is None:
         return None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from pluginrelease.api import ConditionType
-from pluginrelease.core import revision, sources
+from pluginrelease.core import config_values, revision, sources
 from pluginrelease.core.registry import tags
 from pluginrelease.core.rollout import decisions, detour
 from pluginrelease.core.rollout.actions import (
@@ -23,6 +23,7 @@ from pluginrelease.core.rollout.actions import (
     FetchAgain,
     FindRemoved,
     FindWritten,
+    FollowConfig,
     FollowTag,
     Glance,
     KeepSecrets,
@@ -111,6 +112,20 @@ def follow_tag_while_back(facts: Facts, now: datetime) -> Action | None:
     return _of(FollowTag, facts.of_spec())
 
 
+def follow_config_while_back(facts: Facts, now: datetime) -> Action | None:
+    """Read the values of ``configFrom`` after the rollback: other values begin another rollout."""
+    return None if facts.is_off or not is_back(facts) else find_config(facts)
+
+
+def find_config(facts: Facts) -> Action | None:
+    """Return the action that reads the values, once in a pass, unless a user asked for an old revision."""
+    rollout = facts.rollout
+    is_needed = bool(config_values.list_places(facts.release.spec.plugin))
+    if not is_needed or FollowConfig in facts.done or rollout is None or rollout.rollback_to:
+        return None
+    return _of(FollowConfig, facts.of_spec())
+
+
 def observe_fallback(facts: Facts, now: datetime) -> Action | None:
     """Check the gateways for what was restored."""
     entries = (entry for entry in _well(facts, ObserveFallback) if RollBack in entry.done and entry.goal in BACK)
@@ -175,7 +190,7 @@ def is_wanted(facts: Facts, entry: EntryFacts) -> bool:
     known, image = facts.release.status.artifact, sources.find_image(facts.release.spec.artifact)
     if facts.retry or known is None or not tags.is_about(known, image):
         return False
-    return crashed == revision.compute_identity(facts.release.spec, known.digest)
+    return crashed == revision.compute_identity(facts.release.spec, known.digest, facts.config_digest)
 
 
 # --------------------------------------------------------------------------------------------- removed entries
@@ -217,6 +232,11 @@ def follow_tag(facts: Facts, now: datetime) -> Action | None:
     if facts.retry or is_back(facts) or not is_tag_due(facts, now):
         return None
     return _of(FollowTag, (entry for entry in facts.of_spec() if AskConsent in entry.done and not entry.has_failed))
+
+
+def follow_config(facts: Facts, now: datetime) -> Action | None:
+    """Read the values of ``configFrom`` before objects are compared with what the spec wants."""
+    return find_config(facts) if _forward(_well(facts, ReadCarriers)) else None
 
 
 def read_carriers(facts: Facts, now: datetime) -> Action | None:
@@ -331,6 +351,7 @@ RULES: tuple[Rule, ...] = (
     roll_back,
     suspend,
     follow_tag_while_back,
+    follow_config_while_back,
     glance,
     decide_crash,
     leave_superseded,
@@ -343,6 +364,7 @@ RULES: tuple[Rule, ...] = (
     correct_drift,
     ask_consent,
     follow_tag,
+    follow_config,
     read_carriers,
     accept,
     roll_out,

@@ -6,7 +6,7 @@ An empty plan means that all is in place.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -31,10 +31,11 @@ class Write:
     ``uid`` and ``version`` are those of the observed object. An object that was created again since then is not ours to
     change. None: there was no object of that name, and the apply must not take a field from another manager. ``first``
     are metadata fields that are changed before, which no gateway sees. ``takes_spec``: the release takes ownership of
-    the whole spec before, so that the apply removes what it does not contain.
+    the whole spec before, so that the apply removes what it does not contain. ``secrets``: texts in it that no error
+    may quote.
     """
 
-    manifest: JSON
+    manifest: JSON = field(repr=False)
     uid: str | None
     why: str
     # False: only metadata changes, and no gateway loads anything because of it
@@ -42,6 +43,7 @@ class Write:
     version: str | None = None
     first: JSON | None = None
     takes_spec: bool = False
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def draft(placement: Placement, wanted: Iterable[tuple[JSON, JSON | None]]) -> P
 def find_write(placement: Placement, manifest: JSON, observed: JSON | None) -> Write | None:
     """Return the write that one object needs; None if none."""
     if observed is None:
-        return Write(manifest, uid=None, why="it does not exist yet")
+        return Write(manifest, uid=None, why="it does not exist yet", secrets=placement.secrets)
     check_owner(placement, observed)
     difference = find_difference(strip_owners(placement, manifest), strip_owners(placement, observed))
     foreign = find_removable(placement, manifest, observed)
@@ -80,8 +82,10 @@ def find_write(placement: Placement, manifest: JSON, observed: JSON | None) -> W
         return None
     reaches = find_difference(strip_unseen(manifest), strip_unseen(observed)) is not None or bool(foreign)
     own, first = observed["metadata"], find_first(placement.release, observed)
-    why = f"{difference} differs" if difference is not None else f"{', '.join(foreign)} is not the release's"
-    return Write(manifest, own["uid"], why, reaches, own.get("resourceVersion"), first, takes_spec=bool(foreign))
+    shown = foreign_fields.shorten_path(difference, manifest, observed) if difference is not None else None
+    why = f"{shown} differs" if shown is not None else f"{', '.join(foreign)} is not the release's"
+    version, secrets = own.get("resourceVersion"), placement.secrets
+    return Write(manifest, own["uid"], why, reaches, version, first, takes_spec=bool(foreign), secrets=secrets)
 
 
 def find_removable(placement: Placement, manifest: JSON, observed: JSON) -> list[str]:

@@ -34,7 +34,11 @@ def recall_candidate(entry: EntryView) -> Candidate | None:
     if entry.intent.goal is Goal.REVISION:
         return entry.recalled(entry.facts.kept) if entry.facts.kept is not None else None
     known = find_pinned(entry.facts)
-    if known is None or not settled.checks_still_valid(entry.release, has_pods=entry.entry.has_pods):
+    if (
+        known is None
+        or not entry.placement().is_filled
+        or not settled.checks_still_valid(entry.release, has_pods=entry.entry.has_pods)
+    ):
         return None
     if entry.release.spec.artifact.verify is None:  # the signer is reported only while the spec asks for one
         known = known.model_copy(update={"signer": None, "policy": None})
@@ -48,6 +52,6 @@ def find_pinned(facts: Facts) -> api.ArtifactStatus | None:
 
 def find_pinned_as(entry: EntryView, revision: str) -> Candidate | None:
     """Return the candidate of this revision if the reference's stored digest makes it; else None."""
-    known = settled.find_pinned(entry.release)
-    candidate = Candidate(entry.placement(), known) if known is not None else None
+    known, placement = settled.find_pinned(entry.release), entry.placement()
+    candidate = Candidate(placement, known) if known is not None and placement.is_filled else None
     return candidate if candidate is not None and candidate.revision == revision else None

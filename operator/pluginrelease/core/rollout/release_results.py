@@ -11,8 +11,10 @@ from typing import Protocol
 
 from pluginrelease import api
 from pluginrelease.api import ConditionType
+from pluginrelease.api.reasons import Reason
 from pluginrelease.core import revision
 from pluginrelease.core.artifact.pulled import PulledArtifact
+from pluginrelease.core.config_values import ConfigValues
 from pluginrelease.core.errors import ReleaseError
 from pluginrelease.core.findings import Finding
 from pluginrelease.core.rollout import decisions, facts, history, results
@@ -70,6 +72,43 @@ class TagMoved:
 
     def add(self, known: Facts) -> Facts:
         return known.begun_again(self.start).with_events(*self.events)
+
+
+@dataclass(frozen=True)
+class ConfigRead:
+    """The values of ``configFrom`` as they are now. They are those of this rollout."""
+
+    config: ConfigValues
+
+    def add(self, known: Facts) -> Facts:
+        found = replace(known, config=self.config)
+        rollout = known.rollout
+        if rollout is None or rollout.config_digest == self.config.digest:
+            return found
+        return found.with_rollout(rollout.model_copy(update={"config_digest": self.config.digest}))
+
+
+@dataclass(frozen=True)
+class ConfigMoved:
+    """The values of ``configFrom`` are others than those of this rollout, so another rollout begins."""
+
+    config: ConfigValues
+    start: decisions.RolloutStart
+
+    def add(self, known: Facts) -> Facts:
+        text = "the values of configFrom have changed, so the operator begins another rollout"
+        begun = replace(known.begun_again(self.start), config=self.config)
+        return begun.with_events(Event("Normal", Reason.CONFIG_CHANGED, text))
+
+
+@dataclass(frozen=True)
+class ConfigNotRead:
+    """The values of ``configFrom`` could not be read. Nothing new is written without them."""
+
+    error: ReleaseError
+
+    def add(self, known: Facts) -> Facts:
+        return replace(known, config_error=self.error)
 
 
 @dataclass(frozen=True)
@@ -168,7 +207,7 @@ def aim_all(known: Facts, obtained: facts.Obtained, names: tuple[str, ...]) -> F
     """Return the facts with what these entries should run."""
     for view in known.views(names):
         if not view.entry.has_failed:
-            known = results.aim(known, view.name, Candidate(view.place(obtained.effective), obtained.artifact))
+            known = results.aim(known, view.name, Candidate(view.place_obtained(obtained), obtained.artifact))
     return known
 
 

@@ -13,7 +13,7 @@ from pluginrelease.core.findings import Finding
 from pluginrelease.core.gateway.observations import PodObservation, PodRef
 from pluginrelease.core.gateway.raised_loggers import RaisedLogger
 from pluginrelease.core.gateway.verdict.values import Verdict
-from pluginrelease.core.rollout import decisions, facts, plan
+from pluginrelease.core.rollout import applied, decisions, facts, plan
 from pluginrelease.core.rollout.candidate import Candidate, LastLook
 from pluginrelease.core.rollout.decisions import Goal
 from pluginrelease.core.rollout.facts import EntryFacts, Facts
@@ -67,8 +67,8 @@ class Carries:
     def add(self, known: Facts, name: str) -> Facts:
         known = aim(known, name, self.candidate)
         entry = replace(known.entry(name), carried=self.candidate, carrier=self.carrier, draft=facts.NOTHING_TO_WRITE)
-        finding = facts.describe_applied(known.view(name), self.candidate, self.carrier)
-        found = facts.place_of_object(self.carrier)
+        finding = applied.describe_applied(known.view(name), self.candidate, self.carrier)
+        found = applied.place_of_object(self.carrier)
         report = replace(entry.report, findings=(*entry.report.findings, finding), object=found or entry.report.object)
         return _reported(known, entry, report)
 
@@ -138,7 +138,7 @@ class Steady:
     def add(self, known: Facts, name: str) -> Facts:
         entry = known.entry(name)
         entry = replace(entry, aimed=self.candidate, carrier=self.carrier or entry.carrier)
-        found = facts.place_of_object(self.carrier) or entry.report.object
+        found = applied.place_of_object(self.carrier) or entry.report.object
         return _reported(known, entry, replace(entry.report, running=self.candidate.revision, object=found))
 
 
@@ -163,7 +163,7 @@ class Written:
 
     def add(self, known: Facts, name: str) -> Facts:
         entry = replace(known.entry(name), draft=facts.NOTHING_TO_WRITE, carrier=self.carrier)
-        return _reported(known, entry, replace(entry.report, object=facts.place_of_object(self.carrier)))
+        return _reported(known, entry, replace(entry.report, object=applied.place_of_object(self.carrier)))
 
 
 @dataclass(frozen=True)

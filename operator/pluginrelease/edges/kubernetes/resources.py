@@ -32,6 +32,7 @@ class Resource:
 RELEASES = Resource(api.GROUP, api.VERSION, api.PLURAL)
 PODS = Resource("", "v1", "pods")
 SECRETS = Resource("", "v1", "secrets")
+CONFIG_MAPS = Resource("", "v1", "configmaps")
 NAMESPACES = Resource("", "v1", "namespaces")
 LEASES = Resource("coordination.k8s.io", "v1", "leases")
 EVENTS = Resource("events.k8s.io", "v1", "events")
@@ -47,6 +48,7 @@ def resource_for(kind: target.ResourceKind) -> Resource:
 BY_KIND = {
     (api.API_VERSION, api.KIND): RELEASES,
     ("v1", "Secret"): SECRETS,
+    ("v1", "ConfigMap"): CONFIG_MAPS,
     ("v1", "Pod"): PODS,
     ("v1", "Namespace"): NAMESPACES,
     ("coordination.k8s.io/v1", "Lease"): LEASES,

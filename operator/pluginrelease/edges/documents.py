@@ -88,6 +88,26 @@ def read(text: str) -> Iterator[Document]:
         loader.dispose()
 
 
+class UnreadableText(Exception):
+    """A text that is not the YAML of one document. Its message has nothing of the text; ``line`` counts from 1."""
+
+    def __init__(self, line: int | None) -> None:
+        super().__init__(f"line {line}")
+        self.line = line
+
+
+def read_one(text: str) -> Document:
+    """Return the only document of a text. Raises `UnreadableText`."""
+    try:
+        found = list(read(text))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise UnreadableText(mark.line + 1 if mark else None) from None
+    if len(found) != 1:
+        raise UnreadableText(None)
+    return found[0]
+
+
 def _unpack_list(document: Document) -> Iterator[Document]:
     whole = document.value
     if not (isinstance(whole, dict) and whole.get("kind") == "List" and isinstance(whole.get("items"), list)):
