@@ -1,4 +1,4 @@
-"""``make manifests``: the chart's README and deploy/install.yaml, from the chart; the patch for Argo CD's ConfigMap; copies."""
+"""``make manifests``: the chart's README and deploy/install.yaml, from the chart; Argo CD's patch; copies."""
 
 from __future__ import annotations
 
