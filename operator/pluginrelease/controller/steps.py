@@ -7,6 +7,7 @@ which only this module catches. Errors become part of the facts, so that the pas
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -87,8 +88,10 @@ class Each:
 
     def _note(self, facts: Facts, name: str, error: ReleaseError, *, quiet: bool) -> Facts:
         row = facts.release.status.gateway(name)
-        tell = choose_level(error, row.reason if row is not None else None)
-        tell("entry ended early", gateway=name, step=self.act.__name__, reason=error.reason, message=error.message)
+        level = choose_level(error, row.reason if row is not None else None)
+        log.log(
+            level, "entry ended early", gateway=name, step=self.act.__name__, reason=error.reason, message=error.message
+        )
         return facts if quiet else facts.entry_failed(name, Failure(self.about, error))
 
 
@@ -175,11 +178,11 @@ def describe_fault(error: BaseException) -> OwnFault:
 def fail(facts: Facts, failure: Failure) -> Facts:
     """Return the facts with the error that ends the pass."""
     error, known = failure.error, facts.release.status.condition(failure.step)
-    tell = choose_level(error, known.reason if known is not None else None)
-    tell("pass ended early", step=str(failure.step), reason=error.reason, message=error.message)
+    level = choose_level(error, known.reason if known is not None else None)
+    log.log(level, "pass ended early", step=str(failure.step), reason=error.reason, message=error.message)
     return facts.failed(failure)
 
 
-def choose_level(error: ReleaseError, known: str | None) -> Callable[..., None]:
-    """Return how to log an error: at debug level if the status already has its reason, as of a tag that is awaited."""
-    return log.debug if known == error.reason else log.info
+def choose_level(error: ReleaseError, known: str | None) -> int:
+    """Return the level of an error's line: debug if the status already has its reason, as of a tag that is awaited."""
+    return logging.DEBUG if known == error.reason else logging.INFO
