@@ -23,6 +23,8 @@ CHECKS = 12
 METRICS = 9464
 SECONDS = 150.0
 CONFIGURED = "a-key-in-the-configuration"
+OF_A_BUSY_MACHINE = {"APIServerUnavailable", "Conflict"}
+"""What a warning may say of the API server: a lab on a busy machine answers late, and a user's change ends a pass."""
 
 pytestmark = pytest.mark.timeout(420)
 
@@ -41,8 +43,9 @@ class Day:
         return self.cluster.operator.log
 
     def read(self, since: int) -> list[Line]:
-        """Return the lines after the first ``since`` bytes."""
-        return [json.loads(line) for line in self.log.read_bytes()[since:].splitlines()]
+        """Return the lines after the first ``since`` bytes, but for warnings about the API server."""
+        lines = [json.loads(line) for line in self.log.read_bytes()[since:].splitlines()]
+        return [line for line in lines if line.get("reason") not in OF_A_BUSY_MACHINE]
 
     def count_passes(self) -> float:
         """Return how many passes have ended, by the operator's own count."""
@@ -59,12 +62,13 @@ class Day:
 
     def await_rest(self) -> int:
         """Return the size of the log, once two checks of each release have written nothing."""
-        size, deadline = -1, time.monotonic() + SECONDS
-        while size != self.log.stat().st_size:
-            assert time.monotonic() < deadline, self.read(max(size, 0))
+        deadline = time.monotonic() + SECONDS
+        while True:
+            assert time.monotonic() < deadline
             size = self.log.stat().st_size
             self.await_passes(2)
-        return size
+            if not self.read(size):
+                return size
 
     def manifest(self, name: str, word: str, priority: int) -> JSON:
         """Return a release of a private image, with a key in its configuration."""
@@ -116,7 +120,7 @@ def test_ten_releases_at_rest_and_one_rollout(day: Day) -> None:
     print("\n".join(json.dumps({key: line[key] for key in line if key != "logger"}) for line in lines))
     check_lines(lines, changed, release)
     _, password = cluster.lab.private_credentials
-    text = json.dumps(day.read(began))
+    text = day.log.read_bytes()[began:].decode()
     assert CONFIGURED not in text
     assert password not in text
 
