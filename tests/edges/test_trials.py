@@ -78,7 +78,7 @@ def test_a_driver_beside_envoy(name: str, code: int, tmp_path: Path) -> None:
     driver = start_driver(tmp_path, None)
     said, errors = driver.communicate(timeout=READY)
     envoy.wait(READY)
-    assert driver.returncode == code, errors
+    assert driver.returncode == code, said + errors
     found = json.loads(said)
     assert (found["verdict"], found["step"]) == (tried.verdict, tried.step and str(tried.step))
 

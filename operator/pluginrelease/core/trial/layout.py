@@ -41,6 +41,8 @@ UPSTREAM = "trial-upstream"
 LOG_FORMAT = "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t"
 ROUTE_TIMEOUT = "30s"
 DRAIN_SECONDS = 1
+# Envoy writes a log file of its own every 10 s, and the signs in it would come as late
+FLUSH_MILLISECONDS = "50"
 _API = "type.googleapis.com/envoy"
 _FILTERS = f"{_API}.extensions.filters"
 _WASM = f"{_FILTERS}.http.wasm.v3.Wasm"
@@ -112,7 +114,7 @@ def list_arguments(root: str, concurrency: int, *, wasm_level: str = "info", log
         *("--concurrency", str(concurrency), "--disable-hot-restart", "--allow-unknown-static-fields"),
         *("-l", "warning", "--component-log-level", f"misc:error,filter:debug,wasm:{wasm_level}"),
         *("--log-format", LOG_FORMAT),
-        *(("--log-path", f"{root}/{LOG}") if log_path else ()),
+        *(("--log-path", f"{root}/{LOG}", "--file-flush-interval-msec", FLUSH_MILLISECONDS) if log_path else ()),
         *("--drain-time-s", str(DRAIN_SECONDS), "--drain-strategy", "immediate"),
     ]
 

@@ -62,6 +62,8 @@ class TrialGateway:
         self.seen: PodObservation | None = None
         self._baselines: tuple[Baseline, ...] = ()
         self._moved_at = envoy.read_start()
+        # an Envoy of another container may have started long before its driver
+        self._late_by = datetime.now(UTC) - self._moved_at
         self._log_start = 0
         self._admin: tuple[str, int] | None = None
 
@@ -71,7 +73,7 @@ class TrialGateway:
         """Note what Envoy shows now. What follows is judged as the effect of the next move."""
         baseline = observations.make_baseline(self.seen) if self.seen is not None else None
         self._baselines = (baseline,) if baseline is not None else ()
-        self._moved_at = datetime.now(UTC)
+        self._moved_at, self._late_by = datetime.now(UTC), timedelta()
         self._log_start = self.envoy.measure_log()
 
     def move(self, part: str, place: str) -> None:
@@ -121,7 +123,7 @@ class TrialGateway:
             [self.seen],
             write_at=self._moved_at,
             baselines=self._baselines,
-            load_timeout=timedelta(seconds=self.hang_seconds),
+            load_timeout=timedelta(seconds=self.hang_seconds) + self._late_by,
         )
         return judged.pods[0]
 
