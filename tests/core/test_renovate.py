@@ -72,6 +72,7 @@ def test_the_examples_are_found(file: Path) -> None:
     """Each release of the examples that names a tag; overlays are for Renovate's own manager of Kustomize."""
     text = file.read_text(encoding="utf-8")
     documents = [it for it in yaml.safe_load_all(text) if it and it.get("kind") == api.KIND and "spec" in it]
-    images = [it["spec"]["artifact"]["image"]["ref"] for it in documents if "artifact" in it["spec"]]
+    sources = [it["spec"]["artifact"] for it in documents if "artifact" in it["spec"]]
+    images = [source["image"]["ref"] for source in sources if "image" in source]
     images = [image for image in images if ":" in image.rpartition("/")[2]]
     assert [f"{it['depName']}:{it['currentValue']}" for it in found(text)] == images

