@@ -127,8 +127,19 @@ def _cluster(account: JSON) -> JSON:
 
 
 def start_redis(lab: Lab) -> subprocess.Popen[Any]:
-    """The cache of both programs, kept in memory alone."""
-    own = ["--port", str(REDIS_PORT), "--bind", network.ADDRESS, "--save", "", "--appendonly", "no"]
+    """The cache of both programs, kept in memory alone; nothing outside of the lab's network reaches it."""
+    own = [
+        "--port",
+        str(REDIS_PORT),
+        "--bind",
+        network.ADDRESS,
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--protected-mode",
+        "no",
+    ]
     with lab.log(REDIS).open("ab") as lines:
         return lab.popen([REDIS, *own], stdin=subprocess.DEVNULL, stdout=lines, stderr=lines)
 
