@@ -34,6 +34,7 @@ CASES = [
     (RIGHTS, "pluginreleases/status"),
     (RIGHTS, "controllerrevisions"),
     (RIGHTS, "secrets"),
+    (RIGHTS, "configmaps"),
     (RIGHTS, "events"),
     (RIGHTS, "wasmplugins"),
     (RIGHTS, "pods"),
@@ -90,9 +91,11 @@ def without(lone: Lone, role: tuple[str, str, str], resource: str) -> Iterator[N
         lone.kubectl("replace", "-f", "-", stdin=json.dumps(whole))
 
 
-def release_for(plain: Real, name: str) -> JSON:
-    """A release for the gateway, with a login that must come along."""
+def release_for(plain: Real, name: str, resource: str) -> JSON:
+    """A release for the gateway, with a login that must come along, and what else needs a right to this resource."""
     made = operators.release(plain, name)
+    if resource == "configmaps":
+        made["spec"]["plugin"]["configFrom"] = [{"kind": "ConfigMap", "name": "limits", "key": "limits.yaml"}]
     made["spec"]["artifact"]["image"]["pullSecretRef"] = {"name": "login"}
     made["spec"]["gateways"] = [
         {"name": "public", "namespace": EDGE, "selector": {"matchLabels": {"istio": "gateway"}}}
@@ -136,7 +139,7 @@ def test_no_right_is_one_too_many(
     contender = Contender(edge, name, tmp_path)
     with without(edge, role, resource):
         contender.start()
-        edge.kubectl("apply", "-f", "-", stdin=json.dumps(release_for(plain, name)))
+        edge.kubectl("apply", "-f", "-", stdin=json.dumps(release_for(plain, name, resource)))
         deadline = time.monotonic() + SECONDS
         try:
             while not (resource in refused(edge, skipped) and says_so(contender, name)):
