@@ -7,7 +7,6 @@ go only to their own registry. A registry cannot redirect us into a private netw
 
 from __future__ import annotations
 
-import http.client
 import json as jsonlib
 import socket
 import ssl
@@ -19,7 +18,6 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import requests.adapters
 import requests.utils
-import urllib3
 from oras.container import Container
 from oras.provider import Registry
 
@@ -303,15 +301,7 @@ def open_repository(reference: Reference, access: Access) -> Iterator[Repository
         registry = Repository(reference, access, deadline)
         try:
             yield registry
-        except (
-            requests.RequestException,
-            urllib3.exceptions.HTTPError,
-            http.client.HTTPException,
-            ConnectionError,
-            TimeoutError,
-            ssl.SSLError,
-            ValueError,
-        ) as error:
+        except failures.RAISED as error:
             # not "from error": the chain would contain signed URLs of blob stores
             raise failures.translate(error, reference, deadline) from None
         finally:

@@ -6,9 +6,7 @@ that is not public. No credentials are sent.
 
 from __future__ import annotations
 
-import http.client
 import mmap
-import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +14,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import requests
-import urllib3
 
 from pluginrelease import __version__
 from pluginrelease.api.reasons import Reason
@@ -123,15 +120,7 @@ def _open(reference: Download, access: Access) -> Iterator[Exchange]:
         verify = True if access.usual_only else find_authorities()
         try:
             yield Exchange(reference, access, deadline, session, reference.origin, verify)
-        except (
-            requests.RequestException,
-            urllib3.exceptions.HTTPError,
-            http.client.HTTPException,
-            ConnectionError,
-            TimeoutError,
-            ssl.SSLError,
-            ValueError,
-        ) as error:
+        except failures.RAISED as error:
             raise failures.translate(error, reference, deadline) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json as jsonlib
 import re
 import ssl
@@ -22,6 +23,16 @@ from pluginrelease.edges.oci.connections import Deadline
 
 NOT_FOUND_SECONDS = 60.0
 MAX_ERROR_BYTES = 64 * 1024
+# what the libraries below us raise, and `translate` turns into ours
+RAISED = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    ConnectionError,
+    TimeoutError,
+    ssl.SSLError,
+    ValueError,
+)
 
 
 def read_failure(response: requests.Response, reference: Reference) -> ReleaseError:
