@@ -7,25 +7,22 @@ The tests follow each other, as the sections of the page do.
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from pluginrelease import api
-from pluginrelease_lab import Lab, argocd, binaries, githttp
-from tests import wasm_modules
-from tests.gitops import transcript
+from pluginrelease_lab import Lab, argocd, githttp
+from tests.gitops import story, transcript
 from tests.gitops.conftest import Git
+from tests.gitops.story import carrier, runs
 from tests.gitops.transcript import Command, Page, Shell
-from tests.harness import registries
-from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, LabCluster
+from tests.harness.cluster import GATEWAY_NAMESPACE, LabCluster
 
 PROGRAMS = argocd.PROGRAMS
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "argocd.md"
 IMAGE = "tests/argocd/auth"
-REPOSITORY = "gateways"
 TRACKING = "argocd.argoproj.io"
 SERVER = "https://kubernetes.default.svc"
 
@@ -35,12 +32,7 @@ pytestmark = pytest.mark.timeout(400)
 @pytest.fixture(scope="module")
 def images(operated: LabCluster, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The four versions of the page; the second refuses its configuration. Returns the repository."""
-    folder = tmp_path_factory.mktemp("images")
-    for version in ("1.0", "1.1", "1.2", "1.3"):
-        module = folder / f"{version}.wasm"
-        module.write_bytes(wasm_modules.answering(version, refuses_configuration=version == "1.1"))
-        registries.push(operated.lab, module, f"{IMAGE}:{version}")
-    return f"{operated.lab.registry}/{IMAGE}"
+    return story.push_images(operated, IMAGE, tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="module")
@@ -60,23 +52,7 @@ def reader(
     page: Page, operated: LabCluster, with_argo_cd: Lab, git: Git, tmp_path_factory: pytest.TempPathFactory
 ) -> Shell:
     """A reader's shell, in a clone of the repository with the page's files."""
-    folder = tmp_path_factory.mktemp("argocd") / "reader"
-    programs = {
-        "kubectl": binaries.provide("kubectl"),
-        "kubectl-pluginrelease": Path(sys.executable).with_name("kubectl-pluginrelease"),
-    }
-    shell = transcript.shell(folder, programs, with_argo_cd.kubeconfig)
-    git.commit(REPOSITORY, {"README.md": "Plugins of our gateways\n"}, "Begin")
-    githttp.git("clone", "--quiet", str(git.folder / f"{REPOSITORY}.git"), str(shell.folder))
-    for path, text in page.files().items():
-        (shell.folder / path).parent.mkdir(exist_ok=True)
-        (shell.folder / path).write_text(text, encoding="utf-8")
-    return shell
-
-
-def runs(cluster: LabCluster, version: str | None) -> None:
-    """Wait until each gateway answers through this version; None: through no plugin."""
-    cluster.await_answers(lambda status, headers, _: status == 200 and headers.get("x-plugin") == version)
+    return story.begin(page, with_argo_cd, git, tmp_path_factory.mktemp("argocd") / "reader")
 
 
 def test_argo_cd_takes_the_scripts(page: Page, reader: Shell, operated: LabCluster) -> None:
@@ -129,10 +105,3 @@ def test_an_application_that_goes_takes_the_plugin_along(reader: Shell, operated
     reader.run([Command(f"kubectl delete application plugins -n {argocd.NAMESPACE} --timeout=60s", ())])
     operated.lab.kubectl("wait", "--for=delete", f"{api.PLURAL}/auth", "-n", GATEWAY_NAMESPACE, "--timeout=60s")
     runs(operated, None)
-
-
-def carrier(cluster: LabCluster) -> JSON:
-    """Return the WasmPlugin of the release."""
-    found = cluster.get("wasmplugin", GATEWAY_NAMESPACE, "auth-public")
-    assert found is not None
-    return found

@@ -5,24 +5,21 @@ The tests follow each other, as the sections of the page do.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
 from pluginrelease import api
-from pluginrelease_lab import Lab, binaries, flux, githttp
-from tests import wasm_modules
-from tests.gitops import transcript
+from pluginrelease_lab import Lab, flux, githttp
+from tests.gitops import story, transcript
 from tests.gitops.conftest import Git
+from tests.gitops.story import carrier, runs
 from tests.gitops.transcript import Page, Shell
-from tests.harness import registries
-from tests.harness.cluster import GATEWAY_NAMESPACE, JSON, LabCluster
+from tests.harness.cluster import GATEWAY_NAMESPACE, LabCluster
 
 PROGRAMS = flux.PROGRAMS
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "flux.md"
 IMAGE = "tests/flux/auth"
-REPOSITORY = "gateways"
 NAMES = {
     r"https://git\.example\.com/platform": githttp.URL,
     r"interval: 1m$": "interval: 2s",
@@ -36,12 +33,7 @@ pytestmark = pytest.mark.timeout(400)
 @pytest.fixture(scope="module")
 def images(operated: LabCluster, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The four versions of the page; the second refuses its configuration. Returns the repository."""
-    folder = tmp_path_factory.mktemp("images")
-    for version in ("1.0", "1.1", "1.2", "1.3"):
-        module = folder / f"{version}.wasm"
-        module.write_bytes(wasm_modules.answering(version, refuses_configuration=version == "1.1"))
-        registries.push(operated.lab, module, f"{IMAGE}:{version}")
-    return f"{operated.lab.registry}/{IMAGE}"
+    return story.push_images(operated, IMAGE, tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="module")
@@ -58,23 +50,7 @@ def reader(
     page: Page, operated: LabCluster, with_flux: Lab, git: Git, tmp_path_factory: pytest.TempPathFactory
 ) -> Shell:
     """A reader's shell, in a clone of the repository with the page's files."""
-    folder = tmp_path_factory.mktemp("flux") / "reader"
-    programs = {
-        "kubectl": binaries.provide("kubectl"),
-        "kubectl-pluginrelease": Path(sys.executable).with_name("kubectl-pluginrelease"),
-    }
-    shell = transcript.shell(folder, programs, with_flux.kubeconfig)
-    git.commit(REPOSITORY, {"README.md": "Plugins of our gateways\n"}, "Begin")
-    githttp.git("clone", "--quiet", str(git.folder / f"{REPOSITORY}.git"), str(shell.folder))
-    for path, text in page.files().items():
-        (shell.folder / path).parent.mkdir(exist_ok=True)
-        (shell.folder / path).write_text(text, encoding="utf-8")
-    return shell
-
-
-def runs(cluster: LabCluster, version: str | None) -> None:
-    """Wait until each gateway answers through this version; None: through no plugin."""
-    cluster.await_answers(lambda status, headers, _: status == 200 and headers.get("x-plugin") == version)
+    return story.begin(page, with_flux, git, tmp_path_factory.mktemp("flux") / "reader")
 
 
 def test_a_good_commit_is_served(page: Page, reader: Shell, operated: LabCluster) -> None:
@@ -117,10 +93,3 @@ def test_a_kustomization_that_goes_takes_the_plugin_along(reader: Shell, operate
     reader.run([transcript.Command("kubectl delete kustomization plugins -n flux-system", ())])
     operated.lab.kubectl("wait", "--for=delete", f"{api.PLURAL}/auth", "-n", GATEWAY_NAMESPACE, "--timeout=60s")
     runs(operated, None)
-
-
-def carrier(cluster: LabCluster) -> JSON:
-    """Return the WasmPlugin of the release."""
-    found = cluster.get("wasmplugin", GATEWAY_NAMESPACE, "auth-public")
-    assert found is not None
-    return found
